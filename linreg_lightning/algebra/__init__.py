@@ -1,0 +1,1 @@
+"""Mathematics on tensors; knows nothing of Lightning."""

@@ -1,0 +1,58 @@
+"""Means and sums of squares that merge without cancelling."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Moments(NamedTuple):
+    """Weighted mean and sum of squared deviations of some columns, in float64.
+
+    mean = sum_i w_i v_i / sum_i w_i,   squares = sum_i w_i (v_i - mean)^2
+
+    Parts merge by the update of Chan, Golub and LeVeque (1979), which does not subtract large sums
+    from each other: columns whose mean is far above their spread keep their digits.
+
+    Attributes:
+        total: sum of the weights, a scalar.
+        mean: (columns,).
+        squares: (columns,).
+
+    >>> a, b = torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0]])
+    >>> Moments.of(a).merge(Moments.of(b)).squares
+    tensor([14.], dtype=torch.float64)
+    """
+
+    total: Tensor
+    mean: Tensor
+    squares: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, weight: Tensor | None = None) -> Moments:
+        """The moments of values, (rows, columns), with weights (rows,); no weight means 1 each."""
+        values = values.double()
+        if weight is None:
+            weight = values.new_ones(len(values))
+        weight = weight.double()
+        total = weight.sum()
+        mean = weight @ values / total.clamp(min=torch.finfo(torch.float64).tiny)
+        return cls(total, mean, weight @ (values - mean) ** 2)
+
+    def merge(self, other: Moments) -> Moments:
+        """The moments of both parts together."""
+        total = self.total + other.total
+        share = other.total / total.clamp(min=torch.finfo(torch.float64).tiny)
+        difference = other.mean - self.mean
+        return Moments(
+            total,
+            self.mean + share * difference,
+            self.squares + other.squares + self.total * share * difference**2,
+        )
+
+    @property
+    def variance(self) -> Tensor:
+        """Squares / total, (columns,)."""
+        return self.squares / self.total

@@ -1,0 +1,70 @@
+"""What passes from data to models: a few rows, their targets and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from linreg_lightning.errors import InputError
+
+
+class Batch(NamedTuple):
+    """Rows on their way to a model.
+
+    A plain tuple to torch and Lightning, so that moving to a device, pinning and collating work
+    as for any other batch; `Batch(*batch)` reads the `(x, y)` pairs of other data modules.
+
+    Attributes:
+        x: the features, (rows, features).
+        y: the targets, (rows, targets); (rows, 0) where rows are only to be predicted.
+        weight: how much each row counts, (rows,); None means 1 for every row.
+
+    >>> import torch
+    >>> Batch(torch.ones(4, 3), torch.ones(4, 1)).checked().rows
+    4
+    """
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.x.shape[0]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """A batch of what `function` makes of each tensor; a weight of None stays None."""
+        weight = None if self.weight is None else function(self.weight)
+        return Batch(function(self.x), function(self.y), weight)
+
+    def checked(self) -> Batch:
+        """Return the batch itself if its shapes belong together.
+
+        Raises:
+            InputError: a tensor has the wrong number of dimensions or of rows. Nothing broadcasts:
+                a target of shape (rows,) against a prediction of shape (rows, 1) would otherwise
+                be compared as (rows, rows).
+        """
+        x, y, weight = self
+        if x.ndim != 2:
+            raise InputError(
+                f"x: a shape of {tuple(x.shape)} was given; (rows, features) is needed"
+            )
+        if y.ndim != 2 or y.shape[0] != x.shape[0]:
+            raise InputError(
+                f"y: a shape of {tuple(y.shape)} was given beside x of {tuple(x.shape)}; "
+                f"({x.shape[0]}, targets) is needed{_reshape_hint(y)}"
+            )
+        if weight is not None and weight.shape != x.shape[:1]:
+            raise InputError(
+                f"weight: a shape of {tuple(weight.shape)} was given beside x of {tuple(x.shape)}; "
+                f"({x.shape[0]},) is needed"
+            )
+        return self
+
+
+def _reshape_hint(y: Tensor) -> str:
+    return ", for one target y.unsqueeze(1)" if y.ndim == 1 else ""

@@ -1,0 +1,62 @@
+"""The answer, at the end of a fit, as coefficients.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+@final
+class CoefficientFile(Callback):
+    """Writes `coefficients.json` into the run's folder when a fit has ended.
+
+    The file holds `{"model", "rows", "targets", "coefficients": [{"target", "name", "estimate",
+    ...}], "fit": {"r2", "rmse", ...}}`; its numbers read back to the same float64, and what is not
+    a finite number is null. It is written whole or not at all.
+
+    A model without `coefficients()` and `fit_statistics` is left alone.
+    """
+
+    path: Path | None = None
+    """The file, once it has been written."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, on one process."""
+        folder = trainer.log_dir  # on all processes: it is the first one's
+        if folder is None or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+            return
+        if getattr(pl_module, "fit_statistics", None):
+            self.path = Path(folder) / "coefficients.json"
+            _write(self.path, report(pl_module))
+
+
+def report(model: Any) -> dict[str, Any]:
+    """What coefficients.json holds of a fitted RegressionModule."""
+    fit = dict(model.fit_statistics)
+    return {
+        "model": type(model).__name__,
+        "rows": fit.pop("rows"),
+        "targets": model.target_names,
+        "coefficients": [_finite(row) for row in model.coefficients()],
+        "fit": _finite(fit),
+    }
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".json.part")
+    unfinished.write_text(
+        json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    unfinished.replace(path)

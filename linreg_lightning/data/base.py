@@ -1,0 +1,179 @@
+"""What the data modules share: named columns, splits held in memory, whole batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
+
+from linreg_lightning.batch import Batch
+from linreg_lightning.data.loader import BatchLoader
+from linreg_lightning.errors import InputError
+
+Split = Literal["train", "val", "test", "predict"]
+
+
+class RegressionDataModule(LightningDataModule, ABC):
+    """Rows in memory, split, with a name for each column; a subclass says where they come from.
+
+    A subclass fills `splits` in `load`. A model that is given no shape of its own takes it, and
+    the names of its coefficients, from `feature_names` and `target_names`.
+
+    Args:
+        batch_size: rows in a batch of one process; None means all of them.
+        shuffle: whether the rows to train on come in another order each epoch. The order depends
+            on torch's seed (`--seed_everything`) and the epoch, never on the data's own seed.
+
+    Raises:
+        InputError: a batch size below 1.
+    """
+
+    split_option: ClassVar[str]
+    """The argument by which a split is given rows, `{split}` standing for its name."""
+
+    def __init__(self, batch_size: int | None, shuffle: bool) -> None:
+        super().__init__()
+        if batch_size is not None and batch_size < 1:
+            raise InputError(
+                f"batch_size: {batch_size} was given; "
+                "type a whole number above 0, or null for all rows at once"
+            )
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.splits: dict[Split, Batch] = {}
+        self._shuffle_seed: int | None = None
+        self._limit_val_batches: int | float | None = None
+
+    @abstractmethod
+    def load(self, stage: str) -> None:
+        """Fill `splits` with what the stage needs: fit, validate, test or predict."""
+
+    @property
+    @abstractmethod
+    def feature_names(self) -> list[str]:
+        """The columns of x; a column of ones is named `intercept`. Needs no `setup`."""
+
+    @property
+    @abstractmethod
+    def target_names(self) -> list[str]:
+        """The columns of y. Needs no `setup`."""
+
+    @property
+    def true_coefficients(self) -> dict[str, dict[str, float]] | None:
+        """Target to name to coefficient where the truth is known; else None."""
+        return None
+
+    @property
+    def in_features(self) -> int:
+        """The number of columns of x."""
+        return len(self.feature_names)
+
+    @property
+    def out_features(self) -> int:
+        """The number of columns of y."""
+        return len(self.target_names)
+
+    def setup(self, stage: str) -> None:
+        """Load the rows; a fit without validation rows does without validation."""
+        self.load(stage)
+        if stage == TrainerFn.FITTING and self.trainer is not None and not self.splits["val"].rows:
+            # An empty loader would do as well, were it not for Lightning's warning of it.
+            self._limit_val_batches = self.trainer.limit_val_batches
+            self.trainer.limit_val_batches = 0
+
+    def teardown(self, stage: str) -> None:
+        """Leave the Trainer as it was."""
+        if self._limit_val_batches is not None and self.trainer is not None:
+            self.trainer.limit_val_batches = self._limit_val_batches
+            self._limit_val_batches = None
+
+    def train_dataloader(self) -> BatchLoader:
+        """The rows to fit, at least two."""
+        rows = self.splits["train"]
+        if rows.rows < 2:
+            raise InputError(
+                f"{type(self).__name__}: {rows.rows} row to train on; a fit needs at least 2"
+            )
+        return self._loader(rows, self._epochs_seed() if self.shuffle else None)
+
+    def val_dataloader(self) -> BatchLoader:
+        """The rows for validation."""
+        return self._held_out("val")
+
+    def test_dataloader(self) -> BatchLoader:
+        """The rows for the test."""
+        return self._held_out("test")
+
+    def predict_dataloader(self) -> BatchLoader:
+        """The rows to predict, in their own order."""
+        return self._held_out("predict")
+
+    def state_dict(self) -> dict[str, int | None]:
+        """What a resumed run needs to go through the rows in the same orders."""
+        return {"shuffle_seed": self._shuffle_seed}
+
+    def load_state_dict(self, state_dict: dict[str, int | None]) -> None:
+        """Take the orders over from an earlier run."""
+        self._shuffle_seed = state_dict["shuffle_seed"]
+
+    def _held_out(self, split: Split) -> BatchLoader:
+        rows = self.splits[split]
+        if not rows.rows:
+            option = self.split_option.format(split=split)
+            raise InputError(
+                f"{type(self).__name__}: no rows for {split}; give it some by --data.{option}"
+            )
+        return self._loader(rows, None)
+
+    def _loader(self, rows: Batch, shuffle_seed: int | None) -> BatchLoader:
+        rank, world_size = (
+            (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        )
+        return BatchLoader(rows, self.batch_size, shuffle_seed, rank, world_size)
+
+    def _epochs_seed(self) -> int:
+        if self._shuffle_seed is None:
+            seed = torch.initial_seed()
+            if self.trainer is not None:
+                # Unseeded, each process has a seed of its own, and their shares would overlap.
+                seed = self.trainer.strategy.broadcast(seed)
+            # A 64-bit random seed plus the epoch would no longer be one that a generator takes.
+            self._shuffle_seed = seed % 2**62
+        return self._shuffle_seed
+
+
+def check_values(rows: Batch, feature_names: list[str], target_names: list[str]) -> None:
+    """Refuse what would end in a silently wrong number.
+
+    Raises:
+        InputError: a value that is not finite, with its column and its row, counted from 1; a
+            negative weight or none above 0; a column named `intercept` that is not all ones.
+    """
+    columns = [(rows.x, feature_names), (rows.y, target_names)]
+    if rows.weight is not None:
+        columns.append((rows.weight.unsqueeze(1), ["weight"]))
+        negative = (rows.weight < 0).nonzero()
+        if len(negative):
+            row = int(negative[0, 0])
+            raise InputError(
+                f"weight: {rows.weight[row].item():g} was given in row {row + 1}; "
+                "weights must be 0 or above"
+            )
+        if not rows.weight.any():
+            raise InputError("weight: it is 0 in every row; at least one row must count")
+    for values, names in columns:
+        bad = (~values.isfinite()).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            raise InputError(
+                f"column {names[column]!r}: row {row + 1} holds {values[row, column].item()}; "
+                "remove the row or fill in a number"
+            )
+    if "intercept" in feature_names and (rows.x[:, feature_names.index("intercept")] != 1).any():
+        raise InputError(
+            "column 'intercept': this name is the constant's, but the column is not all ones; "
+            "rename it"
+        )

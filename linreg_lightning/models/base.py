@@ -1,0 +1,288 @@
+"""What the linear models share: columns, predictions, evaluation, coefficients."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.accelerators import MPSAccelerator
+from torch import Tensor
+
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+from linreg_lightning.models.metrics import RegressionMetrics
+from linreg_lightning.models.table import table
+
+Coefficient = dict[str, Any]
+"""One row of the table: `target`, `name`, `estimate`, `true` where known, and what a model adds."""
+
+
+class RegressionModule(LightningModule, ABC):
+    """A linear model of named columns: y = weight x + intercept. How it is fitted is left open.
+
+    The number of features and targets, and their names, come from the data module when the Trainer
+    sets the model up, and travel in the checkpoint. With data that have no names, `in_features` and
+    `out_features` say how many. A column of the data named `intercept` is the constant; otherwise
+    the model adds one unless told not to.
+
+    A subclass makes its parameters in `build`, predicts in `forward`, says its equation in
+    `weight_and_intercept`, and brings its own `training_step`.
+
+    Args:
+        intercept: whether the model adds a constant; None: unless the data have it as a column.
+        in_features: the number of columns of x; None takes it from the data.
+        out_features: the number of columns of y; None takes it from the data.
+
+    Raises:
+        InputError: numbers of columns below 1.
+    """
+
+    def __init__(
+        self, intercept: bool | None, in_features: int | None, out_features: int | None
+    ) -> None:
+        super().__init__()
+        self.feature_names: list[str] = []
+        self.target_names: list[str] = []
+        self.true_coefficients: dict[str, dict[str, float]] = {}
+        self.fit_statistics: dict[str, float] = {}
+        self.has_intercept = False
+        self._intercept = intercept
+        self._named = False
+        for name, value in (("in_features", in_features), ("out_features", out_features)):
+            if value is not None and value < (name == "out_features"):
+                raise InputError(f"{name}: {value} was given; type how many columns there are")
+        if in_features is not None:
+            out_features = 1 if out_features is None else out_features
+            self._take_columns(
+                [f"x{j}" for j in range(1, in_features + 1)],
+                ["y"] if out_features == 1 else [f"y{k}" for k in range(1, out_features + 1)],
+            )
+            self._named = False
+
+    @abstractmethod
+    def build(self, in_features: int, out_features: int) -> None:
+        """Make the parameters; `has_intercept` is known by now."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
+
+    @abstractmethod
+    def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
+        """The equation in the user's units: (targets, features) and (targets,), or None."""
+
+    # What a fitted model answers.
+
+    def coefficients(self) -> list[Coefficient]:
+        """The coefficients in the user's units, target by target, the intercept first.
+
+        Raises:
+            InputError: the model has not seen any data yet.
+        """
+        if not self.target_names:
+            raise InputError("coefficients: the model has no columns yet; fit it first")
+        weight, intercept = self.weight_and_intercept()
+        names, columns = self.feature_names, weight.double()
+        if intercept is not None:
+            names = ["intercept", *names]
+            columns = torch.cat([intercept.double().unsqueeze(1), columns], dim=1)
+        rows: list[Coefficient] = []
+        for target, estimates in zip(self.target_names, columns.tolist(), strict=True):
+            for name, estimate in zip(names, estimates, strict=True):
+                row: Coefficient = {"target": target, "name": name}
+                if name in self.true_coefficients.get(target, {}):
+                    row["true"] = self.true_coefficients[target][name]
+                rows.append({**row, "estimate": estimate})
+        return rows
+
+    def summary(self) -> str:
+        """The table of coefficients as text, and below it how well the model fits."""
+        statistics = "  ".join(f"{name} {value:.6g}" for name, value in self.fit_statistics.items())
+        rows = self.coefficients()
+        if len(self.target_names) == 1:
+            rows = [{k: v for k, v in row.items() if k != "target"} for row in rows]
+        return "\n".join([table(rows), *([statistics] if statistics else [])])
+
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Rows, loss, RMSE, MAE and R2 of the model as it stands, over all processes' batches.
+
+        The batches are moved to where the Trainer has the model.
+        """
+        metrics = RegressionMetrics(len(self.target_names)).to(self.device)
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            for batch in batches:
+                batch = self.checked(self.trainer.strategy.batch_to_device(batch))
+                metrics.update(self(batch.x), batch)
+        self.train(training)
+        values = {name: value.item() for name, value in metrics.compute().items()}
+        return {"rows": int(metrics.rows), **values}
+
+    # What the Trainer calls.
+
+    def setup(self, stage: str) -> None:
+        """Take columns over from the data, or check that they are the ones fitted."""
+        if isinstance(self.trainer.accelerator, MPSAccelerator):
+            raise InputError(
+                "accelerator: Apple's MPS has no float64, which exact statistics need; "
+                "type --trainer.accelerator cpu"
+            )
+        data = getattr(self.trainer, "datamodule", None)
+        features = getattr(data, "feature_names", None)
+        if features is not None:
+            targets = getattr(data, "target_names", None) or ["y"]
+            self._take_columns(list(features), list(targets))
+            self.true_coefficients = getattr(data, "true_coefficients", None) or {}
+        elif not self.target_names:
+            raise InputError(
+                f"in_features: the data do not say how many columns they have; give "
+                f"{type(self).__name__}(in_features=...), or data with feature_names"
+            )
+        self._metrics = RegressionMetrics(len(self.target_names))
+
+    def checked(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
+        """The batch, or (x, y) of a foreign loader, if it fits the model.
+
+        Raises:
+            InputError: shapes that do not belong together, or other columns than the model has.
+        """
+        batch = Batch(*batch).checked()
+        for name, tensor, names in (
+            ("x", batch.x, self.feature_names),
+            ("y", batch.y, self.target_names),
+        ):
+            if tensor.shape[1] != len(names):
+                raise InputError(
+                    f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
+                    f"{len(names)} columns: {', '.join(names)}"
+                )
+        return batch
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop a run whose loss has left the finite numbers.
+
+        Raises:
+            InputError: it has.
+        """
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        # Looking at the loss makes a GPU wait, so there it is done now and then only.
+        if loss.device.type == "cpu" or batch_idx % self._log_interval == 0:
+            self._stop_if_diverged(loss.item())
+
+    def on_train_end(self) -> None:
+        """Measure the fit: the final weights over all rows that were trained on."""
+        loader = self.trainer.train_dataloader
+        if loader is not None:
+            limit = self.trainer.num_training_batches
+            batches = islice(loader, None if math.isinf(limit) else int(limit))
+            self.fit_statistics = self.evaluate(batches)
+            self._stop_if_diverged(self.fit_statistics["loss"])
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather the metrics of one batch."""
+        self._measure(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gather the metrics of one batch."""
+        self._measure(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The prediction of one batch, (rows, targets)."""
+        prediction: Tensor = self(Batch(*batch).x)
+        return prediction
+
+    def on_validation_epoch_end(self) -> None:
+        """Log val_loss, val_rmse, val_mae and val_r2."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log test_loss, test_rmse, test_mae and test_r2."""
+        self._log_metrics("test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the names of the columns and the class, so that the checkpoint explains itself."""
+        checkpoint["columns"] = {
+            "features": self.feature_names,
+            "targets": self.target_names,
+            "true": self.true_coefficients,
+        }
+        class_path = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint["hyper_parameters"].setdefault("_class_path", class_path)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the names of the columns over.
+
+        Raises:
+            InputError: the data at hand have other columns.
+        """
+        columns = checkpoint["columns"]
+        if self._named and self.feature_names != columns["features"]:
+            raise _other_columns(columns["features"], self.feature_names)
+        self._take_columns(columns["features"], columns["targets"])
+        self.true_coefficients = self.true_coefficients or columns["true"]
+
+    # Their common parts.
+
+    @property
+    def _log_interval(self) -> int:
+        return int(getattr(self.trainer, "log_every_n_steps", 1))
+
+    def _take_columns(self, features: list[str], targets: list[str]) -> None:
+        if self._named and self.feature_names != features:
+            raise _other_columns(self.feature_names, features)
+        if not self.target_names:
+            has_constant = "intercept" in features
+            if has_constant and self._intercept:
+                raise _two_constants("was asked for")
+            self.has_intercept = not has_constant if self._intercept is None else self._intercept
+            self.build(len(features), len(targets))
+        elif (len(features), len(targets)) != (len(self.feature_names), len(self.target_names)):
+            raise InputError(
+                f"in_features and out_features: the model has {len(self.feature_names)} and "
+                f"{len(self.target_names)} columns; the data have {len(features)} "
+                f"({', '.join(features)}) and {len(targets)} ({', '.join(targets)}); "
+                "leave these arguments out"
+            )
+        elif self.has_intercept and "intercept" in features:
+            raise _two_constants("was made")
+        self.feature_names, self.target_names = features, targets
+        self._named = True
+
+    def _measure(self, batch: Batch) -> None:
+        batch = self.checked(batch)
+        self._metrics.update(self(batch.x), batch)
+
+    def _log_metrics(self, stage: str) -> None:
+        values = self._metrics.compute()
+        self._metrics.reset()
+        self.log_dict({f"{stage}_{name}": value for name, value in values.items()})
+
+    def _stop_if_diverged(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss}: the fit has diverged; lower --model.lr{self._lr_given()}"
+            )
+
+    def _lr_given(self) -> str:
+        lr = self.hparams.get("lr")
+        return "" if lr is None else f" ({lr:g} was given)"
+
+
+def _other_columns(fitted: list[str], given: list[str]) -> InputError:
+    return InputError(
+        f"features: the model was fitted on {', '.join(fitted) or 'none'}, in this order; the data "
+        f"have {', '.join(given) or 'none'}; name the model's columns in --data.features"
+    )
+
+
+def _two_constants(how: str) -> InputError:
+    return InputError(
+        f"intercept: one of the model's own {how}, but the data have a column of ones already, "
+        "named intercept; give --model.intercept false, or leave out the column"
+    )

@@ -1,0 +1,158 @@
+"""Linear regression as torch has it: nn.Linear, nn.MSELoss, SGD."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+
+from linreg_lightning.algebra.moments import Moments
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+from linreg_lightning.models.base import RegressionModule
+from linreg_lightning.models.standardization import Standardization
+
+
+@final
+class LinearRegression(RegressionModule):
+    """nn.Linear fitted by SGD on the mean squared error, in the Trainer's precision.
+
+    loss = sum(w (y - weight x - intercept)^2) / sum(w), averaged over the targets; without row
+    weights w this is `nn.MSELoss`.
+
+    Args:
+        lr: the learning rate, above 0.
+        momentum: of SGD, from 0 to below 1.
+        weight_decay: of SGD, 0 or above; as in torch it acts on the intercept too, and on the
+            weights of the standardised features where `standardize` is on.
+        intercept: whether the model adds a constant; None: unless the data have a column of ones
+            named `intercept`.
+        standardize: whether to fit on features of mean 0 and standard deviation 1, which lets
+            tables with wild units converge. Coefficients and predictions stay in the user's units.
+        in_features: the number of columns of x; None takes it from the data.
+        out_features: the number of columns of y; None takes it from the data.
+
+    Raises:
+        InputError: a hyper-parameter outside its range.
+
+    >>> model = LinearRegression(in_features=2)
+    >>> model(torch.ones(5, 2)).shape
+    torch.Size([5, 1])
+    """
+
+    linear: nn.Linear
+    standardization: Standardization
+
+    def __init__(
+        self,
+        lr: float = 0.1,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        intercept: bool | None = None,
+        standardize: bool = False,
+        in_features: int | None = None,
+        out_features: int | None = None,
+    ) -> None:
+        check_lr(lr)
+        if not 0 <= momentum < 1:
+            raise InputError(f"momentum: {momentum} was given; type a number from 0 to below 1")
+        if not 0 <= weight_decay < float("inf"):
+            raise InputError(f"weight_decay: {weight_decay} was given; type a number, 0 or above")
+        super().__init__(intercept, in_features, out_features)
+        self.save_hyperparameters()
+        self.criterion = nn.MSELoss()
+
+    def build(self, in_features: int, out_features: int) -> None:
+        """Make the linear layer."""
+        self.linear = nn.Linear(in_features, out_features, bias=self.has_intercept)
+        self.standardization = Standardization(in_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
+        if self._standardize:
+            x = self.standardization(x)
+        dtype = self.linear.weight.dtype
+        prediction: Tensor = self.linear(x.to(dtype))
+        return prediction.to(dtype)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        batch = self.checked(batch)
+        loss = self._loss(self(batch.x), batch)
+        self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD over all parameters."""
+        options = {name: self.hparams[name] for name in ("lr", "momentum", "weight_decay")}
+        return torch.optim.SGD(self.parameters(), **options)
+
+    def on_train_start(self) -> None:
+        """Take the scale of the features from the rows to train on, once in a model's life."""
+        loader = self.trainer.train_dataloader
+        if not self._standardize or self.standardization.fitted or loader is None:
+            return
+        moments = Moments.of(torch.empty(0, len(self.feature_names), device=self.device))
+        for batch in loader:
+            batch = self.checked(self.trainer.strategy.batch_to_device(batch))
+            moments = moments.merge(Moments.of(batch.x, batch.weight))
+        self.standardization.fit(self._of_all_ranks(moments), self.has_intercept, self._ones)
+        constant = [self.feature_names[j] for j in self.standardization.constant]
+        if constant:
+            rank_zero_warn(
+                f"These columns do not vary and get the coefficient 0: {', '.join(constant)}"
+            )
+
+    def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
+        """The equation in the user's units: (targets, features) and (targets,), or None."""
+        intercept = self.linear.bias.detach() if self.has_intercept else None
+        if not self._standardize:
+            return self.linear.weight.detach(), intercept
+        weight, constant = self.standardization.unscale(self.linear.weight.detach())
+        if intercept is not None:
+            return weight, intercept + constant
+        if self._ones is not None:
+            weight[:, self._ones] += constant
+        return weight, None
+
+    @property
+    def _standardize(self) -> bool:
+        return bool(self.hparams["standardize"])
+
+    @property
+    def _ones(self) -> int | None:
+        """Which column is the constant, if one is."""
+        names = self.feature_names
+        return names.index("intercept") if "intercept" in names else None
+
+    def _loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        y = batch.y.to(prediction.dtype)
+        if batch.weight is None:
+            loss: Tensor = self.criterion(prediction, y)
+            return loss
+        weight = batch.weight.to(prediction.dtype)
+        total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        return (weight @ (prediction - y) ** 2).mean() / total
+
+    def _of_all_ranks(self, moments: Moments) -> Moments:
+        total, mean, squares = moments
+        packed = torch.stack([total.expand_as(mean), mean, squares])
+        gathered = self.all_gather(packed)
+        assert isinstance(gathered, Tensor)
+        parts = gathered.reshape(-1, *packed.shape)
+        merged = Moments(*parts[0])
+        for part in parts[1:]:
+            merged = merged.merge(Moments(*part))
+        return merged
+
+
+def check_lr(lr: float) -> None:
+    """Refuse a learning rate with which nothing can be learned.
+
+    Raises:
+        InputError: it is not a finite number above 0.
+    """
+    if not 0 < lr < float("inf"):
+        raise InputError(f"lr: {lr} was given; type a number above 0, such as 0.1")
