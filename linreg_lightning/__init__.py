@@ -13,9 +13,8 @@ The way of a row, and where to read about each part of it:
     errors      InputError: what a user can put right
 
 >>> from linreg_lightning import LinearRegression, SyntheticData, Trainer
->>> trainer = Trainer(max_epochs=100, logger=False, enable_checkpointing=False)
 >>> model = LinearRegression()
->>> trainer.fit(model, SyntheticData(noise=0.0))
+>>> Trainer(max_epochs=100, barebones=True).fit(model, SyntheticData(noise=0.0))
 >>> [round(row["estimate"], 3) for row in model.coefficients()]
 [1.0, 2.0, 3.0]
 """

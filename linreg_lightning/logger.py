@@ -8,6 +8,7 @@ from typing import Any, final
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
 
 
 @final
@@ -25,7 +26,6 @@ class RunLogger(TensorBoardLogger):
     def __init__(self, save_dir: str = "logs", version: int | str | None = None) -> None:
         super().__init__(save_dir, name="", version=version, default_hp_metric=False)
         self._last: dict[str, float] = {}
-        self._last_step: int | None = None
 
     @rank_zero_only
     def log_hyperparams(
@@ -45,11 +45,18 @@ class RunLogger(TensorBoardLogger):
         super().log_metrics(metrics, step)
         compared = ("train_loss", "val_", "test_")
         self._last.update({k: v for k, v in metrics.items() if k.startswith(compared)})
-        self._last_step = step
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the HPARAMS tab, then close."""
         if status == "success" and self._last:
-            self.log_hyperparams(dict(self.hparams), dict(self._last), self._last_step)
+            # Not by way of log_hyperparams, which would log the metrics a second time.
+            plain = (bool, int, float, str)
+            shown = {
+                name: value if isinstance(value, plain) else str(value)
+                for name, value in dict(self.hparams).items()
+                if value is not None
+            }
+            for summary in hparams(shown, self._last):
+                self.experiment.file_writer.add_summary(summary)
         super().finalize(status)

@@ -9,7 +9,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, final
+from pkgutil import resolve_name
+from typing import Any, NamedTuple, NoReturn, TextIO, final
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -25,6 +26,7 @@ from linreg_lightning.callbacks import (
     LogInterval,
     PredictionWriter,
 )
+from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.stored import Stored
 from linreg_lightning.data import SyntheticData
 from linreg_lightning.errors import InputError
@@ -43,9 +45,15 @@ def run(args: list[str]) -> None:
     with _quiet():
         try:
             LinregCLI(args)
+        except argparse.ArgumentError as error:
+            _fail(condense(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
-            _tell(f"linreg: error: {error}", file=sys.stderr)
-            raise SystemExit(1) from None
+            _fail(str(error), 1)
+        except ValueError as error:
+            # The parser wraps what a constructor raises; what it hides may be for the user.
+            if not isinstance(error.__cause__, InputError):
+                raise
+            _fail(str(error.__cause__), 1)
 
 
 @final
@@ -59,7 +67,8 @@ class LinregCLI(LightningCLI):
 
     def __init__(self, args: list[str]) -> None:
         self._preview = _Preview.of(args)
-        self._stored: Stored | None = None
+        ckpt_path, root = self._preview.ckpt_path, self._preview.root
+        self._stored = None if ckpt_path is None else Stored.read(ckpt_path, root)
         self._coefficients = CoefficientFile()
         self._predictions = PredictionWriter()
         super().__init__(
@@ -72,7 +81,11 @@ class LinregCLI(LightningCLI):
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_class=_Parser,
+            # Errors come as exceptions, for `condense` to shorten, instead of pages of usage.
+            parser_kwargs={
+                "exit_on_error": False,
+                **{name: {"exit_on_error": False} for name in self.subcommands()},
+            },
             args=args,
         )
 
@@ -84,24 +97,25 @@ class LinregCLI(LightningCLI):
         return {asked: commands[asked]} if asked in commands else commands
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Make the tutorial's problem the default."""
-        parser.set_defaults(
-            {
-                "model": {"class_path": _class_path(LinearRegression)},
-                "data": {"class_path": _class_path(SyntheticData)},
-            }
-        )
+        """Make the tutorial's problem the default, or what a checkpoint was made of.
+
+        Not where another class is named: the parser would hand the default class's arguments on to
+        it, as far as they have the same names.
+        """
+        defaults = {
+            "model": {"class_path": _class_path(LinearRegression)},
+            "data": {"class_path": _class_path(SyntheticData)},
+        }
+        if self._stored is not None:
+            stored = {"model": self._stored.model, "data": self._stored.data}
+            defaults.update({key: value for key, value in stored.items() if value is not None})
+        for key, default in defaults.items():
+            named = self._preview.classes.get(key)
+            if named is None or _short(named) == _short(default["class_path"]):
+                parser.set_defaults({key: default})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse with a checkpoint's own settings as defaults, if there is one."""
-        assert isinstance(args, list)
-        command, ckpt_path = self._preview.command, self._preview.ckpt_path
-        if ckpt_path is not None and command is not None:
-            self._stored = Stored.read(ckpt_path, self._preview.root)
-            defaults = {"model": self._stored.model, "data": self._stored.data}
-            self._subcommand_parsers[command].set_defaults(
-                {name: value for name, value in defaults.items() if value is not None}
-            )
+        """Refuse what contradicts a checkpoint, and anything but a fit without one."""
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
         if self._stored is not None:
@@ -125,7 +139,7 @@ class LinregCLI(LightningCLI):
             if (
                 value is not None
                 and value != stored.get("init_args", {}).get(name)
-                and _is_ours(model["class_path"])
+                and issubclass(resolve_name(model["class_path"]), RegressionModule)
             ):
                 raise InputError(
                     f"--model.{name}: {value} was given, but the data decide it; leave it out"
@@ -150,13 +164,17 @@ class LinregCLI(LightningCLI):
         except (TypeError, ValueError) as error:
             raise InputError(f"--trainer: {error}") from error
 
+    def before_fit(self) -> None:
+        """Refuse to go on from a checkpoint that has no epoch left to run."""
+        most = self.trainer.max_epochs
+        if self._stored is not None and most is not None and 0 <= most <= self._stored.epochs:
+            raise InputError(
+                f"--trainer.max_epochs: {most} was given, but {self._stored.path} has run "
+                f"{self._stored.epochs} epochs already; type a larger number"
+            )
+
     def after_fit(self) -> None:
         """Show the answer, and where it lies."""
-        if self._stored is not None and self.trainer.global_step == self._stored.global_step:
-            raise InputError(
-                f"--trainer.max_epochs: {self.trainer.max_epochs} was given, but "
-                f"{self._stored.path} has run as many already; type a larger number"
-            )
         if hasattr(self.model, "summary"):
             _tell(f"\n{self.model.summary()}\n")
         if self._coefficients.path is not None:
@@ -174,49 +192,67 @@ class LinregCLI(LightningCLI):
             _tell(f"predictions  {self._predictions.path}")
 
 
+def _fail(message: str, status: int) -> NoReturn:
+    _tell(f"linreg: error: {message}", file=sys.stderr)
+    raise SystemExit(status) from None
+
+
 @rank_zero_only
 def _tell(text: str, file: TextIO | None = None) -> None:
     print(text, file=file)
-
-
-class _Parser(LightningArgumentParser):
-    """Lightning's parser, with an error in a few lines instead of pages of usage."""
 
 
 def _class_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _is_ours(class_path: str) -> bool:
-    module, _, name = class_path.rpartition(".")
-    cls = getattr(sys.modules.get(module), name, None)
-    return isinstance(cls, type) and issubclass(cls, RegressionModule)
+def _short(class_path: str) -> str:
+    return class_path.rpartition(".")[2]
 
 
 class _Preview(NamedTuple):
-    """What decides the defaults for parsing the rest."""
+    """What decides the defaults for parsing the rest.
+
+    Attributes:
+        command: the subcommand.
+        ckpt_path: a checkpoint.
+        root: the folder that runs write below.
+        classes: the classes that are named, of `model` and `data`.
+    """
 
     command: str | None
     ckpt_path: str | None
     root: str
+    classes: dict[str, str]
 
     @classmethod
     def of(cls, args: list[str]) -> _Preview:
-        """Read a command line, and the configuration files it names, for these three alone."""
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        """Read a command line, and the configuration files it names, for these alone."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("-c", "--config", action="append", default=[])
-        parser.add_argument("--ckpt_path")
-        parser.add_argument("--trainer.default_root_dir", dest="root")
-        flags, rest = parser.parse_known_args(args)
+        for option in ("ckpt_path", "trainer.default_root_dir", "model", "data"):
+            parser.add_argument(f"--{option}")
+        known, rest = parser.parse_known_args(args)
+        flags = vars(known)
         ckpt_path, root = None, ROOT
-        for file in flags.config:
+        classes: dict[str, str] = {}
+        for file in known.config:
             # A file that cannot be read is for the real parser to complain of.
             with contextlib.suppress(OSError, yaml.YAMLError, AttributeError):
                 content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-                ckpt_path = content.get("ckpt_path", ckpt_path)
+                ckpt_path = content.get("ckpt_path") or ckpt_path
                 root = content.get("trainer", {}).get("default_root_dir", root)
-        command = next((word for word in rest if word in LightningCLI.subcommands()), None)
-        return cls(command, flags.ckpt_path or ckpt_path, flags.root or root)
+                for key in ("model", "data"):
+                    value = content.get(key)
+                    named = value.get("class_path") if isinstance(value, dict) else value
+                    if isinstance(named, str):
+                        classes[key] = named
+        return cls(
+            next((word for word in rest if word in LightningCLI.subcommands()), None),
+            flags["ckpt_path"] or ckpt_path,
+            flags["trainer.default_root_dir"] or root,
+            classes | {key: flags[key] for key in ("model", "data") if flags[key] is not None},
+        )
 
 
 @contextlib.contextmanager
@@ -232,6 +268,7 @@ def _quiet() -> Iterator[None]:
         for message in (
             ".*isinstance\\(treespec, LeafSpec\\).*",
             "LightningCLI's args parameter is intended to run from within Python.*",
+            "The dirpath has changed from .*",  # a resumed run has a folder of its own
         ):
             warnings.filterwarnings("ignore", message)
         try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import zipfile
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import torch
@@ -18,13 +21,13 @@ class Stored(NamedTuple):
         path: the file.
         model: `{"class_path": ..., "init_args": {...}}`, or None where it does not say.
         data: the same of the data module.
-        global_step: how many optimiser steps are behind it.
+        epochs: how many it has run.
     """
 
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
-    global_step: int
+    epochs: int
 
     @classmethod
     def read(cls, ckpt_path: str, root: str) -> Stored:
@@ -47,7 +50,7 @@ class Stored(NamedTuple):
             path,
             _defaults(content.get("hyper_parameters", {})),
             _defaults(content.get("datamodule_hyper_parameters", {})),
-            content.get("global_step", 0),
+            content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
         )
 
     def check_model(self, given: dict[str, Any]) -> None:
@@ -62,7 +65,7 @@ class Stored(NamedTuple):
         """
         if self.model is None:
             return
-        if given["class_path"] != self.model["class_path"]:
+        if resolve_name(given["class_path"]) is not resolve_name(self.model["class_path"]):
             raise InputError(
                 f"--model: {given['class_path']} was given, but {self.path} holds a "
                 f"{self.model['class_path']}; leave --model out"
@@ -95,16 +98,14 @@ def _best(content: dict[str, Any], path: Path) -> Path:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(
-            f"--ckpt_path: there is no file {path}; type a checkpoint's path, or last"
-        ) from None
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"--ckpt_path: {path} is no checkpoint ({reason})") from None
-    if not isinstance(content, dict) or "state_dict" not in content:
+    if not path.is_file():
+        raise InputError(f"--ckpt_path: there is no file {path}; type a checkpoint's path, or last")
+    content: Any = None
+    # What torch saves is a ZIP archive; anything else would be taken for its format of old.
+    if zipfile.is_zipfile(path):
+        with contextlib.suppress(RuntimeError, pickle.UnpicklingError):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or "loops" not in content:
         raise InputError(f"--ckpt_path: {path} is no checkpoint of a Lightning model")
     return content
 

@@ -121,8 +121,7 @@ class RegressionModule(LightningModule, ABC):
                 batch = self.checked(self.trainer.strategy.batch_to_device(batch))
                 metrics.update(self(batch.x), batch)
         self.train(training)
-        values = {name: value.item() for name, value in metrics.compute().items()}
-        return {"rows": int(metrics.rows), **values}
+        return {name: value.item() for name, value in metrics.compute().items()}
 
     # What the Trainer calls.
 
@@ -136,7 +135,9 @@ class RegressionModule(LightningModule, ABC):
         data = getattr(self.trainer, "datamodule", None)
         features = getattr(data, "feature_names", None)
         if features is not None:
-            targets = getattr(data, "target_names", None) or ["y"]
+            targets = getattr(data, "target_names", None) or self.target_names or ["y"]
+            if stage == "predict" and self._named:
+                targets = self.target_names
             self._take_columns(list(features), list(targets))
             self.true_coefficients = getattr(data, "true_coefficients", None) or {}
         elif not self.target_names:
@@ -236,6 +237,11 @@ class RegressionModule(LightningModule, ABC):
     def _take_columns(self, features: list[str], targets: list[str]) -> None:
         if self._named and self.feature_names != features:
             raise _other_columns(self.feature_names, features)
+        if self._named and self.target_names != targets:
+            raise InputError(
+                f"target: the model was fitted to predict {', '.join(self.target_names)}; the data "
+                f"have {', '.join(targets)}; name the model's targets in --data.target"
+            )
         if not self.target_names:
             has_constant = "intercept" in features
             if has_constant and self._intercept:
@@ -261,7 +267,12 @@ class RegressionModule(LightningModule, ABC):
     def _log_metrics(self, stage: str) -> None:
         values = self._metrics.compute()
         self._metrics.reset()
-        self.log_dict({f"{stage}_{name}": value for name, value in values.items()})
+        del values["rows"]
+        self.log_dict(
+            {f"{stage}_{name}": value for name, value in values.items()},
+            # The metrics are those of all processes already; this only says so to Lightning.
+            sync_dist=self.trainer.world_size > 1,
+        )
 
     def _stop_if_diverged(self, loss: float) -> None:
         if not math.isfinite(loss):

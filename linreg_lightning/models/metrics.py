@@ -32,7 +32,7 @@ class RegressionMetrics(Metric):
     >>> y = torch.tensor([[1.0], [2.0], [3.0]])
     >>> metrics.update(y + 0.5, Batch(torch.ones(3, 1), y))
     >>> {name: round(value.item(), 4) for name, value in metrics.compute().items()}
-    {'loss': 0.25, 'rmse': 0.5, 'mae': 0.5, 'r2': 0.625}
+    {'rows': 3, 'loss': 0.25, 'rmse': 0.5, 'mae': 0.5, 'r2': 0.625}
     """
 
     full_state_update = False
@@ -63,7 +63,7 @@ class RegressionMetrics(Metric):
         self.rows = self.rows + (weight > 0).sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """The four scalars; r2 is NaN where a target does not vary."""
+        """These four, and the number of rows; r2 is NaN where a target does not vary."""
         parts = self.sums.reshape(-1, *self.sums.shape[-2:])
         merged = parts[0]
         for part in parts[1:]:
@@ -73,6 +73,7 @@ class RegressionMetrics(Metric):
         undefined = torch.full_like(squares, torch.nan)
         r2 = torch.where(squares > 0, 1 - squared_error / squares, undefined).mean()
         return {
+            "rows": self.rows,
             "loss": loss,
             "rmse": loss.sqrt(),
             "mae": (absolute_error / total).mean(),

@@ -1,0 +1,100 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from linreg_lightning import cli
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def trainer() -> Callable[..., Trainer]:
+    """Makes a Trainer that writes nothing."""
+
+    def make(**options: Any) -> Trainer:
+        quiet: dict[str, Any] = {
+            "max_epochs": 100,
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "log_every_n_steps": 1,
+        }
+        return Trainer(**{**quiet, **options})
+
+    return make
+
+
+@pytest.fixture
+def linreg() -> Callable[..., dict[str, Any]]:
+    """Runs `linreg` in this process on the CPU; returns the newest run's coefficients.json."""
+
+    def run(*args: str) -> dict[str, Any]:
+        words = " ".join(args).split()
+        cli.main([*words, "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"])
+        files = sorted(
+            Path().glob("**/coefficients.json"), key=lambda file: file.stat().st_mtime_ns
+        )
+        answer: dict[str, Any] = json.loads(files[-1].read_text()) if files else {}
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def refused(
+    linreg: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs `linreg`, which must refuse; returns its one line of complaint."""
+
+    def run(*args: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            linreg(*args)
+        assert stop.value.code in (1, 2)
+        complaint = capsys.readouterr().err.strip().splitlines()[-1]
+        assert complaint.startswith("linreg: error: ")
+        return complaint
+
+    return run
+
+
+@pytest.fixture
+def houses() -> Path:
+    """A table with wild units: price = 50000 + 150 sqft + 10000 beds - 500 age + noise."""
+    generator = torch.Generator().manual_seed(1)
+    rows = 200
+    sqft = 500 + 3500 * torch.rand(rows, generator=generator, dtype=torch.float64)
+    beds = torch.randint(1, 7, (rows,), generator=generator).double()
+    age = 80 * torch.rand(rows, generator=generator, dtype=torch.float64)
+    noise = 1000 * torch.randn(rows, generator=generator, dtype=torch.float64)
+    price = 50000 + 150 * sqft + 10000 * beds - 500 * age + noise
+    lines = zip(*(column.tolist() for column in (sqft, beds, age, price)), strict=True)
+    text = "\n".join(",".join(map(repr, line)) for line in lines)
+    path = Path("houses.csv")
+    path.write_text(f"sqft,beds,age,price\n{text}\n")
+    return path
+
+
+def least_squares(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The solution in float64, (features, targets), by an independent road."""
+    return torch.linalg.lstsq(x.double(), y.double()).solution
+
+
+def estimates(answer: dict[str, Any]) -> dict[str, float]:
+    """Name to estimate."""
+    return {row["name"]: row["estimate"] for row in answer["coefficients"]}

@@ -1,0 +1,1 @@
+"""Somebody else's package: plain Lightning, nothing of ours."""

@@ -1,0 +1,41 @@
+import pytest
+import torch
+from lightning.pytorch.utilities import move_data_to_device
+
+from linreg_lightning import Batch, InputError
+
+X, Y, WEIGHT = torch.ones(4, 3), torch.ones(4, 1), torch.ones(4)
+
+
+def test_shapes_that_belong_together_pass() -> None:
+    for batch in (Batch(X, Y), Batch(X, Y, WEIGHT), Batch(X, torch.ones(4, 0)), Batch(*[X, Y])):
+        assert batch.checked() is batch
+        assert batch.rows == 4
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (Batch(torch.ones(4), Y), r"x: a shape of \(4,\)"),
+        (Batch(X, torch.ones(4)), r"y: a shape of \(4,\) .* \(4, 3\); \(4, targets\).*unsqueeze"),
+        (Batch(X, torch.ones(5, 1)), r"y: a shape of \(5, 1\) .* \(4, 3\)"),
+        (Batch(X, Y, torch.ones(4, 1)), r"weight: a shape of \(4, 1\) .* \(4, 3\); \(4,\)"),
+        (Batch(X, Y, torch.ones(3)), r"weight: a shape of \(3,\)"),
+    ],
+)
+def test_others_are_refused_with_both_shapes(batch: Batch, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        batch.checked()
+
+
+def test_a_batch_travels_as_a_batch() -> None:
+    moved = move_data_to_device(Batch(X, Y, WEIGHT), torch.device("cpu"))
+    assert isinstance(moved, Batch)
+    assert move_data_to_device(Batch(X, Y), torch.device("cpu")).weight is None
+
+
+def test_map_leaves_an_absent_weight_absent() -> None:
+    half = Batch(X, Y).map(lambda tensor: tensor[:2])
+    assert half.rows == 2
+    assert half.weight is None
+    assert Batch(X, Y, WEIGHT).map(lambda tensor: tensor[:2]).weight.shape == (2,)

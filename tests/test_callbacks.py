@@ -1,0 +1,132 @@
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from linreg_lightning import InputError, LinearRegression, RunLogger, SyntheticData, TensorData
+from linreg_lightning.callbacks import (
+    CoefficientFile,
+    CoefficientMonitor,
+    LogInterval,
+    PredictionWriter,
+)
+
+MakeTrainer = Callable[..., Trainer]
+
+
+def events(folder: str) -> EventAccumulator:
+    accumulator = EventAccumulator(folder)
+    accumulator.Reload()
+    return accumulator
+
+
+def test_coefficients_are_followed_from_the_start_to_the_end(trainer: MakeTrainer) -> None:
+    model = LinearRegression()
+    trainer(max_epochs=5, logger=RunLogger(), callbacks=[CoefficientMonitor()]).fit(
+        model, SyntheticData(batch_size=50)
+    )
+    scalars = events("logs/version_0")
+    for row in model.coefficients():
+        points = scalars.Scalars(f"coefficient/{row['name']}")
+        assert [point.step for point in points] == [0, 2, 4, 6, 8, 10]
+        assert abs(points[-1].value - row["estimate"]) < 1e-6
+
+
+def test_several_targets_have_names_of_their_own_and_too_many_none(trainer: MakeTrainer) -> None:
+    data = SyntheticData(targets=2)
+    for most in (6, 5):
+        trainer(max_epochs=1, logger=RunLogger(), callbacks=[CoefficientMonitor(most)]).fit(
+            LinearRegression(), data
+        )
+    tags = events("logs/version_0").Tags()["scalars"]
+    assert {"coefficient/y1/x2", "coefficient/y2/intercept"} <= set(tags)
+    assert not [tag for tag in events("logs/version_1").Tags()["scalars"] if "coefficient" in tag]
+
+
+def test_the_log_interval_follows_the_length_of_the_epoch(trainer: MakeTrainer) -> None:
+    for batch_size, expected in ((None, 1), (30, 4), (1, 50)):
+        runner = trainer(max_epochs=1, log_every_n_steps=99, callbacks=[LogInterval()])
+        runner.fit(LinearRegression(lr=0.01), SyntheticData(batch_size=batch_size))
+        assert runner.log_every_n_steps == expected
+
+
+def test_the_file_of_coefficients_turns_what_is_not_a_number_into_null(
+    trainer: MakeTrainer,
+) -> None:
+    x = torch.randn(20, 1)
+    data = TensorData(x, torch.full((20,), 3.0))
+    runner = trainer(max_epochs=1, logger=CSVLogger("csv"), callbacks=[CoefficientFile()])
+    runner.fit(LinearRegression(), data)
+    path = Path(runner.log_dir) / "coefficients.json"
+    answer = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert answer["fit"]["r2"] is None
+    assert answer["rows"] == 20
+
+
+def test_a_fast_run_writes_nothing(trainer: MakeTrainer) -> None:
+    trainer(fast_dev_run=True, callbacks=[CoefficientFile()]).fit(
+        LinearRegression(), SyntheticData()
+    )
+    assert not list(Path().iterdir())
+
+
+def test_predictions_are_the_models_to_the_last_digit(trainer: MakeTrainer) -> None:
+    x = torch.randn(10, 2, dtype=torch.float64)
+    model = LinearRegression(in_features=2, out_features=2)
+    trainer(callbacks=[PredictionWriter()], default_root_dir="run").predict(
+        model, TensorData(x, batch_size=4), return_predictions=False
+    )
+    header, *rows = Path("run/predictions.csv").read_text().splitlines()
+    assert header == "y1,y2"
+    written = torch.tensor([[float(cell) for cell in row.split(",")] for row in rows])
+    assert torch.equal(written, model(x))
+
+
+class Break(Callback):
+    def on_predict_batch_start(self, trainer: Any, *args: Any) -> None:
+        if args[2] == 2:
+            raise InputError("enough")
+
+
+def test_interrupted_predictions_leave_no_file(trainer: MakeTrainer) -> None:
+    runner = trainer(callbacks=[PredictionWriter(), Break()], default_root_dir="run")
+    with pytest.raises(InputError, match="enough"):
+        runner.predict(LinearRegression(in_features=2), TensorData(torch.randn(9, 2), batch_size=3))
+    assert not [path for path in Path("run").glob("**/*") if path.is_file()]
+
+
+def test_the_hparams_tab_holds_real_metrics_and_no_junk(trainer: MakeTrainer) -> None:
+    data = SyntheticData(weights=[1.0, 2.0])
+    runner = trainer(max_epochs=3, logger=RunLogger())
+    runner.fit(LinearRegression(lr=0.05), data)
+    accumulator = events("logs/version_0")
+    content = accumulator.PluginTagToContent("hparams")
+    experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
+    metrics = {info.name.tag for info in experiment.metric_infos}
+    assert metrics == {"train_loss", "val_loss", "val_rmse", "val_mae", "val_r2"}
+    for metric in metrics:
+        points = accumulator.Scalars(metric)
+        assert len(points) == 3
+        assert all(torch.isfinite(torch.tensor(point.value)) for point in points)
+    start = HParamsPluginData.FromString(content["_hparams_/session_start_info"])
+    shown = start.session_start_info.hparams
+    assert shown["lr"].number_value == 0.05
+    assert shown["weights"].string_value == "[1.0, 2.0]"
+    assert not [name for name in shown if name.startswith("_")]
+    assert "hp_metric" not in accumulator.Tags()["scalars"]
+
+
+def test_a_failed_run_has_no_metrics_to_compare(trainer: MakeTrainer) -> None:
+    logging.getLogger("lightning").setLevel(logging.ERROR)
+    with pytest.raises(InputError, match="diverged"):
+        trainer(logger=RunLogger()).fit(LinearRegression(lr=3.0), SyntheticData())
+    with pytest.raises(KeyError):
+        events("logs/version_0").PluginTagToContent("hparams")

@@ -1,0 +1,398 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import CONFIGS, estimates, least_squares
+from lightning.pytorch import Callback
+
+from linreg_lightning import LinearRegression, SyntheticData, TensorData, cli
+from linreg_lightning.cli.stored import Stored
+
+TABULAR = "TabularData --data.path {} --data.target price"
+
+Linreg = Callable[..., dict[str, Any]]
+Refused = Callable[..., str]
+
+
+def run_linreg(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "linreg_lightning", *args]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def newest_checkpoint() -> Path:
+    return max(Path().glob("**/*.ckpt"), key=lambda file: file.stat().st_mtime_ns)
+
+
+# The command without a subcommand
+
+
+def test_help_and_version_need_no_torch() -> None:
+    for argument, expected in (("--help", "usage: linreg"), ("--version", "linreg 0.")):
+        code = (
+            "import sys; from linreg_lightning.cli import main\n"
+            f"main([{argument!r}])\n"
+            "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith(expected)
+
+
+def test_no_subcommand_is_an_error_that_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == 2
+    assert "linreg fit" in capsys.readouterr().err
+
+
+def test_help_names_every_class_and_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--help"])
+    text = capsys.readouterr().out
+    for word in ("fit", "validate", "test", "predict", "TabularData", "ManualLinearRegression"):
+        assert word in text
+
+
+# fit
+
+
+def test_fit_alone_runs_the_tutorial_from_start_to_table() -> None:
+    done = run_linreg("fit", "--trainer.accelerator", "cpu")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    words = [line.split() for line in lines]
+    head = words.index(["name", "true", "estimate"])
+    table = words[head + 1 : head + 4]
+    assert [row[0] for row in table] == ["intercept", "x1", "x2"]
+    data = SyntheticData()
+    data.setup("fit")
+    exact = least_squares(*data.splits["train"][:2]).flatten()
+    for row, truth, estimate in zip(table, (1, 2, 3), exact, strict=True):
+        assert float(row[1]) == truth
+        assert abs(float(row[2]) - estimate) < 1e-4
+    assert lines[-1] == "curves        tensorboard --logdir logs"
+    for noise in ("Warning", "warning", "Tip", "litlogger", "deprecated", ".py:"):
+        assert noise not in done.stderr + done.stdout
+    written = {str(path.parent) for path in Path().glob("**/*") if path.is_file()}
+    assert written == {"logs/version_0", "logs/version_0/checkpoints"}
+    assert Path("logs/version_0/config.yaml").exists()
+
+
+def test_coefficients_json_reads_back_exactly(linreg: Linreg) -> None:
+    answer = linreg("fit")
+    assert answer["model"] == "LinearRegression"
+    assert answer["rows"] == 100
+    assert answer["targets"] == ["y"]
+    assert [row["name"] for row in answer["coefficients"]] == ["intercept", "x1", "x2"]
+    assert [row["true"] for row in answer["coefficients"]] == [1.0, 2.0, 3.0]
+    assert {"r2", "rmse"} <= set(answer["fit"])
+    model = LinearRegression.load_from_checkpoint(newest_checkpoint())
+    assert [row["estimate"] for row in answer["coefficients"]] == [
+        row["estimate"] for row in model.coefficients()
+    ]
+    assert not list(Path().glob("**/*.part"))
+
+
+def test_main_may_be_called_again_and_again(linreg: Linreg) -> None:
+    line = "fit --trainer.max_epochs 3"
+    first, other, again = linreg(line), linreg(f"{line} --seed_everything 1"), linreg(line)
+    assert first == again
+    assert first != other
+    assert sorted(path.name for path in Path("logs").iterdir()) == [
+        "version_0",
+        "version_1",
+        "version_2",
+    ]
+
+
+def test_several_targets(linreg: Linreg) -> None:
+    answer = linreg("fit --data.features 3 --data.targets 2 --trainer.max_epochs 300")
+    assert answer["targets"] == ["y1", "y2"]
+    for row in answer["coefficients"]:
+        assert abs(row["estimate"] - row["true"]) < 0.2
+    assert [row["true"] for row in answer["coefficients"]] == list(range(1, 9))
+
+
+def test_a_table_of_ones_own(linreg: Linreg, houses: Path) -> None:
+    answer = linreg(
+        f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price",
+        "--data.val_fraction 0",
+    )
+    frame = pd.read_csv(houses)
+    x = torch.tensor(frame[["sqft", "beds", "age"]].to_numpy())
+    x = torch.cat([torch.ones(len(x), 1).double(), x], dim=1)
+    exact = least_squares(x, torch.tensor(frame[["price"]].to_numpy())).flatten()
+    ours = torch.tensor(list(estimates(answer).values())).double()
+    torch.testing.assert_close(ours, exact, rtol=1e-4, atol=0)
+    assert list(estimates(answer)) == ["intercept", "sqft", "beds", "age"]
+    assert "true" not in answer["coefficients"][0]
+
+
+@pytest.mark.parametrize("data", ["SyntheticData", TABULAR])
+def test_models_by_short_name_and_by_class_path(linreg: Linreg, houses: Path, data: str) -> None:
+    lr = "--model.lr 1e-8 --trainer.max_epochs 1"
+    short = linreg(f"fit --model ManualLinearRegression --data {data.format(houses)} {lr}")
+    path = "linreg_lightning.models.ManualLinearRegression"
+    assert short == linreg(f"fit --model {path} --data {data.format(houses)} {lr}")
+    assert short["model"] == "ManualLinearRegression"
+
+
+def test_without_a_logger_the_answer_lies_in_the_root_folder(linreg: Linreg) -> None:
+    linreg("fit --trainer.logger false --trainer.default_root_dir here")
+    assert Path("here/coefficients.json").exists()
+    assert {path.parts[0] for path in Path().glob("*")} == {"here"}
+
+
+def test_a_saved_config_repeats_the_run(linreg: Linreg) -> None:
+    first = linreg("fit --model.lr 0.05 --data.rows 50")
+    assert linreg("fit -c logs/version_0/config.yaml") == first
+
+
+def test_two_processes_fit_what_one_does() -> None:
+    line = "fit --trainer.accelerator cpu --trainer.devices 2 --trainer.max_epochs 60"
+    done = run_linreg(*line.split())
+    assert done.returncode == 0, done.stderr
+    assert "sync_dist" not in done.stderr
+    answer = yaml.safe_load(Path("logs/version_0/coefficients.json").read_text())
+    data = SyntheticData()
+    data.setup("fit")
+    x, y, _ = data.splits["train"]
+    exact = least_squares(x, y).flatten()
+    ours = torch.tensor(list(estimates(answer).values())).double()
+    torch.testing.assert_close(ours, exact, rtol=0, atol=1e-4)
+    assert answer["rows"] == 100
+    rmse = (y - x @ exact.float().unsqueeze(1)).square().mean().sqrt().item()
+    assert abs(answer["fit"]["rmse"] - rmse) < 1e-5
+
+
+# Checkpoints
+
+TABLE = f"--data {TABULAR} --model.standardize true"
+
+
+def test_a_fitted_table_is_tested_and_predicted_from_its_checkpoint_alone(
+    linreg: Linreg, houses: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = linreg(f"fit {TABLE.format(houses)} --data.test_fraction 0.25")
+    linreg("test --ckpt_path last")
+    assert "test_rmse" in capsys.readouterr().out
+
+    frame = pd.read_csv(houses)
+    frame["note"] = "not a number"
+    frame[["age", "note", "beds", "sqft"]].to_csv("new.csv", index=False)
+    linreg("predict --ckpt_path last --data.path new.csv --data.batch_size 64")
+    (path,) = Path().glob("**/predictions.csv")
+    assert f"predictions  {path}" in capsys.readouterr().out
+    with path.open() as stream:
+        header, *rows = csv.reader(stream)
+    assert header == ["price"]
+    predicted = torch.tensor([float(row[0]) for row in rows])
+    equation = estimates(answer)
+    expected = equation["intercept"] + sum(
+        equation[name] * torch.tensor(frame[name].to_numpy()) for name in ("sqft", "beds", "age")
+    )
+    torch.testing.assert_close(predicted.double(), expected, rtol=1e-6, atol=0)
+
+
+def test_a_checkpoint_made_from_python_serves_the_command(
+    linreg: Linreg, houses: Path, trainer: Callable[..., Any]
+) -> None:
+    frame = pd.read_csv(houses)
+    model = LinearRegression(standardize=True)
+    runner = trainer()
+    runner.fit(model, TensorData(frame[["sqft", "beds", "age"]], frame["price"]))
+    runner.save_checkpoint("python.ckpt")
+    linreg(
+        f"predict --ckpt_path python.ckpt --data TabularData --data.path {houses}",
+        "--data.target price",
+    )
+    (path,) = Path().glob("**/predictions.csv")
+    assert len(path.read_text().splitlines()) == 201
+
+
+RESUMABLE = "--data.batch_size 16 --data.rows 101 --model.momentum 0.9 --model.lr 0.01"
+
+
+@pytest.mark.parametrize("options", ["", RESUMABLE, "--model ManualLinearRegression"])
+def test_a_resumed_run_ends_where_an_unstopped_one_does(linreg: Linreg, options: str) -> None:
+    whole = linreg(f"fit {options} --trainer.max_epochs 8 --trainer.default_root_dir whole")
+    linreg(f"fit {options} --trainer.max_epochs 3 --trainer.default_root_dir halves")
+    resumed = linreg(
+        "fit --ckpt_path last --seed_everything 9 --trainer.max_epochs 8",
+        "--trainer.default_root_dir halves",
+    )
+    assert resumed == whole
+
+
+class Kill(Callback):
+    """Ends the process in the middle of an epoch, as a power cut would."""
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 18:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_run_killed_within_an_epoch_resumes_within_it(linreg: Linreg) -> None:
+    whole = linreg(f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir whole")
+    killed = run_linreg(
+        *f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir killed".split(),
+        "--trainer.callbacks+=ModelCheckpoint",
+        "--trainer.callbacks.every_n_train_steps=1",
+        "--trainer.callbacks+=test_cli.Kill",
+        "--trainer.accelerator=cpu",
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert newest_checkpoint().name == "epoch=2-step=17.ckpt"
+    resumed = linreg(
+        "fit --ckpt_path last --trainer.max_epochs 5 --trainer.default_root_dir killed"
+    )
+    assert resumed == whole
+
+
+def test_best_is_the_checkpoint_that_the_newest_run_found_best(linreg: Linreg) -> None:
+    linreg(
+        "fit --trainer.max_epochs 3 --trainer.callbacks+=ModelCheckpoint",
+        "--trainer.callbacks.monitor=epoch --trainer.callbacks.mode=min",
+        "--trainer.callbacks.save_last=true",
+    )
+    assert Stored.read("best", "logs").path.name == "epoch=0-step=1.ckpt"
+    assert Stored.read("last", "logs").path.name != "epoch=0-step=1.ckpt"
+    linreg("validate --ckpt_path best")
+
+
+# The template promise
+
+
+def test_a_model_and_data_from_outside_run_by_class_path(
+    linreg: Linreg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = "--model outside.plain.CubicModel --data outside.plain.CubicData"
+    linreg(f"fit {outside} --trainer.max_epochs 1")
+    settings = yaml.safe_load(Path("logs/version_0/config.yaml").read_text())
+    assert settings["model"]["init_args"] == {"lr": 0.05}
+    assert settings["data"]["init_args"] == {"rows": 64}
+    linreg(f"fit {outside} --trainer.max_epochs 200 --model.lr 0.1")
+    linreg("test --ckpt_path last")
+    linreg("predict --ckpt_path last")
+    out = capsys.readouterr().out
+    loss = next(line for line in out.splitlines() if "test_loss" in line)
+    assert float(loss.replace("│", " ").replace("|", " ").split()[-1]) < 1e-3
+    (path,) = Path().glob("**/predictions.csv")
+    assert len(path.read_text().splitlines()) == 65
+
+
+def test_our_data_feed_a_model_from_outside(linreg: Linreg) -> None:
+    linreg(
+        "fit --model outside.plain.CubicModel --data SyntheticData --data.features 1",
+        "--data.ones false --trainer.max_epochs 2",
+    )
+    assert newest_checkpoint().name == "epoch=1-step=2.ckpt"
+
+
+def test_data_from_outside_feed_our_model(linreg: Linreg, refused: Refused) -> None:
+    assert "in_features" in refused("fit --data outside.plain.CubicData")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fitt", "invalid choice: 'fitt'"),
+        ("fit --model.lr -1", "lr: -1.0 was given; type a number above 0"),
+        ("fit --model.lr x", "--model.lr: x was given; type a number"),
+        ("fit --model.foo 1", "--model: LinearRegression has no option foo; --model.help"),
+        ("fit --model Nonsense", "--model: there is no class Nonsense"),
+        ("fit --model.in_features 3", "--model.in_features: 3 was given, but the data decide it"),
+        ("fit --model.intercept true", "intercept: one of the model's own was asked for"),
+        ("fit --model.lr 3", "has diverged; lower --model.lr (3 was given)"),
+        ("fit --data.batch_size 0", "batch_size: 0 was given; type a whole number above 0"),
+        ("fit --data TabularData", "--data: TabularData needs --data.path, --data.target"),
+        ("fit --data.path x", "--data: SyntheticData has no option path"),
+        ("fit --data.rows 1", "rows: 1 was given"),
+        ("fit --trainer.max_epochs x", "--trainer.max_epochs: x was given; type a whole number"),
+        ("fit --trainer.strategy nonsense", "--trainer: You selected an invalid strategy name"),
+        ("fit -c nowhere.yaml", "--config: File does not exist"),
+        (
+            "test",
+            "--ckpt_path: none was given, and test needs a fitted model; type --ckpt_path last",
+        ),
+        ("predict", "--ckpt_path: none was given"),
+        ("validate", "--ckpt_path: none was given"),
+        ("test --ckpt_path last", "--ckpt_path: there is no checkpoint below logs; fit a model"),
+        ("test --ckpt_path nowhere.ckpt", "--ckpt_path: there is no file nowhere.ckpt"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(refused: Refused, line: str, message: str) -> None:
+    assert message in refused(line)
+
+
+def test_a_bad_table_is_refused_and_leaves_no_answer(refused: Refused) -> None:
+    Path("bad.csv").write_text("a,y\n1,2\n3,oops\n")
+    message = refused("fit --data TabularData --data.path bad.csv --data.target y")
+    assert "path: bad.csv has 'oops' in column 'y', row 2" in message
+    Path("bad.csv").write_text("a,y\n1,2\n")
+    message = refused("fit --data TabularData --data.path bad.csv --data.target y")
+    assert "1 row to train on; a fit needs at least 2" in message
+    assert not list(Path().glob("**/coefficients.json*"))
+
+
+def test_a_flag_may_not_contradict_the_checkpoint(linreg: Linreg, refused: Refused) -> None:
+    linreg("fit --trainer.max_epochs 3")
+    for line, message in (
+        ("fit --ckpt_path last --model.lr 0.5", "--model.lr: 0.5 was given, but logs/version_0"),
+        ("test --ckpt_path last --model.standardize true", "--model.standardize: True was given"),
+        (
+            "test --ckpt_path last --model ManualLinearRegression",
+            "--model: linreg_lightning.Manual",
+        ),
+        ("fit --ckpt_path last --trainer.max_epochs 3", "has run 3 epochs already; type a larger"),
+        ("test --ckpt_path last --data.features 3", "fitted on intercept, x1, x2, in this order"),
+        (
+            "validate --ckpt_path last --data.val_rows 0",
+            "no rows for val; give it some by --data.val",
+        ),
+    ):
+        assert message in refused(line)
+    agreeing = "fit --ckpt_path last --model LinearRegression --model.lr 0.1 --trainer.max_epochs 4"
+    assert linreg(agreeing)["rows"] == 100
+
+
+def test_a_config_may_not_contradict_the_checkpoint_either(
+    linreg: Linreg, refused: Refused
+) -> None:
+    linreg("fit --trainer.max_epochs 3")
+    Path("other.yaml").write_text("model: {class_path: LinearRegression, init_args: {lr: 0.2}}\n")
+    assert "--model.lr: 0.2 was given" in refused("fit -c other.yaml --ckpt_path last")
+    Path("path.yaml").write_text("ckpt_path: last\nmodel: {init_args: {lr: 0.2}}\n")
+    assert "--model.lr: 0.2 was given" in refused("fit -c path.yaml")
+
+
+def test_files_that_are_no_checkpoints(refused: Refused) -> None:
+    Path("text.ckpt").write_text("hello")
+    torch.save({"weights": torch.ones(1)}, "other.ckpt")
+    for file in ("text.ckpt", "other.ckpt"):
+        assert f"{file} is no checkpoint of a Lightning model" in refused(
+            f"test --ckpt_path {file}"
+        )
+
+
+def test_another_file_lacks_the_checkpoints_columns(
+    linreg: Linreg, refused: Refused, houses: Path
+) -> None:
+    linreg(f"fit {TABLE.format(houses)} --trainer.max_epochs 2")
+    Path("new.csv").write_text("sqft,beds\n1,2\n")
+    message = refused("predict --ckpt_path last --data.path new.csv")
+    assert "features: new.csv has no column 'age'" in message
+    assert not list(Path().glob("**/predictions.csv*"))

@@ -1,0 +1,94 @@
+"""Each shipped YAML runs through the real command, and the right numbers come out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import CONFIGS, estimates, least_squares
+
+from linreg_lightning import SyntheticData
+
+Linreg = Callable[..., dict[str, Any]]
+TUTORIAL = f"-c {CONFIGS}/tutorial.yaml"
+
+
+def tutorials_answer() -> torch.Tensor:
+    data = SyntheticData()
+    data.setup("fit")
+    return least_squares(*data.splits["train"][:2]).flatten()
+
+
+def answers(answer: dict[str, Any]) -> torch.Tensor:
+    return torch.tensor(list(estimates(answer).values()), dtype=torch.float64)
+
+
+def test_every_file_is_tested_here() -> None:
+    names = {path.stem for path in CONFIGS.iterdir()}
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert names <= tested
+
+
+def test_each_is_short_and_says_why() -> None:
+    for path in CONFIGS.iterdir():
+        text = path.read_text()
+        assert len(text.splitlines()) <= 20
+        assert text.startswith("#")
+        assert isinstance(yaml.safe_load(text), dict)
+
+
+def test_tutorial(linreg: Linreg) -> None:
+    answer = linreg(f"fit {TUTORIAL}")
+    torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
+    assert answer == linreg("fit")
+
+
+def test_manual(linreg: Linreg) -> None:
+    answer = linreg(f"fit -c {CONFIGS}/manual.yaml")
+    assert answer["model"] == "ManualLinearRegression"
+    torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
+
+
+def test_tabular(linreg: Linreg, houses: Path) -> None:
+    answer = linreg(f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price")
+    assert answer["rows"] == 160
+    expected = {"intercept": 50000, "sqft": 150, "beds": 10000, "age": -500}
+    for name, value in expected.items():
+        assert abs(estimates(answer)[name] / value - 1) < 0.02
+    assert answer["fit"]["r2"] > 0.99
+
+
+def test_tabular_by_hand(linreg: Linreg, houses: Path) -> None:
+    frame = pd.read_csv(houses)
+    ((frame - frame.mean()) / frame.std()).to_csv("scaled.csv", index=False)
+    answer = linreg(
+        f"fit -c {CONFIGS}/manual.yaml --data TabularData --data.path scaled.csv",
+        "--data.target price --trainer.max_epochs 200",
+    )
+    scaled = pd.read_csv("scaled.csv")
+    x = torch.tensor(scaled[["sqft", "beds", "age"]].to_numpy())
+    x = torch.cat([torch.ones(len(x), 1).double(), x], dim=1)
+    exact = least_squares(x, torch.tensor(scaled[["price"]].to_numpy())).flatten()
+    torch.testing.assert_close(answers(answer), exact, rtol=0, atol=1e-5)
+
+
+def test_debug(linreg: Linreg) -> None:
+    answer = linreg(f"fit {TUTORIAL} -c {CONFIGS}/debug.yaml")
+    assert answer == linreg("fit --trainer.max_epochs 2")
+
+
+def test_gpu(linreg: Linreg, refused: Callable[..., str]) -> None:
+    # The fixtures add `--trainer.accelerator cpu` behind the files: so here without them.
+    from linreg_lightning import cli
+
+    overlay = ["fit", "-c", f"{CONFIGS}/tutorial.yaml", "-c", f"{CONFIGS}/gpu.yaml"]
+    if torch.cuda.is_available():
+        cli.main(overlay)
+    else:
+        with pytest.raises(SystemExit):
+            cli.main(overlay)
+    answer = linreg(" ".join(overlay))
+    torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)

@@ -1,0 +1,311 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch import seed_everything
+
+from linreg_lightning import Batch, InputError, SyntheticData, TabularData, TensorData
+from linreg_lightning.data.split import split
+from linreg_lightning.manual import make_rows
+
+# SyntheticData
+
+
+def test_the_defaults_are_the_tutorials_rows() -> None:
+    data = SyntheticData()
+    data.setup("fit")
+    truth = torch.tensor([[1.0], [2.0], [3.0]])
+    x, y = make_rows(truth, 100, 0.5, torch.Generator().manual_seed(0))
+    train = data.splits["train"]
+    assert train.x.shape == (100, 3)
+    assert train.y.shape == (100, 1)
+    assert train.weight is None
+    assert torch.equal(train.x, x)
+    assert torch.equal(train.y, y)
+    assert data.feature_names == ["intercept", "x1", "x2"]
+    assert data.target_names == ["y"]
+    assert data.true_coefficients == {"y": {"intercept": 1.0, "x1": 2.0, "x2": 3.0}}
+    (batch,) = data.train_dataloader()
+    assert batch.rows == 100
+
+
+def test_the_seed_of_the_run_leaves_the_rows_alone() -> None:
+    drawn = []
+    for seed in (1, 2):
+        seed_everything(seed)
+        data = SyntheticData(rows=10)
+        data.setup("fit")
+        drawn.append(data.splits["train"].x)
+    assert torch.equal(*drawn)
+    other = SyntheticData(rows=10, seed=1)
+    other.setup("fit")
+    assert not torch.equal(other.splits["train"].x, drawn[0])
+
+
+def test_splits_differ_and_the_training_rows_do_not_depend_on_the_others() -> None:
+    data, alone = SyntheticData(), SyntheticData(val_rows=0, test_rows=0)
+    data.setup("fit")
+    alone.setup("fit")
+    assert torch.equal(alone.splits["train"].x, data.splits["train"].x)
+    parts = [data.splits[name].x[:, 1] for name in ("train", "val", "test")]
+    assert len(torch.cat(parts).unique()) == 300
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "truth"),
+    [
+        ({"features": 4}, (5, 1), [1, 2, 3, 4, 5]),
+        ({"features": 1, "targets": 2}, (2, 2), [1, 2, 3, 4]),
+        ({"weights": [5.0]}, (1, 1), [5]),
+        ({"weights": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]}, (2, 3), [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_any_number_of_features_and_targets(options: dict, shape: tuple, truth: list) -> None:
+    data = SyntheticData(**options, noise=0.0)
+    data.setup("fit")
+    rows = data.splits["train"]
+    assert (rows.x.shape[1], rows.y.shape[1]) == shape == (data.in_features, data.out_features)
+    weights = torch.tensor(truth, dtype=torch.float32).reshape(shape[1], shape[0]).T
+    torch.testing.assert_close(rows.y, rows.x @ weights)
+    values = [value for column in data.true_coefficients.values() for value in column.values()]
+    assert values == truth
+
+
+def test_without_the_column_of_ones_y_keeps_its_constant() -> None:
+    data, bare = SyntheticData(), SyntheticData(ones=False)
+    data.setup("fit")
+    bare.setup("fit")
+    assert bare.feature_names == ["x1", "x2"]
+    assert torch.equal(bare.splits["train"].x, data.splits["train"].x[:, 1:])
+    assert torch.equal(bare.splits["train"].y, data.splits["train"].y)
+    assert bare.true_coefficients == data.true_coefficients
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise": -1.0}, "noise: -1.0 was given"),
+        ({"rows": 1}, "rows: 1 was given; type a whole number, 2 or above"),
+        ({"val_rows": -1}, "val_rows: -1 was given"),
+        ({"weights": []}, r"weights: \[\] was given"),
+        ({"weights": [[1.0], [2.0, 3.0]]}, "weights: .* of one length"),
+        ({"weights": [float("nan")]}, "weights: "),
+        ({"weights": [1.0], "features": 2}, "leave one of them out"),
+        ({"targets": 0}, "targets: 0 was given"),
+        ({"batch_size": 0}, "batch_size: 0 was given; type a whole number above 0"),
+    ],
+)
+def test_synthetic_data_refuses(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SyntheticData(**options)
+
+
+# TensorData
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("convert", [torch.Tensor.clone, torch.Tensor.numpy])
+def test_tensors_and_arrays_keep_their_precision(dtype: torch.dtype, convert: Callable) -> None:
+    x, y = torch.randn(6, 2, dtype=dtype), torch.randn(6, dtype=dtype)
+    data = TensorData(convert(x), convert(y))
+    data.setup("fit")
+    (batch,) = data.train_dataloader()
+    assert batch.x.dtype == batch.y.dtype == dtype
+    assert torch.equal(batch.x, x)
+    assert batch.y.shape == (6, 1)
+    assert torch.equal(batch.y.squeeze(1), y)
+    assert (data.feature_names, data.target_names) == (["x1", "x2"], ["y"])
+
+
+def test_tensors_are_not_copied() -> None:
+    x, y = torch.randn(6, 2), torch.randn(6, 1)
+    data = TensorData(x, y)
+    data.setup("fit")
+    assert data.splits["train"].x.data_ptr() == x.data_ptr()
+
+
+def test_data_frames_bring_their_names() -> None:
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": [True, False, True], "c": [0.5, 1.5, 2.5]})
+    data = TensorData(frame[["a", "b"]], frame["c"])
+    data.setup("fit")
+    assert (data.feature_names, data.target_names) == (["a", "b"], ["c"])
+    expected = torch.tensor([[1, 1], [2, 0], [3, 1]], dtype=torch.float64)
+    assert torch.equal(data.splits["train"].x, expected)
+    assert torch.equal(data.splits["train"].y, torch.tensor([[0.5], [1.5], [2.5]]).double())
+
+
+def test_lists_and_given_names() -> None:
+    data = TensorData(
+        [[1, 2], [3, 4]], [[5, 6], [7, 8]], feature_names=["p", "q"], target_names=["r", "s"]
+    )
+    data.setup("fit")
+    assert data.feature_names == ["p", "q"]
+    assert data.splits["train"].y.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"y": torch.ones(3)}, r"y: a shape of \(3, 1\) was given beside x of \(4, 2\)"),
+        ({"weight": torch.ones(3)}, r"weight: a shape of \(3,\)"),
+        ({"weight": [1, 2, -3, 1]}, "weight: -3 was given in row 3"),
+        ({"weight": [0, 0, 0, 0]}, "weight: it is 0 in every row"),
+        ({"x": torch.ones(4)}, r"x: a shape of \(4,\)"),
+        ({"x": [[1, 2], [3, float("nan")], [5, 6], [7, 8]]}, "column 'x2': row 2 holds nan"),
+        ({"y": [1, 2, float("inf"), 4]}, "column 'y': row 3 holds inf"),
+        ({"x": pd.DataFrame({"a": ["p", "q", "r", "s"]})}, "x: not all of it is numbers"),
+        ({"feature_names": ["a"]}, "feature_names: .* 2 different names are needed"),
+        ({"feature_names": ["a", "a"]}, "feature_names: "),
+        ({"feature_names": ["intercept", "b"], "x": [[1, 2]] * 3 + [[2, 2]]}, "is not all ones"),
+        ({"val_fraction": 1.5}, "val_fraction: 1.5 was given"),
+        ({"val_fraction": 0.6, "test_fraction": 0.6}, "together they must not be above 1"),
+        ({"x": torch.ones(4, 2, dtype=torch.complex64)}, "complex"),
+    ],
+)
+def test_tensor_data_refuses(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TensorData(**{"x": torch.ones(4, 2), "y": torch.ones(4), **options})
+
+
+def test_one_row_is_too_few_to_fit_and_enough_to_predict() -> None:
+    data = TensorData(torch.ones(1, 2), torch.ones(1))
+    data.setup("fit")
+    with pytest.raises(InputError, match="TensorData: 1 row to train on; a fit needs at least 2"):
+        data.train_dataloader()
+    data.setup("predict")
+    (batch,) = data.predict_dataloader()
+    assert batch.rows == 1
+
+
+# Splits
+
+
+@given(
+    n=st.integers(1, 80),
+    val=st.floats(0, 1),
+    test=st.floats(0, 1),
+    seed=st.integers(0, 5),
+)
+def test_splits_are_disjoint_complete_and_repeatable(
+    n: int, val: float, test: float, seed: int
+) -> None:
+    number = torch.arange(n).unsqueeze(1)
+    rows = Batch(number, number, number.squeeze(1))
+    if val + test > 1:
+        with pytest.raises(InputError, match="together"):
+            split(rows, val, test, seed)
+        return
+    parts = split(rows, val, test, seed)
+    assert sorted(torch.cat([part.x for part in parts]).flatten().tolist()) == list(range(n))
+    assert abs(parts[1].rows - n * val) <= 1
+    assert abs(parts[2].rows - n * test) <= 1
+    for part, again in zip(parts, split(rows, val, test, seed), strict=True):
+        assert torch.equal(part.x, again.x)
+        assert torch.equal(part.x, part.y)
+        assert torch.equal(part.x.squeeze(1), part.weight)
+
+
+def test_the_split_does_not_depend_on_batches_or_the_runs_seed(houses: Path) -> None:
+    validation = []
+    for batch_size, seed in ((None, 1), (7, 2)):
+        seed_everything(seed)
+        data = TabularData(str(houses), "price", val_fraction=0.3, batch_size=batch_size)
+        data.setup("fit")
+        validation.append(data.splits["val"].x)
+    assert torch.equal(*validation)
+    assert len(validation[0]) == 60
+    other = TabularData(str(houses), "price", val_fraction=0.3, seed=1)
+    other.setup("fit")
+    assert not torch.equal(other.splits["val"].x, validation[0])
+
+
+# TabularData
+
+
+def test_a_table_is_what_numpy_reads(houses: Path) -> None:
+    data = TabularData(str(houses), "price")
+    data.setup("fit")
+    table = np.loadtxt(houses, delimiter=",", skiprows=1)
+    rows = data.splits["train"]
+    assert data.feature_names == ["sqft", "beds", "age"]
+    assert np.array_equal(rows.x.numpy(), table[:, :3])
+    assert np.array_equal(rows.y.numpy(), table[:, 3:])
+
+
+def test_columns_by_name_in_the_order_asked_for(houses: Path) -> None:
+    data = TabularData(str(houses), ["price", "beds"], features=["age"], weight="sqft")
+    data.setup("fit")
+    table = np.loadtxt(houses, delimiter=",", skiprows=1)
+    rows = data.splits["train"]
+    assert np.array_equal(rows.x.numpy(), table[:, [2]])
+    assert np.array_equal(rows.y.numpy(), table[:, [3, 1]])
+    assert np.array_equal(rows.weight.numpy(), table[:, 0])
+
+
+def test_a_table_to_predict_needs_no_target(houses: Path) -> None:
+    frame = pd.read_csv(houses)
+    frame[["age", "sqft", "beds"]].to_csv("new.csv", index=False)
+    data = TabularData("new.csv", "price", features=["sqft", "beds", "age"])
+    data.setup("predict")
+    (batch,) = data.predict_dataloader()
+    assert np.array_equal(batch.x.numpy(), frame[["sqft", "beds", "age"]].to_numpy())
+    assert batch.y.shape == (200, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("a,b,y", "is empty"),
+        ("a,b,y\n", "has a header but no rows"),
+        ("a,b,y\n1,2,3\n4,5\n", "has 2 values in row 2 where its header has 3"),
+        ("a,b,y\n1,2,3\n1,x,4\n", "has 'x' in column 'b', row 2, which is no number"),
+        ("a,b,y\n1,2,3\n1,,4\n", "column 'b': row 2 holds nan"),
+        ("a,b,y\n1,2,3\n1,NaN,4\n", "column 'b': row 2 holds nan"),
+        ("a,b,y\n1,2,inf\n1,2,4\n", "column 'y': row 1 holds inf"),
+        ("a,a,y\n1,2,3\n", "has two columns named 'a'"),
+        ("a,b,yy\n1,2,3\n", "has no column 'y'; did you mean 'yy'?"),
+        ("p,q,r\n1,2,3\n", "has no column 'y'; it has p, q, r"),
+    ],
+)
+def test_bad_files_are_refused(content: str, message: str) -> None:
+    Path("bad.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        TabularData("bad.csv", "y").setup("fit")
+
+
+def test_text_that_is_not_utf8_is_refused() -> None:
+    for content in ("a,y\n1,2\né,2\n", "é,y\n1,2\n2,2\n"):
+        Path("bad.csv").write_bytes(content.encode("latin1"))
+        with pytest.raises(InputError, match="is not UTF-8"):
+            TabularData("bad.csv", "y").setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "nowhere.csv"}, "path: there is no file nowhere.csv"),
+        ({"path": "."}, "path: . cannot be read as CSV"),
+        ({"target": []}, "target: no column was given"),
+        ({"features": ["sqft", "bed"]}, "features: .* no column 'bed'; did you mean 'beds'"),
+        ({"features": ["sqft", "price"]}, "features: 'price' is a target"),
+        ({"features": ["sqft", "sqft"]}, "features: .* names a column twice"),
+        ({"weight": "w"}, "weight: .* has no column 'w'"),
+        ({"test_fraction": -0.1}, "test_fraction: -0.1 was given"),
+        ({"batch_size": -2}, "batch_size: -2 was given"),
+    ],
+)
+def test_tabular_data_refuses(houses: Path, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TabularData(**{"path": str(houses), "target": "price", **options}).setup("fit")
+
+
+def test_a_bad_cell_is_named_by_its_column_in_any_order_of_features() -> None:
+    Path("bad.csv").write_text("a,b,c,y\n1,2,3,4\n1,2,oops,4\n")
+    with pytest.raises(InputError, match="'oops' in column 'c', row 2"):
+        TabularData("bad.csv", "y", features=["c", "a"]).setup("fit")

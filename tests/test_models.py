@@ -1,0 +1,349 @@
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import least_squares
+from lightning.pytorch import Trainer
+from sklearn.linear_model import LinearRegression as ScikitLinearRegression
+from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+from torch.utils.data import DataLoader, TensorDataset
+
+from linreg_lightning import (
+    Batch,
+    InputError,
+    LinearRegression,
+    ManualLinearRegression,
+    RegressionModule,
+    SyntheticData,
+    TensorData,
+)
+from linreg_lightning.models.metrics import RegressionMetrics
+from linreg_lightning.models.standardization import Standardization
+from linreg_lightning.models.table import table
+
+MODELS = [LinearRegression, ManualLinearRegression]
+MakeTrainer = Callable[..., Trainer]
+
+
+def estimates(model: RegressionModule) -> torch.Tensor:
+    return torch.tensor([row["estimate"] for row in model.coefficients()], dtype=torch.float64)
+
+
+# Fits
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_tutorials_weights_come_out(model: type, trainer: MakeTrainer) -> None:
+    fit, data = model(), SyntheticData()
+    trainer().fit(fit, data)
+    rows = fit.coefficients()
+    assert [row["name"] for row in rows] == ["intercept", "x1", "x2"]
+    assert [row["true"] for row in rows] == [1, 2, 3]
+    x, y, _ = data.splits["train"]
+    torch.testing.assert_close(estimates(fit), least_squares(x, y).flatten(), rtol=0, atol=1e-5)
+    assert fit.fit_statistics["rows"] == 100
+    assert abs(fit.fit_statistics["rmse"] - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_any_source_precision_and_batch_size(
+    dtype: torch.dtype, batch_size: int | None, trainer: MakeTrainer
+) -> None:
+    x = torch.randn(50, 2, dtype=dtype)
+    y = x @ torch.tensor([2.0, -1.0], dtype=dtype) + 0.5
+    fit = LinearRegression()
+    trainer().fit(fit, TensorData(x, y, batch_size=batch_size))
+    assert fit.linear.weight.dtype == torch.float32
+    torch.testing.assert_close(
+        estimates(fit), torch.tensor([0.5, 2, -1]).double(), rtol=0, atol=1e-5
+    )
+
+
+def test_standardised_wild_units_reach_least_squares_in_the_users_units(
+    trainer: MakeTrainer,
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(80, 3, generator=generator, dtype=torch.float64)
+    x = z * torch.tensor([1e6, 1.0, 1e-5]).double() + torch.tensor([1e9, 5.0, 0.0]).double()
+    y = z @ torch.tensor([[1.0, 0.5], [2.0, -1.0], [3.0, 0.0]]).double() + 7
+    fit = LinearRegression(standardize=True)
+    trainer(max_epochs=300).fit(fit, TensorData(x, y))
+    reference = ScikitLinearRegression().fit(z.numpy(), y.numpy())
+    weight, intercept = fit.weight_and_intercept()
+    scale = np.array([1e6, 1.0, 1e-5])
+    np.testing.assert_allclose(weight.numpy() * scale, reference.coef_, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        intercept + weight @ torch.tensor([1e9, 5.0, 0.0]).double(),
+        reference.intercept_,
+        rtol=1e-4,
+    )
+    predicted = x @ weight.T + intercept
+    torch.testing.assert_close(fit(x).double(), predicted, rtol=1e-4, atol=1e-4)
+
+
+def test_standardised_without_an_intercept_adds_none(trainer: MakeTrainer) -> None:
+    x = torch.rand(60, 2, dtype=torch.float64) * torch.tensor([1000.0, 1.0]).double()
+    y = x @ torch.tensor([[0.002], [5.0]]).double() + 1
+    fit = LinearRegression(standardize=True, intercept=False)
+    trainer(max_epochs=1000).fit(fit, TensorData(x, y))
+    torch.testing.assert_close(estimates(fit), least_squares(x, y).flatten(), rtol=1e-3, atol=1e-6)
+
+
+def test_standardised_with_a_column_of_ones(trainer: MakeTrainer) -> None:
+    fit, data = LinearRegression(standardize=True), SyntheticData()
+    trainer().fit(fit, data)
+    x, y, _ = data.splits["train"]
+    torch.testing.assert_close(estimates(fit), least_squares(x, y).flatten(), rtol=0, atol=1e-5)
+
+
+def test_standardised_constant_columns_are_named_and_left_out(trainer: MakeTrainer) -> None:
+    x = torch.randn(30, 3).double()
+    x[:, 1] = 0.1
+    y = 4 * x[:, 0] - x[:, 2] + 1
+    fit = LinearRegression(standardize=True)
+    with pytest.warns(UserWarning, match="do not vary and get the coefficient 0: x2"):
+        trainer().fit(fit, TensorData(x, y))
+    expected = torch.tensor([1.0, 4, 0, -1]).double()
+    torch.testing.assert_close(estimates(fit), expected, rtol=0, atol=1e-5)
+    assert fit.coefficients()[2]["estimate"] == 0
+    far = x.clone()
+    far[:, 1] = 1e6
+    torch.testing.assert_close(fit(far), fit(x))
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_weight_2_is_a_row_twice_and_weight_0_none(standardize: bool, trainer: MakeTrainer) -> None:
+    x, y = torch.randn(40, 2), torch.randn(40)
+    weight = torch.randint(0, 3, (40,)).float()
+    often = weight.long()
+    repeated = x.repeat_interleave(often, dim=0), y.repeat_interleave(often)
+    fits = []
+    for data in (TensorData(x, y, weight), TensorData(*repeated)):
+        torch.manual_seed(0)
+        fits.append(LinearRegression(standardize=standardize))
+        trainer().fit(fits[-1], data)
+    torch.testing.assert_close(estimates(fits[0]), estimates(fits[1]), rtol=1e-4, atol=1e-5)
+    for name in ("loss", "mae", "r2"):
+        one, other = (fit.fit_statistics[name] for fit in fits)
+        assert abs(one - other) < 1e-5
+    assert fits[0].fit_statistics["rows"] == int((weight > 0).sum())
+
+
+def test_momentum_and_weight_decay_are_torchs(trainer: MakeTrainer) -> None:
+    data = SyntheticData()
+    data.setup("fit")
+    x, y, _ = data.splits["train"]
+    fit = LinearRegression(0.05, momentum=0.9, weight_decay=0.1, intercept=False, in_features=3)
+    linear = torch.nn.Linear(3, 1, bias=False)
+    linear.load_state_dict(fit.linear.state_dict())
+    trainer(max_epochs=20).fit(fit, data)
+    optimizer = torch.optim.SGD(linear.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    for _ in range(20):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(linear(x), y).backward()
+        optimizer.step()
+    assert torch.equal(fit.linear.weight, linear.weight)
+
+
+def test_plain_loaders_of_pairs_will_do(trainer: MakeTrainer) -> None:
+    x = torch.randn(40, 2)
+    loader = DataLoader(TensorDataset(x, x.sum(dim=1, keepdim=True)), batch_size=8)
+    fit = LinearRegression(in_features=2)
+    trainer(max_epochs=30).fit(fit, loader, loader)
+    torch.testing.assert_close(
+        estimates(fit), torch.tensor([0.0, 1, 1]).double(), rtol=0, atol=1e-4
+    )
+
+
+def test_validation_metrics_are_those_of_all_rows_whatever_the_batches(
+    trainer: MakeTrainer,
+) -> None:
+    fit, data = LinearRegression(), SyntheticData(targets=2, batch_size=7)
+    runner = trainer(max_epochs=2)
+    runner.fit(fit, data)
+    logged = runner.callback_metrics
+    x, y, _ = data.splits["val"]
+    prediction = fit(x).detach()
+    mse = mean_squared_error(y, prediction)
+    assert abs(logged["val_loss"].item() - mse) < 1e-6
+    assert abs(logged["val_rmse"].item() - mse**0.5) < 1e-6
+    assert abs(logged["val_mae"].item() - mean_absolute_error(y, prediction)) < 1e-6
+    assert abs(logged["val_r2"].item() - r2_score(y, prediction)) < 1e-6
+    (tested,) = runner.test(fit, data, verbose=False)
+    assert (
+        abs(
+            tested["test_r2"] - r2_score(data.splits["test"].y, fit(data.splits["test"].x).detach())
+        )
+        < 1e-6
+    )
+
+
+def test_predictions_come_in_the_rows_order(trainer: MakeTrainer) -> None:
+    x = torch.randn(10, 2)
+    fit = LinearRegression(in_features=2)
+    batches = trainer().predict(fit, TensorData(x, batch_size=3))
+    assert torch.equal(torch.cat(batches), fit(x))
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_checkpoint_alone_predicts_and_knows_its_columns(
+    model: type, trainer: MakeTrainer
+) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["width", "height"])
+    target = pd.Series(3 * frame["width"] - frame["height"] + 2, name="area")
+    options = {"standardize": True} if model is LinearRegression else {}
+    fit, runner = model(**options), trainer()
+    runner.fit(fit, TensorData(frame, target))
+    runner.save_checkpoint("model.ckpt")
+    again = model.load_from_checkpoint("model.ckpt")
+    assert again.coefficients() == fit.coefficients()
+    assert [row["name"] for row in again.coefficients()] == ["intercept", "width", "height"]
+    x = torch.randn(5, 2, dtype=torch.float64)
+    assert torch.equal(again(x), fit(x))
+    with pytest.raises(InputError, match=r"fitted on width, height.*data have height, width"):
+        trainer().predict(again, TensorData(frame[["height", "width"]]))
+    with pytest.raises(InputError, match=r"fitted on width, height.*data have x1, x2"):
+        trainer().test(model(), TensorData(x, x[:, 0], test_fraction=1.0), ckpt_path="model.ckpt")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (LinearRegression, {"lr": -0.1}, "lr: -0.1 was given; type a number above 0"),
+        (LinearRegression, {"lr": float("nan")}, "lr: nan was given"),
+        (ManualLinearRegression, {"lr": 0.0}, "lr: 0.0 was given"),
+        (LinearRegression, {"momentum": 1.0}, "momentum: 1.0 was given"),
+        (LinearRegression, {"weight_decay": -1.0}, "weight_decay: -1.0 was given"),
+        (LinearRegression, {"in_features": -1}, "in_features: -1 was given"),
+        (LinearRegression, {"in_features": 2, "out_features": 0}, "out_features: 0 was given"),
+    ],
+)
+def test_hyper_parameters_that_cannot_be(model: type, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        model(**options)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"intercept": True}, "intercept: .* was asked for, but the data have a column of ones"),
+        ({"in_features": 3}, "intercept: .* was made, but the data have a column of ones"),
+        ({"in_features": 4}, "in_features and out_features: the model has 4 and 1 columns; the"),
+    ],
+)
+def test_columns_that_do_not_fit(
+    model: type, options: dict, message: str, trainer: MakeTrainer
+) -> None:
+    with pytest.raises(InputError, match=message):
+        trainer().fit(model(**options), SyntheticData())
+
+
+def test_data_without_names_need_a_shape(trainer: MakeTrainer) -> None:
+    loader = DataLoader(TensorDataset(torch.ones(4, 2), torch.ones(4, 1)))
+    with pytest.raises(InputError, match=r"LinearRegression\(in_features=...\)"):
+        trainer().fit(LinearRegression(), loader)
+
+
+@pytest.mark.parametrize("y", [torch.ones(8), torch.ones(8, 2)])
+def test_targets_of_another_shape_never_broadcast(y: torch.Tensor, trainer: MakeTrainer) -> None:
+    loader = DataLoader(TensorDataset(torch.ones(8, 2), y), batch_size=8)
+    with pytest.raises(InputError, match=r"y: a .*shape"):
+        trainer().fit(LinearRegression(in_features=2), loader)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_divergence_stops_the_run_and_says_what_to_lower(model: type, trainer: MakeTrainer) -> None:
+    with pytest.raises(InputError, match=r"has diverged; lower --model.lr \(3 was given\)"):
+        trainer().fit(model(lr=3.0), SyntheticData())
+
+
+def test_divergence_in_the_last_step_is_seen_too(trainer: MakeTrainer) -> None:
+    x = torch.full((4, 1), 1e30)
+    with pytest.raises(InputError, match="has diverged"):
+        trainer(max_epochs=1).fit(LinearRegression(lr=1e10), TensorData(x, x * 1e-30))
+
+
+def test_the_loop_by_hand_knows_no_weights(trainer: MakeTrainer) -> None:
+    data = TensorData(torch.ones(4, 1), torch.ones(4), torch.ones(4))
+    with pytest.raises(InputError, match="counts each row once; use --model LinearRegression"):
+        trainer().fit(ManualLinearRegression(), data)
+
+
+def test_an_unfitted_model_has_no_coefficients() -> None:
+    with pytest.raises(InputError, match="fit it first"):
+        LinearRegression().coefficients()
+
+
+# Parts
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_are_scikit_learns(offset: float, weighted: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = offset + torch.randn(101, 2, generator=generator, dtype=torch.float64)
+    prediction = y + 0.3 * torch.randn(101, 2, generator=generator, dtype=torch.float64)
+    weight = torch.rand(101, generator=generator, dtype=torch.float64) if weighted else None
+    metrics = RegressionMetrics(2)
+    for part in torch.arange(101).split(40):
+        batch = Batch(y, y, weight).map(lambda tensor, part=part: tensor[part])
+        metrics.update(prediction[part], batch)
+    values = {name: value.item() for name, value in metrics.compute().items()}
+    mse = mean_squared_error(y, prediction, sample_weight=weight)
+    assert values["rows"] == 101
+    np.testing.assert_allclose(values["loss"], mse, rtol=1e-12)
+    np.testing.assert_allclose(values["rmse"], mse**0.5, rtol=1e-12)
+    mae = mean_absolute_error(y, prediction, sample_weight=weight)
+    np.testing.assert_allclose(values["mae"], mae, rtol=1e-12)
+    r2 = r2_score(y, prediction, sample_weight=weight)
+    np.testing.assert_allclose(values["r2"], r2, rtol=1e-6)
+
+
+def test_r2_of_a_constant_target_is_undefined() -> None:
+    metrics = RegressionMetrics(1)
+    metrics.update(torch.ones(3, 1), Batch(torch.ones(3, 1), torch.ones(3, 1)))
+    assert metrics.compute()["r2"].isnan()
+    assert metrics.compute()["loss"] == 0
+
+
+def test_processes_parts_merge_to_the_whole() -> None:
+    y, prediction = torch.randn(30, 2), torch.randn(30, 2)
+    whole = RegressionMetrics(2)
+    whole.update(prediction, Batch(y, y))
+    parts = []
+    for part in torch.arange(30).split(11):
+        metrics = RegressionMetrics(2)
+        metrics.update(prediction[part], Batch(y[part], y[part]))
+        parts.append(metrics)
+    gathered = RegressionMetrics(2)  # what torchmetrics makes of its states before `compute`
+    gathered._update_count = 1
+    gathered.sums = torch.stack([metrics.sums for metrics in parts])
+    gathered.rows = torch.stack([metrics.rows for metrics in parts]).sum()
+    for name, value in gathered.compute().items():
+        torch.testing.assert_close(value, whole.compute()[name])
+
+
+def test_standardization_is_the_identity_until_it_is_fitted() -> None:
+    x = torch.randn(4, 2)
+    assert torch.equal(Standardization(2)(x).float(), x)
+
+
+def test_tables_align_text_left_and_numbers_right() -> None:
+    rows = [{"name": "a", "std_error": 1.5}, {"name": "long", "std_error": -22.25}, {"name": "b"}]
+    assert table(rows).splitlines() == [
+        "name  std error",
+        "a           1.5",
+        "long     -22.25",
+        "b",
+    ]
+    assert table([]) == ""
