@@ -1,10 +1,10 @@
-"""Linear regression on PyTorch Lightning: by hand, by SGD, and the way from one to the other.
+"""Linear regression on PyTorch Lightning: by hand, by SGD, and exactly.
 
 The way of a row, and where to read about each part of it:
 
     data        SyntheticData, TensorData, TabularData: where rows come from
     batch       Batch(x, y, weight): what passes from data to models
-    models      LinearRegression, ManualLinearRegression: what is fitted, and how
+    models      LinearRegression, ManualLinearRegression, LeastSquares: what is fitted, and how
     callbacks   what watches a run: the table of coefficients, their curves, predictions
     logger      RunLogger: TensorBoard
     cli         the `linreg` command
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from linreg_lightning.logger import RunLogger
     from linreg_lightning.manual import gradient_descent, gradient_descent_nn
     from linreg_lightning.models import (
+        LeastSquares,
         LinearRegression,
         ManualLinearRegression,
         RegressionModule,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "linreg_lightning.batch",
     "InputError": "linreg_lightning.errors",
+    "LeastSquares": "linreg_lightning.models",
     "LinearRegression": "linreg_lightning.models",
     "ManualLinearRegression": "linreg_lightning.models",
     "RegressionDataModule": "linreg_lightning.data",
@@ -58,6 +60,7 @@ _HOMES = {
 __all__ = [
     "Batch",
     "InputError",
+    "LeastSquares",
     "LinearRegression",
     "ManualLinearRegression",
     "RegressionDataModule",

@@ -92,3 +92,14 @@ def test_gpu(linreg: Linreg, refused: Callable[..., str]) -> None:
             cli.main(overlay)
     answer = linreg(" ".join(overlay))
     torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
+
+
+def test_least_squares(linreg: Linreg, houses: Path) -> None:
+    answer = linreg(f"fit -c {CONFIGS}/least_squares.yaml --data.path {houses} --data.target price")
+    frame = pd.read_csv(houses)
+    x = torch.tensor(frame[["sqft", "beds", "age"]].to_numpy())
+    x = torch.cat([torch.ones(len(x), 1).double(), x], dim=1)
+    exact = least_squares(x, torch.tensor(frame[["price"]].to_numpy())).flatten()
+    torch.testing.assert_close(answers(answer), exact, rtol=1e-10, atol=0)
+    assert {"std_error", "t", "p", "ci_low", "ci_high"} <= set(answer["coefficients"][0])
+    assert {"residual_sd", "r2", "f", "f_p", "rank", "condition"} <= set(answer["fit"])

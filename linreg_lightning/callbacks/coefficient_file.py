@@ -39,18 +39,19 @@ def report(model: Any) -> dict[str, Any]:
     fit = dict(model.fit_statistics)
     return {
         "model": type(model).__name__,
-        "rows": fit.pop("rows"),
+        "rows": fit.pop("rows", None),
         "targets": model.target_names,
-        "coefficients": [_finite(row) for row in model.coefficients()],
+        "coefficients": _finite(model.coefficients()),
         "fit": _finite(fit),
     }
 
 
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

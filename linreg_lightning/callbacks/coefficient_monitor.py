@@ -14,7 +14,8 @@ class CoefficientMonitor(Callback):
     """Logs `coefficient/<name>` at the start and after each epoch, in the user's units.
 
     With several targets the name is `coefficient/<target>/<name>`. The step is the number of
-    optimiser steps behind the coefficient. A model without `coefficients()` is left alone.
+    optimiser steps behind the coefficient. A model without `coefficients()`, or not yet `fitted`,
+    is left alone.
 
     Args:
         most: the largest number of coefficients that is still logged; a model that has more is
@@ -39,7 +40,7 @@ class CoefficientMonitor(Callback):
 
     def _log(self, trainer: Trainer, model: LightningModule) -> None:
         coefficients = getattr(model, "coefficients", None)
-        if not trainer.loggers or coefficients is None:
+        if not trainer.loggers or coefficients is None or not getattr(model, "fitted", True):
             return
         rows = coefficients()
         if len(rows) > self.most:

@@ -7,7 +7,7 @@ import sys
 import linreg_lightning
 
 HELP = """\
-usage: linreg [--help] [--version] {fit,validate,test,predict} ...
+usage: linreg [--help] [--version] {fit,validate,test,predict,summary} ...
 
 Linear regression on PyTorch Lightning.
 
@@ -15,11 +15,12 @@ Linear regression on PyTorch Lightning.
   validate   measure a fitted model on the validation rows
   test       measure a fitted model on the test rows
   predict    write a fitted model's predictions to a file
+  summary    print a fitted model's coefficients again, as a table or JSON
 
 Start here:
 
   linreg fit
-  linreg fit --data TabularData --data.path houses.csv --data.target price --model.standardize true
+  linreg fit --model LeastSquares --data TabularData --data.path houses.csv --data.target price
   linreg test --ckpt_path last --data.test_fraction 1
   linreg predict --ckpt_path last --data.path new.csv
   tensorboard --logdir logs
@@ -31,7 +32,8 @@ More:
   linreg fit --print_config                all settings as YAML, to keep and give by -c FILE
   linreg fit --ckpt_path last              go on with the newest run below the logs folder
 
-Models: LinearRegression, ManualLinearRegression, or a class path of your own (my_package.MyModel).
+Models: LinearRegression, ManualLinearRegression, LeastSquares, or a class path of your own
+(my_package.MyModel).
 Data: SyntheticData, TabularData, or a class path of your own.
 """
 

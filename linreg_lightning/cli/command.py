@@ -28,10 +28,11 @@ from linreg_lightning.callbacks import (
 )
 from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.stored import Stored
+from linreg_lightning.cli.summary import summary
 from linreg_lightning.data import SyntheticData
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
-from linreg_lightning.models import LinearRegression, RegressionModule
+from linreg_lightning.models import LeastSquares, LinearRegression, RegressionModule
 
 ROOT = "logs"
 
@@ -44,7 +45,10 @@ def run(args: list[str]) -> None:
     """
     with _quiet():
         try:
-            LinregCLI(args)
+            if args[0] == "summary":
+                _tell(summary(args[1:]))
+            else:
+                LinregCLI(args)
         except argparse.ArgumentError as error:
             _fail(condense(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
@@ -151,7 +155,8 @@ class LinregCLI(LightningCLI):
         callbacks: list[Callback] = []
         if config.logger in (None, True):
             kwargs["logger"] = RunLogger(config.default_root_dir or ROOT)
-        if config.logger is not False and not config.fast_dev_run:
+        learns = not isinstance(self.model, LeastSquares)
+        if learns and config.logger is not False and not config.fast_dev_run:
             callbacks.append(LearningRateMonitor())
         if config.log_every_n_steps is None:
             callbacks.append(LogInterval())
@@ -166,11 +171,24 @@ class LinregCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Refuse to go on from a checkpoint that has no epoch left to run."""
+        if isinstance(self.model, LeastSquares):
+            self._refuse_the_same_rows()
+            return
         most = self.trainer.max_epochs
         if self._stored is not None and most is not None and 0 <= most <= self._stored.epochs:
             raise InputError(
                 f"--trainer.max_epochs: {most} was given, but {self._stored.path} has run "
                 f"{self._stored.epochs} epochs already; type a larger number"
+            )
+
+    def _refuse_the_same_rows(self) -> None:
+        if self._stored is None or not self._stored.complete or self._stored.data is None:
+            return
+        data = self._get(self.config, "data").as_dict()
+        if data.get("init_args") == self._stored.data["init_args"]:
+            raise InputError(
+                f"--data: {self._stored.path} holds the statistics of these rows already, and a "
+                "fit would add them once more; name new rows, such as --data.path NEW.csv"
             )
 
     def after_fit(self) -> None:

@@ -22,12 +22,14 @@ class Stored(NamedTuple):
         model: `{"class_path": ..., "init_args": {...}}`, or None where it does not say.
         data: the same of the data module.
         epochs: how many it has run.
+        complete: whether it holds the statistics of all rows of its data.
     """
 
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
     epochs: int
+    complete: bool
 
     @classmethod
     def read(cls, ckpt_path: str, root: str) -> Stored:
@@ -51,6 +53,7 @@ class Stored(NamedTuple):
             _defaults(content.get("hyper_parameters", {})),
             _defaults(content.get("datamodule_hyper_parameters", {})),
             content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+            content.get("statistics", {}).get("done") is not None,
         )
 
     def check_model(self, given: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.metrics import RegressionMetrics
-from linreg_lightning.models.table import table
+from linreg_lightning.models.table import line, table
 
 Coefficient = dict[str, Any]
 """One row of the table: `target`, `name`, `estimate`, `true` where known, and what a model adds."""
@@ -49,7 +49,7 @@ class RegressionModule(LightningModule, ABC):
         self.feature_names: list[str] = []
         self.target_names: list[str] = []
         self.true_coefficients: dict[str, dict[str, float]] = {}
-        self.fit_statistics: dict[str, float] = {}
+        self.fit_statistics: dict[str, Any] = {}
         self.has_intercept = False
         self._intercept = intercept
         self._named = False
@@ -102,11 +102,12 @@ class RegressionModule(LightningModule, ABC):
 
     def summary(self) -> str:
         """The table of coefficients as text, and below it how well the model fits."""
-        statistics = "  ".join(f"{name} {value:.6g}" for name, value in self.fit_statistics.items())
         rows = self.coefficients()
         if len(self.target_names) == 1:
             rows = [{k: v for k, v in row.items() if k != "target"} for row in rows]
-        return "\n".join([table(rows), *([statistics] if statistics else [])])
+        return "\n".join(
+            [table(rows), *([line(self.fit_statistics)] if self.fit_statistics else [])]
+        )
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Rows, loss, RMSE, MAE and R2 of the model as it stands, over all processes' batches.
@@ -229,6 +230,12 @@ class RegressionModule(LightningModule, ABC):
         self.true_coefficients = self.true_coefficients or columns["true"]
 
     # Their common parts.
+
+    @property
+    def _ones(self) -> int | None:
+        """Which column of x is the constant, if one is."""
+        names = self.feature_names
+        return names.index("intercept") if "intercept" in names else None
 
     @property
     def _log_interval(self) -> int:

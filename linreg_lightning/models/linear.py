@@ -121,12 +121,6 @@ class LinearRegression(RegressionModule):
     def _standardize(self) -> bool:
         return bool(self.hparams["standardize"])
 
-    @property
-    def _ones(self) -> int | None:
-        """Which column is the constant, if one is."""
-        names = self.feature_names
-        return names.index("intercept") if "intercept" in names else None
-
     def _loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         y = batch.y.to(prediction.dtype)
         if batch.weight is None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.manual import step
 from linreg_lightning.models.base import RegressionModule
+from linreg_lightning.models.closure import ClosureOptimizer
 from linreg_lightning.models.linear import check_lr
 
 
@@ -86,7 +86,7 @@ class ManualLinearRegression(RegressionModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """What lets the Trainer count the steps."""
-        return _StepByHand(self.parameters(), {"lr": self.hparams["lr"]})
+        return ClosureOptimizer(self.parameters(), {"lr": self.hparams["lr"]})
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """The equation in the user's units: (targets, features) and (targets,), or None."""
@@ -96,14 +96,3 @@ class ManualLinearRegression(RegressionModule):
     def _design(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
         return torch.cat([x.new_ones(len(x), 1), x], dim=1) if self.has_intercept else x
-
-
-@final
-class _StepByHand(torch.optim.Optimizer):
-    """An optimiser in name only: the closure itself updates the weights.
-
-    The Trainer counts steps, and so saves checkpoints and stops at `max_steps`, by its optimisers.
-    """
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        return None if closure is None else closure()

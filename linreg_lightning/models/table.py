@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Columns of text to the left, of numbers to the right; six digits of each number.
+    """Columns of text to the left, of numbers to the right; six digits of each number, NA for NaN.
 
     Args:
         rows: each a mapping from column to text or number. The columns are those of the first row;
@@ -30,7 +32,24 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
+def line(statistics: Mapping[str, float | list[float]]) -> str:
+    """Names and numbers one after the other; a list has a number for each target.
+
+    >>> line({"rows": 100, "r2": [0.5, 2 / 3]})
+    'rows 100  r2 0.5, 0.666667'
+    """
+    parts = [
+        f"{name.replace('_', ' ')} {', '.join(map(_cell, v if isinstance(v, list) else [v]))}"
+        for name, v in statistics.items()
+    ]
+    # A space within a part must not be where a line is broken.
+    text = "  ".join(part.replace(" ", "\0") for part in parts)
+    return textwrap.fill(text, 100, drop_whitespace=True).replace("\0", " ")
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else f"{value:.6g}"
+    if isinstance(value, str):
+        return value
+    return "NA" if math.isnan(value) else f"{value:.6g}"

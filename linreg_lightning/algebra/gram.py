@@ -1,0 +1,251 @@
+"""Sufficient statistics of least squares: what a pass over the rows has to remember.
+
+With z = (1, x_1 .. x_d, y_1 .. y_t) the numbers of one row and w its weight, they are the Gram
+matrix  G = sum over rows of w z z',  the number of rows and the sum of log w. Whoever holds them
+can fit with an intercept or without one, add rows, take rows away, and join what others counted.
+
+Two classes keep them: `ExactGram` without rounding, `Float64Gram` as fast as one matrix product.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from linreg_lightning.algebra.double_double import Number
+from linreg_lightning.algebra.weights import carried, counts_of
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+
+
+class NormalEquations(NamedTuple, Generic[Number]):
+    """The normal equations: means and centred cross-products, scaled so that none overflows.
+
+    With c_i = 2^exponent[i] and v = 2^weight_exponent, columns x_1 .. x_d, y_1 .. y_t:
+
+    Attributes:
+        rows: the number of rows with a weight above 0.
+        log_weight: the sum of the natural logarithms of their weights.
+        weight: the sum of the weights, in units of v; ().
+        mean: the weighted means, in units of c_i; (d + t,). Zeros without an intercept.
+        cross: sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t).
+        square: sum of w z_i^2 as it was before the means were taken off (by `Float64Gram`: the
+            means less the shift), which says how well cross-products can be known, in units of
+            v c_i^2; (d + t,) float64.
+        exponent: (d + t,) int64.
+        weight_exponent: an even number; () int64.
+        features: d, how many of the columns are features.
+        intercept: whether the means were taken off.
+        roundoff: the relative precision of `cross`, 2^-52 or 2^-104.
+    """
+
+    rows: int
+    log_weight: float
+    weight: Number
+    mean: Number
+    cross: Number
+    square: Tensor
+    exponent: Tensor
+    weight_exponent: Tensor
+    features: int
+    intercept: bool
+    roundoff: float
+
+
+class Gram(ABC):
+    """Mergeable sufficient statistics of [1, x, y] with row weights.
+
+    Attributes:
+        features: how many columns x has.
+        targets: how many columns y has.
+        device: where the sums are; batches must be there too.
+    """
+
+    accuracy: ClassVar[str]
+    _fields: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, features: int, targets: int = 1, device: torch.device | str | None = None
+    ) -> None:
+        if features < 0 or targets < 1:
+            raise InputError(
+                f"features, targets: {features} and {targets} were given; "
+                "type at least 0 features and 1 target"
+            )
+        self.features, self.targets = features, targets
+        # rows and the sum of log w, see `weights`
+        self._counts = torch.zeros(3, dtype=torch.int64, device=device)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows with a weight above 0."""
+        return int(self._counts[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the sums are."""
+        return self._counts.device
+
+    @property
+    def exact(self) -> bool:
+        """Whether every product and every sum up to now is exact."""
+        return False
+
+    def update(self, batch: Batch, first_row: int = 0) -> None:
+        """Add rows: G = G + sum of w z z'.
+
+        Args:
+            batch: x (rows, features), y (rows, targets), weight (rows,) or None; of any floating
+                or whole-number dtype, on the device of the sums.
+            first_row: the number of the batch's first row, for messages only.
+
+        Raises:
+            InputError: shapes do not fit; a value is NaN or infinite in a row with a weight above
+                0; a weight is negative, NaN or infinite. Nothing of the batch has then been added.
+        """
+        batch = Batch(*batch).checked()
+        given = (batch.x.shape[1], batch.y.shape[1])
+        if given != (self.features, self.targets):
+            raise InputError(
+                f"batch: {given[0]} features and {given[1]} targets were given to statistics of "
+                f"{self.features} and {self.targets}; give the same columns in every batch"
+            )
+        counts = self._counts
+        if batch.weight is None:
+            counts = counts + torch.tensor([batch.rows, 0, 0], device=self.device)
+        else:
+            weight = batch.weight.to(torch.float64)
+            counts = carried(counts + counts_of(weight, first_row))
+            batch = batch._replace(weight=weight)
+        if batch.rows:
+            self._add(batch, first_row)
+        self._counts = counts
+
+    def merge(self, other: Self) -> None:
+        """Add the rows that another has counted.
+
+        Args:
+            other: statistics of the same columns and accuracy, on the same device.
+
+        Raises:
+            InputError: the columns or the accuracy differ.
+        """
+        self._check_kin(other, "merge")
+        self._merge(other, 1)
+        self._counts = carried(self._counts + other._counts)
+
+    def subtract(self, other: Self) -> None:
+        """Take away rows that were counted before, here and in `other`.
+
+        Args:
+            other: statistics of some of the rows counted here.
+
+        Raises:
+            InputError: the columns or the accuracy differ, or `other` has more rows.
+        """
+        self._check_kin(other, "subtract")
+        if other.rows > self.rows:
+            raise InputError(
+                f"subtract: {other.rows} rows were given to take away from {self.rows}; "
+                "give statistics of rows that were counted before"
+            )
+        self._merge(other, -1)
+        self._counts = carried(self._counts - other._counts)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all there is as plain tensors, for a checkpoint or for other processes.
+
+        Their shapes may differ between processes. They are not written to by later updates.
+        """
+        shape = torch.tensor([self.features, self.targets])
+        return {"shape": shape, **{name: getattr(self, f"_{name}") for name in self._fields}}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
+        """Return the statistics that `state_dict` described, on the device of its tensors.
+
+        Raises:
+            InputError: the state is of another accuracy.
+        """
+        missing = [name for name in ("shape", *cls._fields) if name not in state]
+        if missing:
+            raise InputError(
+                f"state: {', '.join(missing)} is missing, as in a state of another accuracy than "
+                f"{cls.accuracy}; give what state_dict() of the same accuracy returned"
+            )
+        features, targets = state["shape"].tolist()
+        gram = cls(features, targets)
+        for name in cls._fields:
+            setattr(gram, f"_{name}", state[name])
+        return gram
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same statistics on another device."""
+        state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
+        return type(self).from_state_dict(state)
+
+    def _check_kin(self, other: Gram, verb: str) -> None:
+        mine = (self.accuracy, self.features, self.targets)
+        given = (other.accuracy, other.features, other.targets)
+        if mine != given:
+            raise InputError(
+                f"{verb}: statistics of (accuracy, features, targets) {given} were given beside "
+                f"{mine}; give the same three"
+            )
+
+    def _check_rows(self) -> None:
+        if self.rows == 0:
+            raise InputError(
+                "rows: none with a weight above 0 was given; give at least one row, "
+                "or weights that are not all 0"
+            )
+
+    @abstractmethod
+    def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
+        """Return the means and centred cross-products, on the CPU.
+
+        Args:
+            intercept: whether means are taken off.
+
+        Raises:
+            InputError: no row with a weight above 0 has been counted.
+        """
+
+    @abstractmethod
+    def _add(self, batch: Batch, first_row: int) -> None:
+        """Add a batch of at least one row; leave everything as it was where it raises."""
+
+    @abstractmethod
+    def _merge(self, other: Self, sign: int) -> None:
+        """Add or take away the sums of another."""
+
+
+def refuse_non_finite(batch: Batch, first_row: int) -> None:
+    """Name the first value that is NaN or infinite in a row that counts, if there is one.
+
+    Args:
+        batch: any batch; looked through only once a sum has turned out not to be finite.
+        first_row: the number of its first row.
+
+    Raises:
+        InputError: there is such a value.
+
+    >>> refuse_non_finite(Batch(torch.ones(2, 1), torch.tensor([[1.0], [torch.nan]])), 0)
+    Traceback (most recent call last):
+    ...
+    linreg_lightning.errors.InputError: y: column 0 holds nan in row 1, both counted from 0; \
+leave the row out or give it weight 0
+    """
+    for name, values in (("x", batch.x), ("y", batch.y)):
+        wrong = ~values.isfinite()
+        if batch.weight is not None:
+            wrong &= (batch.weight > 0)[:, None]
+        if wrong.any():
+            row, column = (int(i) for i in wrong.nonzero()[0])
+            raise InputError(
+                f"{name}: column {column} holds {float(values[row, column])} in row "
+                f"{first_row + row}, both counted from 0; leave the row out or give it weight 0"
+            )

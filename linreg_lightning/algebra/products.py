@@ -1,0 +1,131 @@
+"""Exact sums of products: entries cut into whole numbers that matrix products add without error.
+
+A matrix product of slices over at most 2048 rows adds whole numbers that stay within 2^53, so it
+has no rounding error, in whatever order it is summed. Nothing here may run in less than float64.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from linreg_lightning.algebra.double_double import exponent_of, fast_two_sum, ldexp
+from linreg_lightning.algebra.integers import BASE, BITS, carry, lengthened, shifted
+
+# Products of two slices are at most 2^42: 2048 of them add up to at most 2^53.
+BLOCK_ROWS = 2048
+# Digits above the one of s_0 s_0: room for sums of many rows.
+HEAD = 2
+# The smallest unit; it takes every entry below 2^-969, subnormal ones included, as it is.
+LOWEST = -45
+# 2^8 sums of 2^53 stay far inside int64.
+_LOAD = 2**8
+
+
+class Sums(NamedTuple):
+    """The Gram matrix is the number `digits` BASE^(HEAD + top_i + top_j + weight_top)."""
+
+    digits: Tensor  # (length, columns, columns) int64
+    top: Tensor  # (columns,) int64
+    weight_top: Tensor  # () int64
+    lost: Tensor  # () bool: a bit beyond the deepest slice was left out
+    load: int = 0  # products of 2^53 added to a digit since the last carry
+
+
+def unit_of(top: Tensor) -> Tensor:
+    """Return BASE^-top, what a number in units of BASE^top is to be multiplied by.
+
+    >>> unit_of(torch.tensor([0, -1]))
+    tensor([1.0000e+00, 4.1943e+06], dtype=torch.float64)
+    """
+    return ldexp(torch.ones_like(top, dtype=torch.float64), -BITS * top)
+
+
+def with_room(sums: Sums, largest: Tensor, weight: Tensor | None) -> Sums:
+    """Return the sums in units in which the first slice of each entry stays within 2^21."""
+    largest_weight = torch.ones_like(largest[0]) if weight is None else weight.amax()
+    needed = exponent_of(torch.cat((largest, largest_weight[None])))
+    have = torch.cat((sums.top, sums.weight_top[None]))
+    # the smallest top with 2^e <= 2^(21 + 22 top): ceil((e - 21) / 22)
+    top = torch.maximum(needed // BITS, have)
+    if torch.equal(top, have):
+        return sums
+    return raised(sums, top[:-1], top[-1])
+
+
+def raised(sums: Sums, top: Tensor, weight_top: Tensor) -> Sums:
+    """Return the same sums in larger units."""
+    rise = top - sums.top
+    places = rise[:, None] + rise + (weight_top - sums.weight_top)
+    digits = shifted(sums.digits, places)
+    return sums._replace(digits=digits, top=top, weight_top=weight_top)
+
+
+def slices_of(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
+    """Cut numbers high + low, |high| <= 2^21, into whole numbers.
+
+    Args:
+        high: (columns, rows).
+        low: (columns, rows), what `high` has left out; or None.
+        depth: how many slices.
+
+    Returns:
+        The slices, (depth, columns, rows), and which rows have bits left, (rows,).
+
+    >>> slices_of(torch.tensor([[0.75, 3.0]], dtype=torch.float64), None, 1)
+    (tensor([[[1., 3.]]], dtype=torch.float64), tensor([ True, False]))
+    """
+    slices = high.new_empty(depth, *high.shape)
+    rest = torch.empty_like(high)
+    for place, whole in enumerate(slices):
+        torch.round(high if place == 0 else rest, out=whole)
+        torch.sub(high if place == 0 else rest, whole, out=rest)
+        if low is not None:
+            rest, low = fast_two_sum(rest, low)
+            low = low * BASE
+        rest.mul_(BASE)
+    left = rest.any(0)
+    return slices, left if low is None else left | low.any(0)
+
+
+def with_products(sums: Sums, right: Tensor, left: Tensor | None, place: int) -> Sums:
+    """Add the exact product of sliced columns.
+
+    Args:
+        sums: what has been added before; its digits are written to.
+        right: (depth, columns, rows), the slices of z.
+        left: (another depth, columns, rows), the slices of w z; None where they are those of z.
+        place: the digit that the product of the two first slices belongs to.
+    """
+    depth, columns, rows = right.shape
+    left_depth = depth if left is None else left.shape[0]
+    digits = lengthened(sums.digits, place + depth + left_depth - 1)
+    load = sums.load
+    start = 0
+    while start < rows:
+        size = min(BLOCK_ROWS, rows - start)
+        blocks = max(1, min((rows - start) // size, _LOAD // (2 * depth)))
+        load += blocks * 2 * depth
+        if load > _LOAD:
+            digits, load = carry(digits), blocks * 2 * depth
+        cut = slice(start, start + blocks * size)
+        ours = right[:, :, cut].reshape(depth, columns, blocks, size)
+        theirs = (
+            ours if left is None else left[:, :, cut].reshape(left_depth, columns, blocks, size)
+        )
+        for i in range(left_depth):
+            # The Gram matrix is symmetric: without weights half of the products are enough.
+            first = i if left is None else 0
+            products = torch.bmm(
+                theirs[i].transpose(0, 1), ours[first:].flatten(0, 1).permute(1, 2, 0)
+            )
+            whole = products.sum(0, dtype=torch.int64).view(columns, depth - first, columns)
+            whole = whole.transpose(0, 1)
+            at = place + i + first
+            digits[at : at + depth - first] += whole
+            if left is None:
+                digits[at + 1 : at + depth - first] += whole[1:].mT
+        start = cut.stop
+    return sums._replace(digits=digits, load=load)

@@ -1,0 +1,44 @@
+"""`linreg summary`: a checkpoint's table, again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pkgutil import resolve_name
+
+from linreg_lightning.callbacks.coefficient_file import report
+from linreg_lightning.cli.stored import Stored
+from linreg_lightning.errors import InputError
+from linreg_lightning.models import RegressionModule
+
+
+def summary(args: list[str]) -> str:
+    """What `linreg summary` prints: a fitted model's table, or what coefficients.json holds.
+
+    Args:
+        args: the words after `summary`.
+
+    Raises:
+        InputError: no checkpoint is given or found, or its model has no coefficients.
+        SystemExit: the words are not understood.
+    """
+    parser = argparse.ArgumentParser(
+        "linreg summary", description="Print the coefficients that a checkpoint holds."
+    )
+    parser.add_argument(
+        "--ckpt_path", default="last", help="a file, or last or best (default: last)"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--trainer.default_root_dir", dest="root", default="logs", help="where last and best look"
+    )
+    given = parser.parse_args(args)
+    stored = Stored.read(given.ckpt_path, given.root)
+    cls = None if stored.model is None else resolve_name(stored.model["class_path"])
+    if cls is None or not issubclass(cls, RegressionModule):
+        raise InputError(f"--ckpt_path: {stored.path} holds no model with coefficients")
+    model = cls.load_from_checkpoint(stored.path, map_location="cpu", weights_only=True)
+    if given.format == "json":
+        return json.dumps(report(model), indent=2, ensure_ascii=False)
+    text: str = model.summary()
+    return text

@@ -1,0 +1,369 @@
+"""The exact answer in one pass over the rows, with its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal, final
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
+
+from linreg_lightning.algebra import (
+    ExactGram,
+    Float64Gram,
+    Gram,
+    Inference,
+    Prediction,
+    Solution,
+    inference,
+    prediction,
+    solve,
+)
+from linreg_lightning.algebra.double_double import ldexp, rounded
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+from linreg_lightning.models.base import Coefficient, RegressionModule
+from linreg_lightning.models.closure import ClosureOptimizer
+
+GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
+ENOUGH_DIGITS = 8
+"""How many digits must be safe for `auto` to do without a second pass."""
+SMALL = 2**20
+"""How many numbers `auto` always adds exactly: it takes no time that anybody would notice."""
+
+
+@final
+class LeastSquares(RegressionModule):
+    """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
+
+    One pass adds up a small matrix, whatever the number of rows; its end solves for coefficients,
+    standard errors and all else that statisticians expect, and stops the Trainer. Everything is in
+    float64 or better, whatever the precision of the rows. A column that is a linear combination of
+    earlier ones is left out and named in a warning, as in R; its coefficient is NaN.
+
+    The matrix travels in the checkpoint: a fit with `ckpt_path` adds its rows to those of the
+    checkpoint, as if all had been there from the start.
+
+    Args:
+        accuracy: `exact` adds without any rounding, so that the coefficients have the same bits for
+            any batch size, order of rows or number of processes (see `ExactGram` for the range of
+            magnitudes); `float64` is several times as fast and loses digits to ill-conditioned
+            columns; `auto` takes `float64`, and a second pass in `exact` where less than eight
+            digits would be safe, or where the rows are few enough for it to cost nothing.
+        intercept: whether the model adds a constant; None: unless the data have a column of ones
+            named `intercept`.
+        ridge: the penalty, 0 or above, in the units of the user's columns; never on the constant.
+            Above 0 there are no standard errors: the estimates are biased.
+        confidence: how often the intervals cover the truth, above 0 and below 1.
+        in_features: the number of columns of x; None takes it from the data.
+        out_features: the number of columns of y; None takes it from the data.
+
+    Raises:
+        InputError: a hyper-parameter outside its range; when fitting, a precision below float32.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(
+        self,
+        accuracy: Literal["auto", "exact", "float64"] = "auto",
+        intercept: bool | None = None,
+        ridge: float = 0.0,
+        confidence: float = 0.95,
+        in_features: int | None = None,
+        out_features: int | None = None,
+    ) -> None:
+        if accuracy not in ("auto", *GRAMS):
+            raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
+        if not 0 <= ridge < float("inf"):
+            raise InputError(f"ridge: {ridge} was given; type a number, 0 or above")
+        if not 0 < confidence < 1:
+            raise InputError(f"confidence: {confidence} was given; type a number between 0 and 1")
+        super().__init__(intercept, in_features, out_features)
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self._solution: Solution[Any] | None = None
+        self._inference: Inference | None = None
+        # Statistics of all rows that have been fitted, and of this process's in the present pass.
+        self._done: Gram | None = None
+        self._partial: Gram | None = None
+        self._epochs_behind = 0
+        self._max_epochs: int | None = None
+
+    def build(self, in_features: int, out_features: int) -> None:
+        """Make room for the coefficients."""
+        shape = (out_features, in_features)
+        # Parameters although no gradient ever comes: DDP refuses a model that has none.
+        self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prediction in the user's units, (rows, targets) float64, for x, (rows, features)."""
+        return x.double() @ self.weight.T + self.bias
+
+    def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
+        """The equation in the user's units: (targets, features) and (targets,), or None."""
+        return self.weight.detach(), self.bias.detach() if self.has_intercept else None
+
+    # What a fitted model answers.
+
+    def coefficients(self) -> list[Coefficient]:
+        """The table: beside the estimate `std_error`, `t`, `p`, `ci_low` and `ci_high`.
+
+        The estimate of a column that was left out is NaN. With a ridge penalty, and where no
+        residual degree of freedom is left, all but the estimate are NaN.
+
+        Raises:
+            InputError: the model has not been fitted yet.
+        """
+        if self._inference is None:
+            raise InputError("coefficients: the model has not been fitted; fit it first")
+        found = self._inference
+        columns = {
+            "estimate": found.estimate,
+            "std_error": found.standard_error,
+            "t": found.t,
+            "p": found.p,
+            "ci_low": found.low,
+            "ci_high": found.high,
+        }
+        rows = super().coefficients()
+        terms = [row["name"] for row in rows if row["target"] == self.target_names[0]]
+        # The algebra has the constant first, wherever the data have their column of ones.
+        terms.sort(key=lambda name: name != "intercept")
+        for row in rows:
+            place = terms.index(row["name"]), self.target_names.index(row["target"])
+            row.update({name: values[place].item() for name, values in columns.items()})
+        return rows
+
+    def prediction(self, x: Tensor) -> Prediction:
+        """Predictions with standard errors, confidence and prediction intervals.
+
+        Args:
+            x: (rows, features).
+
+        Raises:
+            InputError: the model has not been fitted yet.
+        """
+        if self._solution is None:
+            raise InputError("prediction: the model has not been fitted; fit it first")
+        return prediction(self._solution, self._variables(x).cpu(), self.hparams["confidence"])
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are coefficients."""
+        return self._solution is not None
+
+    # What the Trainer calls.
+
+    def setup(self, stage: str) -> None:
+        """Take columns over from the data, and refuse what would round them.
+
+        Raises:
+            InputError: a precision below float32, or columns other than those fitted.
+        """
+        if self.trainer.precision not in ("32-true", "64-true"):
+            raise InputError(
+                f"precision: {self.trainer.precision} was given; LeastSquares computes in float64 "
+                "whatever it is: leave --trainer.precision out"
+            )
+        super().setup(stage)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """What lets the Trainer count the steps."""
+        return ClosureOptimizer(self.parameters(), {})
+
+    def on_fit_start(self) -> None:
+        """Begin the pass: with nothing, or behind what a checkpoint has brought."""
+        self._max_epochs = self.trainer.max_epochs
+        if self.trainer.ckpt_path is None:
+            self._done = self._partial = self._solution = self._inference = None
+            self.fit_statistics = {}
+        else:
+            self._allow_epochs(self._epochs_behind + 1)
+        accuracy = self.hparams["accuracy"]
+        earlier = self._partial or self._done
+        if earlier is not None and accuracy == "exact" and earlier.accuracy != "exact":
+            raise InputError(
+                f"accuracy: exact was given, but the earlier rows were added in "
+                f"{earlier.accuracy}; leave it out, or fit all rows anew"
+            )
+        if earlier is None:
+            kind: type[Gram] = ExactGram if accuracy == "exact" else Float64Gram
+        else:
+            kind = type(earlier)
+        if self._partial is None or not self.trainer.is_global_zero:
+            self._partial = self._empty(kind)
+        else:
+            self._partial = self._partial.to(self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the rows of one batch."""
+        assert self._partial is not None
+        add = partial(self._partial.update, self._without_ones(self.checked(batch)))
+        self.optimizers().step(closure=add)  # type: ignore[union-attr]
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Solve behind the last batch, before the validation."""
+        if not self.trainer.is_last_batch:
+            return
+        assert self._partial is not None
+        total = self._of_all_ranks(self._partial)
+        if self._done is not None:
+            total.merge(self._done)
+        self._take(total)
+        assert self._solution is not None
+        if total.accuracy == "float64":
+            few_digits = self._solution.digits < ENOUGH_DIGITS
+            small = total.rows * (total.features + total.targets) <= SMALL
+            again = self.hparams["accuracy"] == "auto" and self._done is None
+            if again and (few_digits or small):
+                if not small:
+                    rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
+                self._partial = self._empty(ExactGram)
+                self._allow_epochs(self.trainer.current_epoch + 2)
+                return
+            if few_digits:
+                self._warn_of_few_digits()
+        self._done, self._partial = total, None
+        left_out = [self._variable_names[j] for j in self._solution.collinear]
+        if left_out:
+            rank_zero_warn(
+                f"Left out, as linear combinations of earlier columns: {', '.join(left_out)}"
+            )
+        if not total.exact and total.accuracy == "exact":
+            rank_zero_warn(
+                "The magnitudes within a column differ by more than exact sums can hold: the bits "
+                "of the result may depend on the order of the rows."
+            )
+        self.log("train_loss", self.fit_statistics["loss"], sync_dist=False)
+
+    def on_train_epoch_end(self) -> None:
+        """Stop the Trainer when there is nothing left to do."""
+        self.trainer.should_stop = self._partial is None
+
+    def on_train_end(self) -> None:
+        """Refuse to end within a pass.
+
+        Raises:
+            InputError: the Trainer was stopped before the last row.
+        """
+        self.trainer.fit_loop.max_epochs = self._max_epochs
+        if self._partial is not None:
+            raise InputError(
+                "max_steps, max_time: the run was stopped before it had seen all rows; leave it out"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the statistics: of the rows fitted, and of those of a pass under way."""
+        super().on_save_checkpoint(checkpoint)
+        under_way = None if self._partial is None else self._of_all_ranks(self._partial)
+        checkpoint["statistics"] = {"done": _state(self._done), "partial": _state(under_way)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take columns and statistics over, and solve again."""
+        super().on_load_checkpoint(checkpoint)
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+        self._epochs_behind = progress["processed"]
+        self._done = _gram(checkpoint["statistics"]["done"])
+        self._partial = _gram(checkpoint["statistics"]["partial"])
+        if self._done is not None:
+            self._take(self._done)
+
+    # Their parts.
+
+    @property
+    def _variable_names(self) -> list[str]:
+        return [name for name in self.feature_names if name != "intercept"]
+
+    def _variables(self, x: Tensor) -> Tensor:
+        """The columns of x but the constant."""
+        if self._ones is None:
+            return x
+        if self._ones == 0:
+            return x[:, 1:]
+        return torch.cat([x[:, : self._ones], x[:, self._ones + 1 :]], dim=1)
+
+    def _without_ones(self, batch: Batch) -> Batch:
+        return batch._replace(x=self._variables(batch.x))
+
+    def _empty(self, kind: type[Gram]) -> Gram:
+        return kind(len(self._variable_names), len(self.target_names), self.device)
+
+    def _allow_epochs(self, epochs: int) -> None:
+        """Let the Trainer run that many, although its user may have asked for one."""
+        most = self.trainer.fit_loop.max_epochs
+        if most is not None and most != -1:
+            self.trainer.fit_loop.max_epochs = max(most, epochs)
+
+    def _warn_of_few_digits(self) -> None:
+        assert self._solution is not None
+        rank_zero_warn(
+            f"Only {max(self._solution.digits, 0):.0f} digits of the coefficients are safe in "
+            "float64: fit all rows with --model.accuracy exact."
+        )
+
+    def _of_all_ranks(self, mine: Gram) -> Gram:
+        """The sum over the processes, on the CPU."""
+        state = mine.to("cpu").state_dict()
+        if self.trainer.world_size == 1:
+            return type(mine).from_state_dict(state)
+        states: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(states, state)
+        first, *others = (type(mine).from_state_dict(state) for state in states)
+        for other in others:
+            first.merge(other)
+        return first
+
+    def _take(self, gram: Gram) -> None:
+        """Solve, and take the solution for the model's own."""
+        constant = self.has_intercept or self._ones is not None
+        solution = solve(gram.normal_equations(constant), self.hparams["ridge"])
+        self._solution = solution
+        self._inference = inference(solution, self.hparams["confidence"])
+        weight = solution.coefficients.nan_to_num(0.0).T
+        if self._ones is not None:
+            own = solution.intercept.unsqueeze(1)
+            weight = torch.cat([weight[:, : self._ones], own, weight[:, self._ones :]], dim=1)
+        self.weight.data.copy_(weight)
+        self.bias.data.copy_(solution.intercept * self.has_intercept)
+        self.fit_statistics = _fit_statistics(solution, self._inference)
+
+
+def _fit_statistics(solution: Solution[Any], found: Inference) -> dict[str, Any]:
+    targets = solution.exponent[solution.equations.features :]
+    loss = ldexp(rounded(solution.residual / solution.equations.weight), 2 * targets)
+    per_target = {
+        "residual_sd": found.residual_sd,
+        "rmse": loss.sqrt(),
+        "r2": found.r2,
+        "r2_adjusted": found.r2_adjusted,
+        "f": found.f,
+        "f_p": found.f_p,
+        "log_likelihood": found.log_likelihood,
+        "aic": found.aic,
+        "bic": found.bic,
+    }
+    single = len(loss) == 1
+    return {
+        "rows": found.rows,
+        "rank": solution.rank,
+        "df_residual": found.df_residual,
+        "condition": solution.condition,
+        "loss": loss.mean().item(),
+        **{name: v.item() if single else v.tolist() for name, v in per_target.items()},
+    }
+
+
+def _state(gram: Gram | None) -> dict[str, Any] | None:
+    return None if gram is None else {"accuracy": gram.accuracy, **gram.state_dict()}
+
+
+def _gram(state: Mapping[str, Any] | None) -> Gram | None:
+    if state is None:
+        return None
+    tensors = {name: value for name, value in state.items() if name != "accuracy"}
+    return GRAMS[state["accuracy"]].from_state_dict(tensors)

@@ -1,0 +1,143 @@
+"""106-bit arithmetic and long whole numbers, against exact fractions."""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linreg_lightning.algebra import integers
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    exponent_of,
+    ldexp,
+    power_of_two,
+    two_prod,
+    two_sum,
+)
+
+NUMBERS = st.floats(-1e100, 1e100, allow_nan=False).filter(lambda v: v == 0 or abs(v) > 1e-100)
+SETTINGS = settings(max_examples=200, deadline=None)
+
+
+def tensor(value: float) -> torch.Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def fraction(value: DoubleDouble) -> Fraction:
+    return Fraction(float(value.high)) + Fraction(float(value.low))
+
+
+def pair(high: float, share: float) -> DoubleDouble:
+    return DoubleDouble(*two_sum(tensor(high), tensor(high * share * 2.0**-53)))
+
+
+@SETTINGS
+@given(NUMBERS, NUMBERS)
+def test_sums_and_products_lose_nothing(a: float, b: float) -> None:
+    assert fraction(DoubleDouble(*two_sum(tensor(a), tensor(b)))) == Fraction(a) + Fraction(b)
+    assert fraction(DoubleDouble(*two_prod(tensor(a), tensor(b)))) == Fraction(a) * Fraction(b)
+
+
+@SETTINGS
+@given(NUMBERS, NUMBERS, st.floats(-1, 1), st.floats(-1, 1))
+def test_operations_keep_104_bits(a: float, b: float, share: float, other: float) -> None:
+    x, y = pair(a, share), pair(b, other)
+    exact_x, exact_y = fraction(x), fraction(y)
+    results = [
+        (x + y, exact_x + exact_y),
+        (x - y, exact_x - exact_y),
+        (x * y, exact_x * exact_y),
+    ]
+    if b:
+        results.append((x / y, exact_x / exact_y))
+    for value, truth in results:
+        assert abs(fraction(value) - truth) <= abs(truth) * Fraction(2) ** -102
+
+
+@SETTINGS
+@given(NUMBERS, st.floats(-1, 1))
+def test_square_root_squares_back(a: float, share: float) -> None:
+    x = pair(abs(a), share)
+    root = x.sqrt()
+    if a:
+        assert abs(fraction(root) ** 2 / fraction(x) - 1) < Fraction(2) ** -100
+    else:
+        assert float(root.high) == 0.0
+
+
+def test_sum_adds_every_term_once() -> None:
+    terms = DoubleDouble.of(torch.randn(37, 3, dtype=torch.float64))
+    for column, total in enumerate(fraction(terms.sum(0)[i]) for i in range(3)):
+        truth = sum(Fraction(v) for v in terms.high[:, column].tolist())
+        assert abs(total - truth) < Fraction(2) ** -95
+    assert float(terms[:0].sum(0)[0].high) == 0.0
+
+
+@pytest.mark.parametrize("value", [1.0, -3.0, 0.75, 5e-324, 2.0**-1022, 1.7e308, 2.0**52 - 1])
+def test_exponents_bound_their_numbers(value: float) -> None:
+    exponent = int(exponent_of(tensor(value)))
+    assert abs(Fraction(value)) < Fraction(2) ** exponent
+    if abs(value) >= 2.0**-1022:
+        assert exponent == math.frexp(value)[1]
+
+
+@pytest.mark.parametrize("exponent", [-2000, -1022, -1, 0, 1, 1023, 1500])
+def test_ldexp_is_the_product(exponent: int) -> None:
+    value = 1.5 * 2.0 ** max(-1000, min(1000, -exponent // 2))
+    assert float(ldexp(tensor(value), torch.tensor(exponent))) == math.ldexp(value, exponent)
+    if -1022 <= exponent <= 1023:
+        assert float(power_of_two(torch.tensor(exponent))) == 2.0**exponent
+
+
+def digits_of(numbers: list[int], length: int) -> torch.Tensor:
+    """Return digits in no normal form: the last one holds everything."""
+    digits = torch.zeros(length, len(numbers), dtype=torch.int64)
+    digits[-1] = torch.tensor(numbers)
+    return integers.carry(digits)
+
+
+def value_of(digits: torch.Tensor) -> list[Fraction]:
+    base = Fraction(integers.BASE)
+    columns = digits.T.tolist()
+    return [sum((d * base**-c for c, d in enumerate(column)), Fraction(0)) for column in columns]
+
+
+WHOLE = st.lists(st.integers(-(2**61), 2**61), min_size=3, max_size=3)
+
+
+@SETTINGS
+@given(WHOLE, WHOLE, st.lists(st.integers(0, 5), min_size=3, max_size=3))
+def test_whole_numbers_of_any_length(a: list[int], b: list[int], places: list[int]) -> None:
+    x, y = digits_of(a, 4), digits_of(b, 6)
+    half = integers.BASE // 2
+    assert bool(((x[1:] >= -half) & (x[1:] < half)).all())
+    unit_x, unit_y = Fraction(integers.BASE) ** -3, Fraction(integers.BASE) ** -5
+    assert value_of(x) == [v * unit_x for v in a]
+    assert value_of(integers.added(x, y)) == [
+        v * unit_x + w * unit_y for v, w in zip(a, b, strict=True)
+    ]
+    assert value_of(integers.multiplied(x, y)) == [
+        v * w * unit_x * unit_y for v, w in zip(a, b, strict=True)
+    ]
+    moved = integers.shifted(x, torch.tensor(places))
+    assert value_of(moved) == [
+        v * unit_x * Fraction(integers.BASE) ** -p for v, p in zip(a, places, strict=True)
+    ]
+    product = integers.to_double_double(integers.multiplied(x, y))
+    for i in range(3):
+        truth = a[i] * b[i] * unit_x * unit_y
+        assert abs(fraction(product[i]) - truth) <= abs(truth) * Fraction(2) ** -103
+
+
+def test_rounding_does_not_see_zeros_around_the_digits() -> None:
+    digits = integers.carry(torch.randint(-(2**40), 2**40, (7, 50)))
+    plain = integers.to_double_double(digits)
+    zeros = torch.zeros(3, 50, dtype=torch.int64)
+    padded = integers.to_double_double(torch.cat((zeros, digits, zeros)))
+    scale = float(integers.BASE) ** 3
+    # A first digit that was free to be large moves into normal form on the way.
+    assert torch.equal(plain.high, padded.high * scale)
+    assert torch.equal(plain.low, padded.low * scale)

@@ -1,0 +1,438 @@
+"""LeastSquares under the Trainer and on the command line."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as api
+import torch
+from conftest import CONFIGS, estimates
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+from nist import NIST
+from test_cli import run_linreg
+from torch.utils.data import DataLoader, TensorDataset
+
+from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
+
+Linreg = Callable[..., dict[str, Any]]
+MakeTrainer = Callable[..., Trainer]
+
+
+def digits(value: float, truth: float) -> float:
+    if value == truth:
+        return math.inf
+    return -math.log10(abs(value - truth) / (abs(truth) or 1.0))
+
+
+def problem(rows: int = 200, targets: int = 1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns with units of their own, and noise as large as what each of them explains."""
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(rows, 3, generator=generator, dtype=torch.float64)
+    noise = torch.randn(rows, targets, generator=generator, dtype=torch.float64)
+    return z * torch.tensor([1, 1e3, 1e-3]), 1 + z.sum(dim=1, keepdim=True) + noise
+
+
+def fitted(make: MakeTrainer, x: Any, y: Any, weight: Any = None, **options: Any) -> LeastSquares:
+    model = LeastSquares(**{key: value for key, value in options.items() if key != "batch_size"})
+    data = TensorData(x, y, weight, batch_size=options.get("batch_size"))
+    make(max_epochs=1).fit(model, data)
+    return model
+
+
+def numbers(model: LeastSquares) -> torch.Tensor:
+    rows = [[v for v in row.values() if isinstance(v, float)] for row in model.coefficients()]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+# The certified sets
+
+
+@pytest.mark.parametrize("name", NIST)
+@pytest.mark.parametrize("accuracy", ["exact", "auto"])
+@pytest.mark.parametrize("batch_size", ["1", "7", "null"])
+def test_certified_digits_from_csv_through_the_command(
+    name: str, accuracy: str, batch_size: str, linreg: Linreg
+) -> None:
+    reference = NIST[name]
+    Path("nist.csv").write_text(reference.table)
+    answer = linreg(
+        f"fit --model LeastSquares --model.accuracy {accuracy} --data TabularData",
+        f"--data.path nist.csv --data.target y --data.batch_size {batch_size}",
+        f"--model.intercept {str(reference.intercept).lower()} --trainer.logger false",
+    )
+    rows, least = answer["coefficients"], 14 if name == "NoInt1" else 13
+    for row, estimate, error in zip(rows, reference.estimates, reference.std_errors, strict=True):
+        assert digits(row["estimate"], estimate) >= least
+        assert digits(row["std_error"], error) >= 12
+    assert digits(answer["fit"]["residual_sd"], reference.residual_sd) >= 13
+    assert digits(answer["fit"]["r2"], reference.r2) >= 13
+    assert answer["rows"] == len(reference.table.split()) - 1
+
+
+# The same bits, however the rows arrive
+
+
+@given(
+    rows=st.integers(4, 60),
+    exponents=st.lists(st.integers(-30, 30), min_size=3, max_size=3),
+    batch_size=st.none() | st.sampled_from([1, 2, 7, 33]),
+    weighted=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_exact_has_the_same_bits_in_any_order_and_batches(
+    rows: int,
+    exponents: list[int],
+    batch_size: int | None,
+    weighted: bool,
+    seed: int,
+    trainer: MakeTrainer,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 3, generator=generator, dtype=torch.float64)
+    x = x * 2.0 ** torch.tensor(exponents) + torch.randn(3, generator=generator)
+    y = torch.randn(rows, generator=generator, dtype=torch.float64)
+    weight = torch.rand(rows, generator=generator, dtype=torch.float64) if weighted else None
+    order = torch.randperm(rows, generator=generator)
+    one = fitted(trainer, x, y, weight, accuracy="exact")
+    shuffled = None if weight is None else weight[order]
+    other = fitted(trainer, x[order], y[order], shuffled, accuracy="exact", batch_size=batch_size)
+    # As text, in which NaN is NaN and every other number is itself alone.
+    assert repr(one.coefficients()) == repr(other.coefficients())
+    assert repr(one.fit_statistics) == repr(other.fit_statistics)
+
+
+def test_two_processes_have_the_bits_of_one(linreg: Linreg) -> None:
+    line = "--model LeastSquares --model.accuracy exact --data.batch_size 7 --data.rows 101"
+    one = linreg(f"fit {line} --trainer.default_root_dir one")
+    done = run_linreg(
+        *f"fit {line} --trainer.default_root_dir two --trainer.devices 2".split(),
+        "--trainer.accelerator=cpu",
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Path("two/version_0/coefficients.json").read_text()) == one
+
+
+# Independent references
+
+
+@pytest.mark.parametrize("accuracy", ["exact", "auto", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_number_of_the_table_is_statsmodels(
+    accuracy: str, weighted: bool, trainer: MakeTrainer
+) -> None:
+    x, y = problem()
+    weight = torch.rand(200, dtype=torch.float64) + 0.1
+    model = fitted(trainer, x, y, weight if weighted else None, accuracy=accuracy, batch_size=64)
+    result = api.WLS(
+        y.numpy(), api.add_constant(x.numpy()), weight.numpy() if weighted else np.ones(200)
+    ).fit()
+    expected = np.column_stack(
+        [result.params, result.bse, result.tvalues, result.pvalues, result.conf_int()]
+    )
+    ours = numbers(model).numpy()
+    p = 3  # of 1e-30 it takes up a difference of t a hundredfold
+    np.testing.assert_allclose(ours[:, p], expected[:, p], rtol=1e-6, atol=1e-300)
+    np.testing.assert_allclose(np.delete(ours, p, 1), np.delete(expected, p, 1), rtol=1e-8)
+    fit = model.fit_statistics
+    for name, value in {
+        "rows": 200,
+        "rank": 4,
+        "df_residual": result.df_resid,
+        "residual_sd": math.sqrt(result.mse_resid),
+        "r2": result.rsquared,
+        "r2_adjusted": result.rsquared_adj,
+        "f": result.fvalue,
+        "f_p": result.f_pvalue,
+        "log_likelihood": result.llf,
+        "aic": result.aic,
+        "bic": result.bic,
+    }.items():
+        np.testing.assert_allclose(fit[name], value, rtol=1e-8, err_msg=name)
+    residual = y - model(x)
+    total = weight.sum() if weighted else 200
+    mean_square = ((weight if weighted else 1) * residual.squeeze(1) ** 2).sum() / total
+    assert fit["loss"] == pytest.approx(mean_square.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("ones", [0, 2])
+def test_a_column_of_ones_is_the_intercept_wherever_it_stands(
+    ones: int, trainer: MakeTrainer
+) -> None:
+    x, y = problem()
+    plain = fitted(trainer, x, y)
+    columns = list(x.T)
+    columns.insert(ones, torch.ones(200, dtype=torch.float64))
+    names = ["x1", "x2", "x3"]
+    names.insert(ones, "intercept")
+    model = LeastSquares()
+    trainer(max_epochs=1).fit(model, TensorData(torch.stack(columns, 1), y, feature_names=names))
+    assert [row["name"] for row in model.coefficients()] == names
+    by_name = {row["name"]: row for row in model.coefficients()}
+    for row in plain.coefficients():
+        assert by_name[row["name"]] == row
+    assert model.fit_statistics == plain.fit_statistics
+    torch.testing.assert_close(model(torch.stack(columns, 1)), plain(x))
+
+
+def test_float32_rows_are_fitted_in_float64(trainer: MakeTrainer) -> None:
+    x, y = (tensor.float() for tensor in problem(2000))
+    exact = fitted(trainer, x.double(), y.double(), accuracy="exact")
+    for accuracy in ("exact", "float64"):
+        model = fitted(trainer, x, y, accuracy=accuracy)
+        torch.testing.assert_close(numbers(model), numbers(exact), rtol=1e-10, atol=0)
+        assert model(x).dtype == torch.float64
+
+
+def test_several_targets_are_each_fitted_alone(trainer: MakeTrainer) -> None:
+    x, y = problem(targets=2)
+    y[:, 1] *= 3
+    both = fitted(trainer, x, y)
+    assert len(both.coefficients()) == 8
+    for k in range(2):
+        alone = fitted(trainer, x, y[:, [k]])
+        ours = numbers(both)[4 * k : 4 * k + 4]
+        torch.testing.assert_close(ours, numbers(alone), rtol=1e-12, atol=0)
+        assert both.fit_statistics["r2"][k] == pytest.approx(alone.fit_statistics["r2"], rel=1e-14)
+    assert "r2" in both.summary()
+
+
+def test_predictions_carry_statsmodels_errors_and_intervals(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    model = fitted(trainer, x, y, confidence=0.9)
+    new, _ = problem(20, seed=5)
+    found = model.prediction(new)
+    result = api.OLS(y.numpy(), api.add_constant(x.numpy())).fit()
+    frame = result.get_prediction(api.add_constant(new.numpy())).summary_frame(alpha=0.1)
+    for name, column in {
+        "mean": "mean",
+        "mean_error": "mean_se",
+        "mean_low": "mean_ci_lower",
+        "mean_high": "mean_ci_upper",
+        "row_low": "obs_ci_lower",
+        "row_high": "obs_ci_upper",
+    }.items():
+        ours = getattr(found, name).squeeze(1).numpy()
+        np.testing.assert_allclose(ours, frame[column].to_numpy(), rtol=1e-9)
+    torch.testing.assert_close(found.mean, model(new))
+
+
+def test_ridge_never_touches_the_intercept_and_gives_no_standard_errors(
+    trainer: MakeTrainer,
+) -> None:
+    x, y = problem()
+    model = fitted(trainer, x, y, ridge=50.0)
+    centred, level = x - x.mean(dim=0), y - y.mean()
+    gram = centred.T @ centred + 50 * torch.eye(3, dtype=torch.float64)
+    expected = torch.linalg.solve(gram, centred.T @ level).flatten()
+    ours = torch.tensor([row["estimate"] for row in model.coefficients()], dtype=torch.float64)
+    torch.testing.assert_close(ours[1:], expected, rtol=1e-10, atol=0)
+    intercept = y.mean() - x.mean(dim=0) @ expected
+    torch.testing.assert_close(ours[0], intercept, rtol=1e-10, atol=0)
+    assert all(math.isnan(row["std_error"]) for row in model.coefficients())
+
+
+def test_plain_loaders_of_pairs_will_do(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    model = LeastSquares(in_features=3)
+    trainer(max_epochs=1).fit(model, DataLoader(TensorDataset(x, y), batch_size=33))
+    torch.testing.assert_close(numbers(model), numbers(fitted(trainer, x, y)))
+
+
+def test_validation_sees_the_solution_and_one_epoch_is_enough(trainer: MakeTrainer) -> None:
+    model, runner = LeastSquares("float64"), trainer(max_epochs=50)
+    data = SyntheticData(batch_size=9)
+    runner.fit(model, data)
+    assert runner.current_epoch == 1
+    _, y, _ = data.splits["val"]
+    residual = y.double() - model(data.splits["val"].x)
+    assert runner.callback_metrics["val_loss"].item() == pytest.approx(
+        residual.square().mean().item()
+    )
+
+
+# The second pass
+
+
+def test_auto_takes_a_second_pass_where_it_is_needed_and_no_other(trainer: MakeTrainer) -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(300_000, 4, generator=generator, dtype=torch.float64)
+    y = z.sum(dim=1) + torch.randn(300_000, generator=generator, dtype=torch.float64)
+    runner, well = trainer(max_epochs=1), LeastSquares()
+    runner.fit(well, TensorData(z, y))
+    assert runner.current_epoch == 1
+    ill = z.clone()
+    ill[:, 3] = ill[:, 2] + 1e-6 * ill[:, 3]
+    runner, model = trainer(max_epochs=1), LeastSquares()
+    runner.fit(model, TensorData(ill, y))
+    assert runner.current_epoch == 2
+    assert runner.max_epochs == 1
+    exact = fitted(trainer, ill, y, accuracy="exact")
+    assert torch.equal(numbers(model), numbers(exact))
+    with pytest.warns(UserWarning, match="digits of the coefficients are safe in float64"):
+        fitted(trainer, ill, y, accuracy="float64")
+
+
+# Columns and rows that are awkward
+
+
+def test_combinations_of_earlier_columns_are_named_and_left_out(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    both = torch.cat([x, x[:, [0]] - 2 * x[:, [1]], torch.full((200, 1), 3.0).double()], dim=1)
+    with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x4, x5"):
+        model = fitted(trainer, both, y)
+    rows = numbers(model)
+    assert rows[4:].isnan().all()
+    expected = numbers(fitted(trainer, x, y))
+    torch.testing.assert_close(rows[:4], expected, rtol=1e-12, atol=0)
+    assert model.fit_statistics["rank"] == 4
+    assert "NA" in model.summary()
+    assert model(both).isfinite().all()
+
+
+def test_fewer_rows_than_columns_leave_some_out_and_say_so(trainer: MakeTrainer) -> None:
+    x, y = problem(3)
+    with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x3"):
+        model = fitted(trainer, x, y)
+    torch.testing.assert_close(model(x), y, rtol=1e-9, atol=1e-9)
+    assert numbers(model)[:, 1:].isnan().all()
+    assert model.fit_statistics["df_residual"] == 0
+
+
+def test_no_features_but_an_intercept(trainer: MakeTrainer) -> None:
+    y = torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)
+    model = fitted(trainer, torch.empty(3, 0, dtype=torch.float64), y)
+    (row,) = model.coefficients()
+    assert row["name"] == "intercept"
+    assert row["estimate"] == 3
+    assert row["std_error"] == pytest.approx(y.std().item() / math.sqrt(3), rel=1e-14)
+
+
+def test_weight_0_is_no_row_and_weight_2_moves_as_two_do(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    weight = torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(1)).double()
+    x[weight == 0] = 1e6
+    often = weight.long()
+    weighted = fitted(trainer, x, y, weight, accuracy="exact")
+    repeated = fitted(
+        trainer, x.repeat_interleave(often, 0), y.repeat_interleave(often, 0), accuracy="exact"
+    )
+    estimate = [row["estimate"] for row in weighted.coefficients()]
+    assert estimate == [row["estimate"] for row in repeated.coefficients()]
+    assert weighted.fit_statistics["rows"] == int((weight > 0).sum())
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e150, 1e300])
+@pytest.mark.parametrize("accuracy", ["exact", "float64"])
+def test_columns_of_any_magnitude(scale: float, accuracy: str, trainer: MakeTrainer) -> None:
+    x, y = problem()
+    plain = fitted(trainer, x, y, accuracy=accuracy)
+    scaled = x.clone()
+    scaled[:, 0] *= scale
+    model = fitted(trainer, scaled, y, accuracy=accuracy)
+    for row, same in zip(model.coefficients(), plain.coefficients(), strict=True):
+        unit = scale if row["name"] == "x1" else 1.0
+        assert row["estimate"] * unit == pytest.approx(same["estimate"], rel=1e-9)
+        assert row["t"] == pytest.approx(same["t"], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"accuracy": "best"}, "accuracy: 'best' was given; type auto, exact or float64"),
+        ({"ridge": -1.0}, "ridge: -1.0 was given"),
+        ({"confidence": 1.0}, "confidence: 1.0 was given"),
+    ],
+)
+def test_hyper_parameters_that_cannot_be(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LeastSquares(**options)
+
+
+def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    with pytest.raises(InputError, match="precision: bf16-mixed was given"):
+        trainer(precision="bf16-mixed").fit(LeastSquares(), TensorData(x, y))
+    with pytest.raises(InputError, match="stopped before it had seen all rows"):
+        trainer(max_steps=2).fit(LeastSquares(), TensorData(x, y, batch_size=9))
+    spoilt = x.clone()
+    spoilt[7, 1] = float("nan")
+    with pytest.raises(InputError, match="x: column 1 holds nan in row 7"):
+        trainer().fit(LeastSquares(in_features=3), DataLoader(TensorDataset(spoilt, y), 200))
+    with pytest.raises(InputError, match="fit it first"):
+        LeastSquares(in_features=3).coefficients()
+    with pytest.raises(InputError, match="fit it first"):
+        LeastSquares(in_features=3).prediction(x)
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize("accuracy", ["exact", "auto"])
+def test_rows_added_to_a_checkpoint_count_as_if_they_had_always_been_there(
+    accuracy: str, trainer: MakeTrainer
+) -> None:
+    x, y = problem(300)
+    parts = [slice(0, 100), slice(100, 150), slice(150, 300)]
+    path = None
+    for number, part in enumerate(parts):
+        runner, model = trainer(max_epochs=1), LeastSquares(accuracy)
+        runner.fit(model, TensorData(x[part], y[part], batch_size=40), ckpt_path=path)
+        path = f"{number}.ckpt"
+        runner.save_checkpoint(path)
+    whole = fitted(trainer, x, y, accuracy=accuracy)
+    assert torch.equal(numbers(model), numbers(whole))
+    assert model.fit_statistics == whole.fit_statistics
+    again = LeastSquares.load_from_checkpoint(path)
+    assert again.summary() == model.summary()
+    assert torch.equal(again.prediction(x).row_low, model.prediction(x).row_low)
+
+
+def test_a_fit_without_a_checkpoint_starts_anew(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    model = LeastSquares()
+    for _ in range(2):
+        trainer(max_epochs=1).fit(model, TensorData(x, y))
+        assert model.fit_statistics["rows"] == 200
+
+
+def test_the_command_adds_new_rows_and_refuses_the_same_ones(
+    linreg: Linreg, refused: Callable[..., str], houses: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *lines = houses.read_text().splitlines()
+    Path("old.csv").write_text("\n".join([header, *lines[:120]]))
+    Path("new.csv").write_text("\n".join([header, *lines[120:]]))
+    config = f"-c {CONFIGS}/least_squares.yaml --data.target price"
+    whole = linreg(f"fit {config} --data.path houses.csv")
+    linreg(f"fit {config} --data.path old.csv")
+    assert "holds the statistics of these rows already" in refused("fit --ckpt_path last")
+    assert linreg("fit --ckpt_path last --data.path new.csv") == whole
+    capsys.readouterr()
+    linreg("summary")
+    assert "std error" in capsys.readouterr().out
+    linreg("summary --format json")
+    assert json.loads(capsys.readouterr().out) == whole
+    linreg("test --ckpt_path last --data.test_fraction 1")
+    assert "test_r2" in capsys.readouterr().out
+
+
+def test_summary_of_other_models_and_of_none(
+    linreg: Linreg, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "there is no checkpoint below logs" in refused("summary")
+    answer = linreg("fit --trainer.max_epochs 3")
+    capsys.readouterr()
+    linreg("summary --ckpt_path last --format json")
+    shown = json.loads(capsys.readouterr().out)
+    assert estimates(shown) == estimates(answer)
+    assert [row["true"] for row in shown["coefficients"]] == [1, 2, 3]
+    linreg("fit --model outside.plain.CubicModel --data outside.plain.CubicData")
+    assert "holds no model with coefficients" in refused("summary")

@@ -1,0 +1,300 @@
+"""Coefficients against rational arithmetic, certified values and independent libraries."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression, Ridge
+
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, Solution, inference, solve
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+
+KINDS = [ExactGram, Float64Gram]
+F64 = torch.float64
+
+# NIST StRD (public domain): rows of (y, x ..), certified coefficients, standard errors, residual
+# standard deviation and R2.
+NORRIS = (
+    "0.1 0.2 338.8 337.4 118.1 118.2 888.0 884.6 9.2 10.1 228.1 226.5 668.5 666.3 998.5 996.3 "
+    "449.1 448.6 778.9 777.0 559.2 558.2 0.3 0.4 0.1 0.6 778.1 775.5 668.8 666.9 339.3 338.0 "
+    "448.9 447.5 10.8 11.6 557.7 556.0 228.3 228.1 998.0 995.8 888.8 887.6 119.6 120.2 0.3 0.3 "
+    "0.6 0.3 557.6 556.8 339.3 339.1 888.0 887.2 998.5 999.0 778.9 779.0 10.2 11.1 117.6 118.3 "
+    "228.9 229.2 668.4 669.1 449.2 448.9 0.2 0.5"
+)
+LONGLEY = (
+    "60323 83 234289 2356 1590 107608 1947 61122 88.5 259426 2325 1456 108632 1948 "
+    "60171 88.2 258054 3682 1616 109773 1949 61187 89.5 284599 3351 1650 110929 1950 "
+    "63221 96.2 328975 2099 3099 112075 1951 63639 98.1 346999 1932 3594 113270 1952 "
+    "64989 99 365385 1870 3547 115094 1953 63761 100 363112 3578 3350 116219 1954 "
+    "66019 101.2 397469 2904 3048 117388 1955 67857 104.6 419180 2822 2857 118734 1956 "
+    "68169 108.4 442769 2936 2798 120445 1957 66513 110.8 444546 4681 2637 121950 1958 "
+    "68655 112.6 482704 3813 2552 123366 1959 69564 114.2 502601 3931 2514 125368 1960 "
+    "69331 115.7 518173 4806 2572 127852 1961 70551 116.9 554894 4007 2827 130081 1962"
+)
+
+
+def fit(
+    kind: type[Gram], x, y, weight=None, intercept: bool = True, ridge: float = 0.0
+) -> Solution:
+    gram = kind(x.shape[1], y.shape[1])
+    gram.update(Batch(x, y, weight))
+    return solve(gram.normal_equations(intercept), ridge)
+
+
+def rational(x, y, weight=None, intercept: bool = True) -> list[Fraction]:
+    """Return the coefficients, intercept first, by Gaussian elimination of rational numbers."""
+    rows = [[Fraction(1)] * intercept + [Fraction(v) for v in row] for row in x.tolist()]
+    target = [Fraction(v) for v in y[:, 0].tolist()]
+    w = [Fraction(v) for v in ([1.0] * len(rows) if weight is None else weight.tolist())]
+    count = len(rows[0])
+    system = [
+        [sum(u * r[i] * r[j] for u, r in zip(w, rows, strict=True)) for j in range(count)]
+        + [sum(u * r[i] * t for u, r, t in zip(w, rows, target, strict=True))]
+        for i in range(count)
+    ]
+    for k in range(count):
+        for i in range(count):
+            if i != k:
+                share = system[i][k] / system[k][k]
+                system[i] = [a - share * b for a, b in zip(system[i], system[k], strict=True)]
+    return [system[i][count] / system[i][i] for i in range(count)]
+
+
+def digits(value: float, truth: float | Fraction) -> float:
+    error = abs(Fraction(value) - Fraction(truth))
+    return 17.0 if error == 0 else min(17.0, -math.log10(error / abs(Fraction(truth))))
+
+
+def terms(solution: Solution) -> list[float]:
+    head = solution.intercept[:1].tolist() if solution.equations.intercept else []
+    return head + solution.coefficients[:, 0].tolist()
+
+
+def table(text: str, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = torch.tensor([float(v) for v in text.split()], dtype=F64).view(-1, columns)
+    return rows[:, 1:], rows[:, :1]
+
+
+def polynomial(rows: int, degree: int) -> torch.Tensor:
+    base = torch.arange(rows, dtype=F64)[:, None]
+    return torch.cat([base**k for k in range(1, degree + 1)], 1)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "intercept", "least", "coefficients", "errors", "residual_sd", "r2"),
+    [
+        (
+            *table(NORRIS, 2), True, 13.0,
+            [-0.262323073774029, 1.00211681802045],
+            [0.232818234301152, 0.429796848199937e-3],
+            0.884796396144373, 0.999993745883712,
+        ),
+        (
+            *table(LONGLEY, 7), True, 13.0,
+            [-3482258.63459582, 15.0618722713733, -0.358191792925910e-1, -2.02022980381683,
+             -1.03322686717359, -0.511041056535807e-1, 1829.15146461355],
+            [890420.383607373, 84.9149257747669, 0.334910077722432e-1, 0.488399681651699,
+             0.214274163161675, 0.226073200069370, 455.478499142212],
+            304.854073561965, 0.995479004577296,
+        ),
+        (
+            torch.arange(60, 71, dtype=F64)[:, None], torch.arange(130, 141, dtype=F64)[:, None],
+            False, 14.0, [2.07438016528926], [0.165289256198347e-1], 3.56753034006338,
+            0.999365492298663,
+        ),
+        (
+            polynomial(21, 5), 1 + polynomial(21, 5).sum(1, keepdim=True), True, 13.0,
+            [1.0] * 6, [0.0] * 6, 0.0, 1.0,
+        ),
+    ],
+)  # fmt: skip
+def test_certified_digits(x, y, intercept, least, coefficients, errors, residual_sd, r2) -> None:
+    found = inference(fit(ExactGram, x, y, intercept=intercept))
+    assert found.estimate.shape == (len(coefficients), 1)
+    for value, truth in zip(found.estimate[:, 0].tolist(), coefficients, strict=True):
+        assert digits(value, truth) >= least
+    for value, truth in zip(found.standard_error[:, 0].tolist(), errors, strict=True):
+        assert value == 0.0 if truth == 0 else digits(value, truth) >= 12
+    assert digits(float(found.r2), r2) >= 13
+    sd = float(found.residual_sd)
+    assert sd == 0.0 if residual_sd == 0 else digits(sd, residual_sd) >= 13
+
+
+@pytest.mark.parametrize("degree", [3, 6, 8, 10])
+def test_polynomials_against_rational_arithmetic(degree: int) -> None:
+    torch.manual_seed(degree)
+    u = torch.linspace(-8.8, -3.1, 82, dtype=F64) + torch.randn(82, dtype=F64) * 0.01
+    x = torch.stack([u**k for k in range(1, degree + 1)], 1)
+    y = (0.8 + 0.05 * torch.sin(3 * u) + 0.002 * torch.randn(82, dtype=F64))[:, None]
+    truth = rational(x, y)
+    exact, rough = fit(ExactGram, x, y), fit(Float64Gram, x, y)
+    least = min(digits(v, t) for v, t in zip(terms(exact), truth, strict=True))
+    assert least > 13.5
+    assert least >= exact.digits - 0.1
+    assert not exact.collinear
+    if not rough.collinear:
+        assert (
+            min(digits(v, t) for v, t in zip(terms(rough), truth, strict=True)) > rough.digits - 1
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(8, 40),
+    features=st.integers(1, 5),
+    offset=st.sampled_from([0.0, 1e3, 1e9]),
+    scale=st.sampled_from([1e-300, 1e-5, 1.0, 1e150, 1e300]),
+    intercept=st.booleans(),
+    weighted=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_exact_is_rounded_correctly(
+    rows, features, offset, scale, intercept, weighted, seed
+) -> None:
+    torch.manual_seed(seed)
+    x = (torch.randn(rows, features, dtype=F64) + offset) * scale
+    assume(bool(x.isfinite().all()))
+    y = torch.randn(rows, 1, dtype=F64)
+    weight = torch.rand(rows, dtype=F64) + 0.01 if weighted else None
+    solution = fit(ExactGram, x, y, weight, intercept)
+    assert solution.rank == features + intercept
+    errors = inference(solution).standard_error[:, 0].tolist()
+    truths = rational(x, y, weight, intercept)
+    for value, truth, error in zip(terms(solution), truths, errors, strict=True):
+        # One rounding of the result, and nothing that shows before it; where the columns are too
+        # close to each other for that, what `digits` promises.
+        size = max(abs(truth), Fraction(error))
+        assert digits(value, truth) > 15.9 or solution.digits < 15.9
+        assert abs(Fraction(value) - truth) <= size * Fraction(10.0**-solution.digits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_agrees_with_other_libraries(kind: type[Gram]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(500, 6, dtype=F64) * torch.logspace(-3, 3, 6).double() + 2
+    y = x @ torch.randn(6, 2, dtype=F64) + torch.randn(500, 2, dtype=F64)
+    solution = fit(kind, x, y)
+    ones = torch.ones(500, 1, dtype=F64)
+    lstsq = torch.linalg.lstsq(torch.cat((ones, x), 1), y).solution
+    torch.testing.assert_close(solution.coefficients, lstsq[1:], rtol=1e-8, atol=0)
+    torch.testing.assert_close(solution.intercept, lstsq[0], rtol=1e-8, atol=0)
+    plain = fit(kind, x, y, intercept=False)
+    lstsq = torch.linalg.lstsq(x, y).solution
+    torch.testing.assert_close(plain.coefficients, lstsq, rtol=1e-8, atol=0)
+    assert torch.equal(plain.intercept, torch.zeros(2, dtype=F64))
+    weight = torch.rand(500, dtype=F64)
+    solution = fit(kind, x, y, weight)
+    other = LinearRegression().fit(x.numpy(), y.numpy(), sample_weight=weight.numpy())
+    np.testing.assert_allclose(solution.coefficients.T, other.coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("intercept", [True, False])
+def test_ridge_is_that_of_scikit_learn(kind: type[Gram], intercept: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(80, 4, dtype=F64) * torch.tensor([1.0, 10.0, 0.1, 3.0]) + 5
+    y = x.sum(1, keepdim=True) + torch.randn(80, 1, dtype=F64)
+    weight = torch.rand(80, dtype=F64)
+    solution = fit(kind, x, y, weight, intercept, ridge=3.5)
+    other = Ridge(3.5, fit_intercept=intercept, solver="cholesky")
+    other.fit(x.numpy(), y.numpy(), sample_weight=weight.numpy())
+    np.testing.assert_allclose(solution.coefficients[:, 0], other.coef_.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(solution.intercept, other.intercept_, rtol=1e-9, atol=1e-12)
+    rest = y[:, 0] - solution.intercept - x @ solution.coefficients[:, 0]
+    found = inference(solution)
+    centre = (weight @ y[:, 0] / weight.sum()) if intercept else 0.0
+    total = weight @ (y[:, 0] - centre) ** 2
+    assert float(found.r2) == pytest.approx(float(1 - weight @ rest**2 / total), rel=1e-12)
+    assert math.isnan(float(found.standard_error[0]))
+    # A penalty makes unique what was not.
+    twice = fit(kind, torch.cat((x, x), 1), y, ridge=1.0)
+    assert not twice.collinear
+    torch.testing.assert_close(twice.coefficients[:4], twice.coefficients[4:], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [1e-300, 1e-20, 1.0, 1e20, 1e300])
+def test_combinations_of_earlier_columns_are_left_out(kind: type[Gram], scale: float) -> None:
+    torch.manual_seed(0)
+    free = torch.randn(60, 3, dtype=F64) + 7
+    constant = torch.full((60, 1), 0.1, dtype=F64)
+    sums = free[:, :1] / 3 + free[:, 1:2]
+    x = torch.cat((free[:, :2], free[:, :1], constant, sums, free[:, 2:], constant * 0), 1)
+    y = free @ torch.tensor([[1.0], [2.0], [3.0]], dtype=F64) + torch.randn(60, 1, dtype=F64)
+    solution = fit(kind, x * scale, y)
+    assert solution.collinear == (2, 3, 4, 6)
+    assert solution.kept.tolist() == [0, 1, 5]
+    assert solution.rank == 4
+    assert solution.coefficients[list(solution.collinear)].isnan().all()
+    alone = fit(kind, free * scale, y)
+    torch.testing.assert_close(
+        solution.coefficients[solution.kept], alone.coefficients, rtol=1e-12, atol=0
+    )
+    assert solution.digits == (0.0 if kind is Float64Gram else 15.9)
+    assert fit(kind, x * scale, y, intercept=False).collinear == (2, 4, 6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fewer_rows_than_columns(kind: type[Gram]) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(5, 9, dtype=F64), torch.randn(5, 1, dtype=F64)
+    solution = fit(kind, x, y)
+    assert solution.collinear == (4, 5, 6, 7, 8)
+    truth = rational(x[:, :4], y)
+    for value, exact in zip(terms(solution)[:5], truth, strict=True):
+        assert digits(value, exact) > (15.5 if kind is ExactGram else 10)
+    one = fit(kind, x[:1], y[:1])
+    assert (one.collinear, one.rank) == (tuple(range(9)), 1)
+    assert float(one.intercept) == float(y[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_but_an_intercept(kind: type[Gram]) -> None:
+    y = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
+    solution = fit(kind, torch.zeros(3, 0, dtype=F64), y)
+    assert (float(solution.intercept), solution.rank, solution.condition) == (3.0, 1, 1.0)
+    empty = fit(kind, torch.zeros(3, 0, dtype=F64), y, intercept=False)
+    assert empty.rank == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_units_do_not_matter(kind: type[Gram]) -> None:
+    """scikit-learn 1.9.1 calls these two independent columns one."""
+    torch.manual_seed(0)
+    x = torch.randn(1000, 2, dtype=F64)
+    y = x.sum(1, keepdim=True) + 0.1 * torch.randn(1000, 1, dtype=F64)
+    plain = fit(kind, x, y)
+    scaled = fit(kind, x * torch.tensor([1e200, 1e-200], dtype=F64), y)
+    assert scaled.rank == 3
+    expected = plain.coefficients / torch.tensor([[1e200], [1e-200]], dtype=F64)
+    torch.testing.assert_close(scaled.coefficients, expected, rtol=1e-13, atol=0)
+    assert scaled.condition == pytest.approx(plain.condition, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_condition_is_that_of_the_scaled_columns(kind: type[Gram]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(200, 4, dtype=F64)
+    x[:, 3] = x[:, 0] + 1e-5 * x[:, 3]
+    x = x * torch.tensor([1.0, 1e3, 1e-9, 5.0], dtype=F64) + 4
+    y = x.sum(1, keepdim=True)
+    for intercept in (True, False):
+        columns = x - x.mean(0) if intercept else x
+        values = np.linalg.svd((columns / columns.norm(dim=0)).numpy(), compute_uv=False)
+        found = fit(kind, x, y, intercept=intercept).condition
+        assert found == pytest.approx(values[0] / values[-1], rel=1e-3)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    x, y = torch.randn(9, 1, dtype=F64), torch.randn(9, 1, dtype=F64)
+    for ridge in (-1.0, math.nan, math.inf):
+        with pytest.raises(InputError, match="ridge: "):
+            fit(ExactGram, x, y, ridge=ridge)
+    for kind in KINDS:
+        with pytest.raises(InputError, match="leaves the range of float64"):
+            fit(kind, x * 1e-200, y * 1e200)
