@@ -52,8 +52,13 @@ def test_several_targets_have_names_of_their_own_and_too_many_none(trainer: Make
 
 
 def test_the_log_interval_follows_the_length_of_the_epoch(trainer: MakeTrainer) -> None:
-    for batch_size, expected in ((None, 1), (30, 4), (1, 50)):
-        runner = trainer(max_epochs=1, log_every_n_steps=99, callbacks=[LogInterval()])
+    for batch_size, limit, expected in ((None, 1.0, 1), (30, 1.0, 4), (1, 1.0, 50), (1, 3, 3)):
+        runner = trainer(
+            max_epochs=1,
+            log_every_n_steps=99,
+            limit_train_batches=limit,
+            callbacks=[LogInterval()],
+        )
         runner.fit(LinearRegression(lr=0.01), SyntheticData(batch_size=batch_size))
         assert runner.log_every_n_steps == expected
 

@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -54,6 +55,17 @@ def test_no_subcommand_is_an_error_that_shows_the_help(capsys: pytest.CaptureFix
         cli.main([])
     assert stop.value.code == 2
     assert "linreg fit" in capsys.readouterr().err
+
+
+def test_the_helps_own_examples_run(linreg: Linreg, houses: Path) -> None:
+    frame = pd.read_csv(houses)
+    frame.drop(columns="price").to_csv("new.csv", index=False)
+    frame.to_csv("held_out.csv", index=False)
+    lines = [line.strip() for line in cli.HELP.splitlines() if line.startswith("  linreg")]
+    runs = [line for line in lines if "help" not in line and "print_config" not in line]
+    assert len(runs) == 5
+    for line in runs[:4]:
+        linreg(line.removeprefix("linreg "))
 
 
 def test_help_names_every_class_and_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,21 +170,29 @@ def test_a_saved_config_repeats_the_run(linreg: Linreg) -> None:
     assert linreg("fit -c logs/version_0/config.yaml") == first
 
 
-def test_two_processes_fit_what_one_does() -> None:
-    line = "fit --trainer.accelerator cpu --trainer.devices 2 --trainer.max_epochs 60"
-    done = run_linreg(*line.split())
+WEIGHTED = "--data TabularData --data.path weighted.csv --data.target y --data.weight w"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--model ManualLinearRegression --data.rows 5 --data.noise 2",
+        f"{WEIGHTED} --model.standardize true --data.val_fraction 0.3",
+    ],
+)
+def test_two_processes_fit_what_one_does(linreg: Linreg, options: str) -> None:
+    rows = [f"{i},{i / 20 if i % 2 else 5 - i / 20},{0.1 if i % 2 else 10}" for i in range(101)]
+    Path("weighted.csv").write_text("\n".join(["a,y,w", *rows]))
+    line = f"fit {options} --trainer.max_epochs 50 --trainer.default_root_dir"
+    one = linreg(f"{line} one")
+    done = run_linreg(*f"{line} two --trainer.devices 2 --trainer.accelerator cpu".split())
     assert done.returncode == 0, done.stderr
-    assert "sync_dist" not in done.stderr
-    answer = yaml.safe_load(Path("logs/version_0/coefficients.json").read_text())
-    data = SyntheticData()
-    data.setup("fit")
-    x, y, _ = data.splits["train"]
-    exact = least_squares(x, y).flatten()
-    ours = torch.tensor(list(estimates(answer).values())).double()
-    torch.testing.assert_close(ours, exact, rtol=0, atol=1e-4)
-    assert answer["rows"] == 100
-    rmse = (y - x @ exact.float().unsqueeze(1)).square().mean().sqrt().item()
-    assert abs(answer["fit"]["rmse"] - rmse) < 1e-5
+    assert "Warning" not in done.stderr
+    assert ".py:" not in done.stderr
+    two = json.loads(Path("two/version_0/coefficients.json").read_text())
+    assert estimates(two) == pytest.approx(estimates(one), rel=1e-4, abs=1e-5)
+    assert two["fit"] == pytest.approx(one["fit"], rel=1e-4)
+    assert two["rows"] == one["rows"]
 
 
 # Checkpoints
@@ -259,6 +279,29 @@ def test_a_run_killed_within_an_epoch_resumes_within_it(linreg: Linreg) -> None:
     assert resumed == whole
 
 
+def test_a_run_stopped_by_max_steps_within_an_epoch_resumes_within_it(linreg: Linreg) -> None:
+    line = f"fit {RESUMABLE} --trainer.max_epochs -1 --trainer.max_steps"
+    whole = linreg(f"{line} 18 --trainer.default_root_dir whole")
+    linreg(f"{line} 10 --trainer.default_root_dir halves")
+    resumed = linreg(
+        "fit --ckpt_path last --trainer.max_steps 18 --trainer.default_root_dir halves"
+    )
+    assert resumed == whole
+
+
+def test_a_resumed_run_goes_on_with_its_own_settings(linreg: Linreg, refused: Refused) -> None:
+    whole = linreg("fit --trainer.max_epochs 130 --trainer.default_root_dir whole")
+    killed = run_linreg(
+        *["fit", "--trainer.max_epochs", "130", "--trainer.default_root_dir", "killed"],
+        "--trainer.callbacks+=test_cli.Kill",
+        "--trainer.accelerator=cpu",
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert linreg("fit --ckpt_path last --trainer.default_root_dir killed") == whole
+    message = refused("fit --ckpt_path last --trainer.default_root_dir killed")
+    assert "--trainer.max_epochs: 130 is the number" in message
+
+
 def test_best_is_the_checkpoint_that_the_newest_run_found_best(linreg: Linreg) -> None:
     linreg(
         "fit --trainer.max_epochs 3 --trainer.callbacks+=ModelCheckpoint",
@@ -332,6 +375,10 @@ def test_data_from_outside_feed_our_model(linreg: Linreg, refused: Refused) -> N
         ("validate", "--ckpt_path: none was given"),
         ("test --ckpt_path last", "--ckpt_path: there is no checkpoint below logs; fit a model"),
         ("test --ckpt_path nowhere.ckpt", "--ckpt_path: there is no file nowhere.ckpt"),
+        ("fit --seed_everything -5", "--seed_everything: -5 was given; type 0 to 4294967295"),
+        ("fit --data.seed 99999999999999999999", "seed: 99999999999999999999 was given"),
+        ("fit --trainer.max_epochs 0", "no batch was trained on, so nothing has been fitted"),
+        ("fit --trainer.limit_train_batches 0", "no batch was trained on"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(refused: Refused, line: str, message: str) -> None:
@@ -358,6 +405,7 @@ def test_a_flag_may_not_contradict_the_checkpoint(linreg: Linreg, refused: Refus
             "--model: linreg_lightning.Manual",
         ),
         ("fit --ckpt_path last --trainer.max_epochs 3", "has run 3 epochs already; type a larger"),
+        ("fit --ckpt_path last --trainer.max_epochs 9 --data.seed 5", "--data.seed: 5 was given"),
         ("test --ckpt_path last --data.features 3", "fitted on intercept, x1, x2, in this order"),
         (
             "validate --ckpt_path last --data.val_rows 0",
@@ -377,6 +425,42 @@ def test_a_config_may_not_contradict_the_checkpoint_either(
     assert "--model.lr: 0.2 was given" in refused("fit -c other.yaml --ckpt_path last")
     Path("path.yaml").write_text("ckpt_path: last\nmodel: {init_args: {lr: 0.2}}\n")
     assert "--model.lr: 0.2 was given" in refused("fit -c path.yaml")
+
+
+def test_held_out_rows_stay_held_out(linreg: Linreg, refused: Refused, houses: Path) -> None:
+    linreg(f"fit {TABLE.format(houses)} --data.val_fraction 0.2 --trainer.max_epochs 2")
+    for command in ("fit", "validate", "test"):
+        for option in ("seed 1", "val_fraction 0.5", "test_fraction 0.5"):
+            name, _ = option.split()
+            line = f"{command} --ckpt_path last --trainer.max_epochs 5 --data.{option}"
+            assert f"--data.{name}: " in refused(line)
+    Path("other.csv").write_text(houses.read_text())
+    linreg(
+        "test --ckpt_path last --data.path other.csv --data.val_fraction 0 --data.test_fraction 1"
+    )
+
+
+def test_a_checkpoint_named_in_front_of_the_subcommand(linreg: Linreg, refused: Refused) -> None:
+    linreg("fit --trainer.max_epochs 2")
+    Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  trainer: null\n")
+    Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  model: {init_args: {lr: 0.2}}\n")
+    assert "--model.lr: 0.2 was given" in refused("--config sub.yaml fit")
+
+
+def test_a_checkpoint_that_does_not_say_its_classes(refused: Refused, linreg: Linreg) -> None:
+    silent = "--model outside.silent.Model --data outside.silent.Data"
+    linreg(f"fit {silent} --trainer.max_epochs 1")
+    assert "--model: " in refused("test --ckpt_path last")
+    assert "--data: " in refused("test --ckpt_path last --model outside.silent.Model")
+    linreg(f"test --ckpt_path last {silent}")
+
+
+def test_predictions_of_another_kind_are_not_silently_lost(
+    refused: Refused, linreg: Linreg
+) -> None:
+    silent = "--model outside.silent.Model --data outside.silent.Data"
+    linreg(f"fit {silent} --trainer.max_epochs 1")
+    assert "predict: nothing was written" in refused(f"predict --ckpt_path last {silent}")
 
 
 def test_files_that_are_no_checkpoints(refused: Refused) -> None:

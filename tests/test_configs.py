@@ -10,7 +10,7 @@ import torch
 import yaml
 from conftest import CONFIGS, estimates, least_squares
 
-from linreg_lightning import SyntheticData
+from linreg_lightning import SyntheticData, cli, gradient_descent_nn
 
 Linreg = Callable[..., dict[str, Any]]
 TUTORIAL = f"-c {CONFIGS}/tutorial.yaml"
@@ -78,18 +78,25 @@ def test_tabular_by_hand(linreg: Linreg, houses: Path) -> None:
 def test_debug(linreg: Linreg) -> None:
     answer = linreg(f"fit {TUTORIAL} -c {CONFIGS}/debug.yaml")
     assert answer == linreg("fit --trainer.max_epochs 2")
+    model = torch.nn.Linear(3, 1, bias=False)
+    torch.manual_seed(0)
+    model.reset_parameters()
+    data = SyntheticData()
+    data.setup("fit")
+    x, y, _ = data.splits["train"]
+    by_hand, _ = gradient_descent_nn(x, y, model.weight.detach().T, epochs=2)
+    assert torch.equal(answers(answer).float(), by_hand.flatten())
 
 
-def test_gpu(linreg: Linreg, refused: Callable[..., str]) -> None:
-    # The fixtures add `--trainer.accelerator cpu` behind the files: so here without them.
-    from linreg_lightning import cli
-
+def test_gpu(linreg: Linreg, capsys: pytest.CaptureFixture[str]) -> None:
+    # The fixture adds `--trainer.accelerator cpu` behind the files: so here without it.
     overlay = ["fit", "-c", f"{CONFIGS}/tutorial.yaml", "-c", f"{CONFIGS}/gpu.yaml"]
     if torch.cuda.is_available():
         cli.main(overlay)
     else:
         with pytest.raises(SystemExit):
             cli.main(overlay)
+        assert "No supported gpu backend found" in capsys.readouterr().err
     answer = linreg(" ".join(overlay))
     torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
 

@@ -98,6 +98,9 @@ def test_without_the_column_of_ones_y_keeps_its_constant() -> None:
         ({"weights": [1.0], "features": 2}, "leave one of them out"),
         ({"targets": 0}, "targets: 0 was given"),
         ({"batch_size": 0}, "batch_size: 0 was given; type a whole number above 0"),
+        ({"batch_size": 2.5}, "batch_size: 2.5 was given"),
+        ({"seed": -1}, "seed: -1 was given; type a whole number from 0"),
+        ({"seed": 2**63}, "seed: 9223372036854775808 was given"),
     ],
 )
 def test_synthetic_data_refuses(options: dict, message: str) -> None:
@@ -271,6 +274,8 @@ def test_a_table_to_predict_needs_no_target(houses: Path) -> None:
         ("a,a,y\n1,2,3\n", "has two columns named 'a'"),
         ("a,b,yy\n1,2,3\n", "has no column 'y'; did you mean 'yy'?"),
         ("p,q,r\n1,2,3\n", "has no column 'y'; it has p, q, r"),
+        ("p;y\n1;2\n", "has no column 'y'; it has one column, with ; or tabs in it"),
+        (",a,y\n0,1,2\n", "column 1 of bad.csv has no name.*index=False"),
     ],
 )
 def test_bad_files_are_refused(content: str, message: str) -> None:

@@ -420,7 +420,7 @@ def test_the_command_adds_new_rows_and_refuses_the_same_ones(
     assert "std error" in capsys.readouterr().out
     linreg("summary --format json")
     assert json.loads(capsys.readouterr().out) == whole
-    linreg("test --ckpt_path last --data.test_fraction 1")
+    linreg("test --ckpt_path last --data.path houses.csv --data.test_fraction 1")
     assert "test_r2" in capsys.readouterr().out
 
 

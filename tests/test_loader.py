@@ -37,10 +37,10 @@ def test_the_last_batch_is_short() -> None:
     batch_size=st.none() | st.integers(1, 20),
     shuffle_seed=st.none() | st.integers(0, 9),
     world_size=st.integers(1, 4),
-    epoch=st.integers(0, 3),
+    passes=st.integers(1, 3),
 )
 def test_processes_share_the_rows_in_equal_steps(
-    rows: int, batch_size: int | None, shuffle_seed: int | None, world_size: int, epoch: int
+    rows: int, batch_size: int | None, shuffle_seed: int | None, world_size: int, passes: int
 ) -> None:
     if rows < world_size:
         with pytest.raises(InputError, match=f"{rows} cannot be shared by {world_size} processes"):
@@ -50,8 +50,8 @@ def test_processes_share_the_rows_in_equal_steps(
     lengths = set()
     for rank in range(world_size):
         loader = BatchLoader(numbered(rows), batch_size, shuffle_seed, rank, world_size)
-        loader.set_epoch(epoch)
-        batches = list(loader)
+        for _ in range(passes):
+            batches = list(loader)
         assert all(batch.rows > 0 for batch in batches)
         if batch_size:
             assert all(batch.rows <= batch_size + (world_size > 1) for batch in batches)
@@ -61,40 +61,54 @@ def test_processes_share_the_rows_in_equal_steps(
     assert sorted(seen) == list(range(rows))
 
 
-def test_the_order_is_the_seeds_and_the_epochs() -> None:
-    def order(seed: int | None, epoch: int) -> list[int]:
+def test_the_order_is_the_seeds_and_the_passs() -> None:
+    def orders(seed: int | None) -> list[list[int]]:
         loader = BatchLoader(numbered(50), 7, seed)
-        loader.set_epoch(epoch)
-        return numbers(list(loader))
+        return [numbers(list(loader)) for _ in range(2)]
 
-    assert order(1, 0) == order(1, 0)
-    assert len({tuple(order(seed, epoch)) for seed, epoch in [(1, 0), (1, 1), (4, 0)]}) == 3
-    assert order(None, 0) == order(None, 1) == list(range(50))
+    assert orders(1) == orders(1)
+    assert len({tuple(order) for order in orders(1) + orders(4)}) == 4
+    assert orders(None) == [list(range(50))] * 2
 
 
-def test_an_interrupted_epoch_goes_on_where_it_stopped() -> None:
+def test_an_interrupted_pass_goes_on_where_it_stopped() -> None:
     whole = BatchLoader(numbered(20), 3, shuffle_seed=1)
-    whole.set_epoch(2)
-    all_batches = list(whole)
+    passes = [list(whole) for _ in range(3)]
 
     stopped = BatchLoader(numbered(20), 3, shuffle_seed=1)
-    stopped.set_epoch(2)
+    list(stopped)
     batches = iter(stopped)
     begun = [next(batches) for _ in range(4)]
 
     resumed = BatchLoader(numbered(20), 3, shuffle_seed=1)
+    iterator = iter(resumed)  # Lightning asks for it before or after it brings the state
     resumed.load_state_dict(stopped.state_dict())
-    iterator = iter(resumed)  # Lightning asks for it before it says the epoch
-    resumed.set_epoch(2)
-    assert numbers(begun + list(iterator)) == numbers(all_batches)
-    resumed.set_epoch(3)
-    assert len(list(resumed)) == len(resumed)
+    assert numbers(begun + list(iterator)) == numbers(passes[1])
+    assert numbers(list(resumed)) == numbers(passes[2])
 
 
-def test_a_finished_epoch_leaves_the_next_one_whole() -> None:
+def test_what_ended_a_pass_begins_the_next() -> None:
+    for limit, taken in ((1.0, 7), (2, 2), (0.5, 3)):
+        whole = BatchLoader(numbered(20), 3, shuffle_seed=1, limit=limit)
+        passes = [list(whole) for _ in range(2)]
+        loader = BatchLoader(numbered(20), 3, shuffle_seed=1, limit=limit)
+        batches = iter(loader)
+        for _ in range(taken):
+            next(batches)
+        resumed = BatchLoader(numbered(20), 3, shuffle_seed=1, limit=limit)
+        resumed.load_state_dict(loader.state_dict())
+        assert numbers(list(resumed)) == numbers(passes[1])
+
+
+def test_other_rows_are_never_begun_in_the_middle() -> None:
     loader = BatchLoader(numbered(20), 3, shuffle_seed=1)
-    list(loader)
-    resumed = BatchLoader(numbered(20), 3, shuffle_seed=1)
-    resumed.load_state_dict(loader.state_dict())
-    resumed.set_epoch(1)
-    assert len(list(resumed)) == 7
+    next(iter(loader))
+    other = BatchLoader(numbered(21), 3, shuffle_seed=1)
+    other.load_state_dict(loader.state_dict())
+    assert sorted(numbers(list(other))) == list(range(21))
+
+
+def test_an_abandoned_pass_does_not_shorten_the_next() -> None:
+    loader = BatchLoader(numbered(20), 3)
+    next(iter(loader))
+    assert numbers(list(loader)) == list(range(20))

@@ -84,6 +84,16 @@ def test_standardised_wild_units_reach_least_squares_in_the_users_units(
     torch.testing.assert_close(fit(x).double(), predicted, rtol=1e-4, atol=1e-4)
 
 
+def test_targets_far_from_zero_keep_their_digits(trainer: MakeTrainer) -> None:
+    x = torch.randn(50, 1, dtype=torch.float64)
+    y = 1.7e9 + 3 * x
+    fit = LinearRegression(standardize=True)
+    trainer(max_epochs=200).fit(fit, TensorData(x, y))
+    assert estimates(fit)[1].item() == pytest.approx(3, rel=1e-4)
+    assert fit.fit_statistics["r2"] > 0.999999
+    torch.testing.assert_close(fit(x), y, rtol=0, atol=1e-3)
+
+
 def test_standardised_without_an_intercept_adds_none(trainer: MakeTrainer) -> None:
     x = torch.rand(60, 2, dtype=torch.float64) * torch.tensor([1000.0, 1.0]).double()
     y = x @ torch.tensor([[0.002], [5.0]]).double() + 1
@@ -130,6 +140,19 @@ def test_weight_2_is_a_row_twice_and_weight_0_none(standardize: bool, trainer: M
         one, other = (fit.fit_statistics[name] for fit in fits)
         assert abs(one - other) < 1e-5
     assert fits[0].fit_statistics["rows"] == int((weight > 0).sum())
+
+
+def test_batches_of_light_rows_count_as_little_as_their_rows(trainer: MakeTrainer) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 1, generator=generator)
+    weight = torch.where(x.squeeze(1) > 0, 10.0, 0.1)
+    fit = LinearRegression(lr=0.002)
+    data = TensorData(x, x**2, weight, batch_size=4)
+    trainer(max_epochs=40).fit(fit, data)
+    root = weight.double().sqrt().unsqueeze(1)
+    design = torch.cat([torch.ones(400, 1), x], dim=1)
+    exact = least_squares(root * design, root * x.double() ** 2).flatten()
+    torch.testing.assert_close(estimates(fit), exact, rtol=0, atol=0.1)
 
 
 def test_momentum_and_weight_decay_are_torchs(trainer: MakeTrainer) -> None:
@@ -184,8 +207,22 @@ def test_validation_metrics_are_those_of_all_rows_whatever_the_batches(
 def test_predictions_come_in_the_rows_order(trainer: MakeTrainer) -> None:
     x = torch.randn(10, 2)
     fit = LinearRegression(in_features=2)
-    batches = trainer().predict(fit, TensorData(x, batch_size=3))
-    assert torch.equal(torch.cat(batches), fit(x))
+    for data in (
+        TensorData(x, batch_size=3),
+        DataLoader(TensorDataset(x), batch_size=3),
+        DataLoader(x, batch_size=3),
+    ):
+        assert torch.equal(torch.cat(trainer().predict(fit, data)), fit(x))
+
+
+def test_standardisation_sees_only_the_rows_that_are_trained_on(trainer: MakeTrainer) -> None:
+    x = torch.randn(20, 1).double()
+    x[10:] += 1e6
+    fit = LinearRegression(standardize=True)
+    data = TensorData(x, x.squeeze(1), batch_size=10, shuffle=False)
+    trainer(max_epochs=1, limit_train_batches=1).fit(fit, data)
+    assert abs(fit.standardization.mean.item()) < 10
+    assert fit.fit_statistics["rows"] == 10
 
 
 # Checkpoints
@@ -208,8 +245,20 @@ def test_a_checkpoint_alone_predicts_and_knows_its_columns(
     assert torch.equal(again(x), fit(x))
     with pytest.raises(InputError, match=r"fitted on width, height.*data have height, width"):
         trainer().predict(again, TensorData(frame[["height", "width"]]))
+    other = TensorData(x, x[:, 0], test_fraction=1.0)
     with pytest.raises(InputError, match=r"fitted on width, height.*data have x1, x2"):
-        trainer().test(model(), TensorData(x, x[:, 0], test_fraction=1.0), ckpt_path="model.ckpt")
+        trainer().test(model(**options), other, ckpt_path="model.ckpt")
+    other = TensorData(frame, target.rename("volume"), test_fraction=1.0)
+    with pytest.raises(InputError, match=r"target: .* fitted on area.*data have volume"):
+        trainer().test(model(**options), other, ckpt_path="model.ckpt")
+    predicted = trainer().predict(model(**options), other, ckpt_path="model.ckpt")
+    expected = fit(torch.tensor(frame.to_numpy())).double()
+    torch.testing.assert_close(torch.cat(predicted).double(), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match=r"lr: 0.7 was given .* was made with 0.1"):
+        trainer().predict(model(**{**options, "lr": 0.7}), other, ckpt_path="model.ckpt")
+    (another,) = {*MODELS} - {model}
+    with pytest.raises(InputError, match=f"was given to {another.__name__}"):
+        another.load_from_checkpoint("model.ckpt")
 
 
 # Refusals
@@ -279,6 +328,16 @@ def test_the_loop_by_hand_knows_no_weights(trainer: MakeTrainer) -> None:
         trainer().fit(ManualLinearRegression(), data)
 
 
+def test_no_column_to_learn_from(trainer: MakeTrainer) -> None:
+    with pytest.raises(InputError, match="no column is left to predict from; name some, or use"):
+        trainer().fit(LinearRegression(), TensorData(torch.empty(5, 0), torch.ones(5)))
+
+
+def test_rows_without_targets_cannot_be_fitted(trainer: MakeTrainer) -> None:
+    with pytest.raises(InputError, match="no y was given; a fit needs targets"):
+        trainer().fit(LinearRegression(in_features=2), TensorData(torch.ones(5, 2)))
+
+
 def test_an_unfitted_model_has_no_coefficients() -> None:
     with pytest.raises(InputError, match="fit it first"):
         LinearRegression().coefficients()
@@ -335,7 +394,7 @@ def test_processes_parts_merge_to_the_whole() -> None:
 
 def test_standardization_is_the_identity_until_it_is_fitted() -> None:
     x = torch.randn(4, 2)
-    assert torch.equal(Standardization(2)(x).float(), x)
+    assert torch.equal(Standardization(2, 1)(x).float(), x)
 
 
 def test_tables_align_text_left_and_numbers_right() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +30,9 @@ def estimates(text: str) -> dict[str, float]:
 
 
 def printed(code: str) -> str:
-    with contextlib.redirect_stdout(io.StringIO()) as out:
+    with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own
         exec(compile(code, "README.md", "exec"), {})
     return out.getvalue()
 

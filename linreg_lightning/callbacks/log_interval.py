@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -21,12 +20,8 @@ class LogInterval(Callback):
     def __init__(self, steps: int = 50) -> None:
         self.steps = steps
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the Trainer's interval to what the epoch's length allows."""
-        data = getattr(trainer, "datamodule", None)
-        if stage == "fit" and data is not None:
-            loader = data.train_dataloader()
-            if isinstance(loader, Sized):
-                interval = max(1, min(self.steps, len(loader)))
-                # A plain attribute that the Trainer's class does not declare.
-                trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
+        interval = max(1, min(self.steps, trainer.num_training_batches))
+        # A plain attribute that the Trainer's class does not declare.
+        trainer.log_every_n_steps = interval  # type: ignore[attr-defined]

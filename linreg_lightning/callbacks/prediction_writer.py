@@ -50,6 +50,8 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Append the predictions of one batch."""
+        if dataloader_idx:
+            raise InputError("predict: the data have several loaders; give them one at a time")
         if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
             return
         values = outputs.reshape(len(outputs), -1)

@@ -21,8 +21,8 @@ Start here:
 
   linreg fit
   linreg fit --model LeastSquares --data TabularData --data.path houses.csv --data.target price
-  linreg test --ckpt_path last --data.test_fraction 1
   linreg predict --ckpt_path last --data.path new.csv
+  linreg test --ckpt_path last --data.path held_out.csv --data.test_fraction 1
   tensorboard --logdir logs
 
 More:

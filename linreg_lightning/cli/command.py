@@ -106,26 +106,37 @@ class LinregCLI(LightningCLI):
         Not where another class is named: the parser would hand the default class's arguments on to
         it, as far as they have the same names.
         """
-        defaults = {
+        defaults: dict[str, dict[str, Any] | None] = {
             "model": {"class_path": _class_path(LinearRegression)},
             "data": {"class_path": _class_path(SyntheticData)},
         }
         if self._stored is not None:
-            stored = {"model": self._stored.model, "data": self._stored.data}
-            defaults.update({key: value for key, value in stored.items() if value is not None})
+            defaults = {"model": self._stored.model, "data": self._stored.data}
+            if self._preview.command == "fit":
+                parser.set_defaults(self._stored.settings)
         for key, default in defaults.items():
             named = self._preview.classes.get(key)
-            if named is None or _short(named) == _short(default["class_path"]):
+            if default and (named is None or _short(named) == _short(default["class_path"])):
                 parser.set_defaults({key: default})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse what contradicts a checkpoint, and anything but a fit without one."""
+        for key in ("model", "data") if self._stored is not None else ():
+            if getattr(self._stored, key) is None and key not in self._preview.classes:
+                raise InputError(
+                    f"--{key}: the checkpoint does not say which class it was made with; "
+                    f"type --{key} package.Class"
+                )
         super().parse_arguments(parser, args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
         config = self.config[self.config.subcommand]
         if self._stored is not None:
             config.ckpt_path = str(self._stored.path)
-            self._stored.check_model(config.model.as_dict())
-        elif self.config.subcommand != "fit":
+            self._stored.check_model(_plain(config.model))
+            self._stored.check_data(_plain(config.data), fitting=self.config.subcommand == "fit")
+        elif config.ckpt_path is not None or self.config.subcommand != "fit":
             raise InputError(
                 f"--ckpt_path: none was given, and {self.config.subcommand} needs a fitted model; "
                 "type --ckpt_path last for the newest, or a checkpoint's path"
@@ -136,7 +147,7 @@ class LinregCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse a shape that the data decide."""
-        model = self._get(self.config, "model").as_dict()
+        model = _plain(self._get(self.config, "model"))
         stored = {} if self._stored is None or not self._stored.model else self._stored.model
         for name in ("in_features", "out_features"):
             value = model.get("init_args", {}).get(name)
@@ -153,12 +164,15 @@ class LinregCLI(LightningCLI):
         """Add what only the run's own settings decide: logger, log interval, accelerator."""
         config = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = []
-        if config.logger in (None, True):
+        if config.logger in (None, True) and not config.barebones:
             kwargs["logger"] = RunLogger(config.default_root_dir or ROOT)
         learns = not isinstance(self.model, LeastSquares)
-        if learns and config.logger is not False and not config.fast_dev_run:
+        logs = config.logger is not False and not config.fast_dev_run and not config.barebones
+        if learns and logs:
             callbacks.append(LearningRateMonitor())
-        if config.log_every_n_steps is None:
+        if config.log_every_n_steps is None and not config.barebones:
+            # Lightning complains of its own interval before ours is set.
+            warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
             callbacks.append(LogInterval())
         if config.accelerator == "auto" and MPSAccelerator.is_available():
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
@@ -177,14 +191,14 @@ class LinregCLI(LightningCLI):
         most = self.trainer.max_epochs
         if self._stored is not None and most is not None and 0 <= most <= self._stored.epochs:
             raise InputError(
-                f"--trainer.max_epochs: {most} was given, but {self._stored.path} has run "
-                f"{self._stored.epochs} epochs already; type a larger number"
+                f"--trainer.max_epochs: {most} is the number, and {self._stored.path} has run "
+                f"{self._stored.epochs} epochs already; type a larger one"
             )
 
     def _refuse_the_same_rows(self) -> None:
         if self._stored is None or not self._stored.complete or self._stored.data is None:
             return
-        data = self._get(self.config, "data").as_dict()
+        data = _plain(self._get(self.config, "data"))
         if data.get("init_args") == self._stored.data["init_args"]:
             raise InputError(
                 f"--data: {self._stored.path} holds the statistics of these rows already, and a "
@@ -192,7 +206,17 @@ class LinregCLI(LightningCLI):
             )
 
     def after_fit(self) -> None:
-        """Show the answer, and where it lies."""
+        """Show the answer, and where it lies.
+
+        Raises:
+            InputError: no batch was trained on, so there is none.
+        """
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        if batches == (0 if self._stored is None else self._stored.batches):
+            raise InputError(
+                "--trainer: no batch was trained on, so nothing has been fitted; raise "
+                "max_epochs, max_steps, max_time or limit_train_batches, whichever is in force"
+            )
         if hasattr(self.model, "summary"):
             _tell(f"\n{self.model.summary()}\n")
         if self._coefficients.path is not None:
@@ -205,9 +229,17 @@ class LinregCLI(LightningCLI):
         self.trainer.predict(return_predictions=False, **kwargs)
 
     def after_predict(self) -> None:
-        """Show where the predictions lie."""
-        if self._predictions.path is not None:
-            _tell(f"predictions  {self._predictions.path}")
+        """Show where the predictions lie.
+
+        Raises:
+            InputError: none were written.
+        """
+        if self._predictions.path is None:
+            raise InputError(
+                "predict: nothing was written; the model must predict a tensor of (rows,) or "
+                "(rows, targets), and the data must have rows to predict"
+            )
+        _tell(f"predictions  {self._predictions.path}")
 
 
 def _fail(message: str, status: int) -> NoReturn:
@@ -222,6 +254,10 @@ def _tell(text: str, file: TextIO | None = None) -> None:
 
 def _class_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return {} if config is None else dict(config.as_dict())
 
 
 def _short(class_path: str) -> str:
@@ -254,23 +290,33 @@ class _Preview(NamedTuple):
         flags = vars(known)
         ckpt_path, root = None, ROOT
         classes: dict[str, str] = {}
+        command = next((word for word in rest if word in LightningCLI.subcommands()), None)
         for file in known.config:
-            # A file that cannot be read is for the real parser to complain of.
-            with contextlib.suppress(OSError, yaml.YAMLError, AttributeError):
-                content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-                ckpt_path = content.get("ckpt_path") or ckpt_path
-                root = content.get("trainer", {}).get("default_root_dir", root)
-                for key in ("model", "data"):
-                    value = content.get(key)
-                    named = value.get("class_path") if isinstance(value, dict) else value
-                    if isinstance(named, str):
-                        classes[key] = named
+            content = _read_yaml(file)
+            # A file in front of the subcommand has the settings below its name.
+            content |= content.get(command) or {}
+            ckpt_path = content.get("ckpt_path") or ckpt_path
+            root = (content.get("trainer") or {}).get("default_root_dir", root)
+            for key in ("model", "data"):
+                value = content.get(key)
+                named = value.get("class_path") if isinstance(value, dict) else value
+                if isinstance(named, str):
+                    classes[key] = named
         return cls(
-            next((word for word in rest if word in LightningCLI.subcommands()), None),
+            command,
             flags["ckpt_path"] or ckpt_path,
             flags["trainer.default_root_dir"] or root,
             classes | {key: flags[key] for key in ("model", "data") if flags[key] is not None},
         )
+
+
+def _read_yaml(file: str) -> dict[Any, Any]:
+    """A file's content; nothing of one that the real parser will complain of."""
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+    return {}
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 NOISE = (
     "Does not validate against any of the Union subtypes",
@@ -51,7 +52,7 @@ def condense(message: str) -> str:
                 found[1], f"a {found[1]}"
             )
         elif found := re.fullmatch(r"Given value: (.*)", line):
-            given, line = found[1], ""
+            given, line = textwrap.shorten(found[1], 100), ""
         if line and line not in parts:
             parts.append(line)
     text = "; ".join(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import zipfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 
 from linreg_lightning.errors import InputError
 
@@ -22,14 +22,18 @@ class Stored(NamedTuple):
         model: `{"class_path": ..., "init_args": {...}}`, or None where it does not say.
         data: the same of the data module.
         epochs: how many it has run.
+        batches: how many it has trained on.
         complete: whether it holds the statistics of all rows of its data.
+        settings: of the run's Trainer, those that a resumed run goes on with, by option name.
     """
 
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
     epochs: int
+    batches: int
     complete: bool
+    settings: dict[str, Any]
 
     @classmethod
     def read(cls, ckpt_path: str, root: str) -> Stored:
@@ -53,7 +57,9 @@ class Stored(NamedTuple):
             _defaults(content.get("hyper_parameters", {})),
             _defaults(content.get("datamodule_hyper_parameters", {})),
             content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+            content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"],
             content.get("statistics", {}).get("done") is not None,
+            _settings(path),
         )
 
     def check_model(self, given: dict[str, Any]) -> None:
@@ -73,13 +79,70 @@ class Stored(NamedTuple):
                 f"--model: {given['class_path']} was given, but {self.path} holds a "
                 f"{self.model['class_path']}; leave --model out"
             )
-        arguments = given.get("init_args", {})
-        for name, value in self.model["init_args"].items():
-            if name in arguments and arguments[name] != value:
+        for name, value in _differences(self.model, given).items():
+            raise InputError(
+                f"--model.{name}: {value} was given, but {self.path} was made with "
+                f"{self.model['init_args'][name]}; leave --model.{name} out, or start anew without "
+                "--ckpt_path"
+            )
+
+    def check_data(self, given: dict[str, Any], fitting: bool) -> None:
+        """Refuse what would mix up the rows that were held out with those that were not.
+
+        Args:
+            given: class path and arguments, as in `check_model`.
+            fitting: whether the run goes on with the fit; then it needs the same rows. Another path
+                is another table, for which everything may be chosen.
+
+        Raises:
+            InputError: an argument differs that decides the rows or their split.
+        """
+        same_class = self.data is not None and given.get("class_path") == self.data["class_path"]
+        if self.data is None or not same_class:
+            return
+        differences = _differences(self.data, given)
+        table = "path" in self.data["init_args"]
+        if "path" in differences or not (table or fitting):
+            return
+        for name, value in differences.items():
+            if name not in ("batch_size", "shuffle"):
                 raise InputError(
-                    f"--model.{name}: {arguments[name]} was given, but {self.path} was made with "
-                    f"{value}; leave --model.{name} out, or start anew without --ckpt_path"
+                    f"--data.{name}: {value} was given, but {self.path} was made with "
+                    f"{self.data['init_args'][name]} from the same rows; leave --data.{name} out, "
+                    "name another table, or start anew without --ckpt_path"
                 )
+
+
+RESUMED = (
+    "max_epochs",
+    "max_steps",
+    "precision",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "limit_train_batches",
+    "overfit_batches",
+)
+"""What a run is, rather than where it runs and what it shows."""
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What the config.yaml beside a run's folder of checkpoints says of the Trainer."""
+    file = path.parent.parent / "config.yaml"
+    if not file.is_file():
+        return {}
+    trainer = yaml.safe_load(file.read_text(encoding="utf-8")).get("trainer") or {}
+    return {f"trainer.{name}": trainer[name] for name in RESUMED if name in trainer}
+
+
+def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The given arguments whose values are not those stored, whatever type they were parsed to."""
+    arguments = given.get("init_args", {})
+    return {
+        name: arguments[name]
+        for name, value in stored["init_args"].items()
+        if name in arguments and arguments[name] != value and str(arguments[name]) != str(value)
+    }
 
 
 def _newest(root: Path) -> Path:
@@ -106,8 +169,13 @@ def _load(path: Path) -> dict[str, Any]:
     content: Any = None
     # What torch saves is a ZIP archive; anything else would be taken for its format of old.
     if zipfile.is_zipfile(path):
-        with contextlib.suppress(RuntimeError, pickle.UnpicklingError):
+        try:
             content = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"--ckpt_path: {path} cannot be read safely ({reason})") from None
+        except RuntimeError:
+            pass  # an archive of something else
     if not isinstance(content, dict) or "loops" not in content:
         raise InputError(f"--ckpt_path: {path} is no checkpoint of a Lightning model")
     return content

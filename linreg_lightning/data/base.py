@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -26,17 +26,20 @@ class RegressionDataModule(LightningDataModule, ABC):
         batch_size: rows in a batch of one process; None means all of them.
         shuffle: whether the rows to train on come in another order each epoch. The order depends
             on torch's seed (`--seed_everything`) and the epoch, never on the data's own seed.
+        seed: of the rows or of their split, in a generator of its own.
 
     Raises:
-        InputError: a batch size below 1.
+        InputError: a batch size below 1; a seed below 0 or above 2^63 - 1.
     """
 
     split_option: ClassVar[str]
     """The argument by which a split is given rows, `{split}` standing for its name."""
 
-    def __init__(self, batch_size: int | None, shuffle: bool) -> None:
+    def __init__(self, batch_size: int | None, shuffle: bool, seed: int) -> None:
         super().__init__()
-        if batch_size is not None and batch_size < 1:
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed: {seed} was given; type a whole number from 0 to 2^63 - 1")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise InputError(
                 f"batch_size: {batch_size} was given; "
                 "type a whole number above 0, or null for all rows at once"
@@ -45,6 +48,8 @@ class RegressionDataModule(LightningDataModule, ABC):
         self.shuffle = shuffle
         self.splits: dict[Split, Batch] = {}
         self._shuffle_seed: int | None = None
+        self._train_loader: BatchLoader | None = None
+        self._place: dict[str, int] | None = None
         self._limit_val_batches: int | float | None = None
 
     @abstractmethod
@@ -93,11 +98,20 @@ class RegressionDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> BatchLoader:
         """The rows to fit, at least two."""
         rows = self.splits["train"]
+        if not rows.y.shape[1]:
+            raise InputError(f"{type(self).__name__}: no y was given; a fit needs targets")
         if rows.rows < 2:
             raise InputError(
                 f"{type(self).__name__}: {rows.rows} row to train on; a fit needs at least 2"
             )
-        return self._loader(rows, self._epochs_seed() if self.shuffle else None)
+        limit = 1.0 if self.trainer is None else self.trainer.limit_train_batches
+        seed = self._passes_seed() if self.shuffle else None
+        self._train_loader = self._loader(rows, seed, limit)
+        if self._place is not None:
+            # Lightning itself gives a loader its state only if it was stopped within an epoch.
+            self._train_loader.load_state_dict(self._place)
+            self._place = None
+        return self._train_loader
 
     def val_dataloader(self) -> BatchLoader:
         """The rows for validation."""
@@ -111,13 +125,15 @@ class RegressionDataModule(LightningDataModule, ABC):
         """The rows to predict, in their own order."""
         return self._held_out("predict")
 
-    def state_dict(self) -> dict[str, int | None]:
-        """What a resumed run needs to go through the rows in the same orders."""
-        return {"shuffle_seed": self._shuffle_seed}
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on through the rows in the same orders."""
+        place = None if self._train_loader is None else self._train_loader.state_dict()
+        return {"shuffle_seed": self._shuffle_seed, "place": place}
 
-    def load_state_dict(self, state_dict: dict[str, int | None]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the orders over from an earlier run."""
         self._shuffle_seed = state_dict["shuffle_seed"]
+        self._place = state_dict["place"]
 
     def _held_out(self, split: Split) -> BatchLoader:
         rows = self.splits[split]
@@ -128,19 +144,21 @@ class RegressionDataModule(LightningDataModule, ABC):
             )
         return self._loader(rows, None)
 
-    def _loader(self, rows: Batch, shuffle_seed: int | None) -> BatchLoader:
+    def _loader(
+        self, rows: Batch, shuffle_seed: int | None, limit: int | float = 1.0
+    ) -> BatchLoader:
         rank, world_size = (
             (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         )
-        return BatchLoader(rows, self.batch_size, shuffle_seed, rank, world_size)
+        return BatchLoader(rows, self.batch_size, shuffle_seed, rank, world_size, limit)
 
-    def _epochs_seed(self) -> int:
+    def _passes_seed(self) -> int:
         if self._shuffle_seed is None:
             seed = torch.initial_seed()
             if self.trainer is not None:
                 # Unseeded, each process has a seed of its own, and their shares would overlap.
                 seed = self.trainer.strategy.broadcast(seed)
-            # A 64-bit random seed plus the epoch would no longer be one that a generator takes.
+            # A 64-bit random seed plus the pass would no longer be one that a generator takes.
             self._shuffle_seed = seed % 2**62
         return self._shuffle_seed
 

@@ -62,7 +62,7 @@ class SyntheticData(RegressionDataModule):
         shuffle: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, shuffle)
+        super().__init__(batch_size, shuffle, seed)
         if not (noise >= 0 and math.isfinite(noise)):
             raise InputError(f"noise: {noise} was given; type a number, 0 or above")
         for name, value, least in (

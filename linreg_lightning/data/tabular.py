@@ -51,7 +51,7 @@ class TabularData(RegressionDataModule):
         shuffle: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, shuffle)
+        super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
         self.save_hyperparameters()
         self._path = Path(path)
@@ -82,13 +82,13 @@ class TabularData(RegressionDataModule):
 
     def load(self, stage: str) -> None:
         """Read the file and split its rows; to predict, all of them, and no target is needed."""
+        if self._weight is not None and stage != "predict":
+            self._check_columns("weight", [self._weight])
         if stage == "predict":
             rows = self._read(self.feature_names, [], None)
             self.splits["predict"] = rows
         elif "train" not in self.splits:
             self._check_columns("target", self._targets)
-            if self._weight is not None:
-                self._check_columns("weight", [self._weight])
             rows = self._read(self.feature_names, self._targets, self._weight)
             fractions = self.hparams["val_fraction"], self.hparams["test_fraction"]
             parts = split(rows, *fractions, self.hparams["seed"])
@@ -109,15 +109,23 @@ class TabularData(RegressionDataModule):
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise InputError(f"path: {self._path} has two columns named {repeated!r}; rename one")
+        if "" in names:
+            raise InputError(
+                f"path: column {names.index('') + 1} of {self._path} has no name; name it or leave "
+                "it out (pandas writes such a column of row numbers without index=False)"
+            )
         return names
 
     def _check_columns(self, argument: str, names: list[str]) -> None:
         for name in names:
             if name not in self._header:
                 close = difflib.get_close_matches(name, self._header, n=1)
-                meant = (
-                    f"did you mean {close[0]!r}?" if close else f"it has {', '.join(self._header)}"
-                )
+                if len(self._header) == 1 and re.search(r"[;\t|]", self._header[0]):
+                    meant = "it has one column, with ; or tabs in it: separate columns by commas"
+                elif close:
+                    meant = f"did you mean {close[0]!r}?"
+                else:
+                    meant = f"it has {', '.join(self._header)}"
                 raise InputError(f"{argument}: {self._path} has no column {name!r}; {meant}")
         if len(set(names)) < len(names):
             raise InputError(f"{argument}: {names} names a column twice; name it once")

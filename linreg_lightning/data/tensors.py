@@ -57,7 +57,7 @@ class TensorData(RegressionDataModule):
         feature_names: list[str] | None = None,
         target_names: list[str] | None = None,
     ) -> None:
-        super().__init__(batch_size, shuffle)
+        super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
         features, targets = _tensor("x", x), _tensor("y", [] if y is None else y)
         if y is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import copy
 from itertools import islice
 from typing import Any
 
@@ -112,17 +113,18 @@ class RegressionModule(LightningModule, ABC):
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Rows, loss, RMSE, MAE and R2 of the model as it stands, over all processes' batches.
 
-        The batches are moved to where the Trainer has the model.
+        The batches are moved to where the model is; it computes in the precision of its weights.
         """
-        metrics = RegressionMetrics(len(self.target_names)).to(self.device)
         training = self.training
         self.eval()
+        self._metrics.reset()
         with torch.no_grad():
             for batch in batches:
-                batch = self.checked(self.trainer.strategy.batch_to_device(batch))
-                metrics.update(self(batch.x), batch)
+                self._measure(self.transfer_batch_to_device(batch, self.device, 0))
         self.train(training)
-        return {name: value.item() for name, value in metrics.compute().items()}
+        values = {name: value.item() for name, value in self._metrics.compute().items()}
+        self._metrics.reset()
+        return values
 
     # What the Trainer calls.
 
@@ -146,7 +148,6 @@ class RegressionModule(LightningModule, ABC):
                 f"in_features: the data do not say how many columns they have; give "
                 f"{type(self).__name__}(in_features=...), or data with feature_names"
             )
-        self._metrics = RegressionMetrics(len(self.target_names))
 
     def checked(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
         """The batch, or (x, y) of a foreign loader, if it fits the model.
@@ -162,7 +163,7 @@ class RegressionModule(LightningModule, ABC):
             if tensor.shape[1] != len(names):
                 raise InputError(
                     f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
-                    f"{len(names)} columns: {', '.join(names)}"
+                    f"{len(names)} columns: {', '.join(names)}; give it these"
                 )
         return batch
 
@@ -179,12 +180,8 @@ class RegressionModule(LightningModule, ABC):
 
     def on_train_end(self) -> None:
         """Measure the fit: the final weights over all rows that were trained on."""
-        loader = self.trainer.train_dataloader
-        if loader is not None:
-            limit = self.trainer.num_training_batches
-            batches = islice(loader, None if math.isinf(limit) else int(limit))
-            self.fit_statistics = self.evaluate(batches)
-            self._stop_if_diverged(self.fit_statistics["loss"])
+        self.fit_statistics = self.evaluate(self._training_batches())
+        self._stop_if_diverged(self.fit_statistics["loss"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather the metrics of one batch."""
@@ -195,8 +192,8 @@ class RegressionModule(LightningModule, ABC):
         self._measure(batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The prediction of one batch, (rows, targets)."""
-        prediction: Tensor = self(Batch(*batch).x)
+        """The prediction of one batch, (rows, targets); x alone will do for a batch."""
+        prediction: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -223,9 +220,26 @@ class RegressionModule(LightningModule, ABC):
         Raises:
             InputError: the data at hand have other columns.
         """
+        class_path = checkpoint.get("hyper_parameters", {}).get("_class_path", "another model")
+        if "columns" not in checkpoint or class_path.rpartition(".")[2] != type(self).__name__:
+            raise InputError(
+                f"ckpt_path: a checkpoint of {class_path} was given to {type(self).__name__}; "
+                "give one that was made by the same class"
+            )
+        for name, value in checkpoint["hyper_parameters"].items():
+            own = self.hparams.get(name, value)
+            if name not in ("in_features", "out_features", "_class_path") and own != value:
+                raise InputError(
+                    f"{name}: {own} was given to {type(self).__name__}, but the checkpoint was "
+                    f"made with {value}; give the same, or load the model from the checkpoint"
+                )
         columns = checkpoint["columns"]
         if self._named and self.feature_names != columns["features"]:
-            raise _other_columns(columns["features"], self.feature_names)
+            raise _other_columns("features", columns["features"], self.feature_names)
+        if self._named and self.target_names != columns["targets"]:
+            if getattr(self.trainer.state, "fn", None) != "predict":
+                raise _other_columns("target", columns["targets"], self.target_names)
+            self.target_names = columns["targets"]
         self._take_columns(columns["features"], columns["targets"])
         self.true_coefficients = self.true_coefficients or columns["true"]
 
@@ -237,24 +251,39 @@ class RegressionModule(LightningModule, ABC):
         names = self.feature_names
         return names.index("intercept") if "intercept" in names else None
 
+    def _training_batches(self) -> Iterator[Batch]:
+        """The rows that are trained on, once more, where the model is."""
+        limit = self.trainer.num_training_batches
+        # A copy, so that the loader itself does not lose its place among its epochs.
+        loader = copy(self.trainer.train_dataloader)
+        for batch in islice(loader or [], None if math.isinf(limit) else int(limit)):
+            yield self.checked(self.transfer_batch_to_device(batch, self.device, 0))
+
+    def _share(self, rows: int) -> float:
+        """This process's part of a step's rows, 1 being the mean of all processes.
+
+        DDP averages gradients as if each process had as many rows; a loss times this is right.
+        """
+        count = torch.tensor(float(rows), device=self.device)
+        total = self.trainer.strategy.reduce(count, reduce_op="sum")
+        return float(rows * self.trainer.world_size / total)
+
     @property
     def _log_interval(self) -> int:
         return int(getattr(self.trainer, "log_every_n_steps", 1))
 
     def _take_columns(self, features: list[str], targets: list[str]) -> None:
         if self._named and self.feature_names != features:
-            raise _other_columns(self.feature_names, features)
+            raise _other_columns("features", self.feature_names, features)
         if self._named and self.target_names != targets:
-            raise InputError(
-                f"target: the model was fitted to predict {', '.join(self.target_names)}; the data "
-                f"have {', '.join(targets)}; name the model's targets in --data.target"
-            )
+            raise _other_columns("target", self.target_names, targets)
         if not self.target_names:
             has_constant = "intercept" in features
             if has_constant and self._intercept:
                 raise _two_constants("was asked for")
             self.has_intercept = not has_constant if self._intercept is None else self._intercept
             self.build(len(features), len(targets))
+            self._metrics = RegressionMetrics(len(targets))
         elif (len(features), len(targets)) != (len(self.feature_names), len(self.target_names)):
             raise InputError(
                 f"in_features and out_features: the model has {len(self.feature_names)} and "
@@ -292,10 +321,10 @@ class RegressionModule(LightningModule, ABC):
         return "" if lr is None else f" ({lr:g} was given)"
 
 
-def _other_columns(fitted: list[str], given: list[str]) -> InputError:
+def _other_columns(argument: str, fitted: list[str], given: list[str]) -> InputError:
     return InputError(
-        f"features: the model was fitted on {', '.join(fitted) or 'none'}, in this order; the data "
-        f"have {', '.join(given) or 'none'}; name the model's columns in --data.features"
+        f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this order; the "
+        f"data have {', '.join(given) or 'none'}; name the model's columns in --data.{argument}"
     )
 
 

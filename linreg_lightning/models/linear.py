@@ -7,6 +7,7 @@ from typing import final
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from linreg_lightning.algebra.moments import Moments
 from linreg_lightning.batch import Batch
@@ -19,8 +20,9 @@ from linreg_lightning.models.standardization import Standardization
 class LinearRegression(RegressionModule):
     """nn.Linear fitted by SGD on the mean squared error, in the Trainer's precision.
 
-    loss = sum(w (y - weight x - intercept)^2) / sum(w), averaged over the targets; without row
-    weights w this is `nn.MSELoss`.
+    loss = sum(w (y - weight x - intercept)^2) / sum(w) over all rows, averaged over the targets;
+    without row weights w this is `nn.MSELoss`. Of a batch, sum(w) is the number of its rows times
+    the mean weight of all rows, so that a heavy row counts as much in any batch and any process.
 
     Args:
         lr: the learning rate, above 0.
@@ -29,8 +31,9 @@ class LinearRegression(RegressionModule):
             weights of the standardised features where `standardize` is on.
         intercept: whether the model adds a constant; None: unless the data have a column of ones
             named `intercept`.
-        standardize: whether to fit on features of mean 0 and standard deviation 1, which lets
-            tables with wild units converge. Coefficients and predictions stay in the user's units.
+        standardize: whether to fit on features of mean 0 and standard deviation 1 and targets of
+            mean 0, which lets tables with wild units converge. Coefficients, predictions and losses
+            stay in the user's units.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
 
@@ -44,6 +47,7 @@ class LinearRegression(RegressionModule):
 
     linear: nn.Linear
     standardization: Standardization
+    mean_weight: Tensor
 
     def __init__(
         self,
@@ -65,24 +69,31 @@ class LinearRegression(RegressionModule):
         self.criterion = nn.MSELoss()
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make the linear layer."""
+        """Make the linear layer.
+
+        Raises:
+            InputError: there is no column to learn from.
+        """
+        if in_features == 0:
+            raise InputError(
+                "features: no column is left to predict from; name some, or use "
+                "--model LeastSquares for the constant alone"
+            )
         self.linear = nn.Linear(in_features, out_features, bias=self.has_intercept)
-        self.standardization = Standardization(in_features)
+        self.standardization = Standardization(in_features, out_features)
+        self.register_buffer("mean_weight", torch.ones((), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
-        if self._standardize:
-            x = self.standardization(x)
-        dtype = self.linear.weight.dtype
-        prediction: Tensor = self.linear(x.to(dtype))
-        return prediction.to(dtype)
+        prediction = self._predict(x)
+        return prediction + self.standardization.target_mean if self._standardize else prediction
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
         batch = self.checked(batch)
-        loss = self._loss(self(batch.x), batch)
+        loss = self._loss(self._predict(batch.x), batch)
         self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
-        return loss
+        return loss if self.trainer.world_size == 1 else loss * self._share(batch.rows)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over all parameters."""
@@ -90,20 +101,25 @@ class LinearRegression(RegressionModule):
         return torch.optim.SGD(self.parameters(), **options)
 
     def on_train_start(self) -> None:
-        """Take the scale of the features from the rows to train on, once in a model's life."""
-        loader = self.trainer.train_dataloader
-        if not self._standardize or self.standardization.fitted or loader is None:
-            return
-        moments = Moments.of(torch.empty(0, len(self.feature_names), device=self.device))
-        for batch in loader:
-            batch = self.checked(self.trainer.strategy.batch_to_device(batch))
-            moments = moments.merge(Moments.of(batch.x, batch.weight))
-        self.standardization.fit(self._of_all_ranks(moments), self.has_intercept, self._ones)
-        constant = [self.feature_names[j] for j in self.standardization.constant]
-        if constant:
-            rank_zero_warn(
-                f"These columns do not vary and get the coefficient 0: {', '.join(constant)}"
-            )
+        """Take the scale of the columns and the mean weight from the rows to train on."""
+        if self.trainer.ckpt_path is not None:
+            return  # they have come with the checkpoint
+        columns = len(self.feature_names) + len(self.target_names)
+        moments, rows = Moments.of(torch.empty(0, columns, device=self.device)), 0.0
+        for batch in self._training_batches():
+            if batch.weight is None and not self._standardize:
+                return
+            values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
+            moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
+        moments, rows = self._of_all_ranks(moments, rows)
+        self.mean_weight.copy_(moments.total / rows)
+        if self._standardize and not self.standardization.fitted:
+            self.standardization.fit(moments, self.has_intercept, self._ones)
+            constant = [self.feature_names[j] for j in self.standardization.constant]
+            if constant:
+                rank_zero_warn(
+                    f"These columns do not vary and get the coefficient 0: {', '.join(constant)}"
+                )
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """The equation in the user's units: (targets, features) and (targets,), or None."""
@@ -121,25 +137,35 @@ class LinearRegression(RegressionModule):
     def _standardize(self) -> bool:
         return bool(self.hparams["standardize"])
 
+    def _predict(self, x: Tensor) -> Tensor:
+        """What the layer makes of x, in its own precision; standardised, less the targets' mean."""
+        if self._standardize:
+            x = self.standardization(x)
+        dtype = self.linear.weight.dtype
+        prediction: Tensor = self.linear(x.to(dtype))
+        return prediction.to(dtype)
+
     def _loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        y = batch.y.to(prediction.dtype)
+        y = self.standardization.target(batch.y) if self._standardize else batch.y
+        y = y.to(prediction.dtype)
         if batch.weight is None:
             loss: Tensor = self.criterion(prediction, y)
             return loss
-        weight = batch.weight.to(prediction.dtype)
-        total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-        return (weight @ (prediction - y) ** 2).mean() / total
+        weight = (batch.weight / self.mean_weight).to(prediction.dtype)
+        return (weight @ (prediction - y) ** 2).mean() / batch.rows
 
-    def _of_all_ranks(self, moments: Moments) -> Moments:
+    def _of_all_ranks(self, moments: Moments, rows: float) -> tuple[Moments, float]:
+        if self.trainer.world_size == 1:
+            return moments, rows
         total, mean, squares = moments
-        packed = torch.stack([total.expand_as(mean), mean, squares])
-        gathered = self.all_gather(packed)
-        assert isinstance(gathered, Tensor)
-        parts = gathered.reshape(-1, *packed.shape)
-        merged = Moments(*parts[0])
-        for part in parts[1:]:
-            merged = merged.merge(Moments(*part))
-        return merged
+        counts = torch.full_like(mean, rows)
+        packed = torch.stack([total.expand_as(mean), mean, squares, counts])
+        first, *others = gather_all_tensors(packed)
+        merged, rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
+        for part in others:
+            merged = merged.merge(Moments(part[0, 0], part[1], part[2]))
+            rows += float(part[3, 0])
+        return merged, rows
 
 
 def check_lr(lr: float) -> None:

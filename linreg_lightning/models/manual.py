@@ -79,7 +79,12 @@ class ManualLinearRegression(RegressionModule):
             )
         x, y, rate = self._design(batch.x), batch.y.to(self.weight.dtype), self.hparams["lr"]
         optimizer = self.optimizers()
-        update = partial(step, x, y, self.weight, rate, self.manual_backward)
+        share = 1.0 if self.trainer.world_size == 1 else self._share(batch.rows)
+
+        def backward(loss: Tensor) -> None:
+            self.manual_backward(loss if share == 1.0 else loss * share)
+
+        update = partial(step, x, y, self.weight, rate, backward)
         loss: Tensor = optimizer.step(closure=update)  # type: ignore[union-attr]
         self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
         return loss

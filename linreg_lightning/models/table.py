@@ -52,4 +52,6 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, int):
+        return str(value)
     return "NA" if math.isnan(value) else f"{value:.6g}"
