@@ -17,8 +17,11 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder_and_a_random_stream_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
 
 
 @pytest.fixture

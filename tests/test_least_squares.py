@@ -424,6 +424,26 @@ def test_the_command_adds_new_rows_and_refuses_the_same_ones(
     assert "test_r2" in capsys.readouterr().out
 
 
+def test_predictions_with_intervals_on_the_command_line(
+    linreg: Linreg, refused: Callable[..., str], houses: Path
+) -> None:
+    table = "--data TabularData --data.path houses.csv --data.target price"
+    linreg(f"fit --model LeastSquares {table}")
+    linreg("predict --ckpt_path last --intervals true --data.batch_size 64")
+    (path,) = Path().glob("**/predictions.csv")
+    header = path.read_text().splitlines()[0].split(",")
+    suffixes = ["", "_std_error", "_mean_low", "_mean_high", "_low", "_high"]
+    assert header == [f"price{suffix}" for suffix in suffixes]
+    ours = np.loadtxt(path, delimiter=",", skiprows=1)
+    rows = np.loadtxt(houses, delimiter=",", skiprows=1)
+    result = api.OLS(rows[:, 3], api.add_constant(rows[:, :3])).fit()
+    frame = result.get_prediction(api.add_constant(rows[:, :3])).summary_frame(alpha=0.05)
+    np.testing.assert_allclose(ours, frame.to_numpy(), rtol=1e-9)
+    linreg(f"fit {table} --model.standardize true --trainer.max_epochs 2")
+    message = refused("predict --ckpt_path last --intervals true")
+    assert "--intervals: LinearRegression has none; fit with --model LeastSquares" in message
+
+
 def test_summary_of_other_models_and_of_none(
     linreg: Linreg, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,18 +16,26 @@ from linreg_lightning.errors import InputError
 class PredictionWriter(Callback):
     """Writes `predictions.csv` into the run's folder: a row for each row, in their order.
 
-    Its columns are the model's targets. It is written batch by batch under another name, and gets
-    its own only when it is complete. Models that predict anything but a tensor of (rows,) or
+    Its columns are the model's targets; with intervals, each target's are `<target>`, its
+    `_std_error` (of the mean of y at x), `_mean_low` and `_mean_high` (the confidence interval of
+    that mean), `_low` and `_high` (the prediction interval of one y). The file is written batch by
+    batch under another name, and gets its own only when it is complete. Models that predict anything but a tensor of (rows,) or
     (rows, targets) are left alone.
 
+    Args:
+        intervals: whether to write standard errors and intervals, of a model that has
+            `prediction(x)`, as LeastSquares has.
+
     Raises:
-        InputError: several processes, each of which would have some of the rows.
+        InputError: several processes, each of which would have some of the rows; intervals of a
+            model that has none.
     """
 
     path: Path | None = None
     """The file, once it is complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, intervals: bool = False) -> None:
+        self.intervals = intervals
         self._file: IO[str] | None = None
         self._path = Path()
 
@@ -37,6 +45,10 @@ class PredictionWriter(Callback):
             raise InputError(
                 f"devices: {trainer.world_size} were given; predictions are written by one: "
                 "type --trainer.devices 1"
+            )
+        if self.intervals and not hasattr(pl_module, "prediction"):
+            raise InputError(
+                f"--intervals: {type(pl_module).__name__} has none; fit with --model LeastSquares"
             )
         self._path = Path(trainer.log_dir or trainer.default_root_dir) / "predictions.csv"
 
@@ -55,12 +67,14 @@ class PredictionWriter(Callback):
         if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
             return
         values = outputs.reshape(len(outputs), -1)
+        names = getattr(pl_module, "target_names", [])
+        if len(names) != values.shape[1]:
+            names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
+        if self.intervals:
+            names, values = _with_intervals(names, pl_module, batch[0])
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._unfinished.open("w", newline="", encoding="utf-8")
-            names = getattr(pl_module, "target_names", [])
-            if len(names) != values.shape[1]:
-                names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
             csv.writer(self._file).writerow(names)
         csv.writer(self._file).writerows(values.tolist())
 
@@ -84,3 +98,20 @@ class PredictionWriter(Callback):
     @property
     def _unfinished(self) -> Path:
         return self._path.with_suffix(".csv.part")
+
+
+def _with_intervals(
+    targets: list[str], model: Any, x: torch.Tensor
+) -> tuple[list[str], torch.Tensor]:
+    """Names and values of a prediction with all that belongs to it, target by target."""
+    found = model.prediction(x)
+    columns = {
+        "": found.mean,
+        "_std_error": found.mean_error,
+        "_mean_low": found.mean_low,
+        "_mean_high": found.mean_high,
+        "_low": found.row_low,
+        "_high": found.row_high,
+    }
+    names = [f"{target}{suffix}" for target in targets for suffix in columns]
+    return names, torch.stack(list(columns.values()), dim=2).flatten(1)

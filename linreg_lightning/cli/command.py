@@ -106,6 +106,9 @@ class LinregCLI(LightningCLI):
         Not where another class is named: the parser would hand the default class's arguments on to
         it, as far as they have the same names.
         """
+        if self._preview.command == "predict":
+            text = "Whether to write standard errors and intervals too (LeastSquares has them)."
+            parser.add_argument("--intervals", type=bool, default=False, help=text)
         defaults: dict[str, dict[str, Any] | None] = {
             "model": {"class_path": _class_path(LinearRegression)},
             "data": {"class_path": _class_path(SyntheticData)},
@@ -226,6 +229,7 @@ class LinregCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Predict without keeping the predictions in memory: PredictionWriter has them."""
+        self._predictions.intervals = self._get(self.config, "intervals")
         self.trainer.predict(return_predictions=False, **kwargs)
 
     def after_predict(self) -> None:
