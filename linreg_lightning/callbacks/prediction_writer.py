@@ -19,8 +19,8 @@ class PredictionWriter(Callback):
     Its columns are the model's targets; with intervals, each target's are `<target>`, its
     `_std_error` (of the mean of y at x), `_mean_low` and `_mean_high` (the confidence interval of
     that mean), `_low` and `_high` (the prediction interval of one y). The file is written batch by
-    batch under another name, and gets its own only when it is complete. Models that predict anything but a tensor of (rows,) or
-    (rows, targets) are left alone.
+    batch under another name, and gets its own only when it is complete. Models that predict
+    anything but a tensor of (rows,) or (rows, targets) are left alone.
 
     Args:
         intervals: whether to write standard errors and intervals, of a model that has
