@@ -8,11 +8,9 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple, NoReturn, TextIO, final
+from typing import Any, NoReturn, TextIO, final
 
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
@@ -27,6 +25,7 @@ from linreg_lightning.callbacks import (
     PredictionWriter,
 )
 from linreg_lightning.cli.message import condense
+from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.stored import Stored
 from linreg_lightning.cli.summary import summary
 from linreg_lightning.data import SyntheticData
@@ -70,7 +69,7 @@ class LinregCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str]) -> None:
-        self._preview = _Preview.of(args)
+        self._preview = Preview.of(args, ROOT)
         ckpt_path, root = self._preview.ckpt_path, self._preview.root
         self._stored = None if ckpt_path is None else Stored.read(ckpt_path, root)
         self._coefficients = CoefficientFile()
@@ -266,61 +265,6 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def _short(class_path: str) -> str:
     return class_path.rpartition(".")[2]
-
-
-class _Preview(NamedTuple):
-    """What decides the defaults for parsing the rest.
-
-    Attributes:
-        command: the subcommand.
-        ckpt_path: a checkpoint.
-        root: the folder that runs write below.
-        classes: the classes that are named, of `model` and `data`.
-    """
-
-    command: str | None
-    ckpt_path: str | None
-    root: str
-    classes: dict[str, str]
-
-    @classmethod
-    def of(cls, args: list[str]) -> _Preview:
-        """Read a command line, and the configuration files it names, for these alone."""
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        parser.add_argument("-c", "--config", action="append", default=[])
-        for option in ("ckpt_path", "trainer.default_root_dir", "model", "data"):
-            parser.add_argument(f"--{option}")
-        known, rest = parser.parse_known_args(args)
-        flags = vars(known)
-        ckpt_path, root = None, ROOT
-        classes: dict[str, str] = {}
-        command = next((word for word in rest if word in LightningCLI.subcommands()), None)
-        for file in known.config:
-            content = _read_yaml(file)
-            # A file in front of the subcommand has the settings below its name.
-            content |= content.get(command) or {}
-            ckpt_path = content.get("ckpt_path") or ckpt_path
-            root = (content.get("trainer") or {}).get("default_root_dir", root)
-            for key in ("model", "data"):
-                value = content.get(key)
-                named = value.get("class_path") if isinstance(value, dict) else value
-                if isinstance(named, str):
-                    classes[key] = named
-        return cls(
-            command,
-            flags["ckpt_path"] or ckpt_path,
-            flags["trainer.default_root_dir"] or root,
-            classes | {key: flags[key] for key in ("model", "data") if flags[key] is not None},
-        )
-
-
-def _read_yaml(file: str) -> dict[Any, Any]:
-    """A file's content; nothing of one that the real parser will complain of."""
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}
 
 
 @contextlib.contextmanager

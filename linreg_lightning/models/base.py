@@ -259,14 +259,16 @@ class RegressionModule(LightningModule, ABC):
         for batch in islice(loader or [], None if math.isinf(limit) else int(limit)):
             yield self.checked(self.transfer_batch_to_device(batch, self.device, 0))
 
-    def _share(self, rows: int) -> float:
-        """This process's part of a step's rows, 1 being the mean of all processes.
+    def _share(self, loss: Tensor, rows: int) -> Tensor:
+        """The loss to go back from: times this process's part of the step's rows, 1 on average.
 
-        DDP averages gradients as if each process had as many rows; a loss times this is right.
+        DDP averages gradients as if each process had as many rows.
         """
-        count = torch.tensor(float(rows), device=self.device)
-        total = self.trainer.strategy.reduce(count, reduce_op="sum")
-        return float(rows * self.trainer.world_size / total)
+        if self.trainer.world_size == 1:
+            return loss
+        total = torch.full_like(loss.detach(), rows)
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        return loss * (rows * self.trainer.world_size / total)
 
     @property
     def _log_interval(self) -> int:

@@ -93,7 +93,7 @@ class LinearRegression(RegressionModule):
         batch = self.checked(batch)
         loss = self._loss(self._predict(batch.x), batch)
         self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
-        return loss if self.trainer.world_size == 1 else loss * self._share(batch.rows)
+        return self._share(loss, batch.rows)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over all parameters."""

@@ -79,10 +79,9 @@ class ManualLinearRegression(RegressionModule):
             )
         x, y, rate = self._design(batch.x), batch.y.to(self.weight.dtype), self.hparams["lr"]
         optimizer = self.optimizers()
-        share = 1.0 if self.trainer.world_size == 1 else self._share(batch.rows)
 
         def backward(loss: Tensor) -> None:
-            self.manual_backward(loss if share == 1.0 else loss * share)
+            self.manual_backward(self._share(loss, batch.rows))
 
         update = partial(step, x, y, self.weight, rate, backward)
         loss: Tensor = optimizer.step(closure=update)  # type: ignore[union-attr]
