@@ -324,3 +324,14 @@ def test_log_weights_are_those_of_the_rows_present() -> None:
     assert gram_of(ExactGram, batch, 7).normal_equations().log_weight == pytest.approx(
         truth, rel=1e-12
     )
+
+
+def test_what_was_taken_away_leaves_no_trace() -> None:
+    torch.manual_seed(0)
+    far = Batch(1e9 + 1e6 * torch.randn(50, 1, dtype=F64), torch.randn(50, 1, dtype=F64))
+    near = 1e-6 * torch.randn(20, 1, dtype=F64)
+    gram = gram_of(Float64Gram, far)
+    gram.subtract(gram_of(Float64Gram, far, 7))
+    gram.update(Batch(near, 3 * near + 1))
+    slope = solve(gram.normal_equations()).coefficients
+    torch.testing.assert_close(slope, torch.full((1, 1), 3.0, dtype=F64), rtol=1e-6, atol=0)

@@ -14,6 +14,7 @@ from conftest import CONFIGS, estimates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from nist import NIST
 from test_cli import run_linreg
 from torch.utils.data import DataLoader, TensorDataset
@@ -307,6 +308,36 @@ def test_fewer_rows_than_columns_leave_some_out_and_say_so(trainer: MakeTrainer)
     assert model.fit_statistics["df_residual"] == 0
 
 
+def test_a_target_that_is_always_0(trainer: MakeTrainer) -> None:
+    x, y = torch.full((5, 1), 2.0).double(), torch.zeros(5).double()
+    with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x1"):
+        model = fitted(trainer, x, y)
+    assert model.coefficients()[0]["estimate"] == 0
+    assert fitted(trainer, x[:, :0], y).coefficients()[0]["estimate"] == 0
+
+
+def test_columns_too_near_to_each_other_for_any_arithmetic_are_told(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    near = torch.cat([x, x[:, [0]] * (1 + 1e-15 * torch.randn(200, 1).double())], dim=1)
+    with pytest.warns(UserWarning, match=r"not even two digits|Left out"):
+        fitted(trainer, near, y, accuracy="exact")
+
+
+def test_a_call_that_trains_nothing_leaves_the_model_as_it_was(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    model = fitted(trainer, x, y)
+    before = model.coefficients()
+    trainer(limit_train_batches=0).fit(model, TensorData(x, y))
+    assert model.coefficients() == before
+
+
+def test_a_quick_look_at_one_batch(trainer: MakeTrainer) -> None:
+    x, y = problem()
+    model = LeastSquares()
+    trainer(fast_dev_run=True).fit(model, TensorData(x, y, batch_size=50))
+    assert model.fit_statistics["rows"] == 50
+
+
 def test_no_features_but_an_intercept(trainer: MakeTrainer) -> None:
     y = torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)
     model = fitted(trainer, torch.empty(3, 0, dtype=torch.float64), y)
@@ -363,10 +394,14 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
         trainer(precision="bf16-mixed").fit(LeastSquares(), TensorData(x, y))
     with pytest.raises(InputError, match="stopped before it had seen all rows"):
         trainer(max_steps=2).fit(LeastSquares(), TensorData(x, y, batch_size=9))
+    for option in ({"min_epochs": 3}, {"min_steps": 9}, {"val_check_interval": 1}):
+        (name,) = option
+        with pytest.raises(InputError, match=f"{name}: .* leave --trainer.{name} out"):
+            trainer(**option).fit(LeastSquares(), SyntheticData(batch_size=10))
     spoilt = x.clone()
     spoilt[7, 1] = float("nan")
     with pytest.raises(InputError, match="x: column 1 holds nan in row 7"):
-        trainer().fit(LeastSquares(in_features=3), DataLoader(TensorDataset(spoilt, y), 200))
+        trainer().fit(LeastSquares(in_features=3), DataLoader(TensorDataset(spoilt, y), 3))
     with pytest.raises(InputError, match="fit it first"):
         LeastSquares(in_features=3).coefficients()
     with pytest.raises(InputError, match="fit it first"):
@@ -396,6 +431,38 @@ def test_rows_added_to_a_checkpoint_count_as_if_they_had_always_been_there(
     assert torch.equal(again.prediction(x).row_low, model.prediction(x).row_low)
 
 
+@pytest.mark.parametrize("accuracy", ["exact", "auto", "float64"])
+def test_a_pass_resumes_from_any_of_its_steps(accuracy: str, trainer: MakeTrainer) -> None:
+    x, y = problem(55)
+    old, new = problem(30, seed=3)
+    earlier = trainer(max_epochs=1)
+    earlier.fit(LeastSquares(accuracy), TensorData(old, new))
+    earlier.save_checkpoint("earlier.ckpt")
+    for path in (None, "earlier.ckpt"):
+        saver = ModelCheckpoint(f"steps-{path}", every_n_train_steps=1, save_top_k=-1)
+        runner, whole = (
+            trainer(max_epochs=1, enable_checkpointing=True, callbacks=[saver]),
+            LeastSquares(accuracy),
+        )
+        runner.fit(whole, TensorData(x, y, batch_size=10), ckpt_path=path)
+        steps = sorted(Path(f"steps-{path}").glob("*.ckpt"))
+        assert len(steps) >= 6
+        for step in steps:
+            state = torch.load(step, weights_only=True)["statistics"]
+            model = LeastSquares(accuracy)
+            data = TensorData(x, y, batch_size=10)
+            if state["partial"] is None:
+                again = LeastSquares.load_from_checkpoint(step)
+                assert again.fit_statistics["rows"] == whole.fit_statistics["rows"]
+                continue
+            trainer(max_epochs=1).fit(model, data, ckpt_path=step)
+            assert model.fit_statistics["rows"] == whole.fit_statistics["rows"]
+            torch.testing.assert_close(numbers(model), numbers(whole), rtol=1e-9, atol=0)
+            other = TensorData(x, y, batch_size=5)
+            with pytest.raises(InputError, match="go on with the same rows, batch_size and dev"):
+                trainer(max_epochs=1).fit(LeastSquares(accuracy), other, ckpt_path=step)
+
+
 def test_a_fit_without_a_checkpoint_starts_anew(trainer: MakeTrainer) -> None:
     x, y = problem()
     model = LeastSquares()
@@ -413,7 +480,9 @@ def test_the_command_adds_new_rows_and_refuses_the_same_ones(
     config = f"-c {CONFIGS}/least_squares.yaml --data.target price"
     whole = linreg(f"fit {config} --data.path houses.csv")
     linreg(f"fit {config} --data.path old.csv")
-    assert "holds the statistics of these rows already" in refused("fit --ckpt_path last")
+    for again in ("", "--data.path ./old.csv --data.batch_size 7"):
+        message = refused(f"fit --ckpt_path last {again}")
+        assert "holds the statistics of these rows already" in message
     assert linreg("fit --ckpt_path last --data.path new.csv") == whole
     capsys.readouterr()
     linreg("summary")

@@ -58,5 +58,6 @@ def safe_digits(
         roundoff * size[kept:].square() / residual,
     )
     # 0 / 0 and x / 0: nothing to know, as the residual of an exact fit.
-    worst = max(float(loss[loss.isfinite()].amax()) for loss in losses if loss.isfinite().any())
+    known_losses = [float(loss[loss.isfinite()].amax()) for loss in losses if loss.isfinite().any()]
+    worst = max(known_losses, default=0.0)
     return min(_MOST, max(0.0, -math.log10(max(worst, 1e-300))))

@@ -59,9 +59,10 @@ _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
 class ExactGram(Gram):
     """The exact sums of products of [1, x, y], hence the same bits however the rows arrive.
 
-    `normal_equations` rounds once, to 106 bits. The result is bit-identical for any batch sizes,
-    any order of rows, merges in any order, any number of processes and any device; a row of weight
-    0 is as good as absent, a row of weight 2 as good as two rows.
+    `normal_equations` rounds to 106 bits, at the end. The result is bit-identical for any batch
+    sizes, any order of rows, merges in any order, any number of processes and any device; a row of
+    weight 0 is as good as absent, and a row of weight 2 adds to the sums what two rows do (but it
+    is one row in `rows`).
 
     This holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
     further than a factor of 2^800 = 10^240 below the largest entry of their column (weights: below
@@ -103,7 +104,7 @@ class ExactGram(Gram):
         return not self._lost
 
     def normal_equations(self, intercept: bool = True) -> NormalEquations[DoubleDouble]:
-        """Return the means and centred cross-products, rounded once to 106 bits, on the CPU.
+        """Return the means and centred cross-products, rounded to 106 bits, on the CPU.
 
         (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j) is found without rounding, so an offset of
         any size costs no digit. Without an intercept the plain sums are returned.

@@ -86,9 +86,10 @@ class Float64Gram(Gram):
         )
 
     def _add(self, batch: Batch, first_row: int) -> None:
-        state = (self._sums, self._shift, self._exponent)
-        shift, exponent = state[1:]
+        sums, shift, exponent = self._sums, self._shift, self._exponent
         if self.rows == 0:
+            # Rows that were added and taken away again may have left their rounding.
+            sums = torch.zeros_like(sums)
             shift, exponent = _shift_and_exponent(_sample(batch))
             if not bool(shift.isfinite().all()):
                 refuse_non_finite(batch, first_row)
@@ -97,12 +98,11 @@ class Float64Gram(Gram):
         squares = added.diagonal()
         if not bool(((squares > 2.0**-900) & (squares < 2.0**900)).all()):
             refuse_non_finite(batch, first_row)
-            fitting = torch.maximum(_largest_exponent(batch, shift), _size(state[0], exponent))
+            fitting = torch.maximum(_largest_exponent(batch, shift), _size(sums, exponent))
             exponent = _unit(fitting, exponent)
             added = _products(batch, shift, exponent)
-        sums = state[0]
         if self.rows:
-            sums = _rescaled(sums, state[2] - exponent)
+            sums = _rescaled(sums, self._exponent - exponent)
         self._sums, self._shift, self._exponent = sums + added, shift, exponent
 
     def _merge(self, other: Self, sign: int) -> None:

@@ -42,8 +42,9 @@ class Solution(NamedTuple, Generic[Number]):
             intercept, each scaled to length 1, ridge included; 1 for orthogonal columns.
         digits: how many decimal digits of every coefficient (or of its standard error, where that
             is larger), standard error and residual sum of squares are safe from rounding: a
-            bound, most often one or two below what is there; at most 15.9. It is 0 where `float64`
-            left a column out or saw no residual: that is for `exact` to decide.
+            bound, one or two below what is there for well-conditioned columns, up to ten for
+            others; at most 15.9. It is 0 where `float64` left a column out or saw no residual:
+            that is for `exact` to decide.
         ridge: the penalty.
 
         residual: sum of w r^2 in units of v c_y^2; (targets,).

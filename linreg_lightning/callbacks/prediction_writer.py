@@ -71,7 +71,8 @@ class PredictionWriter(Callback):
         if len(names) != values.shape[1]:
             names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
         if self.intervals:
-            names, values = _with_intervals(names, pl_module, batch[0])
+            x = batch if isinstance(batch, torch.Tensor) else batch[0]
+            names, values = _with_intervals(names, pl_module, x)
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._unfinished.open("w", newline="", encoding="utf-8")

@@ -198,10 +198,8 @@ class LinregCLI(LightningCLI):
             )
 
     def _refuse_the_same_rows(self) -> None:
-        if self._stored is None or not self._stored.complete or self._stored.data is None:
-            return
         data = _plain(self._get(self.config, "data"))
-        if data.get("init_args") == self._stored.data["init_args"]:
+        if self._stored is not None and self._stored.has_rows_of(data):
             raise InputError(
                 f"--data: {self._stored.path} holds the statistics of these rows already, and a "
                 "fit would add them once more; name new rows, such as --data.path NEW.csv"

@@ -24,6 +24,7 @@ class Stored(NamedTuple):
         epochs: how many it has run.
         batches: how many it has trained on.
         complete: whether it holds the statistics of all rows of its data.
+        under_way: whether it holds those of a pass that was interrupted.
         settings: of the run's Trainer, those that a resumed run goes on with, by option name.
     """
 
@@ -33,6 +34,7 @@ class Stored(NamedTuple):
     epochs: int
     batches: int
     complete: bool
+    under_way: bool
     settings: dict[str, Any]
 
     @classmethod
@@ -52,13 +54,15 @@ class Stored(NamedTuple):
         if ckpt_path == "best":
             path = _best(content, path)
             content = _load(path)
+        statistics = content.get("statistics", {"done": None, "partial": None})
         return cls(
             path,
             _defaults(content.get("hyper_parameters", {})),
             _defaults(content.get("datamodule_hyper_parameters", {})),
             content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
             content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"],
-            content.get("statistics", {}).get("done") is not None,
+            statistics["done"] is not None and statistics["partial"] is None,
+            statistics["partial"] is not None,
             _settings(path),
         )
 
@@ -86,6 +90,15 @@ class Stored(NamedTuple):
                 "--ckpt_path"
             )
 
+    def has_rows_of(self, given: dict[str, Any]) -> bool:
+        """Whether its statistics are those of the rows that the data arguments name."""
+        if not self.complete or self.data is None:
+            return False
+        differences = _differences(self.data, given)
+        path = str(self.data["init_args"].get("path", ""))
+        same_path = Path(path).resolve() == Path(str(differences.get("path", path))).resolve()
+        return same_path and not set(differences) - {"path", "batch_size", "shuffle"}
+
     def check_data(self, given: dict[str, Any], fitting: bool) -> None:
         """Refuse what would mix up the rows that were held out with those that were not.
 
@@ -102,10 +115,11 @@ class Stored(NamedTuple):
             return
         differences = _differences(self.data, given)
         table = "path" in self.data["init_args"]
-        if "path" in differences or not (table or fitting):
+        within_a_pass = fitting and self.under_way
+        if not within_a_pass and ("path" in differences or not (table or fitting)):
             return
         for name, value in differences.items():
-            if name not in ("batch_size", "shuffle"):
+            if within_a_pass or name not in ("batch_size", "shuffle"):
                 raise InputError(
                     f"--data.{name}: {value} was given, but {self.path} was made with "
                     f"{self.data['init_args'][name]} from the same rows; leave --data.{name} out, "

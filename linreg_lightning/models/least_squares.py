@@ -21,11 +21,11 @@ from linreg_lightning.algebra import (
     prediction,
     solve,
 )
-from linreg_lightning.algebra.double_double import ldexp, rounded
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.base import Coefficient, RegressionModule
 from linreg_lightning.models.closure import ClosureOptimizer
+from linreg_lightning.models.fit_statistics import fit_statistics
 
 GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
 ENOUGH_DIGITS = 8
@@ -91,6 +91,8 @@ class LeastSquares(RegressionModule):
         self._done: Gram | None = None
         self._partial: Gram | None = None
         self._epochs_behind = 0
+        self._cut: dict[str, Any] = {}
+        self._seen = 0
         self._max_epochs: int | None = None
 
     def build(self, in_features: int, out_features: int) -> None:
@@ -160,11 +162,25 @@ class LeastSquares(RegressionModule):
     # What the Trainer calls.
 
     def setup(self, stage: str) -> None:
-        """Take columns over from the data, and refuse what would round them.
+        """Take columns over from the data, and refuse what one pass cannot be combined with.
 
         Raises:
-            InputError: a precision below float32, or columns other than those fitted.
+            InputError: a precision below float32, a validation within the pass, more passes than
+                needed, or columns other than those fitted.
         """
+        trainer = self.trainer
+        more = {
+            "min_epochs": (trainer.min_epochs or 0) > 1,
+            "min_steps": trainer.min_steps is not None,
+            "val_check_interval": trainer.val_check_interval != 1.0
+            or isinstance(trainer.val_check_interval, int),
+        }
+        for name in more:
+            if stage == "fit" and more[name]:
+                raise InputError(
+                    f"{name}: {getattr(trainer, name)} was given; LeastSquares has its answer at "
+                    f"the end of one pass, and stops: leave --trainer.{name} out"
+                )
         if self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"precision: {self.trainer.precision} was given; LeastSquares computes in float64 "
@@ -177,13 +193,21 @@ class LeastSquares(RegressionModule):
         return ClosureOptimizer(self.parameters(), {})
 
     def on_fit_start(self) -> None:
-        """Begin the pass: with nothing, or behind what a checkpoint has brought."""
+        """Let the Trainer run a pass more, or two, behind the epochs of a checkpoint."""
         self._max_epochs = self.trainer.max_epochs
+        if self.trainer.ckpt_path is not None:
+            self._allow_epochs(self._epochs_behind + 2)
+
+    def on_train_start(self) -> None:
+        """Begin the pass: with nothing, or behind what a checkpoint has brought.
+
+        Raises:
+            InputError: the checkpoint's sums are less exact than asked for, or those of a pass that
+                was cut into other batches.
+        """
         if self.trainer.ckpt_path is None:
             self._done = self._partial = self._solution = self._inference = None
             self.fit_statistics = {}
-        else:
-            self._allow_epochs(self._epochs_behind + 1)
         accuracy = self.hparams["accuracy"]
         earlier = self._partial or self._done
         if earlier is not None and accuracy == "exact" and earlier.accuracy != "exact":
@@ -195,51 +219,32 @@ class LeastSquares(RegressionModule):
             kind: type[Gram] = ExactGram if accuracy == "exact" else Float64Gram
         else:
             kind = type(earlier)
-        if self._partial is None or not self.trainer.is_global_zero:
+        if self._partial is None:
             self._partial = self._empty(kind)
-        else:
-            self._partial = self._partial.to(self.device)
+            return
+        if self._cut != self._cut_now():
+            raise InputError(
+                "ckpt_path: the checkpoint is from the middle of a pass of {batches} batches on "
+                "{processes} processes; go on with the same rows, batch_size and devices".format(
+                    **self._cut
+                )
+            )
+        first = self.trainer.is_global_zero
+        self._partial = self._partial.to(self.device) if first else self._empty(kind)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the rows of one batch."""
+        """Add the rows of one batch, and solve behind the last one."""
         assert self._partial is not None
-        add = partial(self._partial.update, self._without_ones(self.checked(batch)))
+        batch = self._without_ones(self.checked(batch))
+        add = partial(self._partial.update, batch, first_row=self._seen)
+        self._seen += batch.rows
         self.optimizers().step(closure=add)  # type: ignore[union-attr]
+        if self.trainer.is_last_batch:
+            # Not in a later hook: validation and checkpoints come before those.
+            self._end_pass()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Solve behind the last batch, before the validation."""
-        if not self.trainer.is_last_batch:
-            return
-        assert self._partial is not None
-        total = self._of_all_ranks(self._partial)
-        if self._done is not None:
-            total.merge(self._done)
-        self._take(total)
-        assert self._solution is not None
-        if total.accuracy == "float64":
-            few_digits = self._solution.digits < ENOUGH_DIGITS
-            small = total.rows * (total.features + total.targets) <= SMALL
-            again = self.hparams["accuracy"] == "auto" and self._done is None
-            if again and (few_digits or small):
-                if not small:
-                    rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
-                self._partial = self._empty(ExactGram)
-                self._allow_epochs(self.trainer.current_epoch + 2)
-                return
-            if few_digits:
-                self._warn_of_few_digits()
-        self._done, self._partial = total, None
-        left_out = [self._variable_names[j] for j in self._solution.collinear]
-        if left_out:
-            rank_zero_warn(
-                f"Left out, as linear combinations of earlier columns: {', '.join(left_out)}"
-            )
-        if not total.exact and total.accuracy == "exact":
-            rank_zero_warn(
-                "The magnitudes within a column differ by more than exact sums can hold: the bits "
-                "of the result may depend on the order of the rows."
-            )
-        self.log("train_loss", self.fit_statistics["loss"], sync_dist=False)
+        """No loss is to be watched."""
 
     def on_train_epoch_end(self) -> None:
         """Stop the Trainer when there is nothing left to do."""
@@ -261,7 +266,11 @@ class LeastSquares(RegressionModule):
         """Add the statistics: of the rows fitted, and of those of a pass under way."""
         super().on_save_checkpoint(checkpoint)
         under_way = None if self._partial is None else self._of_all_ranks(self._partial)
-        checkpoint["statistics"] = {"done": _state(self._done), "partial": _state(under_way)}
+        checkpoint["statistics"] = {
+            "done": _state(self._done),
+            "partial": _state(under_way),
+            "cut": self._cut_now(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take columns and statistics over, and solve again."""
@@ -270,10 +279,71 @@ class LeastSquares(RegressionModule):
         self._epochs_behind = progress["processed"]
         self._done = _gram(checkpoint["statistics"]["done"])
         self._partial = _gram(checkpoint["statistics"]["partial"])
+        self._cut = checkpoint["statistics"]["cut"]
         if self._done is not None:
             self._take(self._done)
 
     # Their parts.
+
+    def _end_pass(self) -> None:
+        assert self._partial is not None
+        total = self._of_all_ranks(self._partial)
+        if self._done is not None:
+            total.merge(self._done)
+        self._take(total)
+        assert self._solution is not None
+        few_digits = self._solution.digits < ENOUGH_DIGITS
+        if total.accuracy == "float64":
+            small = total.rows * (total.features + total.targets) <= SMALL
+            if (few_digits or small) and self._another_pass_is_possible:
+                if not small:
+                    rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
+                self._partial = self._empty(ExactGram)
+                self._allow_epochs(self.trainer.current_epoch + 2)
+                return
+        self._done, self._partial = total, None
+        self._warn(few_digits)
+        self.log("train_loss", self.fit_statistics["loss"])
+
+    @property
+    def _another_pass_is_possible(self) -> bool:
+        if self.hparams["accuracy"] != "auto" or self._done is not None:
+            return False
+        most = self.trainer.max_steps
+        return not getattr(self.trainer, "fast_dev_run", False) and (
+            most == -1 or self.trainer.global_step < most
+        )
+
+    def _warn(self, few_digits: bool) -> None:
+        """Say what the user should know of the answer."""
+        assert self._solution is not None
+        assert self._done is not None
+        exact = self._done.accuracy == "exact"
+        if few_digits and not exact:
+            rank_zero_warn(
+                f"Only {max(self._solution.digits, 0):.0f} digits of the coefficients are safe in "
+                "float64: fit all rows with --model.accuracy exact."
+            )
+        if exact and self._solution.digits < 2:
+            rank_zero_warn(
+                "The columns are so nearly linear combinations of each other that not even two "
+                "digits of the coefficients are safe: leave some out, or give a --model.ridge."
+            )
+        left_out = [self._variable_names[j] for j in self._solution.collinear]
+        if left_out:
+            rank_zero_warn(
+                f"Left out, as linear combinations of earlier columns: {', '.join(left_out)}"
+            )
+        if exact and not self._done.exact:
+            rank_zero_warn(
+                "The magnitudes within a column differ by more than exact sums can hold: the bits "
+                "of the result may depend on the order of the rows."
+            )
+
+    def _cut_now(self) -> dict[str, Any]:
+        """How the rows are cut into batches: what a pass under way depends on."""
+        trainer = self.trainer
+        return {"batches": trainer.num_training_batches, "processes": trainer.world_size}
 
     @property
     def _variable_names(self) -> list[str]:
@@ -291,6 +361,7 @@ class LeastSquares(RegressionModule):
         return batch._replace(x=self._variables(batch.x))
 
     def _empty(self, kind: type[Gram]) -> Gram:
+        self._seen = 0
         return kind(len(self._variable_names), len(self.target_names), self.device)
 
     def _allow_epochs(self, epochs: int) -> None:
@@ -298,13 +369,6 @@ class LeastSquares(RegressionModule):
         most = self.trainer.fit_loop.max_epochs
         if most is not None and most != -1:
             self.trainer.fit_loop.max_epochs = max(most, epochs)
-
-    def _warn_of_few_digits(self) -> None:
-        assert self._solution is not None
-        rank_zero_warn(
-            f"Only {max(self._solution.digits, 0):.0f} digits of the coefficients are safe in "
-            "float64: fit all rows with --model.accuracy exact."
-        )
 
     def _of_all_ranks(self, mine: Gram) -> Gram:
         """The sum over the processes, on the CPU."""
@@ -330,32 +394,7 @@ class LeastSquares(RegressionModule):
             weight = torch.cat([weight[:, : self._ones], own, weight[:, self._ones :]], dim=1)
         self.weight.data.copy_(weight)
         self.bias.data.copy_(solution.intercept * self.has_intercept)
-        self.fit_statistics = _fit_statistics(solution, self._inference)
-
-
-def _fit_statistics(solution: Solution[Any], found: Inference) -> dict[str, Any]:
-    targets = solution.exponent[solution.equations.features :]
-    loss = ldexp(rounded(solution.residual / solution.equations.weight), 2 * targets)
-    per_target = {
-        "residual_sd": found.residual_sd,
-        "rmse": loss.sqrt(),
-        "r2": found.r2,
-        "r2_adjusted": found.r2_adjusted,
-        "f": found.f,
-        "f_p": found.f_p,
-        "log_likelihood": found.log_likelihood,
-        "aic": found.aic,
-        "bic": found.bic,
-    }
-    single = len(loss) == 1
-    return {
-        "rows": found.rows,
-        "rank": solution.rank,
-        "df_residual": found.df_residual,
-        "condition": solution.condition,
-        "loss": loss.mean().item(),
-        **{name: v.item() if single else v.tolist() for name, v in per_target.items()},
-    }
+        self.fit_statistics = fit_statistics(solution, self._inference)
 
 
 def _state(gram: Gram | None) -> dict[str, Any] | None:
