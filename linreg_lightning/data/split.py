@@ -31,6 +31,10 @@ def split(
     """
     check_fractions(val_fraction, test_fraction)
     n_val, n_test = round(rows.rows * val_fraction), round(rows.rows * test_fraction)
+    if n_val + n_test == 0:
+        # Nothing is held out: the rows themselves, instead of a sorted permutation of them.
+        none = rows.map(lambda tensor: tensor[:0])
+        return rows, none, none
     n_train = max(rows.rows - n_val - n_test, 0)
     order = torch.randperm(rows.rows, generator=torch.Generator().manual_seed(seed))
     train, val, test = (
@@ -38,8 +42,7 @@ def split(
         for part in (order[:n_train], order[n_train : n_train + n_val], order[n_train + n_val :])
     )
     return (
-        # Where nothing is held out the rows themselves will do, instead of a copy.
-        rows if n_train == rows.rows else rows.map(lambda tensor: tensor[train]),
+        rows.map(lambda tensor: tensor[train]),
         rows.map(lambda tensor: tensor[val]),
         rows.map(lambda tensor: tensor[test]),
     )
