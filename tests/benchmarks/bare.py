@@ -21,10 +21,11 @@ class Model(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-lightning.seed_everything(0)
-x = torch.cat([torch.ones(100, 1), torch.randn(100, 2)], dim=1)
-y = x @ torch.tensor([[1.0], [2.0], [3.0]]) + 0.5 * torch.randn(100, 1)
-model = Model()
-trainer = lightning.Trainer(max_epochs=100, log_every_n_steps=1)
-trainer.fit(model, DataLoader(TensorDataset(x, y), batch_size=100))
-print(model.linear.weight)
+if __name__ == "__main__":
+    lightning.seed_everything(0)
+    x = torch.cat([torch.ones(100, 1), torch.randn(100, 2)], dim=1)
+    y = x @ torch.tensor([[1.0], [2.0], [3.0]]) + 0.5 * torch.randn(100, 1)
+    model = Model()
+    trainer = lightning.Trainer(max_epochs=100, log_every_n_steps=1)
+    trainer.fit(model, DataLoader(TensorDataset(x, y), batch_size=100))
+    print(model.linear.weight)
