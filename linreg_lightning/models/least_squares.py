@@ -238,6 +238,7 @@ class LeastSquares(RegressionModule):
         batch = self._without_ones(self.checked(batch))
         add = partial(self._partial.update, batch, first_row=self._seen)
         self._seen += batch.rows
+        # Typed as one optimiser or a list of several; it is the one that was configured.
         self.optimizers().step(closure=add)  # type: ignore[union-attr]
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.

@@ -84,6 +84,7 @@ class ManualLinearRegression(RegressionModule):
             self.manual_backward(self._share(loss, batch.rows))
 
         update = partial(step, x, y, self.weight, rate, backward)
+        # Typed as one optimiser or a list of several; it is the one that was configured.
         loss: Tensor = optimizer.step(closure=update)  # type: ignore[union-attr]
         self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
         return loss
