@@ -13,7 +13,7 @@ D. H. Bailey, Algorithms for quad-double precision floating point arithmetic, AR
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -116,14 +116,14 @@ class DoubleDouble:
         """The shape of both tensors."""
         return self.high.shape
 
-    def __getitem__(self, index: object) -> DoubleDouble:
+    def __getitem__(self, index: Any) -> DoubleDouble:
         """Index both tensors."""
-        return DoubleDouble(self.high[index], self.low[index])  # type: ignore[index]
+        return DoubleDouble(self.high[index], self.low[index])
 
-    def __setitem__(self, index: object, value: DoubleDouble) -> None:
+    def __setitem__(self, index: Any, value: DoubleDouble) -> None:
         """Write into both tensors."""
-        self.high[index] = value.high  # type: ignore[index]
-        self.low[index] = value.low  # type: ignore[index]
+        self.high[index] = value.high
+        self.low[index] = value.low
 
     def __neg__(self) -> DoubleDouble:
         """Return -self."""

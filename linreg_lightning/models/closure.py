@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, final
 
 import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 
 
 @final
@@ -18,3 +20,10 @@ class ClosureOptimizer(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Call the closure and return its result."""
         return None if closure is None else closure()
+
+
+def take_step(module: LightningModule, closure: Callable[[], Any]) -> Any:
+    """Let the closure be the module's next step, counted by the Trainer; return its result."""
+    optimizer = module.optimizers()
+    assert isinstance(optimizer, LightningOptimizer)  # one was configured, and a Trainer runs it
+    return optimizer.step(closure=closure)

@@ -24,7 +24,7 @@ from linreg_lightning.algebra import (
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.base import Coefficient, RegressionModule
-from linreg_lightning.models.closure import ClosureOptimizer
+from linreg_lightning.models.closure import ClosureOptimizer, take_step
 from linreg_lightning.models.fit_statistics import fit_statistics
 
 GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
@@ -238,8 +238,7 @@ class LeastSquares(RegressionModule):
         batch = self._without_ones(self.checked(batch))
         add = partial(self._partial.update, batch, first_row=self._seen)
         self._seen += batch.rows
-        # Typed as one optimiser or a list of several; it is the one that was configured.
-        self.optimizers().step(closure=add)  # type: ignore[union-attr]
+        take_step(self, add)
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()

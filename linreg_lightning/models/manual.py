@@ -12,7 +12,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.manual import step
 from linreg_lightning.models.base import RegressionModule
-from linreg_lightning.models.closure import ClosureOptimizer
+from linreg_lightning.models.closure import ClosureOptimizer, take_step
 from linreg_lightning.models.linear import check_lr
 
 
@@ -78,14 +78,12 @@ class ManualLinearRegression(RegressionModule):
                 "use --model LinearRegression"
             )
         x, y, rate = self._design(batch.x), batch.y.to(self.weight.dtype), self.hparams["lr"]
-        optimizer = self.optimizers()
 
         def backward(loss: Tensor) -> None:
             self.manual_backward(self._share(loss, batch.rows))
 
         update = partial(step, x, y, self.weight, rate, backward)
-        # Typed as one optimiser or a list of several; it is the one that was configured.
-        loss: Tensor = optimizer.step(closure=update)  # type: ignore[union-attr]
+        loss: Tensor = take_step(self, update)
         self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
         return loss
 
