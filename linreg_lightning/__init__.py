@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         LinearRegression,
         ManualLinearRegression,
         RegressionModule,
+        SupervisedModule,
     )
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ _HOMES = {
     "RegressionDataModule": "linreg_lightning.data",
     "RegressionModule": "linreg_lightning.models",
     "RunLogger": "linreg_lightning.logger",
+    "SupervisedModule": "linreg_lightning.models",
     "SyntheticData": "linreg_lightning.data",
     "TabularData": "linreg_lightning.data",
     "TensorData": "linreg_lightning.data",
@@ -66,6 +68,7 @@ __all__ = [
     "RegressionDataModule",
     "RegressionModule",
     "RunLogger",
+    "SupervisedModule",
     "SyntheticData",
     "TabularData",
     "TensorData",

@@ -1,38 +1,29 @@
-"""What the linear models share: columns, predictions, evaluation, coefficients."""
+"""What the linear models share: an equation, and its coefficients by name."""
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from copy import copy
-from itertools import islice
+from abc import abstractmethod
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.accelerators import MPSAccelerator
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.metrics import RegressionMetrics
-from linreg_lightning.models.table import line, table
+from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.models.table import table
 
 Coefficient = dict[str, Any]
 """One row of the table: `target`, `name`, `estimate`, `true` where known, and what a model adds."""
 
 
-class RegressionModule(LightningModule, ABC):
+class RegressionModule(SupervisedModule):
     """A linear model of named columns: y = weight x + intercept. How it is fitted is left open.
 
-    The number of features and targets, and their names, come from the data module when the Trainer
-    sets the model up, and travel in the checkpoint. With data that have no names, `in_features` and
-    `out_features` say how many. A column of the data named `intercept` is the constant; otherwise
-    the model adds one unless told not to.
+    A column of the data named `intercept` is the constant; otherwise the model adds one unless told
+    not to. Where the data know the true coefficients, the table shows them.
 
-    A subclass makes its parameters in `build`, predicts in `forward`, says its equation in
-    `weight_and_intercept`, and brings its own `training_step`.
+    A subclass makes its parameters in `build`, where `has_intercept` is known, predicts in
+    `forward`, says its equation in `weight_and_intercept`, and brings its own `training_step`.
 
     Args:
         intercept: whether the model adds a constant; None: unless the data have it as a column.
@@ -46,38 +37,14 @@ class RegressionModule(LightningModule, ABC):
     def __init__(
         self, intercept: bool | None, in_features: int | None, out_features: int | None
     ) -> None:
-        super().__init__()
-        self.feature_names: list[str] = []
-        self.target_names: list[str] = []
-        self.true_coefficients: dict[str, dict[str, float]] = {}
-        self.fit_statistics: dict[str, Any] = {}
-        self.has_intercept = False
         self._intercept = intercept
-        self._named = False
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if value is not None and value < (name == "out_features"):
-                raise InputError(f"{name}: {value} was given; type how many columns there are")
-        if in_features is not None:
-            out_features = 1 if out_features is None else out_features
-            self._take_columns(
-                [f"x{j}" for j in range(1, in_features + 1)],
-                ["y"] if out_features == 1 else [f"y{k}" for k in range(1, out_features + 1)],
-            )
-            self._named = False
-
-    @abstractmethod
-    def build(self, in_features: int, out_features: int) -> None:
-        """Make the parameters; `has_intercept` is known by now."""
-
-    @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
+        self.has_intercept = False
+        self.true_coefficients: dict[str, dict[str, float]] = {}
+        super().__init__(in_features, out_features)
 
     @abstractmethod
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """The equation in the user's units: (targets, features) and (targets,), or None."""
-
-    # What a fitted model answers.
 
     def coefficients(self) -> list[Coefficient]:
         """The coefficients in the user's units, target by target, the intercept first.
@@ -106,144 +73,24 @@ class RegressionModule(LightningModule, ABC):
         rows = self.coefficients()
         if len(self.target_names) == 1:
             rows = [{k: v for k, v in row.items() if k != "target"} for row in rows]
-        return "\n".join(
-            [table(rows), *([line(self.fit_statistics)] if self.fit_statistics else [])]
-        )
-
-    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Rows, loss, RMSE, MAE and R2 of the model as it stands, over all processes' batches.
-
-        The batches are moved to where the model is; it computes in the precision of its weights.
-        """
-        training = self.training
-        self.eval()
-        self._metrics.reset()
-        with torch.no_grad():
-            for batch in batches:
-                self._measure(self.transfer_batch_to_device(batch, self.device, 0))
-        self.train(training)
-        values = {name: value.item() for name, value in self._metrics.compute().items()}
-        self._metrics.reset()
-        return values
-
-    # What the Trainer calls.
+        return f"{table(rows)}\n{super().summary()}".rstrip("\n")
 
     def setup(self, stage: str) -> None:
-        """Take columns over from the data, or check that they are the ones fitted."""
-        if isinstance(self.trainer.accelerator, MPSAccelerator):
-            raise InputError(
-                "accelerator: Apple's MPS has no float64, which exact statistics need; "
-                "type --trainer.accelerator cpu"
-            )
+        """Take columns over from the data, and the truth where they know it."""
+        super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
-        features = getattr(data, "feature_names", None)
-        if features is not None:
-            targets = getattr(data, "target_names", None) or self.target_names or ["y"]
-            if stage == "predict" and self._named:
-                targets = self.target_names
-            self._take_columns(list(features), list(targets))
+        if getattr(data, "feature_names", None) is not None:
             self.true_coefficients = getattr(data, "true_coefficients", None) or {}
-        elif not self.target_names:
-            raise InputError(
-                f"in_features: the data do not say how many columns they have; give "
-                f"{type(self).__name__}(in_features=...), or data with feature_names"
-            )
-
-    def checked(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """The batch, or (x, y) of a foreign loader, if it fits the model.
-
-        Raises:
-            InputError: shapes that do not belong together, or other columns than the model has.
-        """
-        batch = Batch(*batch).checked()
-        for name, tensor, names in (
-            ("x", batch.x, self.feature_names),
-            ("y", batch.y, self.target_names),
-        ):
-            if tensor.shape[1] != len(names):
-                raise InputError(
-                    f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
-                    f"{len(names)} columns: {', '.join(names)}; give it these"
-                )
-        return batch
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop a run whose loss has left the finite numbers.
-
-        Raises:
-            InputError: it has.
-        """
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        # Looking at the loss makes a GPU wait, so there it is done now and then only.
-        if loss.device.type == "cpu" or batch_idx % self._log_interval == 0:
-            self._stop_if_diverged(loss.item())
-
-    def on_train_end(self) -> None:
-        """Measure the fit: the final weights over all rows that were trained on."""
-        self.fit_statistics = self.evaluate(self._training_batches())
-        self._stop_if_diverged(self.fit_statistics["loss"])
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather the metrics of one batch."""
-        self._measure(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather the metrics of one batch."""
-        self._measure(batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The prediction of one batch, (rows, targets); x alone will do for a batch."""
-        prediction: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
-        return prediction
-
-    def on_validation_epoch_end(self) -> None:
-        """Log val_loss, val_rmse, val_mae and val_r2."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log test_loss, test_rmse, test_mae and test_r2."""
-        self._log_metrics("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the names of the columns and the class, so that the checkpoint explains itself."""
-        checkpoint["columns"] = {
-            "features": self.feature_names,
-            "targets": self.target_names,
-            "true": self.true_coefficients,
-        }
-        class_path = f"{type(self).__module__}.{type(self).__qualname__}"
-        checkpoint["hyper_parameters"].setdefault("_class_path", class_path)
+        """Add the truth to the names of the columns."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["columns"]["true"] = self.true_coefficients
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the names of the columns over.
-
-        Raises:
-            InputError: the data at hand have other columns.
-        """
-        class_path = checkpoint.get("hyper_parameters", {}).get("_class_path", "another model")
-        if "columns" not in checkpoint or class_path.rpartition(".")[2] != type(self).__name__:
-            raise InputError(
-                f"ckpt_path: a checkpoint of {class_path} was given to {type(self).__name__}; "
-                "give one that was made by the same class"
-            )
-        for name, value in checkpoint["hyper_parameters"].items():
-            own = self.hparams.get(name, value)
-            if name not in ("in_features", "out_features", "_class_path") and own != value:
-                raise InputError(
-                    f"{name}: {own} was given to {type(self).__name__}, but the checkpoint was "
-                    f"made with {value}; give the same, or load the model from the checkpoint"
-                )
-        columns = checkpoint["columns"]
-        if self._named and self.feature_names != columns["features"]:
-            raise _other_columns("features", columns["features"], self.feature_names)
-        if self._named and self.target_names != columns["targets"]:
-            if getattr(self.trainer.state, "fn", None) != "predict":
-                raise _other_columns("target", columns["targets"], self.target_names)
-            self.target_names = columns["targets"]
-        self._take_columns(columns["features"], columns["targets"])
-        self.true_coefficients = self.true_coefficients or columns["true"]
-
-    # Their common parts.
+        """Take the names of the columns over, and the truth where the data do not know it."""
+        super().on_load_checkpoint(checkpoint)
+        self.true_coefficients = self.true_coefficients or checkpoint["columns"]["true"]
 
     @property
     def _ones(self) -> int | None:
@@ -251,83 +98,15 @@ class RegressionModule(LightningModule, ABC):
         names = self.feature_names
         return names.index("intercept") if "intercept" in names else None
 
-    def _training_batches(self) -> Iterator[Batch]:
-        """The rows that are trained on, once more, where the model is."""
-        limit = self.trainer.num_training_batches
-        # A copy, so that the loader itself does not lose its place among its epochs.
-        loader = copy(self.trainer.train_dataloader)
-        for batch in islice(loader or [], None if math.isinf(limit) else int(limit)):
-            yield self.checked(self.transfer_batch_to_device(batch, self.device, 0))
-
-    def _share(self, loss: Tensor, rows: int) -> Tensor:
-        """The loss to go back from: times this process's part of the step's rows, 1 on average.
-
-        DDP averages gradients as if each process had as many rows.
-        """
-        if self.trainer.world_size == 1:
-            return loss
-        total = torch.full_like(loss.detach(), rows)
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        return loss * (rows * self.trainer.world_size / total)
-
-    @property
-    def _log_interval(self) -> int:
-        return int(getattr(self.trainer, "log_every_n_steps", 1))
-
-    def _take_columns(self, features: list[str], targets: list[str]) -> None:
-        if self._named and self.feature_names != features:
-            raise _other_columns("features", self.feature_names, features)
-        if self._named and self.target_names != targets:
-            raise _other_columns("target", self.target_names, targets)
-        if not self.target_names:
-            has_constant = "intercept" in features
-            if has_constant and self._intercept:
-                raise _two_constants("was asked for")
-            self.has_intercept = not has_constant if self._intercept is None else self._intercept
-            self.build(len(features), len(targets))
-            self._metrics = RegressionMetrics(len(targets))
-        elif (len(features), len(targets)) != (len(self.feature_names), len(self.target_names)):
-            raise InputError(
-                f"in_features and out_features: the model has {len(self.feature_names)} and "
-                f"{len(self.target_names)} columns; the data have {len(features)} "
-                f"({', '.join(features)}) and {len(targets)} ({', '.join(targets)}); "
-                "leave these arguments out"
-            )
-        elif self.has_intercept and "intercept" in features:
-            raise _two_constants("was made")
-        self.feature_names, self.target_names = features, targets
-        self._named = True
-
-    def _measure(self, batch: Batch) -> None:
-        batch = self.checked(batch)
-        self._metrics.update(self(batch.x), batch)
-
-    def _log_metrics(self, stage: str) -> None:
-        values = self._metrics.compute()
-        self._metrics.reset()
-        del values["rows"]
-        self.log_dict(
-            {f"{stage}_{name}": value for name, value in values.items()},
-            # The metrics are those of all processes already; this only says so to Lightning.
-            sync_dist=self.trainer.world_size > 1,
-        )
-
-    def _stop_if_diverged(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss}: the fit has diverged; lower --model.lr{self._lr_given()}"
-            )
-
-    def _lr_given(self) -> str:
-        lr = self.hparams.get("lr")
-        return "" if lr is None else f" ({lr:g} was given)"
-
-
-def _other_columns(argument: str, fitted: list[str], given: list[str]) -> InputError:
-    return InputError(
-        f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this order; the "
-        f"data have {', '.join(given) or 'none'}; name the model's columns in --data.{argument}"
-    )
+    def _check_columns(self, features: list[str]) -> None:
+        has_constant = "intercept" in features
+        if self.target_names:
+            if self.has_intercept and has_constant:
+                raise _two_constants("was made")
+            return
+        if self._intercept and has_constant:
+            raise _two_constants("was asked for")
+        self.has_intercept = not has_constant if self._intercept is None else self._intercept
 
 
 def _two_constants(how: str) -> InputError:

@@ -9,10 +9,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from linreg_lightning.algebra.moments import Moments
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.base import RegressionModule
+from linreg_lightning.models.moments import Moments
 from linreg_lightning.models.standardization import Standardization
 
 

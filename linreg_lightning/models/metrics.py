@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from linreg_lightning.algebra.moments import Moments
 from linreg_lightning.batch import Batch
+from linreg_lightning.models.moments import Moments
 
 
 @final

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from linreg_lightning.algebra.moments import Moments
+from linreg_lightning.models.moments import Moments
 
 
 @final
