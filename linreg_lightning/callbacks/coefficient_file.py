@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -21,6 +21,7 @@ class CoefficientFile(Callback):
     A model without `coefficients()` and `fit_statistics` is left alone.
     """
 
+    content: ClassVar[str] = "coefficients"
     path: Path | None = None
     """The file, once it has been written."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import IO, Any, final
+from typing import IO, Any, ClassVar, final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -31,6 +31,7 @@ class PredictionWriter(Callback):
             model that has none.
     """
 
+    content: ClassVar[str] = "predictions"
     path: Path | None = None
     """The file, once it is complete."""
 

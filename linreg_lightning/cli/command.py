@@ -18,20 +18,16 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-from linreg_lightning.callbacks import (
-    CoefficientFile,
-    CoefficientMonitor,
-    LogInterval,
-    PredictionWriter,
-)
+import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
+from linreg_lightning.callbacks.log_interval import LogInterval
+from linreg_lightning.callbacks.prediction_writer import PredictionWriter
+from linreg_lightning.cli.application import CALLBACKS, COMMANDS, DATA, MODEL
 from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.stored import Stored
-from linreg_lightning.cli.summary import summary
-from linreg_lightning.data import SyntheticData
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
-from linreg_lightning.models import LeastSquares, LinearRegression, RegressionModule
+from linreg_lightning.models.supervised import SupervisedModule
 
 ROOT = "logs"
 
@@ -44,10 +40,10 @@ def run(args: list[str]) -> None:
     """
     with _quiet():
         try:
-            if args[0] == "summary":
-                _tell(summary(args[1:]))
+            if args[0] in COMMANDS:
+                _tell(resolve_name(COMMANDS[args[0]])(args[1:]))
             else:
-                LinregCLI(args)
+                RegressionCLI(args)
         except argparse.ArgumentError as error:
             _fail(condense(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
@@ -60,8 +56,8 @@ def run(args: list[str]) -> None:
 
 
 @final
-class LinregCLI(LightningCLI):
-    """A LightningCLI over any model and data module, whose defaults are the tutorial's problem.
+class RegressionCLI(LightningCLI):
+    """A LightningCLI over any model and data module, with defaults for both.
 
     It differs from Lightning's where that would go on silently with something else than was asked
     for: with a checkpoint, its classes and hyper-parameters are the defaults, and a flag that
@@ -72,7 +68,6 @@ class LinregCLI(LightningCLI):
         self._preview = Preview.of(args, ROOT)
         ckpt_path, root = self._preview.ckpt_path, self._preview.root
         self._stored = None if ckpt_path is None else Stored.read(ckpt_path, root)
-        self._coefficients = CoefficientFile()
         self._predictions = PredictionWriter()
         super().__init__(
             save_config_kwargs={"overwrite": True},  # each run has a folder of its own
@@ -80,7 +75,7 @@ class LinregCLI(LightningCLI):
                 "default_root_dir": ROOT,
                 "max_epochs": 100,
                 "enable_model_summary": False,
-                "callbacks": [CoefficientMonitor(), self._coefficients, self._predictions],
+                "callbacks": [*(resolve_name(path)() for path in CALLBACKS), self._predictions],
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -103,7 +98,7 @@ class LinregCLI(LightningCLI):
         return {asked: commands[asked]} if asked in commands else commands
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Make the tutorial's problem the default, or what a checkpoint was made of.
+        """Make the application's model and data the default, or what a checkpoint was made of.
 
         Not where another class is named: the parser would hand the default class's arguments on to
         it, as far as they have the same names.
@@ -112,8 +107,8 @@ class LinregCLI(LightningCLI):
             text = "Whether to write standard errors and intervals too (LeastSquares has them)."
             parser.add_argument("--intervals", type=bool, default=False, help=text)
         defaults: dict[str, dict[str, Any] | None] = {
-            "model": {"class_path": _class_path(LinearRegression)},
-            "data": {"class_path": _class_path(SyntheticData)},
+            "model": {"class_path": MODEL},
+            "data": {"class_path": DATA},
         }
         if self._stored is not None:
             defaults = {"model": self._stored.model, "data": self._stored.data}
@@ -159,7 +154,7 @@ class LinregCLI(LightningCLI):
             if (
                 value is not None
                 and value != stored.get("init_args", {}).get(name)
-                and issubclass(resolve_name(model["class_path"]), RegressionModule)
+                and issubclass(resolve_name(model["class_path"]), SupervisedModule)
             ):
                 raise InputError(
                     f"--model.{name}: {value} was given, but the data decide it; leave it out"
@@ -171,7 +166,7 @@ class LinregCLI(LightningCLI):
         callbacks: list[Callback] = []
         if config.logger in (None, True) and not config.barebones:
             kwargs["logger"] = RunLogger(config.default_root_dir or ROOT)
-        learns = not isinstance(self.model, LeastSquares)
+        learns = not getattr(self.model, "one_pass", False)
         logs = config.logger is not False and not config.fast_dev_run and not config.barebones
         if learns and logs:
             callbacks.append(LearningRateMonitor())
@@ -190,7 +185,7 @@ class LinregCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Refuse to go on from a checkpoint that has no epoch left to run."""
-        if isinstance(self.model, LeastSquares):
+        if getattr(self.model, "one_pass", False):
             self._refuse_the_same_rows()
             return
         most = self.trainer.max_epochs
@@ -222,8 +217,7 @@ class LinregCLI(LightningCLI):
             )
         if hasattr(self.model, "summary"):
             _tell(f"\n{self.model.summary()}\n")
-        if self._coefficients.path is not None:
-            _tell(f"coefficients  {self._coefficients.path}")
+        self._tell_files()
         if isinstance(self.trainer.logger, RunLogger):
             _tell(f"curves        tensorboard --logdir {self.trainer.logger.save_dir}")
 
@@ -243,7 +237,13 @@ class LinregCLI(LightningCLI):
                 "predict: nothing was written; the model must predict a tensor of (rows,) or "
                 "(rows, targets), and the data must have rows to predict"
             )
-        _tell(f"predictions  {self._predictions.path}")
+        self._tell_files()
+
+    def _tell_files(self) -> None:
+        for callback in getattr(self.trainer, "callbacks", []):
+            content, path = getattr(callback, "content", None), getattr(callback, "path", None)
+            if content is not None and path is not None:
+                _tell(f"{content}  {path}")
 
 
 def _fail(message: str, status: int) -> NoReturn:
@@ -254,10 +254,6 @@ def _fail(message: str, status: int) -> NoReturn:
 @rank_zero_only
 def _tell(text: str, file: TextIO | None = None) -> None:
     print(text, file=file)
-
-
-def _class_path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -64,6 +64,7 @@ class LeastSquares(RegressionModule):
         InputError: a hyper-parameter outside its range; when fitting, a precision below float32.
     """
 
+    one_pass: ClassVar[bool] = True
     weight: nn.Parameter
     bias: nn.Parameter
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from copy import copy
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -37,6 +37,9 @@ class SupervisedModule(LightningModule, ABC):
     Raises:
         InputError: numbers of columns below 1.
     """
+
+    one_pass: ClassVar[bool] = False
+    """Whether a single epoch is the whole fit: then there is no learning rate to be watched."""
 
     def __init__(self, in_features: int | None, out_features: int | None) -> None:
         super().__init__()

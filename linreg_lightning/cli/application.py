@@ -1,0 +1,48 @@
+"""What the command is about: all of it that is linear regression's own. Imports nothing heavy."""
+
+HELP = """\
+usage: linreg [--help] [--version] {fit,validate,test,predict,summary} ...
+
+Linear regression on PyTorch Lightning.
+
+  fit        fit a model, print its coefficients; alone it runs the tutorial's problem
+  validate   measure a fitted model on the validation rows
+  test       measure a fitted model on the test rows
+  predict    write a fitted model's predictions to a file
+  summary    print a fitted model's coefficients again, as a table or JSON
+
+Start here:
+
+  linreg fit
+  linreg fit --model LeastSquares --data TabularData --data.path houses.csv --data.target price
+  linreg predict --ckpt_path last --data.path new.csv
+  linreg test --ckpt_path last --data.path held_out.csv --data.test_fraction 1
+  tensorboard --logdir logs
+
+More:
+
+  linreg fit --help                        every option of a command
+  linreg fit --model.help LinearRegression the options of a model; --data.help of a data module
+  linreg fit --print_config                all settings as YAML, to keep and give by -c FILE
+  linreg fit --ckpt_path last              go on with the newest run below the logs folder
+
+Models: LinearRegression, ManualLinearRegression, LeastSquares, or a class path of your own
+(my_package.MyModel).
+Data: SyntheticData, TabularData, or a class path of your own.
+"""
+"""What `linreg --help` prints."""
+
+MODEL = "linreg_lightning.models.linear.LinearRegression"
+"""The model of a run that names none."""
+
+DATA = "linreg_lightning.data.synthetic.SyntheticData"
+"""The data of a run that names none."""
+
+CALLBACKS = (
+    "linreg_lightning.callbacks.coefficient_monitor.CoefficientMonitor",
+    "linreg_lightning.callbacks.coefficient_file.CoefficientFile",
+)
+"""What watches every run, besides what the command itself needs."""
+
+COMMANDS = {"summary": "linreg_lightning.cli.summary:summary"}
+"""Subcommands beside Lightning's four: functions of the words behind them, to the text to print."""
