@@ -7,12 +7,11 @@ from typing import final
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.base import RegressionModule
-from linreg_lightning.models.moments import Moments
+from linreg_lightning.models.metrics import weighted_mean_square
 from linreg_lightning.models.standardization import Standardization
 
 
@@ -93,7 +92,7 @@ class LinearRegression(RegressionModule):
         batch = self.checked(batch)
         loss = self._loss(self._predict(batch.x), batch)
         self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
-        return self._share(loss, batch.rows)
+        return self.share(loss, batch.rows)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over all parameters."""
@@ -104,14 +103,10 @@ class LinearRegression(RegressionModule):
         """Take the scale of the columns and the mean weight from the rows to train on."""
         if self.trainer.ckpt_path is not None:
             return  # they have come with the checkpoint
-        columns = len(self.feature_names) + len(self.target_names)
-        moments, rows = Moments.of(torch.empty(0, columns, device=self.device)), 0.0
-        for batch in self._training_batches():
-            if batch.weight is None and not self._standardize:
-                return
-            values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
-            moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
-        moments, rows = self._of_all_ranks(moments, rows)
+        first = next(self._training_batches(), None)
+        if not self._standardize and (first is None or first.weight is None):
+            return
+        moments, rows = self.training_moments()
         self.mean_weight.copy_(moments.total / rows)
         if self._standardize and not self.standardization.fitted:
             self.standardization.fit(moments, self.has_intercept, self._ones)
@@ -151,21 +146,7 @@ class LinearRegression(RegressionModule):
         if batch.weight is None:
             loss: Tensor = self.criterion(prediction, y)
             return loss
-        weight = (batch.weight / self.mean_weight).to(prediction.dtype)
-        return (weight @ (prediction - y) ** 2).mean() / batch.rows
-
-    def _of_all_ranks(self, moments: Moments, rows: float) -> tuple[Moments, float]:
-        if self.trainer.world_size == 1:
-            return moments, rows
-        total, mean, squares = moments
-        counts = torch.full_like(mean, rows)
-        packed = torch.stack([total.expand_as(mean), mean, squares, counts])
-        first, *others = gather_all_tensors(packed)
-        merged, rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
-        for part in others:
-            merged = merged.merge(Moments(part[0, 0], part[1], part[2]))
-            rows += float(part[3, 0])
-        return merged, rows
+        return weighted_mean_square(prediction - y, batch.weight / self.mean_weight)
 
 
 def check_lr(lr: float) -> None:

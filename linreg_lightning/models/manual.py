@@ -80,7 +80,7 @@ class ManualLinearRegression(RegressionModule):
         x, y, rate = self._design(batch.x), batch.y.to(self.weight.dtype), self.hparams["lr"]
 
         def backward(loss: Tensor) -> None:
-            self.manual_backward(self._share(loss, batch.rows))
+            self.manual_backward(self.share(loss, batch.rows))
 
         update = partial(step, x, y, self.weight, rate, backward)
         loss: Tensor = take_step(self, update)

@@ -81,6 +81,22 @@ class RegressionMetrics(Metric):
         }
 
 
+def weighted_mean_square(residual: Tensor, weight: Tensor) -> Tensor:
+    """sum(w r^2) / rows, averaged over the targets; a scalar in the residual's precision.
+
+    With weights of mean 1 over all rows, its mean over batches of one size is the loss of all rows,
+    and a heavy row counts as much in any batch.
+
+    Args:
+        residual: r, (rows, targets).
+        weight: w, (rows,).
+
+    >>> weighted_mean_square(torch.tensor([[1.0], [3.0]]), torch.tensor([1.5, 0.5]))
+    tensor(3.)
+    """
+    return (weight.to(residual.dtype) @ residual**2).mean() / len(residual)
+
+
 def _merge(a: Tensor, b: Tensor) -> Tensor:
     moments = Moments(*a[:3]).merge(Moments(*b[:3]))
     return torch.cat([torch.stack(moments), a[3:] + b[3:]])

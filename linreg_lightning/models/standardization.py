@@ -40,6 +40,7 @@ class Standardization(nn.Module):
     mean: Tensor
     scale: Tensor
     target_mean: Tensor
+    target_scale: Tensor
     fitted: Tensor
 
     def __init__(self, features: int, targets: int) -> None:
@@ -47,6 +48,7 @@ class Standardization(nn.Module):
         self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
         self.register_buffer("target_mean", torch.zeros(targets, dtype=torch.float64))
+        self.register_buffer("target_scale", torch.ones(targets, dtype=torch.float64))
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, moments: Moments, intercept: bool, ones: int | None = None) -> None:
@@ -68,6 +70,8 @@ class Standardization(nn.Module):
             mean[ones], scale[ones] = 0.0, 1.0
         self.mean.copy_(mean[:features])
         self.target_mean.copy_(mean[features:])
+        spread = moments.variance[features:].sqrt()
+        self.target_scale.copy_(torch.where(spread > 0, spread, 1.0))
         self.scale.copy_(scale)
         self.fitted.fill_(True)
 
@@ -83,6 +87,10 @@ class Standardization(nn.Module):
     def target(self, y: Tensor) -> Tensor:
         """Y around zero, (rows, targets)."""
         return y - self.target_mean
+
+    def from_target(self, z: Tensor) -> Tensor:
+        """Y for z of mean 0 and standard deviation 1, both (rows, targets)."""
+        return self.target_mean + self.target_scale * z
 
     def unscale(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """From z's weight, (targets, features), to x's weight and what to add to the constant.

@@ -13,10 +13,12 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.accelerators import MPSAccelerator
 from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.metrics import RegressionMetrics
+from linreg_lightning.models.moments import Moments
 from linreg_lightning.models.table import line
 
 
@@ -212,7 +214,26 @@ class SupervisedModule(LightningModule, ABC):
         for batch in islice(loader or [], None if math.isinf(limit) else int(limit)):
             yield self.checked(self.transfer_batch_to_device(batch, self.device, 0))
 
-    def _share(self, loss: Tensor, rows: int) -> Tensor:
+    def training_moments(self) -> tuple[Moments, float]:
+        """Of the columns of x and y side by side, of all processes; and the number of rows."""
+        columns = len(self.feature_names) + len(self.target_names)
+        moments, rows = Moments.of(torch.empty(0, columns, device=self.device)), 0.0
+        for batch in self._training_batches():
+            values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
+            moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
+        if self.trainer.world_size == 1:
+            return moments, rows
+        total, mean, squares = moments
+        counts = torch.full_like(mean, rows)
+        packed = torch.stack([total.expand_as(mean), mean, squares, counts])
+        first, *others = gather_all_tensors(packed)
+        merged, rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
+        for part in others:
+            merged = merged.merge(Moments(part[0, 0], part[1], part[2]))
+            rows += float(part[3, 0])
+        return merged, rows
+
+    def share(self, loss: Tensor, rows: int) -> Tensor:
         """The loss to go back from: times this process's part of the step's rows, 1 on average.
 
         DDP averages gradients as if each process had as many rows.
