@@ -44,7 +44,7 @@ def trainer() -> Callable[..., Trainer]:
 
 
 @pytest.fixture
-def linreg() -> Callable[..., dict[str, Any]]:
+def command() -> Callable[..., dict[str, Any]]:
     """Runs `linreg` in this process on the CPU; returns the newest run's coefficients.json."""
 
     def run(*args: str) -> dict[str, Any]:
@@ -63,13 +63,13 @@ def linreg() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def refused(
-    linreg: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    command: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
     """Runs `linreg`, which must refuse; returns its one line of complaint."""
 
     def run(*args: str) -> str:
         with pytest.raises(SystemExit) as stop:
-            linreg(*args)
+            command(*args)
         assert stop.value.code in (1, 2)
         complaint = capsys.readouterr().err.strip().splitlines()[-1]
         assert complaint.startswith("linreg: error: ")

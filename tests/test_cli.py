@@ -57,7 +57,7 @@ def test_no_subcommand_is_an_error_that_shows_the_help(capsys: pytest.CaptureFix
     assert "linreg fit" in capsys.readouterr().err
 
 
-def test_the_helps_own_examples_run(linreg: Linreg, houses: Path) -> None:
+def test_the_helps_own_examples_run(command: Linreg, houses: Path) -> None:
     frame = pd.read_csv(houses)
     frame.drop(columns="price").to_csv("new.csv", index=False)
     frame.to_csv("held_out.csv", index=False)
@@ -65,7 +65,7 @@ def test_the_helps_own_examples_run(linreg: Linreg, houses: Path) -> None:
     runs = [line for line in lines if "help" not in line and "print_config" not in line]
     assert len(runs) == 5
     for line in runs[:4]:
-        linreg(line.removeprefix("linreg "))
+        command(line.removeprefix("linreg "))
 
 
 def test_help_names_every_class_and_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,8 +100,8 @@ def test_fit_alone_runs_the_tutorial_from_start_to_table() -> None:
     assert Path("logs/version_0/config.yaml").exists()
 
 
-def test_coefficients_json_reads_back_exactly(linreg: Linreg) -> None:
-    answer = linreg("fit")
+def test_coefficients_json_reads_back_exactly(command: Linreg) -> None:
+    answer = command("fit")
     assert answer["model"] == "LinearRegression"
     assert answer["rows"] == 100
     assert answer["targets"] == ["y"]
@@ -115,9 +115,9 @@ def test_coefficients_json_reads_back_exactly(linreg: Linreg) -> None:
     assert not list(Path().glob("**/*.part"))
 
 
-def test_main_may_be_called_again_and_again(linreg: Linreg) -> None:
+def test_main_may_be_called_again_and_again(command: Linreg) -> None:
     line = "fit --trainer.max_epochs 3"
-    first, other, again = linreg(line), linreg(f"{line} --seed_everything 1"), linreg(line)
+    first, other, again = command(line), command(f"{line} --seed_everything 1"), command(line)
     assert first == again
     assert first != other
     assert sorted(path.name for path in Path("logs").iterdir()) == [
@@ -127,16 +127,16 @@ def test_main_may_be_called_again_and_again(linreg: Linreg) -> None:
     ]
 
 
-def test_several_targets(linreg: Linreg) -> None:
-    answer = linreg("fit --data.features 3 --data.targets 2 --trainer.max_epochs 300")
+def test_several_targets(command: Linreg) -> None:
+    answer = command("fit --data.features 3 --data.targets 2 --trainer.max_epochs 300")
     assert answer["targets"] == ["y1", "y2"]
     for row in answer["coefficients"]:
         assert abs(row["estimate"] - row["true"]) < 0.2
     assert [row["true"] for row in answer["coefficients"]] == list(range(1, 9))
 
 
-def test_a_table_of_ones_own(linreg: Linreg, houses: Path) -> None:
-    answer = linreg(
+def test_a_table_of_ones_own(command: Linreg, houses: Path) -> None:
+    answer = command(
         f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price",
         "--data.val_fraction 0",
     )
@@ -151,23 +151,23 @@ def test_a_table_of_ones_own(linreg: Linreg, houses: Path) -> None:
 
 
 @pytest.mark.parametrize("data", ["SyntheticData", TABULAR])
-def test_models_by_short_name_and_by_class_path(linreg: Linreg, houses: Path, data: str) -> None:
+def test_models_by_short_name_and_by_class_path(command: Linreg, houses: Path, data: str) -> None:
     lr = "--model.lr 1e-8 --trainer.max_epochs 1"
-    short = linreg(f"fit --model ManualLinearRegression --data {data.format(houses)} {lr}")
+    short = command(f"fit --model ManualLinearRegression --data {data.format(houses)} {lr}")
     path = "linreg_lightning.models.ManualLinearRegression"
-    assert short == linreg(f"fit --model {path} --data {data.format(houses)} {lr}")
+    assert short == command(f"fit --model {path} --data {data.format(houses)} {lr}")
     assert short["model"] == "ManualLinearRegression"
 
 
-def test_without_a_logger_the_answer_lies_in_the_root_folder(linreg: Linreg) -> None:
-    linreg("fit --trainer.logger false --trainer.default_root_dir here")
+def test_without_a_logger_the_answer_lies_in_the_root_folder(command: Linreg) -> None:
+    command("fit --trainer.logger false --trainer.default_root_dir here")
     assert Path("here/coefficients.json").exists()
     assert {path.parts[0] for path in Path().glob("*")} == {"here"}
 
 
-def test_a_saved_config_repeats_the_run(linreg: Linreg) -> None:
-    first = linreg("fit --model.lr 0.05 --data.rows 50")
-    assert linreg("fit -c logs/version_0/config.yaml") == first
+def test_a_saved_config_repeats_the_run(command: Linreg) -> None:
+    first = command("fit --model.lr 0.05 --data.rows 50")
+    assert command("fit -c logs/version_0/config.yaml") == first
 
 
 WEIGHTED = "--data TabularData --data.path weighted.csv --data.target y --data.weight w"
@@ -180,11 +180,11 @@ WEIGHTED = "--data TabularData --data.path weighted.csv --data.target y --data.w
         f"{WEIGHTED} --model.standardize true --data.val_fraction 0.3",
     ],
 )
-def test_two_processes_fit_what_one_does(linreg: Linreg, options: str) -> None:
+def test_two_processes_fit_what_one_does(command: Linreg, options: str) -> None:
     rows = [f"{i},{i / 20 if i % 2 else 5 - i / 20},{0.1 if i % 2 else 10}" for i in range(101)]
     Path("weighted.csv").write_text("\n".join(["a,y,w", *rows]))
     line = f"fit {options} --trainer.max_epochs 50 --trainer.default_root_dir"
-    one = linreg(f"{line} one")
+    one = command(f"{line} one")
     done = run_linreg(*f"{line} two --trainer.devices 2 --trainer.accelerator cpu".split())
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
@@ -201,16 +201,16 @@ TABLE = f"--data {TABULAR} --model.standardize true"
 
 
 def test_a_fitted_table_is_tested_and_predicted_from_its_checkpoint_alone(
-    linreg: Linreg, houses: Path, capsys: pytest.CaptureFixture[str]
+    command: Linreg, houses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = linreg(f"fit {TABLE.format(houses)} --data.test_fraction 0.25")
-    linreg("test --ckpt_path last")
+    answer = command(f"fit {TABLE.format(houses)} --data.test_fraction 0.25")
+    command("test --ckpt_path last")
     assert "test_rmse" in capsys.readouterr().out
 
     frame = pd.read_csv(houses)
     frame["note"] = "not a number"
     frame[["age", "note", "beds", "sqft"]].to_csv("new.csv", index=False)
-    linreg("predict --ckpt_path last --data.path new.csv --data.batch_size 64")
+    command("predict --ckpt_path last --data.path new.csv --data.batch_size 64")
     (path,) = Path().glob("**/predictions.csv")
     assert f"predictions  {path}" in capsys.readouterr().out
     with path.open() as stream:
@@ -225,14 +225,14 @@ def test_a_fitted_table_is_tested_and_predicted_from_its_checkpoint_alone(
 
 
 def test_a_checkpoint_made_from_python_serves_the_command(
-    linreg: Linreg, houses: Path, trainer: Callable[..., Any]
+    command: Linreg, houses: Path, trainer: Callable[..., Any]
 ) -> None:
     frame = pd.read_csv(houses)
     model = LinearRegression(standardize=True)
     runner = trainer()
     runner.fit(model, TensorData(frame[["sqft", "beds", "age"]], frame["price"]))
     runner.save_checkpoint("python.ckpt")
-    linreg(
+    command(
         f"predict --ckpt_path python.ckpt --data TabularData --data.path {houses}",
         "--data.target price",
     )
@@ -244,10 +244,10 @@ RESUMABLE = "--data.batch_size 16 --data.rows 101 --model.momentum 0.9 --model.l
 
 
 @pytest.mark.parametrize("options", ["", RESUMABLE, "--model ManualLinearRegression"])
-def test_a_resumed_run_ends_where_an_unstopped_one_does(linreg: Linreg, options: str) -> None:
-    whole = linreg(f"fit {options} --trainer.max_epochs 8 --trainer.default_root_dir whole")
-    linreg(f"fit {options} --trainer.max_epochs 3 --trainer.default_root_dir halves")
-    resumed = linreg(
+def test_a_resumed_run_ends_where_an_unstopped_one_does(command: Linreg, options: str) -> None:
+    whole = command(f"fit {options} --trainer.max_epochs 8 --trainer.default_root_dir whole")
+    command(f"fit {options} --trainer.max_epochs 3 --trainer.default_root_dir halves")
+    resumed = command(
         "fit --ckpt_path last --seed_everything 9 --trainer.max_epochs 8",
         "--trainer.default_root_dir halves",
     )
@@ -262,8 +262,8 @@ class Kill(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_run_killed_within_an_epoch_resumes_within_it(linreg: Linreg) -> None:
-    whole = linreg(f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir whole")
+def test_a_run_killed_within_an_epoch_resumes_within_it(command: Linreg) -> None:
+    whole = command(f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir whole")
     killed = run_linreg(
         *f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir killed".split(),
         "--trainer.callbacks+=ModelCheckpoint",
@@ -273,60 +273,60 @@ def test_a_run_killed_within_an_epoch_resumes_within_it(linreg: Linreg) -> None:
     )
     assert killed.returncode == -signal.SIGKILL
     assert newest_checkpoint().name == "epoch=2-step=17.ckpt"
-    resumed = linreg(
+    resumed = command(
         "fit --ckpt_path last --trainer.max_epochs 5 --trainer.default_root_dir killed"
     )
     assert resumed == whole
 
 
-def test_a_run_stopped_by_max_steps_within_an_epoch_resumes_within_it(linreg: Linreg) -> None:
+def test_a_run_stopped_by_max_steps_within_an_epoch_resumes_within_it(command: Linreg) -> None:
     line = f"fit {RESUMABLE} --trainer.max_epochs -1 --trainer.max_steps"
-    whole = linreg(f"{line} 18 --trainer.default_root_dir whole")
-    linreg(f"{line} 10 --trainer.default_root_dir halves")
-    resumed = linreg(
+    whole = command(f"{line} 18 --trainer.default_root_dir whole")
+    command(f"{line} 10 --trainer.default_root_dir halves")
+    resumed = command(
         "fit --ckpt_path last --trainer.max_steps 18 --trainer.default_root_dir halves"
     )
     assert resumed == whole
 
 
-def test_a_resumed_run_goes_on_with_its_own_settings(linreg: Linreg, refused: Refused) -> None:
-    whole = linreg("fit --trainer.max_epochs 130 --trainer.default_root_dir whole")
+def test_a_resumed_run_goes_on_with_its_own_settings(command: Linreg, refused: Refused) -> None:
+    whole = command("fit --trainer.max_epochs 130 --trainer.default_root_dir whole")
     killed = run_linreg(
         *["fit", "--trainer.max_epochs", "130", "--trainer.default_root_dir", "killed"],
         "--trainer.callbacks+=test_cli.Kill",
         "--trainer.accelerator=cpu",
     )
     assert killed.returncode == -signal.SIGKILL
-    assert linreg("fit --ckpt_path last --trainer.default_root_dir killed") == whole
+    assert command("fit --ckpt_path last --trainer.default_root_dir killed") == whole
     message = refused("fit --ckpt_path last --trainer.default_root_dir killed")
     assert "--trainer.max_epochs: 130 is the number" in message
 
 
-def test_best_is_the_checkpoint_that_the_newest_run_found_best(linreg: Linreg) -> None:
-    linreg(
+def test_best_is_the_checkpoint_that_the_newest_run_found_best(command: Linreg) -> None:
+    command(
         "fit --trainer.max_epochs 3 --trainer.callbacks+=ModelCheckpoint",
         "--trainer.callbacks.monitor=epoch --trainer.callbacks.mode=min",
         "--trainer.callbacks.save_last=true",
     )
     assert Stored.read("best", "logs").path.name == "epoch=0-step=1.ckpt"
     assert Stored.read("last", "logs").path.name != "epoch=0-step=1.ckpt"
-    linreg("validate --ckpt_path best")
+    command("validate --ckpt_path best")
 
 
 # The template promise
 
 
 def test_a_model_and_data_from_outside_run_by_class_path(
-    linreg: Linreg, capsys: pytest.CaptureFixture[str]
+    command: Linreg, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outside = "--model outside.plain.CubicModel --data outside.plain.CubicData"
-    linreg(f"fit {outside} --trainer.max_epochs 1")
+    command(f"fit {outside} --trainer.max_epochs 1")
     settings = yaml.safe_load(Path("logs/version_0/config.yaml").read_text())
     assert settings["model"]["init_args"] == {"lr": 0.05}
     assert settings["data"]["init_args"] == {"rows": 64}
-    linreg(f"fit {outside} --trainer.max_epochs 200 --model.lr 0.1")
-    linreg("test --ckpt_path last")
-    linreg("predict --ckpt_path last")
+    command(f"fit {outside} --trainer.max_epochs 200 --model.lr 0.1")
+    command("test --ckpt_path last")
+    command("predict --ckpt_path last")
     out = capsys.readouterr().out
     loss = next(line for line in out.splitlines() if "test_loss" in line)
     assert float(loss.replace("│", " ").replace("|", " ").split()[-1]) < 1e-3
@@ -334,15 +334,15 @@ def test_a_model_and_data_from_outside_run_by_class_path(
     assert len(path.read_text().splitlines()) == 65
 
 
-def test_our_data_feed_a_model_from_outside(linreg: Linreg) -> None:
-    linreg(
+def test_our_data_feed_a_model_from_outside(command: Linreg) -> None:
+    command(
         "fit --model outside.plain.CubicModel --data SyntheticData --data.features 1",
         "--data.ones false --trainer.max_epochs 2",
     )
     assert newest_checkpoint().name == "epoch=1-step=2.ckpt"
 
 
-def test_data_from_outside_feed_our_model(linreg: Linreg, refused: Refused) -> None:
+def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> None:
     assert "in_features" in refused("fit --data outside.plain.CubicData")
 
 
@@ -395,8 +395,8 @@ def test_a_bad_table_is_refused_and_leaves_no_answer(refused: Refused) -> None:
     assert not list(Path().glob("**/coefficients.json*"))
 
 
-def test_a_flag_may_not_contradict_the_checkpoint(linreg: Linreg, refused: Refused) -> None:
-    linreg("fit --trainer.max_epochs 3")
+def test_a_flag_may_not_contradict_the_checkpoint(command: Linreg, refused: Refused) -> None:
+    command("fit --trainer.max_epochs 3")
     for line, message in (
         ("fit --ckpt_path last --model.lr 0.5", "--model.lr: 0.5 was given, but logs/version_0"),
         ("test --ckpt_path last --model.standardize true", "--model.standardize: True was given"),
@@ -414,52 +414,52 @@ def test_a_flag_may_not_contradict_the_checkpoint(linreg: Linreg, refused: Refus
     ):
         assert message in refused(line)
     agreeing = "fit --ckpt_path last --model LinearRegression --model.lr 0.1 --trainer.max_epochs 4"
-    assert linreg(agreeing)["rows"] == 100
+    assert command(agreeing)["rows"] == 100
 
 
 def test_a_config_may_not_contradict_the_checkpoint_either(
-    linreg: Linreg, refused: Refused
+    command: Linreg, refused: Refused
 ) -> None:
-    linreg("fit --trainer.max_epochs 3")
+    command("fit --trainer.max_epochs 3")
     Path("other.yaml").write_text("model: {class_path: LinearRegression, init_args: {lr: 0.2}}\n")
     assert "--model.lr: 0.2 was given" in refused("fit -c other.yaml --ckpt_path last")
     Path("path.yaml").write_text("ckpt_path: last\nmodel: {init_args: {lr: 0.2}}\n")
     assert "--model.lr: 0.2 was given" in refused("fit -c path.yaml")
 
 
-def test_held_out_rows_stay_held_out(linreg: Linreg, refused: Refused, houses: Path) -> None:
-    linreg(f"fit {TABLE.format(houses)} --data.val_fraction 0.2 --trainer.max_epochs 2")
-    for command in ("fit", "validate", "test"):
+def test_held_out_rows_stay_held_out(command: Linreg, refused: Refused, houses: Path) -> None:
+    command(f"fit {TABLE.format(houses)} --data.val_fraction 0.2 --trainer.max_epochs 2")
+    for subcommand in ("fit", "validate", "test"):
         for option in ("seed 1", "val_fraction 0.5", "test_fraction 0.5"):
             name, _ = option.split()
-            line = f"{command} --ckpt_path last --trainer.max_epochs 5 --data.{option}"
+            line = f"{subcommand} --ckpt_path last --trainer.max_epochs 5 --data.{option}"
             assert f"--data.{name}: " in refused(line)
     Path("other.csv").write_text(houses.read_text())
-    linreg(
+    command(
         "test --ckpt_path last --data.path other.csv --data.val_fraction 0 --data.test_fraction 1"
     )
 
 
-def test_a_checkpoint_named_in_front_of_the_subcommand(linreg: Linreg, refused: Refused) -> None:
-    linreg("fit --trainer.max_epochs 2")
+def test_a_checkpoint_named_in_front_of_the_subcommand(command: Linreg, refused: Refused) -> None:
+    command("fit --trainer.max_epochs 2")
     Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  trainer: null\n")
     Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  model: {init_args: {lr: 0.2}}\n")
     assert "--model.lr: 0.2 was given" in refused("--config sub.yaml fit")
 
 
-def test_a_checkpoint_that_does_not_say_its_classes(refused: Refused, linreg: Linreg) -> None:
+def test_a_checkpoint_that_does_not_say_its_classes(refused: Refused, command: Linreg) -> None:
     silent = "--model outside.silent.Model --data outside.silent.Data"
-    linreg(f"fit {silent} --trainer.max_epochs 1")
+    command(f"fit {silent} --trainer.max_epochs 1")
     assert "--model: " in refused("test --ckpt_path last")
     assert "--data: " in refused("test --ckpt_path last --model outside.silent.Model")
-    linreg(f"test --ckpt_path last {silent}")
+    command(f"test --ckpt_path last {silent}")
 
 
 def test_predictions_of_another_kind_are_not_silently_lost(
-    refused: Refused, linreg: Linreg
+    refused: Refused, command: Linreg
 ) -> None:
     silent = "--model outside.silent.Model --data outside.silent.Data"
-    linreg(f"fit {silent} --trainer.max_epochs 1")
+    command(f"fit {silent} --trainer.max_epochs 1")
     assert "predict: nothing was written" in refused(f"predict --ckpt_path last {silent}")
 
 
@@ -473,9 +473,9 @@ def test_files_that_are_no_checkpoints(refused: Refused) -> None:
 
 
 def test_another_file_lacks_the_checkpoints_columns(
-    linreg: Linreg, refused: Refused, houses: Path
+    command: Linreg, refused: Refused, houses: Path
 ) -> None:
-    linreg(f"fit {TABLE.format(houses)} --trainer.max_epochs 2")
+    command(f"fit {TABLE.format(houses)} --trainer.max_epochs 2")
     Path("new.csv").write_text("sqft,beds\n1,2\n")
     message = refused("predict --ckpt_path last --data.path new.csv")
     assert "features: new.csv has no column 'age'" in message

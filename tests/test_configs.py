@@ -40,20 +40,20 @@ def test_each_is_short_and_says_why() -> None:
         assert isinstance(yaml.safe_load(text), dict)
 
 
-def test_tutorial(linreg: Linreg) -> None:
-    answer = linreg(f"fit {TUTORIAL}")
+def test_tutorial(command: Linreg) -> None:
+    answer = command(f"fit {TUTORIAL}")
     torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
-    assert answer == linreg("fit")
+    assert answer == command("fit")
 
 
-def test_manual(linreg: Linreg) -> None:
-    answer = linreg(f"fit -c {CONFIGS}/manual.yaml")
+def test_manual(command: Linreg) -> None:
+    answer = command(f"fit -c {CONFIGS}/manual.yaml")
     assert answer["model"] == "ManualLinearRegression"
     torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
 
 
-def test_tabular(linreg: Linreg, houses: Path) -> None:
-    answer = linreg(f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price")
+def test_tabular(command: Linreg, houses: Path) -> None:
+    answer = command(f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price")
     assert answer["rows"] == 160
     expected = {"intercept": 50000, "sqft": 150, "beds": 10000, "age": -500}
     for name, value in expected.items():
@@ -61,10 +61,10 @@ def test_tabular(linreg: Linreg, houses: Path) -> None:
     assert answer["fit"]["r2"] > 0.99
 
 
-def test_tabular_by_hand(linreg: Linreg, houses: Path) -> None:
+def test_tabular_by_hand(command: Linreg, houses: Path) -> None:
     frame = pd.read_csv(houses)
     ((frame - frame.mean()) / frame.std()).to_csv("scaled.csv", index=False)
-    answer = linreg(
+    answer = command(
         f"fit -c {CONFIGS}/manual.yaml --data TabularData --data.path scaled.csv",
         "--data.target price --trainer.max_epochs 200",
     )
@@ -75,9 +75,9 @@ def test_tabular_by_hand(linreg: Linreg, houses: Path) -> None:
     torch.testing.assert_close(answers(answer), exact, rtol=0, atol=1e-5)
 
 
-def test_debug(linreg: Linreg) -> None:
-    answer = linreg(f"fit {TUTORIAL} -c {CONFIGS}/debug.yaml")
-    assert answer == linreg("fit --trainer.max_epochs 2")
+def test_debug(command: Linreg) -> None:
+    answer = command(f"fit {TUTORIAL} -c {CONFIGS}/debug.yaml")
+    assert answer == command("fit --trainer.max_epochs 2")
     model = torch.nn.Linear(3, 1, bias=False)
     torch.manual_seed(0)
     model.reset_parameters()
@@ -88,7 +88,7 @@ def test_debug(linreg: Linreg) -> None:
     assert torch.equal(answers(answer).float(), by_hand.flatten())
 
 
-def test_gpu(linreg: Linreg, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gpu(command: Linreg, capsys: pytest.CaptureFixture[str]) -> None:
     # The fixture adds `--trainer.accelerator cpu` behind the files: so here without it.
     overlay = ["fit", "-c", f"{CONFIGS}/tutorial.yaml", "-c", f"{CONFIGS}/gpu.yaml"]
     if torch.cuda.is_available():
@@ -97,12 +97,14 @@ def test_gpu(linreg: Linreg, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             cli.main(overlay)
         assert "No supported gpu backend found" in capsys.readouterr().err
-    answer = linreg(" ".join(overlay))
+    answer = command(" ".join(overlay))
     torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
 
 
-def test_least_squares(linreg: Linreg, houses: Path) -> None:
-    answer = linreg(f"fit -c {CONFIGS}/least_squares.yaml --data.path {houses} --data.target price")
+def test_least_squares(command: Linreg, houses: Path) -> None:
+    answer = command(
+        f"fit -c {CONFIGS}/least_squares.yaml --data.path {houses} --data.target price"
+    )
     frame = pd.read_csv(houses)
     x = torch.tensor(frame[["sqft", "beds", "age"]].to_numpy())
     x = torch.cat([torch.ones(len(x), 1).double(), x], dim=1)

@@ -58,11 +58,11 @@ def numbers(model: LeastSquares) -> torch.Tensor:
 @pytest.mark.parametrize("accuracy", ["exact", "auto"])
 @pytest.mark.parametrize("batch_size", ["1", "7", "null"])
 def test_certified_digits_from_csv_through_the_command(
-    name: str, accuracy: str, batch_size: str, linreg: Linreg
+    name: str, accuracy: str, batch_size: str, command: Linreg
 ) -> None:
     reference = NIST[name]
     Path("nist.csv").write_text(reference.table)
-    answer = linreg(
+    answer = command(
         f"fit --model LeastSquares --model.accuracy {accuracy} --data TabularData",
         f"--data.path nist.csv --data.target y --data.batch_size {batch_size}",
         f"--model.intercept {str(reference.intercept).lower()} --trainer.logger false",
@@ -111,9 +111,9 @@ def test_exact_has_the_same_bits_in_any_order_and_batches(
     assert repr(one.fit_statistics) == repr(other.fit_statistics)
 
 
-def test_two_processes_have_the_bits_of_one(linreg: Linreg) -> None:
+def test_two_processes_have_the_bits_of_one(command: Linreg) -> None:
     line = "--model LeastSquares --model.accuracy exact --data.batch_size 7 --data.rows 101"
-    one = linreg(f"fit {line} --trainer.default_root_dir one")
+    one = command(f"fit {line} --trainer.default_root_dir one")
     done = run_linreg(
         *f"fit {line} --trainer.default_root_dir two --trainer.devices 2".split(),
         "--trainer.accelerator=cpu",
@@ -472,33 +472,33 @@ def test_a_fit_without_a_checkpoint_starts_anew(trainer: MakeTrainer) -> None:
 
 
 def test_the_command_adds_new_rows_and_refuses_the_same_ones(
-    linreg: Linreg, refused: Callable[..., str], houses: Path, capsys: pytest.CaptureFixture[str]
+    command: Linreg, refused: Callable[..., str], houses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     header, *lines = houses.read_text().splitlines()
     Path("old.csv").write_text("\n".join([header, *lines[:120]]))
     Path("new.csv").write_text("\n".join([header, *lines[120:]]))
     config = f"-c {CONFIGS}/least_squares.yaml --data.target price"
-    whole = linreg(f"fit {config} --data.path houses.csv")
-    linreg(f"fit {config} --data.path old.csv")
+    whole = command(f"fit {config} --data.path houses.csv")
+    command(f"fit {config} --data.path old.csv")
     for again in ("", "--data.path ./old.csv --data.batch_size 7"):
         message = refused(f"fit --ckpt_path last {again}")
         assert "holds the statistics of these rows already" in message
-    assert linreg("fit --ckpt_path last --data.path new.csv") == whole
+    assert command("fit --ckpt_path last --data.path new.csv") == whole
     capsys.readouterr()
-    linreg("summary")
+    command("summary")
     assert "std error" in capsys.readouterr().out
-    linreg("summary --format json")
+    command("summary --format json")
     assert json.loads(capsys.readouterr().out) == whole
-    linreg("test --ckpt_path last --data.path houses.csv --data.test_fraction 1")
+    command("test --ckpt_path last --data.path houses.csv --data.test_fraction 1")
     assert "test_r2" in capsys.readouterr().out
 
 
 def test_predictions_with_intervals_on_the_command_line(
-    linreg: Linreg, refused: Callable[..., str], houses: Path
+    command: Linreg, refused: Callable[..., str], houses: Path
 ) -> None:
     table = "--data TabularData --data.path houses.csv --data.target price"
-    linreg(f"fit --model LeastSquares {table}")
-    linreg("predict --ckpt_path last --intervals true --data.batch_size 64")
+    command(f"fit --model LeastSquares {table}")
+    command("predict --ckpt_path last --intervals true --data.batch_size 64")
     (path,) = Path().glob("**/predictions.csv")
     header = path.read_text().splitlines()[0].split(",")
     suffixes = ["", "_std_error", "_mean_low", "_mean_high", "_low", "_high"]
@@ -508,20 +508,20 @@ def test_predictions_with_intervals_on_the_command_line(
     result = api.OLS(rows[:, 3], api.add_constant(rows[:, :3])).fit()
     frame = result.get_prediction(api.add_constant(rows[:, :3])).summary_frame(alpha=0.05)
     np.testing.assert_allclose(ours, frame.to_numpy(), rtol=1e-9)
-    linreg(f"fit {table} --model.standardize true --trainer.max_epochs 2")
+    command(f"fit {table} --model.standardize true --trainer.max_epochs 2")
     message = refused("predict --ckpt_path last --intervals true")
     assert "--intervals: LinearRegression has none; fit with --model LeastSquares" in message
 
 
 def test_summary_of_other_models_and_of_none(
-    linreg: Linreg, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    command: Linreg, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "there is no checkpoint below logs" in refused("summary")
-    answer = linreg("fit --trainer.max_epochs 3")
+    answer = command("fit --trainer.max_epochs 3")
     capsys.readouterr()
-    linreg("summary --ckpt_path last --format json")
+    command("summary --ckpt_path last --format json")
     shown = json.loads(capsys.readouterr().out)
     assert estimates(shown) == estimates(answer)
     assert [row["true"] for row in shown["coefficients"]] == [1, 2, 3]
-    linreg("fit --model outside.plain.CubicModel --data outside.plain.CubicData")
+    command("fit --model outside.plain.CubicModel --data outside.plain.CubicData")
     assert "holds no model with coefficients" in refused("summary")

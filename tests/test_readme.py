@@ -63,7 +63,7 @@ def test_rows_in_memory() -> None:
 
 
 def test_the_commands_in_their_order(
-    linreg: Callable[..., Any], houses: Path, capsys: pytest.CaptureFixture[str]
+    command: Callable[..., Any], houses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("configs").symlink_to(CONFIGS)
     pd.read_csv(houses).drop(columns="price").to_csv("new.csv", index=False)
@@ -71,7 +71,7 @@ def test_the_commands_in_their_order(
     assert len(commands) == 7
     for program, *words in commands:
         assert program == "linreg"
-        linreg(*words)
+        command(*words)
     out = capsys.readouterr().out
     assert out.count("coefficients  logs/version_") == 4
     assert "val_r2" in out
