@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pkgutil import resolve_name
 
-import linreg_lightning
-from linreg_lightning.cli.application import HELP
+from linreg_lightning import __version__
+from linreg_lightning.cli.application import COMMANDS, HELP
+from linreg_lightning.errors import InputError
 
 
 def main(args: list[str] | None = None) -> None:
@@ -25,10 +27,16 @@ def main(args: list[str] | None = None) -> None:
     if args in (["--help"], ["-h"]):
         print(HELP, end="")
     elif args == ["--version"]:
-        print(f"linreg {linreg_lightning.__version__}")
+        print(f"linreg {__version__}")
     elif not args:
         print(HELP, end="", file=sys.stderr)
         raise SystemExit(2)
+    elif args[0] in COMMANDS:
+        try:
+            print(resolve_name(COMMANDS[args[0]])(args[1:]))
+        except (InputError, OSError) as error:
+            print(f"linreg: error: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
     else:
         from linreg_lightning.cli.command import run
 

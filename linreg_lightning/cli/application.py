@@ -1,7 +1,7 @@
 """What the command is about: all of it that is linear regression's own. Imports nothing heavy."""
 
 HELP = """\
-usage: linreg [--help] [--version] {fit,validate,test,predict,summary} ...
+usage: linreg [--help] [--version] {fit,validate,test,predict,summary,new} ...
 
 Linear regression on PyTorch Lightning.
 
@@ -10,6 +10,7 @@ Linear regression on PyTorch Lightning.
   test       measure a fitted model on the test rows
   predict    write a fitted model's predictions to a file
   summary    print a fitted model's coefficients again, as a table or JSON
+  new        make a project of your own, with your name, a model to replace, and tests
 
 Start here:
 
@@ -44,5 +45,8 @@ CALLBACKS = (
 )
 """What watches every run, besides what the command itself needs."""
 
-COMMANDS = {"summary": "linreg_lightning.cli.summary:summary"}
+COMMANDS = {
+    "summary": "linreg_lightning.cli.summary:summary",
+    "new": "linreg_lightning.project.new:new",
+}
 """Subcommands beside Lightning's four: functions of the words behind them, to the text to print."""

@@ -21,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
 from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
-from linreg_lightning.cli.application import CALLBACKS, COMMANDS, DATA, MODEL
+from linreg_lightning.cli.application import CALLBACKS, DATA, MODEL
 from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.stored import Stored
@@ -40,10 +40,7 @@ def run(args: list[str]) -> None:
     """
     with _quiet():
         try:
-            if args[0] in COMMANDS:
-                _tell(resolve_name(COMMANDS[args[0]])(args[1:]))
-            else:
-                RegressionCLI(args)
+            RegressionCLI(args)
         except argparse.ArgumentError as error:
             _fail(condense(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:

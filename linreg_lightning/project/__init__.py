@@ -1,0 +1,1 @@
+"""`linreg new`: a project of one's own, made from this package's own files."""

@@ -1,0 +1,6 @@
+"""What is fitted: one LightningModule a file."""
+
+from linreg_lightning.models.mlp import MLP
+from linreg_lightning.models.supervised import SupervisedModule
+
+__all__ = ["MLP", "SupervisedModule"]

@@ -1,0 +1,67 @@
+"""YOUR MODEL GOES HERE: a multilayer perceptron to replace."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from linreg_lightning.batch import Batch
+from linreg_lightning.models.metrics import weighted_mean_square
+from linreg_lightning.models.standardization import Standardization
+from linreg_lightning.models.supervised import SupervisedModule
+
+
+@final
+class MLP(SupervisedModule):
+    """Linear, ReLU, linear on standardised columns; Adam on the mean squared error.
+
+    Args:
+        hidden: how many hidden units there are.
+        lr: Adam's learning rate.
+        in_features: the number of columns of x; None takes it from the data.
+        out_features: the number of columns of y; None takes it from the data.
+    """
+
+    def __init__(
+        self,
+        hidden: int = 64,
+        lr: float = 0.01,
+        in_features: int | None = None,
+        out_features: int | None = None,
+    ) -> None:
+        self.hidden = hidden
+        super().__init__(in_features, out_features)
+        self.save_hyperparameters()
+
+    def build(self, in_features: int, out_features: int) -> None:
+        """Make the layers, and what keeps the scale of the columns."""
+        self.layers = nn.Sequential(
+            nn.Linear(in_features, self.hidden), nn.ReLU(), nn.Linear(self.hidden, out_features)
+        )
+        self.standardization = Standardization(in_features, out_features)
+
+    def on_train_start(self) -> None:
+        """Take the scale of the columns from the rows to train on."""
+        if self.trainer.ckpt_path is None:
+            moments, _ = self.training_moments()
+            self.standardization.fit(moments, intercept=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
+        z = self.layers(self.standardization(x).to(self.dtype))
+        return self.standardization.from_target(z)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch: sum(w r^2) / sum(w), with residuals r and row weights w."""
+        batch = self.checked(batch)
+        residual = self(batch.x) - batch.y
+        weight = batch.y.new_ones(batch.rows) if batch.weight is None else batch.weight
+        loss = weighted_mean_square(residual, weight / weight.mean())
+        self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
+        return self.share(loss, batch.rows)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over all parameters."""
+        return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"])

@@ -1,0 +1,82 @@
+"""The example trains, and so does a table: through the command, as a user would."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import CONFIGS
+from lightning.pytorch import Trainer
+
+from linreg_lightning import MLP, Batch, TensorData, Waves, cli
+
+Command = Callable[..., Any]
+
+
+def measured(name: str, text: str) -> float:
+    """The last value of a metric in what has been printed."""
+    return float(re.findall(rf"{name}\D+([\d.]+)", text)[-1])
+
+
+def test_the_example_finds_the_waves(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    command(f"fit -c {CONFIGS}/example.yaml")
+    command("test --ckpt_path last")
+    # The noise is 0.1: nothing predicts better than that.
+    assert 0.09 < measured("test_rmse", capsys.readouterr().out) < 0.15
+
+
+def test_fit_alone_is_the_example(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    command("fit --trainer.max_epochs 2")
+    alone = capsys.readouterr().out
+    command(f"fit -c {CONFIGS}/example.yaml --trainer.max_epochs 2")
+    assert measured("rmse", capsys.readouterr().out) == measured("rmse", alone)
+
+
+def test_a_table_in_any_units(
+    command: Command, houses: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(f"fit --data TabularData --data.path {houses} --data.target price")
+    command(f"predict --ckpt_path last --data.path {houses}")
+    assert measured("r2", capsys.readouterr().out) > 0.95
+    (file,) = Path().glob("**/predictions.csv")
+    assert len(file.read_text().splitlines()) == 201
+
+
+def test_a_row_of_weight_two_is_two_rows(trainer: Callable[..., Trainer]) -> None:
+    x, y = torch.randn(6, 2), torch.randn(6, 1)
+    twice = torch.tensor([1.0, 1, 1, 1, 1, 2])
+    last = [0, 1, 2, 3, 4, 5, 5]
+    fitted = []
+    for data in (TensorData(x, y, weight=twice), TensorData(x[last], y[last])):
+        torch.manual_seed(0)
+        model = MLP()
+        trainer(max_epochs=3).fit(model, data)
+        fitted.append(model(x))
+    torch.testing.assert_close(*fitted)
+
+
+def test_what_goes_in_comes_out_in_shape() -> None:
+    model = MLP(in_features=2, out_features=3)
+    assert model(torch.ones(5, 2)).shape == (5, 3)
+    data = Waves(rows=10)
+    data.setup("fit")
+    assert isinstance(data.splits["train"], Batch)
+    assert data.splits["train"].x.shape == (10, 2)
+
+
+def test_what_cannot_be_is_refused(refused: Callable[..., str]) -> None:
+    assert "nonsense" in refused("fit --data.nonsense 1")
+    assert "--ckpt_path" in refused("predict")
+
+
+def test_help_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--help"])
+    text = capsys.readouterr().out
+    for name in ("fit", "predict", "MLP", "Waves"):
+        assert name in text
+
+
+def test_a_fit_that_diverges_says_so(refused: Callable[..., str]) -> None:
+    assert "diverged" in refused("fit --model.lr 1e30 --trainer.max_epochs 5")
