@@ -334,6 +334,14 @@ def test_a_model_and_data_from_outside_run_by_class_path(
     assert len(path.read_text().splitlines()) == 65
 
 
+def test_a_class_in_the_folder_where_the_command_is_typed() -> None:
+    Path("typed_here.py").write_text("from outside.plain import CubicModel as Mine")
+    scripts = Path(sys.executable).parent
+    line = "fit --model typed_here.Mine --data outside.plain.CubicData --trainer.fast_dev_run 1"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    subprocess.run([scripts / "linreg", *line.split()], check=True, env=environment)
+
+
 def test_our_data_feed_a_model_from_outside(command: Linreg) -> None:
     command(
         "fit --model outside.plain.CubicModel --data SyntheticData --data.features 1",

@@ -8,6 +8,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn, TextIO, final
 
@@ -38,6 +39,9 @@ def run(args: list[str]) -> None:
     Raises:
         SystemExit: it could not be done; the message has been printed.
     """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # where the user's own classes are; behind all that is installed
     with _quiet():
         try:
             RegressionCLI(args)
