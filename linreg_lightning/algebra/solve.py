@@ -198,7 +198,9 @@ def _swept(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:
         cross[:, k] = quotient
         cross[k, k] = -_reciprocal(pivot)
     index = torch.tensor(kept, dtype=torch.int64)
-    factor = torch.stack(rows)[:, index].triu() if rows else torch.zeros(0, 0).double()
+    factor = torch.stack(rows)[:, index] if rows else torch.zeros(0, 0).double()
+    # Not triu, for which a thread is woken that may be busy elsewhere.
+    factor = factor * (index >= index[:, None])
     return cross, index, factor
 
 
