@@ -53,7 +53,7 @@ def held_by(gram: ExactGram) -> list[list[Fraction]]:
     columns = range(len(top))
 
     def entry(i: int, j: int) -> Fraction:
-        unit = base ** (2 + top[i] + top[j] + int(state["weight_top"]))
+        unit = base ** (2 + int(state["weight_top"])) * Fraction(2) ** (top[i] + top[j])
         digits = state["digits"][:, i, j].tolist()
         return unit * sum(d * base**-c for c, d in enumerate(digits))
 

@@ -113,7 +113,7 @@ def _fraction(a: float, b: float, x: Tensor, y: Tensor) -> Tensor:
     """
     start = a * (a * y - b * x + 1) / (a + 1)
     value, c, d = start, start, torch.zeros_like(start)
-    for first in range(1, _TERMS, _AT_ONCE):
+    for first in range(1, _TERMS if x.numel() else 1, _AT_ONCE):
         m = torch.arange(first, first + _AT_ONCE, dtype=x.dtype).reshape(-1, *[1] * x.ndim)
         odd = a + 2 * m - 1
         above = (a + m - 1) * (a + b + m - 1) * m * (b - m) / odd**2 * x * x

@@ -1,8 +1,8 @@
 """The Gram matrix without rounding: the same bits for any order of the rows and any batches.
 
-Each column is written in units of BASE^top, BASE = 2^22, and each entry is cut into slices
+Each column is written in units of 2^top that its largest entry fits, and each entry cut into slices
 
-    x = (s_0 + s_1 BASE^-1 + s_2 BASE^-2 + ...) BASE^top,    s_k whole, |s_k| <= 2^21.
+    x = (s_0 + s_1 BASE^-1 + s_2 BASE^-2 + ...) 2^top,    BASE = 2^22,  s_k whole, |s_k| <= 2^21.
 
 Matrix products of slices have no rounding error (see `products`), and are collected as digits of
 long whole numbers (see `integers`). The exact sum is one number, so its
@@ -50,8 +50,8 @@ from linreg_lightning.batch import Batch
 
 # Entries are followed 880 bits down from the largest of their column.
 _DEEPEST = 40
-# One row in eight cut deeper costs about as much as cutting all rows deeper.
-_FEW = 8
+# One row in four cut deeper costs about as much as cutting all rows deeper.
+_FEW = 4
 # Bytes of slices at a time: the cache of a processor, and a GPU's appetite for large products.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
 
@@ -78,8 +78,10 @@ class ExactGram(Gram):
     >>> from linreg_lightning.batch import Batch
     >>> gram = ExactGram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [7.0]])))
-    >>> gram.rows, gram.normal_equations().mean.high
-    (3, tensor([2.0000, 4.3333], dtype=torch.float64))
+    >>> equations = gram.normal_equations(intercept=False)
+    >>> equations.cross.high * 2.0 ** (equations.exponent[:, None] + equations.exponent)
+    tensor([[14., 31.],
+            [31., 69.]], dtype=torch.float64)
     """
 
     accuracy: ClassVar[str] = "exact"
@@ -93,7 +95,8 @@ class ExactGram(Gram):
         like = self._counts
         self._digits = like.new_zeros(1, columns, columns)
         self._top = like.new_full((columns,), LOWEST)
-        self._weight_top = like.new_full((), LOWEST)
+        self._top[0] = 0  # the column of ones: its sums are in the units of the weights
+        self._weight_top = like.new_full((), LOWEST // BITS)
         self._lost = like.new_zeros((), dtype=torch.bool)
         # How many slices most rows need, learnt from the rows; it decides the speed only.
         self._depth = (2, 2)
@@ -138,7 +141,7 @@ class ExactGram(Gram):
             mean=mean,
             cross=DoubleDouble(cross.high * unit, cross.low * unit),
             square=square,
-            exponent=BITS * top[1:],
+            exponent=top[1:],
             weight_exponent=BITS * self._weight_top.cpu(),
             features=self.features,
             intercept=intercept,
@@ -152,7 +155,8 @@ class ExactGram(Gram):
             stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
             part = _rows(batch, start, stop)
             z, weight = _columns(part)
-            largest = torch.maximum(z.amax(1), -z.amin(1))
+            smallest, largest = z.aminmax(dim=1)
+            largest = torch.maximum(largest, -smallest)
             if not bool(largest.isfinite().all()):
                 refuse_non_finite(part, first_row + start)
             sums = with_room(sums, largest, weight)
@@ -165,7 +169,7 @@ class ExactGram(Gram):
                 z.mul_(unit_of(sums.top)[:, None])
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
-                weight = weight * unit_of(sums.weight_top) / BASE
+                weight = weight * unit_of(BITS * (sums.weight_top + 1))
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
         self._digits = carry(sums.digits)

@@ -37,22 +37,26 @@ def carry(digits: Tensor) -> Tensor:
     return digits
 
 
-def shifted(digits: Tensor, places: Tensor) -> Tensor:
-    """Return the numbers divided by BASE^places, exactly: digits move down, none is lost.
+def shifted(digits: Tensor, bits: Tensor) -> Tensor:
+    """Return the numbers divided by 2^bits, exactly: digits move down, none is lost.
 
     Args:
-        digits: (length, ...) int64.
-        places: (...) int64, at least 0; each number has its own.
+        digits: (length, ...) int64 in normal form.
+        bits: (...) int64, at least 0; each number has its own.
 
-    >>> shifted(torch.tensor([[7, 7]]), torch.tensor([0, 1]))
-    tensor([[7, 0],
-            [0, 7]])
+    >>> shifted(torch.tensor([[8, 8, 8]]), torch.tensor([0, 1, 22]))
+    tensor([[8, 4, 0],
+            [0, 0, 8]])
     """
+    if not bool(digits.any()):
+        return digits[:1]
     length = digits.shape[0]
+    places = -(-bits // BITS)
+    digits = digits << (places * BITS - bits)
     moved = length + int(places.max())
     source = torch.arange(moved, device=digits.device).reshape(-1, *[1] * places.ndim) - places
     inside = (source >= 0) & (source < length)
-    return trimmed(digits.gather(0, source.clamp(0, length - 1)) * inside)
+    return trimmed(carry(digits.gather(0, source.clamp(0, length - 1)) * inside))
 
 
 def trimmed(digits: Tensor) -> Tensor:

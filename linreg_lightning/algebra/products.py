@@ -18,49 +18,48 @@ from linreg_lightning.algebra.integers import BASE, BITS, carry, lengthened, shi
 BLOCK_ROWS = 2048
 # Digits above the one of s_0 s_0: room for sums of many rows.
 HEAD = 2
-# The smallest unit; it takes every entry below 2^-969, subnormal ones included, as it is.
-LOWEST = -45
-# 2^8 sums of 2^53 stay far inside int64.
-_LOAD = 2**8
+# The smallest unit is 2^LOWEST; it takes every entry below 2^-969, subnormal ones too, as it is.
+LOWEST = -45 * BITS
+# 2^19 products of 2^42 stay far inside int64.
+_LOAD = 2**19
 
 
 class Sums(NamedTuple):
-    """The Gram matrix is the number `digits` BASE^(HEAD + top_i + top_j + weight_top)."""
+    """The Gram matrix is the number `digits` BASE^(HEAD + weight_top) 2^(top_i + top_j)."""
 
     digits: Tensor  # (length, columns, columns) int64
     top: Tensor  # (columns,) int64
     weight_top: Tensor  # () int64
     lost: Tensor  # () bool: a bit beyond the deepest slice was left out
-    load: int = 0  # products of 2^53 added to a digit since the last carry
+    load: int = 0  # products of 2^42 added to a digit since the last carry
 
 
 def unit_of(top: Tensor) -> Tensor:
-    """Return BASE^-top, what a number in units of BASE^top is to be multiplied by.
+    """Return 2^-top, what a number in units of 2^top is to be multiplied by.
 
     >>> unit_of(torch.tensor([0, -1]))
-    tensor([1.0000e+00, 4.1943e+06], dtype=torch.float64)
+    tensor([1., 2.], dtype=torch.float64)
     """
-    return ldexp(torch.ones_like(top, dtype=torch.float64), -BITS * top)
+    return ldexp(torch.ones_like(top, dtype=torch.float64), -top)
 
 
 def with_room(sums: Sums, largest: Tensor, weight: Tensor | None) -> Sums:
     """Return the sums in units in which the first slice of each entry stays within 2^21."""
     largest_weight = torch.ones_like(largest[0]) if weight is None else weight.amax()
-    needed = exponent_of(torch.cat((largest, largest_weight[None])))
-    have = torch.cat((sums.top, sums.weight_top[None]))
-    # the smallest top with 2^e <= 2^(21 + 22 top): ceil((e - 21) / 22)
-    top = torch.maximum(needed // BITS, have)
-    if torch.equal(top, have):
+    top = torch.maximum(exponent_of(largest) - BITS + 1, sums.top)
+    # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
+    weight_top = torch.maximum(exponent_of(largest_weight) // BITS, sums.weight_top)
+    if torch.equal(top, sums.top) and torch.equal(weight_top, sums.weight_top):
         return sums
-    return raised(sums, top[:-1], top[-1])
+    return raised(sums, top, weight_top)
 
 
 def raised(sums: Sums, top: Tensor, weight_top: Tensor) -> Sums:
     """Return the same sums in larger units."""
     rise = top - sums.top
-    places = rise[:, None] + rise + (weight_top - sums.weight_top)
-    digits = shifted(sums.digits, places)
-    return sums._replace(digits=digits, top=top, weight_top=weight_top)
+    bits = rise[:, None] + rise + BITS * (weight_top - sums.weight_top)
+    digits = shifted(carry(sums.digits), bits)
+    return sums._replace(digits=digits, top=top, weight_top=weight_top, load=0)
 
 
 def slices_of(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
@@ -85,7 +84,8 @@ def slices_of(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Ten
         if low is not None:
             rest, low = fast_two_sum(rest, low)
             low = low * BASE
-        rest.mul_(BASE)
+        if place < depth - 1:
+            rest.mul_(BASE)
     left = rest.any(0)
     return slices, left if low is None else left | low.any(0)
 
@@ -106,10 +106,11 @@ def with_products(sums: Sums, right: Tensor, left: Tensor | None, place: int) ->
     start = 0
     while start < rows:
         size = min(BLOCK_ROWS, rows - start)
-        blocks = max(1, min((rows - start) // size, _LOAD // (2 * depth)))
-        load += blocks * 2 * depth
+        blocks = max(1, min((rows - start) // size, _LOAD // (2 * depth * size)))
+        added = 2 * depth * blocks * size
+        load += added
         if load > _LOAD:
-            digits, load = carry(digits), blocks * 2 * depth
+            digits, load = carry(digits), added
         cut = slice(start, start + blocks * size)
         ours = right[:, :, cut].reshape(depth, columns, blocks, size)
         theirs = (
