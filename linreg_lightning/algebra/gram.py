@@ -58,6 +58,9 @@ class NormalEquations(NamedTuple, Generic[Number]):
 class Gram(ABC):
     """Mergeable sufficient statistics of [1, x, y] with row weights.
 
+    The sums are where the rows are; all the small numbers beside them stay on the CPU, so that a
+    GPU is waited for once or twice a block of rows, not at every decision.
+
     Attributes:
         features: how many columns x has.
         targets: how many columns y has.
@@ -66,6 +69,7 @@ class Gram(ABC):
 
     accuracy: ClassVar[str]
     _fields: ClassVar[tuple[str, ...]]
+    """The tensors of the state; the first is the sums."""
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -76,18 +80,14 @@ class Gram(ABC):
                 "type at least 0 features and 1 target"
             )
         self.features, self.targets = features, targets
+        self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows and the sum of log w, see `weights`
-        self._counts = torch.zeros(3, dtype=torch.int64, device=device)
+        self._counts = torch.zeros(3, dtype=torch.int64)
 
     @property
     def rows(self) -> int:
         """The number of rows with a weight above 0."""
         return int(self._counts[0])
-
-    @property
-    def device(self) -> torch.device:
-        """Where the sums are."""
-        return self._counts.device
 
     @property
     def exact(self) -> bool:
@@ -115,7 +115,7 @@ class Gram(ABC):
             )
         counts = self._counts
         if batch.weight is None:
-            counts = counts + torch.tensor([batch.rows, 0, 0], device=self.device)
+            counts = counts + torch.tensor([batch.rows, 0, 0])
         else:
             weight = batch.weight.to(torch.float64)
             counts = carried(counts + counts_of(weight, first_row))
@@ -177,9 +177,11 @@ class Gram(ABC):
                 f"{cls.accuracy}; give what state_dict() of the same accuracy returned"
             )
         features, targets = state["shape"].tolist()
-        gram = cls(features, targets)
-        for name in cls._fields:
-            setattr(gram, f"_{name}", state[name])
+        sums, *others = cls._fields
+        gram = cls(features, targets, state[sums].device)
+        setattr(gram, f"_{sums}", state[sums])
+        for name in others:
+            setattr(gram, f"_{name}", state[name].cpu())
         return gram
 
     def to(self, device: torch.device | str) -> Self:

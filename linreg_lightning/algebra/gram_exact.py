@@ -85,7 +85,7 @@ class ExactGram(Gram):
     """
 
     accuracy: ClassVar[str] = "exact"
-    _fields: ClassVar[tuple[str, ...]] = ("counts", "digits", "top", "weight_top", "lost")
+    _fields: ClassVar[tuple[str, ...]] = ("digits", "counts", "top", "weight_top", "lost")
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -93,7 +93,7 @@ class ExactGram(Gram):
         super().__init__(features, targets, device)
         columns = 1 + features + targets
         like = self._counts
-        self._digits = like.new_zeros(1, columns, columns)
+        self._digits = like.new_zeros(1, columns, columns, device=self.device)
         self._top = like.new_full((columns,), LOWEST)
         self._top[0] = 0  # the column of ones: its sums are in the units of the weights
         self._weight_top = like.new_full((), LOWEST // BITS)
@@ -119,7 +119,7 @@ class ExactGram(Gram):
             InputError: no row with a weight above 0 has been counted.
         """
         self._check_rows()
-        digits, top = self._digits.cpu(), self._top.cpu()
+        digits, top = self._digits.cpu(), self._top
         weight, sums = to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
         gram = digits[:, 1:, 1:]
         unit = float(BASE) ** HEAD
@@ -142,7 +142,7 @@ class ExactGram(Gram):
             cross=DoubleDouble(cross.high * unit, cross.low * unit),
             square=square,
             exponent=top[1:],
-            weight_exponent=BITS * self._weight_top.cpu(),
+            weight_exponent=BITS * self._weight_top,
             features=self.features,
             intercept=intercept,
             roundoff=2.0**-104,
@@ -155,21 +155,21 @@ class ExactGram(Gram):
             stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
             part = _rows(batch, start, stop)
             z, weight = _columns(part)
-            smallest, largest = z.aminmax(dim=1)
-            largest = torch.maximum(largest, -smallest)
+            largest = _largest(z, weight)
             if not bool(largest.isfinite().all()):
                 refuse_non_finite(part, first_row + start)
-            sums = with_room(sums, largest, weight)
+            sums = with_room(sums, largest)
+            unit = unit_of(sums.top).to(z.device)[:, None]
             if bool((sums.top > 0).any()):
                 # Numbers shrink on their way to the common unit: the smallest may vanish.
                 seen = z.count_nonzero()
-                z.mul_(unit_of(sums.top)[:, None])
-                sums = sums._replace(lost=sums.lost | (z.count_nonzero() != seen))
+                z.mul_(unit)
+                sums = sums._replace(lost=sums.lost | (z.count_nonzero() != seen).cpu())
             else:
-                z.mul_(unit_of(sums.top)[:, None])
+                z.mul_(unit)
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
-                weight = weight * unit_of(BITS * (sums.weight_top + 1))
+                weight = weight * unit_of(BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
         self._digits = carry(sums.digits)
@@ -196,27 +196,30 @@ class ExactGram(Gram):
                 sums = self._add_scaled(sums, z[:, rows], part, depth, learn)
             return sums
         right, deeper = slices_of(z, None, depth[0])
-        left, left_deeper = None, deeper
+        left, left_deeper, vanished = None, deeper, deeper.new_zeros(())
         if weight is not None:
             product, rest = two_prod(z, weight)
             left, left_deeper = slices_of(product, rest, depth[1])
             vanished = ((product == 0) != (z == 0)).any()
-            sums = sums._replace(lost=sums.lost | vanished)
+        deeper_rows, left_deeper_rows, lost = torch.stack(
+            (deeper.sum(), left_deeper.sum(), vanished.long())
+        ).tolist()
+        sums = sums._replace(lost=sums.lost | bool(lost))
         few = z.shape[1] // _FEW
         grown = (
-            min(depth[0] + (int(deeper.sum()) > few), _DEEPEST),
-            min(depth[1] + (int(left_deeper.sum()) > few), _DEEPEST),
+            min(depth[0] + (deeper_rows > few), _DEEPEST),
+            min(depth[1] + (left_deeper_rows > few), _DEEPEST),
         )
         if grown != depth:
             return self._add_scaled(sums, z, weight, grown, learn)
         if learn:
             self._depth = depth
-        deeper = deeper | left_deeper
-        unfinished = bool(deeper.any())
+        unfinished = deeper_rows + left_deeper_rows > 0
         if unfinished and max(depth) == _DEEPEST:
             sums = sums._replace(lost=torch.ones_like(sums.lost))
             unfinished = False
         if unfinished:
+            deeper = deeper | left_deeper
             right.mul_(~deeper)
         place = HEAD + int(sums.weight_top) if weight is None else HEAD - 1
         sums = with_products(sums, right, left, place)
@@ -242,6 +245,18 @@ def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     # The slices, the rows themselves and a few arrays of the same size to work in.
     arrays = depth[0] + 3 if batch.weight is None else sum(depth) + 8
     return BLOCK_ROWS * max(1, bytes_ // (8 * columns * arrays * BLOCK_ROWS))
+
+
+def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the largest magnitudes of the columns and of the weights, (columns + 1,), on the CPU.
+
+    Args:
+        z: (columns, rows).
+        weight: (rows,) or None, which means 1 each.
+    """
+    low, high = z.aminmax(dim=1)
+    most = z.new_ones(1) if weight is None else weight.amax()[None]
+    return torch.cat((torch.maximum(high, -low), most)).cpu()
 
 
 def _rows(batch: Batch, start: int, stop: int) -> Batch:

@@ -8,6 +8,7 @@ Algorithms for computing the sample variance, Am. Stat. 37 (1983)).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import torch
@@ -21,6 +22,9 @@ from linreg_lightning.errors import InputError
 
 # Bytes of shifted rows at a time: they should stay in the cache of a processor.
 _BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**29}
+_STRIP = 2**12
+# From so many columns on a matrix product occupies all cores by itself.
+_WIDE = 64
 _SAMPLE_ROWS = 4096
 # Squares of numbers in 2^-300 .. 2^300 can be summed as they are.
 _PLAIN = 300
@@ -44,7 +48,7 @@ class Float64Gram(Gram):
     """
 
     accuracy: ClassVar[str] = "float64"
-    _fields: ClassVar[tuple[str, ...]] = ("counts", "sums", "shift", "exponent")
+    _fields: ClassVar[tuple[str, ...]] = ("sums", "counts", "shift", "exponent")
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -52,9 +56,9 @@ class Float64Gram(Gram):
         super().__init__(features, targets, device)
         columns = 1 + features + targets
         # sum of w z z' for z = (1, 2^-exponent (x - shift), ..), w in units of 2^exponent[0]
-        self._sums = self._counts.new_zeros(columns, columns, dtype=torch.float64)
-        self._shift = self._sums.new_zeros(columns)
-        self._exponent = self._counts.new_zeros(columns)
+        self._sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
+        self._shift = torch.zeros(columns, dtype=torch.float64)
+        self._exponent = torch.zeros(columns, dtype=torch.int64)
 
     def normal_equations(self, intercept: bool = True) -> NormalEquations[Tensor]:
         """Return the means and centred cross-products, on the CPU.
@@ -66,8 +70,8 @@ class Float64Gram(Gram):
             InputError: no row with a weight above 0 has been counted.
         """
         self._check_rows()
-        sums, exponent = self._sums.cpu(), self._exponent.cpu()
-        shift = ldexp(self._shift.cpu(), -exponent)
+        sums, exponent = self._sums.cpu(), self._exponent
+        shift = ldexp(self._shift, -exponent)
         weight, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
         plain = _moved(sums, shift)[1:, 1:]
         cross = sums[1:, 1:] - weight * mean[:, None] * mean
@@ -90,7 +94,7 @@ class Float64Gram(Gram):
         if self.rows == 0:
             # Rows that were added and taken away again may have left their rounding.
             sums = torch.zeros_like(sums)
-            shift, exponent = _shift_and_exponent(_sample(batch))
+            shift, exponent = (v.cpu() for v in _shift_and_exponent(_sample(batch)))
             if not bool(shift.isfinite().all()):
                 refuse_non_finite(batch, first_row)
         added = _products(batch, shift, exponent)
@@ -101,8 +105,8 @@ class Float64Gram(Gram):
             fitting = torch.maximum(_largest_exponent(batch, shift), _size(sums, exponent))
             exponent = _unit(fitting, exponent)
             added = _products(batch, shift, exponent)
-        if self.rows:
-            sums = _rescaled(sums, self._exponent - exponent)
+            if self.rows:
+                sums = _rescaled(sums, self._exponent - exponent)
         self._sums, self._shift, self._exponent = sums + added, shift, exponent
 
     def _merge(self, other: Self, sign: int) -> None:
@@ -148,38 +152,52 @@ def _products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
     x, y, weight = batch
     columns, features = shift.shape[0], x.shape[1]
     bytes_ = _BLOCK_BYTES.get(x.device.type, _BLOCK_BYTES["cuda"])
-    size = min(batch.rows, max(1024, bytes_ // (8 * columns)))
-    z = shift.new_ones(size, columns)
-    sums = shift.new_zeros(columns, columns)
-    units = -exponent[1:] if bool(exponent.any()) else None
+    size = min(batch.rows, _STRIP * max(1, bytes_ // (8 * columns * _STRIP)))
+    unit = -exponent.to(x.device) if bool(exponent.any()) else None
+    back = -shift.to(x.device)
+    z = back.new_ones(size, columns)
+    sums = back.new_zeros(columns, columns)
     for start in range(0, batch.rows, size):
         rows = slice(start, min(start + size, batch.rows))
         part = z[: rows.stop - start]
-        _shifted(x[rows], shift[1 : 1 + features], part[:, 1 : 1 + features])
-        _shifted(y[rows], shift[1 + features :], part[:, 1 + features :])
-        if units is not None:
-            part[:, 1:] = ldexp(part[:, 1:], units)
+        torch.add(x[rows], back[1 : 1 + features], out=part[:, 1 : 1 + features])
+        torch.add(y[rows], back[1 + features :], out=part[:, 1 + features :])
+        if unit is not None:
+            part[:, 1:] = ldexp(part[:, 1:], unit[1:])
         if weight is None:
-            sums.addmm_(part.T, part)
+            _add_product(sums, part, part)
             continue
-        w = ldexp(weight[rows], -exponent[0])
+        w = weight[rows] if unit is None else ldexp(weight[rows], unit[0])
         # The values of an absent row may be NaN, which no weight of 0 would remove.
         part[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
-        sums.addmm_((part * w[:, None]).T, part)
+        _add_product(sums, part * w[:, None], part)
     return sums
 
 
-def _shifted(values: Tensor, shift: Tensor, out: Tensor) -> None:
-    if values.dtype == torch.float64:
-        torch.sub(values, shift, out=out)
-    else:
-        out.copy_(values).sub_(shift)
+def _add_product(sums: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left' right, which is symmetric as a whole, to the sums."""
+    rows, columns = right.shape
+    strips = rows // _STRIP
+    if strips and (columns < _WIDE or right.is_cuda):
+        # One product has too few entries to occupy all cores: a product for each strip of rows.
+        a, b = (z[: strips * _STRIP].view(strips, _STRIP, columns) for z in (left, right))
+        sums += torch.bmm(a.mT, b).sum(0)
+        left, right = left[strips * _STRIP :], right[strips * _STRIP :]
+    if columns < _WIDE or right.is_cuda:
+        sums.addmm_(left.T, right)
+        return
+    # Above the diagonal, in four strips of columns, and mirrored: 5/8 of the operations.
+    product = torch.zeros_like(sums)
+    ends = [columns * k // 4 for k in range(5)]
+    for first, last in pairwise(ends):
+        torch.mm(left[:, first:last].T, right[:, first:], out=product[first:last, first:])
+    sums += product.triu() + product.triu(1).T
 
 
 def _largest_exponent(batch: Batch, shift: Tensor) -> Tensor:
     """Return the units of [w, x - shift, y - shift] that fit the largest number of a batch."""
     x, y, weight = batch
-    z = torch.cat((x.double(), y.double()), 1) - shift[1:]
+    z = torch.cat((x.double(), y.double()), 1) - shift[1:].to(x.device)
     w = z.new_ones(batch.rows) if weight is None else weight
     z.masked_fill_((w == 0)[:, None], 0.0)
     if not bool(z.isfinite().all()):
@@ -187,7 +205,7 @@ def _largest_exponent(batch: Batch, shift: Tensor) -> Tensor:
             "x, y: numbers near 1e308 of both signs were given in one column; divide it by 1000"
         )
     largest = torch.cat((w.amax()[None], z.abs().amax(0)))
-    return torch.where(largest == 0, _NOTHING, exponent_of(largest))
+    return torch.where(largest == 0, _NOTHING, exponent_of(largest)).cpu()
 
 
 def _unit(size: Tensor, otherwise: Tensor) -> Tensor:
@@ -199,7 +217,7 @@ def _unit(size: Tensor, otherwise: Tensor) -> Tensor:
 
 def _size(sums: Tensor, exponent: Tensor) -> Tensor:
     """Return log2 of the numbers that have been added up, about; (columns,)."""
-    own = sums.diagonal()
+    own = sums.diagonal().cpu()
     size = exponent + exponent_of(own) // 2
     # The first entry is the sum of weights, not of squares.
     size[0] = exponent[0] + exponent_of(own[0])
@@ -208,6 +226,7 @@ def _size(sums: Tensor, exponent: Tensor) -> Tensor:
 
 def _rescaled(sums: Tensor, change: Tensor) -> Tensor:
     """Return the same sums in units smaller by 2^change, (columns,)."""
+    change = change.to(sums.device)
     columns = change.clone()
     columns[0] = 0
     return ldexp(ldexp(ldexp(sums, columns), columns[:, None]), change[0])
@@ -215,5 +234,5 @@ def _rescaled(sums: Tensor, change: Tensor) -> Tensor:
 
 def _moved(sums: Tensor, by: Tensor) -> Tensor:
     """Return the sums of z + by, from those of z = (1, ..); by[0] = 0."""
-    total = sums[0]
+    by, total = by.to(sums.device), sums[0]
     return sums + total[:, None] * by + by[:, None] * total + total[0] * by[:, None] * by

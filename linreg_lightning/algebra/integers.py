@@ -52,8 +52,9 @@ def shifted(digits: Tensor, bits: Tensor) -> Tensor:
         return digits[:1]
     length = digits.shape[0]
     places = -(-bits // BITS)
-    digits = digits << (places * BITS - bits)
     moved = length + int(places.max())
+    places, bits = places.to(digits.device), bits.to(digits.device)
+    digits = digits << (places * BITS - bits)
     source = torch.arange(moved, device=digits.device).reshape(-1, *[1] * places.ndim) - places
     inside = (source >= 0) & (source < length)
     return trimmed(carry(digits.gather(0, source.clamp(0, length - 1)) * inside))

@@ -27,8 +27,8 @@ _LOAD = 2**19
 class Sums(NamedTuple):
     """The Gram matrix is the number `digits` BASE^(HEAD + weight_top) 2^(top_i + top_j)."""
 
-    digits: Tensor  # (length, columns, columns) int64
-    top: Tensor  # (columns,) int64
+    digits: Tensor  # (length, columns, columns) int64, where the rows are
+    top: Tensor  # (columns,) int64, on the CPU as what follows
     weight_top: Tensor  # () int64
     lost: Tensor  # () bool: a bit beyond the deepest slice was left out
     load: int = 0  # products of 2^42 added to a digit since the last carry
@@ -43,12 +43,17 @@ def unit_of(top: Tensor) -> Tensor:
     return ldexp(torch.ones_like(top, dtype=torch.float64), -top)
 
 
-def with_room(sums: Sums, largest: Tensor, weight: Tensor | None) -> Sums:
-    """Return the sums in units in which the first slice of each entry stays within 2^21."""
-    largest_weight = torch.ones_like(largest[0]) if weight is None else weight.amax()
-    top = torch.maximum(exponent_of(largest) - BITS + 1, sums.top)
+def with_room(sums: Sums, largest: Tensor) -> Sums:
+    """Return the sums in units in which the first slice of each entry stays within 2^21.
+
+    Args:
+        sums: what has been added before.
+        largest: the largest magnitudes to come, of the columns and of the weights; (columns + 1,).
+    """
+    exponent = exponent_of(largest)
+    top = torch.maximum(exponent[:-1] - BITS + 1, sums.top)
     # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
-    weight_top = torch.maximum(exponent_of(largest_weight) // BITS, sums.weight_top)
+    weight_top = torch.maximum(exponent[-1] // BITS, sums.weight_top)
     if torch.equal(top, sums.top) and torch.equal(weight_top, sums.weight_top):
         return sums
     return raised(sums, top, weight_top)

@@ -34,12 +34,6 @@ def counts_of(weight: Tensor, first_row: int) -> Tensor:
     """
     # One comparison finds negative, NaN and infinite weights.
     wrong = ~((weight >= 0) & (weight < torch.inf))
-    if wrong.any():
-        row = int(wrong.nonzero()[0])
-        raise InputError(
-            f"weight: {float(weight[row])} was given for row {first_row + row}, counted from 0; "
-            "type a finite number, 0 or above"
-        )
     total = weight.new_zeros(3, dtype=torch.int64)
     for start in range(0, weight.shape[0], _ROWS):
         piece = weight[start : start + _ROWS]
@@ -47,7 +41,15 @@ def counts_of(weight: Tensor, first_row: int) -> Tensor:
         whole, part = _log2(torch.where(present, piece, 1.0))
         units = (part * 2.0**_BITS).round().to(torch.int64)
         total = carried(total + torch.stack((present.sum(), whole.sum(), units.sum())))
-    return total
+    *counts, first_wrong, any_wrong = torch.cat(
+        (total, wrong.int().argmax()[None], wrong.any()[None])
+    ).tolist()
+    if any_wrong:
+        raise InputError(
+            f"weight: {float(weight[first_wrong])} was given for row {first_row + first_wrong}, "
+            "counted from 0; type a finite number, 0 or above"
+        )
+    return torch.tensor(counts)
 
 
 def log_weight(counts: Tensor) -> float:
