@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from nist import NIST
-from test_cli import run_linreg
+from outside import processes
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
@@ -111,15 +113,18 @@ def test_exact_has_the_same_bits_in_any_order_and_batches(
     assert repr(one.fit_statistics) == repr(other.fit_statistics)
 
 
-def test_two_processes_have_the_bits_of_one(command: Linreg) -> None:
-    line = "--model LeastSquares --model.accuracy exact --data.batch_size 7 --data.rows 101"
-    one = command(f"fit {line} --trainer.default_root_dir one")
-    done = run_linreg(
-        *f"fit {line} --trainer.default_root_dir two --trainer.devices 2".split(),
-        "--trainer.accelerator=cpu",
-    )
+def test_two_processes_have_the_bits_of_one(tmp_path: Path) -> None:
+    # One start of two processes, which costs ten seconds, for all cases.
+    command = [sys.executable, processes.__file__, str(tmp_path / "two.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(Path("two/version_0/coefficients.json").read_text()) == one
+    two = json.loads((tmp_path / "two.json").read_text())
+    one = json.loads(json.dumps(processes.fits(1)))
+    assert two["auto, in two passes"]["passes"] == 2
+    last = "auto, in one"
+    assert [two.pop(last)["passes"], one[last]["passes"]] == [1, 1]
+    del one[last]
+    assert two == one
 
 
 # Independent references
@@ -285,6 +290,28 @@ def test_auto_takes_a_second_pass_where_it_is_needed_and_no_other(trainer: MakeT
 # Columns and rows that are awkward
 
 
+@pytest.mark.parametrize("batch_size", [None, 10_000])
+def test_auto_is_exact_while_the_rows_are_few_and_goes_on_in_float64(
+    batch_size: int | None, trainer: MakeTrainer
+) -> None:
+    x, y = problem(300_000)
+    x[:, 2] += 1e-3 * torch.arange(300_000) + 1e3
+    for rows, accuracy in ((250_000, "exact"), (300_000, "float64")):
+        runner, model = trainer(max_epochs=1), LeastSquares()
+        data = TensorData(x[:rows], y[:rows], batch_size=batch_size, shuffle=False)
+        runner.fit(model, data)
+        assert runner.current_epoch == 1
+        runner.save_checkpoint("few.ckpt")
+        statistics = torch.load("few.ckpt", weights_only=True)["statistics"]
+        assert statistics["done"]["accuracy"] == accuracy
+        exact = numbers(fitted(trainer, x[:rows], y[:rows], accuracy="exact"))
+        torch.testing.assert_close(numbers(model), exact, rtol=1e-9, atol=0)
+    # To the sums in float64 a few exact ones are added, in float64.
+    runner, model = trainer(max_epochs=1), LeastSquares()
+    runner.fit(model, TensorData(x[:99], y[:99]), ckpt_path="few.ckpt")
+    assert model.fit_statistics["rows"] == 300_099
+
+
 def test_combinations_of_earlier_columns_are_named_and_left_out(trainer: MakeTrainer) -> None:
     x, y = problem()
     both = torch.cat([x, x[:, [0]] - 2 * x[:, [1]], torch.full((200, 1), 3.0).double()], dim=1)
@@ -400,7 +427,7 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
             trainer(**option).fit(LeastSquares(), SyntheticData(batch_size=10))
     spoilt = x.clone()
     spoilt[7, 1] = float("nan")
-    with pytest.raises(InputError, match="x: column 1 holds nan in row 7"):
+    with pytest.raises(InputError, match="x: column 'x2' holds nan in row 7"):
         trainer().fit(LeastSquares(in_features=3), DataLoader(TensorDataset(spoilt, y), 3))
     with pytest.raises(InputError, match="fit it first"):
         LeastSquares(in_features=3).coefficients()
@@ -431,9 +458,16 @@ def test_rows_added_to_a_checkpoint_count_as_if_they_had_always_been_there(
     assert torch.equal(again.prediction(x).row_low, model.prediction(x).row_low)
 
 
-@pytest.mark.parametrize("accuracy", ["exact", "auto", "float64"])
-def test_a_pass_resumes_from_any_of_its_steps(accuracy: str, trainer: MakeTrainer) -> None:
+@pytest.mark.parametrize("accuracy", ["exact", "auto", "auto in two passes", "float64"])
+def test_a_pass_resumes_from_any_of_its_steps(
+    accuracy: str, trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, y = problem(55)
+    twice = accuracy == "auto in two passes"
+    if twice:
+        monkeypatch.setattr("linreg_lightning.models.accumulation.SMALL", 100)
+        x[:, 2] = x[:, 1] + 1e-6 * x[:, 2]
+        accuracy = "auto"
     old, new = problem(30, seed=3)
     earlier = trainer(max_epochs=1)
     earlier.fit(LeastSquares(accuracy), TensorData(old, new))
@@ -446,7 +480,7 @@ def test_a_pass_resumes_from_any_of_its_steps(accuracy: str, trainer: MakeTraine
         )
         runner.fit(whole, TensorData(x, y, batch_size=10), ckpt_path=path)
         steps = sorted(Path(f"steps-{path}").glob("*.ckpt"))
-        assert len(steps) >= 6
+        assert len(steps) >= 6 * (1 + (twice and path is None))
         for step in steps:
             state = torch.load(step, weights_only=True)["statistics"]
             model = LeastSquares(accuracy)
@@ -491,6 +525,33 @@ def test_the_command_adds_new_rows_and_refuses_the_same_ones(
     assert json.loads(capsys.readouterr().out) == whole
     command("test --ckpt_path last --data.path houses.csv --data.test_fraction 1")
     assert "test_r2" in capsys.readouterr().out
+
+
+def test_accuracy_ridge_and_confidence_may_change_beside_a_checkpoint(
+    command: Linreg, refused: Callable[..., str], houses: Path
+) -> None:
+    header, *lines = houses.read_text().splitlines()
+    Path("old.csv").write_text("\n".join([header, *lines[:120]]))
+    Path("new.csv").write_text("\n".join([header, *lines[120:]]))
+    config = f"-c {CONFIGS}/least_squares.yaml --data.target price"
+    exact = command(f"fit {config} --data.path houses.csv")
+    ridge = command(f"fit {config} --data.path houses.csv --model.ridge 5")
+    more = "fit --ckpt_path old.ckpt --data.path new.csv"
+    for first, second, closeness in (
+        ("exact", "auto", 0),
+        ("exact", "float64", 1e-9),
+        ("float64", "auto", 1e-9),
+    ):
+        command(f"fit {config} --data.path old.csv --model.accuracy {first}")
+        newest = max(Path().glob("**/*.ckpt"), key=lambda file: file.stat().st_mtime_ns)
+        newest.rename("old.ckpt")
+        ours = command(f"{more} --model.accuracy {second}")
+        assert estimates(ours) == pytest.approx(estimates(exact), rel=closeness, abs=0)
+        ours = command(f"{more} --model.accuracy {second} --model.ridge 5 --model.confidence 0.5")
+        assert estimates(ours) == pytest.approx(estimates(ridge), rel=closeness, abs=0)
+    message = refused(f"{more} --model.accuracy exact")
+    assert "accuracy: exact was given, but the earlier rows were added in float64" in message
+    assert "--model.intercept: False was given" in refused(f"{more} --model.intercept false")
 
 
 def test_predictions_with_intervals_on_the_command_line(

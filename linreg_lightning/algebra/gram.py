@@ -10,6 +10,7 @@ Two classes keep them: `ExactGram` without rounding, `Float64Gram` as fast as on
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, Self
 
 import torch
@@ -94,13 +95,14 @@ class Gram(ABC):
         """Whether every product and every sum up to now is exact."""
         return False
 
-    def update(self, batch: Batch, first_row: int = 0) -> None:
+    def update(self, batch: Batch, first_row: int = 0, names: Sequence[str] = ()) -> None:
         """Add rows: G = G + sum of w z z'.
 
         Args:
             batch: x (rows, features), y (rows, targets), weight (rows,) or None; of any floating
                 or whole-number dtype, on the device of the sums.
             first_row: the number of the batch's first row, for messages only.
+            names: of the columns of x and y, for messages only; without them columns are counted.
 
         Raises:
             InputError: shapes do not fit; a value is NaN or infinite in a row with a weight above
@@ -121,7 +123,7 @@ class Gram(ABC):
             counts = carried(counts + counts_of(weight, first_row))
             batch = batch._replace(weight=weight)
         if batch.rows:
-            self._add(batch, first_row)
+            self._add(batch, first_row, names)
         self._counts = counts
 
     def merge(self, other: Self) -> None:
@@ -217,7 +219,7 @@ class Gram(ABC):
         """
 
     @abstractmethod
-    def _add(self, batch: Batch, first_row: int) -> None:
+    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
         """Add a batch of at least one row; leave everything as it was where it raises."""
 
     @abstractmethod
@@ -225,29 +227,32 @@ class Gram(ABC):
         """Add or take away the sums of another."""
 
 
-def refuse_non_finite(batch: Batch, first_row: int) -> None:
+def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> None:
     """Name the first value that is NaN or infinite in a row that counts, if there is one.
 
     Args:
         batch: any batch; looked through only once a sum has turned out not to be finite.
         first_row: the number of its first row.
+        names: of the columns of x and y, or none.
 
     Raises:
         InputError: there is such a value.
 
-    >>> refuse_non_finite(Batch(torch.ones(2, 1), torch.tensor([[1.0], [torch.nan]])), 0)
+    >>> refuse_non_finite(Batch(torch.ones(2, 1), torch.tensor([[1.0], [torch.nan]])), 0, [])
     Traceback (most recent call last):
     ...
     linreg_lightning.errors.InputError: y: column 0 holds nan in row 1, both counted from 0; \
 leave the row out or give it weight 0
     """
-    for name, values in (("x", batch.x), ("y", batch.y)):
+    columns = batch.x.shape[1]
+    for name, values, own in (("x", batch.x, names[:columns]), ("y", batch.y, names[columns:])):
         wrong = ~values.isfinite()
         if batch.weight is not None:
             wrong &= (batch.weight > 0)[:, None]
         if wrong.any():
             row, column = (int(i) for i in wrong.nonzero()[0])
+            counted = f"row {first_row + row}, {'' if own else 'both '}counted from 0"
             raise InputError(
-                f"{name}: column {column} holds {float(values[row, column])} in row "
-                f"{first_row + row}, both counted from 0; leave the row out or give it weight 0"
+                f"{name}: column {repr(own[column]) if own else column} holds "
+                f"{float(values[row, column])} in {counted}; leave the row out or give it weight 0"
             )

@@ -19,6 +19,7 @@ summation, IEEE Trans. Comput. 64 (2015), for the fixed grid of exponents.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -148,7 +149,7 @@ class ExactGram(Gram):
             roundoff=2.0**-104,
         )
 
-    def _add(self, batch: Batch, first_row: int) -> None:
+    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
         sums = Sums(self._digits.clone(), self._top, self._weight_top, self._lost)
         start = 0
         while start < batch.rows:
@@ -157,7 +158,7 @@ class ExactGram(Gram):
             z, weight = _columns(part)
             largest = _largest(z, weight)
             if not bool(largest.isfinite().all()):
-                refuse_non_finite(part, first_row + start)
+                refuse_non_finite(part, first_row + start, names)
             sums = with_room(sums, largest)
             unit = unit_of(sums.top).to(z.device)[:, None]
             if bool((sums.top > 0).any()):

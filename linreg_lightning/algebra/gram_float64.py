@@ -8,13 +8,14 @@ Algorithms for computing the sample variance, Am. Stat. 37 (1983)).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import exponent_of, ldexp
+from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp
 from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
 from linreg_lightning.algebra.weights import log_weight
 from linreg_lightning.batch import Batch
@@ -60,6 +61,35 @@ class Float64Gram(Gram):
         self._shift = torch.zeros(columns, dtype=torch.float64)
         self._exponent = torch.zeros(columns, dtype=torch.int64)
 
+    @classmethod
+    def of(cls, gram: Gram) -> Self:
+        """Return statistics of any accuracy rounded to these; these themselves as they are.
+
+        >>> import torch
+        >>> from linreg_lightning.algebra import ExactGram
+        >>> from linreg_lightning.batch import Batch
+        >>> exact = ExactGram(features=1)
+        >>> exact.update(Batch(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [4.0]])))
+        >>> Float64Gram.of(exact).normal_equations().cross
+        tensor([[2., 2.],
+                [2., 2.]], dtype=torch.float64)
+        """
+        if isinstance(gram, cls):
+            return gram
+        given = cls(gram.features, gram.targets, gram.device)
+        given._counts = gram._counts
+        if gram.rows:
+            equations: NormalEquations[DoubleDouble] = gram.normal_equations()
+            weight, mean = equations.weight.high, equations.mean
+            exponent = torch.cat((equations.weight_exponent[None], equations.exponent))
+            sums = torch.zeros_like(given._sums, device="cpu")
+            sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
+            sums[0, 1:] = sums[1:, 0] = weight * mean.low
+            given._shift[1:] = ldexp(mean.high, equations.exponent)
+            given._exponent = _unit(_size(sums, exponent), torch.zeros_like(exponent))
+            given._sums = _rescaled(sums, exponent - given._exponent).to(gram.device)
+        return given
+
     def normal_equations(self, intercept: bool = True) -> NormalEquations[Tensor]:
         """Return the means and centred cross-products, on the CPU.
 
@@ -89,19 +119,19 @@ class Float64Gram(Gram):
             roundoff=2.0**-52,
         )
 
-    def _add(self, batch: Batch, first_row: int) -> None:
+    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
         sums, shift, exponent = self._sums, self._shift, self._exponent
         if self.rows == 0:
             # Rows that were added and taken away again may have left their rounding.
             sums = torch.zeros_like(sums)
             shift, exponent = (v.cpu() for v in _shift_and_exponent(_sample(batch)))
             if not bool(shift.isfinite().all()):
-                refuse_non_finite(batch, first_row)
+                refuse_non_finite(batch, first_row, names)
         added = _products(batch, shift, exponent)
         # Sums of squares far inside float64's range say that the units fit; the rest is looked at.
         squares = added.diagonal()
         if not bool(((squares > 2.0**-900) & (squares < 2.0**900)).all()):
-            refuse_non_finite(batch, first_row)
+            refuse_non_finite(batch, first_row, names)
             fitting = torch.maximum(_largest_exponent(batch, shift), _size(sums, exponent))
             exponent = _unit(fitting, exponent)
             added = _products(batch, shift, exponent)

@@ -78,12 +78,15 @@ class Stored(NamedTuple):
         """
         if self.model is None:
             return
-        if resolve_name(given["class_path"]) is not resolve_name(self.model["class_path"]):
+        model_class = resolve_name(given["class_path"])
+        if model_class is not resolve_name(self.model["class_path"]):
             raise InputError(
                 f"--model: {given['class_path']} was given, but {self.path} holds a "
                 f"{self.model['class_path']}; leave --model out"
             )
         for name, value in _differences(self.model, given).items():
+            if name in getattr(model_class, "revisable", ()):
+                continue
             raise InputError(
                 f"--model.{name}: {value} was given, but {self.path} was made with "
                 f"{self.model['init_args'][name]}; leave --model.{name} out, or start anew without "

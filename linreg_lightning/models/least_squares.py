@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal, final
 
@@ -11,8 +10,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from linreg_lightning.algebra import (
-    ExactGram,
-    Float64Gram,
     Gram,
     Inference,
     Prediction,
@@ -23,15 +20,15 @@ from linreg_lightning.algebra import (
 )
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.models.accumulation import GRAMS, Accumulation, Cut
+from linreg_lightning.models.advice import advice
 from linreg_lightning.models.base import Coefficient, RegressionModule
 from linreg_lightning.models.closure import ClosureOptimizer, take_step
 from linreg_lightning.models.fit_statistics import fit_statistics
+from linreg_lightning.models.one_pass import allow_epochs, check_trainer, may_go_on
 
-GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
 ENOUGH_DIGITS = 8
 """How many digits must be safe for `auto` to do without a second pass."""
-SMALL = 2**20
-"""How many numbers `auto` always adds exactly: it takes no time that anybody would notice."""
 
 
 @final
@@ -50,8 +47,8 @@ class LeastSquares(RegressionModule):
         accuracy: `exact` adds without any rounding, so that the coefficients have the same bits for
             any batch size, order of rows or number of processes (see `ExactGram` for the range of
             magnitudes); `float64` is several times as fast and loses digits to ill-conditioned
-            columns; `auto` takes `float64`, and a second pass in `exact` where less than eight
-            digits would be safe, or where the rows are few enough for it to cost nothing.
+            columns; `auto` is `exact` while the rows are few enough for it to cost nothing, then
+            takes `float64`, and a second pass in `exact` where less than eight digits are safe.
         intercept: whether the model adds a constant; None: unless the data have a column of ones
             named `intercept`.
         ridge: the penalty, 0 or above, in the units of the user's columns; never on the constant.
@@ -65,6 +62,7 @@ class LeastSquares(RegressionModule):
     """
 
     one_pass: ClassVar[bool] = True
+    revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
     weight: nn.Parameter
     bias: nn.Parameter
 
@@ -88,12 +86,8 @@ class LeastSquares(RegressionModule):
         self.automatic_optimization = False
         self._solution: Solution[Any] | None = None
         self._inference: Inference | None = None
-        # Statistics of all rows that have been fitted, and of this process's in the present pass.
-        self._done: Gram | None = None
-        self._partial: Gram | None = None
+        self._sums = Accumulation(accuracy)
         self._epochs_behind = 0
-        self._cut: dict[str, Any] = {}
-        self._seen = 0
         self._max_epochs: int | None = None
 
     def build(self, in_features: int, out_features: int) -> None:
@@ -169,19 +163,8 @@ class LeastSquares(RegressionModule):
             InputError: a precision below float32, a validation within the pass, more passes than
                 needed, or columns other than those fitted.
         """
-        trainer = self.trainer
-        more = {
-            "min_epochs": (trainer.min_epochs or 0) > 1,
-            "min_steps": trainer.min_steps is not None,
-            "val_check_interval": trainer.val_check_interval != 1.0
-            or isinstance(trainer.val_check_interval, int),
-        }
-        for name in more:
-            if stage == "fit" and more[name]:
-                raise InputError(
-                    f"{name}: {getattr(trainer, name)} was given; LeastSquares has its answer at "
-                    f"the end of one pass, and stops: leave --trainer.{name} out"
-                )
+        if stage == "fit":
+            check_trainer(self.trainer)
         if self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"precision: {self.trainer.precision} was given; LeastSquares computes in float64 "
@@ -197,7 +180,7 @@ class LeastSquares(RegressionModule):
         """Let the Trainer run a pass more, or two, behind the epochs of a checkpoint."""
         self._max_epochs = self.trainer.max_epochs
         if self.trainer.ckpt_path is not None:
-            self._allow_epochs(self._epochs_behind + 2)
+            allow_epochs(self.trainer, self._epochs_behind + 2)
 
     def on_train_start(self) -> None:
         """Begin the pass: with nothing, or behind what a checkpoint has brought.
@@ -206,40 +189,22 @@ class LeastSquares(RegressionModule):
             InputError: the checkpoint's sums are less exact than asked for, or those of a pass that
                 was cut into other batches.
         """
+        sums = self._sums
         if self.trainer.ckpt_path is None:
-            self._done = self._partial = self._solution = self._inference = None
+            sums.clear()
+            self._solution = self._inference = None
             self.fit_statistics = {}
-        accuracy = self.hparams["accuracy"]
-        earlier = self._partial or self._done
-        if earlier is not None and accuracy == "exact" and earlier.accuracy != "exact":
-            raise InputError(
-                f"accuracy: exact was given, but the earlier rows were added in "
-                f"{earlier.accuracy}; leave it out, or fit all rows anew"
-            )
-        if earlier is None:
-            kind: type[Gram] = ExactGram if accuracy == "exact" else Float64Gram
+        sums.check_accuracy()
+        if sums.under_way is None:
+            self._begin_pass()
         else:
-            kind = type(earlier)
-        if self._partial is None:
-            self._partial = self._empty(kind)
-            return
-        if self._cut != self._cut_now():
-            raise InputError(
-                "ckpt_path: the checkpoint is from the middle of a pass of {batches} batches on "
-                "{processes} processes; go on with the same rows, batch_size and devices".format(
-                    **self._cut
-                )
-            )
-        first = self.trainer.is_global_zero
-        self._partial = self._partial.to(self.device) if first else self._empty(kind)
+            sums.resume(self.device, self.trainer.is_global_zero, self._cut)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the rows of one batch, and solve behind the last one."""
-        assert self._partial is not None
         batch = self._without_ones(self.checked(batch))
-        add = partial(self._partial.update, batch, first_row=self._seen)
-        self._seen += batch.rows
-        take_step(self, add)
+        names = self._variable_names + self.target_names
+        take_step(self, partial(self._sums.add, batch, self.trainer.world_size, names))
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
@@ -249,7 +214,7 @@ class LeastSquares(RegressionModule):
 
     def on_train_epoch_end(self) -> None:
         """Stop the Trainer when there is nothing left to do."""
-        self.trainer.should_stop = self._partial is None
+        self.trainer.should_stop = self._sums.under_way is None
 
     def on_train_end(self) -> None:
         """Refuse to end within a pass.
@@ -258,7 +223,7 @@ class LeastSquares(RegressionModule):
             InputError: the Trainer was stopped before the last row.
         """
         self.trainer.fit_loop.max_epochs = self._max_epochs
-        if self._partial is not None:
+        if self._sums.under_way is not None:
             raise InputError(
                 "max_steps, max_time: the run was stopped before it had seen all rows; leave it out"
             )
@@ -266,85 +231,42 @@ class LeastSquares(RegressionModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the statistics: of the rows fitted, and of those of a pass under way."""
         super().on_save_checkpoint(checkpoint)
-        under_way = None if self._partial is None else self._of_all_ranks(self._partial)
-        checkpoint["statistics"] = {
-            "done": _state(self._done),
-            "partial": _state(under_way),
-            "cut": self._cut_now(),
-        }
+        checkpoint["statistics"] = self._sums.state_dict(self._cut)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take columns and statistics over, and solve again."""
         super().on_load_checkpoint(checkpoint)
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         self._epochs_behind = progress["processed"]
-        self._done = _gram(checkpoint["statistics"]["done"])
-        self._partial = _gram(checkpoint["statistics"]["partial"])
-        self._cut = checkpoint["statistics"]["cut"]
-        if self._done is not None:
-            self._take(self._done)
+        self._sums.load_state_dict(checkpoint["statistics"])
+        if self._sums.done is not None:
+            self._take(self._sums.done)
 
     # Their parts.
 
+    def _begin_pass(self, second: bool = False) -> None:
+        columns = len(self._variable_names), len(self.target_names)
+        self._sums.begin(*columns, self.device, second)
+
     def _end_pass(self) -> None:
-        assert self._partial is not None
-        total = self._of_all_ranks(self._partial)
-        if self._done is not None:
-            total.merge(self._done)
-        self._take(total)
-        assert self._solution is not None
-        few_digits = self._solution.digits < ENOUGH_DIGITS
-        if total.accuracy == "float64":
-            small = total.rows * (total.features + total.targets) <= SMALL
-            if (few_digits or small) and self._another_pass_is_possible:
-                if not small:
-                    rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
-                self._partial = self._empty(ExactGram)
-                self._allow_epochs(self.trainer.current_epoch + 2)
-                return
-        self._done, self._partial = total, None
-        self._warn(few_digits)
+        total = self._sums.total(self.trainer.world_size)
+        solution = self._take(total)
+        few_digits = solution.digits < ENOUGH_DIGITS
+        alone = self._sums.done is None and self.hparams["accuracy"] == "auto"
+        if few_digits and total.accuracy == "float64" and alone and may_go_on(self.trainer):
+            rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
+            self._begin_pass(second=True)
+            allow_epochs(self.trainer, self.trainer.current_epoch + 2)
+            return
+        self._sums.end(total)
+        for text in advice(solution, total, few_digits, self._variable_names):
+            rank_zero_warn(text)
         self.log("train_loss", self.fit_statistics["loss"])
 
     @property
-    def _another_pass_is_possible(self) -> bool:
-        if self.hparams["accuracy"] != "auto" or self._done is not None:
-            return False
-        most = self.trainer.max_steps
-        return not getattr(self.trainer, "fast_dev_run", False) and (
-            most == -1 or self.trainer.global_step < most
-        )
-
-    def _warn(self, few_digits: bool) -> None:
-        """Say what the user should know of the answer."""
-        assert self._solution is not None
-        assert self._done is not None
-        exact = self._done.accuracy == "exact"
-        if few_digits and not exact:
-            rank_zero_warn(
-                f"Only {max(self._solution.digits, 0):.0f} digits of the coefficients are safe in "
-                "float64: fit all rows with --model.accuracy exact."
-            )
-        if exact and self._solution.digits < 2:
-            rank_zero_warn(
-                "The columns are so nearly linear combinations of each other that not even two "
-                "digits of the coefficients are safe: leave some out, or give a --model.ridge."
-            )
-        left_out = [self._variable_names[j] for j in self._solution.collinear]
-        if left_out:
-            rank_zero_warn(
-                f"Left out, as linear combinations of earlier columns: {', '.join(left_out)}"
-            )
-        if exact and not self._done.exact:
-            rank_zero_warn(
-                "The magnitudes within a column differ by more than exact sums can hold: the bits "
-                "of the result may depend on the order of the rows."
-            )
-
-    def _cut_now(self) -> dict[str, Any]:
+    def _cut(self) -> Cut:
         """How the rows are cut into batches: what a pass under way depends on."""
-        trainer = self.trainer
-        return {"batches": trainer.num_training_batches, "processes": trainer.world_size}
+        return Cut(batches=self.trainer.num_training_batches, processes=self.trainer.world_size)
 
     @property
     def _variable_names(self) -> list[str]:
@@ -361,29 +283,7 @@ class LeastSquares(RegressionModule):
     def _without_ones(self, batch: Batch) -> Batch:
         return batch._replace(x=self._variables(batch.x))
 
-    def _empty(self, kind: type[Gram]) -> Gram:
-        self._seen = 0
-        return kind(len(self._variable_names), len(self.target_names), self.device)
-
-    def _allow_epochs(self, epochs: int) -> None:
-        """Let the Trainer run that many, although its user may have asked for one."""
-        most = self.trainer.fit_loop.max_epochs
-        if most is not None and most != -1:
-            self.trainer.fit_loop.max_epochs = max(most, epochs)
-
-    def _of_all_ranks(self, mine: Gram) -> Gram:
-        """The sum over the processes, on the CPU."""
-        state = mine.to("cpu").state_dict()
-        if self.trainer.world_size == 1:
-            return type(mine).from_state_dict(state)
-        states: list[Any] = [None] * self.trainer.world_size
-        torch.distributed.all_gather_object(states, state)
-        first, *others = (type(mine).from_state_dict(state) for state in states)
-        for other in others:
-            first.merge(other)
-        return first
-
-    def _take(self, gram: Gram) -> None:
+    def _take(self, gram: Gram) -> Solution[Any]:
         """Solve, and take the solution for the model's own."""
         constant = self.has_intercept or self._ones is not None
         solution = solve(gram.normal_equations(constant), self.hparams["ridge"])
@@ -396,14 +296,4 @@ class LeastSquares(RegressionModule):
         self.weight.data.copy_(weight)
         self.bias.data.copy_(solution.intercept * self.has_intercept)
         self.fit_statistics = fit_statistics(solution, self._inference)
-
-
-def _state(gram: Gram | None) -> dict[str, Any] | None:
-    return None if gram is None else {"accuracy": gram.accuracy, **gram.state_dict()}
-
-
-def _gram(state: Mapping[str, Any] | None) -> Gram | None:
-    if state is None:
-        return None
-    tensors = {name: value for name, value in state.items() if name != "accuracy"}
-    return GRAMS[state["accuracy"]].from_state_dict(tensors)
+        return solution

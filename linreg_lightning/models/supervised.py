@@ -42,6 +42,8 @@ class SupervisedModule(LightningModule, ABC):
 
     one_pass: ClassVar[bool] = False
     """Whether a single epoch is the whole fit: then there is no learning rate to be watched."""
+    revisable: ClassVar[frozenset[str]] = frozenset()
+    """The hyper-parameters that may be given anew beside a checkpoint."""
 
     def __init__(self, in_features: int | None, out_features: int | None) -> None:
         super().__init__()
@@ -188,9 +190,10 @@ class SupervisedModule(LightningModule, ABC):
                 f"ckpt_path: a checkpoint of {class_path} was given to {type(self).__name__}; "
                 "give one that was made by the same class"
             )
+        free = {"in_features", "out_features", "_class_path", *self.revisable}
         for name, value in checkpoint["hyper_parameters"].items():
             own = self.hparams.get(name, value)
-            if name not in ("in_features", "out_features", "_class_path") and own != value:
+            if name not in free and own != value:
                 raise InputError(
                     f"{name}: {own} was given to {type(self).__name__}, but the checkpoint was "
                     f"made with {value}; give the same, or load the model from the checkpoint"
