@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any, final
@@ -10,10 +11,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
+_STAGES = ("train", "val", "test", "fit")
+_COLUMN_IF_NULL = ("batch_size",)
+"""Hyper-parameters by which runs are compared even where one of them does without."""
+
 
 @final
 class RunLogger(TensorBoardLogger):
     """Lightning's TensorBoardLogger, one folder `version_N` a run directly below `save_dir`.
+
+    TensorBoard groups its charts by what is in front of a slash, so metrics are filed by the stage
+    that their names begin with: `val_loss` under `val/loss`, and so on.
 
     The HPARAMS tab gets the hyper-parameters of model and data beside the last value of each
     metric, once, when the run has succeeded. Lightning by itself writes a metric of -1 at once.
@@ -42,21 +50,38 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars, and remember those by which runs are compared."""
-        super().log_metrics(metrics, step)
-        compared = ("train_loss", "val_", "test_")
-        self._last.update({k: v for k, v in metrics.items() if k.startswith(compared)})
+        filed = {tag(name): value for name, value in metrics.items()}
+        super().log_metrics(filed, step)
+        compared = ("train/loss", "val/", "test/", "fit/")
+        self._last.update({k: float(v) for k, v in filed.items() if k.startswith(compared)})
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the HPARAMS tab, then close."""
-        if status == "success" and self._last:
+        finite = {name: value for name, value in self._last.items() if math.isfinite(value)}
+        if status == "success" and finite:
             # Not by way of log_hyperparams, which would log the metrics a second time.
             plain = (bool, int, float, str)
+            given = dict(self.hparams)
             shown = {
-                name: value if isinstance(value, plain) else str(value)
-                for name, value in dict(self.hparams).items()
-                if value is not None
+                k: v if isinstance(v, plain) else str(v) for k, v in given.items() if v is not None
             }
-            for summary in hparams(shown, self._last):
+            # TensorBoard takes the columns from one of the runs, any.
+            null = {name: "" for name in _COLUMN_IF_NULL if name in given}
+            columns, _, _ = hparams(null | shown, finite)
+            _, start, end = hparams(shown, finite)
+            for summary in (columns, start, end):
                 self.experiment.file_writer.add_summary(summary)
         super().finalize(status)
+
+
+def tag(name: str) -> str:
+    """Where a metric stands in TensorBoard.
+
+    >>> tag("val_r2"), tag("fit_rmse"), tag("epoch"), tag("coefficient/x1"), tag("training")
+    ('val/r2', 'fit/rmse', 'descent/epoch', 'coefficient/x1', 'training')
+    """
+    if name == "epoch":
+        return "descent/epoch"
+    stage, _, metric = name.partition("_")
+    return f"{stage}/{metric}" if stage in _STAGES and metric else name

@@ -45,12 +45,17 @@ def trainer() -> Callable[..., Trainer]:
 
 @pytest.fixture
 def command() -> Callable[..., dict[str, Any]]:
-    """Runs `linreg` in this process on the CPU; returns the newest run's coefficients.json."""
+    """Runs `linreg` in this process on the CPU; returns the newest run's coefficients.json.
+
+    It draws nothing unless `--figures` is among the words.
+    """
 
     def run(*args: str) -> dict[str, Any]:
         words = " ".join(args).split()
         if words[0] != "summary":
             words += ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+        if words[0] == "fit" and "--figures" not in words:
+            words += ["--figures", "false"]
         cli.main(words)
         files = sorted(
             Path().glob("**/coefficients.json"), key=lambda file: file.stat().st_mtime_ns

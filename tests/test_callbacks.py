@@ -117,7 +117,7 @@ def test_the_hparams_tab_holds_real_metrics_and_no_junk(trainer: MakeTrainer) ->
     content = accumulator.PluginTagToContent("hparams")
     experiment = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
     metrics = {info.name.tag for info in experiment.metric_infos}
-    assert metrics == {"train_loss", "val_loss", "val_rmse", "val_mae", "val_r2"}
+    assert metrics == {"train/loss", "val/loss", "val/rmse", "val/mae", "val/r2"}
     for metric in metrics:
         points = accumulator.Scalars(metric)
         assert len(points) == 3

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.callbacks.tensorboard import tags_of
 from linreg_lightning.errors import InputError
 
 
@@ -13,9 +15,10 @@ from linreg_lightning.errors import InputError
 class CoefficientMonitor(Callback):
     """Logs `coefficient/<name>` at the start and after each epoch, in the user's units.
 
-    With several targets the name is `coefficient/<target>/<name>`. The step is the number of
-    optimiser steps behind the coefficient. A model without `coefficients()`, or not yet `fitted`,
-    is left alone.
+    Beside it `truth/<name>` where the truth is known, at the start and at the end, and
+    `interval_low/<name>` and `interval_high/<name>` where the model knows them. With several
+    targets `<name>` is `<target>/<name>`. The step is the number of optimiser steps behind the
+    coefficient. A model without `coefficients()`, or not yet `fitted`, is left alone.
 
     Args:
         most: the largest number of coefficients that is still logged; a model that has more is
@@ -32,25 +35,41 @@ class CoefficientMonitor(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log where the descent starts."""
-        self._log(trainer, pl_module)
+        self._log(trainer, pl_module, with_truth=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log where it has come to."""
         self._log(trainer, pl_module)
 
-    def _log(self, trainer: Trainer, model: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the line of the truth to its end."""
+        self._log(trainer, pl_module, with_truth=True, with_estimate=False)
+
+    def _log(
+        self,
+        trainer: Trainer,
+        model: LightningModule,
+        with_truth: bool = False,
+        with_estimate: bool = True,
+    ) -> None:
         coefficients = getattr(model, "coefficients", None)
         if not trainer.loggers or coefficients is None or not getattr(model, "fitted", True):
             return
         rows = coefficients()
         if len(rows) > self.most:
             return
-        several = len({row["target"] for row in rows}) > 1
+        kinds = {"truth": "true"} if with_truth else {}
+        if with_estimate:
+            kinds |= {
+                "coefficient": "estimate",
+                "interval_low": "ci_low",
+                "interval_high": "ci_high",
+            }
         values = {
-            "/".join(["coefficient", *([row["target"]] if several else []), row["name"]]): row[
-                "estimate"
-            ]
-            for row in rows
+            f"{kind}/{tag}": row[column]
+            for tag, row in tags_of(rows).items()
+            for kind, column in kinds.items()
+            if math.isfinite(row.get(column, math.nan))
         }
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)

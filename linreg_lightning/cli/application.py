@@ -42,8 +42,14 @@ DATA = "linreg_lightning.data.synthetic.SyntheticData"
 CALLBACKS = (
     "linreg_lightning.callbacks.coefficient_monitor.CoefficientMonitor",
     "linreg_lightning.callbacks.coefficient_file.CoefficientFile",
+    "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
+    "linreg_lightning.callbacks.fit_monitor.FitMonitor",
+    "linreg_lightning.callbacks.chart_layout.ChartLayout",
 )
 """What watches every run, besides what the command itself needs."""
+
+FIGURES = "linreg_lightning.callbacks.figures.Figures"
+"""What draws, unless told not to."""
 
 COMMANDS = {
     "summary": "linreg_lightning.cli.summary:summary",

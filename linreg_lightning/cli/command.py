@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,17 +16,16 @@ from typing import Any, NoReturn, TextIO, final
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
-from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
-from linreg_lightning.cli.application import CALLBACKS, DATA, MODEL
+from linreg_lightning.cli.application import DATA, MODEL
 from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.stored import Stored
+from linreg_lightning.cli.watchers import watchers
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
@@ -66,6 +66,7 @@ class RegressionCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str]) -> None:
+        self._words = args
         self._preview = Preview.of(args, ROOT)
         ckpt_path, root = self._preview.ckpt_path, self._preview.root
         self._stored = None if ckpt_path is None else Stored.read(ckpt_path, root)
@@ -76,7 +77,7 @@ class RegressionCLI(LightningCLI):
                 "default_root_dir": ROOT,
                 "max_epochs": 100,
                 "enable_model_summary": False,
-                "callbacks": [*(resolve_name(path)() for path in CALLBACKS), self._predictions],
+                "callbacks": [self._predictions],
             },
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -104,6 +105,9 @@ class RegressionCLI(LightningCLI):
         Not where another class is named: the parser would hand the default class's arguments on to
         it, as far as they have the same names.
         """
+        if self._preview.command == "fit":
+            text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
+            parser.add_argument("--figures", type=bool, default=True, help=text)
         if self._preview.command == "predict":
             text = "Whether to write standard errors and intervals too (LeastSquares has them)."
             parser.add_argument("--intervals", type=bool, default=False, help=text)
@@ -164,23 +168,18 @@ class RegressionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what only the run's own settings decide: logger, log interval, accelerator."""
         config = self._get(self.config_init, "trainer")
-        callbacks: list[Callback] = []
         if config.logger in (None, True) and not config.barebones:
             kwargs["logger"] = RunLogger(config.default_root_dir or ROOT)
-        learns = not getattr(self.model, "one_pass", False)
-        logs = config.logger is not False and not config.fast_dev_run and not config.barebones
-        if learns and logs:
-            callbacks.append(LearningRateMonitor())
         if config.log_every_n_steps is None and not config.barebones:
             # Lightning complains of its own interval before ours is set.
             warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
-            callbacks.append(LogInterval())
         if config.accelerator == "auto" and MPSAccelerator.is_available():
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
-        given = config.callbacks or []
-        given = given if isinstance(given, list) else [given]
+        figures = self._preview.command == "fit" and self._get(self.config, "figures")
+        one_pass = getattr(self.model, "one_pass", False)
+        callbacks = watchers(config, self._words, figures, one_pass)
         try:
-            return super().instantiate_trainer(callbacks=[*given, *callbacks], **kwargs)
+            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:
             raise InputError(f"--trainer: {error}") from error
 
@@ -218,9 +217,12 @@ class RegressionCLI(LightningCLI):
             )
         if hasattr(self.model, "summary"):
             _tell(f"\n{self.model.summary()}\n")
-        self._tell_files()
-        if isinstance(self.trainer.logger, RunLogger):
-            _tell(f"curves        tensorboard --logdir {self.trainer.logger.save_dir}")
+        run = self.trainer.logger
+        if isinstance(run, RunLogger):
+            curves = f"tensorboard --logdir {shlex.quote(run.save_dir)}"
+            self._tell_files({"run": run.log_dir}, {"curves": curves})
+        else:
+            self._tell_files({}, {})
 
     def predict(self, **kwargs: Any) -> None:
         """Predict without keeping the predictions in memory: PredictionWriter has them."""
@@ -238,13 +240,19 @@ class RegressionCLI(LightningCLI):
                 "predict: nothing was written; the model must predict a tensor of (rows,) or "
                 "(rows, targets), and the data must have rows to predict"
             )
-        self._tell_files()
+        self._tell_files({}, {})
 
-    def _tell_files(self) -> None:
-        for callback in getattr(self.trainer, "callbacks", []):
-            content, path = getattr(callback, "content", None), getattr(callback, "path", None)
-            if content is not None and path is not None:
-                _tell(f"{content}  {path}")
+    def _tell_files(self, before: dict[str, str], after: dict[str, str]) -> None:
+        """Show where things lie: what the run's callbacks have written, between other lines."""
+        files = {
+            callback.content: str(callback.path)
+            for callback in getattr(self.trainer, "callbacks", [])
+            if getattr(callback, "content", None) and getattr(callback, "path", None)
+        }
+        lines = {**before, **files, **after}
+        width = max(map(len, lines), default=0)
+        for content, place in lines.items():
+            _tell(f"{content:<{width}}  {place}")
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -36,6 +36,7 @@ SPECIAL = (
 TESTS = (
     "tests/conftest.py",
     "tests/test_batch.py",
+    "tests/test_figures.py",
     "tests/test_layout.py",
     "tests/test_loader.py",
     "tests/test_moments.py",

@@ -27,8 +27,15 @@ MODEL = "linreg_lightning.models.mlp.MLP"
 DATA = "linreg_lightning.data.waves.Waves"
 """The data of a run that names none."""
 
-CALLBACKS: tuple[str, ...] = ()
+CALLBACKS = (
+    "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
+    "linreg_lightning.callbacks.fit_monitor.FitMonitor",
+    "linreg_lightning.callbacks.chart_layout.ChartLayout",
+)
 """What watches every run, besides what the command itself needs."""
+
+FIGURES = "linreg_lightning.callbacks.figures.Figures"
+"""What draws, unless told not to."""
 
 COMMANDS: dict[str, str] = {}
 """Subcommands beside Lightning's four: functions of the words behind them, to the text to print."""
