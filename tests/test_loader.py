@@ -38,9 +38,15 @@ def test_the_last_batch_is_short() -> None:
     shuffle_seed=st.none() | st.integers(0, 9),
     world_size=st.integers(1, 4),
     passes=st.integers(1, 3),
+    blocks=st.booleans(),
 )
 def test_processes_share_the_rows_in_equal_steps(
-    rows: int, batch_size: int | None, shuffle_seed: int | None, world_size: int, passes: int
+    rows: int,
+    batch_size: int | None,
+    shuffle_seed: int | None,
+    world_size: int,
+    passes: int,
+    blocks: bool,
 ) -> None:
     if rows < world_size:
         with pytest.raises(InputError, match=f"{rows} cannot be shared by {world_size} processes"):
@@ -49,7 +55,9 @@ def test_processes_share_the_rows_in_equal_steps(
     seen: list[int] = []
     lengths = set()
     for rank in range(world_size):
-        loader = BatchLoader(numbered(rows), batch_size, shuffle_seed, rank, world_size)
+        loader = BatchLoader(
+            numbered(rows), batch_size, shuffle_seed, rank, world_size, blocks=blocks
+        )
         for _ in range(passes):
             batches = list(loader)
         assert all(batch.rows > 0 for batch in batches)
@@ -71,16 +79,17 @@ def test_the_order_is_the_seeds_and_the_passs() -> None:
     assert orders(None) == [list(range(50))] * 2
 
 
-def test_an_interrupted_pass_goes_on_where_it_stopped() -> None:
-    whole = BatchLoader(numbered(20), 3, shuffle_seed=1)
+@pytest.mark.parametrize("blocks", [False, True])
+def test_an_interrupted_pass_goes_on_where_it_stopped(blocks: bool) -> None:
+    whole = BatchLoader(numbered(20), 3, shuffle_seed=1, blocks=blocks)
     passes = [list(whole) for _ in range(3)]
 
-    stopped = BatchLoader(numbered(20), 3, shuffle_seed=1)
+    stopped = BatchLoader(numbered(20), 3, shuffle_seed=1, blocks=blocks)
     list(stopped)
     batches = iter(stopped)
     begun = [next(batches) for _ in range(4)]
 
-    resumed = BatchLoader(numbered(20), 3, shuffle_seed=1)
+    resumed = BatchLoader(numbered(20), 3, shuffle_seed=1, blocks=blocks)
     iterator = iter(resumed)  # Lightning asks for it before or after it brings the state
     resumed.load_state_dict(stopped.state_dict())
     assert numbers(begun + list(iterator)) == numbers(passes[1])
@@ -112,3 +121,59 @@ def test_an_abandoned_pass_does_not_shorten_the_next() -> None:
     loader = BatchLoader(numbered(20), 3)
     next(iter(loader))
     assert numbers(list(loader)) == list(range(20))
+
+
+def test_many_batches_are_gathered_at_once_with_the_same_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def passes() -> list[int]:
+        loader = BatchLoader(numbered(1000), 7, shuffle_seed=3)
+        return [number for _ in range(2) for number in numbers(list(loader))]
+
+    at_once = passes()
+    order = torch.randperm(1000, generator=torch.Generator().manual_seed(3))
+    assert at_once[:1000] == order.tolist()
+    for size in (1, 7 * 24 * 3, 7 * 24 * 10 + 1):
+        monkeypatch.setattr("linreg_lightning.data.loader.CHUNK", size)
+        assert passes() == at_once
+
+
+def test_blocks_keep_their_rows_and_change_their_order() -> None:
+    loader = BatchLoader(numbered(50), 8, shuffle_seed=2, blocks=True)
+    first, second = ([numbers([batch]) for batch in loader] for _ in range(2))
+    assert first != second
+    assert sorted(first) == sorted(second)
+    assert first[-1] == second[-1]
+    assert [len(block) for block in first] == [8] * 6 + [2]
+    assert sorted(number for block in first for number in block) == list(range(50))
+    assert first[0] != sorted(first[0])
+
+
+def test_a_short_last_batch_can_be_left_out() -> None:
+    for blocks in (False, True):
+        loader = BatchLoader(numbered(20), 8, shuffle_seed=1, blocks=blocks, drop_last=True)
+        assert len(loader) == 2
+        assert [batch.rows for batch in loader] == [8, 8]
+    left_out = BatchLoader(numbered(10), 8, shuffle_seed=1, drop_last=True)
+    assert len({tuple(numbers(list(left_out))) for _ in range(5)}) == 5
+    shares = [BatchLoader(numbered(17), 4, None, rank, 2, drop_last=True) for rank in (0, 1)]
+    assert [batch.rows for share in shares for batch in share] == [4, 4, 4, 4]
+    with pytest.raises(InputError, match="batch_size: 8 was given with drop_last, but a process"):
+        BatchLoader(numbered(7), 8, drop_last=True)
+
+
+@pytest.mark.parametrize(("free", "moved"), [(1000, True), (999, False)])
+def test_a_gpu_gets_the_rows_once_if_they_leave_it_room(
+    free: int, moved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No GPU is needed to see who decides and on what: 25 rows of three float64 are 600 bytes.
+    class Cuda:
+        type = "cuda"
+
+    places = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * free * 600 // 1000, 0))
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, place: places.append(place) or self)
+    rows = numbered(25)
+    device = Cuda()
+    BatchLoader(rows, 5, device=device)
+    assert places == [device] * 3 * moved
