@@ -6,6 +6,7 @@ The way of a row, and where to read about each part of it:
     batch       Batch(x, y, weight): what passes from data to models
     models      LinearRegression, ManualLinearRegression, LeastSquares: what is fitted, and how
     callbacks   what watches a run: the table of coefficients, their curves, predictions
+    loop        TightLoop: the Trainer at the speed of a loop by hand
     logger      RunLogger: TensorBoard
     cli         the `linreg` command
     manual      the tutorial's raw loops, torch alone
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from linreg_lightning.data import RegressionDataModule, SyntheticData, TabularData, TensorData
     from linreg_lightning.errors import InputError
     from linreg_lightning.logger import RunLogger
+    from linreg_lightning.loop import TightLoop
     from linreg_lightning.manual import gradient_descent, gradient_descent_nn
     from linreg_lightning.models import (
         LeastSquares,
@@ -54,6 +56,7 @@ _HOMES = {
     "SyntheticData": "linreg_lightning.data",
     "TabularData": "linreg_lightning.data",
     "TensorData": "linreg_lightning.data",
+    "TightLoop": "linreg_lightning.loop",
     "Trainer": "lightning.pytorch",
     "gradient_descent": "linreg_lightning.manual",
     "gradient_descent_nn": "linreg_lightning.manual",
@@ -72,6 +75,7 @@ __all__ = [
     "SyntheticData",
     "TabularData",
     "TensorData",
+    "TightLoop",
     "Trainer",
     "gradient_descent",
     "gradient_descent_nn",

@@ -10,13 +10,14 @@ from itertools import islice
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.accelerators import MPSAccelerator
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.loop import TightLoop, once_a_call
 from linreg_lightning.models.metrics import RegressionMetrics
 from linreg_lightning.models.moments import Moments
 from linreg_lightning.models.table import line
@@ -132,6 +133,12 @@ class SupervisedModule(LightningModule, ABC):
                 )
         return batch
 
+    def configure_callbacks(self) -> list[Callback]:
+        """A TightLoop, unless the Trainer has one."""
+        given: list[Callback] = getattr(self.trainer, "callbacks", [])
+        return [] if any(isinstance(each, TightLoop) for each in given) else [TightLoop()]
+
+    @once_a_call
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop a run whose loss has left the finite numbers.
 

@@ -1,0 +1,128 @@
+"""What training steps log while the Trainer does not look."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, final
+
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class _Logged(NamedTuple):
+    """The arguments of one call of `module.log`."""
+
+    value: Any
+    prog_bar: bool
+    logger: bool | None
+    on_step: bool | None
+    on_epoch: bool | None
+    options: dict[str, Any]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one number of this step alone."""
+        value, each = self.value, self.on_step is not False and not self.on_epoch
+        scalar = isinstance(value, Tensor) and value.is_floating_point() and value.numel() == 1
+        return scalar and each and not self.options.keys() - {"batch_size"}
+
+    def repeats(self, meta: Any) -> bool:
+        """Whether a plain call has the flags of an earlier one, of which Lightning keeps `meta`."""
+        flags = self.prog_bar, self.logger is not False, False
+        return self.plain and flags == (meta.prog_bar, meta.logger, meta.on_epoch)
+
+
+@final
+class StepLog:
+    """Stands in for `module.log` within a tight loop.
+
+    Of a value that is logged at each step only every so many are written, and only the last before
+    that is ever seen: keeping it costs next to nothing, `module.log` as much as two steps. What is
+    written is kept too, and written when the loop is left: until then nobody waits for a GPU. What
+    is to be averaged over the epoch is passed on at once.
+
+    Args:
+        trainer: whose module's `log` it replaces, while it is entered as a context.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._log = trainer.lightning_module.log
+        self._last: dict[str, _Logged] = {}
+        self._written: list[tuple[int, dict[str, Tensor]]] = []
+        self._passed_on = False
+        self.batch: Any = None
+        """The batch of the step that is taken."""
+
+    def __enter__(self) -> StepLog:
+        self._trainer.lightning_module.__dict__["log"] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._trainer.lightning_module.__dict__["log"]
+
+    def __call__(
+        self,
+        name: str,
+        value: Any,
+        prog_bar: bool = False,
+        logger: bool | None = None,
+        on_step: bool | None = None,
+        on_epoch: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Keep a value for later, or pass it on."""
+        if on_epoch or isinstance(value, Metric):
+            self._passed_on = True
+            self._start_batch()
+            self._log(name, value, prog_bar, logger, on_step, on_epoch, **options)
+            return
+        if isinstance(value, Tensor):
+            # Without a gradient it may be a running sum, which the next step changes.
+            value = value.detach() if value.requires_grad else value.clone()
+        self._last[name] = _Logged(value, prog_bar, logger, on_step, on_epoch, options)
+
+    def write(self) -> None:
+        """Write what the Trainer would write at this step, sooner or later."""
+        results = self._trainer.fit_loop.epoch_loop._results
+        known = {metric.meta.name for _, metric in results.valid_items()}
+        plain = all(call.plain for call in self._last.values())
+        if plain and known <= self._last.keys() and not self._passed_on:
+            step = self._trainer.fit_loop.epoch_loop._batches_that_stepped
+            calls = self._last.items()
+            self._written.append((step, {n: c.value for n, c in calls if c.logger is not False}))
+            return
+        connector = self._trainer._logger_connector
+        self._start_batch()
+        self.pass_on()
+        connector.on_batch_end()
+        connector.update_train_step_metrics()
+
+    def flush(self) -> None:
+        """Hand over to the loggers what has been written."""
+        for step, values in self._written:
+            scalars = {name: value.item() for name, value in values.items()}
+            for logger in self._trainer.loggers:
+                logger.log_metrics({**scalars, "epoch": self._trainer.current_epoch}, step)
+        if self._written:
+            self._written.clear()
+            for logger in self._trainer.loggers:
+                logger.save()
+
+    def pass_on(self) -> None:
+        """Log what has been kept."""
+        connector = self._trainer._logger_connector
+        results = self._trainer.fit_loop.epoch_loop._results
+        for name, call in self._last.items():
+            key = f"training_step.{name}"
+            if key in results and call.repeats(results[key].meta):
+                # All that `module.log` comes to for what it has seen before.
+                results.update_metrics(key, call.value, batch_size=1)
+                connector._current_fx = "training_step"
+            else:
+                value, *flags, options = call
+                self._log(name, value, *flags, **options)
+        self._last.clear()
+
+    def _start_batch(self) -> None:
+        # What the Trainer does at the start of each batch, for averages to weigh it by.
+        self._trainer._logger_connector.on_batch_start(self.batch)

@@ -1,0 +1,78 @@
+"""Several optimiser steps for each iteration of the Trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from linreg_lightning.errors import InputError
+from linreg_lightning.loop.group import group_size, takes_steps_alone
+from linreg_lightning.loop.step_log import StepLog
+from linreg_lightning.loop.steps import Steps
+
+SECONDS = 0.05
+"""How long an iteration of the Trainer should last: many times what it costs by itself."""
+
+
+@final
+class TightLoop(Callback):
+    """Takes most optimiser steps in a tight loop, and only every so many as the Trainer does.
+
+    An iteration of the Trainer costs 0.6 ms, many times a small model's step, because at each step
+    it asks all parts of a run whether there is anything to do. This callback knows when there is:
+    a validation, a checkpoint, the last of an epoch or of `max_steps`. Until then it takes steps
+    itself. Weights, logged values and their steps, learning rates, checkpoints and `global_step`
+    are, bit for bit, those of a run without it. Any LightningModule can use it as it is,
+
+        Trainer(callbacks=[TightLoop()]).fit(model, data)
+
+    or bring it along by its `configure_callbacks`. Where something looks at single steps, the
+    Trainer takes them all: callbacks and modules with hooks for batches or gradients that are not
+    marked `once_a_call`; several processes; accumulated gradients; several optimisers; 16-mixed
+    precision; a profiler; a loader of unknown length.
+
+    A progress bar and `max_time` are looked after at the end of a group of steps, at most every
+    0.05 s.
+
+    Args:
+        steps: at most how many steps an iteration of the Trainer takes; None measures how long
+            they last and chooses: hundreds where that is microseconds, 1 from 25 ms on.
+
+    Raises:
+        InputError: steps below 1.
+    """
+
+    def __init__(self, steps: int | None = None) -> None:
+        if steps is not None and steps < 1:
+            raise InputError(
+                f"steps: {steps} was given; type a whole number above 0, or null to choose it"
+            )
+        self.steps = steps
+        self._pace = 1  # how many steps would fill an iteration, as far as has been measured
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Come between the Trainer's epoch and its batches."""
+        if stage == "fit":
+            loop = trainer.fit_loop.epoch_loop
+            loop.__dict__.pop("advance", None)  # a fit that failed was not torn down
+            advance = loop.advance
+            loop.__dict__["advance"] = lambda fetcher: self._advance(trainer, advance, fetcher)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the Trainer as it was."""
+        trainer.fit_loop.epoch_loop.__dict__.pop("advance", None)
+
+    def _advance(self, trainer: Trainer, advance: Callable[[Any], None], fetcher: Any) -> None:
+        start = time.perf_counter()
+        steps = group_size(trainer, self.steps or self._pace)
+        if steps > 1 and takes_steps_alone(trainer, fetcher):
+            with StepLog(trainer) as log:
+                Steps(trainer, fetcher, log).take(steps)
+        else:
+            steps = 1
+            advance(fetcher)
+        seconds = (time.perf_counter() - start) / steps
+        self._pace = max(1, int(SECONDS / seconds))
