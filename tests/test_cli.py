@@ -190,6 +190,7 @@ def test_two_processes_fit_what_one_does(command: Linreg, options: str) -> None:
     assert "Warning" not in done.stderr
     assert ".py:" not in done.stderr
     two = json.loads(Path("two/version_0/coefficients.json").read_text())
+    assert {"predicted", "descent"} <= {path.stem for path in Path("two/version_0").glob("*.png")}
     assert estimates(two) == pytest.approx(estimates(one), rel=1e-4, abs=1e-5)
     assert two["fit"] == pytest.approx(one["fit"], rel=1e-4)
     assert two["rows"] == one["rows"]
