@@ -125,6 +125,54 @@ def test_certified_digits(x, y, intercept, least, coefficients, errors, residual
     assert sd == 0.0 if residual_sd == 0 else digits(sd, residual_sd) >= 13
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(20, 3000),
+    features=st.integers(2, 6),
+    nearness=st.floats(0, 7),
+    noise=st.floats(-8, 1),
+    offset=st.sampled_from([0.0, 1.0, 30.0]),
+    kind=st.sampled_from(["normal", "nearly equal", "powers"]),
+    seed=st.integers(0, 10**6),
+)
+def test_float64_promises_no_digits_that_are_not_there(
+    rows, features, nearness, noise, offset, kind, seed
+) -> None:
+    torch.manual_seed(seed)
+    x = torch.randn(rows, features, dtype=F64) + offset
+    if kind == "nearly equal":
+        x[:, -1] = x[:, -2] + 10**-nearness * x[:, -1]
+    if kind == "powers":
+        x = (x[:, :1] / 10) ** torch.arange(1, features + 1)
+    y = x.sum(1, keepdim=True) + 10**noise * torch.randn(rows, 1, dtype=F64)
+    rough, exact = fit(Float64Gram, x, y), fit(ExactGram, x, y)
+    assume(not rough.collinear)
+    found, true = inference(rough), inference(exact)
+    size = torch.maximum(true.estimate.abs(), true.standard_error)
+    margin = 3  # a rounding error may be a few units of 2^-53 of a sum of many rows
+    error = (found.estimate - true.estimate).abs()
+    assert bool((error <= margin * 10**-rough.digits * size).all())
+    if rough.error_digits > 0:
+        for value, truth in (
+            (found.standard_error, true.standard_error),
+            (found.residual_sd, true.residual_sd),
+        ):
+            loss = (value / truth - 1).abs()
+            assert bool((loss <= margin * 10**-rough.error_digits).all())
+
+
+def test_well_conditioned_columns_are_promised_nearly_all_digits_that_are_there() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1000, 4, dtype=F64)
+    y = x.sum(1, keepdim=True)
+    noise = torch.randn(1000, 1, dtype=F64)
+    assert fit(Float64Gram, x, y + noise).digits > 13
+    assert fit(Float64Gram, x, y + noise).error_digits > 13
+    perfect = fit(Float64Gram, x, y)
+    assert perfect.digits > 6
+    assert perfect.error_digits == 0
+
+
 @pytest.mark.parametrize("degree", [3, 6, 8, 10])
 def test_polynomials_against_rational_arithmetic(degree: int) -> None:
     torch.manual_seed(degree)

@@ -19,14 +19,19 @@ def safe_digits(
     estimate: Tensor,
     level: Tensor,
     residual: Tensor,
+    seen_from: Tensor,
     df: int,
-) -> float:
+) -> tuple[float, float]:
     """Return how many digits survive errors of `roundoff` in each cross-product.
+
+    The first number is that of the coefficients, the second that of their standard errors and of
+    the residual sum of squares.
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
     with |E_ij| = roundoff size_i size_j (R. D. Skeel, Scaling for numerical stability in Gaussian
-    elimination, J. ACM 26 (1979)). Coefficients smaller than their standard error are compared
-    with that.
+    elimination, J. ACM 26 (1979)); the residual sum of squares by (1, -b)' E (1, -b). Coefficients
+    smaller than their standard error are compared with that, or with what it would be if the
+    residual could just be seen.
 
     Args:
         roundoff: the relative precision of the cross-products.
@@ -36,28 +41,32 @@ def safe_digits(
         intercept_inverse: the intercept's variance per unit of residual variance, ().
         estimate: b, (kept, targets).
         level: the intercept, (targets,).
-        residual: the residual sum of squares, (targets,).
+        residual: the residual sum of squares, (targets,); 0 where it is too small to be seen.
+        seen_from: what it must exceed to be seen, (targets,).
         df: the residual degrees of freedom.
 
     >>> one = torch.ones(1, 1, dtype=torch.float64)
-    >>> safe_digits(1e-10, one[0].repeat(2), one, one[0], one[0, 0], one, one[0], one[0], 1) > 9
-    True
+    >>> o = one[0]
+    >>> [round(n) for n in safe_digits(1e-10, o.repeat(2), one, o, o[0], one, o, o, o, 1)]
+    [10, 9]
     """
     kept = estimate.shape[0]
-    absolute = inverse.abs()
-    variance = residual / df if df > 0 else torch.zeros_like(residual)
-    reach = absolute @ size[:kept]
-    error = roundoff * reach[:, None] * (size[:kept] @ estimate.abs() + size[kept:])
+    variance = torch.maximum(residual, seen_from) / max(df, 1)
+    reach = inverse.abs() @ size[:kept]
+    moved = roundoff * (size[:kept] @ estimate.abs() + size[kept:])
     known = torch.maximum(estimate.abs(), (inverse.diagonal()[:, None] * variance).sqrt())
-    shift = mean.abs() @ error + roundoff * level.abs()
+    # Not the sum over the coefficients: in the intercept their errors cancel.
+    shift = ((mean @ inverse).abs() @ size[:kept]) * moved + roundoff * level.abs()
     shift_known = torch.maximum(level.abs(), (intercept_inverse * variance).sqrt())
-    losses = (
-        error / known,
-        shift / shift_known,
-        roundoff * reach.square() / inverse.diagonal(),
-        roundoff * size[kept:].square() / residual,
+    return (
+        _digits(reach[:, None] * moved / known, shift / shift_known),
+        _digits(
+            roundoff * reach.square() / inverse.diagonal(), moved.square() / roundoff / residual
+        ),
     )
+
+
+def _digits(*losses: Tensor) -> float:
     # 0 / 0 and x / 0: nothing to know, as the residual of an exact fit.
-    known_losses = [float(loss[loss.isfinite()].amax()) for loss in losses if loss.isfinite().any()]
-    worst = max(known_losses, default=0.0)
-    return min(_MOST, max(0.0, -math.log10(max(worst, 1e-300))))
+    known = [float(loss[loss.isfinite()].amax()) for loss in losses if loss.isfinite().any()]
+    return min(_MOST, max(0.0, -math.log10(max(1e-300, *known, 0.0))))

@@ -41,10 +41,11 @@ class Solution(NamedTuple, Generic[Number]):
         condition: the 2-norm condition number of the columns kept, less their means if there is an
             intercept, each scaled to length 1, ridge included; 1 for orthogonal columns.
         digits: how many decimal digits of every coefficient (or of its standard error, where that
-            is larger), standard error and residual sum of squares are safe from rounding: a
-            bound, one or two below what is there for well-conditioned columns, up to ten for
-            others; at most 15.9. It is 0 where `float64` left a column out or saw no residual:
-            that is for `exact` to decide.
+            is larger) are safe from rounding: a bound, one or two below what is there for
+            well-conditioned columns, up to five for others; at most 15.9. It is 0 where `float64`
+            left a column out: that is for `exact` to decide.
+        error_digits: likewise of every standard error and residual sum of squares. It is 0 where
+            `float64` saw no residual: none, or too small to be seen.
         ridge: the penalty.
 
         residual: sum of w r^2 in units of v c_y^2; (targets,).
@@ -65,6 +66,7 @@ class Solution(NamedTuple, Generic[Number]):
     rank: int
     condition: float
     digits: float
+    error_digits: float
     ridge: float
     residual: Number
     total: Number
@@ -140,7 +142,7 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     # Means are taken off exactly in `exact`, so only what is left of a column has been rounded.
     square = ldexp(equations.square, 2 * scale) if coarse else rounded(_diagonal(cross))
     rank = kept.numel() + equations.intercept
-    digits = safe_digits(
+    digits, error_digits = safe_digits(
         equations.roundoff,
         square[torch.cat((kept, torch.arange(d, square.shape[0])))].sqrt(),
         rounded(inverse),
@@ -149,10 +151,14 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
         rounded(estimate),
         rounded(level),
         rounded(residual),
+        tolerance[d:],
         equations.rows - rank,
     )
-    if coarse and (kept.numel() < d or not bool(seen.all())):
-        digits = 0.0  # float64 cannot tell small from nothing
+    # float64 cannot tell small from nothing.
+    if coarse and kept.numel() < d:
+        digits = error_digits = 0.0
+    if coarse and not bool(seen.all()):
+        error_digits = 0.0
     return Solution(
         coefficients=coefficients,
         intercept=intercept,
@@ -160,6 +166,7 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
         rank=rank,
         condition=_condition(factor),
         digits=digits,
+        error_digits=error_digits,
         ridge=ridge,
         residual=residual,
         total=total,

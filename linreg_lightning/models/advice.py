@@ -5,23 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from linreg_lightning.algebra import Gram, Solution
+from linreg_lightning.algebra.double_double import rounded
 
 
-def advice(solution: Solution[Any], gram: Gram, few_digits: bool, names: list[str]) -> list[str]:
+def advice(solution: Solution[Any], gram: Gram, enough_digits: int, names: list[str]) -> list[str]:
     """Warnings, one sentence each; none where all is well.
 
     Args:
         solution: of the sums.
         gram: the sums.
-        few_digits: whether fewer digits are safe than should be.
+        enough_digits: how many of them should be safe.
         names: of the columns of x.
     """
     said = []
     exact = gram.accuracy == "exact"
-    if few_digits and not exact:
+    digits, error_digits = int(solution.digits), int(solution.error_digits)
+    remedy = "fit all rows with --model.accuracy exact."
+    if not exact and not bool(rounded(solution.residual).all()):
         said.append(
-            f"Only {max(solution.digits, 0):.0f} digits of the coefficients are safe in float64: "
-            "fit all rows with --model.accuracy exact."
+            "The residuals are too small for float64 to see: standard errors are given as 0, and "
+            f"{digits} digits of the coefficients are safe; {remedy}"
+        )
+    elif not exact and min(digits, error_digits) < enough_digits:
+        said.append(
+            f"Only {digits} digits of the coefficients are safe in float64, "
+            f"{error_digits} of their standard errors: {remedy}"
         )
     if exact and solution.digits < 2:
         said.append(

@@ -251,7 +251,7 @@ class LeastSquares(RegressionModule):
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
         solution = self._take(total)
-        few_digits = solution.digits < ENOUGH_DIGITS
+        few_digits = min(solution.digits, solution.error_digits) < ENOUGH_DIGITS
         alone = self._sums.done is None and self.hparams["accuracy"] == "auto"
         if few_digits and total.accuracy == "float64" and alone and may_go_on(self.trainer):
             rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
@@ -259,7 +259,7 @@ class LeastSquares(RegressionModule):
             allow_epochs(self.trainer, self.trainer.current_epoch + 2)
             return
         self._sums.end(total)
-        for text in advice(solution, total, few_digits, self._variable_names):
+        for text in advice(solution, total, ENOUGH_DIGITS, self._variable_names):
             rank_zero_warn(text)
         self.log("train_loss", self.fit_statistics["loss"])
 

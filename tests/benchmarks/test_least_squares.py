@@ -1,16 +1,19 @@
 """LeastSquares against its peers, rows in memory: `python -m pytest tests/benchmarks -s`."""
 
 import logging
+import multiprocessing
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
+from sklearnex.linear_model import LinearRegression as IntelLinearRegression
 
 from linreg_lightning import LeastSquares, TensorData
 
@@ -29,32 +32,118 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def fit(accuracy: str, x: torch.Tensor, y: torch.Tensor) -> None:
+def problem(rows: int, columns: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.randn(rows, columns, dtype=dtype)
+    return x, x.sum(dim=1) + torch.randn(rows, dtype=dtype)
+
+
+def fit(
+    accuracy: str, x: torch.Tensor, y: torch.Tensor, accelerator: str = "cpu"
+) -> list[dict[str, Any]]:
     trainer = Trainer(
         max_epochs=1,
-        accelerator="cpu",
+        accelerator=accelerator,
+        devices=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(LeastSquares(accuracy), TensorData(x, y))
+    model = LeastSquares(accuracy)
+    trainer.fit(model, TensorData(x, y))
+    return model.coefficients()
+
+
+def quiet() -> None:
+    for name in ("lightning.pytorch", "sklearnex"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    quiet()
 
 
 @pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
 def test_seconds(rows: int, columns: int, dtype: torch.dtype) -> None:
-    logging.getLogger("lightning").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
-    x = torch.randn(rows, columns, dtype=dtype)
-    y = x.sum(dim=1) + torch.randn(rows, dtype=dtype)
+    x, y = problem(rows, columns, dtype)
     double = x.double()
     contestants: dict[str, Callable[[], Any]] = {
         "X'X in float64": lambda: double.T @ double,
         "float64": lambda: fit("float64", x, y),
         "exact": lambda: fit("exact", x, y),
         "scikit-learn": lambda: ScikitLinearRegression().fit(x.numpy(), y.numpy()),
+        "scikit-learn-intelex": lambda: IntelLinearRegression().fit(x.numpy(), y.numpy()),
     }
     rounds = [[seconds(work) for work in contestants.values()] for _ in range(1 + ROUNDS)][1:]
     medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-    line = "  ".join(f"{name} {m:.3f}" for name, m in zip(contestants, medians, strict=True))
+    times = dict(zip(contestants, medians, strict=True))
+    line = "  ".join(f"{name} {value:.3f}" for name, value in times.items())
     print(f"\n{rows} x {columns} {str(dtype).removeprefix('torch.')}: {line}")
+    for ours, theirs in (
+        ("float64", "scikit-learn"),
+        ("float64", "scikit-learn-intelex"),
+        ("exact", "scikit-learn"),
+    ):
+        ratio = statistics.median(
+            row[list(times).index(theirs)] / row[list(times).index(ours)] for row in rounds
+        )
+        print(f"    {theirs} takes {ratio:.2f} times as long as {ours}")
+
+
+def held_bytes(which: str) -> int:
+    """What this process holds (VmRSS), or the most it has ever held (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(which))
+
+
+def extra_bytes(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> int:
+    """The most that a fit takes beyond its rows; for a process of its own."""
+    quiet()
+    fit(accuracy, *problem(1000, columns, dtype))  # what libraries and threads take once
+    x, y = problem(rows, columns, dtype)
+    before = held_bytes("VmRSS")
+    fit(accuracy, x, y)
+    return held_bytes("VmHWM") - before
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what it was")
+@pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
+@pytest.mark.parametrize("accuracy", ["float64", "exact"])
+def test_memory(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        extra = pool.apply(extra_bytes, (accuracy, rows, columns, dtype))
+    print(f"\n{accuracy} {rows} x {columns}: {extra / 2**20:.0f} MB beyond the rows")
+    assert extra < 100 * 2**20
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed")
+@pytest.mark.parametrize("accuracy", ["float64", "exact"])
+def test_gpu_seconds(accuracy: str) -> None:
+    rows, columns = 20_000_000, 100
+    x = torch.randn(rows, columns, device="cuda")
+    y = x.sum(dim=1) + torch.randn(rows, device="cuda")
+    times = []
+    for _ in range(1 + ROUNDS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        fit(accuracy, x, y, "gpu")
+        end.record()
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(end))
+    median = statistics.median(times[1:])
+    print(f"\n{rows} x {columns} float32 on a GPU, Trainer included: {accuracy} {median:.1f} ms")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed")
+def test_gpu_has_the_bits_of_the_cpu() -> None:
+    for weighted in (False, True):
+        x, y = problem(200_000, 30, torch.float64)
+        weight = (torch.rand(200_000),) if weighted else ()
+        models = []
+        for accelerator in ("cpu", "gpu"):
+            trainer = Trainer(max_epochs=1, accelerator=accelerator, devices=1, logger=False)
+            models.append(LeastSquares("exact"))
+            trainer.fit(models[-1], TensorData(x, y, *weight, batch_size=70_000))
+        assert models[0].coefficients() == models[1].coefficients()
