@@ -149,16 +149,17 @@ def test_float64_promises_no_digits_that_are_not_there(
     assume(not rough.collinear)
     found, true = inference(rough), inference(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error)
-    margin = 3  # a rounding error may be a few units of 2^-53 of a sum of many rows
     error = (found.estimate - true.estimate).abs()
-    assert bool((error <= margin * 10**-rough.digits * size).all())
+    seen = bool(rough.residual.all())  # else digits are those of standard errors that are not
+    if seen and rough.digits > 0:
+        assert bool((error <= 10**-rough.digits * size).all())
     if rough.error_digits > 0:
         for value, truth in (
             (found.standard_error, true.standard_error),
             (found.residual_sd, true.residual_sd),
         ):
             loss = (value / truth - 1).abs()
-            assert bool((loss <= margin * 10**-rough.error_digits).all())
+            assert bool((loss <= 10**-rough.error_digits).all())
 
 
 def test_well_conditioned_columns_are_promised_nearly_all_digits_that_are_there() -> None:
@@ -166,10 +167,10 @@ def test_well_conditioned_columns_are_promised_nearly_all_digits_that_are_there(
     x = torch.randn(1000, 4, dtype=F64)
     y = x.sum(1, keepdim=True)
     noise = torch.randn(1000, 1, dtype=F64)
-    assert fit(Float64Gram, x, y + noise).digits > 13
+    assert fit(Float64Gram, x, y + noise).digits > 12.5
     assert fit(Float64Gram, x, y + noise).error_digits > 13
     perfect = fit(Float64Gram, x, y)
-    assert perfect.digits > 6
+    assert perfect.digits > 5.5
     assert perfect.error_digits == 0
 
 

@@ -16,6 +16,7 @@ def safe_digits(
     inverse: Tensor,
     mean: Tensor,
     intercept_inverse: Tensor,
+    ones: Tensor,
     estimate: Tensor,
     level: Tensor,
     residual: Tensor,
@@ -39,6 +40,8 @@ def safe_digits(
         inverse: A^-1, (kept, kept).
         mean: of the columns, (kept,).
         intercept_inverse: the intercept's variance per unit of residual variance, ().
+        ones: 1 / size of the column of ones, by whose product with a column its mean is known; 0
+            without an intercept; ().
         estimate: b, (kept, targets).
         level: the intercept, (targets,).
         residual: the residual sum of squares, (targets,); 0 where it is too small to be seen.
@@ -47,8 +50,8 @@ def safe_digits(
 
     >>> one = torch.ones(1, 1, dtype=torch.float64)
     >>> o = one[0]
-    >>> [round(n) for n in safe_digits(1e-10, o.repeat(2), one, o, o[0], one, o, o, o, 1)]
-    [10, 9]
+    >>> [round(n) for n in safe_digits(1e-10, o.repeat(2), one, o, o[0], o[0], one, o, o, o, 1)]
+    [9, 9]
     """
     kept = estimate.shape[0]
     variance = torch.maximum(residual, seen_from) / max(df, 1)
@@ -56,7 +59,8 @@ def safe_digits(
     moved = roundoff * (size[:kept] @ estimate.abs() + size[kept:])
     known = torch.maximum(estimate.abs(), (inverse.diagonal()[:, None] * variance).sqrt())
     # Not the sum over the coefficients: in the intercept their errors cancel.
-    shift = ((mean @ inverse).abs() @ size[:kept]) * moved + roundoff * level.abs()
+    through = (mean @ inverse).abs() @ size[:kept] + ones
+    shift = through * moved + roundoff * level.abs()
     shift_known = torch.maximum(level.abs(), (intercept_inverse * variance).sqrt())
     return (
         _digits(reach[:, None] * moved / known, shift / shift_known),
@@ -69,4 +73,6 @@ def safe_digits(
 def _digits(*losses: Tensor) -> float:
     # 0 / 0 and x / 0: nothing to know, as the residual of an exact fit.
     known = [float(loss[loss.isfinite()].amax()) for loss in losses if loss.isfinite().any()]
-    return min(_MOST, max(0.0, -math.log10(max(1e-300, *known, 0.0))))
+    digits = -math.log10(max(1e-300, *known, 0.0))
+    # An error as large as the number itself is beyond what a first-order bound can tell.
+    return min(_MOST, digits) if digits >= 1 else 0.0

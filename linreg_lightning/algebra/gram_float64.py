@@ -26,7 +26,7 @@ _BLOCK_BYTES = {"cpu": 2**22, "cuda": 2**29}
 _STRIP = 2**12
 # From so many columns on a matrix product occupies all cores by itself.
 _WIDE = 64
-_SAMPLE_ROWS = 4096
+_SAMPLE_ROWS = 1024
 # Squares of numbers in 2^-300 .. 2^300 can be summed as they are.
 _PLAIN = 300
 # The exponent of a column that holds nothing but zeros.

@@ -143,11 +143,12 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     square = ldexp(equations.square, 2 * scale) if coarse else rounded(_diagonal(cross))
     rank = kept.numel() + equations.intercept
     digits, error_digits = safe_digits(
-        equations.roundoff,
+        4 * equations.roundoff,
         square[torch.cat((kept, torch.arange(d, square.shape[0])))].sqrt(),
         rounded(inverse),
         rounded(centre),
         rounded(level_inverse),
+        equations.intercept / rounded(equations.weight).sqrt(),
         rounded(estimate),
         rounded(level),
         rounded(residual),
