@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -119,10 +121,14 @@ class Figures(Callback):
             path.add(trainer.global_step, [of_target[name] for name in pair])
 
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
-        from linreg_lightning.figures import png
-
         if self._pair is not None:
             self._note(trainer, model, self._pair)
+        with _uncollected():
+            self._write(trainer, model)
+
+    def _write(self, trainer: Trainer, model: LightningModule) -> None:
+        from linreg_lightning.figures import png
+
         for name, number, target, figure in self._pictures(trainer, model):
             content = png(figure)
             several = number is not None
@@ -199,6 +205,18 @@ class Figures(Callback):
         )
         pair = (truth[self._pair[0]], truth[self._pair[1]]) if known else None
         return descent(surface, path.points, self._pair, pair, target, caption)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from a walk through all of torch, as long as two pictures take."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _draws(trainer: Trainer) -> bool:
