@@ -314,3 +314,16 @@ def test_a_bad_cell_is_named_by_its_column_in_any_order_of_features() -> None:
     Path("bad.csv").write_text("a,b,c,y\n1,2,3,4\n1,2,oops,4\n")
     with pytest.raises(InputError, match="'oops' in column 'c', row 2"):
         TabularData("bad.csv", "y", features=["c", "a"]).setup("fit")
+
+
+def test_shuffling_by_blocks_is_asked_for_by_name() -> None:
+    data = TensorData(
+        torch.arange(40.0).unsqueeze(1), torch.zeros(40), batch_size=4, shuffle="blocks"
+    )
+    data.setup("fit")
+    loader = data.train_dataloader()
+    first, second = ({tuple(batch.x.flatten().tolist()) for batch in loader} for _ in range(2))
+    assert first == second
+    assert {number for block in first for number in block} == set(range(40))
+    with pytest.raises(InputError, match="shuffle: 'rows' was given; type true, false or blocks"):
+        TensorData(torch.ones(4, 1), torch.ones(4), shuffle="rows")

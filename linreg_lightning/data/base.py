@@ -24,8 +24,9 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     Args:
         batch_size: rows in a batch of one process; None means all of them.
-        shuffle: whether the rows to train on come in another order each epoch. The order depends
-            on torch's seed (`--seed_everything`) and the epoch, never on the data's own seed.
+        shuffle: whether the rows to train on come in another order each epoch; `blocks`: whether
+            the batches do, which is faster (BatchLoader says what it means). The order depends on
+            torch's seed (`--seed_everything`) and the epoch, never on the data's own seed.
         seed: of the rows or of their split, in a generator of its own.
 
     Raises:
@@ -35,7 +36,9 @@ class RegressionDataModule(LightningDataModule, ABC):
     split_option: ClassVar[str]
     """The argument by which a split is given rows, `{split}` standing for its name."""
 
-    def __init__(self, batch_size: int | None, shuffle: bool, seed: int) -> None:
+    def __init__(
+        self, batch_size: int | None, shuffle: bool | Literal["blocks"], seed: int
+    ) -> None:
         super().__init__()
         if not 0 <= seed < 2**63:
             raise InputError(f"seed: {seed} was given; type a whole number from 0 to 2^63 - 1")
@@ -44,6 +47,8 @@ class RegressionDataModule(LightningDataModule, ABC):
                 f"batch_size: {batch_size} was given; "
                 "type a whole number above 0, or null for all rows at once"
             )
+        if shuffle not in (True, False, "blocks"):
+            raise InputError(f"shuffle: {shuffle!r} was given; type true, false or blocks")
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.splits: dict[Split, Batch] = {}
@@ -147,10 +152,20 @@ class RegressionDataModule(LightningDataModule, ABC):
     def _loader(
         self, rows: Batch, shuffle_seed: int | None, limit: int | float = 1.0
     ) -> BatchLoader:
-        rank, world_size = (
-            (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        rank, world_size, device = 0, 1, None
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+            device = self.trainer.strategy.root_device
+        return BatchLoader(
+            rows,
+            self.batch_size,
+            shuffle_seed,
+            rank,
+            world_size,
+            limit,
+            blocks=self.shuffle == "blocks",
+            device=device,
         )
-        return BatchLoader(rows, self.batch_size, shuffle_seed, rank, world_size, limit)
 
     def _passes_seed(self) -> int:
         if self._shuffle_seed is None:

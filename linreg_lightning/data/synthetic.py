@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -33,7 +33,8 @@ class SyntheticData(RegressionDataModule):
         ones: whether x has a column of ones, named `intercept`. Without it y still has its
             constant, which is then for the model to add.
         batch_size: rows in a batch; null for all at once.
-        shuffle: whether batches are cut from another order of the rows each epoch.
+        shuffle: whether batches are cut from another order of the rows each epoch; `blocks`: of the
+            batches, which is faster (BatchLoader says what it means).
         seed: of the data's own generator; `--seed_everything` does not change the rows.
 
     Raises:
@@ -59,7 +60,7 @@ class SyntheticData(RegressionDataModule):
         test_rows: int = 100,
         ones: bool = True,
         batch_size: int | None = None,
-        shuffle: bool = True,
+        shuffle: bool | Literal["blocks"] = True,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)

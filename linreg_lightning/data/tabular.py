@@ -6,7 +6,7 @@ import difflib
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NoReturn, final
+from typing import ClassVar, Literal, NoReturn, final
 
 import torch
 from torch import Tensor
@@ -29,7 +29,8 @@ class TabularData(RegressionDataModule):
         val_fraction: the fraction of rows for validation, 0 for none.
         test_fraction: the fraction of rows for the test, 0 for none.
         batch_size: rows in a batch; null for all at once.
-        shuffle: whether batches are cut from another order of the rows each epoch.
+        shuffle: whether batches are cut from another order of the rows each epoch; `blocks`: of the
+            batches, which is faster (BatchLoader says what it means).
         seed: of the split.
 
     Raises:
@@ -48,7 +49,7 @@ class TabularData(RegressionDataModule):
         val_fraction: float = 0.0,
         test_fraction: float = 0.0,
         batch_size: int | None = None,
-        shuffle: bool = True,
+        shuffle: bool | Literal["blocks"] = True,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)

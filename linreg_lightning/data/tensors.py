@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ class TensorData(RegressionDataModule):
         val_fraction: the fraction of rows for validation, 0 for none.
         test_fraction: the fraction of rows for the test, 0 for none.
         batch_size: rows in a batch; None for all at once.
-        shuffle: whether batches are cut from another order of the rows each epoch.
+        shuffle: whether batches are cut from another order of the rows each epoch; `blocks`: of the
+            batches, which is faster (BatchLoader says what it means).
         seed: of the split.
         feature_names: names for the columns of x, instead of its own.
         target_names: names for the columns of y, instead of its own.
@@ -52,7 +53,7 @@ class TensorData(RegressionDataModule):
         val_fraction: float = 0.0,
         test_fraction: float = 0.0,
         batch_size: int | None = None,
-        shuffle: bool = True,
+        shuffle: bool | Literal["blocks"] = True,
         seed: int = 0,
         feature_names: list[str] | None = None,
         target_names: list[str] | None = None,

@@ -63,6 +63,7 @@ class LinearRegression(RegressionModule):
             raise InputError(f"momentum: {momentum} was given; type a number from 0 to below 1")
         if not 0 <= weight_decay < float("inf"):
             raise InputError(f"weight_decay: {weight_decay} was given; type a number, 0 or above")
+        self._standardize = standardize
         super().__init__(intercept, in_features, out_features)
         self.save_hyperparameters()
         self.criterion = nn.MSELoss()
@@ -127,10 +128,6 @@ class LinearRegression(RegressionModule):
         if self._ones is not None:
             weight[:, self._ones] += constant
         return weight, None
-
-    @property
-    def _standardize(self) -> bool:
-        return bool(self.hparams["standardize"])
 
     def _predict(self, x: Tensor) -> Tensor:
         """What the layer makes of x, in its own precision; standardised, less the targets' mean."""
