@@ -3,34 +3,41 @@
 import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-PAIRS = 7
+from conftest import clock, enter
+
+HERE = Path(__file__).parent
 
 
-def seconds(command: list[str], folder: Path) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return time.perf_counter() - start
+def seconds(command: list[str]) -> float:
+    return clock(lambda: subprocess.run(command, check=True, capture_output=True))
 
 
-def test_linreg_fit_against_a_bare_lightning_script(tmp_path: Path) -> None:
+def test_linreg_fit_against_a_bare_lightning_script(compare: Callable[..., float]) -> None:
     ours = [sys.executable, "-m", "linreg_lightning", "fit"]
-    bare = [sys.executable, str(Path(__file__).parent / "bare.py")]
-    for command in (ours, bare):
-        seconds(command, tmp_path)
-    pairs = [(seconds(ours, tmp_path), seconds(bare, tmp_path)) for _ in range(PAIRS)]
-    ratio = statistics.median(a / b for a, b in pairs)
-    a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"\nlinreg fit {a:.2f} s, bare Lightning script {b:.2f} s, median ratio {ratio:.2f}")
+    bare = [sys.executable, str(HERE / "bare.py")]
+    what = "`linreg fit`, whole process, against a bare Lightning script of the same epochs"
+    compare(what, "1.15", lambda: seconds(ours), lambda: seconds(bare), times=7)
 
 
-def test_help_against_an_empty_python(tmp_path: Path) -> None:
-    ours = [sys.executable, "-m", "linreg_lightning", "--help"]
-    empty = [sys.executable, "-c", "pass"]
-    a, b = (
-        statistics.median(seconds(command, tmp_path) for _ in range(PAIRS))
-        for command in (ours, empty)
+def test_help_imports_no_torch() -> None:
+    command = [sys.executable, "-m", "linreg_lightning", "--help"]
+    time = statistics.median(seconds(command) for _ in range(7))
+    imported = subprocess.run(
+        [sys.executable, "-X", "importtime", *command[1:]],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    print(f"\nlinreg --help {a:.2f} s, an empty Python {b:.2f} s")
+    torch = "torch" in imported.stderr
+    enter("`linreg --help`", f"{time:.2f} s, torch is {'' if torch else 'not '}imported", "0.3 s")
+
+
+def test_memory() -> None:
+    megabytes = [
+        float(subprocess.check_output([sys.executable, HERE / "memory.py"])) for _ in range(3)
+    ]
+    what = "memory while training 4M x 20 float32, beyond the rows and the libraries"
+    enter(what, f"{statistics.median(megabytes):.0f} MB", "300 MB")

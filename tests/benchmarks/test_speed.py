@@ -1,0 +1,139 @@
+"""SGD under the Trainer against loops by hand and plain Lightning, on the same rows."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import clock
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from linreg_lightning import Batch, LinearRegression, TensorData, TightLoop
+from linreg_lightning.data import BatchLoader
+
+ROWS, COLUMNS, LR = 200_000, 20, 0.01
+EPOCHS = {32: 1, 256: 3, 1024: 10, 8192: 40}
+HAND = "the loop by hand"
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[Tensor, Tensor]:
+    return make(ROWS)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def make(rows: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, COLUMNS, generator=generator)
+    y = x.sum(dim=1, keepdim=True) + 0.1 * torch.randn(rows, 1, generator=generator)
+    return x, y
+
+
+def by_hand(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
+    linear, criterion = nn.Linear(COLUMNS, 1), nn.MSELoss()
+    optimizer = torch.optim.SGD(linear.parameters(), lr=LR)
+    for _ in range(epochs):
+        for i in range(0, len(x), batch_size):
+            optimizer.zero_grad()
+            loss = criterion(linear(x[i : i + batch_size]), y[i : i + batch_size])
+            loss.backward()
+            optimizer.step()
+
+
+class Plain(LightningModule):
+    """What one writes without this package."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.criterion = nn.Linear(COLUMNS, 1), nn.MSELoss()
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        loss: Tensor = self.criterion(self.linear(batch[0]), batch[1])
+        self.log("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=LR)
+
+
+def fit(model: LightningModule, data: Any, epochs: int, *callbacks: Callback) -> None:
+    """A fit with Lightning's own logger, every 50th step, and nothing to look at."""
+    Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=list(callbacks),
+        default_root_dir=Path.cwd(),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(model, data)
+
+
+@pytest.mark.parametrize("batch_size", EPOCHS)
+def test_against_the_loop_by_hand(
+    batch_size: int, rows: tuple[Tensor, Tensor], compare: Callable[..., float]
+) -> None:
+    x, y = rows
+    epochs = EPOCHS[batch_size]
+    what = f"SGD, {ROWS:,} x {COLUMNS}, {epochs} epochs, batches of {batch_size}, "
+    hand = lambda: clock(lambda: by_hand(x, y, batch_size, epochs))  # noqa: E731
+    data = TensorData(x, y, batch_size=batch_size, shuffle=False)
+    ours = lambda: clock(lambda: fit(LinearRegression(LR), data, epochs))  # noqa: E731
+    compare(f"{what}LinearRegression, the whole fit, against {HAND}", "1.15", ours, hand)
+    loader = BatchLoader(Batch(x, y), batch_size)
+    ours = lambda: clock(lambda: fit(Plain(), loader, epochs, TightLoop()))  # noqa: E731
+    compare(f"{what}a module with TightLoop, against {HAND}", "1.15", ours, hand)
+
+
+def test_against_plain_lightning(
+    rows: tuple[Tensor, Tensor], compare: Callable[..., float]
+) -> None:
+    x, y = rows
+    data = TensorData(x, y, batch_size=1024)
+    loader = DataLoader(TensorDataset(x, y), batch_size=1024, shuffle=True)
+    compare(
+        f"SGD, {ROWS:,} x {COLUMNS}, one epoch, shuffled batches of 1024, against plain Lightning",
+        "0.2",
+        lambda: clock(lambda: fit(LinearRegression(LR), data, 1)),
+        lambda: clock(lambda: fit(Plain(), loader, 1)),
+        times=3,
+    )
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_rows_a_second(blocks: bool, compare: Callable[..., float]) -> None:
+    x, y = make(4_000_000)
+    loader = BatchLoader(Batch(x, y), 8192, shuffle_seed=0, blocks=blocks)
+
+    def gather() -> None:
+        order = torch.randperm(len(x))
+        for i in range(0, len(x), 8192):
+            chosen = order[i : i + 8192]
+            x.index_select(0, chosen)
+            y.index_select(0, chosen)
+
+    def iterate() -> None:
+        for _ in loader:
+            pass
+
+    how = "by blocks" if blocks else "by rows"
+    compare(
+        f"a pass over 4M x 20 float32 shuffled {how}, batches of 8192, against index_select",
+        "1.11",
+        lambda: clock(iterate),
+        lambda: clock(gather),
+    )
