@@ -98,9 +98,9 @@ class Stored(NamedTuple):
         if not self.complete or self.data is None:
             return False
         differences = _differences(self.data, given)
-        path = str(self.data["init_args"].get("path", ""))
-        same_path = Path(path).resolve() == Path(str(differences.get("path", path))).resolve()
-        return same_path and not set(differences) - {"path", "batch_size", "shuffle"}
+        path = self.data["init_args"].get("path", "")
+        same_path = _resolved(path) == _resolved(differences.get("path", path))
+        return same_path and not set(differences) - {"path", *HOW_ROWS_ARE_READ}
 
     def check_data(self, given: dict[str, Any], fitting: bool) -> None:
         """Refuse what would mix up the rows that were held out with those that were not.
@@ -108,7 +108,8 @@ class Stored(NamedTuple):
         Args:
             given: class path and arguments, as in `check_model`.
             fitting: whether the run goes on with the fit; then it needs the same rows. Another path
-                is another table, for which everything may be chosen.
+                is another table, for which everything may be chosen but what its columns are to
+                the model.
 
         Raises:
             InputError: an argument differs that decides the rows or their split.
@@ -118,11 +119,18 @@ class Stored(NamedTuple):
             return
         differences = _differences(self.data, given)
         table = "path" in self.data["init_args"]
+        for name in differences:
+            if name in WHAT_COLUMNS_ARE and self.data["init_args"].get("design") is not None:
+                raise InputError(
+                    f"--data.{name}: {differences[name]} was given, but what the columns are was "
+                    f"learned with {self.data['init_args'][name]}; leave --data.{name} out, or "
+                    "start anew without --ckpt_path"
+                )
         within_a_pass = fitting and self.under_way
         if not within_a_pass and ("path" in differences or not (table or fitting)):
             return
         for name, value in differences.items():
-            if within_a_pass or name not in ("batch_size", "shuffle"):
+            if within_a_pass or name not in HOW_ROWS_ARE_READ:
                 raise InputError(
                     f"--data.{name}: {value} was given, but {self.path} was made with "
                     f"{self.data['init_args'][name]} from the same rows; leave --data.{name} out, "
@@ -130,6 +138,10 @@ class Stored(NamedTuple):
                 )
 
 
+HOW_ROWS_ARE_READ = ("batch_size", "shuffle", "stream", "unseen")
+"""Arguments of the data that leave the rows and their splits as they are."""
+WHAT_COLUMNS_ARE = ("features", "exclude", "categorical", "max_levels", "design")
+"""Arguments of the data that have been turned into the design in the checkpoint."""
 RESUMED = (
     "max_epochs",
     "max_steps",
@@ -160,6 +172,12 @@ def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any
         for name, value in stored["init_args"].items()
         if name in arguments and arguments[name] != value and str(arguments[name]) != str(value)
     }
+
+
+def _resolved(path: Any) -> list[str]:
+    """Files by their full names, so that one file is found to be itself."""
+    paths = [path] if isinstance(path, str) else list(path)
+    return [str(one) if "://" in str(one) else str(Path(str(one)).resolve()) for one in paths]
 
 
 def _newest(root: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,9 +12,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.data.loader import BatchLoader
+from linreg_lightning.data.stream import InOrderLoader, StreamLoader
 from linreg_lightning.errors import InputError
 
 Split = Literal["train", "val", "test", "predict"]
+Loader = BatchLoader | StreamLoader | InOrderLoader
 
 
 class RegressionDataModule(LightningDataModule, ABC):
@@ -35,11 +38,15 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     split_option: ClassVar[str]
     """The argument by which a split is given rows, `{split}` standing for its name."""
+    predicts_in_order: ClassVar[bool] = True
+    """Whether the rows that processes predict, one process behind the other, are in their order."""
 
     def __init__(
         self, batch_size: int | None, shuffle: bool | Literal["blocks"], seed: int
     ) -> None:
         super().__init__()
+        # A process may have no row to predict.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         if not 0 <= seed < 2**63:
             raise InputError(f"seed: {seed} was given; type a whole number from 0 to 2^63 - 1")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
@@ -53,7 +60,7 @@ class RegressionDataModule(LightningDataModule, ABC):
         self.shuffle = shuffle
         self.splits: dict[Split, Batch] = {}
         self._shuffle_seed: int | None = None
-        self._train_loader: BatchLoader | None = None
+        self._train_loader: BatchLoader | StreamLoader | None = None
         self._place: dict[str, int] | None = None
         self._limit_val_batches: int | float | None = None
 
@@ -89,7 +96,7 @@ class RegressionDataModule(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Load the rows; a fit without validation rows does without validation."""
         self.load(stage)
-        if stage == TrainerFn.FITTING and self.trainer is not None and not self.splits["val"].rows:
+        if stage == TrainerFn.FITTING and self.trainer is not None and not self.has_rows("val"):
             # An empty loader would do as well, were it not for Lightning's warning of it.
             self._limit_val_batches = self.trainer.limit_val_batches
             self.trainer.limit_val_batches = 0
@@ -100,33 +107,84 @@ class RegressionDataModule(LightningDataModule, ABC):
             self.trainer.limit_val_batches = self._limit_val_batches
             self._limit_val_batches = None
 
-    def train_dataloader(self) -> BatchLoader:
+    def has_rows(self, split: Split) -> bool:
+        """Whether a split has any."""
+        return self.splits[split].rows > 0
+
+    def loader(
+        self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
+    ) -> Loader:
+        """This process's batches of a split.
+
+        Args:
+            split: which.
+            shuffle_seed: of the order of its rows, or None.
+            limit: how many batches of a pass, or which fraction of them, will be taken.
+        """
+        rows = self.splits[split]
+        if split == "train" and rows.rows < 2:
+            raise too_few_rows(self, rows.rows)
+        rank, world_size = self.rank_of_world
+        if split == "predict" and world_size > 1:
+            # In succession, so that predictions need only be put one behind the other.
+            first, last = (rows.rows * r // world_size for r in (rank, rank + 1))
+            rows, rank, world_size = rows.map(lambda tensor: tensor[first:last]), 0, 1
+            if first == last:
+                return StreamLoader(lambda: iter(()), 1, 1, rows=0)
+        return BatchLoader(
+            rows,
+            self.batch_size,
+            shuffle_seed,
+            rank,
+            world_size,
+            limit,
+            blocks=self.shuffle == "blocks",
+            device=None if self.trainer is None else self.trainer.strategy.root_device,
+        )
+
+    @property
+    def rank_of_world(self) -> tuple[int, int]:
+        """Which process this is, from 0, and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def keep(self, columns: Sequence[str]) -> None:
+        """Ask for columns that `kept` hands out beside the rows to predict.
+
+        Raises:
+            InputError: there are no columns but those of x.
+        """
+        raise InputError(f"--keep: {type(self).__name__} has no other columns; leave it out")
+
+    def kept(self) -> Any:
+        """Those columns of the next batch to be predicted, a pyarrow record batch."""
+        raise NotImplementedError("nothing was asked for by keep")
+
+    def train_dataloader(self) -> Loader:
         """The rows to fit, at least two."""
-        rows = self.splits["train"]
-        if not rows.y.shape[1]:
+        if not self.target_names:
             raise InputError(f"{type(self).__name__}: no y was given; a fit needs targets")
-        if rows.rows < 2:
-            raise InputError(
-                f"{type(self).__name__}: {rows.rows} row to train on; a fit needs at least 2"
-            )
         limit = 1.0 if self.trainer is None else self.trainer.limit_train_batches
-        seed = self._passes_seed() if self.shuffle else None
-        self._train_loader = self._loader(rows, seed, limit)
+        seed = self._passes_seed() if self._shuffles else None
+        loader = self.loader("train", seed, limit)
+        assert not isinstance(loader, InOrderLoader)
+        self._train_loader = loader
         if self._place is not None:
             # Lightning itself gives a loader its state only if it was stopped within an epoch.
-            self._train_loader.load_state_dict(self._place)
+            loader.load_state_dict(self._place)
             self._place = None
-        return self._train_loader
+        return loader
 
-    def val_dataloader(self) -> BatchLoader:
+    def val_dataloader(self) -> Loader:
         """The rows for validation."""
         return self._held_out("val")
 
-    def test_dataloader(self) -> BatchLoader:
+    def test_dataloader(self) -> Loader:
         """The rows for the test."""
         return self._held_out("test")
 
-    def predict_dataloader(self) -> BatchLoader:
+    def predict_dataloader(self) -> Loader:
         """The rows to predict, in their own order."""
         return self._held_out("predict")
 
@@ -140,32 +198,19 @@ class RegressionDataModule(LightningDataModule, ABC):
         self._shuffle_seed = state_dict["shuffle_seed"]
         self._place = state_dict["place"]
 
-    def _held_out(self, split: Split) -> BatchLoader:
-        rows = self.splits[split]
-        if not rows.rows:
+    def _held_out(self, split: Split) -> Loader:
+        if not self.has_rows(split):
             option = self.split_option.format(split=split)
             raise InputError(
                 f"{type(self).__name__}: no rows for {split}; give it some by --data.{option}"
             )
-        return self._loader(rows, None)
+        return self.loader(split)
 
-    def _loader(
-        self, rows: Batch, shuffle_seed: int | None, limit: int | float = 1.0
-    ) -> BatchLoader:
-        rank, world_size, device = 0, 1, None
-        if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
-            device = self.trainer.strategy.root_device
-        return BatchLoader(
-            rows,
-            self.batch_size,
-            shuffle_seed,
-            rank,
-            world_size,
-            limit,
-            blocks=self.shuffle == "blocks",
-            device=device,
-        )
+    @property
+    def _shuffles(self) -> bool:
+        """Whether the order of the rows is to change, and makes a difference to the model."""
+        model = None if self.trainer is None else self.trainer.lightning_module
+        return bool(self.shuffle) and not getattr(model, "one_pass", False)
 
     def _passes_seed(self) -> int:
         if self._shuffle_seed is None:
@@ -176,6 +221,14 @@ class RegressionDataModule(LightningDataModule, ABC):
             # A 64-bit random seed plus the pass would no longer be one that a generator takes.
             self._shuffle_seed = seed % 2**62
         return self._shuffle_seed
+
+
+def too_few_rows(data: RegressionDataModule, rows: int) -> InputError:
+    """What to say where there is nothing to fit."""
+    plural = "" if rows == 1 else "s"
+    return InputError(
+        f"{type(data).__name__}: {rows} row{plural} to train on; a fit needs at least 2"
+    )
 
 
 def check_values(rows: Batch, feature_names: list[str], target_names: list[str]) -> None:

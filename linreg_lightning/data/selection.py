@@ -1,0 +1,88 @@
+"""Which rows of a source somebody is to read: those of a split, and of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow
+from numpy.typing import NDArray
+
+from linreg_lightning.data.hash_split import HashSplit
+from linreg_lightning.data.source import Chunk, Source
+
+
+class Selected(NamedTuple):
+    """Some of the rows of a chunk.
+
+    Attributes:
+        table: a pyarrow record batch of these rows.
+        chunk: where they come from.
+        numbers: the number of each row within the chunk; None if it has all of them.
+    """
+
+    table: Any
+    chunk: Chunk
+    numbers: NDArray[np.intp] | None
+
+    def where(self, row: int) -> str:
+        """How to call a row in a message, counted from 0 here."""
+        return self.chunk.where(row if self.numbers is None else int(self.numbers[row]))
+
+
+class Selection(NamedTuple):
+    """Rows of a source.
+
+    Attributes:
+        source: all rows.
+        split: how they are split; None takes all.
+        part: which part of the split.
+        start: the first row that may be taken.
+        stop: the row behind the last one; None: to the end.
+    """
+
+    source: Source
+    split: HashSplit | None = None
+    part: int = 0
+    start: int = 0
+    stop: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it leaves out no row between start and stop."""
+        return self.split is None or (not self.split.holds_out and self.part == 0)
+
+    def share(self, rank: int, world_size: int) -> Selection:
+        """The rows of one process: as many as any other's, in succession, in order of the ranks."""
+        if world_size == 1:
+            return self
+        rows = self.source.rows
+        return self._replace(start=rows * rank // world_size, stop=rows * (rank + 1) // world_size)
+
+    def count_rows(self) -> int:
+        """How many rows it has, as they are in the files."""
+        stop = self.source.rows if self.stop is None else self.stop
+        if self.is_whole:
+            return stop - self.start
+        assert self.split is not None
+        step = 2**20
+        return sum(
+            int((self.split.of(first, min(first + step, stop)) == self.part).sum())
+            for first in range(self.start, stop, step)
+        )
+
+    def read(self, types: Mapping[str, Any], size: int) -> Iterator[Selected]:
+        """Yield its rows, chunk by chunk; see `Source.read`."""
+        if self.start == self.stop:
+            return
+        for chunk in self.source.read(types, size, self.start, self.stop):
+            if self.is_whole:
+                yield Selected(chunk.table, chunk, None)
+                continue
+            assert self.split is not None
+            parts = self.split.of(chunk.start, chunk.start + chunk.table.num_rows)
+            numbers = np.flatnonzero(parts == self.part)
+            if len(numbers):
+                table = chunk.table.take(pyarrow.array(numbers))
+                yield Selected(table, chunk, numbers)

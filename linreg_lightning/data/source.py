@@ -1,0 +1,265 @@
+"""What a path means: one file or many, read as one table in a fixed order of the rows."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, final
+
+import pyarrow
+
+from linreg_lightning.data.arrow_file import ArrowFile
+from linreg_lightning.data.csv_file import CsvFile
+from linreg_lightning.data.found_file import FoundFile, find_files
+from linreg_lightning.data.parquet_file import ParquetFile
+from linreg_lightning.data.table_file import Span, TableFile
+from linreg_lightning.errors import InputError
+
+
+class Chunk(NamedTuple):
+    """Some rows in succession.
+
+    Attributes:
+        table: a pyarrow record batch.
+        start: the number of its first row in the whole table, from 0.
+        file: where it comes from, for messages; empty where there is one file only.
+        start_in_file: the number of its first row there.
+    """
+
+    table: Any
+    start: int
+    file: str
+    start_in_file: int
+
+    def where(self, row: int) -> str:
+        """How to call one of its rows, counted from 0 here and from 1 in its file."""
+        return f"row {self.start_in_file + row + 1}{self.file and f' of {self.file}'}"
+
+
+@final
+class Source:
+    """Files of one kind with the same columns, one behind the other.
+
+    The format of a file is told from its first bytes. Files of a folder, and those that a pattern
+    finds, come in the order of their paths; folders named `column=value` give their files that
+    column.
+
+    Args:
+        paths: files, folders, patterns such as `2024-*.csv`, or addresses such as `s3://bucket/a`.
+        argument: by which they were given.
+        delimiter: what separates the columns of a CSV file, one character, or `tab`.
+        decimal: the decimal point of a CSV file.
+
+    Raises:
+        InputError: a path leads nowhere, a file cannot be read, or files do not go together.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        argument: str = "path",
+        delimiter: str = ",",
+        decimal: str = ".",
+    ) -> None:
+        delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
+        for name, value in (("delimiter", delimiter), ("decimal", decimal)):
+            if len(value) != 1 or value in '\r\n"':
+                raise InputError(f"{name}: {value!r} was given; type one character, or tab")
+        if delimiter == decimal:
+            raise InputError(
+                f"decimal: {decimal!r} was given, which separates the columns too; "
+                "type what does, such as --data.delimiter ';'"
+            )
+        self.name = " ".join(paths)
+        self._files: list[TableFile] = []
+        self._partitions: list[dict[str, Any]] = []
+        for path in paths:
+            for found in find_files(path):
+                form = _form(found)
+                options = (delimiter, decimal) if form is CsvFile else ()
+                self._files.append(form(found.path, found.filesystem, found.size, *options))
+                self._partitions.append(found.partition)
+        if not self._files:
+            raise InputError(f"{argument}: none was given; type the name of a file")
+        self._check_forms()
+
+    @cached_property
+    def schema(self) -> Any:
+        """The pyarrow schema, of all columns.
+
+        Raises:
+            InputError: a file has other columns than the first, or the same with other types.
+        """
+        first = self._schema_of(0)
+        for i in range(1, len(self._files)):
+            self._compare(first, self._schema_of(i), self._files[i].path)
+        return first
+
+    @property
+    def is_text(self) -> bool:
+        """Whether types are guessed from text."""
+        return isinstance(self._files[0], CsvFile)
+
+    @property
+    def size(self) -> int:
+        """Of all files, in bytes."""
+        return sum(file.size for file in self._files)
+
+    @cached_property
+    def rows(self) -> int:
+        """How many rows it has; of text, this reads all of it."""
+        return sum(file.rows for file in self._files)
+
+    def check_columns(self, argument: str, names: Sequence[str]) -> None:
+        """Refuse names that are no columns.
+
+        Args:
+            argument: by which they were given.
+            names: the columns.
+
+        Raises:
+            InputError: there is no such column, or one is named twice.
+        """
+        header = self.schema.names
+        for name in names:
+            if name not in header:
+                close = difflib.get_close_matches(name, header, n=1)
+                if len(header) == 1 and self.is_text and re.search(r"[;\t|]", header[0]):
+                    meant = (
+                        "it has one column, with ; or tabs in it: type what separates columns, "
+                        "such as --data.delimiter ';' or tab"
+                    )
+                elif close:
+                    meant = f"did you mean {close[0]!r}?"
+                else:
+                    meant = f"it has {_listed(header)}"
+                raise InputError(f"{argument}: {self.name} has no column {name!r}; {meant}")
+        if len(set(names)) < len(names):
+            raise InputError(f"{argument}: {list(names)} names a column twice; name it once")
+
+    def read(
+        self, types: Mapping[str, Any], size: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[Chunk]:
+        """Yield chunks of some columns, in the order of the rows, in constant memory.
+
+        Args:
+            types: the columns, and for text files the types to read them as.
+            size: the most rows of a chunk.
+            start: the first row, from 0.
+            stop: the row behind the last one; None reads to the end.
+
+        Raises:
+            InputError: a file is damaged, or a value of a text file does not have its type.
+        """
+        before = 0
+        whole = start == 0 and stop is None
+        if not types:
+            # Rows without columns cannot be counted.
+            types = {self.schema.names[0]: pyarrow.string()}
+        for file, partition in zip(self._files, self._partitions, strict=True):
+            own = {name: type_ for name, type_ in types.items() if name not in partition}
+            shown = file.path if len(self._files) > 1 else ""
+            # Of text that is read as a whole, the number of rows is not known before.
+            span = None if whole else Span.of(file.rows, before, start, stop)
+            rows = 0
+            if whole or span is not None:
+                first, last = (0, None) if span is None else span
+                for number, batch in file.read(own, first, last, size):
+                    table = _with_constants(batch, partition, list(types))
+                    yield Chunk(table, before + number, shown, number)
+                    rows = number + batch.num_rows
+            before += rows if whole else file.rows
+        if whole and before == 0:
+            raise InputError(f"path: {self.name} has a header but no rows; name a file with rows")
+
+    def _schema_of(self, i: int) -> Any:
+        file, partition = self._files[i], self._partitions[i]
+        schema = file.schema
+        for name in partition:
+            if name in schema.names:
+                raise InputError(
+                    f"path: {file.path} has a column {name!r}, and lies in a folder {name}=...; "
+                    "rename one"
+                )
+            numbers = all(isinstance(part.get(name), int) for part in self._partitions)
+            type_ = pyarrow.int64() if numbers else pyarrow.string()
+            schema = schema.append(pyarrow.field(name, type_))
+        return schema
+
+    def _compare(self, first: Any, other: Any, path: str) -> None:
+        here = self._files[0].path
+        for one, two, has, lacks in (
+            (first, other, here, path),
+            (other, first, path, here),
+        ):
+            for name in one.names:
+                if name not in two.names:
+                    raise InputError(
+                        f"path: {has} has a column {name!r}, and {lacks} has none; name files "
+                        "with the same columns"
+                    )
+        if self.is_text:
+            return  # each value is checked as it is read
+        for name in first.names:
+            types = first.field(name).type, other.field(name).type
+            if kind(types[0]) != kind(types[1]):
+                raise InputError(
+                    f"path: column {name!r} is {types[0]} in {here} and {types[1]} in {path}; "
+                    "name files with the same columns"
+                )
+
+    def _check_forms(self) -> None:
+        first = self._files[0]
+        for file in self._files:
+            if file.form != first.form:
+                raise InputError(
+                    f"path: {first.path} is {first.form} and {file.path} is {file.form}; name "
+                    "files of one kind, such as by a pattern"
+                )
+
+
+def kind(type_: Any) -> str:
+    """What a column of a pyarrow type is good for: numbers, text, categories, times or nothing.
+
+    >>> kind(pyarrow.int32()), kind(pyarrow.string()), kind(pyarrow.date32())
+    ('numbers', 'text', 'times')
+    """
+    types = pyarrow.types
+    if types.is_dictionary(type_):
+        return "text" if kind(type_.value_type) in ("text", "numbers") else kind(type_.value_type)
+    if types.is_boolean(type_) or types.is_null(type_) or types.is_decimal(type_):
+        return "numbers"
+    if types.is_integer(type_) or types.is_floating(type_):
+        return "numbers"
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return "text"
+    return "times" if types.is_temporal(type_) else "nothing"
+
+
+def _form(found: FoundFile) -> type[TableFile]:
+    try:
+        with found.filesystem.open_input_stream(found.path, compression=None) as stream:
+            start = stream.read(6)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise CsvFile(found.path, None, 0).cannot_be_read(error) from None
+    if start.startswith(b"PAR1"):
+        return ParquetFile
+    return ArrowFile if start == b"ARROW1" else CsvFile
+
+
+def _with_constants(batch: Any, constants: Mapping[str, Any], names: list[str]) -> Any:
+    if not any(name in constants for name in names):
+        return batch if batch.schema.names == names else batch.select(names)
+    columns = [
+        pyarrow.repeat(pyarrow.scalar(constants[name]), batch.num_rows)
+        if name in constants
+        else batch.column(name)
+        for name in names
+    ]
+    return pyarrow.RecordBatch.from_arrays(columns, names=names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
