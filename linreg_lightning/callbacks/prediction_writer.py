@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, ClassVar, final
+from typing import Any, ClassVar, final
 
+import pyarrow
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.callbacks.prediction_file import FORMATS, Format, PredictionFile, join
 from linreg_lightning.errors import InputError
 
 
@@ -16,42 +18,62 @@ from linreg_lightning.errors import InputError
 class PredictionWriter(Callback):
     """Writes `predictions.csv` into the run's folder: a row for each row, in their order.
 
-    Its columns are the model's targets; with intervals, each target's are `<target>`, its
+    Its columns are those of the input that are kept, then the model's targets (`<target>_predicted`
+    where a column of that name is kept); with intervals, each target's are `<target>`, its
     `_std_error` (of the mean of y at x), `_mean_low` and `_mean_high` (the confidence interval of
     that mean), `_low` and `_high` (the prediction interval of one y). The file is written batch by
-    batch under another name, and gets its own only when it is complete. Models that predict
-    anything but a tensor of (rows,) or (rows, targets) are left alone.
+    batch, by each process its own part, under other names, and gets its own only when it is
+    complete. Models that predict anything but a tensor of (rows,) or (rows, targets) are left
+    alone.
 
     Args:
         intervals: whether to write standard errors and intervals, of a model that has
             `prediction(x)`, as LeastSquares has.
+        keep: columns of the input to write beside the predictions, of data that have them.
+        format: csv or parquet.
 
     Raises:
-        InputError: several processes, each of which would have some of the rows; intervals of a
-            model that has none.
+        InputError: several processes, and data that do not say who has which rows; intervals of a
+            model that has none; columns to keep of data that have none; a disk that is full.
     """
 
     content: ClassVar[str] = "predictions"
     path: Path | None = None
     """The file, once it is complete."""
 
-    def __init__(self, intervals: bool = False) -> None:
+    def __init__(
+        self, intervals: bool = False, keep: Sequence[str] = (), format: Format = "csv"
+    ) -> None:
+        if format not in FORMATS:
+            raise InputError(f"format: {format!r} was given; type {' or '.join(FORMATS)}")
         self.intervals = intervals
-        self._file: IO[str] | None = None
-        self._path = Path()
+        self.keep = list(keep)
+        self.format = format
+        self._file: PredictionFile | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask the data for the columns to keep."""
+        if stage != "predict" or not self.keep:
+            return
+        data = getattr(trainer, "datamodule", None)
+        if data is None or not hasattr(data, "keep"):
+            raise InputError(f"--keep: {type(data).__name__} has no columns to keep; leave it out")
+        data.keep(self.keep)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the folder."""
-        if trainer.world_size > 1:
+        data = getattr(trainer, "datamodule", None)
+        if trainer.world_size > 1 and not getattr(data, "predicts_in_order", False):
             raise InputError(
-                f"devices: {trainer.world_size} were given; predictions are written by one: "
-                "type --trainer.devices 1"
+                f"devices: {trainer.world_size} were given, and {type(data).__name__} does not say "
+                "which of them has which rows: type --trainer.devices 1"
             )
         if self.intervals and not hasattr(pl_module, "prediction"):
             raise InputError(
                 f"--intervals: {type(pl_module).__name__} has none; fit with --model LeastSquares"
             )
-        self._path = Path(trainer.log_dir or trainer.default_root_dir) / "predictions.csv"
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        self._file = PredictionFile(folder / f"predictions.{self.format}", trainer.global_rank)
 
     def on_predict_batch_end(
         self,
@@ -74,32 +96,46 @@ class PredictionWriter(Callback):
         if self.intervals:
             x = batch if isinstance(batch, torch.Tensor) else batch[0]
             names, values = _with_intervals(names, pl_module, x)
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._unfinished.open("w", newline="", encoding="utf-8")
-            csv.writer(self._file).writerow(names)
-        csv.writer(self._file).writerows(values.tolist())
+        columns: dict[str, Any] = {}
+        if self.keep:
+            kept = trainer.datamodule.kept()  # type: ignore[attr-defined]  # asked for in setup
+            columns = {name: _plain(kept.column(name)) for name in self.keep}
+        for name, column in zip(names, _columns(values), strict=True):
+            columns[f"{name}_predicted" if name in self.keep else name] = column
+        assert self._file is not None
+        self._file.write(pyarrow.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the complete file its name."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._unfinished.replace(self._path)
-            self.path = self._path
+        assert self._file is not None
+        path = self._file.path
+        self._file.close()
+        trainer.strategy.barrier("predictions of all processes")
+        found = join(path, trainer.world_size) if trainer.is_global_zero else False
+        if trainer.strategy.broadcast(found):
+            self.path = path
+        self._file = None
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Leave nothing half-written."""
         if self._file is not None:
-            self._file.close()
+            self._file.discard()
             self._file = None
-            self._unfinished.unlink(missing_ok=True)
 
-    @property
-    def _unfinished(self) -> Path:
-        return self._path.with_suffix(".csv.part")
+
+def _columns(values: torch.Tensor) -> list[Any]:
+    """Each column as a pyarrow array, NaN as missing."""
+    if values.dtype not in (torch.float32, torch.float64):
+        values = values.float()
+    columns = values.detach().cpu().T.contiguous().numpy()
+    return [pyarrow.array(column, from_pandas=True) for column in columns]
+
+
+def _plain(column: Any) -> Any:
+    """A column without a dictionary of its own, of which each batch may have another."""
+    return column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
 
 
 def _with_intervals(

@@ -20,6 +20,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities import rank_zero_only
 
 import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
+from linreg_lightning.callbacks.prediction_file import Format
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.cli.application import DATA, MODEL
 from linreg_lightning.cli.message import condense
@@ -111,6 +112,10 @@ class RegressionCLI(LightningCLI):
         if self._preview.command == "predict":
             text = "Whether to write standard errors and intervals too (LeastSquares has them)."
             parser.add_argument("--intervals", type=bool, default=False, help=text)
+            text = "Columns of the input to write beside the predictions: a name, or [a, b]."
+            parser.add_argument("--keep", type=str | list[str], default=[], help=text)
+            text = "Of the file that is written."
+            parser.add_argument("--format", type=Format, default="csv", help=text)
         defaults: dict[str, dict[str, Any] | None] = {
             "model": {"class_path": MODEL},
             "data": {"class_path": DATA},
@@ -226,7 +231,10 @@ class RegressionCLI(LightningCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Predict without keeping the predictions in memory: PredictionWriter has them."""
+        keep = self._get(self.config, "keep")
+        self._predictions.keep = [keep] if isinstance(keep, str) else list(keep)
         self._predictions.intervals = self._get(self.config, "intervals")
+        self._predictions.format = self._get(self.config, "format")
         self.trainer.predict(return_predictions=False, **kwargs)
 
     def after_predict(self) -> None:
