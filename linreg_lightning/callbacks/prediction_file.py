@@ -152,10 +152,7 @@ class _CsvWriter:
 
     def write_table(self, table: Any) -> None:
         """Append some rows."""
-        quotes = any(
-            pyarrow.types.is_string(column.type) and _needs_quotes(column)
-            for column in table.columns
-        )
+        quotes = any(_is_text(column.type) and _needs_quotes(column) for column in table.columns)
         options = pyarrow.csv.WriteOptions(
             include_header=False, quoting_style="needed" if quotes else "none"
         )
@@ -163,6 +160,13 @@ class _CsvWriter:
 
     def close(self) -> None:
         """Nothing is held back."""
+
+
+def _is_text(type_: Any) -> bool:
+    types = pyarrow.types
+    return bool(
+        types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
+    )
 
 
 def _needs_quotes(column: Any) -> bool:

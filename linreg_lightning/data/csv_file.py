@@ -123,7 +123,8 @@ class CsvFile(TableFile):
             with self.filesystem.open_input_stream(self.path, buffer_size=0) as stream:
                 _skip(stream, offset)
                 rest = b""
-                while text := stream.read(size):
+                # Where a section ends depends on where it begins, not on those in front of it.
+                while text := stream.read(size - len(rest) if len(rest) < size else size):
                     text = rest + text
                     cut = _last_line_end(text)
                     if cut:

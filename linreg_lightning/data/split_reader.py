@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, final
 
@@ -32,6 +33,7 @@ class SplitReader:
         columns: what is needed of them.
         encoder: makes what makes batches of them.
         purpose: what they are for, in messages.
+        rank: which process this is.
         world_size: how many processes have a share.
     """
 
@@ -41,13 +43,14 @@ class SplitReader:
         columns: Columns,
         encoder: Callable[[], Encoder],
         purpose: str,
+        rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.selection = selection
         self._columns = columns
         self._encoder = encoder
         self._purpose = purpose
-        self._world_size = world_size
+        self._rank, self._world_size = rank, world_size
         self._told = False
 
     def share(self, rank: int, world_size: int) -> SplitReader:
@@ -59,6 +62,7 @@ class SplitReader:
             self._columns,
             self._encoder,
             self._purpose,
+            rank,
             world_size,
         )
 
@@ -102,7 +106,11 @@ class SplitReader:
         encoder, types = self._encoder(), self._columns.types(self.selection.source, kept)
         for selected in self.selection.read(types, size):
             yield encoder(selected), selected.table.select(list(kept))
-        self._tell(encoder.tally)
+        if self._world_size == 1:
+            self._tell(encoder.tally)
+        elif (text := encoder.tally.report("given no prediction")) is not None:
+            # Processes end when they do, and do not wait for each other to add up.
+            warnings.warn(f"Process {self._rank + 1}: {text}", stacklevel=2)
 
     def held(self, most: int | float) -> Batch | None:
         """All rows, unless their files, or they themselves, have more than `most` bytes."""

@@ -86,6 +86,9 @@ class StreamLoader:
             raise TypeError("how many batches there are is known behind the last one")
         return self._length
 
+    def __bool__(self) -> bool:
+        return True  # without a length it would be neither
+
     def __iter__(self) -> Iterator[Batch]:
         if not self._resumed:
             self._pass, self._handed_out = self._pass + 1, 0
