@@ -18,7 +18,7 @@ from test_tables import mixed, write
 
 from linreg_lightning import InputError, TabularData
 
-Linreg = Callable[..., dict[str, Any]]
+Command = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
 
 FIT = "fit --model LeastSquares --data TabularData --data.target price --data.path"
@@ -157,9 +157,9 @@ def test_what_cannot_be_meant_is_refused(refused: Refused, options: str, message
 
 
 @pytest.fixture
-def checkpoint(linreg: Linreg) -> dict[str, float]:
+def checkpoint(command: Command) -> dict[str, float]:
     """A fit of the mixed table in the logs folder; its coefficients."""
-    return estimates(linreg(f"{FIT} {write(mixed(), 'train.csv')} --data.val_fraction 0.2"))
+    return estimates(command(f"{FIT} {write(mixed(), 'train.csv')} --data.val_fraction 0.2"))
 
 
 def expected(coefficients: dict[str, float], frame: pd.DataFrame) -> list[float]:
@@ -180,12 +180,12 @@ def predictions(format: str = "csv") -> Path:
 @pytest.mark.parametrize("file", ["new.csv", "new.parquet", "new.arrow"])
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_predictions_stand_beside_the_keys(
-    linreg: Linreg, checkpoint: dict[str, float], file: str, format: str
+    command: Command, checkpoint: dict[str, float], file: str, format: str
 ) -> None:
     frame = mixed(70, seed=3).drop(columns="price")
     frame["id"] = [f"0{k}" if k % 2 else f'a,"{k}"' for k in range(70)]
     write(frame[["id", "rooms", "kind", "city", "new", "area"]], file)
-    linreg(
+    command(
         f"predict --ckpt_path last --data.path {file} --keep [id,rooms] --format {format}",
         "--data.batch_size 16",
     )
@@ -199,16 +199,16 @@ def test_predictions_stand_beside_the_keys(
     assert not list(Path().glob("**/*.part*"))
 
 
-def test_a_kept_target_keeps_its_name(linreg: Linreg, checkpoint: dict[str, float]) -> None:
-    linreg("predict --ckpt_path last --keep price --intervals true")
+def test_a_kept_target_keeps_its_name(command: Command, checkpoint: dict[str, float]) -> None:
+    command("predict --ckpt_path last --keep price --intervals true")
     found = pd.read_csv(predictions())
     assert list(found)[:3] == ["price", "price_predicted", "price_std_error"]
     assert list(found.price) == list(mixed().price)
     assert list(found.price_predicted) == pytest.approx(expected(checkpoint, mixed()), rel=1e-12)
 
 
-def test_what_the_checkpoint_has_not_learned(linreg: Linreg, refused: Refused) -> None:
-    linreg(f"{FIT} {write(mixed(), 'train.parquet')}")
+def test_what_the_checkpoint_has_not_learned(command: Command, refused: Refused) -> None:
+    command(f"{FIT} {write(mixed(), 'train.parquet')}")
     new = mixed(9, seed=1)
     again = "predict --ckpt_path last --data.path"
     write(new.drop(columns="city"), "less.csv")
@@ -222,30 +222,30 @@ def test_what_the_checkpoint_has_not_learned(linreg: Linreg, refused: Refused) -
     write(new.assign(city=["Oslo"] * 8 + ["Bonn"]), "bonn.csv")
     message = "column 'city': row 9 holds 'Bonn', which no row that was trained on had"
     assert message in refused(f"{again} bonn.csv")
-    linreg(f"{again} bonn.csv --data.unseen zero")
+    command(f"{again} bonn.csv --data.unseen zero")
     assert "--keep: bonn.csv has no column 'idd'" in refused(f"{again} bonn.csv --keep idd")
     assert "--data.features: " in refused(f"{again} bonn.csv --data.features area")
     assert not list(Path().glob("**/*.part*"))
 
 
-def test_added_rows_have_the_levels_of_the_first(linreg: Linreg, refused: Refused) -> None:
+def test_added_rows_have_the_levels_of_the_first(command: Command, refused: Refused) -> None:
     frame = mixed()
-    linreg(f"{FIT} {write(frame[:200], 'a.csv')} --model.accuracy exact")
+    command(f"{FIT} {write(frame[:200], 'a.csv')} --model.accuracy exact")
     write(frame[200:][frame.city[200:] != "Oslo"], "b.parquet")
-    found = linreg("fit --ckpt_path last --data.path b.parquet")
+    found = command("fit --ckpt_path last --data.path b.parquet")
     assert found["rows"] == 200 + (frame.city[200:] != "Oslo").sum()
-    linreg(f"{FIT} {write(frame[:200], 'c.csv')} --model.accuracy exact")
+    command(f"{FIT} {write(frame[:200], 'c.csv')} --model.accuracy exact")
     write(frame[200:], "d.csv")
-    found = linreg("fit --ckpt_path last --data.path d.csv")
+    found = command("fit --ckpt_path last --data.path d.csv")
     write(frame, "all.csv")
-    assert found["coefficients"] == linreg(f"{FIT} all.csv --model.accuracy exact")["coefficients"]
+    assert found["coefficients"] == command(f"{FIT} all.csv --model.accuracy exact")["coefficients"]
     assert "holds the statistics of these rows already" in refused(
         "fit --ckpt_path last --data.path ./all.csv --data.stream true"
     )
 
 
-def test_only_tables_have_columns_to_keep(linreg: Linreg, refused: Refused) -> None:
-    linreg("fit --trainer.max_epochs 1")
+def test_only_tables_have_columns_to_keep(command: Command, refused: Refused) -> None:
+    command("fit --trainer.max_epochs 1")
     assert "--keep: SyntheticData has no other columns" in refused(
         "predict --ckpt_path last --keep id"
     )
@@ -254,28 +254,28 @@ def test_only_tables_have_columns_to_keep(linreg: Linreg, refused: Refused) -> N
 def test_a_full_disk_is_said_and_leaves_nothing(
     refused: Refused, checkpoint: dict[str, float]
 ) -> None:
-    Path("here").mkdir()
+    Path("disk").mkdir()
     for part in ("predictions.csv.part0", "predictions.parquet.part0"):
-        Path("here", part).symlink_to("/dev/full")
+        Path("disk", part).symlink_to("/dev/full")
     (ckpt,) = Path().glob("logs/**/*.ckpt")
-    line = f"predict --ckpt_path {ckpt} --trainer.logger false --trainer.default_root_dir here"
+    line = f"predict --ckpt_path {ckpt} --trainer.logger false --trainer.default_root_dir disk"
     for format in ("csv", "parquet"):
         message = refused(f"{line} --format {format}")
         assert f"predictions.{format} cannot be written (" in message
         assert "make room" in message
-    assert not list(Path("here").glob("predictions*"))
+    assert not list(Path("disk").glob("predictions*"))
 
 
-def test_two_processes_do_what_one_does(linreg: Linreg) -> None:
+def test_two_processes_do_what_one_does(command: Command) -> None:
     frame = mixed(200)
     frame["rooms"] = frame["rooms"].astype(float)
     frame.loc[[5, 150], "rooms"] = np.nan
     write(frame, "t.csv")
     line = f"{FIT} t.csv --data.missing drop --data.val_fraction 0.2 --model.accuracy exact"
-    one = linreg(f"{line} --trainer.default_root_dir one")
+    one = command(f"{line} --trainer.default_root_dir one")
     write(frame.assign(id=range(200)), "new.csv")
     again = "predict --ckpt_path last --data.path new.csv --keep id --trainer.default_root_dir one"
-    linreg(again)
+    command(again)
     alone = predictions().read_text()
     assert alone.splitlines()[151] == "150,"
     two = "--trainer.devices 2 --trainer.accelerator cpu --trainer.enable_progress_bar false"
@@ -283,11 +283,11 @@ def test_two_processes_do_what_one_does(linreg: Linreg) -> None:
         f"{line} {two} --data.stream true --data.batch_size 16 --trainer.default_root_dir two",
         f"{again} {two}",
     ):
-        command = [sys.executable, "-m", "linreg_lightning", *words.split()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = [sys.executable, "-m", "linreg_lightning", *words.split()]
+        done = subprocess.run(process, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        for process in ("1", "2") if "predict" in words else ():
-            assert f"Process {process}: 1 of 100 rows were given no prediction" in done.stderr
+        for number in ("1", "2") if "predict" in words else ():
+            assert f"Process {number}: 1 of 100 rows were given no prediction" in done.stderr
         assert "predict" in words or "2 of 160 rows were left out" in done.stderr
     found = json.loads(Path("two/version_0/coefficients.json").read_text())
     assert found["coefficients"] == one["coefficients"]
