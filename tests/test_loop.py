@@ -20,7 +20,7 @@ from linreg_lightning import (
     SyntheticData,
     TightLoop,
 )
-from linreg_lightning.loop import once_a_call
+from linreg_lightning.loop import each_step, once_a_call
 from linreg_lightning.loop.steps import Steps
 
 MakeTrainer = Callable[..., Trainer]
@@ -376,6 +376,50 @@ def test_a_hook_marked_once_a_call_holds_nothing_up(trainer: MakeTrainer, alone:
     assert Now.batches == [9, 19, 22]
 
 
+class Watches(Callback):
+    """Sees each step, and its gradients."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple] = []
+
+    @each_step
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.seen.append((trainer.global_step, batch_idx, len(batch[0])))
+
+    @each_step
+    def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
+        self.seen.append(("zero", trainer.global_step))
+
+    @each_step
+    def on_before_backward(self, trainer, pl_module, loss) -> None:
+        self.seen.append(("before", loss.item()))
+
+    @each_step
+    def on_after_backward(self, trainer, pl_module) -> None:
+        self.seen.append(("after", [p.grad.sum().item() for p in pl_module.parameters()]))
+
+    @each_step
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        self.seen.append(("step", optimizer.param_groups[0]["lr"]))
+
+    @each_step
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.seen.append((trainer.global_step, outputs["loss"].item()))
+
+
+@pytest.mark.parametrize("model", [Scheduled, ByHand])
+def test_a_hook_marked_each_step_sees_what_it_would(
+    model: type, trainer: MakeTrainer, alone: list[int]
+) -> None:
+    watches = Watches(), Watches()
+    with_loop, _ = fitted(model, trainer, [TightLoop(6)], [watches[0]])
+    assert alone
+    without, _ = fitted(model, trainer, [], [watches[1]])
+    assert_same(with_loop, without)
+    assert watches[0].seen == watches[1].seen
+    assert len(watches[0].seen) >= 4 * 3 * BATCHES
+
+
 def test_values_reach_the_logger_when_a_step_fails(trainer: MakeTrainer) -> None:
     class Fails(Small):
         def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
@@ -436,3 +480,18 @@ def test_our_models_bring_it_along(model: type, trainer: MakeTrainer, alone: lis
 def test_a_number_of_steps_that_cannot_be() -> None:
     with pytest.raises(InputError, match="steps: 0 was given; type a whole number above 0"):
         TightLoop(0)
+
+
+def test_the_command_takes_steps_in_groups(
+    command: Callable[..., dict[str, Any]], alone: list[int]
+) -> None:
+    def answer(*words: str) -> dict[str, Any]:
+        return command("fit --data.batch_size 4 --trainer.max_epochs 3", *words)
+
+    one = answer()
+    assert max(alone) > 4
+    alone.clear()
+    loop = "--trainer.callbacks+=linreg_lightning.loop.TightLoop --trainer.callbacks.steps=1"
+    other = answer(loop)
+    assert not alone
+    assert one["coefficients"] == other["coefficients"]

@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
+from linreg_lightning.loop import each_step
+
 
 @final
 class DescentMonitor(Callback):
@@ -19,6 +21,7 @@ class DescentMonitor(Callback):
     are followed by `/1`, `/2` and so on.
     """
 
+    @each_step
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:

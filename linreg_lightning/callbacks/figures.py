@@ -15,6 +15,7 @@ from linreg_lightning.callbacks.descent_path import DescentPath
 from linreg_lightning.callbacks.sample import Sample
 from linreg_lightning.callbacks.tensorboard import add_png
 from linreg_lightning.errors import InputError
+from linreg_lightning.loop import each_step
 
 _TARGETS = 4
 _WIDE = 1000
@@ -80,6 +81,7 @@ class Figures(Callback):
             if self._pair is not None:
                 self._note(trainer, pl_module, self._pair)
 
+    @each_step
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

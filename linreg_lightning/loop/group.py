@@ -118,8 +118,11 @@ def takes_steps_alone(trainer: Any, fetcher: Any) -> bool:
 
 
 def _differs(owner: object, base: type, name: str, known: set[Callable[..., Any]]) -> bool:
-    """Whether the owner has a hook of its own that must see every step."""
+    """Whether the owner has a hook of its own that only the Trainer can call as it must be."""
     hook = getattr(type(owner), name)
-    return name in vars(owner) or not (
-        hook is getattr(base, name) or hook in known or getattr(hook, "once_a_call", False)
-    )
+    if name in vars(owner):
+        return True
+    mark = getattr(hook, "tight_loop", "")
+    misses = mark == "misses" and name.startswith("on_train_batch")
+    calls = mark == "calls" and base is Callback
+    return not (hook is getattr(base, name) or hook in known or misses or calls)

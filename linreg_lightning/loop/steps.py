@@ -39,6 +39,8 @@ class Steps:
         self._place = _placement(trainer)
         self._scheduled = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._interval = trainer.log_every_n_steps if trainer.loggers else 0
+        self._starts = _called(trainer, "on_train_batch_start")
+        self._ends = _called(trainer, "on_train_batch_end")
         self._at_logs = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
         self._current, self._total = loop.batch_progress.current, loop.batch_progress.total
         # The Trainer's way to a batch, by all loaders that there might be, costs as much as zeroing
@@ -69,12 +71,17 @@ class Steps:
         if writes:
             for callback in self._at_logs:
                 callback.on_train_batch_start(self._trainer)
-        self._take(batch, index)
+        for hook in self._starts:
+            hook(self._trainer, self._module, batch, index)
+        outputs = self._take(batch, index)
         for progress in (self._current, self._total):
             progress.processed += 1
-            progress.completed += 1
         if self._scheduled:
             loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+        for hook in self._ends:
+            hook(self._trainer, self._module, outputs, batch, index)
+        for progress in (self._current, self._total):
+            progress.completed += 1
         if writes:
             self._log.write()
         if self._scheduled:
@@ -125,6 +132,15 @@ def _automatic(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     training_step = _training_step(trainer)
     clip = trainer.gradient_clip_val
+    before_zero, before_backward, after_backward, before_step = (
+        _called(trainer, f"on_{name}")
+        for name in (
+            "before_zero_grad",
+            "before_backward",
+            "after_backward",
+            "before_optimizer_step",
+        )
+    )
 
     def take(batch: Any, index: int) -> dict[str, Any]:
         output: Any = None
@@ -136,6 +152,8 @@ def _automatic(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
             if not plain:
                 output = ClosureResult.from_training_step_output(output)
             loss: Tensor | None = output if plain else output.closure_loss
+            for hook in before_zero:
+                hook(trainer, module, optimizer)
             for parameter in parameters:
                 parameter.grad = None
             for progress in (zeroed.current, zeroed.total):
@@ -143,7 +161,13 @@ def _automatic(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
                 progress.started += 1
                 progress.completed += 1
             if loss is not None:
+                for hook in before_backward:
+                    hook(trainer, module, loss)
                 loss.backward()
+                for hook in after_backward:
+                    hook(trainer, module)
+            for hook in before_step:
+                hook(trainer, module, optimizer)
             if clip is not None:
                 module.clip_gradients(optimizer, clip, trainer.gradient_clip_algorithm)
             return loss
@@ -171,6 +195,12 @@ def _manual(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
         return ManualResult.from_training_step_output(output).asdict()
 
     return take
+
+
+def _called(trainer: Any, name: str) -> list[Callable[..., Any]]:
+    """The callbacks' hooks that are marked to be called at each step."""
+    hooks: list[Callable[..., Any]] = [getattr(each, name) for each in trainer.callbacks]
+    return [hook for hook in hooks if getattr(hook, "tight_loop", "") == "calls"]
 
 
 def _training_step(trainer: Any) -> Callable[[Any, int], Any]:

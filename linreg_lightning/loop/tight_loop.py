@@ -31,8 +31,8 @@ class TightLoop(Callback):
 
     or bring it along by its `configure_callbacks`. Where something looks at single steps, the
     Trainer takes them all: callbacks and modules with hooks for batches or gradients that are not
-    marked `once_a_call`; several processes; accumulated gradients; several optimisers; 16-mixed
-    precision; a profiler; a loader of unknown length.
+    marked `once_a_call` or `each_step`; several processes; accumulated gradients; several
+    optimisers; 16-mixed precision; a profiler; a loader of unknown length.
 
     A progress bar and `max_time` are looked after at the end of a group of steps, at most every
     0.05 s.
