@@ -13,6 +13,7 @@ OVERLAY = "linreg_lightning/project/overlay/"
 """Files of a new project alone; one in the place of another of this package replaces it."""
 
 SPECIAL = (
+    ".github/*.png",
     "linreg_lightning/algebra/*",
     "linreg_lightning/callbacks/coefficient_*",
     "linreg_lightning/cli/summary.py",
@@ -49,8 +50,11 @@ TESTS = (
 NOT_NEEDED = ("mpmath", "scikit-learn", "statsmodels")
 """Requirements of special files."""
 
-SECTIONS = ("tool.hatch.build.targets.wheel.force-include",)
-"""Sections of pyproject.toml that a new project does not need."""
+SECTIONS = (
+    r"\[tool\.hatch\.build\.targets\.wheel\.force-include\].*\n(?:(?!\[).*\n)*",
+    r"bench = \[.*\n(?:(?!\]).*\n)*\]\n",
+)
+"""Parts of pyproject.toml that a new project does not need, as patterns."""
 
 
 def contents(names: Names) -> Iterator[tuple[str, str]]:
@@ -80,7 +84,7 @@ def is_general(path: str) -> bool:
 def _requirements(text: str) -> str:
     """pyproject.toml without what only special files need."""
     for section in SECTIONS:
-        text = re.sub(rf"\[{re.escape(section)}\].*\n(?:(?!\[).*\n)*", "", text)
+        text = re.sub(section, "", text)
     kept = (
         line
         for line in text.splitlines(keepends=True)
