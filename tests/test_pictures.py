@@ -26,6 +26,7 @@ from linreg_lightning import (
 )
 from linreg_lightning.callbacks import DescentMonitor, Figures
 from linreg_lightning.callbacks.sample import Sample
+from linreg_lightning.loop.steps import Steps
 
 MakeTrainer = Callable[..., Trainer]
 Command = Callable[..., dict[str, Any]]
@@ -199,6 +200,25 @@ def test_a_drawn_run_takes_the_same_steps(trainer: MakeTrainer, kind: str) -> No
         trainer(max_epochs=4, logger=RunLogger(), callbacks=callbacks).fit(model, data)
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(*weights)
+
+
+def test_a_drawn_run_still_goes_by_a_tight_loop(
+    trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[int] = []
+    take = Steps.take
+    monkeypatch.setattr(Steps, "take", lambda *args: (alone.append(args[1]), take(*args)))
+    figures = Figures()
+    runner = trainer(
+        max_epochs=10,
+        logger=RunLogger(),
+        callbacks=[figures, DescentMonitor()],
+        log_every_n_steps=50,
+    )
+    runner.fit(LinearRegression(lr=0.01), SyntheticData(rows=200, batch_size=2))
+    assert runner.global_step == 1000
+    assert sum(alone) > 900
+    assert {"descent"} <= pictures()
 
 
 # Of which rows
