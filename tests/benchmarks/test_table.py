@@ -1,0 +1,134 @@
+"""TabularData from file to coefficients, in fresh processes: speed and memory.
+
+    python -m pytest tests/benchmarks/test_table.py -s
+
+writes tables of a few gigabytes into pytest's temporary folder. LINREG_BENCHMARK_SCALE=0.1 makes
+them a tenth as long.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+SCALE = float(os.environ.get("LINREG_BENCHMARK_SCALE", "1"))
+ROUNDS = 3
+COLUMNS = 20
+FIT = (
+    "fit --model LeastSquares --data TabularData --data.path {} --data.target y "
+    "--trainer.accelerator cpu --trainer.enable_progress_bar false --trainer.logger false"
+)
+
+# Each prints the seconds that it took without its imports, and its peak memory in megabytes.
+FRAME = """
+import resource, sys, time
+{imports}
+start = time.perf_counter()
+{work}
+seconds = time.perf_counter() - start
+print("\\nresult", seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def ours(path: Path, *options: str) -> str:
+    words = [*FIT.format(path).split(), *options]
+    return FRAME.format(
+        imports="import linreg_lightning.cli.command, linreg_lightning.data, linreg_lightning.cli",
+        work=f"linreg_lightning.cli.main({words!r})",
+    )
+
+
+def peer(path: Path) -> str:
+    read = f"pandas.read_csv({str(path)!r}, engine='pyarrow')"
+    if path.suffix == ".parquet":
+        read = f"pandas.read_parquet({str(path)!r})"
+    return FRAME.format(
+        imports="import pandas, pyarrow, pyarrow.parquet, sklearn.linear_model",
+        work=(
+            f"frame = {read}\n"
+            "sklearn.linear_model.LinearRegression().fit(frame.drop(columns='y'), frame['y'])"
+        ),
+    )
+
+
+def reading(path: Path) -> str:
+    read = "pyarrow.csv.read_csv" if path.suffix == ".csv" else "pyarrow.parquet.read_table"
+    return FRAME.format(
+        imports="import pyarrow.csv, pyarrow.parquet", work=f"{read}({str(path)!r})"
+    )
+
+
+def run(code: str, folder: Path) -> tuple[float, float]:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("result"))
+    _, seconds, megabytes = line.split()
+    return float(seconds), float(megabytes)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
+    """Writes a table of so many rows, 19 features and y; it is gone after the test."""
+    written = []
+
+    def write(suffix: str, rows: int) -> Path:
+        path = tmp_path / f"{rows}.{suffix}"
+        written.append(path)
+        names = [*(f"x{j}" for j in range(1, COLUMNS)), "y"]
+        schema = pyarrow.schema([(name, pyarrow.float64()) for name in names])
+        kind = pyarrow.csv.CSVWriter if suffix == "csv" else pyarrow.parquet.ParquetWriter
+        random = np.random.default_rng(0)
+        with kind(path, schema) as writer:
+            for start in range(0, rows, 2**19):
+                x = random.standard_normal((min(2**19, rows - start), COLUMNS))
+                x[:, -1] += x[:, :-1].sum(axis=1)
+                writer.write_table(pyarrow.table(list(x.round(6).T), schema=schema))
+        return path
+
+    yield write
+    for path in written:
+        path.unlink()
+
+
+@pytest.mark.parametrize(("suffix", "rows"), [("parquet", 10_000_000), ("csv", 5_000_000)])
+def test_seconds_from_file_to_coefficients(
+    table: Callable[[str, int], Path], tmp_path: Path, suffix: str, rows: int
+) -> None:
+    path = table(suffix, int(rows * SCALE))
+    programs = {
+        "linreg": ours(path),
+        "pandas + scikit-learn": peer(path),
+        "pyarrow, reading only": reading(path),
+    }
+    for code in programs.values():
+        run(code, tmp_path)
+    rounds = [[run(code, tmp_path)[0] for code in programs.values()] for _ in range(ROUNDS)]
+    for name, seconds in zip(programs, zip(*rounds, strict=True), strict=True):
+        print(f"\n{path.name}: {name} {statistics.median(seconds):.2f} s", end="")
+    for name, k in (("pandas + scikit-learn", 1), ("pyarrow, reading only", 2)):
+        ratio = statistics.median(line[0] / line[k] for line in rounds)
+        print(f"\n{path.name}: linreg takes {ratio:.2f} times as long as {name}", end="")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_memory_does_not_grow_with_the_rows(
+    table: Callable[[str, int], Path], tmp_path: Path, suffix: str
+) -> None:
+    peaks = []
+    for rows in (2_000_000, 20_000_000):
+        path = table(suffix, int(rows * SCALE))
+        peaks.append(run(ours(path, "--data.stream", "true"), tmp_path)[1])
+        path.unlink()
+        path.touch()
+    print(f"\n{suffix}: {peaks[0]:.0f} MB and {peaks[1]:.0f} MB for ten times the rows", end="")
+    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < 1500
