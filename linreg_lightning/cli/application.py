@@ -8,7 +8,7 @@ Linear regression on PyTorch Lightning.
   fit        fit a model, print its coefficients; alone it runs the tutorial's problem
   validate   measure a fitted model on the validation rows
   test       measure a fitted model on the test rows
-  predict    write a fitted model's predictions to a file
+  predict    write a fitted model's predictions to a file, beside columns kept (--keep id)
   summary    print a fitted model's coefficients again, as a table or JSON
   new        make a project of your own, with your name, a model to replace, and tests
 
