@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from conftest import estimates
 from test_tables import mixed, write
 
 from linreg_lightning import InputError, TabularData
+from linreg_lightning.callbacks.prediction_file import PredictionFile, join
 
 Command = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
@@ -264,6 +266,21 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         assert f"predictions.{format} cannot be written (" in message
         assert "make room" in message
     assert not list(Path("disk").glob("predictions*"))
+
+
+def test_parts_of_a_run_that_was_killed_are_not_taken_for_this_ones() -> None:
+    path = Path("predictions.csv")
+    for rank in (0, 1):
+        stale = PredictionFile(path, rank)
+        stale.write(pyarrow.table({"y": [9.0] * 70_000}))
+    assert not path.exists()
+    files = [PredictionFile(path, rank) for rank in (0, 1)]
+    files[0].write(pyarrow.table({"y": [1.0]}))
+    for file in files:
+        file.close()
+    assert join(path, 2)
+    assert path.read_text() == "y\n1\n"
+    assert [file.name for file in Path().iterdir()] == ["predictions.csv"]
 
 
 def test_two_processes_do_what_one_does(command: Command) -> None:

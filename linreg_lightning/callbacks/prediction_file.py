@@ -62,9 +62,11 @@ class PredictionFile:
         """
         self._flush()
         with _told(self.path):
-            if self._writer is not None:
-                self._writer.close()
-                self._stream.close()
+            if self._writer is None:
+                self._part.unlink(missing_ok=True)  # that of a run that was killed here
+                return
+            self._writer.close()
+            self._stream.close()
 
     def discard(self) -> None:
         """Leave nothing behind."""
