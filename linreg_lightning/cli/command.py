@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import shlex
 import sys
 import warnings
@@ -25,6 +24,7 @@ from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.cli.application import DATA, MODEL
 from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.preview import Preview
+from linreg_lightning.cli.quiet import quiet
 from linreg_lightning.cli.stored import Stored
 from linreg_lightning.cli.watchers import watchers
 from linreg_lightning.errors import InputError
@@ -40,10 +40,7 @@ def run(args: list[str]) -> None:
     Raises:
         SystemExit: it could not be done; the message has been printed.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # where the user's own classes are; behind all that is installed
-    with _quiet():
+    with quiet(), _classes_from(str(Path.cwd())):
         try:
             RegressionCLI(args)
         except argparse.ArgumentError as error:
@@ -282,22 +279,10 @@ def _short(class_path: str) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep out messages about the libraries' own insides, and advertisements; nothing broader."""
-
-    def no_tip(record: logging.LogRecord) -> bool:
-        return "Tip: For seamless cloud" not in record.getMessage()
-
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(no_tip)
-    with warnings.catch_warnings():
-        for message in (
-            ".*isinstance\\(treespec, LeafSpec\\).*",
-            "LightningCLI's args parameter is intended to run from within Python.*",
-            "The dirpath has changed from .*",  # a resumed run has a folder of its own
-        ):
-            warnings.filterwarnings("ignore", message)
-        try:
-            yield
-        finally:
-            logger.removeFilter(no_tip)
+def _classes_from(folder: str) -> Iterator[None]:
+    """Find the user's own modules too, behind all that is installed."""
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -55,7 +55,8 @@ class Names(NamedTuple):
             raise InputError(f"name: {given} is a word of Python itself; type another")
         if package in FOLDERS or package.startswith("test_"):
             raise InputError(f"name: {given} is what a folder or a test is called; type another")
-        if find_spec(package) is not None:
+        found = find_spec(package)
+        if found is not None and found.origin is not None:  # not just some folder of that name
             raise InputError(
                 f"name: a package {package} is installed already, and one of the two could not be "
                 "imported; type another"
