@@ -174,6 +174,38 @@ def test_well_conditioned_columns_are_promised_nearly_all_digits_that_are_there(
     assert perfect.error_digits == 0
 
 
+@pytest.mark.parametrize("nearness", [0, 3, 5])
+@pytest.mark.parametrize("ridge", [0.0, 3.0])
+def test_many_columns_in_float64_are_those_of_exact(nearness: int, ridge: float) -> None:
+    torch.manual_seed(nearness)
+    x = torch.randn(400, 80, dtype=F64) + 1
+    x[:, 79] = x[:, 3] + 10.0**-nearness * x[:, 79]
+    y = torch.stack((x.sum(1), x[:, 5] - 7), 1) + torch.randn(400, 2, dtype=F64)
+    rough, exact = (fit(kind, x, y, ridge=ridge) for kind in (Float64Gram, ExactGram))
+    assert rough.rank == 81
+    found, true = inference(rough), inference(exact)
+    size = torch.maximum(true.estimate.abs(), true.standard_error.nan_to_num(0.0))
+    assert bool(((found.estimate - true.estimate).abs() <= 10**-rough.digits * size).all())
+    tolerance = 10**-rough.error_digits
+    torch.testing.assert_close(
+        found.standard_error, true.standard_error, rtol=tolerance, atol=0, equal_nan=True
+    )
+    torch.testing.assert_close(found.residual_sd, true.residual_sd, equal_nan=True)
+    assert rough.condition == pytest.approx(exact.condition, rel=1e-4)
+    # One that is a combination of others is left out as among few.
+    x[:, 40] = x[:, 3] - x[:, 7]
+    assert fit(Float64Gram, x, y).collinear == (40,)
+
+
+def test_a_perfect_fit_has_infinite_t_of_the_sign_of_the_estimate() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1000, 4, dtype=F64)
+    for kind in (Float64Gram, ExactGram):
+        for sign in (1, -1):
+            t = inference(fit(kind, x, 1 + sign * x.sum(1, keepdim=True))).t[1:]
+            assert bool((t * sign > 1e12).all())
+
+
 @pytest.mark.parametrize("degree", [3, 6, 8, 10])
 def test_polynomials_against_rational_arithmetic(degree: int) -> None:
     torch.manual_seed(degree)

@@ -86,8 +86,8 @@ def t_quantile(confidence: float, df: float) -> float:
         p = float(f_tail(f, 1.0, df))
         step = (math.log(p) - goal) * p / (2 * float(_factor(f, 1.0, df)))
         u += max(-1.0, min(1.0, step))
-        if abs(step) < 1e-15:
-            break
+        if abs(step) < 1e-9:
+            break  # what is left is of the size of its square
     return math.exp(u)
 
 
