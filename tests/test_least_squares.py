@@ -22,6 +22,7 @@ from outside import processes
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
+from linreg_lightning.models.accumulation import SMALL
 
 Linreg = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]
@@ -288,6 +289,55 @@ def test_auto_takes_a_second_pass_where_it_is_needed_and_no_other(trainer: MakeT
         fitted(trainer, ill, y, accuracy="float64")
 
 
+@pytest.mark.parametrize(
+    ("name", "passes"), [("Longley", 1), ("Pontius", 2), ("Wampler1", 2), ("Filip", 2)]
+)
+def test_auto_reaches_certified_digits_of_many_rows_by_itself(
+    name: str, passes: int, trainer: MakeTrainer
+) -> None:
+    reference = NIST[name]
+    rows = torch.tensor(
+        [[float(v) for v in line.split(",")] for line in reference.table.split()[1:]],
+        dtype=torch.float64,
+    )
+    times = SMALL // rows.numel() + 1  # more numbers than are added exactly at once
+    many = rows.repeat(times, 1)
+    runner, model = trainer(max_epochs=1), LeastSquares()
+    runner.fit(model, TensorData(many[:, 1:], many[:, 0], batch_size=len(many) // 3))
+    assert runner.current_epoch == passes
+    least = min(8, reference.least_digits) if passes == 1 else reference.least_digits
+    df, more = (len(r) - len(reference.estimates) for r in (rows, many))
+    for row, estimate, error in zip(
+        model.coefficients(), reference.estimates, reference.std_errors, strict=True
+    ):
+        assert digits(row["estimate"], estimate) >= least
+        assert digits(row["std_error"], error * math.sqrt(df / more)) >= min(least, 12)
+    assert digits(model.fit_statistics["r2"], reference.r2) >= min(least, 13)
+
+
+def test_a_perfect_fit_in_float64_is_remarked_upon_without_alarm(
+    trainer: MakeTrainer, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    x, _ = problem()
+    said = "An essentially perfect fit: residuals are no larger than "
+    for accuracy, what in (
+        ("float64", "float64 sees, 1e-8 of the target"),
+        ("exact", "the rounding of the rows"),
+    ):
+        caplog.clear()
+        with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
+            model = fitted(trainer, x[:, 1:2] / 1e3, 2 + 3 * x[:, 1] / 1e3, accuracy=accuracy)
+        assert [row["estimate"] for row in model.coefficients()] == pytest.approx([2, 3], rel=1e-9)
+        assert f"{said}{what}; standard errors are given as 0." in caplog.text or any(
+            row["std_error"] > 0 for row in model.coefficients()
+        )
+    # Without a degree of freedom there is nothing to be said of residuals.
+    caplog.clear()
+    fitted(trainer, x[:2, :1], x[:2, 1], accuracy="float64")
+    assert said not in caplog.text
+    assert not [str(w.message) for w in recwarn if "residuals" in str(w.message)]
+
+
 # Columns and rows that are awkward
 
 
@@ -496,6 +546,25 @@ def test_a_pass_resumes_from_any_of_its_steps(
             other = TensorData(x, y, batch_size=5)
             with pytest.raises(InputError, match="go on with the same rows, batch_size and dev"):
                 trainer(max_epochs=1).fit(LeastSquares(accuracy), other, ckpt_path=step)
+
+
+def test_statistics_of_another_format_are_refused_in_one_line(
+    command: Linreg, refused: Callable[..., str]
+) -> None:
+    command("fit --model LeastSquares")
+    (path,) = Path().glob("**/*.ckpt")
+    checkpoint = torch.load(path, weights_only=True)
+    for written, version in ((None, "earlier"), (7, "later")):
+        if written is None:
+            del checkpoint["statistics"]["format"]
+        else:
+            checkpoint["statistics"]["format"] = written
+        torch.save(checkpoint, path)
+        for line in ("summary", "test --ckpt_path last", "predict --ckpt_path last"):
+            message = refused(line)
+            assert f"the checkpoint's statistics are of format {written or 0}" in message
+            assert f"use the {version} version that wrote it" in message
+            assert len(message.strip().splitlines()) == 1
 
 
 def test_a_fit_without_a_checkpoint_starts_anew(trainer: MakeTrainer) -> None:

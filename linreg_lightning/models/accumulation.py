@@ -15,6 +15,9 @@ GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
 SMALL = 2**20
 """How many numbers `auto` adds exactly: it takes no time that anybody would notice."""
 
+FORMAT = 1
+"""Of the state in a checkpoint: another number whenever its parts, or their meaning, change."""
+
 
 class Cut(NamedTuple):
     """How the rows of a pass are cut: into so many batches on each of so many processes."""
@@ -134,6 +137,7 @@ class Accumulation:
         """
         under_way = None if self.under_way is None else self.of_the_pass(cut.processes)
         return {
+            "format": FORMAT,
             "done": None if self.done is None else _state(self.done),
             "partial": None if under_way is None else _state(under_way),
             "second": self.second,
@@ -141,7 +145,18 @@ class Accumulation:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
+        """Take over what `state_dict` returned.
+
+        Raises:
+            InputError: it is from a version that wrote other states.
+        """
+        written = state.get("format", 0)
+        if written != FORMAT:
+            raise InputError(
+                f"ckpt_path: the checkpoint's statistics are of format {written}, and this version "
+                f"of linreg_lightning reads format {FORMAT}; fit the rows anew, or use the "
+                f"{'later' if written > FORMAT else 'earlier'} version that wrote it"
+            )
         self.done = None if state["done"] is None else _gram(state["done"])
         self.under_way = None if state["partial"] is None else _gram(state["partial"])
         self.second, self._cut = state["second"], Cut(**state["cut"])

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, final
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from linreg_lightning.algebra import (
@@ -21,7 +21,7 @@ from linreg_lightning.algebra import (
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.accumulation import GRAMS, Accumulation, Cut
-from linreg_lightning.models.advice import advice
+from linreg_lightning.models.advice import advise
 from linreg_lightning.models.base import Coefficient, RegressionModule
 from linreg_lightning.models.closure import ClosureOptimizer, take_step
 from linreg_lightning.models.fit_statistics import fit_statistics
@@ -259,8 +259,7 @@ class LeastSquares(RegressionModule):
             allow_epochs(self.trainer, self.trainer.current_epoch + 2)
             return
         self._sums.end(total)
-        for text in advice(solution, total, ENOUGH_DIGITS, self._variable_names):
-            rank_zero_warn(text)
+        advise(solution, total, ENOUGH_DIGITS, self._variable_names)
         self.log("train_loss", self.fit_statistics["loss"])
 
     @property
