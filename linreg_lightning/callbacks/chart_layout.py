@@ -8,6 +8,7 @@ from typing import Any, final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.callbacks.found import coefficients_of
 from linreg_lightning.callbacks.tensorboard import tags_of, writers
 
 Layout = dict[str, dict[str, list[Any]]]
@@ -39,9 +40,9 @@ class ChartLayout(Callback):
 
     def _lay_out(self, trainer: Trainer, model: Any) -> None:
         # TensorBoard reads one layout of a run.
-        if self._done or not getattr(model, "fitted", True):
+        if self._done or getattr(model, "fitted", True) is False:
             return
-        rows = model.coefficients() if hasattr(model, "coefficients") else []
+        rows = coefficients_of(model)
         for writer in writers(trainer):
             validates = sum(trainer.num_val_batches) > 0
             writer.add_custom_scalars(layout(rows if len(rows) <= self.most else [], validates))

@@ -7,6 +7,7 @@ from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.callbacks.found import coefficients_of
 from linreg_lightning.callbacks.tensorboard import tags_of
 from linreg_lightning.errors import InputError
 
@@ -32,9 +33,11 @@ class CoefficientMonitor(Callback):
         if most < 0:
             raise InputError(f"most: {most} was given; type a whole number, 0 or above")
         self.most = most
+        self._too_many = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log where the descent starts."""
+        self._too_many = False
         self._log(trainer, pl_module, with_truth=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -52,11 +55,11 @@ class CoefficientMonitor(Callback):
         with_truth: bool = False,
         with_estimate: bool = True,
     ) -> None:
-        coefficients = getattr(model, "coefficients", None)
-        if not trainer.loggers or coefficients is None or not getattr(model, "fitted", True):
+        if not trainer.loggers or self._too_many:
             return
-        rows = coefficients()
-        if len(rows) > self.most:
+        rows = coefficients_of(model)
+        self._too_many = len(rows) > self.most  # known by then: no table is made at each epoch
+        if not rows or self._too_many:
             return
         kinds = {"truth": "true"} if with_truth else {}
         if with_estimate:

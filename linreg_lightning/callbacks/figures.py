@@ -10,8 +10,10 @@ from typing import Any, ClassVar, final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.callbacks.descent_path import DescentPath
+from linreg_lightning.callbacks.found import coefficients_of
 from linreg_lightning.callbacks.sample import Sample
 from linreg_lightning.callbacks.tensorboard import add_png
 from linreg_lightning.errors import InputError
@@ -29,7 +31,8 @@ class Figures(Callback):
     Each picture is a PNG file in the run's folder, and an image in its TensorBoard. What does not
     apply is left out: coefficients of a model without `coefficients()`, the descent of one that
     took a single step, predictions of what is no regression. Of several targets the first four are
-    drawn, each on its own.
+    drawn, each on its own. What goes wrong while drawing, in the model's own code or on a full
+    disk, ends in a warning, never in the loss of the fit.
 
     Args:
         epochs: after how many epochs to draw as well, such as [1, 10]; the files are then replaced,
@@ -100,10 +103,9 @@ class Figures(Callback):
             self._draw(trainer, pl_module)
 
     def _choose(self, model: Any) -> tuple[str, str] | None:
-        names = getattr(model, "feature_names", [])
-        if not hasattr(model, "coefficients") or not 0 < len(names) <= _WIDE:
+        own = list(dict.fromkeys(row["name"] for row in coefficients_of(model)))
+        if not own or not 0 < len(getattr(model, "feature_names", [])) <= _WIDE:
             return None
-        own = list(dict.fromkeys(row["name"] for row in model.coefficients()))
         unknown = [name for name in self.coefficients or [] if name not in own]
         if unknown:
             raise InputError(
@@ -125,8 +127,11 @@ class Figures(Callback):
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
         if self._pair is not None:
             self._note(trainer, model, self._pair)
-        with _uncollected():
-            self._write(trainer, model)
+        try:
+            with _uncollected():
+                self._write(trainer, model)
+        except Exception as error:  # of whatever kind: the fit has succeeded
+            _warn("not all pictures could be drawn and written", error)
 
     def _write(self, trainer: Trainer, model: LightningModule) -> None:
         from linreg_lightning.figures import png
@@ -138,22 +143,18 @@ class Figures(Callback):
             self.path = self._folder / "*.png"
             file = self._folder / (f"{name}-{number}.png" if several else f"{name}.png")
             unfinished = file.with_suffix(".png.part")
-            unfinished.write_bytes(content)
-            unfinished.replace(file)
+            try:
+                unfinished.write_bytes(content)
+                unfinished.replace(file)
+            finally:
+                unfinished.unlink(missing_ok=True)
             add_png(trainer, f"{name}/{target}" if several else name, content)
 
     def _pictures(self, trainer: Trainer, model: Any) -> Iterator[tuple[str, int | None, str, Any]]:
         """Name, number and name of the target, Figure; no number where there is one target."""
         from linreg_lightning.figures import Points, coefficients, predicted, residuals
 
-        batches = {"training": trainer.num_training_batches, "validation": 0.0}
-        if len(trainer.num_val_batches) == 1:
-            batches["validation"] = trainer.num_val_batches[0]
-        loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
-        splits = {
-            label: Sample.of(loader, batches[label], trainer, model, self.rows)
-            for label, loader in loaders.items()
-        }
+        splits = self._splits(trainer, model)
         training = splits["training"]
         samples = {label: sample for label, sample in splits.items() if sample is not None}
         when = f"Step {trainer.global_step}"
@@ -182,6 +183,21 @@ class Figures(Callback):
             if descent is not None:
                 yield "descent", number, target, descent
 
+    def _splits(self, trainer: Trainer, model: LightningModule) -> dict[str, Sample | None]:
+        """Some rows of each split; none at all where the model cannot predict them."""
+        batches = {"training": trainer.num_training_batches, "validation": 0.0}
+        if len(trainer.num_val_batches) == 1:
+            batches["validation"] = trainer.num_val_batches[0]
+        loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
+        try:
+            return {
+                label: Sample.of(loader, batches[label], trainer, model, self.rows)
+                for label, loader in loaders.items()
+            }
+        except Exception as error:  # of code that may be anybody's
+            _warn("left out all that shows predictions, since predicting rows failed", error)
+            return dict.fromkeys(loaders)
+
     def _descent(self, trainer: Trainer, model: Any, training: Sample | None, k: int) -> Any:
         """The Figure of the k-th target's path; None without one, or if the rows are not x."""
         from linreg_lightning.figures import LossSurface, descent
@@ -201,8 +217,10 @@ class Figures(Callback):
         known = all(name in truth for name in self._pair)
         path = self._paths[k]
         rest = " Each other coefficient is at its best for these two." if others else ""
+        start = path.steps[0]
+        resumed = ", where the run was resumed," if start else ""
         caption = (
-            f"The path from step {path.steps[0]} to {path.steps[-1]}; the mean squared error of "
+            f"The path from step {start}{resumed} to {path.steps[-1]}; the mean squared error of "
             f"{training.says('training')}.{rest}{_some_of(trainer)}"
         )
         pair = (truth[self._pair[0]], truth[self._pair[1]]) if known else None
@@ -225,6 +243,11 @@ def _draws(trainer: Trainer) -> bool:
     return trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
 
 
+def _warn(what: str, error: Exception) -> None:
+    text = " ".join(str(error).split())
+    rank_zero_warn(f"Figures: {what}: {type(error).__name__}: {text}")
+
+
 def _some_of(trainer: Trainer) -> str:
     processes = trainer.world_size
     return f" Rows of the first of {processes} processes." if processes > 1 else ""
@@ -232,10 +255,8 @@ def _some_of(trainer: Trainer) -> str:
 
 def _coefficients(model: Any) -> dict[str, list[dict[str, Any]]]:
     """Target to table, where there is one."""
-    if not hasattr(model, "coefficients") or not getattr(model, "fitted", True):
-        return {}
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in model.coefficients():
+    for row in coefficients_of(model):
         rows.setdefault(row["target"], []).append(row)
     return rows
 

@@ -6,6 +6,8 @@ from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.callbacks.found import statistics_of
+
 _COMPARED = ("loss", "rmse", "mae", "r2")
 
 
@@ -20,7 +22,7 @@ class FitMonitor(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log."""
-        statistics = getattr(pl_module, "fit_statistics", None) or {}
+        statistics = statistics_of(pl_module)
         values: dict[str, float] = {}
         for name in _COMPARED:
             value = statistics.get(name)

@@ -14,6 +14,7 @@ from typing import Any, final
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from linreg_lightning.callbacks.found import coefficients_of, statistics_of
 from linreg_lightning.callbacks.tensorboard import writers
 
 _PACKAGES = ("lightning", "torch", "numpy")
@@ -50,15 +51,9 @@ class RunText(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what was found."""
-        model: Any = pl_module
-        if not getattr(model, "fitted", True):
-            return
-        parts = []
-        if hasattr(model, "coefficients"):
-            parts.append(markdown(model.coefficients()))
-        statistics = getattr(model, "fit_statistics", None)
-        if statistics:
-            parts.append(markdown([{"statistic": k, "value": v} for k, v in statistics.items()]))
+        statistics = statistics_of(pl_module).items()
+        tables = coefficients_of(pl_module), [{"statistic": k, "value": v} for k, v in statistics]
+        parts = [markdown(rows) for rows in tables if rows]
         for writer in writers(trainer) if parts else []:
             writer.add_text("result", "\n\n".join(parts), trainer.global_step)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from itertools import islice
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 _LOOK_AT = 2**18
@@ -47,7 +49,7 @@ class Sample(NamedTuple):
     ) -> Sample | None:
         """Draw rows and predict them; None where batches or predictions are of another kind.
 
-        Neither the loader's place among its epochs nor torch's random stream is moved. A batch is
+        Neither the loader's place among its epochs nor any random stream is moved. A batch is
         (x, y, ...), with y floating and one prediction for each number in it. Where the model has
         a `predict_step` it predicts, else the model itself, of x.
 
@@ -62,7 +64,7 @@ class Sample(NamedTuple):
             loader = loader[0]
         if loader is None or isinstance(loader, dict | list | tuple):
             return None
-        with torch.random.fork_rng(devices=[]):
+        with _streams_kept(loader):
             taken = None if math.isinf(batches) else int(batches)
             drawn = _draw(islice(copy(loader), taken), most)
             if drawn is None:
@@ -96,31 +98,57 @@ class Sample(NamedTuple):
         return f"{len(self.y)} of {first}{self.seen} {rows} rows, drawn at random"
 
 
+@contextmanager
+def _streams_kept(loader: Any) -> Iterator[None]:
+    """Leave all random streams where they are, those of the loader's own included."""
+    owners = loader, getattr(loader, "sampler", None)
+    generators = [getattr(owner, "generator", None) for owner in owners]
+    states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
+    failure: Exception | None = None
+    with isolate_rng(include_cuda=False):
+        try:
+            yield
+        except Exception as error:  # which would leave `isolate_rng` before it resets anything
+            failure = error
+    for generator, state in states:
+        generator.set_state(state)
+    if failure is not None:
+        raise failure
+
+
 def _draw(loader: Iterable[Any], most: int) -> tuple[Any, int, bool] | None:
     """Rows with the smallest of random keys, as one batch; how many were seen, and whether all."""
     generator = torch.Generator().manual_seed(0)
-    kept: Any = None
-    keys, seen, whole = torch.empty(0), 0, True
+    parts: list[Any] = []
+    keys: list[Tensor] = []
+    held, limit, seen, whole = 0, math.inf, 0, True
     for batch in loader:
         if seen >= _LOOK_AT:
             whole = False
             break
         if not _is_regression(batch):
             return None
-        rows = len(batch[0])
-        seen += rows
-        own = torch.rand(rows, generator=generator)
-        few = own.topk(min(most, rows), largest=False, sorted=False).indices.sort().values
-        part, own = _rows(batch, few), own[few]
-        if kept is None:
-            kept, keys = part, own
-            continue
-        kept = _like(batch, (_joined(a, b) for a, b in zip(kept, part, strict=True)))
-        keys = torch.cat([keys, own])
-        if len(keys) > most:
-            few = keys.topk(most, largest=False, sorted=False).indices.sort().values
-            kept, keys = _rows(kept, few), keys[few]
-    return None if kept is None or not seen else (kept, seen, whole)
+        seen += len(batch[0])
+        own = torch.rand(len(batch[0]), generator=generator)
+        # No row behind the last of the smallest so far can be among the smallest of all.
+        batch, own = _smallest(batch, own, min(most, int((own < limit).sum())))
+        parts.append(batch)
+        keys.append(own)
+        held += len(own)
+        if held > 4 * most:
+            kept, own = _smallest(_joined(parts), torch.cat(keys), most)
+            parts, keys, held, limit = [kept], [own], most, own.max().item()
+    if not seen:
+        return None
+    return _smallest(_joined(parts), torch.cat(keys), min(most, held))[0], seen, whole
+
+
+def _smallest(batch: Any, keys: Tensor, most: int) -> tuple[Any, Tensor]:
+    """So many rows of a batch, those of the smallest keys, in their order; and their keys."""
+    if most == len(keys):
+        return batch, keys
+    few = keys.topk(most, largest=False, sorted=False).indices.sort().values
+    return _rows(batch, few), keys[few]
 
 
 def _is_regression(batch: Any) -> bool:
@@ -146,8 +174,14 @@ def _like(batch: Any, parts: Iterable[Any]) -> Any:
     return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
 
 
-def _joined(a: Any, b: Any) -> Any:
-    return torch.cat([a, b]) if isinstance(a, Tensor) and a.ndim else a
+def _joined(batches: list[Any]) -> Any:
+    if len(batches) == 1:
+        return batches[0]
+
+    def join(parts: tuple[Any, ...]) -> Any:
+        return torch.cat(parts) if isinstance(parts[0], Tensor) and parts[0].ndim else parts[0]
+
+    return _like(batches[-1], map(join, zip(*batches, strict=True)))
 
 
 def _predict(batch: Any, trainer: Trainer, model: LightningModule) -> Tensor | None:
