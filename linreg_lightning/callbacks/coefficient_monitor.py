@@ -19,7 +19,8 @@ class CoefficientMonitor(Callback):
     Beside it `truth/<name>` where the truth is known, at the start and at the end, and
     `interval_low/<name>` and `interval_high/<name>` where the model knows them. With several
     targets `<name>` is `<target>/<name>`. The step is the number of optimiser steps behind the
-    coefficient. A model without `coefficients()`, or not yet `fitted`, is left alone.
+    coefficient; what a model finds all at once, at its end, is a line from the start to there. A
+    model without `coefficients()`, or not yet `fitted`, is left alone.
 
     Args:
         most: the largest number of coefficients that is still logged; a model that has more is
@@ -34,10 +35,12 @@ class CoefficientMonitor(Callback):
             raise InputError(f"most: {most} was given; type a whole number, 0 or above")
         self.most = most
         self._too_many = False
+        self._start: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log where the descent starts."""
         self._too_many = False
+        self._start = trainer.global_step
         self._log(trainer, pl_module, with_truth=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,5 +77,9 @@ class CoefficientMonitor(Callback):
             for kind, column in kinds.items()
             if math.isfinite(row.get(column, math.nan))
         }
+        # What is found all at once has been on its way from the start: one point is no band.
+        start, self._start = self._start, None
+        steps = {trainer.global_step} if start is None else {start, trainer.global_step}
         for logger in trainer.loggers:
-            logger.log_metrics(values, step=trainer.global_step)
+            for step in sorted(steps):
+                logger.log_metrics(values, step=step)
