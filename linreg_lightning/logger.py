@@ -61,12 +61,20 @@ class RunLogger(TensorBoardLogger):
         super().log_hyperparams(visible, metrics, step)
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Write scalars, and remember those by which runs are compared."""
         filed = {tag(name): value for name, value in metrics.items()}
-        super().log_metrics(filed, step)
+        groups: dict[str, Any] = {
+            name: value for name, value in filed.items() if isinstance(value, dict)
+        }
+        if groups:
+            super().log_metrics(groups, step)
+        scalars = {name: float(value) for name, value in filed.items() if name not in groups}
+        # In one record: one for each, as SummaryWriter makes them, takes several times as long.
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
         compared = ("train/loss", "val/", "test/", "fit/")
-        self._last.update({k: float(v) for k, v in filed.items() if k.startswith(compared)})
+        self._last.update({k: v for k, v in scalars.items() if k.startswith(compared)})
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -10,11 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, final
 
-import pyarrow
-import pyarrow.compute
-import pyarrow.csv
-import pyarrow.parquet
-
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.errors import InputError
 
 FORMATS = ("csv", "parquet")

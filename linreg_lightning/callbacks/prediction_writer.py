@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-import pyarrow
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.callbacks.prediction_file import FORMATS, Format, PredictionFile, join
 from linreg_lightning.errors import InputError
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, final
 
-import pyarrow
-import pyarrow.dataset
-import pyarrow.ipc
-
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.table_file import Span, TableFile
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import pyarrow
-
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.source import Source, kind
 from linreg_lightning.errors import InputError
 

@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any, final
 
 import numpy as np
-import pyarrow
-import pyarrow.csv
 
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.table_file import Span, TableFile
 from linreg_lightning.errors import InputError
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
-import pyarrow
-import pyarrow.compute
 from numpy.typing import NDArray
 
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Literal, NamedTuple, final
 
 import numpy as np
-import pyarrow
 import torch
 
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.batch import Batch
 from linreg_lightning.data.design import Design, Floats, numbers
 from linreg_lightning.data.selection import Selected

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import pyarrow
-import pyarrow.fs
-
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.errors import InputError
 
 # What a partitioned data set calls a missing value.

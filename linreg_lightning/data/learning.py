@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import numpy as np
-import pyarrow.compute
 
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.columns import Columns
 from linreg_lightning.data.csv_file import not_a_number
 from linreg_lightning.data.design import Design, categories, in_order, numbers

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, final
 
-import pyarrow
-import pyarrow.parquet
-
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.table_file import Span, TableFile
 
 # Bytes of a column read ahead: pyarrow would otherwise hold all columns of a row group.

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow
 from numpy.typing import NDArray
 
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.hash_split import HashSplit
 from linreg_lightning.data.source import Chunk, Source
 

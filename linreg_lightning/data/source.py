@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, final
 
-import pyarrow
-
+from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.arrow_file import ArrowFile
 from linreg_lightning.data.csv_file import CsvFile
 from linreg_lightning.data.found_file import FoundFile, find_files
