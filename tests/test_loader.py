@@ -177,3 +177,53 @@ def test_a_gpu_gets_the_rows_once_if_they_leave_it_room(
     device = Cuda()
     BatchLoader(rows, 5, device=device)
     assert places == [device] * 3 * moved
+
+
+@pytest.mark.parametrize("shuffle_seed", [None, 3])
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("rows", "batch_size"), [(20, 3), (1000, 50), (7, None)])
+def test_chunks_are_the_rows_of_a_pass(
+    rows: int,
+    batch_size: int | None,
+    drop_last: bool,
+    blocks: bool,
+    shuffle_seed: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("linreg_lightning.data.loader.CHUNK", 24 * 100)  # bytes of 100 rows
+    found, expected = [], []
+    for rank in range(2):
+        loader, other = (
+            BatchLoader(
+                numbered(rows),
+                batch_size,
+                shuffle_seed,
+                rank,
+                2,
+                blocks=blocks,
+                drop_last=drop_last,
+            )
+            for _ in range(2)
+        )
+        next(iter(loader)), next(iter(other))
+        place = loader.state_dict()
+        first = numbers(list(loader.chunks(2)))
+        chunks = list(loader.chunks(float("inf")))
+        found += numbers(chunks)
+        assert loader.state_dict() == place
+        batches = list(other)
+        if len(batches) > 2 or drop_last:
+            assert first == numbers(batches[:2])
+        expected += numbers(batches)
+        if not drop_last:
+            assert len(chunks) == -(-rows // 2 // 100)
+    # All processes' together: which of them has a row is another matter in each pass.
+    assert sorted(found) == sorted(expected)
+
+
+def test_chunks_of_a_loader_that_goes_on_are_those_of_whole_passes() -> None:
+    loader = BatchLoader(numbered(10), 2, 5, drop_last=True)
+    loader.load_state_dict({"pass": 0, "batches": 3, "rows": 10})
+    assert sorted(numbers(list(loader.chunks(5)))) == list(range(10))
+    assert len(list(loader)) == 2

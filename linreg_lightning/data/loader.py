@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
+from itertools import islice
+from operator import itemgetter
 from typing import final
 
 import torch
@@ -122,6 +125,25 @@ class BatchLoader:
         for index, batch in enumerate(batches, self._handed_out + 1):
             self._handed_out = index
             yield batch
+
+    def chunks(self, batches: int | float) -> Iterator[Batch]:
+        """The rows of a pass, for what adds them up: many batches at a time where all are wanted.
+
+        The loader keeps its place among its passes.
+
+        Args:
+            batches: how many of a pass; where they are not all the rows, they come one by one, and
+                are those of the next pass.
+        """
+        if batches < self._length or self._drops:
+            again = copy(self)
+            again._resumed = False
+            yield from islice(again, int(min(batches, self._length)))
+            return
+        share = self._rows.map(lambda tensor: tensor[self._share])
+        rows = max(1, CHUNK // self._row_bytes)
+        for first in range(0, share.rows, rows):
+            yield share.map(itemgetter(slice(first, first + rows)))
 
     def _whole_blocks(self) -> Iterator[Batch]:
         """The blocks of the pass that are still to come; the last, which may be short, is last."""

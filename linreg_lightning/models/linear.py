@@ -92,7 +92,7 @@ class LinearRegression(RegressionModule):
         """The loss of one batch."""
         batch = self.checked(batch)
         loss = self._loss(self._predict(batch.x), batch)
-        self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
+        self.log("train_loss", loss, prog_bar=True)
         return self.share(loss, batch.rows)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -133,17 +133,22 @@ class LinearRegression(RegressionModule):
         """What the layer makes of x, in its own precision; standardised, less the targets' mean."""
         if self._standardize:
             x = self.standardization(x)
-        dtype = self.linear.weight.dtype
-        prediction: Tensor = self.linear(x.to(dtype))
-        return prediction.to(dtype)
+        linear = self.linear
+        dtype = linear.weight.dtype
+        return _cast(linear(_cast(x, dtype)), dtype)
 
     def _loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         y = self.standardization.target(batch.y) if self._standardize else batch.y
-        y = y.to(prediction.dtype)
+        y = _cast(y, prediction.dtype)
         if batch.weight is None:
             loss: Tensor = self.criterion(prediction, y)
             return loss
         return weighted_mean_square(prediction - y, batch.weight / self.mean_weight)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """In another precision. Where it is the same, torch takes longer to find out."""
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
 def check_lr(lr: float) -> None:

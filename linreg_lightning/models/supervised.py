@@ -121,11 +121,9 @@ class SupervisedModule(LightningModule, ABC):
         Raises:
             InputError: shapes that do not belong together, or other columns than the model has.
         """
-        batch = Batch(*batch).checked()
-        for name, tensor, names in (
-            ("x", batch.x, self.feature_names),
-            ("y", batch.y, self.target_names),
-        ):
+        batch = (batch if isinstance(batch, Batch) else Batch(*batch)).checked()
+        x, y, _ = batch
+        for name, tensor, names in (("x", x, self.feature_names), ("y", y, self.target_names)):
             if tensor.shape[1] != len(names):
                 raise InputError(
                     f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
@@ -217,11 +215,18 @@ class SupervisedModule(LightningModule, ABC):
     # Their common parts.
 
     def _training_batches(self) -> Iterator[Batch]:
-        """The rows that are trained on, once more, where the model is."""
+        """The rows that are trained on, once more, where the model is.
+
+        A loader with `chunks(batches)` is asked for more rows at a time than a step takes.
+        """
+        loader: Any = self.trainer.train_dataloader
         limit = self.trainer.num_training_batches
-        # A copy, so that the loader itself does not lose its place among its epochs.
-        loader = copy(self.trainer.train_dataloader)
-        for batch in islice(loader or [], None if math.isinf(limit) else int(limit)):
+        if hasattr(loader, "chunks"):
+            batches = loader.chunks(limit)
+        else:
+            # A copy, so that the loader itself does not lose its place among its epochs.
+            batches = islice(copy(loader) or [], None if math.isinf(limit) else int(limit))
+        for batch in batches:
             yield self.checked(self.transfer_batch_to_device(batch, self.device, 0))
 
     def training_moments(self) -> tuple[Moments, float]:
