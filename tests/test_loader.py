@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linreg_lightning import Batch, InputError
-from linreg_lightning.data import BatchLoader
+from linreg_lightning.data import BatchLoader, loader
 
 
 def numbered(rows: int) -> Batch:
@@ -134,7 +134,7 @@ def test_many_batches_are_gathered_at_once_with_the_same_rows(
     order = torch.randperm(1000, generator=torch.Generator().manual_seed(3))
     assert at_once[:1000] == order.tolist()
     for size in (1, 7 * 24 * 3, 7 * 24 * 10 + 1):
-        monkeypatch.setattr("linreg_lightning.data.loader.CHUNK", size)
+        monkeypatch.setattr(loader, "CHUNK", size)
         assert passes() == at_once
 
 
@@ -191,7 +191,8 @@ def test_chunks_are_the_rows_of_a_pass(
     shuffle_seed: int | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("linreg_lightning.data.loader.CHUNK", 24 * 100)  # bytes of 100 rows
+    # Bytes of 100 rows.
+    monkeypatch.setattr(loader, "CHUNK", 24 * 100)
     found, expected = [], []
     for rank in range(2):
         loader, other = (
