@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linreg_lightning import Batch, InputError
-from linreg_lightning.data import BatchLoader, loader
+from linreg_lightning.data import BatchLoader
+from linreg_lightning.data import loader as loaders
 
 
 def numbered(rows: int) -> Batch:
@@ -134,7 +135,7 @@ def test_many_batches_are_gathered_at_once_with_the_same_rows(
     order = torch.randperm(1000, generator=torch.Generator().manual_seed(3))
     assert at_once[:1000] == order.tolist()
     for size in (1, 7 * 24 * 3, 7 * 24 * 10 + 1):
-        monkeypatch.setattr(loader, "CHUNK", size)
+        monkeypatch.setattr(loaders, "CHUNK", size)
         assert passes() == at_once
 
 
@@ -192,7 +193,7 @@ def test_chunks_are_the_rows_of_a_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Bytes of 100 rows.
-    monkeypatch.setattr(loader, "CHUNK", 24 * 100)
+    monkeypatch.setattr(loaders, "CHUNK", 24 * 100)
     found, expected = [], []
     for rank in range(2):
         loader, other = (

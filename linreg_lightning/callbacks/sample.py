@@ -128,6 +128,9 @@ def _draw(loader: Iterable[Any], most: int) -> tuple[Any, int, bool] | None:
             break
         if not _is_regression(batch):
             return None
+        weight = getattr(batch, "weight", None)
+        if weight is not None:
+            batch = _rows(batch, weight.nonzero()[:, 0])  # a row of weight 0 is as good as absent
         seen += len(batch[0])
         own = torch.rand(len(batch[0]), generator=generator)
         # No row behind the last of the smallest so far can be among the smallest of all.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.data.loader import BatchLoader
@@ -231,16 +232,21 @@ def too_few_rows(data: RegressionDataModule, rows: int) -> InputError:
     )
 
 
-def check_values(rows: Batch, feature_names: list[str], target_names: list[str]) -> None:
+def check_values(rows: Batch, feature_names: list[str], target_names: list[str]) -> Batch:
     """Refuse what would end in a silently wrong number.
+
+    Returns:
+        The rows themselves; or a copy with zeros for what is not finite in rows of weight 0, which
+        are as good as absent.
 
     Raises:
         InputError: a value that is not finite, with its column and its row, counted from 1; a
             negative weight or none above 0; a column named `intercept` that is not all ones.
     """
-    columns = [(rows.x, feature_names), (rows.y, target_names)]
+    absent = None
     if rows.weight is not None:
-        columns.append((rows.weight.unsqueeze(1), ["weight"]))
+        _filled(rows.weight.unsqueeze(1), ["weight"], None)
+        absent = rows.weight == 0
         negative = (rows.weight < 0).nonzero()
         if len(negative):
             row = int(negative[0, 0])
@@ -248,22 +254,31 @@ def check_values(rows: Batch, feature_names: list[str], target_names: list[str])
                 f"weight: {rows.weight[row].item():g} was given in row {row + 1}; "
                 "weights must be 0 or above"
             )
-        if not rows.weight.any():
+        if absent.all():
             raise InputError("weight: it is 0 in every row; at least one row must count")
-    for values, names in columns:
-        # One pass without a copy: a NaN or an infinity shows in the sum. So does an overflow, which
-        # the closer look acquits.
-        if values.sum().isfinite():
-            continue
-        bad = (~values.isfinite()).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
+    x = _filled(rows.x, feature_names, absent)
+    if "intercept" in feature_names:
+        other = x[:, feature_names.index("intercept")] != 1
+        if (other if absent is None else other & ~absent).any():
             raise InputError(
-                f"column {names[column]!r}: row {row + 1} holds {values[row, column].item()}; "
-                "remove the row or fill in a number"
+                "column 'intercept': this name is the constant's, but the column is not all ones; "
+                "rename it"
             )
-    if "intercept" in feature_names and (rows.x[:, feature_names.index("intercept")] != 1).any():
+    return Batch(x, _filled(rows.y, target_names, absent), rows.weight)
+
+
+def _filled(values: Tensor, names: list[str], absent: Tensor | None) -> Tensor:
+    """The values, with zeros where they are not finite in absent rows; others are refused."""
+    # One pass without a copy: a NaN or an infinity shows in the sum. So does an overflow, which the
+    # closer look acquits.
+    if values.sum().isfinite():
+        return values
+    wrong = ~values.isfinite()
+    bad = wrong.nonzero() if absent is None else (wrong & ~absent[:, None]).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
         raise InputError(
-            "column 'intercept': this name is the constant's, but the column is not all ones; "
-            "rename it"
+            f"column {names[column]!r}: row {row + 1} holds {values[row, column].item()}; "
+            "remove the row or fill in a number"
         )
+    return values.masked_fill(wrong, 0.0) if wrong.any() else values

@@ -74,7 +74,7 @@ class Design:
         """The column that each column of x is made of."""
         return [feature for feature in self.features for _ in self._names_of(feature)]
 
-    def matrix(self, table: Any) -> tuple[Floats, dict[str, int]]:
+    def matrix(self, table: Any) -> tuple[Floats, dict[str, NDArray[np.intp]]]:
         """The columns of x, one behind the other in memory, and where levels are unknown.
 
         Args:
@@ -82,10 +82,10 @@ class Design:
 
         Returns:
             (columns of x, rows), NaN for a value that is missing, and 0 in all columns of a level
-            that is unknown; and for each column with such levels the row of the first one.
+            that is unknown; and for each column with such levels their rows.
         """
         x = np.empty((len(self.names), table.num_rows))
-        unknown: dict[str, int] = {}
+        unknown: dict[str, NDArray[np.intp]] = {}
         place = 0
         for feature in self.features:
             if feature not in self.levels:
@@ -100,7 +100,7 @@ class Design:
             indicators[:, code == _MISSING] = np.nan
             strange = np.flatnonzero(code == _UNKNOWN)
             if len(strange):
-                unknown[feature] = int(strange[0])
+                unknown[feature] = strange
             place += len(indicators)
         return x, unknown
 

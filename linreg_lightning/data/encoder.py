@@ -99,16 +99,22 @@ class Encoder:
                 y[k] = numbers(table.column(name))
         except pyarrow.ArrowInvalid:
             raise self._no_number(selected) from None
-        if unknown and self._unseen == "error":
-            raise _unknown(selected, *next(iter(unknown.items())))
+        # Rows of weight 0 are as good as absent, whatever they hold.
+        absent = y[-1] == 0 if self._weight is not None else np.zeros(len(y.T), bool)
+        if self._unseen == "error":
+            for name, rows in unknown.items():
+                if not absent[rows].all():
+                    raise _unknown(selected, name, int(rows[~absent[rows]][0]))
         # One look at the sums tells whether a closer one is needed.
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(x.sum()) and np.isfinite(y.sum())
         tally = Tally(table.num_rows, 0, Counter())
         if not finite:
+            for values in (x, y):
+                values[~np.isfinite(values) & absent] = 0.0
             x, y, tally = self._complete(selected, x, y)
         self.tally = self.tally.plus(tally)
-        self._check_intercept(x, selected)
+        self._check_intercept(x if self._weight is None else x[:, y[-1] > 0])
         batch = Batch(torch.from_numpy(x).T, torch.from_numpy(y[: len(self._targets)]).T)
         if self._weight is not None:
             batch = batch._replace(weight=self._checked_weight(y[-1], selected))
@@ -162,7 +168,7 @@ class Encoder:
         self._weighs = self._weighs or bool(weight.any())
         return torch.from_numpy(weight.copy())
 
-    def _check_intercept(self, x: Floats, selected: Selected) -> None:
+    def _check_intercept(self, x: Floats) -> None:
         if "intercept" in self._names and (x[self._names.index("intercept")] != 1).any():
             raise InputError(
                 "column 'intercept': this name is the constant's, but the column is not all ones; "

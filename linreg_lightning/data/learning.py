@@ -47,9 +47,12 @@ def learn(
     sums = {name: ExactSum() for name in features if name not in counts}
     rows = 0
     if features:
-        wanted = Columns(features, columns.categories, [], None)
+        wanted = Columns(features, columns.categories, [], columns.weight)
+        Columns([], [], [], columns.weight).check(source)
         guessed = set(columns.categories) - set(declared) if source.is_text else set()
         for selected in selection.read(wanted.types(source), _ROWS):
+            if columns.weight is not None:
+                selected = selected.but_absent(columns.weight)
             rows += selected.table.num_rows
             for name, levels in counts.items():
                 levels.add(selected, source.name if name in guessed else None)

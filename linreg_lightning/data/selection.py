@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linreg_lightning import arrow as pyarrow
+from linreg_lightning.data.design import numbers
 from linreg_lightning.data.hash_split import HashSplit
 from linreg_lightning.data.source import Chunk, Source
 
@@ -29,6 +30,14 @@ class Selected(NamedTuple):
     def where(self, row: int) -> str:
         """How to call a row in a message, counted from 0 here."""
         return self.chunk.where(row if self.numbers is None else int(self.numbers[row]))
+
+    def but_absent(self, weight: str) -> Selected:
+        """Those of the rows whose weight, in the column of that name, is not 0."""
+        present = np.flatnonzero(numbers(self.table.column(weight)) != 0)
+        if len(present) == self.table.num_rows:
+            return self
+        kept = present if self.numbers is None else self.numbers[present]
+        return Selected(self.table.take(pyarrow.array(present)), self.chunk, kept)
 
 
 class Selection(NamedTuple):

@@ -54,7 +54,8 @@ class TabularData(RegressionDataModule):
             `column=value` give their files that column.
         target: the column to predict, or a list of several.
         features: the columns to predict it from; null for all others.
-        weight: the column that says how much each row counts; null means 1 for every row.
+        weight: the column that says how much each row counts; null means 1 for every row. A row of
+            weight 0 is as good as absent: its values may be missing.
         val_fraction: the fraction of rows for validation, 0 for none. Rows are split by a hash of
             their number: the same row is always in the same split.
         test_fraction: the fraction of rows for the test, 0 for none.

@@ -23,7 +23,8 @@ class TensorData(RegressionDataModule):
     Args:
         x: the features, (rows, features): a tensor, a NumPy array, a data frame, nested lists.
         y: the targets, (rows,) for one or (rows, targets); None if rows are only to be predicted.
-        weight: how much each row counts, (rows,), 0 or above; None means 1 for every row.
+        weight: how much each row counts, (rows,), 0 or above; None means 1 for every row. A row of
+            weight 0 is as good as absent: its values may be missing.
         val_fraction: the fraction of rows for validation, 0 for none.
         test_fraction: the fraction of rows for the test, 0 for none.
         batch_size: rows in a batch; None for all at once.
@@ -65,12 +66,12 @@ class TensorData(RegressionDataModule):
             targets = features.new_empty(len(features), 0)
         if targets.ndim == 1:
             targets = targets.unsqueeze(1)
-        self._rows = Batch(
+        self._given = Batch(
             features, targets, None if weight is None else _tensor("weight", weight)
         ).checked()
         self._feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self._target_names = _names("target_names", target_names, y, "y", targets.shape[1])
-        check_values(self._rows, self._feature_names, self._target_names)
+        self._rows = check_values(self._given, self._feature_names, self._target_names)
         self.save_hyperparameters(ignore=["x", "y", "weight"])
 
     @property
@@ -88,7 +89,8 @@ class TensorData(RegressionDataModule):
         fractions = self.hparams["val_fraction"], self.hparams["test_fraction"]
         parts = split(self._rows, *fractions, self.hparams["seed"])
         self.splits["train"], self.splits["val"], self.splits["test"] = parts
-        self.splits["predict"] = self._rows
+        # With what is not finite in rows of weight 0: no number is predicted from none.
+        self.splits["predict"] = self._given
 
 
 def _tensor(name: str, values: Any) -> Tensor:
