@@ -28,8 +28,9 @@ RUNS = {
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run of each kind below it."""
     root = tmp_path_factory.mktemp("runs")
-    for options in RUNS.values():
-        cli.main(["fit", *options.split(), *QUIET.split(), f"--trainer.default_root_dir={root}"])
+    for name, options in RUNS.items():
+        folder = root / name
+        cli.main(["fit", *options.split(), *QUIET.split(), f"--trainer.default_root_dir={folder}"])
     return root
 
 
@@ -56,7 +57,7 @@ def ask(runs: Path) -> Ask:
 
 
 def run(name: str) -> str:
-    return f"version_{list(RUNS).index(name)}"
+    return f"{name}/version_0"
 
 
 def points(ask: Ask, name: str, tag: str) -> dict[int, float]:
@@ -161,7 +162,7 @@ def test_pictures_are_there_and_are_those_of_the_folder(ask: Ask, runs: Path) ->
 def test_runs_compare_by_final_metrics_without_junk(ask: Ask, runs: Path) -> None:
     experiment = ask("hparams/experiment", post={"experimentName": ""})
     shown = {info["name"] for info in experiment["hparamInfos"]}
-    assert {"model", "data", "batch_size", "noise", "rows", "seed"} <= shown
+    assert {"model", "data", "lr", "batch_size", "noise", "rows", "seed"} <= shown
     assert not [name for name in shown if name.startswith("_")]
     metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
     stages = {"train": ["loss"], "val": ["loss", "rmse", "mae", "r2"]}
