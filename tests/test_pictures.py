@@ -1,15 +1,16 @@
 """When pictures are drawn, of which rows, and that a run is otherwise the same."""
 
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from matplotlib.figure import Figure
 from outside.plain import CubicData, CubicModel
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader, TensorDataset
@@ -24,13 +25,29 @@ from linreg_lightning import (
     TensorData,
     cli,
 )
-from linreg_lightning.callbacks import DescentMonitor, Figures
+from linreg_lightning.callbacks import (
+    ChartLayout,
+    CoefficientFile,
+    CoefficientMonitor,
+    DescentMonitor,
+    Figures,
+    FitMonitor,
+    RunText,
+)
 from linreg_lightning.callbacks.sample import Sample
+from linreg_lightning.figures import png
 from linreg_lightning.loop.steps import Steps
 
 MakeTrainer = Callable[..., Trainer]
 Command = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made as ever, but not turned into dots, which takes most of the time."""
+    blank = png(Figure(figsize=(1, 1), dpi=10))
+    monkeypatch.setattr("linreg_lightning.figures.png", lambda figure: blank)
 
 
 def pictures(folder: str = ".") -> set[str]:
@@ -47,6 +64,7 @@ def images(folder: str) -> dict[str, list[int]]:
 # When
 
 
+@pytest.mark.usefixtures("quick")
 def test_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=5, logger=RunLogger(), callbacks=[Figures(epochs=[1, 3])])
     runner.fit(LinearRegression(), SyntheticData(batch_size=25))
@@ -56,6 +74,7 @@ def test_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer) -> None:
     assert not list(Path().glob("**/*.part"))
 
 
+@pytest.mark.usefixtures("quick")
 def test_several_targets_each_have_their_own(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=2, logger=RunLogger(), callbacks=[Figures()])
     runner.fit(LinearRegression(), SyntheticData(targets=5))
@@ -101,6 +120,7 @@ trainer:
 """
 
 
+@pytest.mark.usefixtures("quick")
 def test_they_are_configured_in_yaml_and_still_turned_off(command: Command) -> None:
     Path("drawing.yaml").write_text(CONFIG)
     command("fit -c drawing.yaml --figures true")
@@ -167,6 +187,55 @@ def test_what_does_not_apply_is_left_out(trainer: MakeTrainer) -> None:
         assert pictures(name) == expected
 
 
+class Named(CubicModel):
+    """What it calls coefficients is a layer, and what it calls features is a number."""
+
+    feature_names = 3
+    fit_statistics = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coefficients = torch.nn.Linear(1, 1)
+
+
+def test_names_that_mean_something_else_elsewhere(trainer: MakeTrainer) -> None:
+    watching = [Figures(), CoefficientMonitor(), CoefficientFile(), ChartLayout(), FitMonitor()]
+    runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[*watching, RunText()])
+    runner.fit(Named(), CubicData())
+    assert pictures() == {"predicted", "residuals"}
+    assert not list(Path().glob("**/coefficients.json"))
+
+
+class Fails(CubicModel):
+    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        raise RuntimeError("not\ntoday")
+
+
+def test_a_model_that_cannot_predict_is_fitted_all_the_same(trainer: MakeTrainer) -> None:
+    runner = trainer(max_epochs=1, callbacks=[Figures()])
+    with pytest.warns(UserWarning, match="predicting rows failed: RuntimeError: not today") as seen:
+        runner.fit(Fails(), CubicData())
+    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert runner.state.finished
+    assert not pictures()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_full_disk_costs_no_fit(trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    model = LinearRegression()
+    with pytest.warns(UserWarning, match="not all pictures .*No space left on device") as seen:
+        trainer(max_epochs=2, callbacks=[Figures(), CoefficientFile()]).fit(model, SyntheticData())
+    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert not list(Path().glob("**/*.p*"))
+    assert list(Path().glob("**/coefficients.json"))
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("model", [LeastSquares, LinearRegression])
 def test_awkward_rows(trainer: MakeTrainer, model: Callable[[], LightningModule]) -> None:
     x = torch.randn(30, 3)
@@ -187,15 +256,24 @@ def test_awkward_rows(trainer: MakeTrainer, model: Callable[[], LightningModule]
 
 
 class Shuffled(CubicData):
+    """Rows in an order of the loader's own random stream, with noise from numpy's."""
+
     def train_dataloader(self) -> DataLoader:
-        return DataLoader(self.rows, batch_size=16, shuffle=True)
+        def noisy(rows: list[Any]) -> Any:
+            x, y = (torch.stack(part) for part in zip(*rows, strict=True))
+            return x + np.random.rand(), y  # as people's transforms have it
+
+        own = torch.Generator().manual_seed(3)
+        options = {"shuffle": True, "collate_fn": noisy, "generator": own}
+        return DataLoader(self.rows, batch_size=16, **options)
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", ["ours", "outside"])
 def test_a_drawn_run_takes_the_same_steps(trainer: MakeTrainer, kind: str) -> None:
     weights = []
     for callbacks in ([], [Figures(epochs=[1, 2, 3]), DescentMonitor()]):
-        torch.manual_seed(0)
+        seed_everything(0)
         model = LinearRegression() if kind == "ours" else CubicModel()
         data = SyntheticData(batch_size=16) if kind == "ours" else Shuffled()
         trainer(max_epochs=4, logger=RunLogger(), callbacks=callbacks).fit(model, data)

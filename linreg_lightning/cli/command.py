@@ -217,7 +217,7 @@ class RegressionCLI(LightningCLI):
                 "--trainer: no batch was trained on, so nothing has been fitted; raise "
                 "max_epochs, max_steps, max_time or limit_train_batches, whichever is in force"
             )
-        if hasattr(self.model, "summary"):
+        if isinstance(self.model, SupervisedModule):
             _tell(f"\n{self.model.summary()}\n")
         run = self.trainer.logger
         if isinstance(run, RunLogger):
