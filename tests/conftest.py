@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from linreg_lightning import cli
+from linreg_lightning.loop.steps import Steps
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -108,3 +109,17 @@ def least_squares(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def estimates(answer: dict[str, Any]) -> dict[str, float]:
     """Name to estimate."""
     return {row["name"]: row["estimate"] for row in answer["coefficients"]}
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many steps a tight loop has taken at a time, each time that it has."""
+    taken: list[int] = []
+    take = Steps.take
+
+    def counting(self: Steps, count: int) -> None:
+        taken.append(count)
+        take(self, count)
+
+    monkeypatch.setattr(Steps, "take", counting)
+    return taken

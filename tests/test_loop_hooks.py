@@ -1,0 +1,155 @@
+"""What looks at steps sees of a tight loop what it must."""
+
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from outside.small import (
+    BATCHES,
+    ByHand,
+    MakeTrainer,
+    Scheduled,
+    Small,
+    TwiceByHand,
+    assert_same,
+    fitted,
+    rows,
+)
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from linreg_lightning import (
+    TightLoop,
+)
+from linreg_lightning.loop import each_step, once_a_call
+
+
+class EveryBatch(Callback):
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.batches.append(batch_idx)
+
+
+class Gradients(Callback):
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        pass
+
+
+class OwnStep(Small):
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
+        optimizer.step(closure=optimizer_closure)
+
+
+class TwoOptimizers(ByHand):
+    def training_step(self, batch: list[Tensor]) -> Any:
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+            self.manual_backward(self.loss(batch))
+            optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(self.net[j].parameters(), lr=0.1) for j in (0, 3)]
+
+
+SINGLE = [
+    (Small, {"accumulate_grad_batches": 2}, []),
+    (Small, {"profiler": "simple"}, []),
+    (Small, {"fast_dev_run": 9}, []),
+    (Small, {}, [EveryBatch()]),
+    (Small, {}, [Gradients()]),
+    (OwnStep, {}, []),
+    (TwoOptimizers, {"max_steps": 11}, []),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "callbacks"), SINGLE)
+def test_what_looks_at_single_steps_gets_them(
+    model: type, options: dict, callbacks: list, trainer: MakeTrainer, alone: list[int]
+) -> None:
+    with_loop, _ = fitted(model, trainer, [TightLoop(8)], callbacks, **options)
+    assert not alone
+    without, _ = fitted(model, trainer, [], callbacks, **options)
+    assert_same(with_loop, without)
+
+
+def test_manual_steps_that_cannot_be_counted_are_left_to_the_trainer(
+    trainer: MakeTrainer, alone: list[int]
+) -> None:
+    with_loop, _ = fitted(TwiceByHand, trainer, [TightLoop(4)], [], max_steps=31)
+    without, _ = fitted(TwiceByHand, trainer, [], [], max_steps=31)
+    assert len(alone) <= 1
+    assert_same(with_loop, without)
+
+
+def test_a_loader_of_unknown_length_is_left_to_the_trainer(
+    trainer: MakeTrainer, alone: list[int]
+) -> None:
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(rows())
+
+    model = Small()
+    trainer(callbacks=[TightLoop(5)], max_epochs=1).fit(model, DataLoader(Stream(), batch_size=8))
+    assert not alone
+    assert len(model.seen) == BATCHES
+
+
+def test_a_hook_marked_once_a_call_holds_nothing_up(trainer: MakeTrainer, alone: list[int]) -> None:
+    class Now(Callback):
+        batches: list[int] = []  # noqa: RUF012
+
+        @once_a_call
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            assert outputs["loss"].isfinite()
+            self.batches.append(batch_idx)
+
+    fitted(Small, trainer, [TightLoop(10)], [Now()], max_epochs=1, limit_val_batches=0)
+    assert alone == [10, 10, 3]
+    assert Now.batches == [9, 19, 22]
+
+
+class Watches(Callback):
+    """Sees each step, and its gradients."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple] = []
+
+    @each_step
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.seen.append((trainer.global_step, batch_idx, len(batch[0])))
+
+    @each_step
+    def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
+        self.seen.append(("zero", trainer.global_step))
+
+    @each_step
+    def on_before_backward(self, trainer, pl_module, loss) -> None:
+        self.seen.append(("before", loss.item()))
+
+    @each_step
+    def on_after_backward(self, trainer, pl_module) -> None:
+        self.seen.append(("after", [p.grad.sum().item() for p in pl_module.parameters()]))
+
+    @each_step
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        self.seen.append(("step", optimizer.param_groups[0]["lr"]))
+
+    @each_step
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.seen.append((trainer.global_step, outputs["loss"].item()))
+
+
+@pytest.mark.parametrize("model", [Scheduled, ByHand])
+def test_a_hook_marked_each_step_sees_what_it_would(
+    model: type, trainer: MakeTrainer, alone: list[int]
+) -> None:
+    watches = Watches(), Watches()
+    with_loop, _ = fitted(model, trainer, [TightLoop(6)], [watches[0]])
+    assert alone
+    without, _ = fitted(model, trainer, [], [watches[1]])
+    assert_same(with_loop, without)
+    assert watches[0].seen == watches[1].seen
+    assert len(watches[0].seen) >= 4 * 3 * BATCHES
