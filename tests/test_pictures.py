@@ -1,6 +1,7 @@
 """When pictures are drawn, of which rows, and that a run is otherwise the same."""
 
 import math
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -36,6 +36,7 @@ class PredictionFile:
         self._part = _part(path, rank)
         self._writer: Any = None
         self._stream: Any = None
+        self._schema: Any = None
         self._held: list[Any] = []
         self._rows = 0
 
@@ -45,7 +46,10 @@ class PredictionFile:
         Raises:
             InputError: they cannot be written.
         """
-        self._held.append(table)
+        with _told(self.path):
+            # Of a column that is kept, another file may have another type.
+            self._schema = self._schema or table.schema
+            self._held.append(table.cast(self._schema))
         self._rows += table.num_rows
         if self._rows >= _ROWS:
             self._flush()
@@ -81,7 +85,7 @@ class PredictionFile:
             if self._writer is None:
                 self._part.parent.mkdir(parents=True, exist_ok=True)
                 self._stream = self._part.open("wb")
-                self._writer = _writer(self.path, self._stream, table.schema)
+                self._writer = _writer(self.path, self._stream, self._schema)
             self._writer.write_table(table)
 
 
@@ -130,7 +134,7 @@ def _join_parquet(whole: Path, parts: list[Path]) -> None:
         for part in parts:
             with pyarrow.parquet.ParquetFile(part) as source:
                 for i in range(source.num_row_groups):
-                    target.write_table(source.read_row_group(i))
+                    target.write_table(source.read_row_group(i).cast(schema))
 
 
 def _writer(path: Path, stream: Any, schema: Any) -> Any:
@@ -154,6 +158,13 @@ class _CsvWriter:
         options = pyarrow.csv.WriteOptions(
             include_header=False, quoting_style="needed" if quotes else "none"
         )
+        if table.num_columns == 1 and table.column(0).null_count:
+            # Readers skip an empty line: a missing value that stands alone needs its quotes.
+            lines = pyarrow.BufferOutputStream()
+            pyarrow.csv.write_csv(table, lines, options)
+            for line in lines.getvalue().to_pybytes().splitlines():
+                self._stream.write((line or b'""') + b"\n")
+            return
         pyarrow.csv.write_csv(table, self._stream, options)
 
     def close(self) -> None:

@@ -101,7 +101,13 @@ class PredictionWriter(Callback):
             kept = trainer.datamodule.kept()  # type: ignore[attr-defined]  # asked for in setup
             columns = {name: _plain(kept.column(name)) for name in self.keep}
         for name, column in zip(names, _columns(values), strict=True):
-            columns[f"{name}_predicted" if name in self.keep else name] = column
+            name = f"{name}_predicted" if name in self.keep else name
+            if name in columns:
+                raise InputError(
+                    f"--keep: a column of predictions is named {name!r}, as one that is kept; "
+                    "rename that one or leave it out"
+                )
+            columns[name] = column
         assert self._file is not None
         self._file.write(pyarrow.table(columns))
 

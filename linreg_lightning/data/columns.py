@@ -78,6 +78,7 @@ class Columns(NamedTuple):
         for name in features:
             is_a = kind(source.schema.field(name).type)
             if name in categorical or is_a == "text":
+                _check(source, "categorical", name, is_a, allowed="times")
                 categories.append(name)
             else:
                 _check(source, "features", name, is_a)
@@ -97,9 +98,12 @@ class Columns(NamedTuple):
         for argument, names in parts.items():
             source.check_columns(argument, names)
             for name in names:
-                if name in self.categories or source.is_text:
+                if source.is_text:
                     continue  # the values themselves will say
                 is_a = kind(source.schema.field(name).type)
+                if name in self.categories:
+                    _check(source, argument, name, is_a, allowed="times")
+                    continue
                 if is_a == "text":
                     raise InputError(
                         f"{argument}: column {name!r} of {source.name} holds text, and numbers are "
@@ -113,9 +117,9 @@ class Columns(NamedTuple):
 
         Args:
             source: the table.
-            kept: columns to pass on as they are.
+            kept: columns to pass on: as they are written, or the numbers that features hold.
         """
-        types: dict[str, Any] = {}
+        types: dict[str, Any] = dict.fromkeys(kept, pyarrow.string())
         for name in [
             *self.features,
             *self.targets,
@@ -124,16 +128,14 @@ class Columns(NamedTuple):
             flag = pyarrow.types.is_boolean(source.schema.field(name).type)
             types[name] = pyarrow.bool_() if flag else pyarrow.float64()
         texts = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-        types |= dict.fromkeys(self.categories, texts)
-        # A column that is a feature too is read as it is written, and turned into numbers later.
-        return types | dict.fromkeys(kept, pyarrow.string())
+        return types | dict.fromkeys(self.categories, texts)
 
 
 _HINT_OF_TARGET = " for a regression"
 
 
-def _check(source: Source, argument: str, name: str, is_a: str) -> None:
-    if is_a not in _HINTS:
+def _check(source: Source, argument: str, name: str, is_a: str, allowed: str = "") -> None:
+    if is_a not in _HINTS or is_a == allowed:
         return
     type_ = source.schema.field(name).type
     raise InputError(

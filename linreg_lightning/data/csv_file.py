@@ -20,6 +20,13 @@ _PIECE = 2**20
 # Bytes from which the types of the columns are told.
 _SAMPLE = 2**22
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
+# How files begin that are something else.
+_NO_TEXT = {
+    b"\xff\xfe": "is not UTF-8 text; save it as UTF-8",
+    b"\xfe\xff": "is not UTF-8 text; save it as UTF-8",
+    b"\x1f\x8b": "is compressed; let its name end in .gz",
+    b"PK\x03\x04": "is a ZIP archive, as Excel's are; save it as CSV",
+}
 
 
 @final
@@ -49,9 +56,13 @@ class CsvFile(TableFile):
     def schema(self) -> Any:
         """The names in the header, and the types that the first rows look like."""
         text = next(self._sections(0, _SAMPLE), b"")
-        if text.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise self._refusal("is not UTF-8 text; save it as UTF-8")
-        if b"\n" not in text:
+        for start, reason in _NO_TEXT.items():
+            if text.startswith(start):
+                raise self._refusal(reason)
+        content = text.strip()
+        if b"\r" in content and b"\n" not in content:
+            raise self._refusal("ends its lines by carriage returns; save it with line feeds")
+        if not content or b"\n" not in text:
             raise self._refusal("is empty; it needs a header and rows")
         try:
             schema = self.checked(self._parse(text, None, {}, threads=False).schema)
@@ -137,7 +148,14 @@ class CsvFile(TableFile):
     def _table(self, text: bytes, types: Mapping[str, Any], before: int) -> Any:
         names = self.schema.names
         try:
-            return self._parse(text, names, types, threads=True)
+            passed_on = {name: type_ for name, type_ in types.items() if type_ == pyarrow.string()}
+            table = self._parse(text, names, types, threads=True)
+            if passed_on:
+                # Among keys, NA is no missing value.
+                keys = self._parse(text, names, passed_on, threads=True, gaps=False)
+                for name in passed_on:
+                    table = table.set_column(table.column_names.index(name), name, keys[name])
+            return table
         except pyarrow.ArrowException:
             try:
                 # Slower, but its messages have the number of the row.
@@ -146,7 +164,12 @@ class CsvFile(TableFile):
                 raise self._explained(error, names, before) from None
 
     def _parse(
-        self, text: bytes, names: list[str] | None, types: Mapping[str, Any], threads: bool
+        self,
+        text: bytes,
+        names: list[str] | None,
+        types: Mapping[str, Any],
+        threads: bool,
+        gaps: bool = True,
     ) -> Any:
         return pyarrow.csv.read_csv(
             pyarrow.BufferReader(text),
@@ -157,7 +180,7 @@ class CsvFile(TableFile):
             pyarrow.csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
-                strings_can_be_null=True,
+                strings_can_be_null=gaps,
                 decimal_point=self._decimal,
             ),
         )
@@ -172,11 +195,12 @@ class CsvFile(TableFile):
         if "\ufffd" in message or isinstance(error, UnicodeDecodeError) or "UTF8" in message:
             reason = f"is not UTF-8 text, in {where} or before; save it as UTF-8"
         elif bad := re.search(r"column #(\d+): .* to (\w+): invalid value '(.*)'", message, re.S):
-            reason = not_a_number(names[int(bad[1])], bad[3], where)
+            reason = not_a_number(names[int(bad[1])], bad[3], where, flags=bad[2] == "bool")
         elif ragged := re.search(r"Expected (\d+) columns, got (\d+)", message):
-            reason = (
-                f"has {ragged[2]} values in {where} where its header has {ragged[1]}; mend the row"
-            )
+            mend = "mend the row"
+            if ragged[1] == "1":
+                mend += ", or type what separates columns, such as --data.delimiter ';'"
+            reason = f"has {ragged[2]} values in {where} where its header has {ragged[1]}; {mend}"
         else:
             return self.cannot_be_read(error)
         return self._refusal(reason)
@@ -185,15 +209,16 @@ class CsvFile(TableFile):
         return InputError(f"path: {self.path} {reason}")
 
 
-def not_a_number(column: str, value: str, where: str) -> str:
-    """What to say of a value among numbers."""
+def not_a_number(column: str, value: str, where: str, flags: bool = False) -> str:
+    """What to say of a value among numbers, or among true and false."""
     comma = (
         ' (with decimal commas, type --data.decimal ",")'
         if re.fullmatch(r"-?\d+,\d+", value)
         else ""
     )
     return (
-        f"has {value!r} in column {column!r}, {where}, which is no number{comma}; mend it, leave "
+        f"has {value!r} in column {column!r}, {where}, which is "
+        f"{'neither true nor false' if flags else 'no number'}{comma}; mend it, leave "
         f"the column out by --data.exclude, or, if it holds categories, name it in "
         "--data.categorical"
     )

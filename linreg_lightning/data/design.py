@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -48,7 +49,8 @@ class Design:
         self.levels = dict(levels or {})
         self.means = dict(means or {})
         self.constant = constant
-        repeated = {name for name in self.names if self.names.count(name) > 1} if levels else ()
+        count = Counter(self.names)
+        repeated = {name for name in count if count[name] > 1} if levels else ()
         if repeated:
             raise InputError(
                 f"features: two columns of x would be named {min(repeated)!r}, one for a level; "

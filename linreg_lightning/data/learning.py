@@ -59,6 +59,11 @@ def learn(
             for name, total in sums.items():
                 values = numbers(selected.table.column(name))
                 total.add(values[np.isfinite(values)])
+    if features and not rows:
+        raise InputError(
+            f"path: {source.name} has no row left to train on; lower --data.val_fraction or "
+            "--data.test_fraction"
+        )
     for levels in counts.values():
         levels.check(rows)
     for name, total in sums.items():

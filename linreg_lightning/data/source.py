@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from linreg_lightning import arrow as pyarrow
@@ -82,7 +84,7 @@ class Source:
                 self._partitions.append(found.partition)
         if not self._files:
             raise InputError(f"{argument}: none was given; type the name of a file")
-        self._check_forms()
+        self._check_files()
 
     @cached_property
     def schema(self) -> Any:
@@ -93,7 +95,11 @@ class Source:
         """
         first = self._schema_of(0)
         for i in range(1, len(self._files)):
-            self._compare(first, self._schema_of(i), self._files[i].path)
+            other = self._schema_of(i)
+            self._compare(first, other, self._files[i].path)
+            for place, field in enumerate(first):
+                if pyarrow.types.is_null(field.type):  # no file so far has a value there
+                    first = first.set(place, other.field(field.name))
         return first
 
     @property
@@ -166,12 +172,25 @@ class Source:
             if whole or span is not None:
                 first, last = (0, None) if span is None else span
                 for number, batch in file.read(own, first, last, size):
-                    table = _with_constants(batch, partition, list(types))
+                    table = self._with_constants(batch, partition, list(types))
                     yield Chunk(table, before + number, shown, number)
                     rows = number + batch.num_rows
             before += rows if whole else file.rows
         if whole and before == 0:
             raise InputError(f"path: {self.name} has a header but no rows; name a file with rows")
+
+    def _with_constants(self, batch: Any, constants: Mapping[str, Any], names: list[str]) -> Any:
+        if not any(name in constants for name in names):
+            return batch if batch.schema.names == names else batch.select(names)
+        columns = []
+        for name in names:
+            if name in constants:
+                # One value may look like a number, and that of another folder not.
+                constant = pyarrow.scalar(constants[name]).cast(self.schema.field(name).type)
+                columns.append(pyarrow.repeat(constant, batch.num_rows))
+            else:
+                columns.append(batch.column(name))
+        return pyarrow.RecordBatch.from_arrays(columns, names=names)
 
     def _schema_of(self, i: int) -> Any:
         file, partition = self._files[i], self._partitions[i]
@@ -182,7 +201,8 @@ class Source:
                     f"path: {file.path} has a column {name!r}, and lies in a folder {name}=...; "
                     "rename one"
                 )
-            numbers = all(isinstance(part.get(name), int) for part in self._partitions)
+            values = [part.get(name) for part in self._partitions]
+            numbers = all(value is None or isinstance(value, int) for value in values)
             type_ = pyarrow.int64() if numbers else pyarrow.string()
             schema = schema.append(pyarrow.field(name, type_))
         return schema
@@ -203,14 +223,25 @@ class Source:
             return  # each value is checked as it is read
         for name in first.names:
             types = first.field(name).type, other.field(name).type
+            if any(map(pyarrow.types.is_null, types)):
+                continue
             if kind(types[0]) != kind(types[1]):
                 raise InputError(
                     f"path: column {name!r} is {types[0]} in {here} and {types[1]} in {path}; "
                     "name files with the same columns"
                 )
 
-    def _check_forms(self) -> None:
+    def _check_files(self) -> None:
         first = self._files[0]
+        count = Counter(
+            Path(file.path).absolute()
+            if isinstance(file.filesystem, pyarrow.fs.LocalFileSystem)
+            else file.path
+            for file in self._files
+        )
+        path, times = count.most_common(1)[0]
+        if times > 1:
+            raise InputError(f"path: {path} is named {times} times; name each file once")
         for file in self._files:
             if file.form != first.form:
                 raise InputError(
@@ -246,18 +277,6 @@ def _form(found: FoundFile) -> type[TableFile]:
     if start.startswith(b"PAR1"):
         return ParquetFile
     return ArrowFile if start == b"ARROW1" else CsvFile
-
-
-def _with_constants(batch: Any, constants: Mapping[str, Any], names: list[str]) -> Any:
-    if not any(name in constants for name in names):
-        return batch if batch.schema.names == names else batch.select(names)
-    columns = [
-        pyarrow.repeat(pyarrow.scalar(constants[name]), batch.num_rows)
-        if name in constants
-        else batch.column(name)
-        for name in names
-    ]
-    return pyarrow.RecordBatch.from_arrays(columns, names=names)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -76,7 +77,7 @@ class TableFile(ABC):
             InputError: two have the same name, or one has none.
         """
         names = schema.names
-        repeated = next((name for name in names if names.count(name) > 1), None)
+        repeated = next((name for name, count in Counter(names).items() if count > 1), None)
         if repeated is not None:
             raise InputError(f"path: {self.path} has two columns named {repeated!r}; rename one")
         if "" in names:

@@ -163,6 +163,15 @@ class TabularData(RegressionDataModule):
     def _columns(self) -> Columns:
         weight = self.hparams["weight"]
         if self._design is not None:
+            if (
+                self.hparams["missing"] == "mean"
+                and self._design.features
+                and not self._design.means
+            ):
+                raise InputError(
+                    "missing: mean was given, but the fit has learned no means; type error or "
+                    "drop, or fit with --data.missing mean"
+                )
             return Columns(self._design.features, list(self._design.levels), self._targets, weight)
         features = self.hparams["features"]
         return Columns.chosen(

@@ -1,0 +1,201 @@
+"""What tables hold in the wild: each case gives the right numbers, or one clear refusal."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+import pytest
+from lightning.pytorch import Trainer
+
+from linreg_lightning import InputError, LeastSquares, TabularData
+from linreg_lightning.callbacks.prediction_file import PredictionFile, join
+from linreg_lightning.callbacks.prediction_writer import PredictionWriter
+
+MakeTrainer = Callable[..., Trainer]
+TABLE = "a,b,y\n" + "".join(
+    f"{k / 8},{k % 3 == 0},{2 + k / 4 + 5 * (k % 3 == 0)}\n" for k in range(9)
+)
+
+
+def text(content: str | bytes, name: str = "t.csv") -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return name
+
+
+def parquet(columns: dict[str, Any], name: str = "t.parquet") -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.table(columns), name)
+    return name
+
+
+def typed(values: Any) -> str:
+    return parquet({"c": values, "y": [1.0, 2.0, 3.0]})
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
+    "old Macintosh": (lambda: text(TABLE.replace("\n", "\r")), {}, "ends its lines by carriage"),
+    "blank": (lambda: text("\n\n \n"), {}, "is empty; it needs a header"),
+    "compressed, not said": (lambda: text(gzip.compress(TABLE.encode())), {}, "end in .gz"),
+    "spreadsheet": (lambda: text(b"PK\x03\x04" + bytes(99), "t.xlsx"), {}, "save it as CSV"),
+    "semicolons and decimal commas": (
+        lambda: text("a;y\n1,5;2\n"),
+        {},
+        "has 2 values in row 1 where its header has 1; mend the row, or type what separates",
+    ),
+    "flags and numbers": (
+        lambda: [text("a,y\ntrue,1\n", "1.csv"), text("a,y\n2,1\n", "2.csv")],
+        {},
+        "has '2' in column 'a', row 1, which is neither true nor false",
+    ),
+    "lists as categories": (
+        lambda: typed([[1], [2], [3]]),
+        {"categorical": "c"},
+        r"categorical: column 'c' .* values of type list",
+    ),
+    "bytes as categories": (
+        lambda: typed([b"\xff", b"a", b"b"]),
+        {"categorical": "c"},
+        "categorical: column 'c' .* values of type binary",
+    ),
+    "a file and its folder": (
+        lambda: ["./d", text(TABLE, "d/1.csv")],
+        {},
+        "1.csv is named 2 times; name each file once",
+    ),
+    "nothing left to train on": (
+        lambda: typed(["u", "v", "u"]),
+        {"val_fraction": 1.0},
+        "no row left to train on; lower --data.val_fraction",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused(case: str) -> None:
+    make, options, message = REFUSED[case]
+    with pytest.raises(InputError, match=message):
+        TabularData(make(), "y", **options).setup("fit")
+
+
+def test_a_column_may_be_empty_in_some_files() -> None:
+    empty = {"c": pyarrow.nulls(2), "y": [1.0, 2.0]}
+    full = {"c": ["v", "u"], "y": [3.0, 4.0]}
+    for paths in (
+        [parquet(empty, "1.parquet"), parquet(full, "2.parquet")],
+        [parquet(full, "2.parquet"), parquet(empty, "1.parquet")],
+        [text("c,y\n,1\n", "1.csv"), text("c,y\nv,3\nu,4\n", "2.csv")],
+    ):
+        data = TabularData(paths, "y", missing="drop")
+        data.setup("fit")
+        assert data.feature_names == ["c[v]"]
+        assert data.splits["train"].x.tolist() == [[1.0], [0.0]]
+        assert data.splits["train"].y.tolist() == [[3.0], [4.0]]
+
+
+def predicted(
+    trainer: MakeTrainer, fit: TabularData, new: str | Sequence[str], **options: Any
+) -> pd.DataFrame:
+    """What PredictionWriter makes of new rows, with keys as they are written."""
+    model, run = LeastSquares(), trainer(max_epochs=1)
+    run.fit(model, fit)
+    run.save_checkpoint("fitted.ckpt")
+    again = {name: options.pop(name) for name in ("missing", "batch_size") if name in options}
+    data = TabularData.load_from_checkpoint("fitted.ckpt", path=new, **again)
+    writer = PredictionWriter(**options)
+    trainer(callbacks=[writer], default_root_dir="out").predict(model, data)
+    assert writer.path is not None
+    if writer.format == "parquet":
+        return pd.read_parquet(writer.path)
+    return pd.read_csv(writer.path, dtype={"id": str}, keep_default_na=False, na_values=[""])
+
+
+def test_features_are_kept_too_whatever_they_are_written_as(trainer: MakeTrainer) -> None:
+    rows = TABLE.replace(",", ";").replace(".", ",")
+    data = TabularData(text(rows), "y", delimiter=";", decimal=",")
+    found = predicted(trainer, data, "t.csv", keep=["b", "a", "y"])
+    assert list(found) == ["b", "a", "y", "y_predicted"]
+    assert list(found.b) == [k % 3 == 0 for k in range(9)]
+    assert list(found.a) == [k / 8 for k in range(9)]
+    assert list(found.y) == [
+        value.replace(".", ",") for value in (line.split(",")[2] for line in TABLE.splitlines()[1:])
+    ]
+    expected = [2 + k / 4 + 5 * (k % 3 == 0) for k in range(9)]
+    assert list(found.y_predicted) == pytest.approx(expected, rel=1e-12)
+
+
+def test_keys_that_look_like_gaps_are_no_gaps(trainer: MakeTrainer) -> None:
+    cities = ["u", "v", "NA"]
+    keys = ["NA", "null", "", "007", "#N/A", "nan", "a b", "1e5", "x"]
+    new = "id,c,a\n" + "".join(f"{key},{cities[k % 2]},{k}\n" for k, key in enumerate(keys))
+    fit = "c,a,y\n" + "".join(f"{cities[k % 3]},{k},{k}\n" for k in range(9))
+    data = TabularData(text(fit, "fit.csv"), "y", missing="drop")
+    with pytest.warns(UserWarning, match="3 of 9 rows were left out"):
+        found = predicted(trainer, data, text(new), keep=["id"])
+    assert list(found.id.fillna("")) == keys
+    assert list(found.y) == pytest.approx(list(range(9)), abs=1e-9)
+
+
+def test_predictions_do_not_take_the_name_of_what_is_kept(trainer: MakeTrainer) -> None:
+    table = text(TABLE.replace("a,b,y", "a,y_predicted,y"))
+    data = TabularData(table, "y", features="a")
+    with pytest.raises(InputError, match="a column of predictions is named 'y_predicted', as one"):
+        predicted(trainer, data, table, keep=["y", "y_predicted"])
+
+
+def test_kept_columns_have_one_type_over_all_files(trainer: MakeTrainer) -> None:
+    rows = {"a": [0.0, 1.0, 3.0], "y": [1.0, 2.0, 4.0]}
+    for folder, key in (("k=1", pyarrow.array([1, 2, 3])), ("k=x", pyarrow.array([4.0, 5.0, 6.0]))):
+        parquet({**rows, "key": key}, f"d/{folder}/1.parquet")
+    data = TabularData("d", "y", features="a")
+    found = predicted(trainer, data, "d", keep=["k", "key"], format="parquet", batch_size=2)
+    assert list(found.k) == ["1"] * 3 + ["x"] * 3
+    assert list(found.key) == [1, 2, 3, 4, 5, 6]
+    parquet({**rows, "key": pyarrow.array([0.5, 1.0, 2.0])}, "d/k=x/1.parquet")
+    with pytest.raises(InputError, match=r"cannot be written \(Float value 0.5.* was truncated"):
+        predicted(trainer, data, "d", keep=["key"])
+
+
+def test_parts_of_processes_may_have_other_types() -> None:
+    for rank, values in enumerate(([1, 2], [3.0])):
+        file = PredictionFile(Path("p.parquet"), rank)
+        file.write(pyarrow.table({"key": values}))
+        file.close()
+    assert join(Path("p.parquet"), 2)
+    assert pd.read_parquet("p.parquet").key.tolist() == [1, 2, 3]
+
+
+def test_a_row_without_a_prediction_is_no_empty_line(trainer: MakeTrainer) -> None:
+    new = parquet({"a": [1.0, None, 3.0]}, "new.parquet")
+    data = TabularData(text(TABLE), "y", features="a", missing="drop")
+    with pytest.warns(UserWarning, match="1 of 3 rows were given no prediction"):
+        found = predicted(trainer, data, new)
+    assert len(found) == 3
+    assert np.isnan(found.y[1])
+    assert not Path("out/predictions.csv").read_text().count("\n\n")
+
+
+def test_means_that_were_not_learned_cannot_fill_in(trainer: MakeTrainer) -> None:
+    data = TabularData(text(TABLE), "y")
+    with pytest.raises(InputError, match="missing: mean was given, but the fit has learned no"):
+        predicted(trainer, data, "t.csv", missing="mean")
+
+
+def test_a_category_of_no_text_is_refused_when_predicting(trainer: MakeTrainer) -> None:
+    data = TabularData(typed(["u", "v", "u"]), "y")
+    new = parquet({"c": pyarrow.array([[1], [2]])}, "new.parquet")
+    with pytest.raises(InputError, match=r"features: column 'c' of new.parquet .* of type list"):
+        predicted(trainer, data, new)
+
+
+def test_a_mean_needs_no_features(trainer: MakeTrainer) -> None:
+    data = TabularData(text(TABLE), "y", features=[], missing="mean")
+    found = predicted(trainer, data, "t.csv")
+    assert list(found.y) == pytest.approx([2 + 1 + 5 / 3] * 9)
