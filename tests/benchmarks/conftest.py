@@ -52,7 +52,7 @@ def pytest_sessionfinish() -> None:
     lines = [
         "# Figures of one run",
         "",
-        "Written by `python -m pytest tests/benchmarks`: medians of times taken in turn.",
+        "Written by `python -m pytest tests/benchmarks -n 0 -s`: medians of times taken in turn.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, load "
         f"{os.getloadavg()[0]:.1f} at the end, Python {platform.python_version()}, "

@@ -1,4 +1,4 @@
-"""LeastSquares against its peers, rows in memory: `python -m pytest tests/benchmarks -s`."""
+"""LeastSquares against its peers, rows in memory: `python -m pytest tests/benchmarks -n 0 -s`."""
 
 import logging
 import multiprocessing

@@ -1,6 +1,6 @@
 """TabularData from file to coefficients, in fresh processes: speed and memory.
 
-    python -m pytest tests/benchmarks/test_table.py -s
+    python -m pytest tests/benchmarks/test_table.py -n 0 -s
 
 writes tables of a few gigabytes into pytest's temporary folder. LINREG_BENCHMARK_SCALE=0.1 makes
 them a tenth as long.

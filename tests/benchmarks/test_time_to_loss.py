@@ -17,7 +17,8 @@ from torch import nn
 from linreg_lightning import Batch, LinearRegression
 from linreg_lightning.data import BatchLoader
 
-ROWS, HELD_OUT, COLUMNS, BATCH, LR = 1_000_000, 100_000, 20, 1024, 0.05
+ROWS, HELD_OUT, COLUMNS = 1_000_000, 100_000, 20
+BATCH, LR = 8192, 0.3  # for all that take batches: few steps, each of which goes far
 CHUNKS = [ROWS, 100_000]
 generator = torch.Generator().manual_seed(0)
 X = torch.randn(ROWS + HELD_OUT, COLUMNS, generator=generator)

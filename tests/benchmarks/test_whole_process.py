@@ -1,4 +1,4 @@
-"""Whole processes against their peers, in turn: `python -m pytest tests/benchmarks -s`."""
+"""Whole processes against their peers, in turn: `python -m pytest tests/benchmarks -n 0 -s`."""
 
 import statistics
 import subprocess
