@@ -16,9 +16,9 @@ def seconds(command: list[str]) -> float:
 
 
 def test_linreg_fit_against_a_bare_lightning_script(compare: Callable[..., float]) -> None:
-    ours = [sys.executable, "-m", "linreg_lightning", "fit"]
+    ours = [sys.executable, "-m", "linreg_lightning", "fit", "--figures", "false"]
     bare = [sys.executable, str(HERE / "bare.py")]
-    what = "`linreg fit`, whole process, against a bare Lightning script of the same epochs"
+    what = "`linreg fit --figures false`, whole process, against a bare Lightning script"
     compare(what, "1.15", lambda: seconds(ours), lambda: seconds(bare), times=7)
 
 
