@@ -117,7 +117,7 @@ def test_what_is_out_of_the_window_is_reported_and_cannot_be_seen() -> None:
     assert not merged.exact
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     rows=st.integers(1, 400),
     features=st.integers(0, 5),

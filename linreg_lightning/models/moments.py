@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 class Moments(NamedTuple):
@@ -56,3 +57,15 @@ class Moments(NamedTuple):
     def variance(self) -> Tensor:
         """Squares / total, (columns,)."""
         return self.squares / self.total
+
+
+def of_all_processes(moments: Moments, rows: float) -> tuple[Moments, float]:
+    """The moments of all processes' rows, and how many rows they have, from each one's own."""
+    total, mean, squares = moments
+    packed = torch.stack([total.expand_as(mean), mean, squares, torch.full_like(mean, rows)])
+    first, *others = gather_all_tensors(packed)
+    merged, rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
+    for part in others:
+        merged = merged.merge(Moments(part[0, 0], part[1], part[2]))
+        rows += float(part[3, 0])
+    return merged, rows

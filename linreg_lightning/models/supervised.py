@@ -13,13 +13,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.accelerators import MPSAccelerator
 from torch import Tensor
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.loop import TightLoop, once_a_call
 from linreg_lightning.models.metrics import RegressionMetrics
-from linreg_lightning.models.moments import Moments
+from linreg_lightning.models.moments import Moments, of_all_processes
 from linreg_lightning.models.table import line
 
 
@@ -238,15 +237,7 @@ class SupervisedModule(LightningModule, ABC):
             moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
         if self.trainer.world_size == 1:
             return moments, rows
-        total, mean, squares = moments
-        counts = torch.full_like(mean, rows)
-        packed = torch.stack([total.expand_as(mean), mean, squares, counts])
-        first, *others = gather_all_tensors(packed)
-        merged, rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
-        for part in others:
-            merged = merged.merge(Moments(part[0, 0], part[1], part[2]))
-            rows += float(part[3, 0])
-        return merged, rows
+        return of_all_processes(moments, rows)
 
     def share(self, loss: Tensor, rows: int) -> Tensor:
         """The loss to go back from: times this process's part of the step's rows, 1 on average.
