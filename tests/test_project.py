@@ -174,7 +174,7 @@ def works_by_itself(name: str) -> None:
     print(f"{name}: fitted in {time.monotonic() - start:.1f} s")
     assert float(re.findall(r"rmse ([\d.]+)", said)[-1]) < 0.15
     (settings,) = project.glob("logs/*/config.yaml")
-    assert f"{package}.models.mlp.MLP" in settings.read_text()
+    assert f"class_path: {package}." in settings.read_text()
     untracked = run(["git", "status", "--porcelain", "--untracked-files"], project).splitlines()
     assert all(line.startswith("A ") for line in untracked)
 
