@@ -1,6 +1,6 @@
 """What looks at steps sees of a tight loop what it must."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -99,7 +99,7 @@ def test_a_loader_of_unknown_length_is_left_to_the_trainer(
 
 def test_a_hook_marked_once_a_call_holds_nothing_up(trainer: MakeTrainer, alone: list[int]) -> None:
     class Now(Callback):
-        batches: list[int] = []  # noqa: RUF012
+        batches: ClassVar[list[int]] = []
 
         @once_a_call
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,12 @@ def test_against_the_loop_by_hand(
     x, y = rows
     epochs = EPOCHS[batch_size]
     what = f"SGD, {ROWS:,} x {COLUMNS}, {epochs} epochs, batches of {batch_size}, "
-    hand = lambda: clock(lambda: by_hand(x, y, batch_size, epochs))  # noqa: E731
+    hand = partial(clock, lambda: by_hand(x, y, batch_size, epochs))
     data = TensorData(x, y, batch_size=batch_size, shuffle=False)
-    ours = lambda: clock(lambda: fit(LinearRegression(LR), data, epochs))  # noqa: E731
+    ours = partial(clock, lambda: fit(LinearRegression(LR), data, epochs))
     compare(f"{what}LinearRegression, the whole fit, against {HAND}", "1.15", ours, hand)
     loader = BatchLoader(Batch(x, y), batch_size)
-    ours = lambda: clock(lambda: fit(Plain(), loader, epochs, TightLoop()))  # noqa: E731
+    ours = partial(clock, lambda: fit(Plain(), loader, epochs, TightLoop()))
     compare(f"{what}a module with TightLoop, against {HAND}", "1.15", ours, hand)
 
 
