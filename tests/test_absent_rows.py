@@ -132,3 +132,18 @@ def test_tables_with_absent_rows_fit_as_without_them(
     frame.to_csv("with.csv", index=False)
     if how in ("", "--data.stream true"):
         assert "column 'w': " in refused(f"{line} --data.path with.csv")
+
+
+@pytest.mark.parametrize(
+    "model", [LeastSquares("exact"), LeastSquares("float64"), LinearRegression()]
+)
+@pytest.mark.parametrize("options", [{}, {"batch_size": 3}, {"val_fraction": 0.1}])
+def test_a_value_that_is_no_number_is_named_whoever_looks_at_it(
+    model: LeastSquares | LinearRegression, options: dict[str, Any], trainer: MakeTrainer
+) -> None:
+    x = torch.randn(20, 3)
+    x[12, 1] = math.inf
+    with pytest.raises(InputError, match="column 'x2': row 13 holds inf"):
+        trainer(max_epochs=1).fit(model, TensorData(x, x.sum(dim=1), **options))
+    with pytest.raises(InputError, match="column 'x2': row 13 holds inf"):
+        trainer().predict(model, TensorData(x, x.sum(dim=1), **options))

@@ -172,7 +172,7 @@ def test_lists_and_given_names() -> None:
 )
 def test_tensor_data_refuses(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        TensorData(**{"x": torch.ones(4, 2), "y": torch.ones(4), **options})
+        TensorData(**{"x": torch.ones(4, 2), "y": torch.ones(4), **options}).setup("fit")
 
 
 def test_one_row_is_too_few_to_fit_and_enough_to_predict() -> None:

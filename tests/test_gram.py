@@ -275,10 +275,10 @@ def test_values_that_are_no_numbers_are_named(kind, value: float, rows_before: i
         gram.update(sample(rows_before))
     batch.x[7, 2] = value
     before = {k: v.clone() for k, v in gram.state_dict().items()}
-    with pytest.raises(InputError, match=r"x: column 2 holds (nan|inf|-inf) in row 107"):
+    with pytest.raises(InputError, match=r"column 3 of x: row 108 holds (nan|inf|-inf)"):
         gram.update(batch, first_row=100)
     batch.x[7, 2], batch.y[4, 0] = 0.0, value
-    with pytest.raises(InputError, match=r"y: column 0 holds .* in row 4"):
+    with pytest.raises(InputError, match=r"column 1 of y: row 5 holds"):
         gram.update(batch)
     assert all(torch.equal(v, gram.state_dict()[k]) for k, v in before.items())
 
@@ -288,7 +288,7 @@ def test_values_that_are_no_numbers_are_named(kind, value: float, rows_before: i
 def test_weights_that_cannot_be_are_named(kind, value: float) -> None:
     batch = sample(20, weighted=True)
     batch.weight[6] = value
-    with pytest.raises(InputError, match=r"weight: .* was given for row 6"):
+    with pytest.raises(InputError, match=r"weight: .* was given for row 7"):
         kind(3).update(batch)
 
 

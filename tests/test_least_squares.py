@@ -478,7 +478,7 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
             trainer(**option).fit(LeastSquares(), SyntheticData(batch_size=10))
     spoilt = x.clone()
     spoilt[7, 1] = float("nan")
-    with pytest.raises(InputError, match="x: column 'x2' holds nan in row 7"):
+    with pytest.raises(InputError, match="column 'x2': row 8 holds nan"):
         trainer().fit(LeastSquares(in_features=3), DataLoader(TensorDataset(spoilt, y), 3))
     with pytest.raises(InputError, match="fit it first"):
         LeastSquares(in_features=3).coefficients()

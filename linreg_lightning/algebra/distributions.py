@@ -1,9 +1,9 @@
 """Tail probabilities of Student's t and Fisher's F, and quantiles of t.
 
 torch has no incomplete beta function. Here it is a continued fraction (W. H. Press et al.,
-Numerical Recipes, 6.4; W. J. Lentz, Appl. Opt. 15 (1976)), which takes fewer than 60 terms where it
-is used, times a factor in which the large logarithms cancel before they are rounded (as in C.
-Loader, Fast and accurate computation of binomial probabilities (2000)).
+Numerical Recipes, 6.4), which takes fewer than 60 terms where it is used, times a factor in which
+the large logarithms cancel before they are rounded (as in C. Loader, Fast and accurate computation
+of binomial probabilities (2000)).
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ def f_tail(f: Tensor, df_model: float, df_residual: float) -> Tensor:
         return torch.full_like(f, math.nan)
     x, y = m / (m + k * f), k / (k + m / f)
     factor = _factor(f, k, m)
-    # One of the two fractions converges fast.
+    # Of P and 1 - P, one has a fraction that converges fast.
     direct = x < (m / 2 + 1) / ((m + k) / 2 + 2)
-    tail = torch.empty_like(f)
-    tail[direct] = factor[direct] * _fraction(m / 2, k / 2, x[direct], y[direct])
-    other = ~direct
-    tail[other] = 1 - factor[other] * _fraction(k / 2, m / 2, y[other], x[other])
+    a, b = f.new_tensor(m / 2), f.new_tensor(k / 2)
+    a, b = torch.where(direct, a, b), torch.where(direct, b, a)
+    x, y = torch.where(direct, x, y), torch.where(direct, y, x)
+    part = factor * _fraction(a, b, x, y)
+    tail = torch.where(direct, part, 1 - part)
     tail = torch.where(f == 0, 1.0, torch.where(f == math.inf, 0.0, tail))
     return torch.where(f.isnan(), f, tail)
 
@@ -66,8 +67,8 @@ def t_two_sided(t: Tensor, df: float) -> Tensor:
 def t_quantile(confidence: float, df: float) -> float:
     """Return the t with P(|T| <= t) = confidence.
 
-    Newton's method on log P as a function of log t, which is concave, from a point that is too far
-    out: no step goes astray.
+    Newton's method on log P as a function of log t, which falls and is concave: from the second
+    step on, it comes nearer from one side.
 
     Args:
         confidence: above 0 and below 1.
@@ -80,13 +81,15 @@ def t_quantile(confidence: float, df: float) -> float:
         return math.nan
     goal = math.log1p(-confidence)
     z = -NormalDist().inv_cdf((1 - confidence) / 2)
-    u = math.log(z + (z**3 + z) / (4 * df))  # the first terms for many degrees of freedom
+    # The first terms for many degrees of freedom (Abramowitz and Stegun, 26.7.5).
+    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    u = math.log(z + terms[0] / df + terms[1] / df**2)
     for _ in range(200):
         f = torch.tensor(math.exp(2 * u), dtype=torch.float64)
         p = float(f_tail(f, 1.0, df))
         step = (math.log(p) - goal) * p / (2 * float(_factor(f, 1.0, df)))
         u += max(-1.0, min(1.0, step))
-        if abs(step) < 1e-9:
+        if abs(step) < 1e-8:
             break  # what is left is of the size of its square
     return math.exp(u)
 
@@ -105,27 +108,37 @@ def _factor(f: Tensor, k: float, m: float) -> Tensor:
     return torch.exp(scale - (a * above + b * below))
 
 
-def _fraction(a: float, b: float, x: Tensor, y: Tensor) -> Tensor:
-    """Return I_x(a, b) B(a, b) / (x^a y^b) for x < (a + 1) / (a + b + 2).
+def _fraction(a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return I_x(a, b) B(a, b) / (x^a y^b) for x < (a + 1) / (a + b + 2), all of one shape.
 
     The continued fraction is written in x and y = 1 - x, both given, because for large a it depends
-    on y to all its digits. It is evaluated from the front (Lentz).
+    on y to all its digits. A term takes [A_n A_n-1; B_n B_n-1] of two convergents A / B to the next
+    by a product with a matrix, and the matrices of many terms are multiplied as a tree.
     """
     start = a * (a * y - b * x + 1) / (a + 1)
-    value, c, d = start, start, torch.zeros_like(start)
+    one, zero = torch.ones_like(start), torch.zeros_like(start)
+    state = _square(start, one, one, zero)
     for first in range(1, _TERMS if x.numel() else 1, _AT_ONCE):
         m = torch.arange(first, first + _AT_ONCE, dtype=x.dtype).reshape(-1, *[1] * x.ndim)
         odd = a + 2 * m - 1
-        above = (a + m - 1) * (a + b + m - 1) * m * (b - m) / odd**2 * x * x
-        below = m + m * (b - m) * x / odd
-        below = below + (a + m) * (a * y - b * x + 1 + m * (1 + y)) / (odd + 2)
-        for over, under in zip(above, below, strict=True):
-            d, c = torch.reciprocal(under + over * d), under + over / c
-            change = c * d
-            value = value * change
-        if bool(((change - 1).abs() <= 2.0**-51).all()):
+        over = (a + m - 1) * (a + b + m - 1) * m * (b - m) / odd**2 * x * x
+        under = m + m * (b - m) * x / odd
+        under = under + (a + m) * (a * y - b * x + 1 + m * (1 + y)) / (odd + 2)
+        size = over.abs() + under.abs()
+        terms = _square(under / size, 1 / size, over / size, torch.zeros_like(size))
+        while len(terms) > 1:
+            terms = terms[::2] @ terms[1::2]
+        state = state @ terms[0]
+        state = state / state[..., 1:, :1]
+        now, before = (state[..., 0, :] / state[..., 1, :]).unbind(-1)
+        if bool(((now - before).abs() <= 2.0**-51 * now.abs()).all()):
             break
-    return 1 / value
+    return state[..., 1, 0] / state[..., 0, 0]
+
+
+def _square(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """Return the matrices [a b; c d], (..., 2, 2)."""
+    return torch.stack((torch.stack((a, b), -1), torch.stack((c, d), -1)), -2)
 
 
 def _stirling(z: float) -> float:

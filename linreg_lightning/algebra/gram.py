@@ -241,8 +241,8 @@ def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> Non
     >>> refuse_non_finite(Batch(torch.ones(2, 1), torch.tensor([[1.0], [torch.nan]])), 0, [])
     Traceback (most recent call last):
     ...
-    linreg_lightning.errors.InputError: y: column 0 holds nan in row 1, both counted from 0; \
-leave the row out or give it weight 0
+    linreg_lightning.errors.InputError: column 1 of y: row 2 holds nan; leave the row out or give \
+it weight 0
     """
     columns = batch.x.shape[1]
     for name, values, own in (("x", batch.x, names[:columns]), ("y", batch.y, names[columns:])):
@@ -251,8 +251,8 @@ leave the row out or give it weight 0
             wrong &= (batch.weight > 0)[:, None]
         if wrong.any():
             row, column = (int(i) for i in wrong.nonzero()[0])
-            counted = f"row {first_row + row}, {'' if own else 'both '}counted from 0"
+            shown = repr(own[column]) if own else f"{column + 1} of {name}"
             raise InputError(
-                f"{name}: column {repr(own[column]) if own else column} holds "
-                f"{float(values[row, column])} in {counted}; leave the row out or give it weight 0"
+                f"column {shown}: row {first_row + row + 1} holds {float(values[row, column])}; "
+                "leave the row out or give it weight 0"
             )

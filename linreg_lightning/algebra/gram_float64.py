@@ -9,8 +9,7 @@ Algorithms for computing the sample variance, Am. Stat. 37 (1983)).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -21,11 +20,35 @@ from linreg_lightning.algebra.weights import log_weight
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
-# Bytes of shifted rows at a time: those of a core should stay in its own cache.
-_CORE_BYTES, _GPU_BYTES = 2**20, 2**29
-_STRIP = {"cpu": 2**11, "cuda": 2**12}
-# From so many columns on a matrix product occupies all cores by itself.
-_WIDE = 64
+
+class _Cut(NamedTuple):
+    """How a matrix product is cut up for a kind of device.
+
+    Attributes:
+        bytes: of shifted rows at a time; those of a core should stay in its own cache.
+        rows: of one product among those that occupy all cores together.
+        columns: of one product, so that little is computed on both sides of the diagonal.
+        multiple: of columns, for which kernels of matrix products have no rest.
+    """
+
+    bytes: int
+    rows: int
+    columns: int
+    multiple: int
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Self:
+        """The one that was fastest where the rows are."""
+        if rows.is_cuda:
+            return cls(2**29, 2**12, columns=2**30, multiple=1)
+        return cls(2**21 * torch.get_num_threads(), 2**10, columns=36, multiple=12)
+
+    def padded(self, columns: int) -> int:
+        """How many columns to compute with: whole multiples, unless that doubles the work."""
+        whole = -(-columns // self.multiple) * self.multiple
+        return whole if whole**2 < 2 * columns**2 else columns
+
+
 _SAMPLE_ROWS = 1024
 # Squares of numbers in 2^-300 .. 2^300 can be summed as they are.
 _PLAIN = 300
@@ -38,7 +61,7 @@ class Float64Gram(Gram):
 
     The sums have relative errors of about 2^-52 in units of the largest numbers of the shifted
     columns, so about 16 - 2 log10(condition) digits of a coefficient are right. Their bits depend
-    on the batches. Extra memory while updating: about 2 MB for each core of a CPU.
+    on the batches. Extra memory while updating: about 4 MB for each core of a CPU.
 
     >>> import torch
     >>> from linreg_lightning.batch import Batch
@@ -181,64 +204,43 @@ def _products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
     """Return sum of w z z' of one batch, (columns, columns), in blocks of rows."""
     x, y, weight = batch
     columns, features = shift.shape[0], x.shape[1]
-    bytes_ = _GPU_BYTES if x.is_cuda else _CORE_BYTES * torch.get_num_threads()
-    strip = _strip(x)
-    size = min(batch.rows, strip * max(1, bytes_ // (8 * columns * strip)))
+    cut = _Cut.of(x)
+    width = cut.padded(columns)
+    size = min(batch.rows, cut.rows * max(1, cut.bytes // (8 * width * cut.rows)))
     unit = -exponent.to(x.device) if bool(exponent.any()) else None
     back = -shift.to(x.device)
-    z = back.new_ones(size, columns)
-    sums = back.new_zeros(columns, columns)
+    z = back.new_zeros(size, width)
+    z[:, 0] = 1.0
+    sums = back.new_zeros(width, width)
     for start in range(0, batch.rows, size):
         rows = slice(start, min(start + size, batch.rows))
         part = z[: rows.stop - start]
-        _shift(x[rows], back[1 : 1 + features], part[:, 1 : 1 + features])
-        _shift(y[rows], back[1 + features :], part[:, 1 + features :])
+        torch.add(x[rows], back[1 : 1 + features], out=part[:, 1 : 1 + features])
+        torch.add(y[rows], back[1 + features :], out=part[:, 1 + features : columns])
         if unit is not None:
-            part[:, 1:] = ldexp(part[:, 1:], unit[1:])
+            part[:, 1:columns] = ldexp(part[:, 1:columns], unit[1:])
         if weight is None:
-            _add_product(sums, part, part)
+            _add_product(sums, part, part, cut)
             continue
         w = weight[rows] if unit is None else ldexp(weight[rows], unit[0])
         # The values of an absent row may be NaN, which no weight of 0 would remove.
         part[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
-        _add_product(sums, part * w[:, None], part)
-    return sums
+        _add_product(sums, part * w[:, None], part, cut)
+    upper = sums[:columns, :columns].triu()
+    return upper + upper.triu(1).T
 
 
-def _strip(rows: Tensor) -> int:
-    return _STRIP["cuda" if rows.is_cuda else "cpu"]
-
-
-def _shift(values: Tensor, by: Tensor, out: Tensor) -> None:
-    """Write values + by, in float64."""
-    if values.dtype == out.dtype or values.is_cuda:
-        torch.add(values, by, out=out)
-    else:
-        # In one operation a processor would convert them number by number.
-        out.copy_(values).add_(by)
-
-
-def _add_product(sums: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left' right, which is symmetric as a whole, to the sums."""
+def _add_product(sums: Tensor, left: Tensor, right: Tensor, cut: _Cut) -> None:
+    """Add left' right, which is symmetric, to the sums; what is below the diagonal may be left."""
     rows, columns = right.shape
-    strip = _strip(right)
-    strips = rows // strip
-    if strips and (columns < _WIDE or right.is_cuda):
-        # One product has too few entries to occupy all cores: a product for each strip of rows.
-        a, b = (z[: strips * strip].view(strips, strip, columns) for z in (left, right))
-        sums += torch.bmm(a.mT, b).sum(0)
-        left, right = left[strips * strip :], right[strips * strip :]
-        if not right.shape[0]:
-            return
-    if columns < _WIDE or right.is_cuda:
-        sums.addmm_(left.T, right)
-        return
-    # Above the diagonal, in four strips of columns, and mirrored: 5/8 of the operations.
-    product = torch.zeros_like(sums)
-    ends = [columns * k // 4 for k in range(5)]
-    for first, last in pairwise(ends):
-        torch.mm(left[:, first:last].T, right[:, first:], out=product[first:last, first:])
-    sums += product.triu() + product.triu(1).T
+    whole = rows // cut.rows * cut.rows
+    for part, shape in ((slice(whole), cut.rows), (slice(whole, rows), rows - whole)):
+        if not shape or part.stop == 0:
+            continue
+        a, b = (z[part].view(-1, shape, columns) for z in (left, right))
+        for first in range(0, columns, cut.columns):
+            strip = slice(first, first + cut.columns)
+            sums[strip, first:] += torch.bmm(a[:, :, strip].mT, b[:, :, first:]).sum(0)
 
 
 def _largest_exponent(batch: Batch, shift: Tensor) -> Tensor:

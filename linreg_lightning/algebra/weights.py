@@ -46,8 +46,8 @@ def counts_of(weight: Tensor, first_row: int) -> Tensor:
     ).tolist()
     if any_wrong:
         raise InputError(
-            f"weight: {float(weight[first_wrong])} was given for row {first_row + first_wrong}, "
-            "counted from 0; type a finite number, 0 or above"
+            f"weight: {float(weight[first_wrong])} was given for row {first_row + first_wrong + 1}"
+            "; type a finite number, 0 or above"
         )
     return torch.tensor(counts)
 

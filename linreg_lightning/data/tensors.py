@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -35,8 +36,8 @@ class TensorData(RegressionDataModule):
         target_names: names for the columns of y, instead of its own.
 
     Raises:
-        InputError: shapes that do not belong together; a value that is no finite number, with its
-            column and row; a negative weight; names that do not fit.
+        InputError: shapes that do not belong together; a negative weight; names that do not fit;
+            when a run begins, a value that is no finite number, with its column and row.
 
     >>> data = TensorData(x=torch.randn(10, 3), y=torch.randn(10), val_fraction=0.2)
     >>> data.setup("fit")
@@ -71,7 +72,8 @@ class TensorData(RegressionDataModule):
         ).checked()
         self._feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self._target_names = _names("target_names", target_names, y, "y", targets.shape[1])
-        self._rows = check_values(self._given, self._feature_names, self._target_names)
+        if weight is not None or "intercept" in self._feature_names:
+            _ = self._rows
         self.save_hyperparameters(ignore=["x", "y", "weight"])
 
     @property
@@ -87,10 +89,22 @@ class TensorData(RegressionDataModule):
     def load(self, stage: str) -> None:
         """Split the rows."""
         fractions = self.hparams["val_fraction"], self.hparams["test_fraction"]
-        parts = split(self._rows, *fractions, self.hparams["seed"])
+        rows = self._given if self._are_looked_at(stage, *fractions) else self._rows
+        parts = split(rows, *fractions, self.hparams["seed"])
         self.splits["train"], self.splits["val"], self.splits["test"] = parts
         # With what is not finite in rows of weight 0: no number is predicted from none.
         self.splits["predict"] = self._given
+
+    @cached_property
+    def _rows(self) -> Batch:
+        return check_values(self._given, self._feature_names, self._target_names)
+
+    def _are_looked_at(self, stage: str, *fractions: float) -> bool:
+        """Whether the model would find a value that is no number, and know its row."""
+        if self.trainer is None or stage != "fit" or "_rows" in vars(self):
+            return False
+        finds = getattr(self.trainer.lightning_module, "finds_non_finite", False)
+        return finds and self.trainer.world_size == 1 and not any(fractions)
 
 
 def _tensor(name: str, values: Any) -> Tensor:

@@ -62,6 +62,7 @@ class LeastSquares(RegressionModule):
     """
 
     one_pass: ClassVar[bool] = True
+    finds_non_finite: ClassVar[bool] = True
     revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
     weight: nn.Parameter
     bias: nn.Parameter

@@ -42,6 +42,8 @@ class SupervisedModule(LightningModule, ABC):
 
     one_pass: ClassVar[bool] = False
     """Whether a single epoch is the whole fit: then there is no learning rate to be watched."""
+    finds_non_finite: ClassVar[bool] = False
+    """Whether a fit refuses NaN and infinity by itself, with column and row: one look less."""
     revisable: ClassVar[frozenset[str]] = frozenset()
     """The hyper-parameters that may be given anew beside a checkpoint."""
 
