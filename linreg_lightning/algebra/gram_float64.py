@@ -209,7 +209,8 @@ def _products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
     size = min(batch.rows, cut.rows * max(1, cut.bytes // (8 * width * cut.rows)))
     unit = -exponent.to(x.device) if bool(exponent.any()) else None
     back = -shift.to(x.device)
-    z = back.new_zeros(size, width)
+    # Columns one behind the other where those of x are: to turn them around takes long.
+    z = back.new_zeros(width, size).T if x.stride(0) == 1 else back.new_zeros(size, width)
     z[:, 0] = 1.0
     sums = back.new_zeros(width, width)
     for start in range(0, batch.rows, size):

@@ -20,6 +20,7 @@ from linreg_lightning.algebra import (
 )
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.loop import once_a_call
 from linreg_lightning.models.accumulation import GRAMS, Accumulation, Cut
 from linreg_lightning.models.advice import advise
 from linreg_lightning.models.base import Coefficient, RegressionModule
@@ -210,6 +211,7 @@ class LeastSquares(RegressionModule):
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
 
+    @once_a_call
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """No loss is to be watched."""
 
