@@ -117,9 +117,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     taken: list[int] = []
     take = Steps.take
 
-    def counting(self: Steps, count: int) -> None:
+    def counting(self: Steps, fetcher: Any, count: int) -> None:
         taken.append(count)
-        take(self, count)
+        take(self, fetcher, count)
 
     monkeypatch.setattr(Steps, "take", counting)
     return taken

@@ -1,10 +1,12 @@
 """What looks at steps sees of a tight loop what it must."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger
 from outside.small import (
     BATCHES,
     ByHand,
@@ -14,15 +16,18 @@ from outside.small import (
     TwiceByHand,
     assert_same,
     fitted,
+    loaders,
     rows,
 )
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, IterableDataset
 
 from linreg_lightning import (
     TightLoop,
 )
 from linreg_lightning.loop import each_step, once_a_call
+from linreg_lightning.loop.steps import _step_of
 
 
 class EveryBatch(Callback):
@@ -153,3 +158,57 @@ def test_a_hook_marked_each_step_sees_what_it_would(
     assert_same(with_loop, without)
     assert watches[0].seen == watches[1].seen
     assert len(watches[0].seen) >= 4 * 3 * BATCHES
+
+
+@pytest.mark.parametrize("where", ["optimizer", "all optimizers", "profiler"])
+def test_who_watches_the_optimizer_sees_each_step(
+    where: str, trainer: MakeTrainer, alone: list[int]
+) -> None:
+    seen: list[int] = []
+
+    class Watched(Small):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            if where == "optimizer":
+                optimizer.register_step_post_hook(lambda *_: seen.append(1))
+            return optimizer
+
+    everywhere = None
+    if where == "all optimizers":
+        everywhere = register_optimizer_step_pre_hook(lambda *_: seen.append(1))
+    if where == "profiler":
+        with torch.profiler.profile(acc_events=True) as profiler:
+            _, runner = fitted(Watched, trainer, [TightLoop(8)], [], max_epochs=1)
+        counts = {event.key: event.count for event in profiler.key_averages()}
+        seen += [1] * counts["Optimizer.step#SGD.step"]
+    else:
+        _, runner = fitted(Watched, trainer, [TightLoop(8)], [], max_epochs=1)
+    if everywhere is not None:
+        everywhere.remove()
+    assert alone
+    assert len(seen) == runner.global_step == BATCHES
+
+
+def test_an_optimizer_that_nobody_watches_is_not_wrapped() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+    assert getattr(type(optimizer).step, "hooked", False)
+    assert _step_of(optimizer).__func__ is type(optimizer).step.__wrapped__
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)  # watches it by a step of its own
+    assert _step_of(optimizer) == optimizer.step
+
+
+def test_loggers_save_behind_a_fit_what_they_would_have_saved(trainer: MakeTrainer) -> None:
+    runner = trainer(
+        logger=CSVLogger("written"), log_every_n_steps=2, max_epochs=2, callbacks=[TightLoop(8)]
+    )
+    saves = []
+    save = CSVLogger.save
+    runner.logger.finalize = lambda status: saves.append("finalize")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CSVLogger, "save", lambda self: (saves.append("save"), save(self)))
+        runner.fit(Small(), *loaders())
+    assert "save" in saves[-2:]
+    assert len(saves) < BATCHES
+    lines = Path(runner.logger.log_dir, "metrics.csv").read_text().splitlines()
+    steps = {line.split(",")[lines[0].split(",").index("step")] for line in lines[1:]}
+    assert {str(step) for step in range(1, 2 * BATCHES, 2)} <= steps

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import Any, NamedTuple, final
 
 from torch import Tensor
 from torchmetrics import Metric
+
+SAVE_SECONDS = 1.0
+"""How long what is logged may wait for the disk: to save takes as long as three small steps."""
 
 
 class _Logged(NamedTuple):
@@ -38,27 +43,39 @@ class StepLog:
     Of a value that is logged at each step only every so many are written, and only the last before
     that is ever seen: keeping it costs next to nothing, `module.log` as much as two steps. What is
     written is kept too, and written when the loop is left: until then nobody waits for a GPU. What
-    is to be averaged over the epoch is passed on at once.
+    is to be averaged over the epoch is passed on at once. Loggers save to disk at most once a
+    second, instead of whenever something is written.
 
     Args:
-        trainer: whose module's `log` it replaces, while it is entered as a context.
+        trainer: whose module's `log`, and whose loggers' `save`, it replaces, while it is entered
+            as a context.
     """
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
         self._log = trainer.lightning_module.log
-        self._last: dict[str, _Logged] = {}
+        self._last: dict[str, tuple[Any, ...]] = {}
         self._written: list[tuple[int, dict[str, Tensor]]] = []
         self._passed_on = False
+        self._unsaved: set[Any] = set()
+        self._saved = time.monotonic()
         self.batch: Any = None
         """The batch of the step that is taken."""
 
     def __enter__(self) -> StepLog:
+        self._last.clear()
+        self._passed_on = False
         self._trainer.lightning_module.__dict__["log"] = self
+        for logger in self._trainer.loggers:
+            logger.__dict__["save"] = partial(self._unsaved.add, logger)
         return self
 
     def __exit__(self, *_: object) -> None:
         del self._trainer.lightning_module.__dict__["log"]
+        for logger in self._trainer.loggers:
+            del logger.__dict__["save"]
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
 
     def __call__(
         self,
@@ -79,17 +96,19 @@ class StepLog:
         if isinstance(value, Tensor):
             # Without a gradient it may be a running sum, which the next step changes.
             value = value.detach() if value.requires_grad else value.clone()
-        self._last[name] = _Logged(value, prog_bar, logger, on_step, on_epoch, options)
+        # No more than a tuple: at most steps the next one takes its place unread.
+        self._last[name] = (value, prog_bar, logger, on_step, on_epoch, options)
 
     def write(self) -> None:
         """Write what the Trainer would write at this step, sooner or later."""
         results = self._trainer.fit_loop.epoch_loop._results
         known = {metric.meta.name for _, metric in results.valid_items()}
-        plain = all(call.plain for call in self._last.values())
+        calls = {name: _Logged(*call) for name, call in self._last.items()}
+        plain = all(call.plain for call in calls.values())
         if plain and known <= self._last.keys() and not self._passed_on:
             step = self._trainer.fit_loop.epoch_loop._batches_that_stepped
-            calls = self._last.items()
-            self._written.append((step, {n: c.value for n, c in calls if c.logger is not False}))
+            values = {n: call.value for n, call in calls.items() if call.logger is not False}
+            self._written.append((step, values))
             return
         connector = self._trainer._logger_connector
         self._start_batch()
@@ -108,11 +127,19 @@ class StepLog:
             for logger in self._trainer.loggers:
                 logger.save()
 
+    def save(self) -> None:
+        """Let loggers save what they would have saved."""
+        for logger in self._unsaved:
+            logger.save()
+        self._unsaved.clear()
+        self._saved = time.monotonic()
+
     def pass_on(self) -> None:
         """Log what has been kept."""
         connector = self._trainer._logger_connector
         results = self._trainer.fit_loop.epoch_loop._results
-        for name, call in self._last.items():
+        for name, last in self._last.items():
+            call = _Logged(*last)
             key = f"training_step.{name}"
             if key in results and call.repeats(results[key].meta):
                 # All that `module.log` comes to for what it has seen before.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from types import MethodType
 from typing import Any, final
 
+import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loops.optimization.automatic import ClosureResult
 from lightning.pytorch.loops.optimization.manual import ManualResult
@@ -13,9 +16,12 @@ from lightning.pytorch.trainer.call import _call_callback_hooks, _call_lightning
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
+from torch.optim import Optimizer
 
 from linreg_lightning.loop.step_log import StepLog
 
+Step = Callable[[Any, int], Any]
+"""What makes a loss, or whatever a model's training_step returns, of a batch and its index."""
 TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
 
@@ -26,73 +32,98 @@ class Steps:
     Only the last of them is surrounded by all that the Trainer does at a step.
 
     Args:
-        trainer: where it stands; much of it is not declared by its class.
-        fetcher: the Trainer's source of batches.
-        log: what stands in for `module.log`.
+        trainer: within a fit; much of it is not declared by its class.
     """
 
-    def __init__(self, trainer: Any, fetcher: Any, log: StepLog) -> None:
-        self._trainer, self._fetcher, self._log = trainer, fetcher, log
+    def __init__(self, trainer: Any) -> None:
+        self._trainer, self._log = trainer, StepLog(trainer)
         module, loop = trainer.lightning_module, trainer.fit_loop.epoch_loop
         self._module, self._loop = module, loop
-        self._take = _automatic(trainer) if module.automatic_optimization else _manual(trainer)
-        self._place = _placement(trainer)
+        self._training_step, self._place = _training_step(trainer), _placement(trainer)
+        self._current, self._total = loop.batch_progress.current, loop.batch_progress.total
+        self._updates = loop.automatic_optimization.optim_progress.optimizer
+
+    def take(self, fetcher: Any, count: int) -> None:
+        """Take so many steps; not beyond the end of the epoch.
+
+        Args:
+            fetcher: the Trainer's source of batches.
+            count: how many.
+        """
+        self._begin(fetcher)
+        with self._log:
+            outer, self._module._current_fx_name = self._module._current_fx_name, "training_step"
+            try:
+                self._bare(count - 1)
+            finally:
+                self._module._current_fx_name = outer
+                self._settle()
+                self._log.flush()
+            self._surrounded()
+
+    def end(self) -> None:
+        """Leave nothing to be done."""
+        self._log.save()
+
+    def _begin(self, fetcher: Any) -> None:
+        trainer, self._fetcher = self._trainer, fetcher
+        automatic = self._module.automatic_optimization
+        self._take = (_automatic if automatic else _manual)(trainer, self._training_step)
         self._scheduled = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._interval = trainer.log_every_n_steps if trainer.loggers else 0
         self._starts = _called(trainer, "on_train_batch_start")
         self._ends = _called(trainer, "on_train_batch_end")
         self._at_logs = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
-        self._current, self._total = loop.batch_progress.current, loop.batch_progress.total
         # The Trainer's way to a batch, by all loaders that there might be, costs as much as zeroing
         # the gradients.
         self._single = _single_loader(fetcher)
         self._batches = self._single or _batches(fetcher)
-        self._counted = self._current.ready
+        self._ready, self._stepped = self._current.ready, self._loop._batches_that_stepped
+        self._zeroed = self._updates.zero_grad.total.completed
 
-    def take(self, count: int) -> None:
-        """Take so many steps; not beyond the end of the epoch."""
-        outer, self._module._current_fx_name = self._module._current_fx_name, "training_step"
-        try:
-            for _ in range(count - 1):
-                self._bare()
-        finally:
-            self._module._current_fx_name = outer
-            self._count(self._current.ready)
-            self._log.flush()
-        self._surrounded()
+    def _bare(self, count: int) -> None:
+        """Take steps with nothing around them; only what somebody could read is counted at once."""
+        trainer, module, loop, log = self._trainer, self._module, self._loop, self._log
+        current, total, interval = self._current, self._total, self._interval
+        batches, place, take = self._batches, self._place, self._take
+        for _ in range(count):
+            batch, index = place(next(batches)), current.ready
+            log.batch = batch
+            current.ready += 1
+            total.ready += 1
+            writes = interval and (loop._batches_that_stepped + 1) % interval == 0
+            if writes:
+                for callback in self._at_logs:
+                    callback.on_train_batch_start(trainer)
+            for hook in self._starts:
+                hook(trainer, module, batch, index)
+            outputs = take(batch, index)
+            if self._scheduled:
+                loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+            for hook in self._ends:
+                hook(trainer, module, outputs, batch, index)
+            if writes:
+                log.write()
+            if self._scheduled:
+                loop.update_lr_schedulers("step", update_plateau_schedulers=True)
+            loop._batches_that_stepped += 1
 
-    def _bare(self) -> None:
-        batch, index, loop = self._place(next(self._batches)), self._current.ready, self._loop
-        self._log.batch = batch
+    def _settle(self) -> None:
+        """Count the rest of what the Trainer counts of the steps that were taken."""
+        done = self._loop._batches_that_stepped - self._stepped
+        begun = self._current.ready - self._ready
         for progress in (self._current, self._total):
-            progress.ready += 1
-            progress.started += 1
-        writes = self._interval and (loop._batches_that_stepped + 1) % self._interval == 0
-        if writes:
-            for callback in self._at_logs:
-                callback.on_train_batch_start(self._trainer)
-        for hook in self._starts:
-            hook(self._trainer, self._module, batch, index)
-        outputs = self._take(batch, index)
-        for progress in (self._current, self._total):
-            progress.processed += 1
-        if self._scheduled:
-            loop.update_lr_schedulers("step", update_plateau_schedulers=False)
-        for hook in self._ends:
-            hook(self._trainer, self._module, outputs, batch, index)
-        for progress in (self._current, self._total):
-            progress.completed += 1
-        if writes:
-            self._log.write()
-        if self._scheduled:
-            loop.update_lr_schedulers("step", update_plateau_schedulers=True)
-        loop._batches_that_stepped += 1
+            progress.started += begun
+            progress.processed += done
+            progress.completed += done
+        self._count_updates(begun, done)
+        self._count_batches(begun)
 
     def _surrounded(self) -> None:
         trainer, module, loop = self._trainer, self._module, self._loop
         connector, progress = trainer._logger_connector, loop.batch_progress
         batch, index = self._place(next(self._batches)), self._current.ready
-        self._count(index + 1)
+        self._count_batches(1)
         progress.is_last_batch = self._fetcher.done
         progress.increment_ready()
         connector.on_batch_start(batch)
@@ -102,6 +133,7 @@ class Steps:
         progress.increment_started()
         outer, module._current_fx_name = module._current_fx_name, "training_step"
         outputs = self._take(batch, index)
+        self._count_updates(1, 1)
         self._log.pass_on()
         module._current_fx_name = outer
         progress.increment_processed()
@@ -114,23 +146,36 @@ class Steps:
         progress.increment_completed()
         connector.update_train_step_metrics()
 
-    def _count(self, ready: int) -> None:
-        """Count what was taken from the single loader behind the fetcher's back."""
+    def _count_batches(self, taken: int) -> None:
+        """Count those that were taken from the single loader behind the fetcher's back."""
         if self._single is not None:
-            fetcher, taken = self._fetcher, ready - self._counted
+            fetcher = self._fetcher
             fetcher.combined_loader._iterator._idx += taken
             fetcher.fetched += taken
             fetcher.done = fetcher.fetched >= fetcher.length
-            self._counted = ready
+
+    def _count_updates(self, begun: int, done: int) -> None:
+        """Count the rest of the optimiser's steps, and of the times that gradients were zeroed."""
+        if not self._module.automatic_optimization:
+            return
+        step, zeroed = self._updates.step, self._updates.zero_grad
+        step.current.ready += begun
+        step.total.ready += begun
+        step.current.completed += done
+        times = zeroed.total.completed - self._zeroed
+        self._zeroed += times
+        zeroed.total.ready += times
+        zeroed.total.started += times
+        zeroed.current.increment_by(times)
 
 
-def _automatic(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
+def _automatic(trainer: Any, training_step: Step) -> Callable[[Any, int], dict[str, Any]]:
     module = trainer.lightning_module
-    counts = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
-    zeroed, stepped = counts.zero_grad, counts.step
+    updates = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
+    stepped, zeroed = updates.step.total, updates.zero_grad.total
     (optimizer,) = trainer.optimizers
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    training_step = _training_step(trainer)
+    optimizer_step = _step_of(optimizer)
     clip = trainer.gradient_clip_val
     before_zero, before_backward, after_backward, before_step = (
         _called(trainer, f"on_{name}")
@@ -156,10 +201,7 @@ def _automatic(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
                 hook(trainer, module, optimizer)
             for parameter in parameters:
                 parameter.grad = None
-            for progress in (zeroed.current, zeroed.total):
-                progress.ready += 1
-                progress.started += 1
-                progress.completed += 1
+            zeroed.completed += 1
             if loss is not None:
                 for hook in before_backward:
                     hook(trainer, module, loss)
@@ -172,11 +214,8 @@ def _automatic(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
                 module.clip_gradients(optimizer, clip, trainer.gradient_clip_algorithm)
             return loss
 
-        for progress in (stepped.current, stepped.total):
-            progress.ready += 1
-        optimizer.step(closure)
-        for progress in (stepped.current, stepped.total):
-            progress.completed += 1
+        optimizer_step(closure)
+        stepped.completed += 1
         if isinstance(output, Tensor):
             return {"loss": output.detach()}
         return {} if output.loss is None else dict(output.asdict())
@@ -184,8 +223,29 @@ def _automatic(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
     return take
 
 
-def _manual(trainer: Any) -> Callable[[Any, int], dict[str, Any]]:
-    training_step = _training_step(trainer)
+def _step_of(optimizer: Optimizer) -> Callable[..., Any]:
+    """`optimizer.step`, without what torch wraps around it for hooks and profilers there may be.
+
+    Where there are none, that takes a fifth of a small step.
+    """
+    wrapper: Any = type(optimizer).step
+    home: Any = import_module(Optimizer.__module__)
+    try:
+        hooks = (
+            optimizer._optimizer_step_pre_hooks,
+            optimizer._optimizer_step_post_hooks,
+            home._global_optimizer_pre_hooks,
+            home._global_optimizer_post_hooks,
+        )
+        watched = any(hooks) or torch.autograd.profiler._is_profiler_enabled
+        if wrapper.hooked and not watched and "step" not in vars(optimizer):
+            return MethodType(wrapper.__wrapped__, optimizer)
+    except AttributeError:
+        pass  # these are torch's own affair: without them a step is slower, no more
+    return optimizer.step
+
+
+def _manual(trainer: Any, training_step: Step) -> Callable[[Any, int], dict[str, Any]]:
     manual = trainer.fit_loop.epoch_loop.manual_optimization
 
     def take(batch: Any, index: int) -> dict[str, Any]:
@@ -203,7 +263,7 @@ def _called(trainer: Any, name: str) -> list[Callable[..., Any]]:
     return [hook for hook in hooks if getattr(hook, "tight_loop", "") == "calls"]
 
 
-def _training_step(trainer: Any) -> Callable[[Any, int], Any]:
+def _training_step(trainer: Any) -> Step:
     precision: Precision = trainer.precision_plugin
     step: Callable[..., Any] = trainer.lightning_module.training_step
     takes_index = is_param_in_hook_signature(step, "batch_idx", min_args=2)

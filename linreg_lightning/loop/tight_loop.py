@@ -10,7 +10,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.loop.group import group_size, takes_steps_alone
-from linreg_lightning.loop.step_log import StepLog
 from linreg_lightning.loop.steps import Steps
 
 SECONDS = 0.05
@@ -51,11 +50,13 @@ class TightLoop(Callback):
                 f"steps: {steps} was given; type a whole number above 0, or null to choose it"
             )
         self.steps = steps
+        self._steps: Steps | None = None
         self._pace = 1  # how many steps would fill an iteration, as far as has been measured
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Come between the Trainer's epoch and its batches."""
         if stage == "fit":
+            self._steps = None
             loop = trainer.fit_loop.epoch_loop
             loop.__dict__.pop("advance", None)  # a fit that failed was not torn down
             advance = loop.advance
@@ -64,13 +65,16 @@ class TightLoop(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the Trainer as it was."""
         trainer.fit_loop.epoch_loop.__dict__.pop("advance", None)
+        if self._steps is not None:
+            self._steps.end()
+        self._steps = None
 
     def _advance(self, trainer: Trainer, advance: Callable[[Any], None], fetcher: Any) -> None:
         start = time.perf_counter()
         steps = group_size(trainer, self.steps or self._pace)
         if steps > 1 and takes_steps_alone(trainer, fetcher):
-            with StepLog(trainer) as log:
-                Steps(trainer, fetcher, log).take(steps)
+            self._steps = self._steps or Steps(trainer)
+            self._steps.take(fetcher, steps)
         else:
             steps = 1
             advance(fetcher)

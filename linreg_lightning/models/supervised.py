@@ -53,6 +53,7 @@ class SupervisedModule(LightningModule, ABC):
         self.target_names: list[str] = []
         self.fit_statistics: dict[str, Any] = {}
         self._named = False
+        self._fitting_shapes: tuple[torch.Size | None, ...] | None = None
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if value is not None and value < (name == "out_features"):
                 raise InputError(f"{name}: {value} was given; type how many columns there are")
@@ -122,14 +123,19 @@ class SupervisedModule(LightningModule, ABC):
         Raises:
             InputError: shapes that do not belong together, or other columns than the model has.
         """
-        batch = (batch if isinstance(batch, Batch) else Batch(*batch)).checked()
-        x, y, _ = batch
+        batch = batch if isinstance(batch, Batch) else Batch(*batch)
+        x, y, weight = batch
+        shapes = x.shape, y.shape, None if weight is None else weight.shape
+        if shapes == self._fitting_shapes:
+            return batch  # almost all batches are like the one before
+        batch.checked()
         for name, tensor, names in (("x", x, self.feature_names), ("y", y, self.target_names)):
             if tensor.shape[1] != len(names):
                 raise InputError(
                     f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
                     f"{len(names)} columns: {', '.join(names)}; give it these"
                 )
+        self._fitting_shapes = shapes
         return batch
 
     def configure_callbacks(self) -> list[Callback]:
