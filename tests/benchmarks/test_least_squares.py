@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import clock
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearnex.linear_model import LinearRegression as IntelLinearRegression
@@ -28,9 +29,7 @@ SHAPES = [
 
 def seconds(work: Callable[[], Any]) -> float:
     time.sleep(0.1)  # threads that another library has left waiting in circles come to rest
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    return clock(work)
 
 
 def problem(rows: int, columns: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

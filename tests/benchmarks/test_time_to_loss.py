@@ -18,7 +18,9 @@ from linreg_lightning import Batch, LinearRegression
 from linreg_lightning.data import BatchLoader
 
 ROWS, HELD_OUT, COLUMNS = 1_000_000, 100_000, 20
-BATCH, LR = 8192, 0.3  # for all that take batches: few steps, each of which goes far
+# For all that take batches: few steps, each of which goes far. The batches are all of one size: a
+# short last one would throw the weights off by as much as it is short.
+BATCH, LR = 8000, 0.3
 CHUNKS = [ROWS, 100_000]
 generator = torch.Generator().manual_seed(0)
 X = torch.randn(ROWS + HELD_OUT, COLUMNS, generator=generator)
