@@ -6,6 +6,7 @@ has no rounding error, in whatever order it is summed. Nothing here may run in l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,9 @@ BLOCK_ROWS = 2048
 HEAD = 2
 # The smallest unit is 2^LOWEST; it takes every entry below 2^-969, subnormal ones too, as it is.
 LOWEST = -45 * BITS
+# Rows of a symmetric product at a time: most of what is below the diagonal is left out, and kernels
+# of matrix products, which work on 12 rows or a divisor of them, have no rest.
+_STRIP = 72
 # 2^19 products of 2^42 stay far inside int64.
 _LOAD = 2**19
 
@@ -124,14 +128,23 @@ def with_products(sums: Sums, right: Tensor, left: Tensor | None, place: int) ->
         for i in range(left_depth):
             # The Gram matrix is symmetric: without weights half of the products are enough.
             first = i if left is None else 0
-            products = torch.bmm(
-                theirs[i].transpose(0, 1), ours[first:].flatten(0, 1).permute(1, 2, 0)
-            )
-            whole = products.sum(0, dtype=torch.int64).view(columns, depth - first, columns)
-            whole = whole.transpose(0, 1)
+            others = ours[first:].flatten(0, 1).permute(1, 2, 0)
+            whole = digits.new_empty(columns, others.shape[2])
+            for strip, behind in _strips(columns, left is None, right.is_cuda):
+                product = torch.bmm(theirs[i, strip].transpose(0, 1), others[:, :, behind:])
+                whole[strip, behind:] = product.sum(0, dtype=torch.int64)
+                whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
+            whole = whole.view(columns, depth - first, columns).transpose(0, 1)
             at = place + i + first
             digits[at : at + depth - first] += whole
             if left is None:
                 digits[at + 1 : at + depth - first] += whole[1:].mT
         start = cut.stop
     return sums._replace(digits=digits, load=load)
+
+
+def _strips(columns: int, symmetric: bool, at_once: bool) -> Iterator[tuple[slice, int]]:
+    """Yield strips of rows of a product, and from which column on each of them is needed."""
+    width = _STRIP if symmetric and not at_once else columns
+    for start in range(0, columns, width):
+        yield slice(start, min(start + width, columns)), start
