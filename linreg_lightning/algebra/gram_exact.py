@@ -55,6 +55,8 @@ _DEEPEST = 40
 _FEW = 4
 # Bytes of slices at a time: the cache of a processor, and a GPU's appetite for large products.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
+# Up to which two blocks of wide rows, which occupy two cores, are worth it all the same.
+_PAIR_BYTES = 40 * 2**20
 
 
 class ExactGram(Gram):
@@ -245,7 +247,8 @@ def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     bytes_ = _SLICE_BYTES.get(batch.x.device.type, _SLICE_BYTES["cuda"])
     # The slices, the rows themselves and a few arrays of the same size to work in.
     arrays = depth[0] + 3 if batch.weight is None else sum(depth) + 8
-    return BLOCK_ROWS * max(1, bytes_ // (8 * columns * arrays * BLOCK_ROWS))
+    block = 8 * columns * arrays * BLOCK_ROWS
+    return BLOCK_ROWS * max(1, bytes_ // block, min(2, _PAIR_BYTES // block))
 
 
 def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
