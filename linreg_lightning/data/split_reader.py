@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.batch import Batch
+from linreg_lightning.data.ahead import ahead
 from linreg_lightning.data.columns import Columns
 from linreg_lightning.data.encoder import Encoder, Tally
 from linreg_lightning.data.selection import Selection
@@ -82,7 +83,8 @@ class SplitReader:
         """
         encoder, types = self._encoder(), self._columns.types(self.selection.source)
         rows = 0
-        for selected in self.selection.read(types, self.block):
+        # Files are decoded while the rows in front are encoded.
+        for selected in ahead(self.selection.read(types, self.block), depth=1):
             batch = encoder(selected)
             rows += batch.rows
             if batch.rows:
