@@ -26,7 +26,8 @@ class _Cut(NamedTuple):
 
     Attributes:
         bytes: of shifted rows at a time; those of a core should stay in its own cache.
-        rows: of one product among those that occupy all cores together.
+        rows: of one product among those that occupy all cores together; the fewer, the less is
+            rounded away while they are added up.
         columns: of one product, so that little is computed on both sides of the diagonal.
         multiple: of columns, for which kernels of matrix products have no rest.
     """
@@ -41,7 +42,7 @@ class _Cut(NamedTuple):
         """The one that was fastest where the rows are."""
         if rows.is_cuda:
             return cls(2**29, 2**12, columns=2**30, multiple=1)
-        return cls(2**21 * torch.get_num_threads(), 2**10, columns=36, multiple=12)
+        return cls(2**21 * torch.get_num_threads(), 2**8, columns=36, multiple=12)
 
     def padded(self, columns: int) -> int:
         """How many columns to compute with: whole multiples, unless that doubles the work."""
