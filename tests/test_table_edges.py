@@ -199,3 +199,11 @@ def test_a_mean_needs_no_features(trainer: MakeTrainer) -> None:
     data = TabularData(text(TABLE), "y", features=[], missing="mean")
     found = predicted(trainer, data, "t.csv")
     assert list(found.y) == pytest.approx([2 + 1 + 5 / 3] * 9)
+
+
+def test_the_row_numbers_of_a_frame_are_no_feature_unless_named() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 5.0], "y": [1.0, 2.0, 4.0, 3.0]}).drop(index=1)
+    frame.to_parquet("t.parquet")
+    assert TabularData("t.parquet", "y").feature_names == ["a"]
+    index = "__index_level_0__"
+    assert TabularData("t.parquet", "y", features=[index]).feature_names == [index]

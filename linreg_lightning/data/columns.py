@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ _HINTS = {
     ),
     "nothing": "leave it out by --data.exclude",
 }
+# What pandas calls them.
+_INDEX = re.compile(r"__index_level_\d+__")
 
 
 class Columns(NamedTuple):
@@ -47,7 +50,8 @@ class Columns(NamedTuple):
 
         Args:
             source: the table.
-            features: None takes all columns that play no other part.
+            features: None takes all columns that play no other part, but the numbers of rows that
+                pandas writes into Parquet files beside a frame.
             exclude: columns that are no features.
             categorical: columns that are categories although they hold numbers.
             targets: to predict.
@@ -61,7 +65,8 @@ class Columns(NamedTuple):
             source.check_columns(argument, names)
         if features is None:
             out = {*taken, *exclude}
-            features = [name for name in source.schema.names if name not in out]
+            names = [name for name in source.schema.names if not _INDEX.fullmatch(name)]
+            features = [name for name in names if name not in out]
         else:
             source.check_columns("features", features)
         for name in features:
