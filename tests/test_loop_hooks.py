@@ -27,7 +27,7 @@ from linreg_lightning import (
     TightLoop,
 )
 from linreg_lightning.loop import each_step, once_a_call
-from linreg_lightning.loop.steps import _step_of
+from linreg_lightning.loop.one_step import bare_step_of
 
 
 class EveryBatch(Callback):
@@ -192,9 +192,9 @@ def test_who_watches_the_optimizer_sees_each_step(
 def test_an_optimizer_that_nobody_watches_is_not_wrapped() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
     assert getattr(type(optimizer).step, "hooked", False)
-    assert _step_of(optimizer).__func__ is type(optimizer).step.__wrapped__
+    assert bare_step_of(optimizer).__func__ is type(optimizer).step.__wrapped__
     torch.optim.lr_scheduler.StepLR(optimizer, 1)  # watches it by a step of its own
-    assert _step_of(optimizer) == optimizer.step
+    assert bare_step_of(optimizer) == optimizer.step
 
 
 def test_loggers_save_behind_a_fit_what_they_would_have_saved(trainer: MakeTrainer) -> None:

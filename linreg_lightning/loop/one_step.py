@@ -1,0 +1,134 @@
+"""One step: loss, gradient, update, and the hooks that are marked to be called at each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from types import MethodType
+from typing import Any
+
+import torch
+from lightning.pytorch.loops.optimization.automatic import ClosureResult
+from lightning.pytorch.loops.optimization.manual import ManualResult
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from torch import Tensor
+from torch.optim import Optimizer
+
+Step = Callable[[Any, int], Any]
+"""What makes a loss, or whatever a model's training_step returns, of a batch and its index."""
+
+
+def automatic_step(trainer: Any, training_step: Step) -> Callable[[Any, int], dict[str, Any]]:
+    """What takes a step on a batch of an index as the Trainer does by itself, and returns outputs.
+
+    It counts the two numbers that something within the step could read: `global_step`, and how
+    often gradients were zeroed.
+    """
+    module = trainer.lightning_module
+    updates = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
+    stepped, zeroed = updates.step.total, updates.zero_grad.total
+    (optimizer,) = trainer.optimizers
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    optimizer_step = bare_step_of(optimizer)
+    clip = trainer.gradient_clip_val
+    before_zero, before_backward, after_backward, before_step = (
+        called(trainer, f"on_{name}")
+        for name in (
+            "before_zero_grad",
+            "before_backward",
+            "after_backward",
+            "before_optimizer_step",
+        )
+    )
+
+    def take(batch: Any, index: int) -> dict[str, Any]:
+        output: Any = None
+
+        def closure() -> Tensor | None:
+            nonlocal output
+            output = training_step(batch, index)
+            plain = isinstance(output, Tensor)
+            if not plain:
+                output = ClosureResult.from_training_step_output(output)
+            loss: Tensor | None = output if plain else output.closure_loss
+            for hook in before_zero:
+                hook(trainer, module, optimizer)
+            for parameter in parameters:
+                parameter.grad = None
+            zeroed.completed += 1
+            if loss is not None:
+                for hook in before_backward:
+                    hook(trainer, module, loss)
+                loss.backward()
+                for hook in after_backward:
+                    hook(trainer, module)
+            for hook in before_step:
+                hook(trainer, module, optimizer)
+            if clip is not None:
+                module.clip_gradients(optimizer, clip, trainer.gradient_clip_algorithm)
+            return loss
+
+        optimizer_step(closure)
+        stepped.completed += 1
+        if isinstance(output, Tensor):
+            return {"loss": output.detach()}
+        return {} if output.loss is None else dict(output.asdict())
+
+    return take
+
+
+def bare_step_of(optimizer: Optimizer) -> Callable[..., Any]:
+    """`optimizer.step`, without what torch wraps around it for hooks and profilers there may be.
+
+    Where there are none, that takes a fifth of a small step.
+    """
+    wrapper: Any = type(optimizer).step
+    home: Any = import_module(Optimizer.__module__)
+    try:
+        hooks = (
+            optimizer._optimizer_step_pre_hooks,
+            optimizer._optimizer_step_post_hooks,
+            home._global_optimizer_pre_hooks,
+            home._global_optimizer_post_hooks,
+        )
+        watched = any(hooks) or torch.autograd.profiler._is_profiler_enabled
+        if wrapper.hooked and not watched and "step" not in vars(optimizer):
+            return MethodType(wrapper.__wrapped__, optimizer)
+    except AttributeError:
+        pass  # these are torch's own affair: without them a step is slower, no more
+    return optimizer.step
+
+
+def manual_step(trainer: Any, training_step: Step) -> Callable[[Any, int], dict[str, Any]]:
+    """What takes a step on a batch of an index where the module does so itself."""
+    manual = trainer.fit_loop.epoch_loop.manual_optimization
+
+    def take(batch: Any, index: int) -> dict[str, Any]:
+        manual.on_run_start()
+        output = training_step(batch, index)
+        manual.on_run_end()
+        return ManualResult.from_training_step_output(output).asdict()
+
+    return take
+
+
+def called(trainer: Any, name: str) -> list[Callable[..., Any]]:
+    """The callbacks' hooks that are marked to be called at each step."""
+    hooks: list[Callable[..., Any]] = [getattr(each, name) for each in trainer.callbacks]
+    return [hook for hook in hooks if getattr(hook, "tight_loop", "") == "calls"]
+
+
+def training_step_of(trainer: Any) -> Step:
+    """The module's training_step as a function of a batch and its index, in its precision."""
+    precision: Precision = trainer.precision_plugin
+    step: Callable[..., Any] = trainer.lightning_module.training_step
+    takes_index = is_param_in_hook_signature(step, "batch_idx", min_args=2)
+    if type(precision) is Precision and takes_index:
+        return step
+
+    def within(batch: Any, index: int) -> Any:
+        with precision.train_step_context():
+            return step(batch, index) if takes_index else step(batch)
+
+    return within
