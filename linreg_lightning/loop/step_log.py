@@ -73,7 +73,7 @@ class StepLog:
     def __exit__(self, *_: object) -> None:
         del self._trainer.lightning_module.__dict__["log"]
         for logger in self._trainer.loggers:
-            del logger.__dict__["save"]
+            logger.__dict__.pop("save", None)  # it may be in the list twice
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
 

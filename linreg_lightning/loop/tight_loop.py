@@ -34,7 +34,7 @@ class TightLoop(Callback):
     optimisers; 16-mixed precision; a profiler; a loader of unknown length.
 
     A progress bar and `max_time` are looked after at the end of a group of steps, at most every
-    0.05 s.
+    0.05 s; loggers save to disk at most once a second, and at the end.
 
     Args:
         steps: at most how many steps an iteration of the Trainer takes; None measures how long
