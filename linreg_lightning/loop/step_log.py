@@ -13,7 +13,7 @@ SAVE_SECONDS = 1.0
 """How long what is logged may wait for the disk: to save takes as long as three small steps."""
 
 
-class _Logged(NamedTuple):
+class Logged(NamedTuple):
     """The arguments of one call of `module.log`."""
 
     value: Any
@@ -61,6 +61,8 @@ class StepLog:
         self._saved = time.monotonic()
         self.batch: Any = None
         """The batch of the step that is taken."""
+        self.recorded: list[tuple[str, Logged]] | None = None
+        """Takes all that is logged while a step is recorded and not taken."""
 
     def __enter__(self) -> StepLog:
         self._last.clear()
@@ -88,14 +90,32 @@ class StepLog:
         **options: Any,
     ) -> None:
         """Keep a value for later, or pass it on."""
+        if isinstance(value, Tensor):
+            # A step may change a running sum, a parameter, and what is a view of either.
+            fleeting = not value.requires_grad or value.is_leaf or value._base is not None
+            value = value.detach().clone() if fleeting else value.detach()
+        if self.recorded is None:
+            self.keep(name, value, prog_bar, logger, on_step, on_epoch, options)
+        else:
+            call = Logged(value, prog_bar, logger, on_step, on_epoch, options)
+            self.recorded.append((name, call))
+
+    def keep(
+        self,
+        name: str,
+        value: Any,
+        prog_bar: bool,
+        logger: bool | None,
+        on_step: bool | None,
+        on_epoch: bool | None,
+        options: dict[str, Any],
+    ) -> None:
+        """Keep a value that no step changes, or that is read before it does; or pass it on."""
         if on_epoch or isinstance(value, Metric):
             self._passed_on = True
             self._start_batch()
             self._log(name, value, prog_bar, logger, on_step, on_epoch, **options)
             return
-        if isinstance(value, Tensor):
-            # Without a gradient it may be a running sum, which the next step changes.
-            value = value.detach() if value.requires_grad else value.clone()
         # No more than a tuple: at most steps the next one takes its place unread.
         self._last[name] = (value, prog_bar, logger, on_step, on_epoch, options)
 
@@ -103,11 +123,12 @@ class StepLog:
         """Write what the Trainer would write at this step, sooner or later."""
         results = self._trainer.fit_loop.epoch_loop._results
         known = {metric.meta.name for _, metric in results.valid_items()}
-        calls = {name: _Logged(*call) for name, call in self._last.items()}
+        calls = {name: Logged(*call) for name, call in self._last.items()}
         plain = all(call.plain for call in calls.values())
         if plain and known <= self._last.keys() and not self._passed_on:
             step = self._trainer.fit_loop.epoch_loop._batches_that_stepped
-            values = {n: call.value for n, call in calls.items() if call.logger is not False}
+            # A step that is replayed has its values in the same place each time.
+            values = {n: c.value.clone() for n, c in calls.items() if c.logger is not False}
             self._written.append((step, values))
             return
         connector = self._trainer._logger_connector
@@ -139,7 +160,7 @@ class StepLog:
         connector = self._trainer._logger_connector
         results = self._trainer.fit_loop.epoch_loop._results
         for name, last in self._last.items():
-            call = _Logged(*last)
+            call = Logged(*last)
             key = f"training_step.{name}"
             if key in results and call.repeats(results[key].meta):
                 # All that `module.log` comes to for what it has seen before.

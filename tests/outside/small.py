@@ -91,6 +91,7 @@ class Talkative(Small):
             self.log("metric", self.mean, on_step=False, on_epoch=True)
         self.log("number", float(batch_idx))
         self.log("hidden", loss, logger=False)
+        self.log("slope", self.net[0].weight[0, 0])
         return {"loss": loss, "extra": batch_idx}
 
 
