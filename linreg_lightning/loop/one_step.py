@@ -84,6 +84,14 @@ def bare_step_of(optimizer: Optimizer) -> Callable[..., Any]:
     Where there are none, that takes a fifth of a small step.
     """
     wrapper: Any = type(optimizer).step
+    hooked = getattr(wrapper, "hooked", False)
+    if hooked and not is_watched(optimizer) and "step" not in vars(optimizer):
+        return MethodType(wrapper.__wrapped__, optimizer)
+    return optimizer.step
+
+
+def is_watched(optimizer: Optimizer) -> bool:
+    """Whether hooks or a profiler see the steps of an optimizer, or may."""
     home: Any = import_module(Optimizer.__module__)
     try:
         hooks = (
@@ -92,12 +100,9 @@ def bare_step_of(optimizer: Optimizer) -> Callable[..., Any]:
             home._global_optimizer_pre_hooks,
             home._global_optimizer_post_hooks,
         )
-        watched = any(hooks) or torch.autograd.profiler._is_profiler_enabled
-        if wrapper.hooked and not watched and "step" not in vars(optimizer):
-            return MethodType(wrapper.__wrapped__, optimizer)
+        return any(hooks) or torch.autograd.profiler._is_profiler_enabled
     except AttributeError:
-        pass  # these are torch's own affair: without them a step is slower, no more
-    return optimizer.step
+        return True  # these are torch's own affair: without them a step is slower, no more
 
 
 def manual_step(trainer: Any, training_step: Step) -> Callable[[Any, int], dict[str, Any]]:

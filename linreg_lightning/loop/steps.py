@@ -11,6 +11,7 @@ from lightning.pytorch.trainer.call import _call_callback_hooks, _call_lightning
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
+from linreg_lightning.loop.captured_step import CapturedStep
 from linreg_lightning.loop.one_step import automatic_step, called, manual_step, training_step_of
 from linreg_lightning.loop.step_log import StepLog
 
@@ -25,10 +26,12 @@ class Steps:
 
     Args:
         trainer: within a fit; much of it is not declared by its class.
+        capture: whether to replay recorded steps on a GPU.
     """
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: Any, capture: bool) -> None:
         self._trainer, self._log = trainer, StepLog(trainer)
+        self._captured = CapturedStep(trainer, self._log) if capture else None
         module, loop = trainer.lightning_module, trainer.fit_loop.epoch_loop
         self._module, self._loop = module, loop
         self._training_step, self._place = training_step_of(trainer), _placement(trainer)
@@ -56,6 +59,8 @@ class Steps:
     def end(self) -> None:
         """Leave nothing to be done."""
         self._log.save()
+        if self._captured is not None:
+            self._captured.end()
 
     def _begin(self, fetcher: Any) -> None:
         trainer, self._fetcher = self._trainer, fetcher
@@ -78,6 +83,8 @@ class Steps:
         trainer, module, loop, log = self._trainer, self._module, self._loop, self._log
         current, total, interval = self._current, self._total, self._interval
         batches, place, take = self._batches, self._place, self._take
+        if self._captured is not None:
+            take = self._captured.begin(take)
         for _ in range(count):
             batch, index = place(next(batches)), current.ready
             log.batch = batch

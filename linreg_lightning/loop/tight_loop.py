@@ -33,23 +33,32 @@ class TightLoop(Callback):
     marked `once_a_call` or `each_step`; several processes; accumulated gradients; several
     optimisers; 16-mixed precision; a profiler; a loader of unknown length.
 
+    On a GPU a small step waits for Python. With `capture`, one is recorded as a CUDA graph in each
+    epoch, and most others are replays of it, without Python. What is no tensor is in them as it was
+    when the step was recorded: so `training_step` must do the same whatever `batch_idx` and
+    `global_step` are, and an optimizer such as Adam needs `capturable=True`. Where it shows that a
+    step cannot be replayed, as it changes attributes, waits for the GPU or logs other things than
+    tensors, there is a warning, and none is; nor of batches of other shapes, at learning rates that
+    change with the step, or where somebody watches gradients.
+
     A progress bar and `max_time` are looked after at the end of a group of steps, at most every
     0.05 s; loggers save to disk at most once a second, and at the end.
 
     Args:
         steps: at most how many steps an iteration of the Trainer takes; None measures how long
             they last and chooses: hundreds where that is microseconds, 1 from 25 ms on.
+        capture: whether to replay recorded steps where that is possible: on an NVIDIA GPU.
 
     Raises:
         InputError: steps below 1.
     """
 
-    def __init__(self, steps: int | None = None) -> None:
+    def __init__(self, steps: int | None = None, capture: bool = False) -> None:
         if steps is not None and steps < 1:
             raise InputError(
                 f"steps: {steps} was given; type a whole number above 0, or null to choose it"
             )
-        self.steps = steps
+        self.steps, self.capture = steps, capture
         self._steps: Steps | None = None
         self._pace = 1  # how many steps would fill an iteration, as far as has been measured
 
@@ -73,7 +82,7 @@ class TightLoop(Callback):
         start = time.perf_counter()
         steps = group_size(trainer, self.steps or self._pace)
         if steps > 1 and takes_steps_alone(trainer, fetcher):
-            self._steps = self._steps or Steps(trainer)
+            self._steps = self._steps or Steps(trainer, self.capture)
             self._steps.take(fetcher, steps)
         else:
             steps = 1

@@ -45,7 +45,7 @@ def make(rows: int) -> tuple[Tensor, Tensor]:
 
 
 def by_hand(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
-    linear, criterion = nn.Linear(COLUMNS, 1), nn.MSELoss()
+    linear, criterion = nn.Linear(COLUMNS, 1, device=x.device), nn.MSELoss()
     optimizer = torch.optim.SGD(linear.parameters(), lr=LR)
     for _ in range(epochs):
         for i in range(0, len(x), batch_size):
@@ -53,6 +53,8 @@ def by_hand(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
             loss = criterion(linear(x[i : i + batch_size]), y[i : i + batch_size])
             loss.backward()
             optimizer.step()
+    if x.is_cuda:
+        torch.cuda.synchronize()
 
 
 class Plain(LightningModule):
@@ -71,17 +73,22 @@ class Plain(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=LR)
 
 
-def fit(model: LightningModule, data: Any, epochs: int, *callbacks: Callback) -> None:
+def fit(
+    model: LightningModule, data: Any, epochs: int, *callbacks: Callback, accelerator: str = "cpu"
+) -> None:
     """A fit with Lightning's own logger, every 50th step, and nothing to look at."""
     Trainer(
         max_epochs=epochs,
-        accelerator="cpu",
+        accelerator=accelerator,
+        devices=1,
         callbacks=list(callbacks),
         default_root_dir=Path.cwd(),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     ).fit(model, data)
+    if accelerator == "gpu":
+        torch.cuda.synchronize()
 
 
 @pytest.mark.parametrize("batch_size", EPOCHS)
@@ -98,6 +105,20 @@ def test_against_the_loop_by_hand(
     loader = BatchLoader(Batch(x, y), batch_size)
     ours = partial(clock, lambda: fit(Plain(), loader, epochs, TightLoop()))
     compare(f"{what}a module with TightLoop, against {HAND}", "1.15", ours, hand)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed")
+@pytest.mark.parametrize(("batch_size", "goal"), [(1024, "0.1"), (65536, "0.2")])
+def test_on_a_gpu(batch_size: int, goal: str, compare: Callable[..., float]) -> None:
+    x, y = (tensor.cuda() for tensor in make(20_000_000))
+    loader = BatchLoader(Batch(x, y), batch_size)
+    what = f"SGD, 20M x {COLUMNS} on {torch.cuda.get_device_name()}, batches of {batch_size}, "
+    hand = partial(clock, lambda: by_hand(x, y, batch_size, 1))
+    for capture in (True, False):
+        tight = TightLoop(capture=capture)
+        ours = partial(clock, lambda tight=tight: fit(Plain(), loader, 1, tight, accelerator="gpu"))
+        how = "replayed" if capture else "not replayed"
+        compare(f"{what}{how}, against {HAND}", goal, ours, hand, times=3)
 
 
 def test_against_plain_lightning(

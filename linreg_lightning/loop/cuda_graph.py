@@ -1,0 +1,65 @@
+"""Work for a GPU that is handed over once, and done again without Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, final
+
+import torch
+
+Value = TypeVar("Value")
+
+
+@final
+class CudaGraph:
+    """A recording of what a function has a GPU do, from the same memory to the same memory.
+
+    To be used from one thread; other threads may use the GPU meanwhile.
+
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+    """
+
+    def __init__(self) -> None:
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream = torch.cuda.Stream()
+
+    @staticmethod
+    def runs_on(device: torch.device) -> bool:
+        """Whether a device can replay recordings."""
+        return device.type == "cuda"
+
+    def warm_up(self, function: Callable[[], Value]) -> Value:
+        """Call a function where it will be recorded, so that what it sets up is there already."""
+        present = torch.cuda.current_stream()
+        self._stream.wait_stream(present)
+        with torch.cuda.stream(self._stream):
+            value = function()
+        present.wait_stream(self._stream)
+        return value
+
+    def record(self, function: Callable[[], Value]) -> Value:
+        """Call a function, and keep what the GPU would have to do, which it does not do yet.
+
+        Raises:
+            RuntimeError: it cannot be recorded, since it waits for the GPU, for one.
+        """
+        graph = torch.cuda.CUDAGraph()
+        # torch leaves its stream in place where a recording fails: this puts back the one before.
+        with torch.cuda.stream(self._stream):
+            # By default the threads that read ahead would be in the way.
+            mode = "thread_local"
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode):
+                value = function()
+        # An earlier recording may go: `torch.cuda.graph` has waited until the GPU is done with it.
+        self._graph = graph
+        return value
+
+    def replay(self) -> None:
+        """Have the GPU do it."""
+        assert self._graph is not None
+        self._graph.replay()
+
+    def close(self) -> None:
+        """Wait until the GPU is done, and forget the recording."""
+        torch.cuda.synchronize()
+        self._graph = None

@@ -1,0 +1,274 @@
+"""Replayed steps leave everything as steps that Python takes."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from outside.small import MakeTrainer, Recorder, Small, Talkative, assert_same, fitted, rows
+from tape import Tape
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchmetrics import MeanMetric
+
+from linreg_lightning import LinearRegression, SyntheticData, TensorData, TightLoop
+from linreg_lightning.loop import captured_step, each_step
+from linreg_lightning.loop.cuda_graph import CudaGraph
+
+
+@pytest.fixture(params=["tape", *(["gpu"] if torch.cuda.is_available() else [])])
+def accelerator(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where recordings are played: on a GPU if there is one, and on a processor."""
+    monkeypatch.setattr(captured_step, "WORTH", 6)
+    Tape.recordings.clear()
+    if request.param == "tape":
+        monkeypatch.setattr(captured_step, "CudaGraph", Tape)
+        yield "cpu"
+    else:
+        record = CudaGraph.record
+
+        def counted(graph: CudaGraph, function: Any) -> Any:
+            Tape.recordings.append(1)
+            return record(graph, function)
+
+        monkeypatch.setattr(CudaGraph, "record", counted)
+        yield "gpu"
+
+
+class Plain(Small):
+    """Without what a replay cannot do: to note what Python has seen."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = self.loss(batch)
+        self.log("train_loss", loss, prog_bar=True)
+        return loss
+
+
+class Stepwise(Plain):
+    """Has another learning rate in each epoch."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.5, weight_decay=0.01)
+        return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)]
+
+
+class Averages(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running", torch.zeros(()))
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        self.running += loss.detach()
+        self.log("running", self.running)
+        self.log("slope", self.net[0].weight[0, 0])
+        self.log("both", loss, on_step=True, on_epoch=True)
+        return {"loss": loss, "extra": self.running}
+
+
+@pytest.mark.parametrize("steps", [5, 1000])
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        (Plain, {}),
+        (Plain, {"max_steps": 37, "max_epochs": -1}),
+        (Plain, {"val_check_interval": 7, "log_every_n_steps": 1}),
+        (Plain, {"precision": "64-true"}),
+        (Plain, {"precision": "bf16-mixed"}),
+        (Stepwise, {"gradient_clip_val": 0.1}),
+        (Stepwise, {"limit_val_batches": 0, "logger": False}),
+        (Averages, {}),
+        (Averages, {"log_every_n_steps": 1}),
+    ],
+)
+def test_nothing_differs_bit_for_bit(
+    model: type, options: dict, steps: int, accelerator: str, trainer: MakeTrainer
+) -> None:
+    options = {**options, "accelerator": accelerator}
+    with_, runner = fitted(model, trainer, [TightLoop(steps, capture=True)], [], **options)
+    assert 0 < len(Tape.recordings) <= runner.current_epoch + 1
+    assert min(Tape.recordings) > 0
+    without, _ = fitted(model, trainer, [], [], **options)
+    assert_same(with_, without)
+
+
+class Numbers(Plain):
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        self.log("index", float(batch_idx))
+        return super().training_step(batch, batch_idx)
+
+
+class Waits(Plain):
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        return loss if loss.item() < 1e9 else None
+
+
+class Counts(Plain):
+    steps = 0
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        self.steps += 1
+        return super().training_step(batch, batch_idx) / self.steps
+
+
+class Measures(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = MeanMetric()
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        self.mean.update(loss.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log("mean", self.mean)
+
+
+class Exchanges(Plain):
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        weight = self.net[0].weight
+        weight.data = weight.data * 0.99
+        return super().training_step(batch, batch_idx)
+
+
+class Replaces(Averages):
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        self.running = self.running * 0.9
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Numbers, "logs a number"),
+        (Waits, "operation not permitted"),
+        (Counts, "changes attributes"),
+        (Measures, "changes attributes"),
+        (Exchanges, "changes attributes"),
+        (Replaces, "changes attributes"),
+        (Talkative, "changes attributes|logs a number"),
+    ],
+)
+def test_a_step_that_cannot_be_replayed_is_taken(
+    model: type, why: str, accelerator: str, trainer: MakeTrainer
+) -> None:
+    options = {"accelerator": accelerator}
+    with pytest.warns(UserWarning, match=f"capture: a step of {model.__name__} .*({why})"):
+        with_, _ = fitted(model, trainer, [TightLoop(5, capture=True)], [], **options)
+    assert not any(Tape.recordings)
+    without, _ = fitted(model, trainer, [], [], **options)
+    assert_same(with_, without)
+
+
+class AtEachStep(Plain):
+    """Has another learning rate at each step."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.05)
+        rate = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+        return [optimizer], [{"scheduler": rate, "interval": "step"}]
+
+
+class Watched(Plain):
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        optimizer.register_step_post_hook(lambda *_: None)
+        return optimizer
+
+
+class Gradients(Callback):
+    @each_step
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        pass
+
+
+class Losses(Callback):
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    @each_step
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.seen.append(outputs["loss"])
+
+
+def test_who_looks_into_a_step_finds_it_taken(accelerator: str, trainer: MakeTrainer) -> None:
+    for model, callbacks in ((AtEachStep, []), (Watched, []), (Plain, [Gradients()])):
+        tight = [TightLoop(1000, capture=True)]
+        fitted(model, trainer, tight, callbacks, accelerator=accelerator)
+        assert not Tape.recordings
+
+
+def test_outputs_that_somebody_keeps_are_each_step_s_own(
+    accelerator: str, trainer: MakeTrainer
+) -> None:
+    seen = []
+    for tight in ([TightLoop(1000, capture=True)], [TightLoop(1000)], []):
+        losses = Losses()
+        fitted(Plain, trainer, tight, [losses], accelerator=accelerator)
+        seen.append([loss.item() for loss in losses.seen])
+    assert Tape.recordings
+    assert seen[0] == seen[1] == seen[2]
+    assert len(set(seen[0])) == len(seen[0])
+
+
+def test_batches_of_other_shapes_are_taken(accelerator: str, trainer: MakeTrainer) -> None:
+    class Uneven:
+        def __len__(self) -> int:
+            return 30
+
+        def __iter__(self) -> Iterator[Any]:
+            batches = list(DataLoader(rows(), batch_size=6))[:15]
+            for x, y in batches:
+                yield x, y
+                yield x[:5], y[:5]
+
+    weights = []
+    for tight in ([TightLoop(1000, capture=True)], []):
+        torch.manual_seed(0)
+        model = Plain()
+        runner = trainer(
+            max_epochs=3,
+            callbacks=tight,
+            accelerator=accelerator,
+            logger=Recorder(),
+            log_every_n_steps=7,
+        )
+        runner.fit(model, Uneven())
+        weights.append([model.state_dict(), runner.logger.rows])
+    # Three steps come first, and an epoch's last; then those of one of the shapes are replayed.
+    assert Tape.recordings
+    assert_same(weights[0], weights[1])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_our_models_can_be_replayed(
+    momentum: float, accelerator: str, trainer: MakeTrainer
+) -> None:
+    x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    y = x @ torch.tensor([[1.0], [2.0], [3.0]])
+    found = []
+    for data in (
+        TensorData(x, y, batch_size=10, seed=1),
+        TensorData(x, y, batch_size=10, seed=1, weight=torch.arange(400) % 3 + 0.5),
+        SyntheticData(rows=400, batch_size=10),
+    ):
+        for capture in (True, False):
+            torch.manual_seed(0)
+            model = LinearRegression(momentum=momentum, lr=0.05)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message="capture")
+                trainer(
+                    max_epochs=5,
+                    callbacks=[TightLoop(1000, capture=capture)],
+                    accelerator=accelerator,
+                ).fit(model, data)
+            found.append((model.coefficients(), model.fit_statistics))
+    assert len(Tape.recordings) == 3 * 5
+    for captured, taken in zip(found[::2], found[1::2], strict=True):
+        assert captured == taken
