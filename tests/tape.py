@@ -11,6 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+WAITS = torch.ops.aten._local_scalar_dense.default
+
+
+class _Waiting(TorchDispatchMode):
+    waited = False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+        self.waited = self.waited or function is WAITS
+        return function(*args, **(kwargs or {}))
+
 
 class _Recording(TorchDispatchMode):
     def __init__(self) -> None:
@@ -21,7 +31,7 @@ class _Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
         kwargs = kwargs or {}
-        if function is torch.ops.aten._local_scalar_dense.default:
+        if function is WAITS:
             raise RuntimeError("operation not permitted when stream is capturing")
         for tensor in _written(function, args, kwargs):
             if tensor.untyped_storage().data_ptr() not in self._made:
@@ -29,8 +39,9 @@ class _Recording(TorchDispatchMode):
         value = function(*args, **kwargs)
         given = {_memory(tensor) for tensor in _tensors((args, kwargs))}
         self._made |= {_memory(tensor) for tensor in _tensors(value)} - given
-        # Its shape may be changed in place later on.
+        # What counts is memory: whoever holds it may get other memory, or another shape, later on.
         made = [tensor.detach() for tensor in _tensors(value)]
+        args, kwargs = _aliases((args, kwargs))
         self.calls.append((function, args, kwargs, made))
         return value
 
@@ -43,13 +54,17 @@ class Tape:
 
     def __init__(self) -> None:
         self._calls: list[tuple[Any, tuple, dict, list[Tensor]]] = []
+        self.waited = False
 
     @staticmethod
     def runs_on(device: torch.device) -> bool:
         return device.type == "cpu"
 
     def warm_up(self, function: Callable[[], Any]) -> Any:
-        return function()
+        with _Waiting() as mode:
+            value = function()
+        self.waited = mode.waited
+        return value
 
     def record(self, function: Callable[[], Any]) -> Any:
         random = torch.get_rng_state()
@@ -82,6 +97,14 @@ class Tape:
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def _aliases(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {name: _aliases(part) for name, part in value.items()}
+    return type(value)(map(_aliases, value)) if isinstance(value, list | tuple) else value
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.loop.cuda_graph import CudaGraph
 from linreg_lightning.loop.one_step import called, is_watched
+from linreg_lightning.loop.python_state import python_state, random_state, same
 from linreg_lightning.loop.step_log import Logged, StepLog
 
 WARM_UP = 3
@@ -24,9 +27,9 @@ Take = Callable[[Any, int], dict[str, Any]]
 class CapturedStep:
     """Takes steps by replaying a recorded one, with other rows in its memory.
 
-    Python does not run in a replay. So the step of a module whose attributes, or metrics, change
-    with it is not recorded, nor one that waits for the GPU, logs numbers instead of tensors, or is
-    watched; nor batches of other shapes. A recording is of an epoch, and of its learning rates.
+    Python does not run in a replay. So a step is not recorded that changes what Python knows of a
+    module, a metric or the optimizer, that waits for the GPU, draws random numbers elsewhere, logs
+    numbers instead of tensors, or is watched. A recording ends with what it was made under.
 
     Args:
         trainer: within a fit; much of it is not declared by its class.
@@ -40,50 +43,61 @@ class CapturedStep:
         self._counters = updates.step.total, updates.zero_grad.total
         self._refused = not CudaGraph.runs_on(self._device)
         self._graph: CudaGraph | None = None
-        self._warm = 0
+        self._warm: Counter[tuple[Any, ...]] = Counter()  # steps, by the shapes of their batches
+        self._before: list[Any] | None = None  # the state at the step before in the same group
         self._recorded: Any = None
-        self._epoch_and_rates: Any = None
-        self._shapes: list[Any] = []
+        self._state: list[Any] = []
+        self._shapes: tuple[Any, ...] = ()
 
     def begin(self, take: Take) -> Take:
         """What takes the steps of a group, given what takes one by Python."""
         if self._refused or self._needs_python():
             return take
-        groups = self._trainer.optimizers[0].param_groups
-        rates = [{k: v for k, v in group.items() if k != "params"} for group in groups]
-        epoch_and_rates = self._trainer.current_epoch, rates
-        if epoch_and_rates != self._epoch_and_rates:
-            self._recorded, self._epoch_and_rates = None, epoch_and_rates
+        if not same(self._state, python_state(self._trainer)):
+            self._recorded = None
+            self._warm.clear()
         begun = self._trainer.fit_loop.epoch_loop.batch_progress.current.ready
         self._take, self._worth = take, self._trainer.num_training_batches - begun >= WORTH
-        self._looked_at = bool(called(self._trainer, "on_train_batch_end"))
+        hooks = ("on_train_batch_start", "on_train_batch_end")
+        self._looked_at = any(called(self._trainer, name) for name in hooks)
+        self._before = None
         return self._step
 
     def end(self) -> None:
         """Let the GPU's memory go."""
+        self._recorded = None
         if self._graph is not None:
             self._graph.close()
-        self._graph = self._recorded = None
 
     def _step(self, batch: Any, index: int) -> dict[str, Any]:
         shapes = self._shapes_of(batch)
-        if self._refused or shapes is None or not (self._worth or self._recorded):
+        if self._refused or shapes is None:
             return self._take(batch, index)
-        if self._recorded is None:
-            if self._warm < WARM_UP:
-                return self._warm_up(batch, index)
-            if not self._record(batch, index):
-                return self._take(batch, index)
-            self._shapes = shapes
-        return self._replay(batch) if shapes == self._shapes else self._take(batch, index)
+        if self._recorded is None and self._worth:
+            state = python_state(self._trainer)
+            before, self._before = self._before, state
+            if before is None or self._warm[shapes] < WARM_UP:
+                return self._warm_up(batch, index, shapes)
+            if not same(before, state):
+                self._refuse("it changes attributes of a module, a metric or the optimizer")
+            elif self._record(batch, index):
+                self._shapes, self._state = shapes, state
+        if self._recorded is None or shapes != self._shapes:
+            return self._take(batch, index)
+        return self._replay(batch)
 
-    def _warm_up(self, batch: Any, index: int) -> dict[str, Any]:
+    def _warm_up(self, batch: Any, index: int, shapes: tuple[Any, ...]) -> dict[str, Any]:
         self._graph = self._graph or CudaGraph()
-        before = _attributes(self._module)
+        random = random_state(self._device)
         outputs = self._graph.warm_up(lambda: self._take(batch, index))
-        self._warm += 1
-        if self._warm == WARM_UP and not _same(before, _attributes(self._module)):
-            self._refuse("it changes attributes of the module, or metrics")
+        self._warm[shapes] += 1
+        if self._warm[shapes] >= WARM_UP:
+            if self._graph.waited:
+                self._refuse("it waits for the GPU")
+            elif random_state(self._device) != random:
+                self._refuse("it draws random numbers on the processor")
+            elif any(tensor.device != self._device for tensor in self._optimizer_state()):
+                self._refuse("its optimizer keeps numbers on the processor; try capturable=True")
         return outputs
 
     def _record(self, batch: Any, index: int) -> bool:
@@ -99,27 +113,33 @@ class CapturedStep:
             self._refuse(str(error.__context__ or error).partition("\n")[0])
         finally:
             self._log.recorded = None
+            times = [c.completed - n for c, n in zip(self._counters, counts, strict=True)]
             for counter, count in zip(self._counters, counts, strict=True):
                 counter.completed = count
-        if not self._refused and not all(isinstance(call.value, Tensor) for _, call in logged):
-            self._refuse("it logs a number or a metric; log a tensor")
+        if not all(self._is_there(call.value) for _, call in logged):
+            self._refuse("it logs a number or a metric; log a tensor that is on the GPU")
         if self._refused:
             return False
-        self._recorded = _parts(inputs), outputs, logged
+        gradients = [(parameter, parameter.grad) for parameter in self._parameters()]
+        self._recorded = _parts(inputs), outputs, logged, times, gradients
         return True
 
     def _replay(self, batch: Any) -> dict[str, Any]:
-        inputs, outputs, logged = self._recorded
+        inputs, outputs, logged, times, gradients = self._recorded
         for own, given in zip(inputs, _parts(batch), strict=True):
             own.copy_(given)
         assert self._graph is not None
         self._graph.replay()
-        for counter in self._counters:
-            counter.completed += 1
+        for counter, count in zip(self._counters, times, strict=True):
+            counter.completed += count
         for name, call in logged:
             self._log.keep(name, *call)
+        if not self._looked_at:
+            return dict(outputs)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
         # The next replay overwrites what somebody may hold on to.
-        return {k: _clone(v) for k, v in outputs.items()} if self._looked_at else outputs
+        return {name: _clone(value) for name, value in outputs.items()}
 
     def _needs_python(self) -> bool:
         """Whether somebody looks into a step, or its learning rate is another each time."""
@@ -138,23 +158,34 @@ class CapturedStep:
             "Steps are taken one by one"
         )
 
-    def _shapes_of(self, batch: Any) -> list[Any] | None:
+    def _parameters(self) -> Iterator[Tensor]:
+        for group in self._trainer.optimizers[0].param_groups:
+            yield from group["params"]
+
+    def _optimizer_state(self) -> Iterator[Tensor]:
+        for settings in self._trainer.optimizers[0].state.values():
+            yield from (value for value in settings.values() if isinstance(value, Tensor))
+
+    def _is_there(self, value: Any) -> bool:
+        """Whether it is a tensor that replays can read and write."""
+        return (
+            isinstance(value, Tensor)
+            and value.device == self._device
+            and value.layout is torch.strided
+        )
+
+    def _shapes_of(self, batch: Any) -> tuple[Any, ...] | None:
         """Of all its tensors; None where a batch is something else, or elsewhere."""
         if not isinstance(batch, tuple | list):
             return None
-        shapes: list[Any] = []
-        for part in batch:
-            if part is None:
-                shapes.append(None)
-            elif isinstance(part, Tensor) and part.device == self._device:
-                shapes += part.shape, part.dtype
-            else:
-                return None
-        return shapes
+        if not all(part is None or self._is_there(part) for part in batch):
+            return None
+        return tuple(None if part is None else (part.shape, part.dtype) for part in batch)
 
 
 def _parts(batch: Any) -> list[Tensor]:
-    return [part for part in batch if part is not None]
+    # Without the gradients that a step may have asked for.
+    return [part.detach() for part in batch if part is not None]
 
 
 def _cloned(batch: Any) -> Any:
@@ -164,22 +195,3 @@ def _cloned(batch: Any) -> Any:
 
 def _clone(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
-
-
-def _attributes(module: Any) -> list[Any]:
-    """What a module, its parts and its metrics are made of; not what tensors hold."""
-    found: list[Any] = []
-    for part in module.modules():
-        found += vars(part).values()
-        found += part.buffers(recurse=False)
-        # Memory that is exchanged, as by `weight.data = ...`, is another to a recording.
-        found += [parameter.data_ptr() for parameter in part.parameters(recurse=False)]
-    return found
-
-
-def _same(some: list[Any], others: list[Any]) -> bool:
-    plain = int | float | str
-    return len(some) == len(others) and all(
-        one is other or (isinstance(one, plain) and one == other)
-        for one, other in zip(some, others, strict=True)
-    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TypeVar, final
 
 import torch
+
+# What torch warns of where Python waits for a GPU, if it is told to.
+_WAITED = "synchronizing CUDA operation"
 
 Value = TypeVar("Value")
 
@@ -17,11 +21,16 @@ class CudaGraph:
     To be used from one thread; other threads may use the GPU meanwhile.
 
     https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+
+    Attributes:
+        waited: whether the last function to be warmed up waited for the GPU, which no recording
+            can.
     """
 
     def __init__(self) -> None:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._stream = torch.cuda.Stream()
+        self.waited = False
 
     @staticmethod
     def runs_on(device: torch.device) -> bool:
@@ -30,11 +39,20 @@ class CudaGraph:
 
     def warm_up(self, function: Callable[[], Value]) -> Value:
         """Call a function where it will be recorded, so that what it sets up is there already."""
-        present = torch.cuda.current_stream()
+        present, mode = torch.cuda.current_stream(), torch.cuda.get_sync_debug_mode()
         self._stream.wait_stream(present)
-        with torch.cuda.stream(self._stream):
-            value = function()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with torch.cuda.stream(self._stream), warnings.catch_warnings(record=True) as caught:
+                warnings.filterwarnings("always", message=f".*{_WAITED}")
+                value = function()
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
         present.wait_stream(self._stream)
+        self.waited = any(_WAITED in str(each.message) for each in caught)
+        for each in caught:
+            if _WAITED not in str(each.message):
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
         return value
 
     def record(self, function: Callable[[], Value]) -> Value:
@@ -43,6 +61,8 @@ class CudaGraph:
         Raises:
             RuntimeError: it cannot be recorded, since it waits for the GPU, for one.
         """
+        # An earlier one goes first: with it goes memory of the stream, which this one would share.
+        self.close()
         graph = torch.cuda.CUDAGraph()
         # torch leaves its stream in place where a recording fails: this puts back the one before.
         with torch.cuda.stream(self._stream):
@@ -50,7 +70,6 @@ class CudaGraph:
             mode = "thread_local"
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode):
                 value = function()
-        # An earlier recording may go: `torch.cuda.graph` has waited until the GPU is done with it.
         self._graph = graph
         return value
 
@@ -61,5 +80,6 @@ class CudaGraph:
 
     def close(self) -> None:
         """Wait until the GPU is done, and forget the recording."""
-        torch.cuda.synchronize()
+        if self._graph is not None:
+            torch.cuda.synchronize()
         self._graph = None

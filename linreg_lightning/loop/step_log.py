@@ -91,9 +91,7 @@ class StepLog:
     ) -> None:
         """Keep a value for later, or pass it on."""
         if isinstance(value, Tensor):
-            # A step may change a running sum, a parameter, and what is a view of either.
-            fleeting = not value.requires_grad or value.is_leaf or value._base is not None
-            value = value.detach().clone() if fleeting else value.detach()
+            value = value.detach().clone()  # the rest of the step may change it
         if self.recorded is None:
             self.keep(name, value, prog_bar, logger, on_step, on_epoch, options)
         else:

@@ -33,13 +33,17 @@ class TightLoop(Callback):
     marked `once_a_call` or `each_step`; several processes; accumulated gradients; several
     optimisers; 16-mixed precision; a profiler; a loader of unknown length.
 
-    On a GPU a small step waits for Python. With `capture`, one is recorded as a CUDA graph in each
-    epoch, and most others are replays of it, without Python. What is no tensor is in them as it was
-    when the step was recorded: so `training_step` must do the same whatever `batch_idx` and
-    `global_step` are, and an optimizer such as Adam needs `capturable=True`. Where it shows that a
-    step cannot be replayed, as it changes attributes, waits for the GPU or logs other things than
-    tensors, there is a warning, and none is; nor of batches of other shapes, at learning rates that
-    change with the step, or where somebody watches gradients.
+    On a GPU a small step waits for Python. With `capture`, one is recorded as a CUDA graph, and
+    most others are replays of it, which do the same work without Python: what is no tensor is in
+    them as it was when the step was recorded. So `training_step` must do the same whatever
+    `batch_idx` and `global_step` are. A step is recorded anew in each epoch, and whenever
+    attributes, parameters or learning rates are others. There is a warning, and no replay, where it
+    shows that a step cannot be replayed: it changes attributes of modules or metrics, waits for the
+    GPU, draws random numbers elsewhere, logs other things than tensors, or has an optimizer that
+    counts by Python, as Adam without `capturable=True`. Not recorded either, without a warning:
+    batches that are not tuples or lists of tensors, or of another shape than most; learning rates
+    that change with the step; optimisation by hand; steps into which somebody looks; the last 30 of
+    an epoch.
 
     A progress bar and `max_time` are looked after at the end of a group of steps, at most every
     0.05 s; loggers save to disk at most once a second, and at the end.
@@ -71,9 +75,21 @@ class TightLoop(Callback):
             advance = loop.advance
             loop.__dict__["advance"] = lambda fetcher: self._advance(trainer, advance, fetcher)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave nothing to be done."""
+        self._end()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave nothing to be done, as far as the fit got."""
+        self._end()
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the Trainer as it was."""
         trainer.fit_loop.epoch_loop.__dict__.pop("advance", None)
+
+    def _end(self) -> None:
         if self._steps is not None:
             self._steps.end()
         self._steps = None
