@@ -79,7 +79,9 @@ def test_nothing_differs_bit_for_bit(
     model: type, options: dict, steps: int, accelerator: str, trainer: MakeTrainer
 ) -> None:
     options = {**options, "accelerator": accelerator}
-    with_, runner = fitted(model, trainer, [TightLoop(steps, capture=True)], [], **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="capture")
+        with_, runner = fitted(model, trainer, [TightLoop(steps, capture=True)], [], **options)
     epochs = runner.current_epoch + 1
     assert 0 < len(Tape.recordings) <= (2 * epochs if model is Changes else epochs)
     assert min(Tape.recordings) > 0
@@ -144,7 +146,7 @@ def test_outputs_that_somebody_keeps_are_each_step_s_own(
     accelerator: str, trainer: MakeTrainer
 ) -> None:
     seen = []
-    for tight in ([TightLoop(1000, capture=True)], [TightLoop(1000)], []):
+    for tight in ([TightLoop(5, capture=True)], [TightLoop(5)], []):
         losses = Losses()
         fitted(Plain, trainer, tight, [losses], accelerator=accelerator)
         seen.append([loss.item() for loss in losses.seen])

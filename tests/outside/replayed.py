@@ -155,10 +155,14 @@ class Slower(torch.optim.SGD):
     """Counts by Python."""
 
     def step(self, closure: Any = None) -> Any:
-        state = self.state[self.param_groups[0]["params"][0]]
+        loss = closure()
+        parameters = self.param_groups[0]["params"]
+        state = self.state[parameters[0]]
         state["step"] = state.get("step", 0) + 1
-        self.param_groups[0]["lr"] = 0.1 / state["step"]
-        return super().step(closure)
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.add_(parameter.grad, alpha=-0.1 / state["step"])
+        return loss
 
 
 class Slows(Plain):
