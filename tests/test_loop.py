@@ -1,6 +1,6 @@
 """A tight loop leaves everything as the Trainer alone would."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,28 @@ from outside.small import (
     LineSearch,
     MakeTrainer,
     Plateau,
+    Rates,
     Recorder,
     Scheduled,
     Skips,
     Small,
+    Stops,
     Talkative,
     assert_same,
     fitted,
     loaders,
+    rows,
 )
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from linreg_lightning import (
+    Batch,
     InputError,
     LinearRegression,
     ManualLinearRegression,
     SyntheticData,
+    TensorData,
     TightLoop,
 )
 
@@ -46,6 +52,9 @@ TIGHT = [
     (Plateau, {"max_epochs": 8}),
     (Talkative, {}),
     (Talkative, {"log_every_n_steps": 1}),
+    (Rates, {"precision": "64-true"}),
+    (Stops, {}),
+    (Stops, {"log_every_n_steps": 1}),
     (LineSearch, {}),
     (Skips, {}),
     (ByHand, {"max_steps": 30}),
@@ -108,6 +117,47 @@ def test_a_run_that_stopped_within_an_epoch_ends_as_an_unstopped_one(
     again, runner = fit([TightLoop(4)], tmp_path / "middle.ckpt", max_epochs=4)
     assert runner.global_step == 4 * 15
     assert again.coefficients() == whole.coefficients()
+
+
+def test_a_validation_behind_a_resumed_one_is_whole(
+    trainer: MakeTrainer, tmp_path: Path, alone: list[int]
+) -> None:
+    batches: list[int] = []
+
+    class Validated(LinearRegression):
+        def validation_step(self, batch: Batch, batch_idx: int) -> None:
+            batches.append(self.global_step)
+            super().validation_step(batch, batch_idx)
+
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    data = TensorData(x, x.sum(dim=1), val_fraction=0.25, batch_size=10)
+    options = {"val_check_interval": 10, "num_sanity_val_steps": 0, "max_epochs": 1}
+    saved = ModelCheckpoint(tmp_path, "{step}", monitor="val_loss", save_top_k=-1)
+    runner = trainer(callbacks=[saved], enable_checkpointing=True, **options)
+    runner.fit(Validated(lr=0.01), data)
+    batches.clear()
+    trainer(**options).fit(Validated(lr=0.01), data, ckpt_path=tmp_path / "step=10.ckpt")
+    assert alone
+    assert batches == [20] * 10 + [30] * 10
+
+
+def test_a_loader_without_a_length_of_its_own_is_one(
+    trainer: MakeTrainer, alone: list[int]
+) -> None:
+    class Stream(IterableDataset):
+        def __iter__(self) -> Iterator[list[Tensor]]:
+            yield from DataLoader(rows(), batch_size=8)
+
+    class Sized(Stream):
+        def __len__(self) -> int:
+            return BATCHES
+
+    for data, options in ((Sized(), {}), (Stream(), {"limit_train_batches": 20})):
+        alone.clear()
+        runner = trainer(max_epochs=1, callbacks=[TightLoop(8)], **options)
+        runner.fit(Small(), DataLoader(data, batch_size=None))
+        assert alone
+        assert runner.global_step == options.get("limit_train_batches", BATCHES)
 
 
 def test_values_reach_the_logger_when_a_step_fails(trainer: MakeTrainer) -> None:

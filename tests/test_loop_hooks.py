@@ -10,8 +10,11 @@ from lightning.pytorch.loggers import CSVLogger
 from outside.small import (
     BATCHES,
     ByHand,
+    Halves,
     MakeTrainer,
+    PlateauByStep,
     Scheduled,
+    Seldom,
     Small,
     TwiceByHand,
     assert_same,
@@ -23,9 +26,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, IterableDataset
 
-from linreg_lightning import (
-    TightLoop,
-)
+from linreg_lightning import TightLoop
 from linreg_lightning.loop import each_step, once_a_call
 from linreg_lightning.loop.one_step import bare_step_of
 
@@ -66,6 +67,9 @@ SINGLE = [
     (Small, {}, [EveryBatch()]),
     (Small, {}, [Gradients()]),
     (OwnStep, {}, []),
+    (Halves, {}, []),
+    (Seldom, {}, []),
+    (PlateauByStep, {}, []),
     (TwoOptimizers, {"max_steps": 11}, []),
 ]
 

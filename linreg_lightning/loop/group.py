@@ -24,6 +24,7 @@ from lightning.pytorch.plugins.precision import (
 )
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch.optim import Optimizer
 
 BATCH_HOOKS = (
     "on_train_batch_start",
@@ -35,8 +36,14 @@ BATCH_HOOKS = (
 )
 """Of callbacks and modules."""
 
-OVERRIDES = ("backward", "optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping")
-"""Of modules: how a step is taken."""
+OVERRIDES = (
+    "backward",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "configure_gradient_clipping",
+    "log",
+)
+"""Of modules: how a step is taken, and what it says."""
 
 IDLE = {
     hook
@@ -107,6 +114,12 @@ def takes_steps_alone(trainer: Any, fetcher: Any) -> bool:
         and type(precision) in PRECISIONS
         and getattr(precision, "scaler", None) is None
         and isinstance(trainer.profiler, PassThroughProfiler)
+        and not _differs(trainer.optimizers[0], Optimizer, "zero_grad", set())
+        # What it monitors is not known before the Trainer itself looks at what was logged.
+        and not any(
+            each.reduce_on_plateau and each.interval == "step"
+            for each in trainer.lr_scheduler_configs
+        )
         and not any(_differs(module, LightningModule, name, set()) for name in OVERRIDES)
         and not any(_differs(module, LightningModule, name, IDLE) for name in BATCH_HOOKS)
         and not any(

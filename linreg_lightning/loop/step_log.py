@@ -127,13 +127,17 @@ class StepLog:
             step = self._trainer.fit_loop.epoch_loop._batches_that_stepped
             # A step that is replayed has its values in the same place each time.
             values = {n: c.value.clone() for n, c in calls.items() if c.logger is not False}
-            self._written.append((step, values))
+            if values:
+                self._written.append((step, values))
             return
-        connector = self._trainer._logger_connector
+        self.end_batch()
+        self._trainer._logger_connector.update_train_step_metrics()
+
+    def end_batch(self) -> None:
+        """Log what has been kept, as the Trainer does in the course of a batch."""
         self._start_batch()
         self.pass_on()
-        connector.on_batch_end()
-        connector.update_train_step_metrics()
+        self._trainer._logger_connector.on_batch_end()
 
     def flush(self) -> None:
         """Hand over to the loggers what has been written."""
@@ -157,16 +161,18 @@ class StepLog:
         """Log what has been kept."""
         connector = self._trainer._logger_connector
         results = self._trainer.fit_loop.epoch_loop._results
-        for name, last in self._last.items():
-            call = Logged(*last)
-            key = f"training_step.{name}"
-            if key in results and call.repeats(results[key].meta):
-                # All that `module.log` comes to for what it has seen before.
-                results.update_metrics(key, call.value, batch_size=1)
-                connector._current_fx = "training_step"
-            else:
-                value, *flags, options = call
-                self._log(name, value, *flags, **options)
+        # Numbers become tensors of the precision that the step has.
+        with self._trainer.precision_plugin.train_step_context():
+            for name, last in self._last.items():
+                call = Logged(*last)
+                key = f"training_step.{name}"
+                if key in results and call.repeats(results[key].meta):
+                    # All that `module.log` comes to for what it has seen before.
+                    results.update_metrics(key, call.value, batch_size=1)
+                    connector._current_fx = "training_step"
+                else:
+                    value, *flags, options = call
+                    self._log(name, value, *flags, **options)
         self._last.clear()
 
     def _start_batch(self) -> None:

@@ -50,11 +50,17 @@ class Steps:
             outer, self._module._current_fx_name = self._module._current_fx_name, "training_step"
             try:
                 self._bare(count - 1)
+                if self._trainer.should_stop:
+                    self._log.end_batch()
             finally:
                 self._module._current_fx_name = outer
                 self._settle()
                 self._log.flush()
-            self._surrounded()
+            if self._trainer.should_stop:
+                # A step has asked for it. It was the last one, which the Trainer itself counts.
+                self._loop._batches_that_stepped -= 1
+            else:
+                self._surrounded()
 
     def end(self) -> None:
         """Leave nothing to be done."""
@@ -64,6 +70,7 @@ class Steps:
 
     def _begin(self, fetcher: Any) -> None:
         trainer, self._fetcher = self._trainer, fetcher
+        self._loop.val_loop.restarting = False  # as the Trainer says before each batch
         automatic = self._module.automatic_optimization
         self._take = (automatic_step if automatic else manual_step)(trainer, self._training_step)
         self._scheduled = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
@@ -74,7 +81,7 @@ class Steps:
         # The Trainer's way to a batch, by all loaders that there might be, costs as much as zeroing
         # the gradients.
         self._single = _single_loader(fetcher)
-        self._batches = self._single or _batches(fetcher)
+        self._batches = _batches(fetcher) if self._single is None else self._single
         self._ready, self._stepped = self._current.ready, self._loop._batches_that_stepped
         self._zeroed = self._updates.zero_grad.total.completed
 
@@ -101,11 +108,14 @@ class Steps:
                 loop.update_lr_schedulers("step", update_plateau_schedulers=False)
             for hook in self._ends:
                 hook(trainer, module, outputs, batch, index)
-            if writes:
+            stops = trainer.should_stop
+            if writes or (stops and interval):
                 log.write()
             if self._scheduled:
                 loop.update_lr_schedulers("step", update_plateau_schedulers=True)
             loop._batches_that_stepped += 1
+            if stops:
+                return
 
     def _settle(self) -> None:
         """Count the rest of what the Trainer counts of the steps that were taken."""

@@ -45,7 +45,8 @@ class TightLoop(Callback):
     that change with the step; optimisation by hand; steps into which somebody looks; the last 30 of
     an epoch.
 
-    A progress bar and `max_time` are looked after at the end of a group of steps, at most every
+    A step that reads `trainer.callback_metrics` finds them as they were before its group. A
+    progress bar and `max_time` are looked after at the end of a group of steps, at most every
     0.05 s; loggers save to disk at most once a second, and at the end.
 
     Args:

@@ -95,6 +95,61 @@ class Talkative(Small):
         return {"loss": loss, "extra": batch_idx}
 
 
+class Seldom(Small):
+    """Logs a number, under another name, and a loss now and then."""
+
+    def log(self, name: str, *args: Any, **options: Any) -> None:
+        super().log(f"train/{name}", *args, **options)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = self.loss(batch)
+        if batch_idx % 10 == 9:
+            self.log("train_loss", loss)
+        return loss
+
+
+class Rates(Small):
+    """Logs numbers at some steps, and nothing at most."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        if batch_idx % 10 == 9:
+            self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return self.loss(batch)
+
+
+class Stops(Small):
+    """Asks for the end of the run within a step."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        self.trainer.should_stop = self.global_step >= 30
+        return super().training_step(batch, batch_idx)
+
+
+class PlateauByStep(Small):
+    """Has a learning rate that hangs on what a step has logged."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.5)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)
+        settings = {"scheduler": schedule, "monitor": "train_loss", "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
+
+
+class Halving(torch.optim.SGD):
+    """Keeps half of the gradients of the step before."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad *= 0.5
+
+
+class Halves(Small):
+    def configure_optimizers(self) -> Any:
+        return Halving(self.parameters(), lr=0.05)
+
+
 class LineSearch(Small):
     """Calls its closure several times a step."""
 
