@@ -14,8 +14,10 @@ import torch
 import yaml
 from conftest import CONFIGS, estimates, least_squares
 from lightning.pytorch import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linreg_lightning import LinearRegression, SyntheticData, TensorData, cli
+from linreg_lightning.cli import command
 from linreg_lightning.cli.stored import Stored
 
 TABULAR = "TabularData --data.path {} --data.target price"
@@ -489,3 +491,29 @@ def test_another_file_lacks_the_checkpoints_columns(
     message = refused("predict --ckpt_path last --data.path new.csv")
     assert "features: new.csv has no column 'age'" in message
     assert not list(Path().glob("**/predictions.csv*"))
+
+
+def test_a_run_that_is_told_to_end_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(args: list[str]) -> None:
+        raise SIGTERMException
+
+    monkeypatch.setattr(command, "RegressionCLI", told)
+    with pytest.raises(SystemExit) as stop:
+        command.run(["fit"])
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert "ended by SIGTERM before it was done" in capsys.readouterr().err
+
+
+def test_another_process_says_what_is_wrong_with_its_rows(tmp_path: Path) -> None:
+    rows = [f"{k % 7},{2 * (k % 7) + k % 3}" for k in range(100)]
+    rows[90] = ",1"
+    (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]))
+    words = "fit --model LeastSquares --data TabularData --data.target y --data.stream true"
+    two = "--trainer.devices 2 --trainer.strategy ddp --trainer.accelerator cpu"
+    path = str(tmp_path / "t.csv")
+    done = run_linreg(*words.split(), "--data.path", path, *two.split())
+    assert done.returncode == 1
+    assert "linreg: error: process 2: column 'a': row 91 holds nan" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,9 +7,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 
-from linreg_lightning import Batch, InputError, SyntheticData, TabularData, TensorData
+from linreg_lightning import (
+    Batch,
+    InputError,
+    LinearRegression,
+    SyntheticData,
+    TabularData,
+    TensorData,
+)
 from linreg_lightning.data.split import split
 from linreg_lightning.manual import make_rows
 
@@ -328,3 +335,28 @@ def test_shuffling_by_blocks_is_asked_for_by_name() -> None:
     assert {number for block in first for number in block} == set(range(40))
     with pytest.raises(InputError, match="shuffle: 'rows' was given; type true, false or blocks"):
         TensorData(torch.ones(4, 1), torch.ones(4), shuffle="rows")
+
+
+def test_arrays_of_other_makes_are_taken_for_what_they_hold() -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    for array in (x[::-1], x.astype(">f8"), x.astype(np.longdouble)):
+        data = TensorData(array, x[:, 0], batch_size=np.int64(3))
+        data.setup("fit")
+        assert data.splits["train"].x.tolist() == array.tolist()
+    masked = TensorData(np.ma.masked_equal(x, 4.0), x[:, 0])
+    with pytest.raises(InputError, match="column 'x1': row 3 holds nan"):
+        masked.setup("fit")
+
+
+def test_batches_that_are_to_be_overfitted_stay_the_same(trainer: Callable[..., Trainer]) -> None:
+    seen = []
+
+    class Spy(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            seen.append(batch.x.flatten().tolist())
+
+    data = TensorData(torch.arange(50.0)[:, None], torch.arange(50.0), batch_size=5)
+    runner = trainer(max_epochs=3, overfit_batches=2, callbacks=[Spy()])
+    runner.fit(LinearRegression(lr=1e-6), data)
+    assert seen[:2] == seen[2:4] == seen[4:]
+    assert seen[0] != seen[1]

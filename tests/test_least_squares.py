@@ -656,3 +656,15 @@ def test_summary_of_other_models_and_of_none(
     assert [row["true"] for row in shown["coefficients"]] == [1, 2, 3]
     command("fit --model outside.plain.CubicModel --data outside.plain.CubicData")
     assert "holds no model with coefficients" in refused("summary")
+
+
+@pytest.mark.parametrize("accuracy", ["auto", "exact", "float64"])
+def test_a_column_of_one_value_pays_no_penalty(accuracy: str, trainer: MakeTrainer) -> None:
+    x, y = problem(30)
+    one = torch.cat([x, torch.full((30, 1), 7.0).double(), torch.zeros(30, 1).double()], dim=1)
+    found = []
+    for columns in (x, one):
+        model = LeastSquares(accuracy, ridge=1e-9)
+        trainer(max_epochs=1).fit(model, TensorData(columns, y))
+        found.append([row["estimate"] for row in model.coefficients()])
+    assert found[1] == pytest.approx([*found[0], 0.0, 0.0], rel=1e-12)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from linreg_lightning import (
     Batch,
     InputError,
+    LeastSquares,
     LinearRegression,
     ManualLinearRegression,
     RegressionModule,
@@ -407,3 +408,26 @@ def test_tables_align_text_left_and_numbers_right() -> None:
         "b",
     ]
     assert table([]) == ""
+
+
+@pytest.mark.parametrize("model", [LeastSquares, *MODELS])
+def test_what_has_not_been_fitted_neither_predicts_nor_is_measured(
+    model: type[RegressionModule], trainer: MakeTrainer
+) -> None:
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    data = TensorData(x, x.sum(dim=1), val_fraction=0.5, test_fraction=0.2)
+    for task in ("validate", "test", "predict"):
+        with pytest.raises(InputError, match="has not been fitted in this process"):
+            getattr(trainer(), task)(model(), data)
+    fitted = model()
+    trainer(max_epochs=1).fit(fitted, data)
+    assert len(trainer().predict(fitted, data)) == 1
+    with pytest.raises(InputError, match=r"x: a batch of shape \(20, 1\) .* 2 columns: x1, x2"):
+        trainer().predict(fitted, DataLoader(x[:, :1], batch_size=20))
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_batches_of_something_else_are_refused(columns: int, trainer: MakeTrainer) -> None:
+    loader = DataLoader(TensorDataset(*[torch.ones(6, 1)] * columns), batch_size=3)
+    with pytest.raises(InputError, match=rf"batch: a list of {columns} was given; give loaders"):
+        trainer(max_epochs=1).fit(LinearRegression(in_features=1), loader)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from lightning.pytorch import Trainer
@@ -17,6 +21,7 @@ from lightning.pytorch import Trainer
 from linreg_lightning import InputError, LeastSquares, TabularData
 from linreg_lightning.callbacks.prediction_file import PredictionFile, join
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
+from linreg_lightning.data.csv_file import _count_lines
 
 MakeTrainer = Callable[..., Trainer]
 TABLE = "a,b,y\n" + "".join(
@@ -207,3 +212,78 @@ def test_the_row_numbers_of_a_frame_are_no_feature_unless_named() -> None:
     assert TabularData("t.parquet", "y").feature_names == ["a"]
     index = "__index_level_0__"
     assert TabularData("t.parquet", "y", features=[index]).feature_names == [index]
+
+
+def test_lines_are_those_that_pyarrow_sees(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    several = 0
+    for _ in range(300):
+        cells = []
+        for _ in range(2 * random.integers(1, 9)):
+            letters = "".join(random.choice(list('a1"x'), random.integers(1, 5)))
+            quoted = '"' + letters.replace('"', '""') + random.choice(["", "\n", "\r\n"]) + '"'
+            cells.append(str(random.choice([quoted, "q" + letters, "7"])))
+        rows = [",".join(pair) for pair in zip(cells[::2], cells[1::2], strict=True)]
+        end = random.choice(["\n", "\r\n", "\r"], len(rows)).tolist()
+        content = "".join(row + e for row, e in zip(rows, [*end[:-1], "\n"], strict=True)).encode()
+        table = pyarrow.csv.read_csv(
+            pyarrow.BufferReader(content),
+            pyarrow.csv.ReadOptions(column_names=["a", "b"], use_threads=False),
+            pyarrow.csv.ParseOptions(newlines_in_values=True),
+        )
+        assert _count_lines(content, ",") == table.num_rows == len(rows)
+        several += content.count(b"\n") > len(rows)
+    assert several > 50
+
+
+def test_a_quote_within_a_value_is_a_letter(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        sizes = ['3"' if k in (3, 60) else "4in" for k in range(80)]
+        rows = [f"{size},{k % 7},{2 * (k % 7)}" for k, size in enumerate(sizes)]
+        text("\n".join(['pipe 3",a,y', *rows]), f"two/{folder}.csv")
+    counts = []
+    for words in ("", "--trainer.devices 2 --trainer.strategy ddp --trainer.accelerator cpu"):
+        command = f"fit --model LeastSquares --data TabularData --data.stream true {words}"
+        command += " --data.path two --data.target y --figures false"
+        done = subprocess.run(
+            [sys.executable, "-m", "linreg_lightning", *command.split()],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        counts.append(re.findall(r"^rows \d+", done.stdout, re.M))
+    assert counts == [["rows 160"]] * 2
+
+
+def test_what_is_no_number_is_no_level_among_numbers(trainer: MakeTrainer) -> None:
+    path = parquet({"c": [1.0, 2.0, float("nan"), 2.0, 1.0], "y": [1.0, 2.0, 9.0, 2.5, 1.5]})
+    data = TabularData(path, "y", categorical="c", missing="drop")
+    assert data.feature_names == ["c[2]"]
+    with pytest.raises(InputError, match="column 'c': row 3 holds nan, a missing value"):
+        trainer(max_epochs=1).fit(LeastSquares(), TabularData(path, "y", categorical="c"))
+
+
+def test_a_file_is_counted_once(tmp_path: Path) -> None:
+    path = Path(text(TABLE, "d/t.csv"))
+    (path.parent / "latest.csv").symlink_to("t.csv")
+    with pytest.raises(InputError, match=r"t\.csv is named 2 times"):
+        _ = TabularData("d", "y").feature_names
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("target", "#w"), ("features", "@home"), ("exclude", "&a")]
+)
+def test_a_name_is_a_name_whatever_yaml_makes_of_it(
+    option: str, name: str, command: Any, refused: Any
+) -> None:
+    path = text(f'"{name}",b,y\n' + "".join(f"{k},{k * k % 7},{k * k % 5}\n" for k in range(9)))
+    fit = f"fit --model LeastSquares --data TabularData --data.path {path}".split()
+    options = {"target": "y", option: name}
+    words = [word for key, value in options.items() for word in (f"--data.{key}", value)]
+    result = command(*fit, *words)
+    names = {row["name"] for row in result["coefficients"]}
+    assert (name in names) == (option == "features")
+    assert {row["target"] for row in result["coefficients"]} == {options["target"]}
+    complaint = refused(*fit, "--data.target", "y", "--data.weight", "#w")
+    assert "'#w' is more than a name to YAML" in complaint
+    assert "features: 1000.0 was given" in refused(*fit, "--data.target y --data.features 1e3")

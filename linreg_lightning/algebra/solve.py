@@ -111,13 +111,17 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     if not 0.0 <= ridge < math.inf:
         raise InputError(f"ridge: {ridge} was given; type a finite number, 0 or above")
     d = equations.features
-    scale = -(exponent_of(rounded(equations.cross).diagonal()) >> 1)
+    own = rounded(equations.cross).diagonal()
+    scale = -(exponent_of(own) >> 1)
+    # A column of one value is nothing but a penalty, which its coefficient of 0 does not pay.
+    penalised = (own == 0) & (torch.arange(len(own)) < d) & (ridge > 0)
+    scale = torch.where(penalised, equations.exponent, scale)
     exponent = equations.exponent - scale
     cross = _scaled(equations.cross, scale + scale[:, None])
     mean = _scaled(equations.mean, scale)
     # Rounding of the entries themselves, and of what is done to the cross-products below.
     tolerance = ldexp(equations.square, 2 * scale) + d * rounded(_diagonal(cross)).abs()
-    tolerance = 4 * equations.roundoff * tolerance
+    tolerance = (4 * equations.roundoff * tolerance).masked_fill(penalised, 0.0)
     total = _diagonal(cross)[d:]
     penalty = _penalty(ridge, exponent[:d], equations.weight_exponent)
     features = torch.arange(d)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NoReturn, TextIO, final
+from typing import Any, NoReturn, final
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
 from linreg_lightning.callbacks.prediction_file import Format
@@ -27,6 +29,7 @@ from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.quiet import quiet
 from linreg_lightning.cli.stored import Stored
 from linreg_lightning.cli.watchers import watchers
+from linreg_lightning.cli.words import with_names
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
@@ -52,6 +55,12 @@ def run(args: list[str]) -> None:
             if not isinstance(error.__cause__, InputError):
                 raise
             _fail(str(error.__cause__), 1)
+        except RuntimeError as error:
+            if "closed by peer" not in str(error):
+                raise
+            _fail("another process could not go on, and has said why", 1)
+        except SIGTERMException:
+            _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
 
 
 @final
@@ -84,7 +93,7 @@ class RegressionCLI(LightningCLI):
                 "exit_on_error": False,
                 **{name: {"exit_on_error": False} for name in self.subcommands()},
             },
-            args=args,
+            args=with_names(args),
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
@@ -261,13 +270,16 @@ class RegressionCLI(LightningCLI):
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    _tell(f"linreg: error: {message}", file=sys.stderr)
+    # Each process has rows of its own, and only it can say what is wrong with them.
+    rank = getattr(rank_zero_only, "rank", 0)
+    who = f"process {rank + 1}: " if rank else ""
+    print(f"linreg: error: {who}{message}", file=sys.stderr)
     raise SystemExit(status) from None
 
 
 @rank_zero_only
-def _tell(text: str, file: TextIO | None = None) -> None:
-    print(text, file=file)
+def _tell(text: str) -> None:
+    print(text)
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -50,14 +51,14 @@ class RegressionDataModule(LightningDataModule, ABC):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         if not 0 <= seed < 2**63:
             raise InputError(f"seed: {seed} was given; type a whole number from 0 to 2^63 - 1")
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
             raise InputError(
                 f"batch_size: {batch_size} was given; "
                 "type a whole number above 0, or null for all rows at once"
             )
         if shuffle not in (True, False, "blocks"):
             raise InputError(f"shuffle: {shuffle!r} was given; type true, false or blocks")
-        self.batch_size = batch_size
+        self.batch_size = None if batch_size is None else int(batch_size)
         self.shuffle = shuffle
         self.splits: dict[Split, Batch] = {}
         self._shuffle_seed: int | None = None
@@ -211,7 +212,9 @@ class RegressionDataModule(LightningDataModule, ABC):
     def _shuffles(self) -> bool:
         """Whether the order of the rows is to change, and makes a difference to the model."""
         model = None if self.trainer is None else self.trainer.lightning_module
-        return bool(self.shuffle) and not getattr(model, "one_pass", False)
+        # Where some batches are to be overfitted, each epoch has the same.
+        fixed = getattr(model, "one_pass", False) or getattr(self.trainer, "overfit_batches", 0)
+        return bool(self.shuffle) and not fixed
 
     def _passes_seed(self) -> int:
         if self._shuffle_seed is None:

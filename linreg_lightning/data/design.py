@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, final
@@ -173,6 +174,10 @@ def categories(column: Any) -> Any:
     if pyarrow.types.is_dictionary(column.type):
         strings = column.dictionary.cast(pyarrow.string())
         return pyarrow.DictionaryArray.from_arrays(column.indices, strings)
+    if pyarrow.types.is_floating(column.type):
+        # What is no number is a missing value, as in a column of numbers.
+        nothing = pyarrow.scalar(None, column.type)
+        column = pyarrow.compute.if_else(pyarrow.compute.is_nan(column), nothing, column)
     if not pyarrow.types.is_string(column.type):
         column = column.cast(pyarrow.string())
     return column.dictionary_encode()
@@ -181,10 +186,13 @@ def categories(column: Any) -> Any:
 def in_order(levels: set[str]) -> list[str]:
     """Levels sorted: as numbers if all are, else as text.
 
-    >>> in_order({"10", "9", "1"}), in_order({"b", "10", "a"})
-    (['1', '9', '10'], ['10', 'a', 'b'])
+    >>> in_order({"10", "9", "1"}), in_order({"b", "10", "a"}), in_order({"9", "nan", "10"})
+    (['1', '9', '10'], ['10', 'a', 'b'], ['10', '9', 'nan'])
     """
     try:
-        return sorted(levels, key=lambda level: (float(level), level))
+        value = {level: float(level) for level in levels}
     except ValueError:
         return sorted(levels)
+    if any(map(math.isnan, value.values())):
+        return sorted(levels)  # what is no number has no place among them
+    return sorted(levels, key=lambda level: (value[level], level))

@@ -66,8 +66,10 @@ class Source:
     ) -> None:
         delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
         for name, value in (("delimiter", delimiter), ("decimal", decimal)):
-            if len(value) != 1 or value in '\r\n"':
-                raise InputError(f"{name}: {value!r} was given; type one character, or tab")
+            if not value or len(value) != 1 or value in '\r\n"' or not value.isascii():
+                raise InputError(
+                    f"{name}: {value!r} was given; type one character of ASCII, or tab"
+                )
         if delimiter == decimal:
             raise InputError(
                 f"decimal: {decimal!r} was given, which separates the columns too; "
@@ -234,7 +236,7 @@ class Source:
     def _check_files(self) -> None:
         first = self._files[0]
         count = Counter(
-            Path(file.path).absolute()
+            Path(file.path).resolve()
             if isinstance(file.filesystem, pyarrow.fs.LocalFileSystem)
             else file.path
             for file in self._files

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
 from linreg_lightning.data.base import Loader, RegressionDataModule, Split
@@ -111,6 +112,8 @@ class TabularData(RegressionDataModule):
         design: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
+        # A Path is no type that the command could tell from a list that is typed.
+        path = str(path) if isinstance(path, Path) else path
         self.save_hyperparameters()
         self._split = HashSplit(val_fraction, test_fraction, seed).checked()
         self._targets = _list(target)
@@ -121,6 +124,16 @@ class TabularData(RegressionDataModule):
         self._design = None if design is None else Design(**design)
         if not self._targets:
             raise InputError("target: no column was given; type the name of one")
+        for argument in ("path", "target", "features", "exclude", "categorical"):
+            for name in _list(self.hparams[argument]):
+                if not isinstance(name, str):
+                    raise InputError(
+                        f"{argument}: {name!r} was given, a number to YAML; name it otherwise"
+                    )
+        if weight in self._targets:
+            raise InputError(
+                f"weight: {weight!r} was given, which is a target; name another column"
+            )
         for name, value, allowed in (
             ("missing", missing, ("error", "drop", "mean")),
             ("unseen", unseen, ("error", "zero")),
@@ -297,5 +310,8 @@ class TabularData(RegressionDataModule):
             self.splits[split] = rows
 
 
-def _list(value: str | Sequence[str] | None) -> list[str]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
+def _list(value: Any) -> list[Any]:
+    """Names that were given one or several at a time, as they were given."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [] if value is None else [value]

@@ -111,11 +111,14 @@ def _tensor(name: str, values: Any) -> Tensor:
     """The values as a floating-point tensor, without a copy where they are one already."""
     if not isinstance(values, Tensor):
         try:
+            if isinstance(values, np.ma.MaskedArray):
+                values = np.ma.filled(values.astype(np.float64), np.nan)
             array = np.asarray(values)
-            if array.dtype == object:
+            wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+            if array.dtype == object or wide or not array.dtype.isnative:
                 array = array.astype(np.float64)
-            if not array.flags.writeable:
-                # A data frame may share read-only memory, of which torch takes no tensor.
+            if not array.flags.writeable or min(array.strides, default=0) < 0:
+                # Such memory, as a data frame's or a reversed array's, torch makes no tensor of.
                 array = array.copy()
             values = torch.from_numpy(array)
         except (TypeError, ValueError) as error:

@@ -149,7 +149,9 @@ class LeastSquares(RegressionModule):
         """
         if self._solution is None:
             raise InputError("prediction: the model has not been fitted; fit it first")
-        return prediction(self._solution, self._variables(x).cpu(), self.hparams["confidence"])
+        return prediction(
+            self._solution, self._variables(torch.as_tensor(x)).cpu(), self.hparams["confidence"]
+        )
 
     @property
     def fitted(self) -> bool:
@@ -264,6 +266,10 @@ class LeastSquares(RegressionModule):
         self._sums.end(total)
         advise(solution, total, ENOUGH_DIGITS, self._variable_names)
         self.log("train_loss", self.fit_statistics["loss"])
+
+    @property
+    def _can_predict(self) -> bool:
+        return self.fitted
 
     @property
     def _cut(self) -> Cut:

@@ -53,6 +53,7 @@ class SupervisedModule(LightningModule, ABC):
         self.target_names: list[str] = []
         self.fit_statistics: dict[str, Any] = {}
         self._named = False
+        self._unfitted = False
         self._fitting_shapes: tuple[torch.Size | None, ...] | None = None
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if value is not None and value < (name == "out_features"):
@@ -99,6 +100,7 @@ class SupervisedModule(LightningModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Take columns over from the data, or check that they are the ones fitted."""
+        self._unfitted = stage != "fit" and not self._can_predict
         if isinstance(self.trainer.accelerator, MPSAccelerator):
             raise InputError(
                 "accelerator: Apple's MPS has no float64, which exact statistics need; "
@@ -123,7 +125,13 @@ class SupervisedModule(LightningModule, ABC):
         Raises:
             InputError: shapes that do not belong together, or other columns than the model has.
         """
-        batch = batch if isinstance(batch, Batch) else Batch(*batch)
+        if not isinstance(batch, Batch):
+            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+                raise InputError(
+                    f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders "
+                    "whose batches are (x, y) or (x, y, weight)"
+                )
+            batch = Batch(*batch)
         x, y, weight = batch
         shapes = x.shape, y.shape, None if weight is None else weight.shape
         if shapes == self._fitting_shapes:
@@ -160,6 +168,18 @@ class SupervisedModule(LightningModule, ABC):
         self.fit_statistics = self.evaluate(self._training_batches())
         self._stop_if_diverged(self.fit_statistics["loss"])
 
+    def on_validation_start(self) -> None:
+        """Refuse to measure what has not been fitted."""
+        self._refuse_unfitted()
+
+    def on_test_start(self) -> None:
+        """Refuse to measure what has not been fitted."""
+        self._refuse_unfitted()
+
+    def on_predict_start(self) -> None:
+        """Refuse to predict by what has not been fitted."""
+        self._refuse_unfitted()
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather the metrics of one batch."""
         self._measure(batch)
@@ -170,7 +190,13 @@ class SupervisedModule(LightningModule, ABC):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The prediction of one batch, (rows, targets); x alone will do for a batch."""
-        prediction: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
+        x = batch if isinstance(batch, Tensor) else batch[0]
+        if x.shape[1:] != (len(self.feature_names),):
+            raise InputError(
+                f"x: a batch of shape {tuple(x.shape)} was given to a model of "
+                f"{len(self.feature_names)} columns: {', '.join(self.feature_names)}; give it these"
+            )
+        prediction: Tensor = self(x)
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -196,6 +222,7 @@ class SupervisedModule(LightningModule, ABC):
         Raises:
             InputError: the data at hand have other columns.
         """
+        self._unfitted = False
         class_path = checkpoint.get("hyper_parameters", {}).get("_class_path", "another model")
         if "columns" not in checkpoint or class_path.rpartition(".")[2] != type(self).__name__:
             raise InputError(
@@ -257,6 +284,18 @@ class SupervisedModule(LightningModule, ABC):
         total = torch.full_like(loss.detach(), rows)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
         return loss * (rows * self.trainer.world_size / total)
+
+    @property
+    def _can_predict(self) -> bool:
+        """Whether there are parameters, if only those that it began with."""
+        return bool(self.target_names)
+
+    def _refuse_unfitted(self) -> None:
+        if self._unfitted:
+            raise InputError(
+                f"{type(self).__name__}: it has not been fitted in this process; fit it first, "
+                "without a strategy that spawns others, or give ckpt_path"
+            )
 
     @property
     def _log_interval(self) -> int:

@@ -1,0 +1,68 @@
+"""What is typed for an option, where the parser would take it for YAML."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import yaml
+
+from linreg_lightning.errors import InputError
+
+_NAMES = frozenset(
+    f"--data.{name}"
+    for name in (
+        "path",
+        "target",
+        "features",
+        "weight",
+        "exclude",
+        "categorical",
+        "val_path",
+        "test_path",
+    )
+)
+_SINGLE = "--data.weight"
+
+
+def with_names(words: list[str]) -> list[str]:
+    """The words of a command line, with names in lists of one where YAML sees more than a name.
+
+    Raises:
+        InputError: there is no list for the option.
+
+    >>> with_names(["--data.path", "#1.csv", "--data.target=1e3", "--data.features", "[a, b]"])
+    ['--data.path', '["#1.csv"]', '--data.target=["1e3"]', '--data.features', '[a, b]']
+    """
+    named: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        option, start, value = before, "", word
+        if before not in _NAMES and "=" in word:
+            option, _, value = word.partition("=")
+            start = f"{option}="
+        name = _name(value) if option in _NAMES else value
+        if option == _SINGLE and name != value:
+            raise InputError(
+                f"weight: {value!r} is more than a name to YAML; rename the column, or name it in "
+                "quotes in a file: data: and, indented below it, weight:, and type -c FILE"
+            )
+        named.append(start + name)
+    return named
+
+
+def _name(text: str) -> str:
+    # Of made-up data, `features` is a number.
+    if text == "null" or text.isdecimal() or text.startswith(("[", "'", '"')):
+        return text
+    return text if _is_plain(text) else json.dumps([text], ensure_ascii=False)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML takes it for itself, and the parser, which knows more numbers, does too."""
+    with contextlib.suppress(ValueError):
+        float(text)
+        return False
+    try:
+        return bool(yaml.safe_load(text) == text)
+    except yaml.YAMLError:
+        return False
