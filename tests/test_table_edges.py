@@ -263,6 +263,19 @@ def test_what_is_no_number_is_no_level_among_numbers(trainer: MakeTrainer) -> No
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(path, "y", categorical="c"))
 
 
+def test_levels_are_those_of_rows_that_are_kept(trainer: MakeTrainer) -> None:
+    rows = [f"{'vw'[k % 2]},{k},{2 * k + 5 * (k % 2)}" for k in range(18)]
+    path = text("\n".join(["c,a,y", *rows, "rare,,3", "other,3,"]))
+    data = TabularData(path, "y", missing="drop")
+    model = LeastSquares()
+    trainer(max_epochs=1).fit(model, data)
+    found = {row["name"]: row["estimate"] for row in model.coefficients()}
+    assert found == pytest.approx({"intercept": 0.0, "c[w]": 5.0, "a": 2.0}, abs=1e-9)
+    empty = text("c,a,y\nv,,1\nw,2,\n", "empty.csv")
+    with pytest.raises(InputError, match="no row left to train on; every one lacks a value"):
+        trainer(max_epochs=1).fit(LeastSquares(), TabularData(empty, "y", missing="drop"))
+
+
 def test_a_file_is_counted_once(tmp_path: Path) -> None:
     path = Path(text(TABLE, "d/t.csv"))
     (path.parent / "latest.csv").symlink_to("t.csv")

@@ -101,10 +101,13 @@ class Encoder:
             raise self._no_number(selected) from None
         # Rows of weight 0 are as good as absent, whatever they hold.
         absent = y[-1] == 0 if self._weight is not None else np.zeros(len(y.T), bool)
-        if self._unseen == "error":
+        if self._unseen == "error" and unknown:
+            out = absent
+            if self._missing == "drop":
+                out = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
             for name, rows in unknown.items():
-                if not absent[rows].all():
-                    raise _unknown(selected, name, int(rows[~absent[rows]][0]))
+                if not out[rows].all():
+                    raise _unknown(selected, name, int(rows[~out[rows]][0]))
         # One look at the sums tells whether a closer one is needed.
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(x.sum()) and np.isfinite(y.sum())

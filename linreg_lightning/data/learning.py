@@ -11,6 +11,7 @@ from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.columns import Columns
 from linreg_lightning.data.csv_file import not_a_number
 from linreg_lightning.data.design import Design, categories, in_order, numbers
+from linreg_lightning.data.encoder import Missing
 from linreg_lightning.data.exact_sum import ExactSum
 from linreg_lightning.data.selection import Selected, Selection
 from linreg_lightning.errors import InputError
@@ -23,7 +24,7 @@ def learn(
     selection: Selection,
     columns: Columns,
     declared: list[str],
-    means: bool,
+    missing: Missing,
     max_levels: int,
     constant: bool,
 ) -> Design:
@@ -33,7 +34,8 @@ def learn(
         selection: the rows to train on.
         columns: the parts that the columns play.
         declared: the columns of categories that may hold numbers.
-        means: whether missing values are to be filled in.
+        missing: what is done where a value is missing: means are learned to fill them in; levels
+            from rows that are not left out.
         max_levels: the most levels of a column.
         constant: whether there is a constant beside x.
 
@@ -42,17 +44,20 @@ def learn(
             is numbers in other rows; a column without any value where means are needed.
     """
     source = selection.source
+    means, drops = missing == "mean", missing == "drop"
     features = columns.features if means else columns.categories
     counts = {name: _Levels(name, max_levels) for name in columns.categories}
     sums = {name: ExactSum() for name in features if name not in counts}
     rows = 0
     if features:
-        wanted = Columns(features, columns.categories, [], columns.weight)
-        Columns([], [], [], columns.weight).check(source)
+        wanted = columns if drops else Columns(features, columns.categories, [], columns.weight)
+        Columns([], [], wanted.targets, columns.weight).check(source)
         guessed = set(columns.categories) - set(declared) if source.is_text else set()
         for selected in selection.read(wanted.types(source), _ROWS):
             if columns.weight is not None:
                 selected = selected.but_absent(columns.weight)
+            if drops:
+                selected = selected.complete()
             rows += selected.table.num_rows
             for name, levels in counts.items():
                 levels.add(selected, source.name if name in guessed else None)
@@ -60,10 +65,10 @@ def learn(
                 values = numbers(selected.table.column(name))
                 total.add(values[np.isfinite(values)])
     if features and not rows:
-        raise InputError(
-            f"path: {source.name} has no row left to train on; lower --data.val_fraction or "
-            "--data.test_fraction"
-        )
+        remedy = "lower --data.val_fraction or --data.test_fraction"
+        if drops:
+            remedy = "every one lacks a value; type --data.missing mean, or exclude what is empty"
+        raise InputError(f"path: {source.name} has no row left to train on; {remedy}")
     for levels in counts.values():
         levels.check(rows)
     for name, total in sums.items():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.design import numbers
 from linreg_lightning.data.hash_split import HashSplit
-from linreg_lightning.data.source import Chunk, Source
+from linreg_lightning.data.source import Chunk, Source, kind
 
 
 class Selected(NamedTuple):
@@ -33,11 +33,24 @@ class Selected(NamedTuple):
 
     def but_absent(self, weight: str) -> Selected:
         """Those of the rows whose weight, in the column of that name, is not 0."""
-        present = np.flatnonzero(numbers(self.table.column(weight)) != 0)
-        if len(present) == self.table.num_rows:
+        return self._of(numbers(self.table.column(weight)) != 0)
+
+    def complete(self) -> Selected:
+        """Those of the rows that lack no value in any column."""
+        present = np.ones(self.table.num_rows, bool)
+        for column in self.table.columns:
+            if kind(column.type) == "numbers" and not pyarrow.types.is_dictionary(column.type):
+                present &= ~np.isnan(numbers(column))
+            else:
+                present &= column.is_valid().to_numpy(zero_copy_only=False)
+        return self._of(present)
+
+    def _of(self, present: NDArray[np.bool_]) -> Selected:
+        if present.all():
             return self
-        kept = present if self.numbers is None else self.numbers[present]
-        return Selected(self.table.take(pyarrow.array(present)), self.chunk, kept)
+        rows = np.flatnonzero(present)
+        kept = rows if self.numbers is None else self.numbers[rows]
+        return Selected(self.table.take(pyarrow.array(rows)), self.chunk, kept)
 
 
 class Selection(NamedTuple):

@@ -166,7 +166,7 @@ class TabularData(RegressionDataModule):
                 self._selection("train"),
                 self._columns,
                 _list(self.hparams["categorical"]),
-                means=self.hparams["missing"] == "mean",
+                missing=self.hparams["missing"],
                 max_levels=self.hparams["max_levels"],
                 constant=self._model_has_constant(self._columns),
             )
