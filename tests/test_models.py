@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import least_squares
 from lightning.pytorch import Trainer
+from lightning.pytorch.tuner import Tuner
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from torch.utils.data import DataLoader, TensorDataset
@@ -431,3 +432,12 @@ def test_batches_of_something_else_are_refused(columns: int, trainer: MakeTraine
     loader = DataLoader(TensorDataset(*[torch.ones(6, 1)] * columns), batch_size=3)
     with pytest.raises(InputError, match=rf"batch: a list of {columns} was given; give loaders"):
         trainer(max_epochs=1).fit(LinearRegression(in_features=1), loader)
+
+
+@pytest.mark.parametrize("task", ["lr_find", "scale_batch_size"])
+def test_tuners_do_without_validation_rows_as_a_fit_does(task: str, trainer: MakeTrainer) -> None:
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    model, data = LinearRegression(), TensorData(x, x.sum(dim=1), batch_size=5)
+    getattr(Tuner(trainer(max_epochs=1, enable_checkpointing=True)), task)(model, datamodule=data)
+    trainer(max_epochs=1).fit(model, data)
+    assert estimates(model).isfinite().all()

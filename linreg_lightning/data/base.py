@@ -178,9 +178,10 @@ class RegressionDataModule(LightningDataModule, ABC):
             self._place = None
         return loader
 
-    def val_dataloader(self) -> Loader:
-        """The rows for validation."""
-        return self._held_out("val")
+    def val_dataloader(self) -> Loader | list[Loader]:
+        """The rows for validation; a fit does without, also where a tuner asks for them."""
+        fits = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        return [] if fits and not self.has_rows("val") else self._held_out("val")
 
     def test_dataloader(self) -> Loader:
         """The rows for the test."""
