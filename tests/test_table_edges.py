@@ -18,7 +18,7 @@ from lightning.pytorch import Trainer
 from linreg_lightning import InputError, LeastSquares, TabularData
 from linreg_lightning.callbacks.prediction_file import PredictionFile, join
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
-from linreg_lightning.data.csv_file import _count_lines
+from linreg_lightning.data.csv_lines import count_lines
 from linreg_lightning.data.source import Source
 
 MakeTrainer = Callable[..., Trainer]
@@ -229,7 +229,7 @@ def test_lines_are_those_that_pyarrow_sees(tmp_path: Path) -> None:
             pyarrow.csv.ReadOptions(column_names=["a", "b"], use_threads=False),
             pyarrow.csv.ParseOptions(newlines_in_values=True),
         )
-        assert _count_lines(content, ",") == table.num_rows == len(rows)
+        assert count_lines(content, ",") == table.num_rows == len(rows)
         several += content.count(b"\n") > len(rows)
     assert several > 50
 

@@ -58,7 +58,7 @@ def run(args: list[str]) -> None:
         except RuntimeError as error:
             if "closed by peer" not in str(error):
                 raise
-            _fail("another process could not go on, and has said why", 1)
+            _fail("another process has ended; what it had to say, it has said", 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 
 import yaml
@@ -31,8 +30,8 @@ def with_names(words: list[str]) -> list[str]:
     Raises:
         InputError: there is no list for the option.
 
-    >>> with_names(["--data.path", "#1.csv", "--data.target=1e3", "--data.features", "[a, b]"])
-    ['--data.path', '["#1.csv"]', '--data.target=["1e3"]', '--data.features', '[a, b]']
+    >>> with_names(["--data.path", "#1.csv", "--data.target=@", "--data.features", "[a, b]"])
+    ['--data.path', '["#1.csv"]', '--data.target=["@"]', '--data.features', '[a, b]']
     """
     named: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
@@ -51,18 +50,12 @@ def with_names(words: list[str]) -> list[str]:
 
 
 def _name(text: str) -> str:
-    # Of made-up data, `features` is a number.
-    if text == "null" or text.isdecimal() or text.startswith(("[", "'", '"')):
+    if text == "null" or text.startswith(("[", "'", '"')):
         return text
-    return text if _is_plain(text) else json.dumps([text], ensure_ascii=False)
-
-
-def _is_plain(text: str) -> bool:
-    """Whether YAML takes it for itself, and the parser, which knows more numbers, does too."""
-    with contextlib.suppress(ValueError):
-        float(text)
-        return False
     try:
-        return bool(yaml.safe_load(text) == text)
+        seen = yaml.safe_load(text)
     except yaml.YAMLError:
-        return False
+        seen = None
+    # Of numbers, truths and dates the parser keeps the text where it wants a name.
+    more = seen is None or isinstance(seen, dict) or (isinstance(seen, str) and seen != text)
+    return json.dumps([text], ensure_ascii=False) if more else text

@@ -10,6 +10,12 @@ from typing import Any, final
 import numpy as np
 
 from linreg_lightning import arrow as pyarrow
+from linreg_lightning.data.csv_lines import (
+    count_lines,
+    has_quoted_newlines,
+    last_line_end,
+    line_ends,
+)
 from linreg_lightning.data.table_file import Span, TableFile
 from linreg_lightning.errors import InputError
 
@@ -19,7 +25,6 @@ _SECTION = 2**23
 _PIECE = 2**20
 # Bytes from which the types of the columns are told.
 _SAMPLE = 2**22
-_QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 # How files begin that are something else.
 _NO_TEXT = {
     b"\xff\xfe": "is not UTF-8 text; save it as UTF-8",
@@ -116,7 +121,7 @@ class CsvFile(TableFile):
         """Where the first line behind the header begins."""
         text = next(self._sections(0, _SAMPLE), b"")
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
-        ends = _line_ends(text[blank:], self._delimiter)
+        ends = line_ends(text[blank:], self._delimiter)
         return blank + int(ends[0]) + 1 if len(ends) else len(text)
 
     @cached_property
@@ -126,7 +131,7 @@ class CsvFile(TableFile):
         for text in self._sections(place, _SECTION):
             place += len(text)
             ends.append(place)
-            counts.append(_count_lines(text, self._delimiter))
+            counts.append(count_lines(text, self._delimiter))
         return ends, counts
 
     def _sections(self, offset: int, size: int) -> Iterator[bytes]:
@@ -138,7 +143,7 @@ class CsvFile(TableFile):
                 # Where a section ends depends on where it begins, not on those in front of it.
                 while text := stream.read(size - len(rest) if len(rest) < size else size):
                     text = rest + text
-                    cut = _last_line_end(text, self._delimiter)
+                    cut = last_line_end(text, self._delimiter)
                     if cut:
                         yield text[:cut]
                     rest = text[cut:]
@@ -178,7 +183,7 @@ class CsvFile(TableFile):
             pyarrow.csv.ReadOptions(use_threads=threads, block_size=_PIECE, column_names=names),
             pyarrow.csv.ParseOptions(
                 delimiter=self._delimiter,
-                newlines_in_values=_has_quoted_newlines(text, self._delimiter),
+                newlines_in_values=has_quoted_newlines(text, self._delimiter),
             ),
             pyarrow.csv.ConvertOptions(
                 include_columns=list(types),
@@ -238,87 +243,3 @@ def _skip(stream: Any, offset: int) -> None:
     while offset > 0:
         read = len(stream.read(min(offset, _SECTION)))
         offset = offset - read if read else 0
-
-
-def _breaks(text: bytes) -> Any:
-    """Where there are ends of lines, quoted or not; those that are made of two bytes: the second.
-
-    A carriage return at the very end may be the first of two.
-    """
-    characters = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(characters == _NEWLINE)
-    if b"\r" in text:
-        returns = np.flatnonzero(characters[:-1] == _RETURN)
-        alone = returns[characters[returns + 1] != _NEWLINE]
-        ends = np.sort(np.concatenate((ends, alone))) if len(alone) else ends
-    return ends
-
-
-def _line_ends(text: bytes, delimiter: str) -> Any:
-    r"""Where lines end: those of its breaks that are not quoted, as pyarrow sees it.
-
-    Args:
-        text: begins with a line.
-        delimiter: what separates columns.
-
-    >>> _line_ends(b'size,a\n3",1\n"\n",2\n5",3\n', ",").tolist()
-    [6, 11, 17, 22]
-    """
-    ends = _breaks(text)
-    if b'"' not in text:
-        return ends
-    characters = np.frombuffer(text, np.uint8)
-    quotes = np.flatnonzero(characters == _QUOTE)
-    # Quotes open at the start of a value, and twice in succession they are one of the value's own.
-    before = characters[quotes - 1]
-    opens = (quotes == 0) | np.isin(before, (ord(delimiter), _NEWLINE, _RETURN))
-    opens[1:] |= np.diff(quotes) == 1
-    if not opens[::2].all():
-        quotes = _quoting(quotes, before, ord(delimiter))
-    outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
-    # A text that would be one line has a quote that is none.
-    return outside if len(outside) else ends
-
-
-def _quoting(quotes: Any, before: Any, delimiter: int) -> Any:
-    """Which quotes open and close values, in turn, where some are letters like others."""
-    starts = {delimiter, _NEWLINE, _RETURN}
-    found: list[int] = []
-    places, skip = quotes.tolist(), -1
-    for place, character, following in zip(places, before.tolist(), [*places[1:], -1], strict=True):
-        inside = len(found) % 2 == 1
-        if place == skip:
-            continue
-        if inside and following == place + 1:
-            skip = following
-        elif inside or place == 0 or character in starts:
-            found.append(place)
-    return np.array(found, np.int64)
-
-
-def _last_line_end(text: bytes, delimiter: str) -> int:
-    """Behind the last line; 0 if none ends."""
-    if b'"' not in text:
-        return text.rfind(b"\n") + 1
-    ends = _line_ends(text, delimiter)
-    return int(ends[-1]) + 1 if len(ends) else 0
-
-
-def _has_quoted_newlines(text: bytes, delimiter: str) -> bool:
-    return b'"' in text and len(_line_ends(text, delimiter)) < len(_breaks(text))
-
-
-def _count_lines(text: bytes, delimiter: str) -> int:
-    r"""How many lines are not empty, as pyarrow skips those that are.
-
-    >>> _count_lines(b"1,2\n\n3,4\r\n\r\n5,6\r7,8", ",")
-    4
-    """
-    ends = _line_ends(text, delimiter)
-    characters = np.frombuffer(text, np.uint8)
-    if not len(ends) or ends[-1] != len(text) - 1:
-        ends = np.append(ends, len(text))
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    length = ends - starts
-    empty = (length == 0) | ((length == 1) & (characters[starts] == _RETURN))
-    return len(ends) - int(empty.sum())

@@ -111,8 +111,6 @@ class Steps:
             stops = trainer.should_stop
             if writes or (stops and interval):
                 log.write()
-            if self._scheduled:
-                loop.update_lr_schedulers("step", update_plateau_schedulers=True)
             loop._batches_that_stepped += 1
             if stops:
                 return

@@ -138,11 +138,7 @@ class SupervisedModule(LightningModule, ABC):
             return batch  # almost all batches are like the one before
         batch.checked()
         for name, tensor, names in (("x", x, self.feature_names), ("y", y, self.target_names)):
-            if tensor.shape[1] != len(names):
-                raise InputError(
-                    f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
-                    f"{len(names)} columns: {', '.join(names)}; give it these"
-                )
+            _check_width(name, tensor, names)
         self._fitting_shapes = shapes
         return batch
 
@@ -191,11 +187,7 @@ class SupervisedModule(LightningModule, ABC):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The prediction of one batch, (rows, targets); x alone will do for a batch."""
         x = batch if isinstance(batch, Tensor) else batch[0]
-        if x.shape[1:] != (len(self.feature_names),):
-            raise InputError(
-                f"x: a batch of shape {tuple(x.shape)} was given to a model of "
-                f"{len(self.feature_names)} columns: {', '.join(self.feature_names)}; give it these"
-            )
+        _check_width("x", x, self.feature_names)
         prediction: Tensor = self(x)
         return prediction
 
@@ -350,6 +342,14 @@ class SupervisedModule(LightningModule, ABC):
     def _lr_given(self) -> str:
         lr = self.hparams.get("lr")
         return "" if lr is None else f" ({lr:g} was given)"
+
+
+def _check_width(name: str, batch: Tensor, columns: list[str]) -> None:
+    if batch.shape[1:] != (len(columns),):
+        raise InputError(
+            f"{name}: a batch of shape {tuple(batch.shape)} was given to a model of "
+            f"{len(columns)} columns: {', '.join(columns)}; give it these"
+        )
 
 
 def _other_columns(argument: str, fitted: list[str], given: list[str]) -> InputError:
