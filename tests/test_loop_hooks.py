@@ -1,12 +1,10 @@
 """What looks at steps sees of a tight loop what it must."""
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.loggers import CSVLogger
 from outside.small import (
     BATCHES,
     ByHand,
@@ -19,7 +17,6 @@ from outside.small import (
     TwiceByHand,
     assert_same,
     fitted,
-    loaders,
     rows,
 )
 from torch import Tensor
@@ -199,20 +196,3 @@ def test_an_optimizer_that_nobody_watches_is_not_wrapped() -> None:
     assert bare_step_of(optimizer).__func__ is type(optimizer).step.__wrapped__
     torch.optim.lr_scheduler.StepLR(optimizer, 1)  # watches it by a step of its own
     assert bare_step_of(optimizer) == optimizer.step
-
-
-def test_loggers_save_behind_a_fit_what_they_would_have_saved(trainer: MakeTrainer) -> None:
-    runner = trainer(
-        logger=CSVLogger("written"), log_every_n_steps=2, max_epochs=2, callbacks=[TightLoop(8)]
-    )
-    saves = []
-    save = CSVLogger.save
-    runner.logger.finalize = lambda status: saves.append("finalize")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CSVLogger, "save", lambda self: (saves.append("save"), save(self)))
-        runner.fit(Small(), *loaders())
-    assert "save" in saves[-2:]
-    assert len(saves) < BATCHES
-    lines = Path(runner.logger.log_dir, "metrics.csv").read_text().splitlines()
-    steps = {line.split(",")[lines[0].split(",").index("step")] for line in lines[1:]}
-    assert {str(step) for step in range(1, 2 * BATCHES, 2)} <= steps

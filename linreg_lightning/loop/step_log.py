@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
 from typing import Any, NamedTuple, final
 
 from torch import Tensor
 from torchmetrics import Metric
-
-SAVE_SECONDS = 1.0
-"""How long what is logged may wait for the disk: to save takes as long as three small steps."""
 
 
 class Logged(NamedTuple):
@@ -43,12 +38,10 @@ class StepLog:
     Of a value that is logged at each step only every so many are written, and only the last before
     that is ever seen: keeping it costs next to nothing, `module.log` as much as two steps. What is
     written is kept too, and written when the loop is left: until then nobody waits for a GPU. What
-    is to be averaged over the epoch is passed on at once. Loggers save to disk at most once a
-    second, instead of whenever something is written.
+    is to be averaged over the epoch is passed on at once.
 
     Args:
-        trainer: whose module's `log`, and whose loggers' `save`, it replaces, while it is entered
-            as a context.
+        trainer: whose module's `log` it replaces, while it is entered as a context.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -57,8 +50,6 @@ class StepLog:
         self._last: dict[str, tuple[Any, ...]] = {}
         self._written: list[tuple[int, dict[str, Tensor]]] = []
         self._passed_on = False
-        self._unsaved: set[Any] = set()
-        self._saved = time.monotonic()
         self.batch: Any = None
         """The batch of the step that is taken."""
         self.recorded: list[tuple[str, Logged]] | None = None
@@ -68,16 +59,10 @@ class StepLog:
         self._last.clear()
         self._passed_on = False
         self._trainer.lightning_module.__dict__["log"] = self
-        for logger in self._trainer.loggers:
-            logger.__dict__["save"] = partial(self._unsaved.add, logger)
         return self
 
     def __exit__(self, *_: object) -> None:
         del self._trainer.lightning_module.__dict__["log"]
-        for logger in self._trainer.loggers:
-            logger.__dict__.pop("save", None)  # it may be in the list twice
-        if time.monotonic() - self._saved > SAVE_SECONDS:
-            self.save()
 
     def __call__(
         self,
@@ -149,13 +134,6 @@ class StepLog:
             self._written.clear()
             for logger in self._trainer.loggers:
                 logger.save()
-
-    def save(self) -> None:
-        """Let loggers save what they would have saved."""
-        for logger in self._unsaved:
-            logger.save()
-        self._unsaved.clear()
-        self._saved = time.monotonic()
 
     def pass_on(self) -> None:
         """Log what has been kept."""

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from linreg_lightning.loop.captured_step import CapturedStep
+from linreg_lightning.loop.late_loggers import LateLoggers
 from linreg_lightning.loop.one_step import automatic_step, called, manual_step, training_step_of
 from linreg_lightning.loop.step_log import StepLog
 
@@ -37,6 +38,7 @@ class Steps:
         self._training_step, self._place = training_step_of(trainer), _placement(trainer)
         self._current, self._total = loop.batch_progress.current, loop.batch_progress.total
         self._updates = loop.automatic_optimization.optim_progress.optimizer
+        self.loggers = LateLoggers(trainer.loggers)
 
     def take(self, fetcher: Any, count: int) -> None:
         """Take so many steps; not beyond the end of the epoch.
@@ -64,9 +66,9 @@ class Steps:
 
     def end(self) -> None:
         """Leave nothing to be done."""
-        self._log.save()
         if self._captured is not None:
             self._captured.end()
+        self.loggers.end()
 
     def _begin(self, fetcher: Any) -> None:
         trainer, self._fetcher = self._trainer, fetcher

@@ -47,7 +47,8 @@ class TightLoop(Callback):
 
     A step that reads `trainer.callback_metrics` finds them as they were before its group. A
     progress bar and `max_time` are looked after at the end of a group of steps, at most every
-    0.05 s; loggers save to disk at most once a second, and at the end.
+    0.05 s; loggers are called at most every 0.25 s and save to disk at most every second, before a
+    validation and at the end.
 
     Args:
         steps: at most how many steps an iteration of the Trainer takes; None measures how long
@@ -75,6 +76,11 @@ class TightLoop(Callback):
             loop.__dict__.pop("advance", None)  # a fit that failed was not torn down
             advance = loop.advance
             loop.__dict__["advance"] = lambda fetcher: self._advance(trainer, advance, fetcher)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let nothing wait for what may take long."""
+        if self._steps is not None:
+            self._steps.loggers.call()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave nothing to be done."""
@@ -104,5 +110,7 @@ class TightLoop(Callback):
         else:
             steps = 1
             advance(fetcher)
+        if self._steps is not None:
+            self._steps.loggers.look()
         seconds = (time.perf_counter() - start) / steps
         self._pace = max(1, int(SECONDS / seconds))
