@@ -373,7 +373,11 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
         ("fit --model.lr 3", "has diverged; lower --model.lr (3 was given)"),
         ("fit --data.batch_size 0", "batch_size: 0 was given; type a whole number above 0"),
         ("fit --data TabularData", "--data: TabularData needs --data.path, --data.target"),
-        ("fit --data.path x", "--data: SyntheticData has no option path"),
+        (
+            "fit --data.path x",
+            "--data: SyntheticData has no option path, TabularData has; type --data TabularData in",
+        ),
+        ("fit --model.ridge 1", "type --model LeastSquares in front"),
         ("fit --data.rows 1", "rows: 1 was given"),
         ("fit --trainer.max_epochs x", "--trainer.max_epochs: x was given; type a whole number"),
         ("fit --trainer.strategy nonsense", "--trainer: You selected an invalid strategy name"),
@@ -382,7 +386,7 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
             "test",
             "--ckpt_path: none was given, and test needs a fitted model; type --ckpt_path last",
         ),
-        ("predict", "--ckpt_path: none was given"),
+        ("predict --data.path x", "--ckpt_path: none was given, and predict needs"),
         ("validate", "--ckpt_path: none was given"),
         ("test --ckpt_path last", "--ckpt_path: there is no checkpoint below logs; fit a model"),
         ("test --ckpt_path nowhere.ckpt", "--ckpt_path: there is no file nowhere.ckpt"),
@@ -477,7 +481,9 @@ def test_predictions_of_another_kind_are_not_silently_lost(
 def test_files_that_are_no_checkpoints(refused: Refused) -> None:
     Path("text.ckpt").write_text("hello")
     torch.save({"weights": torch.ones(1)}, "other.ckpt")
-    for file in ("text.ckpt", "other.ckpt"):
+    damaged = Path("other.ckpt").read_bytes().replace(b"weights", b"we\xff\x80hts")
+    Path("damaged.ckpt").write_bytes(damaged)
+    for file in ("text.ckpt", "other.ckpt", "damaged.ckpt"):
         assert f"{file} is no checkpoint of a Lightning model" in refused(
             f"test --ckpt_path {file}"
         )
@@ -504,6 +510,27 @@ def test_a_run_that_is_told_to_end_says_so(
         command.run(["fit"])
     assert stop.value.code == 128 + signal.SIGTERM
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
+
+
+def test_predictions_end_by_sigterm_and_leave_no_file(
+    command: Linreg,
+    houses: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command(f"fit --data {TABULAR.format(houses)} --trainer.max_epochs 1 --model.lr 1e-12")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def told(self: LinearRegression, batch: Any, batch_idx: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(LinearRegression, "predict_step", told)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["predict", "--ckpt_path", "last", "--data.path", str(houses)])
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert "ended by SIGTERM before it was done" in capsys.readouterr().err
+    assert not list(Path().glob("**/predictions.csv*"))
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_another_process_says_what_is_wrong_with_its_rows(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from linreg_lightning.cli.application import DATA, MODEL
 from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.quiet import quiet
+from linreg_lightning.cli.sigterm import ended_by_sigterm
 from linreg_lightning.cli.stored import Stored
 from linreg_lightning.cli.watchers import watchers
 from linreg_lightning.cli.words import with_names
@@ -35,6 +36,7 @@ from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 
 ROOT = "logs"
+_NEED_A_CHECKPOINT = frozenset({"validate", "test", "predict"})
 
 
 def run(args: list[str]) -> None:
@@ -143,7 +145,13 @@ class RegressionCLI(LightningCLI):
                     f"--{key}: the checkpoint does not say which class it was made with; "
                     f"type --{key} package.Class"
                 )
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except argparse.ArgumentError:
+            if self._stored is None and self._preview.command in _NEED_A_CHECKPOINT:
+                # Without it the line was read with other defaults than its author means.
+                raise self._no_checkpoint() from None
+            raise
         seed = self.config[self.config.subcommand].seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
@@ -152,11 +160,14 @@ class RegressionCLI(LightningCLI):
             config.ckpt_path = str(self._stored.path)
             self._stored.check_model(_plain(config.model))
             self._stored.check_data(_plain(config.data), fitting=self.config.subcommand == "fit")
-        elif config.ckpt_path is not None or self.config.subcommand != "fit":
-            raise InputError(
-                f"--ckpt_path: none was given, and {self.config.subcommand} needs a fitted model; "
-                "type --ckpt_path last for the newest, or a checkpoint's path"
-            )
+        elif config.ckpt_path is not None or self.config.subcommand in _NEED_A_CHECKPOINT:
+            raise self._no_checkpoint()
+
+    def _no_checkpoint(self) -> InputError:
+        return InputError(
+            f"--ckpt_path: none was given, and {self._preview.command} needs a fitted model; "
+            "type --ckpt_path last for the newest, or a checkpoint's path"
+        )
 
     def _parse_ckpt_path(self) -> None:
         """Lightning's own reading of the checkpoint, which overrides flags; ours has been done."""
@@ -241,7 +252,8 @@ class RegressionCLI(LightningCLI):
         self._predictions.keep = [keep] if isinstance(keep, str) else list(keep)
         self._predictions.intervals = self._get(self.config, "intervals")
         self._predictions.format = self._get(self.config, "format")
-        self.trainer.predict(return_predictions=False, **kwargs)
+        with ended_by_sigterm():
+            self.trainer.predict(return_predictions=False, **kwargs)
 
     def after_predict(self) -> None:
         """Show where the predictions lie.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import textwrap
+from inspect import isabstract, signature
+
+from lightning.pytorch import LightningDataModule, LightningModule
 
 NOISE = (
     "Does not validate against any of the Union subtypes",
@@ -40,7 +43,13 @@ def condense(message: str) -> str:
             owner = found[1].rpartition(".")[2]
             line = found[2].strip()
         if found := re.fullmatch(r"Option '(.+)' is not accepted", line):
-            line = f"{owner} has no option {found[1]}; --{key}.help {owner} lists those it has"
+            line = f"{owner} has no option {found[1]}"
+            other = _class_with(found[1], key)
+            line += (
+                f", {other} has; type --{key} {other} in front"
+                if other
+                else f"; --{key}.help {owner} lists those it has"
+            )
         elif found := re.fullmatch(r"the following arguments are required: (.+)", line):
             missing = ", ".join(f"--{key}.{name}" for name in found[1].split(", "))
             line = f"{owner} needs {missing}"
@@ -59,3 +68,15 @@ def condense(message: str) -> str:
     if given not in text:
         text = f"{given} was given; {text}"
     return f"--{key}: {text}" if key else text
+
+
+def _class_with(option: str, key: str) -> str | None:
+    """The package's own model or data module that has the option."""
+    bases: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
+    classes = [bases[key]] if key in bases else []
+    for each in classes:
+        classes += each.__subclasses__()
+        own = each.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if own and not isabstract(each) and option in signature(each).parameters:
+            return each.__name__
+    return None

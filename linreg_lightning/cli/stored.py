@@ -209,8 +209,8 @@ def _load(path: Path) -> dict[str, Any]:
         except pickle.UnpicklingError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"--ckpt_path: {path} cannot be read safely ({reason})") from None
-        except RuntimeError:
-            pass  # an archive of something else
+        except Exception:
+            pass  # an archive of something else, or a damaged one: torch may stumble over anything
     if not isinstance(content, dict) or "loops" not in content:
         raise InputError(f"--ckpt_path: {path} is no checkpoint of a Lightning model")
     return content

@@ -86,6 +86,6 @@ def _partition(inner: str) -> dict[str, Any]:
         name, equals, text = part.partition("=")
         if equals:
             value = unquote(text)
-            number = re.fullmatch(r"-?(0|[1-9]\d*)", value)
+            number = re.fullmatch(r"-?(0|[1-9]\d{,17})", value)
             values[name] = None if value == _NO_VALUE else int(value) if number else value
     return values
