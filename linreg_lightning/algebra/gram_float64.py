@@ -181,11 +181,11 @@ class Float64Gram(Gram):
 def _sample(batch: Batch) -> Batch:
     """Return a few rows that count, spread evenly over the batch."""
     x, y, weight = batch
+    rows: Tensor | slice = slice(None, None, max(1, batch.rows // _SAMPLE_ROWS))
     if weight is not None:
-        present = weight > 0
-        x, y = x[present], y[present]
-    step = max(1, x.shape[0] // _SAMPLE_ROWS)
-    return Batch(x[::step], y[::step])
+        present = weight.nonzero().flatten()
+        rows = present[:: max(1, len(present) // _SAMPLE_ROWS)]
+    return Batch(x[rows], y[rows])
 
 
 def _shift_and_exponent(sample: Batch) -> tuple[Tensor, Tensor]:

@@ -85,5 +85,5 @@ def _log2(value: Tensor) -> tuple[Tensor, Tensor]:
     square = s * s
     series = torch.zeros_like(s)
     for k in range(21, 0, -2):
-        series = series * square + 1.0 / k
+        series.mul_(square).add_(1.0 / k)
     return exponent + large.to(torch.int64), series * s * 2.885390081777927
