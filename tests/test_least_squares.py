@@ -1,6 +1,7 @@
 """LeastSquares under the Trainer and on the command line."""
 
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -316,8 +317,12 @@ def test_auto_reaches_certified_digits_of_many_rows_by_itself(
 
 
 def test_a_perfect_fit_in_float64_is_remarked_upon_without_alarm(
-    trainer: MakeTrainer, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+    trainer: MakeTrainer,
+    recwarn: pytest.WarningsRecorder,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
     x, _ = problem()
     said = "An essentially perfect fit: residuals are no larger than "
     for accuracy, what in (

@@ -71,7 +71,7 @@ def coefficients(rows: Sequence[Mapping[str, Any]], target: str, caption: str = 
         axes.plot(true, place, "D", **ring, label="truth")
     axes.axvline(0, color=GREY, linewidth=1, zorder=1.5)
     _names(axes, shown, values["estimate"])
-    unit = f"{short(target, 16)} per unit of the column"
+    unit = f"{short(target, 14)} per unit of the column"
     axes.set_xlabel(scale.label(f"estimate, {unit}"), loc="right")
     head(figure, f"Coefficients of {short(target)}", axes)
     return figure
