@@ -18,6 +18,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.loop import TightLoop, once_a_call
 from linreg_lightning.models.metrics import RegressionMetrics
+from linreg_lightning.models.model_columns import ModelColumns
 from linreg_lightning.models.moments import Moments, of_all_processes
 from linreg_lightning.models.table import line
 
@@ -49,22 +50,11 @@ class SupervisedModule(LightningModule, ABC):
 
     def __init__(self, in_features: int | None, out_features: int | None) -> None:
         super().__init__()
-        self.feature_names: list[str] = []
-        self.target_names: list[str] = []
+        self.columns = ModelColumns([], [], named=False)
         self.fit_statistics: dict[str, Any] = {}
-        self._named = False
         self._unfitted = False
-        self._fitting_shapes: tuple[torch.Size | None, ...] | None = None
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if value is not None and value < (name == "out_features"):
-                raise InputError(f"{name}: {value} was given; type how many columns there are")
-        if in_features is not None:
-            out_features = 1 if out_features is None else out_features
-            self._take_columns(
-                [f"x{j}" for j in range(1, in_features + 1)],
-                ["y"] if out_features == 1 else [f"y{k}" for k in range(1, out_features + 1)],
-            )
-            self._named = False
+        if counted := ModelColumns.counted(in_features, out_features):
+            self._become(counted)
 
     @abstractmethod
     def build(self, in_features: int, out_features: int) -> None:
@@ -75,6 +65,16 @@ class SupervisedModule(LightningModule, ABC):
         """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
 
     # What a fitted model answers.
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The columns of x; none before there are data."""
+        return self.columns.features
+
+    @property
+    def target_names(self) -> list[str]:
+        """The columns of y; none before there are data."""
+        return self.columns.targets
 
     def summary(self) -> str:
         """How well the model fits, as a line of text; empty before a fit."""
@@ -110,9 +110,9 @@ class SupervisedModule(LightningModule, ABC):
         features = getattr(data, "feature_names", None)
         if features is not None:
             targets = getattr(data, "target_names", None) or self.target_names or ["y"]
-            if stage == "predict" and self._named:
+            if stage == "predict" and self.columns.named:
                 targets = self.target_names
-            self._take_columns(list(features), list(targets))
+            self._become(self.columns.named_as(list(features), list(targets)))
         elif not self.target_names:
             raise InputError(
                 f"in_features: the data do not say how many columns they have; give "
@@ -125,22 +125,7 @@ class SupervisedModule(LightningModule, ABC):
         Raises:
             InputError: shapes that do not belong together, or other columns than the model has.
         """
-        if not isinstance(batch, Batch):
-            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-                raise InputError(
-                    f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders "
-                    "whose batches are (x, y) or (x, y, weight)"
-                )
-            batch = Batch(*batch)
-        x, y, weight = batch
-        shapes = x.shape, y.shape, None if weight is None else weight.shape
-        if shapes == self._fitting_shapes:
-            return batch  # almost all batches are like the one before
-        batch.checked()
-        for name, tensor, names in (("x", x, self.feature_names), ("y", y, self.target_names)):
-            _check_width(name, tensor, names)
-        self._fitting_shapes = shapes
-        return batch
+        return self.columns.checked(batch)
 
     def configure_callbacks(self) -> list[Callback]:
         """A TightLoop, unless the Trainer has one."""
@@ -187,7 +172,7 @@ class SupervisedModule(LightningModule, ABC):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The prediction of one batch, (rows, targets); x alone will do for a batch."""
         x = batch if isinstance(batch, Tensor) else batch[0]
-        _check_width("x", x, self.feature_names)
+        self.columns.check_x(x)
         prediction: Tensor = self(x)
         return prediction
 
@@ -229,14 +214,15 @@ class SupervisedModule(LightningModule, ABC):
                     f"{name}: {own} was given to {type(self).__name__}, but the checkpoint was "
                     f"made with {value}; give the same, or load the model from the checkpoint"
                 )
-        columns = checkpoint["columns"]
-        if self._named and self.feature_names != columns["features"]:
-            raise _other_columns("features", columns["features"], self.feature_names)
-        if self._named and self.target_names != columns["targets"]:
-            if getattr(self.trainer.state, "fn", None) != "predict":
-                raise _other_columns("target", columns["targets"], self.target_names)
-            self.target_names = columns["targets"]
-        self._take_columns(columns["features"], columns["targets"])
+        fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
+        if self.columns.named:
+            targets = self.target_names
+            if targets != fitted.targets and getattr(self.trainer.state, "fn", None) == "predict":
+                targets = fitted.targets  # the data need not have any
+            fitted.named_as(self.feature_names, targets)
+        else:
+            self.columns.named_as(fitted.features, fitted.targets)
+        self._become(fitted)
 
     # Their common parts.
 
@@ -293,28 +279,13 @@ class SupervisedModule(LightningModule, ABC):
     def _log_interval(self) -> int:
         return int(getattr(self.trainer, "log_every_n_steps", 1))
 
-    def _take_columns(self, features: list[str], targets: list[str]) -> None:
-        if self._named and self.feature_names != features:
-            raise _other_columns("features", self.feature_names, features)
-        if self._named and self.target_names != targets:
-            raise _other_columns("target", self.target_names, targets)
-        made = bool(self.target_names)
-        if made and (len(features), len(targets)) != (
-            len(self.feature_names),
-            len(self.target_names),
-        ):
-            raise InputError(
-                f"in_features and out_features: the model has {len(self.feature_names)} and "
-                f"{len(self.target_names)} columns; the data have {len(features)} "
-                f"({', '.join(features)}) and {len(targets)} ({', '.join(targets)}); "
-                "leave these arguments out"
-            )
-        self._check_columns(features)
-        if not made:
-            self.build(len(features), len(targets))
-            self._metrics = RegressionMetrics(len(targets))
-        self.feature_names, self.target_names = features, targets
-        self._named = True
+    def _become(self, columns: ModelColumns) -> None:
+        """A model of these columns, with parameters for them."""
+        self._check_columns(columns.features)
+        if not self.columns:
+            self.build(len(columns.features), len(columns.targets))
+            self._metrics = RegressionMetrics(len(columns.targets))
+        self.columns = columns
 
     def _check_columns(self, features: list[str]) -> None:
         """Refuse columns of x that the model cannot have; for a subclass to fill."""
@@ -342,18 +313,3 @@ class SupervisedModule(LightningModule, ABC):
     def _lr_given(self) -> str:
         lr = self.hparams.get("lr")
         return "" if lr is None else f" ({lr:g} was given)"
-
-
-def _check_width(name: str, batch: Tensor, columns: list[str]) -> None:
-    if batch.shape[1:] != (len(columns),):
-        raise InputError(
-            f"{name}: a batch of shape {tuple(batch.shape)} was given to a model of "
-            f"{len(columns)} columns: {', '.join(columns)}; give it these"
-        )
-
-
-def _other_columns(argument: str, fitted: list[str], given: list[str]) -> InputError:
-    return InputError(
-        f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this order; the "
-        f"data have {', '.join(given) or 'none'}; name the model's columns in --data.{argument}"
-    )
