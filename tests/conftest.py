@@ -33,6 +33,7 @@ def trainer() -> Callable[..., Trainer]:
         quiet: dict[str, Any] = {
             "max_epochs": 100,
             "accelerator": "cpu",
+            "devices": 1,
             "logger": False,
             "enable_checkpointing": False,
             "enable_progress_bar": False,

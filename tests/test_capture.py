@@ -35,24 +35,34 @@ from torch.utils.data import DataLoader
 from linreg_lightning import LinearRegression, SyntheticData, TensorData, TightLoop
 from linreg_lightning.loop import captured_step, each_step
 from linreg_lightning.loop.cuda_graph import CudaGraph
+from linreg_lightning.loop.python_state import python_state, same
 
 
 @pytest.fixture(params=["tape", *(["gpu"] if torch.cuda.is_available() else [])])
 def accelerator(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where recordings are played: on a GPU if there is one, and on a processor."""
+    """Where recordings are played: on a GPU if there is one, and on a processor.
+
+    On a GPU libraries may choose other kernels for rows that lie elsewhere.
+    """
     monkeypatch.setattr(captured_step, "WORTH", 6)
     Tape.recordings.clear()
     if request.param == "tape":
         monkeypatch.setattr(captured_step, "CudaGraph", Tape)
         yield "cpu"
     else:
-        record = CudaGraph.record
+        record, replay = CudaGraph.record, CudaGraph.replay
 
-        def counted(graph: CudaGraph, function: Any) -> Any:
-            Tape.recordings.append(1)
-            return record(graph, function)
+        def recorded(graph: CudaGraph, function: Any) -> Any:
+            value = record(graph, function)
+            Tape.recordings.append(0)
+            return value
 
-        monkeypatch.setattr(CudaGraph, "record", counted)
+        def replayed(graph: CudaGraph) -> None:
+            Tape.recordings[-1] += 1
+            replay(graph)
+
+        monkeypatch.setattr(CudaGraph, "record", recorded)
+        monkeypatch.setattr(CudaGraph, "replay", replayed)
         yield "gpu"
 
 
@@ -86,7 +96,7 @@ def test_nothing_differs_bit_for_bit(
     assert 0 < len(Tape.recordings) <= (2 * epochs if model is Changes else epochs)
     assert min(Tape.recordings) > 0
     without, _ = fitted(model, trainer, [], [], **options)
-    assert_same(with_, without)
+    assert_same(with_, without, exactly=accelerator == "cpu")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +122,7 @@ def test_a_step_that_cannot_be_replayed_is_taken(
         with_, _ = fitted(model, trainer, [TightLoop(5, capture=True)], [], **options)
     assert not any(Tape.recordings)
     without, _ = fitted(model, trainer, [], [], **options)
-    assert_same(with_, without)
+    assert_same(with_, without, exactly=accelerator == "cpu")
 
 
 class Gradients(Callback):
@@ -151,7 +161,8 @@ def test_outputs_that_somebody_keeps_are_each_step_s_own(
         fitted(Plain, trainer, tight, [losses], accelerator=accelerator)
         seen.append([loss.item() for loss in losses.seen])
     assert Tape.recordings
-    assert seen[0] == seen[1] == seen[2]
+    assert_same(seen[0], seen[1], exactly=accelerator == "cpu")
+    assert seen[1] == seen[2]
     assert len(set(seen[0])) == len(seen[0])
 
 
@@ -181,7 +192,7 @@ def test_batches_of_other_shapes_are_taken(accelerator: str, trainer: MakeTraine
         weights.append([model.state_dict(), runner.logger.rows])
     # Three steps come first, and an epoch's last; then those of one of the shapes are replayed.
     assert Tape.recordings
-    assert_same(weights[0], weights[1])
+    assert_same(weights[0], weights[1], exactly=accelerator == "cpu")
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -209,4 +220,23 @@ def test_our_models_can_be_replayed(
             found.append((model.coefficients(), model.fit_statistics))
     assert len(Tape.recordings) == 3 * 5
     for captured, taken in zip(found[::2], found[1::2], strict=True):
-        assert captured == taken
+        assert_same(captured, taken, exactly=accelerator == "cpu")
+
+
+def test_what_a_gpu_reads_of_the_processor_is_watched(trainer: MakeTrainer) -> None:
+    class Weighs(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.share = torch.tensor(0.5)
+            with torch.inference_mode():
+                self.seen = torch.ones(2)
+
+    model = Weighs()
+    runner = trainer(max_epochs=1)
+    runner.fit(model, DataLoader(rows(), batch_size=6))
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    before = {device: python_state(runner, device) for device in (gpu, cpu)}
+    assert same(before[gpu], python_state(runner, gpu))
+    model.share *= 0.99
+    assert not same(before[gpu], python_state(runner, gpu))
+    assert same(before[cpu], python_state(runner, cpu))  # there a replay reads it

@@ -17,8 +17,8 @@ from linreg_lightning.loop.step_log import Logged, StepLog
 
 WARM_UP = 3
 """Steps that are taken before one is recorded, on the stream that it will be recorded on."""
-WORTH = 30
-"""Steps left in an epoch for which a recording, which takes as long as a few, is worth its time."""
+WORTH = 100
+"""Steps left in an epoch for which a recording is worth its time, a few milliseconds."""
 
 Take = Callable[[Any, int], dict[str, Any]]
 
@@ -53,8 +53,8 @@ class CapturedStep:
         """What takes the steps of a group, given what takes one by Python."""
         if self._refused or self._needs_python():
             return take
-        if not same(self._state, python_state(self._trainer)):
-            self._recorded = None
+        if not same(self._state, python_state(self._trainer, self._device)):
+            self._forget()
             self._warm.clear()
         begun = self._trainer.fit_loop.epoch_loop.batch_progress.current.ready
         self._take, self._worth = take, self._trainer.num_training_batches - begun >= WORTH
@@ -65,6 +65,9 @@ class CapturedStep:
 
     def end(self) -> None:
         """Let the GPU's memory go."""
+        self._forget()
+
+    def _forget(self) -> None:
         self._recorded = None
         if self._graph is not None:
             self._graph.close()
@@ -74,7 +77,7 @@ class CapturedStep:
         if self._refused or shapes is None:
             return self._take(batch, index)
         if self._recorded is None and self._worth:
-            state = python_state(self._trainer)
+            state = python_state(self._trainer, self._device)
             before, self._before = self._before, state
             if before is None or self._warm[shapes] < WARM_UP:
                 return self._warm_up(batch, index, shapes)
@@ -89,7 +92,8 @@ class CapturedStep:
     def _warm_up(self, batch: Any, index: int, shapes: tuple[Any, ...]) -> dict[str, Any]:
         self._graph = self._graph or CudaGraph()
         random = random_state(self._device)
-        outputs = self._graph.warm_up(lambda: self._take(batch, index))
+        inputs = _cloned(batch)  # rows that lie elsewhere may be other kernels' work
+        outputs = self._graph.warm_up(lambda: self._take(inputs, index))
         self._warm[shapes] += 1
         if self._warm[shapes] >= WARM_UP:
             if self._graph.waited:
@@ -97,7 +101,7 @@ class CapturedStep:
             elif random_state(self._device) != random:
                 self._refuse("it draws random numbers on the processor")
             elif any(tensor.device != self._device for tensor in self._optimizer_state()):
-                self._refuse("its optimizer keeps numbers on the processor; try capturable=True")
+                self._refuse("its optimizer counts on the processor; try one with capturable=True")
         return outputs
 
     def _record(self, batch: Any, index: int) -> bool:
@@ -108,8 +112,9 @@ class CapturedStep:
         self._log.recorded = logged
         try:
             outputs = self._graph.record(lambda: self._take(inputs, index))
-        except RuntimeError as error:
-            # What failed at first stands behind what the end of a recording has to say of it.
+        except Exception as error:
+            # What failed at first stands behind what the end of a recording has to say of it. What
+            # fails without a recording too will do so when the step is taken.
             self._refuse(str(error.__context__ or error).partition("\n")[0])
         finally:
             self._log.recorded = None
@@ -194,4 +199,7 @@ def _cloned(batch: Any) -> Any:
 
 
 def _clone(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+    """Another tensor, which asks for gradients of its own, as the first did."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().clone().requires_grad_(value.requires_grad)

@@ -10,6 +10,8 @@ import torch
 
 # What torch warns of where Python waits for a GPU, if it is told to.
 _WAITED = "synchronizing CUDA operation"
+# And of telling it so.
+_PROTOTYPE = "Synchronization debug mode is a prototype feature"
 
 Value = TypeVar("Value")
 
@@ -41,22 +43,24 @@ class CudaGraph:
         """Call a function where it will be recorded, so that what it sets up is there already."""
         present, mode = torch.cuda.current_stream(), torch.cuda.get_sync_debug_mode()
         self._stream.wait_stream(present)
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with torch.cuda.stream(self._stream), warnings.catch_warnings(record=True) as caught:
-                warnings.filterwarnings("always", message=f".*{_WAITED}")
+        with torch.cuda.stream(self._stream), warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", message=f".*{_WAITED}")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
                 value = function()
-        finally:
-            torch.cuda.set_sync_debug_mode(mode)
+            finally:
+                torch.cuda.set_sync_debug_mode(mode)
         present.wait_stream(self._stream)
         self.waited = any(_WAITED in str(each.message) for each in caught)
         for each in caught:
-            if _WAITED not in str(each.message):
+            if not any(known in str(each.message) for known in (_WAITED, _PROTOTYPE)):
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
         return value
 
     def record(self, function: Callable[[], Value]) -> Value:
         """Call a function, and keep what the GPU would have to do, which it does not do yet.
+
+        One that fails may leave torch before 2.14 with memory that it does not use again.
 
         Raises:
             RuntimeError: it cannot be recorded, since it waits for the GPU, for one.
@@ -80,6 +84,6 @@ class CudaGraph:
 
     def close(self) -> None:
         """Wait until the GPU is done, and forget the recording."""
-        if self._graph is not None:
+        graph, self._graph = self._graph, None
+        if graph is not None:
             torch.cuda.synchronize()
-        self._graph = None

@@ -12,11 +12,12 @@ import torch
 COLLECTIONS = (list, dict, set, deque)
 
 
-def python_state(trainer: Any) -> list[Any]:
+def python_state(trainer: Any, device: torch.device) -> list[Any]:
     """The epoch, learning rates, and what modules, metrics and optimizers are made of.
 
     Of a tensor, and of any other object, it is which one it is, and not what it holds; of a
-    collection also its length.
+    collection also its length. Of a tensor that is not on the device but on the processor it is
+    also how often it was changed: what a GPU reads of it is in a recording as it was.
     """
     found: list[Any] = [trainer.current_epoch]
     for part in trainer.lightning_module.modules():
@@ -30,6 +31,13 @@ def python_state(trainer: Any) -> list[Any]:
     for optimizer in trainer.optimizers:
         for settings in (*optimizer.param_groups, *optimizer.state.values()):
             found += [value for name, value in settings.items() if name != "params"]
+    if device.type != "cpu":
+        tensors = [value for value in found if isinstance(value, torch.Tensor)]
+        found += [
+            tensor._version
+            for tensor in tensors
+            if tensor.device.type == "cpu" and not tensor.is_inference()  # these are not counted
+        ]
     return found
 
 

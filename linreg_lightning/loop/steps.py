@@ -66,9 +66,11 @@ class Steps:
 
     def end(self) -> None:
         """Leave nothing to be done."""
-        if self._captured is not None:
-            self._captured.end()
-        self.loggers.end()
+        try:
+            self.loggers.end()
+        finally:
+            if self._captured is not None:
+                self._captured.end()
 
     def _begin(self, fetcher: Any) -> None:
         trainer, self._fetcher = self._trainer, fetcher

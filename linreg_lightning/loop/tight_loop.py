@@ -36,14 +36,15 @@ class TightLoop(Callback):
     On a GPU a small step waits for Python. With `capture`, one is recorded as a CUDA graph, and
     most others are replays of it, which do the same work without Python: what is no tensor is in
     them as it was when the step was recorded. So `training_step` must do the same whatever
-    `batch_idx` and `global_step` are. A step is recorded anew in each epoch, and whenever
-    attributes, parameters or learning rates are others. There is a warning, and no replay, where it
-    shows that a step cannot be replayed: it changes attributes of modules or metrics, waits for the
-    GPU, draws random numbers elsewhere, logs other things than tensors, or has an optimizer that
-    counts by Python, as Adam without `capturable=True`. Not recorded either, without a warning:
-    batches that are not tuples or lists of tensors, or of another shape than most; learning rates
-    that change with the step; optimisation by hand; steps into which somebody looks; the last 30 of
-    an epoch.
+    `batch_idx` and `global_step` are, and all of it on torch's current stream; last bits may differ
+    where a library has other kernels for rows that lie elsewhere. A step is recorded anew in each
+    epoch, and whenever attributes, parameters or learning rates are others. There is a warning, and
+    no replay, where it shows that a step cannot be replayed: it changes attributes of modules or
+    metrics, waits for the GPU, draws random numbers elsewhere, logs other things than tensors, or
+    has an optimizer that counts by Python, as Adam without `capturable=True`. Not recorded either,
+    without a warning: batches that are not tuples or lists of tensors, or of another shape than
+    most; learning rates that change with the step; optimisation by hand; steps into which somebody
+    looks; the last 100 of an epoch.
 
     A step that reads `trainer.callback_metrics` finds them as they were before its group. A
     progress bar and `max_time` are looked after at the end of a group of steps, at most every
