@@ -512,6 +512,20 @@ def test_a_run_that_is_told_to_end_says_so(
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("what", ["closed by peer", "reset by peer", "Broken pipe"])
+def test_a_process_whose_other_has_ended_says_so(
+    what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def left_alone(args: list[str]) -> None:
+        raise RuntimeError(f"[pair.cc:537] Read error [127.0.0.1]:53455: Connection {what}.")
+
+    monkeypatch.setattr(command, "RegressionCLI", left_alone)
+    with pytest.raises(SystemExit) as stop:
+        command.run(["fit"])
+    assert stop.value.code == 1
+    assert "another process has ended" in capsys.readouterr().err
+
+
 def test_predictions_end_by_sigterm_and_leave_no_file(
     command: Linreg,
     houses: Path,

@@ -593,6 +593,13 @@ def test_the_command_adds_new_rows_and_refuses_the_same_ones(
         message = refused(f"fit --ckpt_path last {again}")
         assert "holds the statistics of these rows already" in message
     assert command("fit --ckpt_path last --data.path new.csv") == whole
+    Path("folder").mkdir()
+    Path("folder/old.csv").symlink_to(Path("old.csv").resolve())
+    for again in ("old.csv", "[other.csv,old.csv]", "folder", "*ld.csv"):
+        Path("other.csv").write_text("\n".join([header, *lines[:9]]))
+        message = refused(f"fit --ckpt_path last --data.path {again}")
+        assert "holds the statistics of these rows already, or of some of them" in message
+    Path("old.csv").unlink()
     capsys.readouterr()
     command("summary")
     assert "std error" in capsys.readouterr().out

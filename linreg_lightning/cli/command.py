@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import shlex
 import signal
 import sys
@@ -36,6 +37,8 @@ from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 
 ROOT = "logs"
+# In the words of torch's ways to talk to other processes.
+_OTHER_ENDED = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
 _NEED_A_CHECKPOINT = frozenset({"validate", "test", "predict"})
 
 
@@ -58,7 +61,7 @@ def run(args: list[str]) -> None:
                 raise
             _fail(str(error.__cause__), 1)
         except RuntimeError as error:
-            if "closed by peer" not in str(error):
+            if not _OTHER_ENDED.search(str(error)):
                 raise
             _fail("another process has ended; what it had to say, it has said", 1)
         except SIGTERMException:
@@ -221,8 +224,9 @@ class RegressionCLI(LightningCLI):
         data = _plain(self._get(self.config, "data"))
         if self._stored is not None and self._stored.has_rows_of(data):
             raise InputError(
-                f"--data: {self._stored.path} holds the statistics of these rows already, and a "
-                "fit would add them once more; name new rows, such as --data.path NEW.csv"
+                f"--data: {self._stored.path} holds the statistics of these rows already, or of "
+                "some of them, and a fit would add them once more; name new rows, such as "
+                "--data.path NEW.csv"
             )
 
     def after_fit(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
+from linreg_lightning.data.found_file import find_files
 from linreg_lightning.errors import InputError
 
 
@@ -23,6 +25,7 @@ class Stored(NamedTuple):
         data: the same of the data module.
         epochs: how many it has run.
         batches: how many it has trained on.
+        earlier: the arguments of data that were fitted before these, whose rows it holds too.
         complete: whether it holds the statistics of all rows of its data.
         under_way: whether it holds those of a pass that was interrupted.
         settings: of the run's Trainer, those that a resumed run goes on with, by option name.
@@ -31,6 +34,7 @@ class Stored(NamedTuple):
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
+    earlier: list[dict[str, Any]]
     epochs: int
     batches: int
     complete: bool
@@ -59,6 +63,7 @@ class Stored(NamedTuple):
             path,
             _defaults(content.get("hyper_parameters", {})),
             _defaults(content.get("datamodule_hyper_parameters", {})),
+            content.get("earlier_data", []),
             content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
             content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"],
             statistics["done"] is not None and statistics["partial"] is None,
@@ -94,13 +99,17 @@ class Stored(NamedTuple):
             )
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
-        """Whether its statistics are those of the rows that the data arguments name."""
+        """Whether some of the rows that the data arguments name are in its statistics."""
         if not self.complete or self.data is None:
             return False
-        differences = _differences(self.data, given)
-        path = self.data["init_args"].get("path", "")
-        same_path = _resolved(path) == _resolved(differences.get("path", path))
-        return same_path and not set(differences) - {"path", *HOW_ROWS_ARE_READ}
+        fitted = [self.data["init_args"], *self.earlier]
+        if "path" in given["init_args"]:
+            files = _files(given["init_args"]["path"])
+            return any(files & _files(data["path"]) for data in fitted if "path" in data)
+        return any(
+            not set(_differences({"init_args": data}, given)) - set(HOW_ROWS_ARE_READ)
+            for data in fitted
+        )
 
     def check_data(self, given: dict[str, Any], fitting: bool) -> None:
         """Refuse what would mix up the rows that were held out with those that were not.
@@ -174,10 +183,17 @@ def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _resolved(path: Any) -> list[str]:
-    """Files by their full names, so that one file is found to be itself."""
-    paths = [path] if isinstance(path, str) else list(path)
-    return [str(one) if "://" in str(one) else str(Path(str(one)).resolve()) for one in paths]
+def _files(path: Any) -> set[str]:
+    """By their full names, so that a file is found to be itself; addresses as they are."""
+    files: set[str] = set()
+    for one in map(str, [path] if isinstance(path, str | Path) else path):
+        found = [one]
+        if "://" not in one:
+            with contextlib.suppress(InputError):  # it may be gone
+                found = [file.path for file in find_files(one)]
+            found = [str(Path(file).resolve()) for file in found]
+        files |= set(found)
+    return files
 
 
 def _newest(root: Path) -> Path:

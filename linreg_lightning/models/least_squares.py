@@ -89,6 +89,7 @@ class LeastSquares(RegressionModule):
         self._solution: Solution[Any] | None = None
         self._inference: Inference | None = None
         self._sums = Accumulation(accuracy)
+        self._earlier_data: list[dict[str, Any]] = []  # whose rows are among those done
         self._epochs_behind = 0
         self._max_epochs: int | None = None
 
@@ -196,6 +197,7 @@ class LeastSquares(RegressionModule):
         sums = self._sums
         if self.trainer.ckpt_path is None:
             sums.clear()
+            self._earlier_data = []
             self._solution = self._inference = None
             self.fit_statistics = {}
         sums.check_accuracy()
@@ -237,6 +239,7 @@ class LeastSquares(RegressionModule):
         """Add the statistics: of the rows fitted, and of those of a pass under way."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["statistics"] = self._sums.state_dict(self._cut)
+        checkpoint["earlier_data"] = self._earlier_data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take columns and statistics over, and solve again."""
@@ -244,8 +247,13 @@ class LeastSquares(RegressionModule):
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         self._epochs_behind = progress["processed"]
         self._sums.load_state_dict(checkpoint["statistics"])
+        self._earlier_data = list(checkpoint.get("earlier_data", []))
         if self._sums.done is not None:
             self._take(self._sums.done)
+            if self._sums.under_way is None and "datamodule_hyper_parameters" in checkpoint:
+                data = dict(checkpoint["datamodule_hyper_parameters"])
+                data.pop("design", None)  # what the columns are: it is the model's now
+                self._earlier_data.append(data)
 
     # Their parts.
 
