@@ -175,6 +175,15 @@ def test_parts_of_processes_may_have_other_types() -> None:
     assert pd.read_parquet("p.parquet").key.tolist() == [1, 2, 3]
 
 
+def test_text_of_newer_tables_is_written() -> None:
+    names = ["a", 'b"c', "d,e", None]
+    file = PredictionFile(Path("p.csv"), 0)
+    file.write(pyarrow.table({"id": pyarrow.array(names, pyarrow.string_view()), "y": range(4)}))
+    file.close()
+    join(Path("p.csv"), 1)
+    assert list(pd.read_csv("p.csv").id.replace({np.nan: None})) == names
+
+
 def test_a_row_without_a_prediction_is_no_empty_line(trainer: MakeTrainer) -> None:
     new = parquet({"a": [1.0, None, 3.0]}, "new.parquet")
     data = TabularData(text(TABLE), "y", features="a", missing="drop")

@@ -154,6 +154,10 @@ class _CsvWriter:
 
     def write_table(self, table: Any) -> None:
         """Append some rows."""
+        for i, field in enumerate(table.schema):
+            if pyarrow.types.is_string_view(field.type):  # pyarrow cannot write these
+                text = table.column(i).cast(pyarrow.string())
+                table = table.set_column(i, field.name, text)
         quotes = any(_is_text(column.type) and _needs_quotes(column) for column in table.columns)
         options = pyarrow.csv.WriteOptions(
             include_header=False, quoting_style="needed" if quotes else "none"
@@ -172,10 +176,7 @@ class _CsvWriter:
 
 
 def _is_text(type_: Any) -> bool:
-    types = pyarrow.types
-    return bool(
-        types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
-    )
+    return bool(pyarrow.types.is_string(type_) or pyarrow.types.is_large_string(type_))
 
 
 def _needs_quotes(column: Any) -> bool:
