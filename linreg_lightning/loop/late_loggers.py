@@ -1,11 +1,14 @@
-"""Loggers that are called late, and many calls at once."""
+"""TensorBoard's loggers, called late, and many calls at once."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, final
+
+from lightning.pytorch.loggers import TensorBoardLogger
 
 CALL_SECONDS = 0.25
 """How long a call may wait. Each wakes a thread of TensorBoard's, which takes a core from those
@@ -17,18 +20,22 @@ SAVE_SECONDS = 1.0
 
 @final
 class LateLoggers:
-    """Keeps calls of the loggers' `log_metrics` and `save`, and makes them later in their order.
+    """Keeps calls of `log_metrics` and `save`, and makes them later, in their order.
+
+    Of TensorBoard's loggers only, which write for another process to read; others may be read in
+    this one.
 
     Args:
         loggers: whose two methods are stood in for, until the `end`.
     """
 
     def __init__(self, loggers: list[Any]) -> None:
-        self._calls: list[tuple[Callable[..., None], dict[str, Any], int | None]] = []
+        self._calls: deque[Callable[[], None]] = deque()
         self._saves: dict[int, Callable[[], None]] = {}
         self._called = self._saved = time.monotonic()
         self._before: list[tuple[Any, dict[str, Any]]] = []
-        for logger in {id(each): each for each in loggers}.values():
+        late = {id(each): each for each in loggers if isinstance(each, TensorBoardLogger)}
+        for logger in late.values():
             self._before.append((logger, dict(logger.__dict__)))
             log_metrics = partial(self._log_metrics, logger.log_metrics)
             save = partial(self._saves.setdefault, id(logger), logger.save)
@@ -44,9 +51,8 @@ class LateLoggers:
 
     def call(self) -> None:
         """Make the calls of `log_metrics`."""
-        calls, self._calls = self._calls, []
-        for log_metrics, metrics, step in calls:
-            log_metrics(metrics=metrics, step=step)
+        while self._calls:  # one that fails leaves the others to be made
+            self._calls.popleft()()
         self._called = time.monotonic()
 
     def end(self) -> None:
@@ -60,9 +66,13 @@ class LateLoggers:
         self._save()
 
     def _log_metrics(
-        self, log_metrics: Callable[..., None], metrics: Mapping[str, Any], step: int | None = None
+        self,
+        log_metrics: Callable[..., None],
+        metrics: Mapping[str, Any],
+        *args: Any,
+        **options: Any,
     ) -> None:
-        self._calls.append((log_metrics, dict(metrics), step))
+        self._calls.append(partial(log_metrics, dict(metrics), *args, **options))
         if all(type(value) in (float, int) for value in metrics.values()):
             self.look()
         else:

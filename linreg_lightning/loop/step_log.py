@@ -64,6 +64,10 @@ class StepLog:
     def __exit__(self, *_: object) -> None:
         del self._trainer.lightning_module.__dict__["log"]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A module may be copied within its step; a copy has its own `log`.
+        return getattr, (self._trainer.lightning_module, "log")
+
     def __call__(
         self,
         name: str,

@@ -48,8 +48,8 @@ class TightLoop(Callback):
 
     A step that reads `trainer.callback_metrics` finds them as they were before its group. A
     progress bar and `max_time` are looked after at the end of a group of steps, at most every
-    0.05 s; loggers are called at most every 0.25 s and save to disk at most every second, before a
-    validation and at the end.
+    0.05 s; TensorBoard's logger is called at most every 0.25 s, or before a validation, and saves
+    to disk at most every second, and at the end.
 
     Args:
         steps: at most how many steps an iteration of the Trainer takes; None measures how long
@@ -72,7 +72,7 @@ class TightLoop(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Come between the Trainer's epoch and its batches."""
         if stage == "fit":
-            self._steps = None
+            self._end()  # of a fit that failed, or that this one is within
             loop = trainer.fit_loop.epoch_loop
             loop.__dict__.pop("advance", None)  # a fit that failed was not torn down
             advance = loop.advance
