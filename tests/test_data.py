@@ -360,3 +360,12 @@ def test_batches_that_are_to_be_overfitted_stay_the_same(trainer: Callable[..., 
     runner.fit(LinearRegression(lr=1e-6), data)
     assert seen[:2] == seen[2:4] == seen[4:]
     assert seen[0] != seen[1]
+
+
+def test_tensors_with_gradients_are_rows_and_sparse_ones_are_refused() -> None:
+    x = torch.ones(4, 2, requires_grad=True)
+    data = TensorData(x * 2, x.sum(1), weight=x[:, 0])
+    data.setup("fit")
+    assert not any(part.requires_grad for part in data.splits["train"])
+    with pytest.raises(InputError, match="x: a sparse or empty tensor was given"):
+        TensorData(torch.eye(3).to_sparse(), torch.ones(3))

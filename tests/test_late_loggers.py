@@ -119,7 +119,7 @@ def test_a_validation_finds_all_called(clock: Any, trainer: MakeTrainer) -> None
 
     class Looks(Callback):
         def on_validation_epoch_start(self, *_: Any) -> None:
-            found.append(len(logger.rows))
+            found.append(sum(step >= 0 for step, _ in logger.rows))
 
     runner = trainer(
         logger=logger,

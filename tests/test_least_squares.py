@@ -17,9 +17,10 @@ from conftest import CONFIGS, estimates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from nist import NIST
 from outside import processes
+from outside.small import Recorder
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
@@ -668,6 +669,21 @@ def test_summary_of_other_models_and_of_none(
     assert [row["true"] for row in shown["coefficients"]] == [1, 2, 3]
     command("fit --model outside.plain.CubicModel --data outside.plain.CubicData")
     assert "holds no model with coefficients" in refused("summary")
+    lines = "class Mine(LinearRegression):\n    pass\n"
+    Path("my_models.py").write_text(f"from linreg_lightning import LinearRegression\n{lines}")
+    command("fit --model my_models.Mine --trainer.max_epochs 1")
+    sys.modules.pop("my_models")
+    command("summary")
+    Path("my_models.py").unlink()
+    sys.modules.pop("my_models")
+    assert "holds a my_models.Mine, which cannot be found" in refused("summary")
+
+
+def test_a_callback_may_look_for_a_learning_rate(trainer: MakeTrainer) -> None:
+    monitor = LearningRateMonitor()
+    options = {"logger": Recorder(), "callbacks": [monitor]}
+    trainer(max_epochs=1, **options).fit(LeastSquares(), TensorData(*problem()))
+    assert monitor.lrs
 
 
 @pytest.mark.parametrize("accuracy", ["auto", "exact", "float64"])

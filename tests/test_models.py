@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import least_squares
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.tuner import Tuner
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
@@ -441,3 +441,18 @@ def test_tuners_do_without_validation_rows_as_a_fit_does(trainer: MakeTrainer) -
     Tuner(runner).lr_find(model, datamodule=data, num_training=20)
     trainer(max_epochs=1).fit(model, data)
     assert estimates(model).isfinite().all()
+
+
+class Stands(Callback):
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.optimizers[0].param_groups[0]["lr"] = 0.0
+
+
+def test_the_loop_by_hand_heeds_a_rate_that_others_set(trainer: MakeTrainer) -> None:
+    weights = []
+    for epochs in (1, 2):
+        torch.manual_seed(0)
+        model = ManualLinearRegression(lr=0.2)
+        trainer(max_epochs=epochs, callbacks=[Stands()]).fit(model, SyntheticData(rows=50))
+        weights.append(model.weight.detach().clone())
+    assert torch.equal(*weights)

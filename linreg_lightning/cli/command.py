@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn, final
 
@@ -30,6 +27,7 @@ from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.quiet import quiet
 from linreg_lightning.cli.sigterm import ended_by_sigterm
 from linreg_lightning.cli.stored import Stored
+from linreg_lightning.cli.user_classes import user_classes
 from linreg_lightning.cli.watchers import watchers
 from linreg_lightning.cli.words import with_names
 from linreg_lightning.errors import InputError
@@ -48,7 +46,7 @@ def run(args: list[str]) -> None:
     Raises:
         SystemExit: it could not be done; the message has been printed.
     """
-    with quiet(), _classes_from(str(Path.cwd())):
+    with quiet(), user_classes():
         try:
             RegressionCLI(args)
         except argparse.ArgumentError as error:
@@ -304,13 +302,3 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def _short(class_path: str) -> str:
     return class_path.rpartition(".")[2]
-
-
-@contextlib.contextmanager
-def _classes_from(folder: str) -> Iterator[None]:
-    """Find the user's own modules too, behind all that is installed."""
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pkgutil import resolve_name
+from typing import Any
 
 from linreg_lightning.callbacks.coefficient_file import report
 from linreg_lightning.cli.stored import Stored
+from linreg_lightning.cli.user_classes import user_classes
 from linreg_lightning.errors import InputError
 from linreg_lightning.models import RegressionModule
 
@@ -34,7 +36,16 @@ def summary(args: list[str]) -> str:
     )
     given = parser.parse_args(args)
     stored = Stored.read(given.ckpt_path, given.root)
-    cls = None if stored.model is None else resolve_name(stored.model["class_path"])
+    cls: Any = None
+    if stored.model is not None:
+        with user_classes():
+            try:
+                cls = resolve_name(stored.model["class_path"])
+            except (ImportError, AttributeError) as error:
+                raise InputError(
+                    f"--ckpt_path: {stored.path} holds a {stored.model['class_path']}, which "
+                    f"cannot be found ({error}); go to the folder that it is in"
+                ) from None
     if cls is None or not issubclass(cls, RegressionModule):
         raise InputError(f"--ckpt_path: {stored.path} holds no model with coefficients")
     model = cls.load_from_checkpoint(stored.path, map_location="cpu", weights_only=True)

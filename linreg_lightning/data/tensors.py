@@ -125,6 +125,9 @@ def _tensor(name: str, values: Any) -> Tensor:
             raise InputError(
                 f"{name}: not all of it is numbers ({error}); give numbers only"
             ) from None
+    values = values.detach()
+    if values.layout is not torch.strided or values.is_meta:
+        raise InputError(f"{name}: a sparse or empty tensor was given; give a dense one")
     if values.is_complex():
         raise InputError(f"{name}: complex numbers were given; give real ones")
     tensor: Tensor = values if values.is_floating_point() else values.double()

@@ -178,8 +178,8 @@ class LeastSquares(RegressionModule):
         super().setup(stage)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """What lets the Trainer count the steps."""
-        return ClosureOptimizer(self.parameters(), {})
+        """What lets the Trainer count the steps; the rate is there for callbacks that show it."""
+        return ClosureOptimizer(self.parameters(), {"lr": 1.0})
 
     def on_fit_start(self) -> None:
         """Let the Trainer run a pass more, or two, behind the epochs of a checkpoint."""

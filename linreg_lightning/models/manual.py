@@ -77,7 +77,8 @@ class ManualLinearRegression(RegressionModule):
                 "weight: rows with weights were given, but the loop by hand counts each row once; "
                 "use --model LinearRegression"
             )
-        x, y, rate = self._design(batch.x), batch.y.to(self.weight.dtype), self.hparams["lr"]
+        x, y = self._design(batch.x), batch.y.to(self.weight.dtype)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]  # others may have changed it
 
         def backward(loss: Tensor) -> None:
             self.manual_backward(self.share(loss, batch.rows))

@@ -37,8 +37,5 @@ CALLBACKS = (
 FIGURES = "linreg_lightning.callbacks.figures.Figures"
 """What draws, unless told not to."""
 
-FIGURES = "linreg_lightning.callbacks.figures.Figures"
-"""What draws, unless told not to."""
-
 COMMANDS: dict[str, str] = {}
 """Subcommands beside Lightning's four: functions of the words behind them, to the text to print."""
