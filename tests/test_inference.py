@@ -194,7 +194,7 @@ def test_nothing_but_an_intercept() -> None:
 
 def test_confidence_is_checked() -> None:
     x, y, _ = problem()
-    for confidence in (0.0, 1.0, 95.0, math.nan):
+    for confidence in (0.0, 1e-17, 1.0, 95.0, math.nan):
         with pytest.raises(InputError, match=r"confidence: .* was given"):
             inference(fit(ExactGram, x, y), confidence)
 

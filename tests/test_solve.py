@@ -298,6 +298,33 @@ def test_ridge_is_that_of_scikit_learn(kind: type[Gram], intercept: bool) -> Non
     torch.testing.assert_close(twice.coefficients[:4], twice.coefficients[4:], rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("merged", [False, True])
+def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
+    for seed in range(20):
+        torch.manual_seed(seed)
+        x = torch.randn(300, 3, dtype=F64)
+        x[:, 2] = x[:, 1] + 0.01 * x[:, 2]
+        x[0] += 100
+        y = x.sum(1, keepdim=True) + torch.randn(300, 1, dtype=F64)
+        rough = Float64Gram(3, 1)
+        if merged:
+            rough.update(Batch(x[:1], y[:1]))
+            rest = Float64Gram(3, 1)
+            rest.update(Batch(x[1:], y[1:]))
+            rough.merge(rest)
+        else:
+            for row in range(300):
+                rough.update(Batch(x[row : row + 1], y[row : row + 1]))
+        found = solve(rough.normal_equations(intercept=False))
+        truth = fit(ExactGram, x, y, intercept=False)
+        true = inference(truth)
+        size = torch.maximum(true.estimate.abs(), true.standard_error)
+        error = ((found.coefficients - truth.coefficients).abs() / size).max()
+        assert float(error) <= 10**-found.digits
+        # Most rows are near 0: to come from there costs nothing.
+        assert found.digits > 8 or not merged
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-300, 1e-20, 1.0, 1e20, 1e300])
 def test_combinations_of_earlier_columns_are_left_out(kind: type[Gram], scale: float) -> None:
@@ -318,6 +345,62 @@ def test_combinations_of_earlier_columns_are_left_out(kind: type[Gram], scale: f
     )
     assert solution.digits == (0.0 if kind is Float64Gram else 15.9)
     assert fit(kind, x * scale, y, intercept=False).collinear == (2, 4, 6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(1, 8),
+    spread=st.integers(1, 5000),
+    prices=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_a_difference_of_nearly_equal_columns_is_left_out(
+    size: int, spread: int, prices: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    low = torch.randint(0, 10**size + 1, (20, 1)).double()
+    step = torch.randint(-spread, spread + 1, (20, 1)).double()
+    # Cents have roundings of their own; whole numbers have none.
+    unit = 100.0 if prices else 1.0
+    x = torch.cat((low / unit, (low + step) / unit, step / unit), 1)
+    assume(len(low.unique()) > 10 and len(step.unique()) > 2)
+    y = torch.randn(20, 1, dtype=F64)
+    assert fit(ExactGram, x, y).collinear == (2,)
+    rough = fit(Float64Gram, x, y)  # to which the first two may be equal
+    assert (rough.collinear in ((1,), (2,)), rough.digits) == (True, 0.0)
+    # What is no combination stays.
+    x[:, 2] += torch.arange(20) % 2 / unit
+    assert fit(ExactGram, x, y).collinear == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("scale", "ridge"), [(1e-160, 1.0), (1e-300, 1.0), (1.0, 1e305), (1e150, 1e-300), (1e-160, 0)]
+)
+def test_penalties_of_any_size(kind: type[Gram], scale: float, ridge: float) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 2, dtype=F64), torch.randn(20, 1, dtype=F64)
+    x[:, 1] *= scale
+    # A penalty is as good as that many rows with a target of 0.
+    penalty = [[Fraction(ridge), Fraction(0)], [Fraction(0), Fraction(ridge)]]
+    rows = [[Fraction(v) for v in row] for row in x.tolist()]
+    target = [Fraction(v) for v in y[:, 0].tolist()]
+    mean = [sum(column) / 20 for column in zip(*rows, strict=True)]
+    centred = [[v - m for v, m in zip(row, mean, strict=True)] for row in rows]
+    (a, b), (_, c) = (
+        [sum(r[i] * r[j] for r in centred) + penalty[i][j] for j in range(2)] for i in range(2)
+    )
+    p, q = (sum(r[i] * t for r, t in zip(centred, target, strict=True)) for i in range(2))
+    truth = (p * c - q * b) / (a * c - b * b), (q * a - p * b) / (a * c - b * b)
+    for value, exact in zip(fit(kind, x, y, ridge=ridge).coefficients[:, 0], truth, strict=True):
+        assert digits(float(value), exact) > (15.5 if kind is ExactGram else 14)
+
+
+def test_a_coefficient_out_of_range_is_refused() -> None:
+    x = torch.arange(1.0, 11.0).double().unsqueeze(1)
+    for kind in KINDS:
+        with pytest.raises(InputError, match="a coefficient leaves the range of float64"):
+            fit(kind, x * 1e-320, x.flip(0) * 1e306)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -129,13 +129,15 @@ class Float64Gram(Gram):
         weight, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
         plain = _moved(sums, shift)[1:, 1:]
         cross = sums[1:, 1:] - weight * mean[:, None] * mean
+        # What was rounded on the way: more than what is left, where a shift is far from the mean.
+        added = _moved(sums.abs(), shift.abs())[1:, 1:]
         return NormalEquations(
             rows=self.rows,
             log_weight=log_weight(self._counts),
             weight=weight,
             mean=mean + shift[1:] if intercept else torch.zeros_like(mean),
             cross=cross if intercept else plain,
-            square=(sums[1:, 1:] if intercept else plain).diagonal(),
+            square=(sums[1:, 1:] if intercept else added).diagonal(),
             exponent=exponent[1:],
             weight_exponent=exponent[0],
             features=self.features,
@@ -170,12 +172,14 @@ class Float64Gram(Gram):
             self._sums, self._shift = sign * other._sums, other._shift
             self._exponent = other._exponent
             return
+        # The shift of most rows is nearer to the mean of all.
+        most, few = (other, self) if sign > 0 and other.rows > self.rows else (self, other)
         size = torch.maximum(_size(self._sums, self._exponent), _size(other._sums, other._exponent))
         exponent = _unit(size, torch.maximum(self._exponent, other._exponent))
-        theirs = _rescaled(other._sums, other._exponent - exponent)
-        theirs = _moved(theirs, ldexp(other._shift - self._shift, -exponent))
-        self._sums = _rescaled(self._sums, self._exponent - exponent) + sign * theirs
-        self._exponent = exponent
+        sums = _rescaled(few._sums, few._exponent - exponent)
+        sums = _moved(sums, ldexp(few._shift - most._shift, -exponent))
+        self._sums = _rescaled(most._sums, most._exponent - exponent) + sign * sums
+        self._shift, self._exponent = most._shift, exponent
 
 
 def _sample(batch: Batch) -> Batch:

@@ -95,7 +95,7 @@ def inference(solution: Solution[Number], confidence: float = 0.95) -> Inference
 
     Args:
         solution: what `solve` returned.
-        confidence: how often the intervals cover the truth; above 0 and below 1.
+        confidence: how often the intervals cover the truth; from 0.000001, below 1.
 
     Raises:
         InputError: confidence is out of range.
@@ -109,7 +109,7 @@ def inference(solution: Solution[Number], confidence: float = 0.95) -> Inference
     >>> table.estimate[:, 0], table.r2
     (tensor([1.3000, 0.8000], dtype=torch.float64), tensor([0.6400], dtype=torch.float64))
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     equations, features = solution.equations, solution.equations.features
     n, k = equations.rows, solution.rank
     df, df_model = n - k, k - equations.intercept
@@ -167,7 +167,7 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     Args:
         solution: what `solve` returned.
         x: (rows, features), on the CPU.
-        confidence: how often the intervals cover the truth; above 0 and below 1.
+        confidence: how often the intervals cover the truth; from 0.000001, below 1.
 
     Raises:
         InputError: x has another number of columns; confidence is out of range.
@@ -180,7 +180,7 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     >>> prediction(solve(gram.normal_equations()), torch.tensor([[1.5]])).mean
     tensor([[2.5000]], dtype=torch.float64)
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     equations, features, kept = solution.equations, solution.equations.features, solution.kept
     if x.ndim != 2 or x.shape[1] != features:
         raise InputError(f"x: a shape of {tuple(x.shape)} was given; (rows, {features}) is needed")
@@ -209,10 +209,15 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     )
 
 
-def _check_confidence(confidence: float) -> None:
-    if not 0.0 < confidence < 1.0:
+def check_confidence(confidence: float) -> None:
+    """Refuse what intervals cannot be made for, or not to eleven digits.
+
+    Raises:
+        InputError: it is not from 0.000001 to below 1.
+    """
+    if not 1e-6 <= confidence < 1.0:
         raise InputError(
-            f"confidence: {confidence} was given; type a number above 0 and below 1, as 0.95"
+            f"confidence: {confidence} was given; type a number from 0.000001 to below 1, as 0.95"
         )
 
 

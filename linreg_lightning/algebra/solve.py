@@ -87,10 +87,11 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     """Minimise the sum of w (y - b_0 - x b)^2 + ridge |b|^2.
 
     A column counts as a linear combination of earlier ones when what they leave of it is no larger
-    than rounding: in `exact` 2^-51 of the root mean square of its entries, which is what they were
+    than the rounding of it and of them, times their coefficients in the combination. That is, of
+    each column: in `exact` 2^-51 of the root mean square of its entries, which is what they were
     rounded to themselves, or, of d columns, sqrt(d) 2^-51 of its standard deviation if that is
     more; in `float64`, which cannot see that far, sqrt(d + 1) 2^-25 of its standard deviation. It
-    is left out, as in R. Residuals that small count as 0.
+    is left out, as in R. Residuals smaller than the rounding of the targets count as 0.
 
     Args:
         equations: what `Gram.normal_equations` returned.
@@ -112,10 +113,14 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
         raise InputError(f"ridge: {ridge} was given; type a finite number, 0 or above")
     d = equations.features
     own = rounded(equations.cross).diagonal()
-    scale = -(exponent_of(own) >> 1)
+    size = exponent_of(own)
+    if ridge > 0:
+        # A penalty may be far larger than what it is added to.
+        unit = 2 * equations.exponent[:d] + equations.weight_exponent
+        size[:d] = torch.maximum(size[:d], exponent_of(torch.tensor(ridge).double()) - unit)
+    scale = -(size >> 1).clamp(-1000, 1000)
     # A column of one value is nothing but a penalty, which its coefficient of 0 does not pay.
     penalised = (own == 0) & (torch.arange(len(own)) < d) & (ridge > 0)
-    scale = torch.where(penalised, equations.exponent, scale)
     exponent = equations.exponent - scale
     cross = _scaled(equations.cross, scale + scale[:, None])
     mean = _scaled(equations.mean, scale)
@@ -127,7 +132,7 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     features = torch.arange(d)
     cross[features, features] = _diagonal(cross)[:d] + penalty
 
-    swept, kept, factor = _swept(cross, tolerance[:d])
+    swept, kept, factor = _swept_of_independent(cross, tolerance[:d])
     inverse = -swept[kept][:, kept]
     estimate = swept[kept][:, d:]
     residual = _diagonal(swept)[d:] - (estimate * estimate * penalty[kept, None]).sum(0)
@@ -139,7 +144,8 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
 
     left_out = torch.full((d,), math.nan, dtype=torch.float64).index_fill(0, kept, 0.0)
     coefficients = left_out[:, None].repeat(1, exponent.shape[0] - d)
-    coefficients[kept] = ldexp(rounded(estimate), exponent[d:] - exponent[kept, None])
+    change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
+    coefficients[kept] = ldexp(rounded(estimate), change)
     intercept = ldexp(rounded(level), exponent[d:]) * equations.intercept
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
         raise InputError(
@@ -187,6 +193,21 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
         exponent=exponent,
         equations=equations,
     )
+
+
+def _swept_of_independent(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:
+    """Sweep the columns that are no linear combinations of earlier ones, as `_swept` does.
+
+    With U = R^-1, a column is -sum_k U_kj R_jj x_k over those before it, but for a rest of R_jj.
+    """
+    while True:
+        swept, kept, factor = _swept(cross, tolerance)
+        one = torch.eye(len(kept), dtype=torch.float64)
+        inverse = torch.linalg.solve_triangular(factor, one, upper=True)
+        hidden = (tolerance[kept].sqrt() @ inverse.abs() >= 1).tolist()
+        if True not in hidden:
+            return swept, kept, factor
+        tolerance = tolerance.index_fill(0, kept[hidden.index(True)], math.inf)
 
 
 def _swept(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:

@@ -39,10 +39,11 @@ def advise(solution: Solution[Any], gram: Gram, enough_digits: int, names: list[
             f"Only {digits} digits of the coefficients are safe in float64, "
             f"{error_digits} of their standard errors: {remedy}"
         )
-    if exact and solution.digits < 2:
+    if exact and min(solution.digits, solution.error_digits) < 2:
         rank_zero_warn(
             "The columns are so nearly linear combinations of each other that not even two "
-            "digits of the coefficients are safe: leave some out, or give a --model.ridge."
+            "digits of the coefficients and of their standard errors are safe: leave some out, or "
+            "give a --model.ridge."
         )
     if solution.collinear:
         left_out = ", ".join(names[j] for j in solution.collinear)

@@ -18,6 +18,7 @@ from linreg_lightning.algebra import (
     prediction,
     solve,
 )
+from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.loop import once_a_call
@@ -54,7 +55,7 @@ class LeastSquares(RegressionModule):
             named `intercept`.
         ridge: the penalty, 0 or above, in the units of the user's columns; never on the constant.
             Above 0 there are no standard errors: the estimates are biased.
-        confidence: how often the intervals cover the truth, above 0 and below 1.
+        confidence: how often the intervals cover the truth, from 0.000001, below 1.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
 
@@ -81,8 +82,7 @@ class LeastSquares(RegressionModule):
             raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
         if not 0 <= ridge < float("inf"):
             raise InputError(f"ridge: {ridge} was given; type a number, 0 or above")
-        if not 0 < confidence < 1:
-            raise InputError(f"confidence: {confidence} was given; type a number between 0 and 1")
+        check_confidence(confidence)
         super().__init__(intercept, in_features, out_features)
         self.save_hyperparameters()
         self.automatic_optimization = False
