@@ -137,6 +137,18 @@ def test_predictions(kind: type[Gram], intercept: bool) -> None:
         prediction(solution, new[:, :2])
 
 
+@pytest.mark.parametrize("offset", [0, 2**20, 2**40])
+def test_an_offset_costs_no_digit_of_a_prediction(offset: int) -> None:
+    torch.manual_seed(0)
+    # Multiples of 2^-11, which the offset leaves as they are.
+    x, y = (torch.randint(-4000, 4000, (30, 1)).double() / 2048 for _ in range(2))
+    new = x[:5] + 0.5
+    near = prediction(fit(ExactGram, x, y), new)
+    far = prediction(fit(ExactGram, x + offset, y), new + offset)
+    for one, other in zip(near, far, strict=True):
+        torch.testing.assert_close(one, other, rtol=4e-16, atol=4e-16)
+
+
 def test_extreme_units_change_nothing_but_the_units() -> None:
     x, y, weight = problem(targets=1)
     plain = inference(fit(ExactGram, x, y, weight))

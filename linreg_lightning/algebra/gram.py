@@ -142,6 +142,9 @@ class Gram(ABC):
     def subtract(self, other: Self) -> None:
         """Take away rows that were counted before, here and in `other`.
 
+        What rounding they have left stays, and is not among what `Solution.digits` knows of. In
+        `exact` there is none, unless they were more than 10^140 times as large as those that stay.
+
         Args:
             other: statistics of some of the rows counted here.
 

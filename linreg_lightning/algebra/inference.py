@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.distributions import f_tail, t_quantile, t_two_sided
-from linreg_lightning.algebra.double_double import Number, joined, ldexp, rounded
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    Number,
+    joined,
+    ldexp,
+    rounded,
+)
 from linreg_lightning.algebra.solve import Solution
 from linreg_lightning.errors import InputError
 
@@ -185,8 +191,7 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     if x.ndim != 2 or x.shape[1] != features:
         raise InputError(f"x: a shape of {tuple(x.shape)} was given; (rows, {features}) is needed")
     df = equations.rows - solution.rank
-    x = x.to(torch.float64)[:, kept]
-    centred = ldexp(x, -solution.exponent[kept]) - solution.mean[kept]
+    centred = _centred(solution, x.to(torch.float64))
     whitened = torch.linalg.solve_triangular(solution.factor, centred, upper=True, left=False)
     leverage = whitened.square().sum(1, keepdim=True)
     if equations.intercept:
@@ -194,7 +199,11 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     half = equations.weight_exponent // 2
     exponent = solution.exponent[features:]
     scaled = rounded((solution.residual / _real(df if solution.ridge == 0 else 0)).sqrt())
-    mean = solution.intercept + x @ solution.coefficients[kept]
+    # Not intercept + x b: far from 0 these are large, and cancel.
+    change = (solution.exponent[kept, None] - exponent).clamp(-2044, 2044)
+    slope = ldexp(solution.coefficients[kept], change)
+    level = ldexp(rounded(equations.mean)[features:], equations.exponent[features:])
+    mean = level + ldexp(centred @ slope, exponent)
     mean_error = ldexp(scaled * leverage.sqrt(), exponent)
     row_error = torch.hypot(mean_error, ldexp(scaled, exponent + half))
     quantile = t_quantile(confidence, df)
@@ -207,6 +216,16 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
         row_low=mean - quantile * row_error,
         row_high=mean + quantile * row_error,
     )
+
+
+def _centred(solution: Solution[Number], x: Tensor) -> Tensor:
+    """Return the columns kept of x less their means, in units of c_i; (rows, kept)."""
+    equations, kept = solution.equations, solution.kept
+    mean, unit = equations.mean, equations.exponent[kept]
+    scaled = ldexp(x[:, kept], -unit) - rounded(mean)[kept]
+    if isinstance(mean, DoubleDouble):
+        scaled = scaled - mean.low[kept]
+    return ldexp(scaled, unit - solution.exponent[kept])
 
 
 def check_confidence(confidence: float) -> None:
