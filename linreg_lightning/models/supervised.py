@@ -53,6 +53,7 @@ class SupervisedModule(LightningModule, ABC):
         self.columns = ModelColumns([], [], named=False)
         self.fit_statistics: dict[str, Any] = {}
         self._unfitted = False
+        self._alone = True  # of the processes: asked for at each step
         if counted := ModelColumns.counted(in_features, out_features):
             self._become(counted)
 
@@ -100,6 +101,7 @@ class SupervisedModule(LightningModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Take columns over from the data, or check that they are the ones fitted."""
+        self._alone = self.trainer.world_size == 1
         self._unfitted = stage != "fit" and not self._can_predict
         if isinstance(self.trainer.accelerator, MPSAccelerator):
             raise InputError(
@@ -257,7 +259,7 @@ class SupervisedModule(LightningModule, ABC):
 
         DDP averages gradients as if each process had as many rows.
         """
-        if self.trainer.world_size == 1:
+        if self._alone:
             return loss
         total = torch.full_like(loss.detach(), rows)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
