@@ -657,6 +657,26 @@ def test_predictions_with_intervals_on_the_command_line(
     assert "--intervals: LinearRegression has none; fit with --model LeastSquares" in message
 
 
+def test_rows_of_other_classes_are_known_again(
+    command: Linreg, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("own_rows.py").write_text(
+        "import torch\n"
+        "from linreg_lightning import TensorData\n"
+        "class Own(TensorData):\n"
+        "    def __init__(self, start: int = 0) -> None:\n"
+        "        x = torch.arange(start, start + 20.0).unsqueeze(1)\n"
+        "        super().__init__(torch.cat([x, x**2], 1), x)\n"
+    )
+    again = "fit --ckpt_path last --data"
+    first = "--data.ones false --data.rows 20"
+    command(f"fit --model LeastSquares {first}")
+    assert command(f"{again} own_rows.Own")["rows"] == 40
+    for data in ("own_rows.Own", f"SyntheticData {first}"):
+        assert "holds the statistics of these rows already" in refused(f"{again} {data}")
+    monkeypatch.delitem(sys.modules, "own_rows")
+
+
 def test_summary_of_other_models_and_of_none(
     command: Linreg, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:

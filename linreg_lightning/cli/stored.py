@@ -102,12 +102,14 @@ class Stored(NamedTuple):
         """Whether some of the rows that the data arguments name are in its statistics."""
         if not self.complete or self.data is None:
             return False
-        fitted = [self.data["init_args"], *self.earlier]
-        if "path" in given["init_args"]:
+        fitted = [self.data, *filter(None, map(_defaults, self.earlier))]
+        if "path" in given.get("init_args", {}):
             files = _files(given["init_args"]["path"])
-            return any(files & _files(data["path"]) for data in fitted if "path" in data)
+            paths = [data["init_args"].get("path", []) for data in fitted]
+            return any(files & _files(path) for path in paths)
         return any(
-            not set(_differences({"init_args": data}, given)) - set(HOW_ROWS_ARE_READ)
+            data["class_path"] == given.get("class_path")
+            and not set(_differences(data, given)) - set(HOW_ROWS_ARE_READ)
             for data in fitted
         )
 

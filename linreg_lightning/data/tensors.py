@@ -62,6 +62,7 @@ class TensorData(RegressionDataModule):
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
+        self._fractions, self._seed = (val_fraction, test_fraction), seed
         features, targets = _tensor("x", x), _tensor("y", [] if y is None else y)
         if y is None:
             targets = features.new_empty(len(features), 0)
@@ -88,9 +89,8 @@ class TensorData(RegressionDataModule):
 
     def load(self, stage: str) -> None:
         """Split the rows."""
-        fractions = self.hparams["val_fraction"], self.hparams["test_fraction"]
-        rows = self._given if self._are_looked_at(stage, *fractions) else self._rows
-        parts = split(rows, *fractions, self.hparams["seed"])
+        rows = self._given if self._are_looked_at(stage, *self._fractions) else self._rows
+        parts = split(rows, *self._fractions, self._seed)
         self.splits["train"], self.splits["val"], self.splits["test"] = parts
         # With what is not finite in rows of weight 0: no number is predicted from none.
         self.splits["predict"] = self._given
