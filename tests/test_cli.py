@@ -512,6 +512,16 @@ def test_a_run_that_is_told_to_end_says_so(
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
 
 
+def test_warnings_are_lines_of_the_command_s(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "a,b,y\n" + "".join(f"{k},{2 * k},{k % 5}\n" for k in range(20))
+    )
+    words = "fit --model LeastSquares --data TabularData --data.target y --figures false"
+    done = run_linreg(*words.split(), "--data.path", str(tmp_path / "t.csv"))
+    line = "linreg: warning: Left out, as linear combinations of earlier columns: b"
+    assert line in done.stderr.splitlines()
+
+
 @pytest.mark.parametrize("what", ["closed by peer", "reset by peer", "Broken pipe"])
 def test_a_process_whose_other_has_ended_says_so(
     what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
