@@ -1,4 +1,4 @@
-"""A row of weight 0 is as good as absent, whatever it holds."""
+"""A row of weight 0 is as good as absent, whatever numbers it holds."""
 
 import math
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linreg_lightning import LinearRegression, SyntheticData, TensorData, cli
-from linreg_lightning.cli import command
+from linreg_lightning.cli import run
 from linreg_lightning.cli.stored import Stored
 
 TABULAR = "TabularData --data.path {} --data.target price"
@@ -505,9 +506,9 @@ def test_a_run_that_is_told_to_end_says_so(
     def told(args: list[str]) -> None:
         raise SIGTERMException
 
-    monkeypatch.setattr(command, "RegressionCLI", told)
+    monkeypatch.setattr(run, "RegressionCLI", told)
     with pytest.raises(SystemExit) as stop:
-        command.run(["fit"])
+        run.run(["fit"])
     assert stop.value.code == 128 + signal.SIGTERM
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
 
@@ -529,14 +530,20 @@ def test_a_process_whose_other_has_ended_says_so(
     def left_alone(args: list[str]) -> None:
         raise RuntimeError(f"[pair.cc:537] Read error [127.0.0.1]:53455: Connection {what}.")
 
-    monkeypatch.setattr(command, "RegressionCLI", left_alone)
+    monkeypatch.setattr(run, "RegressionCLI", left_alone)
     with pytest.raises(SystemExit) as stop:
-        command.run(["fit"])
+        run.run(["fit"])
     assert stop.value.code == 1
     assert "another process has ended" in capsys.readouterr().err
 
 
-def test_predictions_end_by_sigterm_and_leave_no_file(
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [("predict", "predict_step"), ("test --data.test_fraction 1", "test_step")],
+)
+def test_what_is_no_fit_ends_by_sigterm_and_leaves_no_file(
+    words: str,
+    step: str,
     command: Linreg,
     houses: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -548,9 +555,10 @@ def test_predictions_end_by_sigterm_and_leave_no_file(
     def told(self: LinearRegression, batch: Any, batch_idx: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(LinearRegression, "predict_step", told)
+    monkeypatch.setattr(LinearRegression, step, told)
+    shutil.copy(houses, "new.csv")
     with pytest.raises(SystemExit) as stop:
-        cli.main(["predict", "--ckpt_path", "last", "--data.path", str(houses)])
+        cli.main(f"{words} --ckpt_path last --data.path new.csv".split())
     assert stop.value.code == 128 + signal.SIGTERM
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
     assert not list(Path().glob("**/predictions.csv*"))

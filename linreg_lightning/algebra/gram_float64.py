@@ -127,17 +127,22 @@ class Float64Gram(Gram):
         sums, exponent = self._sums.cpu(), self._exponent
         shift = ldexp(self._shift, -exponent)
         weight, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
-        plain = _moved(sums, shift)[1:, 1:]
-        cross = sums[1:, 1:] - weight * mean[:, None] * mean
-        # What was rounded on the way: more than what is left, where a shift is far from the mean.
-        added = _moved(sums.abs(), shift.abs())[1:, 1:]
+        if intercept:
+            cross, added = sums[1:, 1:] - weight * mean[:, None] * mean, sums[1:, 1:]
+            mean = mean + shift[1:]
+        else:
+            # What is added is more than what is left where a shift is far from the mean.
+            cross, added = (
+                _moved(*terms)[1:, 1:] for terms in ((sums, shift), (sums.abs(), shift.abs()))
+            )
+            mean = torch.zeros_like(mean)
         return NormalEquations(
             rows=self.rows,
             log_weight=log_weight(self._counts),
             weight=weight,
-            mean=mean + shift[1:] if intercept else torch.zeros_like(mean),
-            cross=cross if intercept else plain,
-            square=(sums[1:, 1:] if intercept else added).diagonal(),
+            mean=mean,
+            cross=cross,
+            square=added.diagonal(),
             exponent=exponent[1:],
             weight_exponent=exponent[0],
             features=self.features,

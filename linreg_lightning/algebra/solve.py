@@ -57,7 +57,6 @@ class Solution(NamedTuple, Generic[Number]):
         inverse: the diagonal of (X'WX)^-1 in units of 1 / (v c_i^2); (features,), NaN where
             left out.
         intercept_inverse: 1 / sum(w) + mean' (X'WX)^-1 mean, in units of 1 / v; ().
-        mean: the means of the features, in units of c_i; (features,) float64.
         factor: R with R'R = X'WX of the columns kept; (kept, kept) float64.
         kept: the columns not left out, (kept,) int64.
         exponent: (features + targets,) int64.
@@ -76,7 +75,6 @@ class Solution(NamedTuple, Generic[Number]):
     total: Number
     inverse: Number
     intercept_inverse: Number
-    mean: Tensor
     factor: Tensor
     kept: Tensor
     exponent: Tensor
@@ -187,7 +185,6 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
         total=total,
         inverse=-_diagonal(swept)[:d] + left_out,
         intercept_inverse=level_inverse,
-        mean=rounded(mean)[:d],
         factor=factor,
         kept=kept,
         exponent=exponent,

@@ -49,11 +49,11 @@ def _command() -> Callable[[list[str]], None]:
     Imports make hundreds of thousands of objects that stay. To look through them for garbage, again
     and again, would take a sixth of the time that a short fit takes.
     """
-    first = "linreg_lightning.cli.command" not in sys.modules
+    first = "linreg_lightning.cli.run" not in sys.modules
     collects = gc.isenabled()
     gc.disable()
     try:
-        from linreg_lightning.cli.command import run
+        from linreg_lightning.cli.run import run
     finally:
         if first:
             gc.freeze()

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import re
+import contextlib
 import shlex
-import signal
-import sys
 import warnings
 from pkgutil import resolve_name
-from typing import Any, NoReturn, final
+from typing import Any, final
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
 from linreg_lightning.callbacks.prediction_file import Format
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.cli.application import DATA, MODEL
-from linreg_lightning.cli.message import condense
 from linreg_lightning.cli.preview import Preview
-from linreg_lightning.cli.quiet import quiet
 from linreg_lightning.cli.sigterm import ended_by_sigterm
 from linreg_lightning.cli.stored import Stored
-from linreg_lightning.cli.user_classes import user_classes
 from linreg_lightning.cli.watchers import watchers
 from linreg_lightning.cli.words import with_names
 from linreg_lightning.errors import InputError
@@ -35,35 +28,7 @@ from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 
 ROOT = "logs"
-# In the words of torch's ways to talk to other processes.
-_OTHER_ENDED = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
 _NEED_A_CHECKPOINT = frozenset({"validate", "test", "predict"})
-
-
-def run(args: list[str]) -> None:
-    """Run a command line that names a subcommand.
-
-    Raises:
-        SystemExit: it could not be done; the message has been printed.
-    """
-    with quiet(), user_classes():
-        try:
-            RegressionCLI(args)
-        except argparse.ArgumentError as error:
-            _fail(condense(error.message), 2)
-        except (InputError, MisconfigurationException, OSError) as error:
-            _fail(str(error), 1)
-        except ValueError as error:
-            # The parser wraps what a constructor raises; what it hides may be for the user.
-            if not isinstance(error.__cause__, InputError):
-                raise
-            _fail(str(error.__cause__), 1)
-        except RuntimeError as error:
-            if not _OTHER_ENDED.search(str(error)):
-                raise
-            _fail("another process has ended; what it had to say, it has said", 1)
-        except SIGTERMException:
-            _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
 
 
 @final
@@ -81,23 +46,26 @@ class RegressionCLI(LightningCLI):
         ckpt_path, root = self._preview.ckpt_path, self._preview.root
         self._stored = None if ckpt_path is None else Stored.read(ckpt_path, root)
         self._predictions = PredictionWriter()
-        super().__init__(
-            save_config_kwargs={"overwrite": True},  # each run has a folder of its own
-            trainer_defaults={
-                "default_root_dir": ROOT,
-                "max_epochs": 100,
-                "enable_model_summary": False,
-                "callbacks": [self._predictions],
-            },
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            # Errors come as exceptions, for `condense` to shorten, instead of pages of usage.
-            parser_kwargs={
-                "exit_on_error": False,
-                **{name: {"exit_on_error": False} for name in self.subcommands()},
-            },
-            args=with_names(args),
-        )
+        # The Trainer by itself heeds SIGTERM in fits, where it ends behind a step.
+        fits = self._preview.command == "fit"
+        with contextlib.nullcontext() if fits else ended_by_sigterm():
+            super().__init__(
+                save_config_kwargs={"overwrite": True},  # each run has a folder of its own
+                trainer_defaults={
+                    "default_root_dir": ROOT,
+                    "max_epochs": 100,
+                    "enable_model_summary": False,
+                    "callbacks": [self._predictions],
+                },
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                # Errors come as exceptions, for `condense` to shorten, instead of pages of usage.
+                parser_kwargs={
+                    "exit_on_error": False,
+                    **{name: {"exit_on_error": False} for name in self.subcommands()},
+                },
+                args=with_names(args),
+            )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Lightning's four, or just the one that is asked for: a parser takes 30 ms to make.
@@ -254,8 +222,7 @@ class RegressionCLI(LightningCLI):
         self._predictions.keep = [keep] if isinstance(keep, str) else list(keep)
         self._predictions.intervals = self._get(self.config, "intervals")
         self._predictions.format = self._get(self.config, "format")
-        with ended_by_sigterm():
-            self.trainer.predict(return_predictions=False, **kwargs)
+        self.trainer.predict(return_predictions=False, **kwargs)
 
     def after_predict(self) -> None:
         """Show where the predictions lie.
@@ -281,14 +248,6 @@ class RegressionCLI(LightningCLI):
         width = max(map(len, lines), default=0)
         for content, place in lines.items():
             _tell(f"{content:<{width}}  {place}")
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    # Each process has rows of its own, and only it can say what is wrong with them.
-    rank = getattr(rank_zero_only, "rank", 0)
-    who = f"process {rank + 1}: " if rank else ""
-    print(f"linreg: error: {who}{message}", file=sys.stderr)
-    raise SystemExit(status) from None
 
 
 @rank_zero_only

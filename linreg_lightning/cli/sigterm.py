@@ -13,10 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 @contextlib.contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Raise SIGTERMException where SIGTERM comes; the Trainer by itself heeds it in fits alone.
-
-    The Trainer keeps a handler that it finds, beside its own.
-    """
+    """Raise SIGTERMException where SIGTERM comes; the Trainer calls a handler beside its own."""
     if threading.current_thread() is not threading.main_thread():
         yield  # no other may set a handler
         return

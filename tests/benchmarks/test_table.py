@@ -45,7 +45,7 @@ print("\\nresult", seconds, int(peak) / 1024)
 def ours(path: Path, *options: str) -> str:
     words = [*FIT.format(path).split(), *options]
     return FRAME.format(
-        imports="import linreg_lightning.cli.command, linreg_lightning.data, linreg_lightning.cli",
+        imports="import linreg_lightning.cli.run, linreg_lightning.data, linreg_lightning.cli",
         work=f"linreg_lightning.cli.main({words!r})",
     )
 
