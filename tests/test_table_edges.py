@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -303,3 +305,16 @@ def test_a_name_is_a_name_whatever_yaml_makes_of_it(
     complaint = refused(*fit, "--data.target", "y", "--data.weight", "#w")
     assert "'#w' is more than a name to YAML" in complaint
     assert "features: 1000.0 was given" in refused(*fit, "--data.target y --data.features 1e3")
+
+
+def test_no_thread_that_reads_ahead_outlives_python() -> None:
+    # What is registered first comes last.
+    code = (
+        "import atexit, itertools, threading\n"
+        "atexit.register(lambda: print([each.name for each in threading.enumerate()]))\n"
+        "from linreg_lightning.data.ahead import ahead\n"
+        "held = ahead(ahead(itertools.count()))\n"
+        "print(next(held), next(held))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["0 1", "['MainThread']"]

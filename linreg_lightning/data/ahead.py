@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator
 from queue import Empty, Full, Queue
@@ -20,7 +21,8 @@ class _End:
 def ahead(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
     """Yield the same items, made in a thread of their own, at most `depth` + 1 of them ahead.
 
-    The thread ends with the iteration, also with one that is abandoned; its errors are raised here.
+    The thread ends with the iteration, also with one that is abandoned, at the latest with the
+    process; its errors are raised here.
 
     >>> list(ahead(iter("abc")))
     ['a', 'b', 'c']
@@ -36,6 +38,17 @@ def ahead(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
         raise item.error
 
 
+_running: list[_Ahead] = []
+"""Where one reads from another, the reader comes first."""
+
+
+@atexit.register
+def _end_all() -> None:
+    # Python's own end would break them off, which those do not survive that are within pyarrow.
+    for thread in list(_running):
+        thread.stop()
+
+
 class _Ahead(threading.Thread, Generic[Item]):
     def __init__(self, items: Iterator[Item], depth: int) -> None:
         super().__init__(name="read ahead", daemon=True)
@@ -45,6 +58,13 @@ class _Ahead(threading.Thread, Generic[Item]):
 
     def run(self) -> None:
         """Put all items, then the end."""
+        _running.append(self)
+        try:
+            self._run()
+        finally:
+            _running.remove(self)
+
+    def _run(self) -> None:
         end = _End()
         try:
             for item in self._items:
