@@ -6,7 +6,7 @@ import atexit
 import threading
 from collections.abc import Iterator
 from queue import Empty, Full, Queue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -38,7 +38,7 @@ def ahead(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
         raise item.error
 
 
-_running: list[_Ahead] = []
+_running: list[_Ahead[Any]] = []
 """Where one reads from another, the reader comes first."""
 
 
