@@ -203,7 +203,7 @@ def test_predictions_stand_beside_the_keys(
 
 def test_a_kept_target_keeps_its_name(command: Command, checkpoint: dict[str, float]) -> None:
     command("predict --ckpt_path last --keep price --intervals true")
-    found = pd.read_csv(predictions(), float_precision="round_trip")
+    found = pd.read_csv(predictions(), engine="pyarrow")
     assert list(found)[:3] == ["price", "price_predicted", "price_std_error"]
     assert list(found.price) == list(mixed().price)
     assert list(found.price_predicted) == pytest.approx(expected(checkpoint, mixed()), rel=1e-12)
