@@ -381,6 +381,12 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
         ("fit --model.ridge 1", "type --model LeastSquares in front"),
         ("fit --data.rows 1", "rows: 1 was given"),
         ("fit --trainer.max_epochs x", "--trainer.max_epochs: x was given; type a whole number"),
+        (
+            "fit --model LeastSquares --model.accuracy best",
+            "--model.accuracy: best was given; type auto, exact or float64",
+        ),
+        ("fit --data.help Tabular", "--data.help: there is no class Tabular; type one of linreg"),
+        ("fit --trainer.callbacks Nope", "--trainer.callbacks: there is no class Nope; type pack"),
         ("fit --trainer.strategy nonsense", "--trainer: You selected an invalid strategy name"),
         ("fit -c nowhere.yaml", "--config: File does not exist"),
         (
@@ -399,6 +405,33 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
 )
 def test_what_cannot_work_is_refused_in_one_line(refused: Refused, line: str, message: str) -> None:
     assert message in refused(line)
+
+
+def test_a_table_is_no_class(refused: Refused, houses: Path) -> None:
+    message = refused(f"fit --data {houses}")
+    assert message.endswith(f"type --data TabularData --data.path {houses}")
+    assert f"--model: {houses} is a file, not a class" in refused(f"fit --model {houses}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("trainer: 5", "--config: bad.yaml has trainer: 5; write its settings there"),
+        ("fit: other.yaml", "--config: bad.yaml has fit: other.yaml"),
+        ("ckpt_path: 5", "--ckpt_path: there is no file 5"),
+        ("model: 5", "--model: 5 was given; type the name of a class"),
+    ],
+)
+def test_what_is_no_setting_is_refused(refused: Refused, settings: str, message: str) -> None:
+    Path("bad.yaml").write_text(f"{settings}\n")
+    assert message in refused("fit -c bad.yaml")
+
+
+def test_the_trainers_settings_may_have_a_file_of_their_own(command: Linreg) -> None:
+    Path("trainer.yaml").write_text("max_epochs: 3\ndefault_root_dir: elsewhere\n")
+    Path("run.yaml").write_text("trainer: trainer.yaml\n")
+    command("fit -c run.yaml")
+    command("fit -c run.yaml --ckpt_path last --trainer.max_epochs 4")
 
 
 def test_a_bad_table_is_refused_and_leaves_no_answer(refused: Refused) -> None:
@@ -458,7 +491,6 @@ def test_held_out_rows_stay_held_out(command: Linreg, refused: Refused, houses: 
 
 def test_a_checkpoint_named_in_front_of_the_subcommand(command: Linreg, refused: Refused) -> None:
     command("fit --trainer.max_epochs 2")
-    Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  trainer: null\n")
     Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  model: {init_args: {lr: 0.2}}\n")
     assert "--model.lr: 0.2 was given" in refused("--config sub.yaml fit")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Callable
 from inspect import isabstract, signature
 
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -17,7 +18,13 @@ NOISE = (
     "Given value: NestedArg",
     "Given value: Namespace",
     "Expected a path but ",
+    "Subclass types expect one of",
+    "a class path (str)",
+    "a dict with",
 )
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+_MOST = 1000
+"""Characters of a message: what was given may be a whole file."""
 
 
 def condense(message: str) -> str:
@@ -34,49 +41,90 @@ def condense(message: str) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     lines = [line for line in lines if line and not line.startswith(NOISE)]
     key, owner, given = "", "", ""
-    parts: list[str] = []
+    said: list[str] = []
+    wanted: list[str] = []
     for line in lines:
         if found := re.fullmatch(r'(?:error: )?Parser key "(.+)":(.*)', line):
             key = f"{key}.{found[1]}" if key else found[1]
             line = found[2].strip()
+        elif found := re.fullmatch(r"--(\S+): (Expected .*)", line):
+            key, line = found[1], found[2]
         elif found := re.fullmatch(r"Problem with given class_path '(.+)':(.*)", line):
             owner = found[1].rpartition(".")[2]
             line = found[2].strip()
-        if found := re.fullmatch(r"Option '(.+)' is not accepted", line):
-            line = f"{owner} has no option {found[1]}"
-            other = _class_with(found[1], key)
-            line += (
-                f", {other} has; type --{key} {other} in front"
-                if other
-                else f"; --{key}.help {owner} lists those it has"
-            )
-        elif found := re.fullmatch(r"the following arguments are required: (.+)", line):
-            missing = ", ".join(f"--{key}.{name}" for name in found[1].split(", "))
-            line = f"{owner} needs {missing}"
-        elif found := re.fullmatch(r"Expected a dot import path string: (.*)", line):
-            line = f"there is no class {found[1]}; type one of linreg --help, or package.Class"
-        elif found := re.fullmatch(r"Expected an? <class '(.+?)'>\.?(?: Got value: (.*))?", line):
-            line = f"{found[2]} was given; type " if found[2] else "type "
-            line += {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(
-                found[1], f"a {found[1]}"
-            )
-        elif found := re.fullmatch(r"Given value: (.*)", line):
-            given, line = textwrap.shorten(found[1], 100), ""
-        if line and line not in parts:
-            parts.append(line)
-    text = "; ".join(parts)
+        if found := re.fullmatch(r"Given value: (.*)", line):
+            given = found[1]
+        elif found := re.fullmatch(
+            r"Expected an? (?:<class '(.+?)'>|typing\.Literal\[(.*)\])\.?(?: Got value: (.*))?",
+            line,
+        ):
+            kind, choices, value = found.groups()
+            given = value or given
+            wanted += [_KINDS.get(kind, f"a {kind}")] if kind else _choices(choices)
+        elif line:
+            said.append(_said(line, key, owner))
+    given = textwrap.shorten(given, 100)
+    # What else would have been taken there is of no help beside what is wrong.
+    said = said or (["type " + _listed(wanted)] if wanted else [])
+    text = "; ".join(dict.fromkeys(said))
     if given not in text:
         text = f"{given} was given; {text}"
+    text = text if len(text) <= _MOST else f"{text[:_MOST]} [...]"
     return f"--{key}: {text}" if key else text
+
+
+def _said(line: str, key: str, owner: str) -> str:
+    """A line in other words, where there are some."""
+    for pattern, words in _WORDS.items():
+        if found := re.fullmatch(pattern, line):
+            return words(found[1], key, owner)
+    return line
+
+
+def _no_option(option: str, key: str, owner: str) -> str:
+    other = _class_with(option, key)
+    if other:
+        return f"{owner} has no option {option}, {other} has; type --{key} {other} in front"
+    return f"{owner} has no option {option}; --{key}.help {owner} lists those it has"
+
+
+def _no_class(name: str, key: str, _: str) -> str:
+    known = "one of linreg --help, or " if key.split(".")[0] in _BASES else ""
+    return f"there is no class {name}; type {known}package.Class"
+
+
+def _no_subclass(base: str, *_: str) -> str:
+    return f"type the name of a class: a {base}"
+
+
+def _required(names: str, key: str, owner: str) -> str:
+    return f"{owner} needs " + ", ".join(f"--{key}.{name}" for name in names.split(", "))
+
+
+_WORDS: dict[str, Callable[[str, str, str], str]] = {
+    r"Option '(.+)' is not accepted": _no_option,
+    r"the following arguments are required: (.+)": _required,
+    r"(?:Expected a dot import path string|Unexpected import path format): (.*)": _no_class,
+    r"Not a valid subclass of (.*)": _no_subclass,
+}
+_BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
 
 
 def _class_with(option: str, key: str) -> str | None:
     """The package's own model or data module that has the option."""
-    bases: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
-    classes = [bases[key]] if key in bases else []
+    classes = [_BASES[key]] if key in _BASES else []
     for each in classes:
         classes += each.__subclasses__()
         own = each.__module__.partition(".")[0] == __name__.partition(".")[0]
         if own and not isabstract(each) and option in signature(each).parameters:
             return each.__name__
     return None
+
+
+def _choices(text: str) -> list[str]:
+    return [choice.strip("'\"") for choice in text.split(", ")]
+
+
+def _listed(choices: list[str]) -> str:
+    *first, last = dict.fromkeys(choices)
+    return f"{', '.join(first)} or {last}" if first else last
