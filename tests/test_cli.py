@@ -387,6 +387,7 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
         ),
         ("fit --data.help Tabular", "--data.help: there is no class Tabular; type one of linreg"),
         ("fit --trainer.callbacks Nope", "--trainer.callbacks: there is no class Nope; type pack"),
+        ("fit --trainer.strategy ddp_spawn", "--trainer.strategy: ddp_spawn was given, whose"),
         ("fit --trainer.strategy nonsense", "--trainer: You selected an invalid strategy name"),
         ("fit -c nowhere.yaml", "--config: File does not exist"),
         (

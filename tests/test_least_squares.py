@@ -16,8 +16,12 @@ import torch
 from conftest import CONFIGS, estimates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import (
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
 from nist import NIST
 from outside import processes
 from outside.small import Recorder
@@ -478,6 +482,8 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
         trainer(precision="bf16-mixed").fit(LeastSquares(), TensorData(x, y))
     with pytest.raises(InputError, match="stopped before it had seen all rows"):
         trainer(max_steps=2).fit(LeastSquares(), TensorData(x, y, batch_size=9))
+    with pytest.raises(InputError, match="EMAWeightAveraging was given, which changes weights"):
+        trainer(callbacks=[EMAWeightAveraging()]).fit(LeastSquares(), TensorData(x, y))
     for option in ({"min_epochs": 3}, {"min_steps": 9}, {"val_check_interval": 1}):
         (name,) = option
         with pytest.raises(InputError, match=f"{name}: .* leave --trainer.{name} out"):
@@ -490,6 +496,19 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
         LeastSquares(in_features=3).coefficients()
     with pytest.raises(InputError, match="fit it first"):
         LeastSquares(in_features=3).prediction(x)
+
+
+class Ends(Callback):
+    """Asks for the end behind the third batch."""
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step == 3
+
+
+def test_a_pass_that_is_stopped_adds_no_row_twice(trainer: MakeTrainer) -> None:
+    data = TensorData(*problem(), batch_size=9)
+    with pytest.raises(InputError, match="stopped before it had seen all rows"):
+        trainer(max_epochs=2, callbacks=[Ends()]).fit(LeastSquares(), data)
 
 
 # Checkpoints
@@ -700,7 +719,7 @@ def test_summary_of_other_models_and_of_none(
 
 
 def test_a_callback_may_look_for_a_learning_rate(trainer: MakeTrainer) -> None:
-    monitor = LearningRateMonitor()
+    monitor = LearningRateMonitor(log_weight_decay=True)
     options = {"logger": Recorder(), "callbacks": [monitor]}
     trainer(max_epochs=1, **options).fit(LeastSquares(), TensorData(*problem()))
     assert monitor.lrs

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -6,10 +7,12 @@ import pytest
 import torch
 from conftest import least_squares
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.tuner import Tuner
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
-from torch.utils.data import DataLoader, TensorDataset
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from linreg_lightning import (
     Batch,
@@ -18,6 +21,7 @@ from linreg_lightning import (
     LinearRegression,
     ManualLinearRegression,
     RegressionModule,
+    SupervisedModule,
     SyntheticData,
     TensorData,
 )
@@ -432,6 +436,86 @@ def test_batches_of_something_else_are_refused(columns: int, trainer: MakeTraine
     loader = DataLoader(TensorDataset(*[torch.ones(6, 1)] * columns), batch_size=3)
     with pytest.raises(InputError, match=rf"batch: a list of {columns} was given; give loaders"):
         trainer(max_epochs=1).fit(LinearRegression(in_features=1), loader)
+
+
+class Stream(IterableDataset):
+    """Rows without a length, with an end or without."""
+
+    def __init__(self, rows: float) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        random = torch.Generator().manual_seed(0)
+        row = 0
+        while row < self.rows:
+            x = torch.randn(2, generator=random)
+            yield x, x.sum(0, keepdim=True)
+            row += 1
+
+
+@pytest.mark.parametrize("model", [LinearRegression, ManualLinearRegression])
+@pytest.mark.parametrize(
+    ("rows", "limits", "seen"),
+    [(20, {"max_epochs": 2}, 20), (math.inf, {"max_steps": 5}, 40)],
+)
+def test_loaders_without_a_length(
+    model: type, rows: float, limits: dict, seen: int, trainer: MakeTrainer
+) -> None:
+    fit = model(in_features=2)
+    trainer(**limits).fit(fit, DataLoader(Stream(rows), batch_size=8))
+    assert fit.fit_statistics["rows"] == seen
+
+
+def test_two_loaders_are_refused(trainer: MakeTrainer) -> None:
+    loader = DataLoader(TensorDataset(torch.ones(6, 1), torch.ones(6, 1)), batch_size=3)
+    with pytest.raises(InputError, match=r"batch: \(list, list\) was given; give one loader"):
+        trainer(max_epochs=1).fit(ManualLinearRegression(in_features=1), [loader, loader])
+
+
+@pytest.mark.parametrize("in_features", [None, 2])
+def test_averages_of_weights_are_of_these_weights(
+    in_features: int | None, trainer: MakeTrainer
+) -> None:
+    data = SyntheticData(batch_size=10, ones=False)
+    finals = []
+    for callbacks in ([], [EMAWeightAveraging(decay=0.9)]):
+        torch.manual_seed(0)
+        model = LinearRegression(standardize=True, in_features=in_features)
+        trainer(max_epochs=3, callbacks=callbacks).fit(model, data)
+        finals.append(estimates(model))
+        measured = trainer().validate(model, data, verbose=False)[0]["val_loss"]
+        assert measured == pytest.approx(model.evaluate([data.splits["val"]])["loss"])
+    assert not torch.allclose(*finals, rtol=1e-4)
+    torch.testing.assert_close(*finals, rtol=0.2, atol=0.2)
+
+
+class ByHand(SupervisedModule):
+    """A step that returns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None)
+        self.automatic_optimization = False
+
+    def build(self, in_features: int, out_features: int) -> None:
+        self.net = nn.Linear(in_features, out_features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(nn.functional.mse_loss(self(batch.x), batch.y))
+        optimizer.step()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_a_step_need_not_return_its_loss(trainer: MakeTrainer) -> None:
+    model = ByHand()
+    trainer(max_epochs=9).fit(model, SyntheticData(batch_size=10))
+    assert model.fit_statistics["r2"] > 0.9
 
 
 def test_tuners_do_without_validation_rows_as_a_fit_does(trainer: MakeTrainer) -> None:

@@ -12,6 +12,7 @@ from typing import Any, final
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
 import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
@@ -143,7 +144,9 @@ class RegressionCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse a shape that the data decide."""
-        model = _plain(self._get(self.config, "model"))
+        model, data = (_plain(self._get(self.config, key)) for key in ("model", "data"))
+        if not hasattr(resolve_name(data["class_path"]), "feature_names"):
+            return
         stored = {} if self._stored is None or not self._stored.model else self._stored.model
         for name in ("in_features", "out_features"):
             value = model.get("init_args", {}).get(name)
@@ -170,9 +173,15 @@ class RegressionCLI(LightningCLI):
         one_pass = getattr(self.model, "one_pass", False)
         callbacks = watchers(config, self._words, figures, one_pass)
         try:
-            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+            trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:
             raise InputError(f"--trainer: {error}") from error
+        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+            raise InputError(
+                f"--trainer.strategy: {config.strategy} was given, whose processes keep to "
+                "themselves what they have fitted; type ddp"
+            )
+        return trainer
 
     def before_fit(self) -> None:
         """Refuse to go on from a checkpoint that has no epoch left to run."""

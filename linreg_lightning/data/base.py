@@ -98,7 +98,13 @@ class RegressionDataModule(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Load the rows; a fit without validation rows does without validation."""
         self.load(stage)
-        if stage == TrainerFn.FITTING and self.trainer is not None and not self.has_rows("val"):
+        if stage != TrainerFn.FITTING or self.trainer is None:
+            return
+        # Callbacks are set up before the model: those that copy it need its parameters by then.
+        take_columns = getattr(self.trainer.lightning_module, "take_columns", None)
+        if take_columns is not None:
+            take_columns(self.feature_names, self.target_names)
+        if not self.has_rows("val"):
             # An empty loader would do as well, were it not for Lightning's warning of it.
             self._limit_val_batches = self.trainer.limit_val_batches
             self.trainer.limit_val_batches = 0

@@ -81,6 +81,11 @@ class Accumulation:
         empty = type(gram)(gram.features, gram.targets, device)
         self.under_way, self._seen = gram.to(device) if first else empty, 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether rows have been added in the present pass."""
+        return self.under_way is not None and self._seen > 0
+
     def check_accuracy(self) -> None:
         """Refuse to promise more than the sums of a checkpoint hold.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, final
 
 import torch
@@ -15,7 +15,15 @@ class ClosureOptimizer(torch.optim.Optimizer):
     """An optimiser in name only: the closure it is given is the whole step.
 
     The Trainer counts steps, and so saves checkpoints and stops at `max_steps`, by its optimisers.
+    Callbacks look at their rate.
+
+    Args:
+        params: of the module.
+        lr: the learning rate.
     """
+
+    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": 0.0})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Call the closure and return its result."""

@@ -179,7 +179,7 @@ class LeastSquares(RegressionModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """What lets the Trainer count the steps; the rate is there for callbacks that show it."""
-        return ClosureOptimizer(self.parameters(), {"lr": 1.0})
+        return ClosureOptimizer(self.parameters(), lr=1.0)
 
     def on_fit_start(self) -> None:
         """Let the Trainer run a pass more, or two, behind the epochs of a checkpoint."""
@@ -220,8 +220,15 @@ class LeastSquares(RegressionModule):
         """No loss is to be watched."""
 
     def on_train_epoch_end(self) -> None:
-        """Stop the Trainer when there is nothing left to do."""
-        self.trainer.should_stop = self._sums.under_way is None
+        """Stop the Trainer when there is nothing left to do.
+
+        Raises:
+            InputError: the epoch was ended before the last row: another would add some twice.
+        """
+        if self._sums.under_way is None:
+            self.trainer.should_stop = True
+        elif self._sums.begun:
+            raise _stopped()
 
     def on_train_end(self) -> None:
         """Refuse to end within a pass.
@@ -231,9 +238,7 @@ class LeastSquares(RegressionModule):
         """
         self.trainer.fit_loop.max_epochs = self._max_epochs
         if self._sums.under_way is not None:
-            raise InputError(
-                "max_steps, max_time: the run was stopped before it had seen all rows; leave it out"
-            )
+            raise _stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the statistics: of the rows fitted, and of those of a pass under way."""
@@ -313,3 +318,10 @@ class LeastSquares(RegressionModule):
         self.bias.data.copy_(solution.intercept * self.has_intercept)
         self.fit_statistics = fit_statistics(solution, self._inference)
         return solution
+
+
+def _stopped() -> InputError:
+    return InputError(
+        "max_steps, max_time, callbacks: the run was stopped before it had seen all rows; leave "
+        "out what stopped it"
+    )

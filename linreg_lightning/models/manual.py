@@ -90,7 +90,7 @@ class ManualLinearRegression(RegressionModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """What lets the Trainer count the steps."""
-        return ClosureOptimizer(self.parameters(), {"lr": self.hparams["lr"]})
+        return ClosureOptimizer(self.parameters(), self.hparams["lr"])
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """The equation in the user's units: (targets, features) and (targets,), or None."""

@@ -80,6 +80,12 @@ class ModelColumns:
                     f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders "
                     "whose batches are (x, y) or (x, y, weight)"
                 )
+            if not isinstance(batch[0], Tensor) or not isinstance(batch[1], Tensor):
+                kinds = ", ".join(type(part).__name__ for part in batch)
+                raise InputError(
+                    f"batch: ({kinds}) was given; give one loader, whose batches are tensors: "
+                    "(x, y) or (x, y, weight)"
+                )
             batch = Batch(*batch)
         x, y, weight = batch
         shapes = x.shape, y.shape, None if weight is None else weight.shape

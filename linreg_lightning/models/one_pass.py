@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import (
+    ModelPruning,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 
 from linreg_lightning.errors import InputError
 
@@ -11,8 +16,15 @@ def check_trainer(trainer: Trainer) -> None:
     """Refuse settings that make no sense where one pass is the whole fit.
 
     Raises:
-        InputError: a minimum of epochs or steps, or a validation within the pass.
+        InputError: a minimum of epochs or steps, a validation within the pass, or a callback that
+            changes weights from step to step.
     """
+    for callback in getattr(trainer, "callbacks", []):
+        if isinstance(callback, ModelPruning | StochasticWeightAveraging | WeightAveraging):
+            raise InputError(
+                f"callbacks: {type(callback).__name__} was given, which changes weights from step "
+                "to step; LeastSquares has none before its answer: leave it out"
+            )
     more = {
         "min_epochs": (trainer.min_epochs or 0) > 1,
         "min_steps": trainer.min_steps is not None,

@@ -49,7 +49,8 @@ class Standardization(nn.Module):
         self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
         self.register_buffer("target_mean", torch.zeros(targets, dtype=torch.float64))
         self.register_buffer("target_scale", torch.ones(targets, dtype=torch.float64))
-        self.register_buffer("fitted", torch.tensor(False))
+        # A number, not a truth: callbacks that average weights average buffers too.
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.float64))
 
     def fit(self, moments: Moments, intercept: bool, ones: int | None = None) -> None:
         """Take means and scale from the rows to train on.
@@ -73,7 +74,7 @@ class Standardization(nn.Module):
         spread = moments.variance[features:].sqrt()
         self.target_scale.copy_(torch.where(spread > 0, spread, 1.0))
         self.scale.copy_(scale)
-        self.fitted.fill_(True)
+        self.fitted.fill_(1.0)
 
     @property
     def constant(self) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from itertools import islice
 from typing import Any, ClassVar
@@ -111,15 +111,28 @@ class SupervisedModule(LightningModule, ABC):
         data = getattr(self.trainer, "datamodule", None)
         features = getattr(data, "feature_names", None)
         if features is not None:
-            targets = getattr(data, "target_names", None) or self.target_names or ["y"]
+            targets = getattr(data, "target_names", None) or []
             if stage == "predict" and self.columns.named:
                 targets = self.target_names
-            self._become(self.columns.named_as(list(features), list(targets)))
+            self.take_columns(features, targets)
         elif not self.target_names:
             raise InputError(
                 f"in_features: the data do not say how many columns they have; give "
                 f"{type(self).__name__}(in_features=...), or data with feature_names"
             )
+
+    def take_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
+        """Be a model of these columns, which data have named, with parameters for them.
+
+        Args:
+            features: the columns of x.
+            targets: the columns of y; none where the data are only to be predicted.
+
+        Raises:
+            InputError: it is a model of others.
+        """
+        targets = targets or self.target_names or ["y"]
+        self._become(self.columns.named_as(list(features), list(targets)))
 
     def checked(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
         """The batch, or (x, y) of a foreign loader, if it fits the model.
@@ -141,15 +154,21 @@ class SupervisedModule(LightningModule, ABC):
         Raises:
             InputError: it has.
         """
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if loss is None:
+            return  # a step without one
         # Looking at the loss makes a GPU wait, so there it is done now and then only.
         if loss.device.type == "cpu" or batch_idx % self._log_interval == 0:
             self._stop_if_diverged(loss.item())
 
     def on_train_end(self) -> None:
         """Measure the fit: the final weights over all rows that were trained on."""
-        self.fit_statistics = self.evaluate(self._training_batches())
-        self._stop_if_diverged(self.fit_statistics["loss"])
+        statistics = self.evaluate(self._training_batches())
+        if not statistics["rows"]:
+            self.fit_statistics = {}  # of a loader that can be gone through but once
+            return
+        self.fit_statistics = statistics
+        self._stop_if_diverged(statistics["loss"])
 
     def on_validation_start(self) -> None:
         """Refuse to measure what has not been fitted."""
@@ -237,9 +256,14 @@ class SupervisedModule(LightningModule, ABC):
         limit = self.trainer.num_training_batches
         if hasattr(loader, "chunks"):
             batches = loader.chunks(limit)
+        elif loader is None:
+            return
         else:
+            if math.isinf(limit):  # it may have no end
+                taken = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+                limit = taken or self._most_batches
             # A copy, so that the loader itself does not lose its place among its epochs.
-            batches = islice(copy(loader) or [], None if math.isinf(limit) else int(limit))
+            batches = islice(copy(loader), None if math.isinf(limit) else int(limit))
         for batch in batches:
             yield self.checked(self.transfer_batch_to_device(batch, self.device, 0))
 
@@ -276,6 +300,12 @@ class SupervisedModule(LightningModule, ABC):
                 f"{type(self).__name__}: it has not been fitted in this process; fit it first, "
                 "without a strategy that spawns others, or give ckpt_path"
             )
+
+    @property
+    def _most_batches(self) -> float:
+        """How many batches the Trainer takes at most."""
+        steps = self.trainer.max_steps
+        return math.inf if steps == -1 else steps * self.trainer.accumulate_grad_batches
 
     @property
     def _log_interval(self) -> int:
