@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from argparse import Namespace
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ class RunLogger(TensorBoardLogger):
     def __init__(self, save_dir: str = "logs", version: int | str | None = None) -> None:
         super().__init__(save_dir, name="", version=version, default_hp_metric=False)
         self._last: dict[str, float] = {}
+        self._begun = False
 
     @rank_zero_only
     def log_hyperparams(
@@ -44,6 +46,7 @@ class RunLogger(TensorBoardLogger):
         step: int | None = None,
     ) -> None:
         """Keep the hyper-parameters, without those that only Lightning's own machinery reads."""
+        self._begun = True
         params = vars(params) if isinstance(params, Namespace) else params
         visible = {name: value for name, value in params.items() if not name.startswith("_")}
         super().log_hyperparams(visible, metrics, step)
@@ -51,6 +54,7 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Write scalars, and remember those by which runs are compared."""
+        self._begun = True
         filed = {tag(name): value for name, value in metrics.items()}
         groups: dict[str, Any] = {
             name: value for name, value in filed.items() if isinstance(value, dict)
@@ -66,7 +70,7 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write the HPARAMS tab, then close."""
+        """Write the HPARAMS tab, then close; leave nothing of a run that was refused."""
         finite = {name: value for name, value in self._last.items() if math.isfinite(value)}
         if status == "success" and finite:
             # Not by way of log_hyperparams, which would log the metrics a second time.
@@ -82,6 +86,22 @@ class RunLogger(TensorBoardLogger):
             for summary in (columns, start, end):
                 self.experiment.file_writer.add_summary(summary)
         super().finalize(status)
+        if status == "failed" and not self._begun and self._experiment is not None:
+            self.experiment.close()
+            for file in self._fs.glob(f"{self.log_dir}/events.*"):
+                self._fs.rm(file)
+            with contextlib.suppress(OSError):  # others may have written there
+                self._fs.rmdir(self.log_dir)
+
+    def _get_next_version(self) -> int:
+        """The first number that no other run has, which may begin at the same time."""
+        version = super()._get_next_version()
+        while getattr(rank_zero_only, "rank", 0) == 0:
+            with contextlib.suppress(FileExistsError):
+                self._fs.makedirs(f"{self.root_dir}/version_{version}", exist_ok=False)
+                break
+            version += 1
+        return version
 
 
 def tag(name: str) -> str:

@@ -387,6 +387,8 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
         ),
         ("fit --data.help Tabular", "--data.help: there is no class Tabular; type one of linreg"),
         ("fit --trainer.callbacks Nope", "--trainer.callbacks: there is no class Nope; type pack"),
+        ("fit --data null", "--data: null was given; type the name of a class"),
+        ("fit --model null", "--model: null was given; type the name of a class"),
         ("fit --trainer.strategy ddp_spawn", "--trainer.strategy: ddp_spawn was given, whose"),
         ("fit --trainer.strategy nonsense", "--trainer: You selected an invalid strategy name"),
         ("fit -c nowhere.yaml", "--config: File does not exist"),
@@ -439,6 +441,7 @@ def test_a_bad_table_is_refused_and_leaves_no_answer(refused: Refused) -> None:
     Path("bad.csv").write_text("a,y\n1,2\n3,oops\n")
     message = refused("fit --data TabularData --data.path bad.csv --data.target y")
     assert "path: bad.csv has 'oops' in column 'y', row 2" in message
+    assert not list(Path("logs").glob("*"))
     Path("bad.csv").write_text("a,y\n1,2\n")
     message = refused("fit --data TabularData --data.path bad.csv --data.target y")
     assert "1 row to train on; a fit needs at least 2" in message

@@ -147,6 +147,10 @@ def test_a_file_that_may_not_be_read(houses: Path) -> None:
         ("--data.delimiter ;;", "delimiter: ';;' was given; type one character"),
         ("--data.decimal ,", "decimal: ',' was given, which separates the columns too"),
         ("--data.missing ignore", "missing"),
+        ("--data.weight 1e3", "weight: 1000.0 was given, a number to YAML; name it otherwise"),
+        ("--data.seed null", "--data.seed: null was given; leave it out, or type a value"),
+        ("--data.design {}", "design: {} was given; it comes with a checkpoint"),
+        ("--model.ridge null", "--model.ridge: null was given"),
         ("--data.val_path none.csv", "there is no file none.csv"),
     ],
 )

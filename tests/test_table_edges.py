@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 from lightning.pytorch import Trainer
@@ -163,8 +164,19 @@ def test_kept_columns_have_one_type_over_all_files(trainer: MakeTrainer) -> None
     found = predicted(trainer, data, "d", keep=["k", "key"], format="parquet", batch_size=2)
     assert list(found.k) == ["1"] * 3 + ["x"] * 3
     assert list(found.key) == [1, 2, 3, 4, 5, 6]
-    parquet({**rows, "key": pyarrow.array([0.5, 1.0, 2.0])}, "d/k=x/1.parquet")
-    with pytest.raises(InputError, match=r"cannot be written \(Float value 0.5.* was truncated"):
+    for first, then, kept in (
+        ([None] * 3, [4, 5, 6], [None, None, None, 4, 5, 6]),
+        ([1, 2, 3], [0.5, 1.0, 2.0], [1, 2, 3, 0.5, 1, 2]),
+        ([True, False, True], [4, 5, 6], [1, 0, 1, 4, 5, 6]),
+        (["u", "v", "w"], pyarrow.array(["x"] * 3).dictionary_encode(), [*"uvwxxx"]),
+    ):
+        parquet({**rows, "key": first}, "d/k=1/1.parquet")
+        parquet({**rows, "key": then}, "d/k=x/1.parquet")
+        found = predicted(trainer, data, "d", keep=["key"], format="parquet")
+        assert found.key.replace({np.nan: None}).tolist() == kept
+    parquet({**rows, "key": [2**60 + 1] * 3}, "d/k=1/1.parquet")
+    parquet({**rows, "key": [0.5, 1.0, 2.0]}, "d/k=x/1.parquet")
+    with pytest.raises(InputError, match=r"column 'key' of d/k=1/1.parquet is int64, and in other"):
         predicted(trainer, data, "d", keep=["key"])
 
 
@@ -177,13 +189,27 @@ def test_parts_of_processes_may_have_other_types() -> None:
     assert pd.read_parquet("p.parquet").key.tolist() == [1, 2, 3]
 
 
-def test_text_of_newer_tables_is_written() -> None:
-    names = ["a", 'b"c', "d,e", None]
-    file = PredictionFile(Path("p.csv"), 0)
-    file.write(pyarrow.table({"id": pyarrow.array(names, pyarrow.string_view()), "y": range(4)}))
-    file.close()
-    join(Path("p.csv"), 1)
-    assert list(pd.read_csv("p.csv").id.replace({np.nan: None})) == names
+def test_views_of_text_are_text(trainer: MakeTrainer) -> None:
+    keys = ["a", 'b"c', "d,e", None] * 10
+    view = pyarrow.array(keys, pyarrow.string_view())
+    levels = pyarrow.array(["u", "v"], pyarrow.string_view())
+    codes = pyarrow.array([0, 1] * 20, pyarrow.int8())
+    table = pyarrow.table(
+        {
+            "id": view,
+            "c": pyarrow.DictionaryArray.from_arrays(codes, levels),
+            "d": pyarrow.array(["p", "q", "q", "p"] * 10, pyarrow.string_view()),
+            "w": [0.0, 1.0, 1.0, 1.0, 1.0] * 8,
+            "y": [float(k) for k in range(40)],
+        }
+    )
+    with pyarrow.ipc.new_file("t.arrow", table.schema) as file:
+        file.write_table(table)
+    data = TabularData("t.arrow", "y", exclude="id", weight="w", val_fraction=0.3)
+    found = predicted(trainer, data, "t.arrow", keep=["id", "c"])
+    assert list(found.id.replace({np.nan: None})) == keys
+    assert list(found.c) == ["u", "v"] * 20
+    assert data.feature_names == ["c[v]", "d[q]"]
 
 
 def test_a_row_without_a_prediction_is_no_empty_line(trainer: MakeTrainer) -> None:
@@ -279,6 +305,19 @@ def test_levels_are_those_of_rows_that_are_kept(trainer: MakeTrainer) -> None:
     empty = text("c,a,y\nv,,1\nw,2,\n", "empty.csv")
     with pytest.raises(InputError, match="no row left to train on; every one lacks a value"):
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(empty, "y", missing="drop"))
+
+
+def test_a_column_of_one_level_may_still_lack_a_value(trainer: MakeTrainer) -> None:
+    table = text("site,x,y\nOslo,1,1\n,2,9\nOslo,3,3.5\n,4,-5\nOslo,5,5.5\n")
+    with pytest.raises(InputError, match="column 'site': row 2 holds nan, a missing value"):
+        trainer(max_epochs=1).fit(LeastSquares(), TabularData(table, "y"))
+    model = LeastSquares()
+    with pytest.warns(UserWarning, match=r"2 of 5 rows were left out|site\[Oslo\]"):
+        trainer(max_epochs=1).fit(model, TabularData(table, "y", missing="drop"))
+    found = {row["name"]: row["estimate"] for row in model.coefficients()}
+    assert found["x"] == pytest.approx(1.125)
+    assert np.isnan(found["site[Oslo]"])
+    assert model.fit_statistics["rows"] == 3
 
 
 def test_a_file_is_counted_once(tmp_path: Path) -> None:

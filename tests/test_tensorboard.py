@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard import program
 
 from linreg_lightning import cli
+from linreg_lightning.logger import RunLogger
 
 Ask = Callable[..., Any]
 QUIET = "--trainer.accelerator cpu --trainer.enable_progress_bar false"
@@ -193,6 +195,14 @@ def test_runs_compare_by_final_metrics_without_junk(ask: Ask, runs: Path) -> Non
         value["name"]["tag"]: value["value"] for value in models["LeastSquares"]["metricValues"]
     }
     assert values["fit/r2"] == pytest.approx(answer(runs, "exact")["fit"]["r2"])
+
+
+def test_runs_that_begin_together_have_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(TensorBoardLogger, "_get_next_version", lambda self: 4)
+    loggers = [RunLogger(str(tmp_path)) for _ in range(3)]
+    assert [logger.version for logger in loggers] == [4, 5, 6]
 
 
 def test_text_says_how_to_repeat_the_run_and_what_it_found(ask: Ask) -> None:

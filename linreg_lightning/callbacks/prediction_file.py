@@ -154,10 +154,6 @@ class _CsvWriter:
 
     def write_table(self, table: Any) -> None:
         """Append some rows."""
-        for i, field in enumerate(table.schema):
-            if pyarrow.types.is_string_view(field.type):  # pyarrow cannot write these
-                text = table.column(i).cast(pyarrow.string())
-                table = table.set_column(i, field.name, text)
         quotes = any(_is_text(column.type) and _needs_quotes(column) for column in table.columns)
         options = pyarrow.csv.WriteOptions(
             include_header=False, quoting_style="needed" if quotes else "none"

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import shlex
 import warnings
+from inspect import signature
 from pkgutil import resolve_name
 from typing import Any, final
 
@@ -143,8 +144,12 @@ class RegressionCLI(LightningCLI):
         """Lightning's own reading of the checkpoint, which overrides flags; ours has been done."""
 
     def before_instantiate_classes(self) -> None:
-        """Refuse a shape that the data decide."""
+        """Refuse null where a class does without, and a shape that the data decide."""
         model, data = (_plain(self._get(self.config, key)) for key in ("model", "data"))
+        if not data:
+            raise InputError("--data: null was given; type the name of a class")
+        for key, given in (("model", model), ("data", data)):
+            _check_null(key, given)
         if not hasattr(resolve_name(data["class_path"]), "feature_names"):
             return
         stored = {} if self._stored is None or not self._stored.model else self._stored.model
@@ -266,6 +271,16 @@ def _tell(text: str) -> None:
 
 def _plain(config: Any) -> dict[str, Any]:
     return {} if config is None else dict(config.as_dict())
+
+
+def _check_null(key: str, given: dict[str, Any]) -> None:
+    """Refuse null for an argument that is never None by its annotation: the parser does not."""
+    parameters = signature(resolve_name(given["class_path"])).parameters
+    for name, value in given.get("init_args", {}).items():
+        if value is None and name in parameters:
+            type_ = str(parameters[name].annotation)
+            if not any(word in type_ for word in ("None", "Optional", "Any", "_empty")):
+                raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
 
 
 def _short(class_path: str) -> str:

@@ -98,6 +98,8 @@ def _no_subclass(base: str, *_: str) -> str:
 
 
 def _required(names: str, key: str, owner: str) -> str:
+    if not owner:  # the names begin with the subcommand's
+        return f"--{names.partition('.')[2]}: null was given; type the name of a class"
     return f"{owner} needs " + ", ".join(f"--{key}.{name}" for name in names.split(", "))
 
 

@@ -23,7 +23,8 @@ class Design:
     A column of numbers or booleans is a column of x. A category column with levels l_0 < l_1 < ..
     is one of zeros and ones for each level but the first, named `city[Paris]`; the first is what
     the others are compared to. Without a constant in the model the first such column keeps all its
-    levels, as in R: together they make up the constant.
+    levels, as in R: together they make up the constant. So does a column of one level, which says
+    nothing beside a constant, but is not to be lost from sight.
 
     Args:
         features: the columns, in the order of x.
@@ -129,7 +130,7 @@ class Design:
         keeps_all = not self.constant and feature == next(
             name for name in self.features if name in self.levels
         )
-        return 0 if keeps_all else 1
+        return 0 if keeps_all or len(self.levels[feature]) == 1 else 1
 
     def _codes(self, feature: str, column: Any) -> NDArray[np.int64]:
         """The number of each row's level."""
@@ -161,8 +162,8 @@ def numbers(column: Any) -> Floats:
     if types.is_dictionary(type_):
         column = column.dictionary_decode()
         type_ = column.type
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
-        column = pyarrow.compute.utf8_trim_whitespace(column.cast(pyarrow.string()))
+    if types.is_string(type_) or types.is_large_string(type_):
+        column = pyarrow.compute.utf8_trim_whitespace(column)
     if not types.is_float64(type_):
         column = column.cast(pyarrow.float64(), safe=False)
     values: Floats = column.to_numpy(zero_copy_only=False)

@@ -100,8 +100,10 @@ class Source:
             other = self._schema_of(i)
             self._compare(first, other, self._files[i].path)
             for place, field in enumerate(first):
-                if pyarrow.types.is_null(field.type):  # no file so far has a value there
-                    first = first.set(place, other.field(field.name))
+                # Of text only the types of columns without a value so far are open.
+                if pyarrow.types.is_null(field.type) or not self.is_text:
+                    joint = _joint(field.type, other.field(field.name).type)
+                    first = first.set(place, field.with_type(joint))
         return first
 
     @property
@@ -175,6 +177,8 @@ class Source:
                 first, last = (0, None) if span is None else span
                 for number, batch in file.read(own, first, last, size):
                     table = self._with_constants(batch, partition, list(types))
+                    if not self.is_text:
+                        table = self._of_one_type(table, file.path)
                     yield Chunk(table, before + number, shown, number)
                     rows = number + batch.num_rows
             before += rows if whole else file.rows
@@ -193,6 +197,22 @@ class Source:
             else:
                 columns.append(batch.column(name))
         return pyarrow.RecordBatch.from_arrays(columns, names=names)
+
+    def _of_one_type(self, table: Any, path: str) -> Any:
+        """The same columns, each of the type that it has in all files."""
+        for place, field in enumerate(table.schema):
+            type_ = _joint(self.schema.field(field.name).type, field.type)
+            if type_ == field.type:
+                continue
+            try:
+                column = table.column(place).cast(type_)
+            except pyarrow.ArrowException as error:
+                raise InputError(
+                    f"path: column {field.name!r} of {path} is {field.type}, and in other files "
+                    f"{type_} ({str(error).splitlines()[0]}); write it with the same type"
+                ) from None
+            table = table.set_column(place, field.name, column)
+        return table
 
     def _schema_of(self, i: int) -> Any:
         file, partition = self._files[i], self._partitions[i]
@@ -268,6 +288,28 @@ def kind(type_: Any) -> str:
     if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
         return "text"
     return "times" if types.is_temporal(type_) else "nothing"
+
+
+def _joint(one: Any, other: Any) -> Any:
+    """The type for a column that is of two types in two files, or for one in each of them.
+
+    Text is never a view, which pyarrow can neither select from nor write. A dictionary is left to
+    each file.
+    """
+    types = pyarrow.types
+    if types.is_dictionary(other):
+        text = types.is_string_view(other.value_type)
+        return pyarrow.dictionary(other.index_type, pyarrow.string()) if text else other
+    if types.is_dictionary(one):
+        one = other
+    one, other = (pyarrow.string() if types.is_string_view(t) else t for t in (one, other))
+    if one == other:
+        return one
+    schemas = [pyarrow.schema([("", type_)]) for type_ in (one, other)]
+    try:
+        return pyarrow.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pyarrow.ArrowException:
+        return pyarrow.float64() if kind(one) == "numbers" else pyarrow.string()
 
 
 def _form(found: FoundFile) -> type[TableFile]:

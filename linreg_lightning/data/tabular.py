@@ -22,6 +22,17 @@ from linreg_lightning.errors import InputError
 
 # Bytes of files, and of the rows made of them, up to which they are held in memory.
 _IN_MEMORY = 2**28
+_NAMES = (
+    "path",
+    "target",
+    "features",
+    "weight",
+    "exclude",
+    "categorical",
+    "val_path",
+    "test_path",
+)
+"""The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _USE: dict[Split, str] = {
     "train": "to train on",
@@ -121,10 +132,15 @@ class TabularData(RegressionDataModule):
         self._kept_rows: deque[Any] = deque()
         self._sources: dict[str, Source] = {}
         self._readers: dict[Split, SplitReader] = {}
-        self._design = None if design is None else Design(**design)
+        try:
+            self._design = None if design is None else Design(**design)
+        except TypeError:
+            raise InputError(
+                f"design: {design} was given; it comes with a checkpoint: leave it out"
+            ) from None
         if not self._targets:
             raise InputError("target: no column was given; type the name of one")
-        for argument in ("path", "target", "features", "exclude", "categorical"):
+        for argument in _NAMES:
             for name in _list(self.hparams[argument]):
                 if not isinstance(name, str):
                     raise InputError(

@@ -138,7 +138,7 @@ def _names(
     argument: str, given: list[str] | None, source: Any, prefix: str, columns: int
 ) -> list[str]:
     if given is None:
-        own = getattr(source, "columns", None)
+        own = getattr(source, "column_names", getattr(source, "columns", None))
         if own is None and getattr(source, "name", None) is not None:
             own = [source.name]
         if own is not None:

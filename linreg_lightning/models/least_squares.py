@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar, Literal, final
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from linreg_lightning.algebra import (
@@ -139,20 +141,20 @@ class LeastSquares(RegressionModule):
             row.update({name: values[place].item() for name, values in columns.items()})
         return rows
 
-    def prediction(self, x: Tensor) -> Prediction:
+    def prediction(self, x: Tensor | ArrayLike) -> Prediction:
         """Predictions with standard errors, confidence and prediction intervals.
 
         Args:
-            x: (rows, features).
+            x: (rows, features), a tensor, an array or a data frame.
 
         Raises:
             InputError: the model has not been fitted yet.
         """
         if self._solution is None:
             raise InputError("prediction: the model has not been fitted; fit it first")
-        return prediction(
-            self._solution, self._variables(torch.as_tensor(x)).cpu(), self.hparams["confidence"]
-        )
+        if not isinstance(x, Tensor):
+            x = torch.from_numpy(np.array(x, dtype=np.float64))
+        return prediction(self._solution, self._variables(x).cpu(), self.hparams["confidence"])
 
     @property
     def fitted(self) -> bool:
