@@ -110,7 +110,7 @@ def test_nothing_half_written_stays(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(SystemExit):
-        cli.main(["new", "mine"])
+        cli.main(["new", "unwritten"])
     assert "No space left" in capsys.readouterr().err
     assert not list(Path().iterdir())
 

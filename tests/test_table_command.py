@@ -87,7 +87,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "all missing": (
         lambda: write(mixed().assign(area=np.nan), "bad.csv"),
-        "column 'area': row 1 and the 299 rows behind it hold no value; leave it out",
+        "column 'area': row 1 and the 299 rows after it hold no value; leave it out",
     ),
     "all text missing": (
         lambda: write(mixed().assign(city=None).astype({"city": "string"}), "bad.parquet"),
@@ -132,7 +132,7 @@ def test_a_file_that_may_not_be_read(houses: Path) -> None:
     if before == 0:
         os.seteuid(65534)  # root may read everything
     try:
-        with pytest.raises(InputError, match=r"houses.csv may not be read by you; change its"):
+        with pytest.raises(InputError, match=r"houses.csv is not yours to read; change its"):
             TabularData(str(houses), "price").setup("fit")
     finally:
         os.seteuid(before)
@@ -143,7 +143,7 @@ def test_a_file_that_may_not_be_read(houses: Path) -> None:
     [
         ("--data.exclude nothing", "exclude: t.csv has no column 'nothing'"),
         ("--data.features area --data.exclude area", "exclude: 'area' is one of the features"),
-        ("--data.categorical price", "categorical: 'price' is none of the features"),
+        ("--data.categorical price", "categorical: 'price' is not one of the features"),
         ("--data.delimiter ;;", "delimiter: ';;' was given; type one character"),
         ("--data.decimal ,", "decimal: ',' was given, which separates the columns too"),
         ("--data.missing ignore", "missing"),

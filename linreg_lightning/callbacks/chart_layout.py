@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.callbacks.found import coefficients_of
 from linreg_lightning.callbacks.tensorboard import tags_of, writers
+from linreg_lightning.errors import InputError
 
 Layout = dict[str, dict[str, list[Any]]]
 
@@ -23,9 +24,14 @@ class ChartLayout(Callback):
 
     Args:
         most: the largest number of coefficients that still get charts.
+
+    Raises:
+        InputError: that number is below 0.
     """
 
     def __init__(self, most: int = 50) -> None:
+        if most < 0:
+            raise InputError(f"most: {most} was given; type a whole number, 0 or above")
         self.most = most
         self._done = False
 

@@ -1,4 +1,4 @@
-"""What a model says that it has found; nothing, of models that have other things by these names."""
+"""What a model says it has found; nothing where it uses these names for something else."""
 
 from __future__ import annotations
 

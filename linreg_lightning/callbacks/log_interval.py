@@ -6,6 +6,8 @@ from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.errors import InputError
+
 
 @final
 class LogInterval(Callback):
@@ -15,9 +17,14 @@ class LogInterval(Callback):
 
     Args:
         steps: the interval in epochs of that many batches or more.
+
+    Raises:
+        InputError: that number is below 1.
     """
 
     def __init__(self, steps: int = 50) -> None:
+        if steps < 1:
+            raise InputError(f"steps: {steps} was given; type a whole number above 0")
         self.steps = steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -28,7 +28,7 @@ class PredictionWriter(Callback):
 
     Args:
         intervals: whether to write standard errors and intervals, of a model that has
-            `prediction(x)`, as LeastSquares has.
+            `prediction(x)`.
         keep: columns of the input to write beside the predictions, of data that have them.
         format: csv or parquet.
 
@@ -52,7 +52,12 @@ class PredictionWriter(Callback):
         self._file: PredictionFile | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask the data for the columns to keep."""
+        """Ask the data for the columns to keep, and the model for intervals."""
+        if stage == "predict" and self.intervals and not hasattr(pl_module, "prediction"):
+            raise InputError(
+                f"--intervals: {type(pl_module).__name__} has none; leave it out, or fit a model "
+                "that knows its standard errors"
+            )
         if stage != "predict" or not self.keep:
             return
         data = getattr(trainer, "datamodule", None)
@@ -67,10 +72,6 @@ class PredictionWriter(Callback):
             raise InputError(
                 f"devices: {trainer.world_size} were given, and {type(data).__name__} does not say "
                 "which of them has which rows: type --trainer.devices 1"
-            )
-        if self.intervals and not hasattr(pl_module, "prediction"):
-            raise InputError(
-                f"--intervals: {type(pl_module).__name__} has none; fit with --model LeastSquares"
             )
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         self._file = PredictionFile(folder / f"predictions.{self.format}", trainer.global_rank)

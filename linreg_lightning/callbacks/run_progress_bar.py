@@ -32,7 +32,7 @@ class RunProgressBar(TQDMProgressBar):
 
     def init_train_tqdm(self) -> Tqdm:
         """A bar as long as the run."""
-        batches, epochs = self.total_train_batches, self.trainer.max_epochs
+        batches, epochs = self.total_train_batches, self._epochs
         steps = math.inf if epochs in (None, -1) else float(batches) * float(epochs or 0)
         if self.trainer.max_steps != -1:
             steps = min(steps, self.trainer.max_steps * self.trainer.accumulate_grad_batches)
@@ -95,6 +95,17 @@ class RunProgressBar(TQDMProgressBar):
         return [float(n) for n in (batches if isinstance(batches, list) else [batches])]
 
     @property
+    def _one_pass(self) -> bool:
+        return bool(getattr(self.trainer.lightning_module, "one_pass", False))
+
+    @property
+    def _epochs(self) -> int | None:
+        """How many the run has, if that is known."""
+        if self._one_pass:  # but for the seldom second one, whatever the Trainer would run
+            return self.trainer.current_epoch + 1
+        return self.trainer.max_epochs
+
+    @property
     def _batches(self) -> int:
         return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.completed)
 
@@ -102,10 +113,13 @@ class RunProgressBar(TQDMProgressBar):
         if self.is_disabled:
             return
         bar = self.train_progress_bar
-        epochs = trainer.max_epochs
+        epochs = self._epochs
         of_all = "" if epochs in (None, -1) else f"/{epochs}"
         done = trainer.fit_loop.epoch_progress.current.ready
-        bar.set_description(f"Epoch {done}{of_all}", refresh=False)
+        if self._one_pass:
+            bar.set_description("Pass", refresh=False)
+        else:
+            bar.set_description(f"Epoch {done}{of_all}", refresh=False)
         bar.set_postfix(self.get_metrics(trainer, model), refresh=False)
         bar.n = self._batches
         if refresh:

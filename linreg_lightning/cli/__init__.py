@@ -19,7 +19,8 @@ def main(args: list[str] | None = None) -> None:
         args: the words after `linreg`; None takes them from the process.
 
     Raises:
-        SystemExit: the work could not be done; its code is 1 or 2, its message has been printed.
+        SystemExit: the work could not be done; its code is 1 or 2 (143 after SIGTERM), its message
+            has been printed.
             Also with code 0 after some texts that were asked for, such as `fit --help`.
 
     >>> main(["--version"])

@@ -25,7 +25,8 @@ More:
   linreg fit --help                        every option of a command
   linreg fit --model.help LinearRegression the options of a model; --data.help of a data module
   linreg fit --print_config                all settings as YAML, to keep and give by -c FILE
-  linreg fit --ckpt_path last              go on with the newest run below the logs folder
+  linreg fit --ckpt_path last --trainer.max_epochs 200
+                                           go on with the newest run below the logs folder
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or a class path of your own
 (my_package.MyModel).

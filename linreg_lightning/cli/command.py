@@ -30,6 +30,12 @@ from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 
 ROOT = "logs"
+_HELP = {
+    "ckpt_path": "A checkpoint: a file; last, the newest below the folder of runs; or best, the "
+    "one that the newest run found best.",
+    "trainer.log_every_n_steps": "How often to log, in steps. Default: every 50, and at least once "
+    "an epoch.",
+}
 _NEED_A_CHECKPOINT = frozenset({"validate", "test", "predict"})
 
 
@@ -89,7 +95,7 @@ class RegressionCLI(LightningCLI):
             text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
             parser.add_argument("--figures", type=bool, default=True, help=text)
         if self._preview.command == "predict":
-            text = "Whether to write standard errors and intervals too (LeastSquares has them)."
+            text = "Whether to write standard errors and intervals too, of a model that has them."
             parser.add_argument("--intervals", type=bool, default=False, help=text)
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
             parser.add_argument("--keep", type=str | list[str], default=[], help=text)
@@ -107,6 +113,19 @@ class RegressionCLI(LightningCLI):
             named = self._preview.classes.get(key)
             if default and (named is None or _short(named) == _short(default["class_path"])):
                 parser.set_defaults({key: default})
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        """Say in the help what is otherwise here than in Lightning's own words."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        for group in parser._action_groups:
+            for action in group._group_actions:
+                if action.dest in _HELP:
+                    action.help = _HELP[action.dest]
+                if action.dest in ("model", "data"):
+                    group.title = f"The {action.dest}; --{action.dest}.help NAME lists its options"
+        return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse what contradicts a checkpoint, and anything but a fit without one."""
@@ -175,8 +194,7 @@ class RegressionCLI(LightningCLI):
         if config.accelerator == "auto" and MPSAccelerator.is_available():
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
         figures = self._preview.command == "fit" and self._get(self.config, "figures")
-        one_pass = getattr(self.model, "one_pass", False)
-        callbacks = watchers(config, self._words, figures, one_pass)
+        callbacks = watchers(config, self._words, figures)
         try:
             trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:
@@ -196,8 +214,8 @@ class RegressionCLI(LightningCLI):
         most = self.trainer.max_epochs
         if self._stored is not None and most is not None and 0 <= most <= self._stored.epochs:
             raise InputError(
-                f"--trainer.max_epochs: {most} is the number, and {self._stored.path} has run "
-                f"{self._stored.epochs} epochs already; type a larger one"
+                f"--trainer.max_epochs: it is {most}, and {self._stored.path} has run "
+                f"{self._stored.epochs} epochs already; type a larger number"
             )
 
     def _refuse_the_same_rows(self) -> None:

@@ -89,7 +89,9 @@ def _no_option(option: str, key: str, owner: str) -> str:
 
 
 def _no_class(name: str, key: str, _: str) -> str:
-    known = "one of linreg --help, or " if key.split(".")[0] in _BASES else ""
+    known = ""
+    if key.split(".")[0] in _BASES:
+        known = "one of linreg --help, or "
     return f"there is no class {name}; type {known}package.Class"
 
 

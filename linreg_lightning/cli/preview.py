@@ -87,8 +87,9 @@ def _check_class(key: str, value: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # settings in braces are no name of a file
         found = Path(value).is_file() and not value.endswith(_SETTINGS)
     if found:
-        table = f"--data TabularData --data.path {value}"
-        meant = table if key == "data" else "the name of a class, such as linreg --help lists"
+        meant = f"--data TabularData --data.path {value}"
+        if key != "data":
+            meant = "the name of a class, such as linreg --help lists"
         raise InputError(f"--{key}: {value} is a file, not a class; type {meant}")
 
 

@@ -23,9 +23,9 @@ class Stored(NamedTuple):
         path: the file.
         model: `{"class_path": ..., "init_args": {...}}`, or None where it does not say.
         data: the same of the data module.
+        earlier: the arguments of data that were fitted before these, whose rows it holds too.
         epochs: how many it has run.
         batches: how many it has trained on.
-        earlier: the arguments of data that were fitted before these, whose rows it holds too.
         complete: whether it holds the statistics of all rows of its data.
         under_way: whether it holds those of a pass that was interrupted.
         settings: of the run's Trainer, those that a resumed run goes on with, by option name.
@@ -230,7 +230,7 @@ def _load(path: Path) -> dict[str, Any]:
         except Exception:
             pass  # an archive of something else, or a damaged one: torch may stumble over anything
     if not isinstance(content, dict) or "loops" not in content:
-        raise InputError(f"--ckpt_path: {path} is no checkpoint of a Lightning model")
+        raise InputError(f"--ckpt_path: {path} is not a checkpoint of a Lightning model")
     return content
 
 

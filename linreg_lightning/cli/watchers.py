@@ -13,14 +13,13 @@ from linreg_lightning.callbacks.run_text import RunText
 from linreg_lightning.cli.application import CALLBACKS, FIGURES
 
 
-def watchers(trainer: Any, words: list[str], figures: bool, one_pass: bool) -> list[Callback]:
+def watchers(trainer: Any, words: list[str], figures: bool) -> list[Callback]:
     """What was asked for, and of the rest all of which none was.
 
     Args:
         trainer: the Trainer's settings; `callbacks` holds those asked for.
         words: those behind the command's own name.
         figures: whether anything may be drawn.
-        one_pass: whether the model is fitted in one: a bar of its own is then as long as the run.
     """
     given = trainer.callbacks or []
     given = given if isinstance(given, list) else [given]
@@ -33,7 +32,7 @@ def watchers(trainer: Any, words: list[str], figures: bool, one_pass: bool) -> l
         watching.append(RunText(["linreg", *words]))
     if trainer.log_every_n_steps is None and not trainer.barebones:
         watching.append(LogInterval())
-    bar = trainer.enable_progress_bar is not False and not trainer.barebones and not one_pass
+    bar = trainer.enable_progress_bar is not False and not trainer.barebones
     if bar and not any(isinstance(callback, ProgressBar) for callback in given):
         watching.append(RunProgressBar())
     return [*(c for c in given if figures or _path(c) != FIGURES), *watching]

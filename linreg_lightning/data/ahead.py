@@ -28,6 +28,7 @@ def ahead(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
     ['a', 'b', 'c']
     """
     thread = _Ahead(items, depth)
+    _running.append(thread)
     thread.start()
     try:
         while not isinstance(item := thread.queue.get(), _End):
@@ -58,7 +59,6 @@ class _Ahead(threading.Thread, Generic[Item]):
 
     def run(self) -> None:
         """Put all items, then the end."""
-        _running.append(self)
         try:
             self._run()
         finally:

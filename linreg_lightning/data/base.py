@@ -22,10 +22,10 @@ Loader = BatchLoader | StreamLoader | InOrderLoader
 
 
 class RegressionDataModule(LightningDataModule, ABC):
-    """Rows in memory, split, with a name for each column; a subclass says where they come from.
+    """Rows, split, with a name for each column; a subclass says where they come from.
 
-    A subclass fills `splits` in `load`. A model that is given no shape of its own takes it, and
-    the names of its coefficients, from `feature_names` and `target_names`.
+    A subclass fills `splits`, with rows in memory, in `load`. A model that is given no shape of its
+    own takes it, and the names of its coefficients, from `feature_names` and `target_names`.
 
     Args:
         batch_size: rows in a batch of one process; None means all of them.

@@ -78,7 +78,7 @@ class Columns(NamedTuple):
                 raise InputError(f"exclude: {name!r} is one of the features; leave it out there")
         for name in categorical:
             if name not in features:
-                raise InputError(f"categorical: {name!r} is none of the features; leave it out")
+                raise InputError(f"categorical: {name!r} is not one of the features; leave it out")
         categories = []
         for name in features:
             is_a = kind(source.schema.field(name).type)

@@ -206,7 +206,7 @@ def _unknown(selected: Selected, column: str, row: int) -> InputError:
 
 def _not_finite(selected: Selected, name: str, values: Floats, row: int) -> InputError:
     if np.isnan(values).all() and len(values) > 1:
-        rows = f"{selected.where(0)} and the {len(values) - 1} rows behind it hold no value"
+        rows = f"{selected.where(0)} and the {len(values) - 1} rows after it hold no value"
         return InputError(f"column {name!r}: {rows}; leave it out by --data.exclude {name}")
     value = values[row]
     remedy = "remove the row or fill in a number"

@@ -145,13 +145,25 @@ def half_the_threads() -> Iterator[None]:
 
     Threads of torch wait for each other in a circle, without a rest: where those that decode take
     a processor away from one of them, all others wait too, at three times the processor time.
+
+    Iterations overlap, as those of validation within training: the first to begin leaves half, and
+    the last to end gives it back.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // 2))
+    if not _reading:
+        _before[:] = [torch.get_num_threads()]
+        torch.set_num_threads(max(1, _before[0] // 2))
+    mark = object()
+    _reading.append(mark)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _reading.remove(mark)
+        if not _reading:
+            torch.set_num_threads(_before[0])
+
+
+_reading: list[object] = []
+_before: list[int] = []
 
 
 def cut(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:

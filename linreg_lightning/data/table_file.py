@@ -63,11 +63,11 @@ class TableFile(ABC):
         if isinstance(error, FileNotFoundError):
             return InputError(f"path: there is no file {self.path}; check the name")
         if isinstance(error, PermissionError):
-            return InputError(f"path: {self.path} may not be read by you; change its permissions")
+            return InputError(f"path: {self.path} is not yours to read; change its permissions")
         reason = str(error).strip().splitlines()[0]
         return InputError(
-            f"path: {self.path} cannot be read as {self.form}, it is damaged, cut off or something "
-            f"else ({reason}); get it once more"
+            f"path: {self.path} cannot be read as {self.form}: it is damaged, cut off or something "
+            f"else ({reason}); get it again"
         )
 
     def checked(self, schema: Any) -> Any:

@@ -31,7 +31,7 @@ class RegressionModule(SupervisedModule):
         out_features: the number of columns of y; None takes it from the data.
 
     Raises:
-        InputError: numbers of columns below 1.
+        InputError: features below 0, or targets below 1.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class SupervisedModule(LightningModule, ABC):
         out_features: the number of columns of y; None takes it from the data.
 
     Raises:
-        InputError: numbers of columns below 1.
+        InputError: features below 0, or targets below 1.
     """
 
     one_pass: ClassVar[bool] = False

@@ -22,6 +22,7 @@ SPECIAL = (
     "linreg_lightning/models/accumulation.py",
     "linreg_lightning/models/advice.py",
     "linreg_lightning/models/base.py",
+    "linreg_lightning/models/closure.py",
     "linreg_lightning/models/fit_statistics.py",
     "linreg_lightning/models/least_squares.py",
     "linreg_lightning/models/linear.py",

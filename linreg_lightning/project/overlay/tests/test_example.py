@@ -57,6 +57,14 @@ def test_a_row_of_weight_two_is_two_rows(trainer: Callable[..., Trainer]) -> Non
     torch.testing.assert_close(*fitted)
 
 
+def test_a_batch_of_no_weight_is_no_divergence(trainer: Callable[..., Trainer]) -> None:
+    weight = torch.tensor([1.0, 0, 1, 2])
+    model = MLP()
+    data = TensorData(torch.randn(4, 2), torch.randn(4), weight=weight, batch_size=1)
+    trainer(max_epochs=2).fit(model, data)
+    assert model.fit_statistics["rows"] == 3
+
+
 def test_what_goes_in_comes_out_in_shape() -> None:
     model = MLP(in_features=2, out_features=3)
     assert model(torch.ones(5, 2)).shape == (5, 3)
@@ -68,6 +76,10 @@ def test_what_goes_in_comes_out_in_shape() -> None:
 
 def test_what_cannot_be_is_refused(refused: Callable[..., str]) -> None:
     assert "nonsense" in refused("fit --data.nonsense 1")
+    assert "hidden: -3 was given" in refused("fit --model.hidden -3")
+    assert "lr: -1.0 was given" in refused("fit --model.lr -1")
+    assert "rows: 1 was given" in refused("fit --data.rows 1")
+    assert "noise: -1.0 was given" in refused("fit --data.noise -1")
     assert "--ckpt_path" in refused("predict")
 
 

@@ -8,6 +8,7 @@ import torch
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.data.base import RegressionDataModule, Split
+from linreg_lightning.errors import InputError
 
 
 @final
@@ -20,6 +21,9 @@ class Waves(RegressionDataModule):
         batch_size: rows in a batch; null for all at once.
         shuffle: whether batches are cut from another order of the rows each epoch.
         seed: of the data's own generator; `--seed_everything` does not change the rows.
+
+    Raises:
+        InputError: an argument outside its range.
     """
 
     split_option: ClassVar[str] = "rows 100"
@@ -33,6 +37,10 @@ class Waves(RegressionDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
+        if rows < 2:
+            raise InputError(f"rows: {rows} was given; type at least 2")
+        if not 0 <= noise < float("inf"):
+            raise InputError(f"noise: {noise} was given; type a number, 0 or above")
         self.save_hyperparameters()
 
     @property
