@@ -119,6 +119,16 @@ def test_awkward_rows_are_drawn(draw: Callable[..., Figure], case: str) -> None:
     drawn(draw([AWKWARD[case]], WEIRD, "A caption. " * 30))
 
 
+def test_ticks_are_at_numbers_that_people_think_in() -> None:
+    for most in (2.6, 14.0, 33.0, 450.0):
+        values = torch.linspace(-most / 2, most, 9)
+        axes = drawn(predicted([Points("training", values, values)], "y"))
+        for axis in (axes.xaxis, axes.yaxis):
+            step = np.diff(axis.get_majorticklocs())[0]
+            mantissa = step / 10 ** math.floor(math.log10(step))
+            assert round(mantissa, 6) in (1, 2, 2.5, 5)
+
+
 def test_a_power_of_ten_is_left_to_the_label() -> None:
     for factor, label in ((1e300, "×10³⁰⁰"), (1e-300, "×10⁻³⁰⁰"), (1e6, "×10⁶")):
         points = [Points("training", Y.double() * factor, FITTED.double() * factor)]
