@@ -71,6 +71,8 @@ def test_predictions_stand_above_what_was_observed() -> None:
     (line,) = axes.lines
     np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
     assert axes.figure.get_supxlabel() == "all 4 rows"
+    panel = axes.get_window_extent()
+    assert panel.width == pytest.approx(panel.height)
 
 
 def test_residuals_are_observed_less_predicted() -> None:
