@@ -85,6 +85,20 @@ def test_residuals_are_observed_less_predicted() -> None:
     assert low == -high
 
 
+def test_residuals_are_in_the_unit_of_predictions_unless_that_would_make_them_tiny() -> None:
+    for noise, unit in ((5e4, "×10⁶"), (5e-4, "×10⁻⁶")):
+        observed = Y.double() * 1e6 + torch.tensor([0.0, noise, -noise, 0.0])
+        axes = drawn(residuals([Points("training", observed, Y.double() * 1e6)], "y"))
+        assert axes.get_xlabel() == "predicted y (×10⁶)"
+        assert axes.get_ylabel() == f"observed − predicted y ({unit})"
+
+
+def test_lines_of_both_splits_say_so() -> None:
+    both = [Points("training", Y, FITTED), Points("validation", Y, FITTED)]
+    assert residuals(both[:1], "y", "Step 1.").get_supxlabel() == "Step 1."
+    assert residuals(both, "y", "Step 1.").get_supxlabel() == "Step 1. Black lines: of both."
+
+
 def test_a_bend_shows_in_the_means_of_the_residuals() -> None:
     fitted = torch.linspace(-1, 1, 1000, dtype=torch.float64)
     axes = drawn(residuals([Points("training", fitted + fitted**2, fitted)], "y"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,14 @@ class Scale(NamedTuple):
         if most == 0 or 1e-3 <= most < 1e5:
             return cls(0)
         return cls(3 * math.floor(math.log10(most) / 3))
+
+    def unless_small(self, values: Sequence[Array]) -> Scale:
+        """This one, so that axes can be compared; their own where this would make them tiny.
+
+        >>> Scale(6).unless_small([np.array([2e4])]), Scale(6).unless_small([np.array([2.0])])
+        (Scale(exponent=6), Scale(exponent=0))
+        """
+        return Scale(self.exponent + Scale.of([self.apply(v) for v in values]).exponent)
 
     def apply(self, values: Array) -> Array:
         """The numbers that stand on the axis."""
