@@ -174,14 +174,39 @@ def test_coefficients_with_interval_and_truth() -> None:
     np.testing.assert_array_equal(named(axes)["truth"].get_xdata(), [1.1, -2.1])
     bars = [segment[:, 0].tolist() for segment in named(axes)["confidence interval"].get_segments()]
     assert bars == [[0.5, 1.5], [-3, -1]]
-    assert {"1", "-2"} <= {text.get_text() for text in axes.texts}
+    assert {"1.0000", "−2.0000"} <= {text.get_text() for text in axes.texts}
+
+
+def test_an_interval_smaller_than_the_dot_still_shows_its_ends() -> None:
+    rows = table(estimate=[1.0, 2.0], ci_low=[0.9999, 1.9], ci_high=[1.0001, 2.1])
+    axes = drawn(coefficients(rows, "y"))
+    ends = [line for line in axes.lines if line.get_marker() == "|"]
+    np.testing.assert_allclose([line.get_xdata() for line in ends], [[0.9999, 1.9], [1.0001, 2.1]])
+    assert all(line.get_markersize() > named(axes)["estimate"].get_markersize() for line in ends)
+
+
+def test_numbers_are_right_aligned_in_the_unit_of_the_axis() -> None:
+    axes = drawn(coefficients(table(estimate=[5.0263e6, -25.5e6]), "y"))
+    assert [text.get_text() for text in axes.texts] == ["5.0263", "−25.500"]
+    assert axes.get_xlabel().endswith("(×10⁶)")
+    ends = [text.get_window_extent().x1 for text in axes.texts]
+    assert ends[0] == pytest.approx(ends[1])
+    assert ends[0] < axes.figure.bbox.x1
+
+
+def test_a_logarithmic_axis_has_powers_of_ten_and_no_unit() -> None:
+    axes = drawn(coefficients(table(estimate=[2e8, -4e5, 3e4]), "y"))
+    texts = {label.get_text() for label in axes.get_xticklabels()}
+    assert texts == {"−10⁵", "0", "10⁵", "10⁸"}
+    assert axes.get_xlabel() == "y per unit of the column"
+    assert [text.get_text() for text in axes.texts] == ["2.0000×10⁸", "−400000", "30000"]
 
 
 def test_what_is_not_known_is_not_drawn() -> None:
     rows = table(estimate=[1.0, math.nan], ci_low=[math.nan] * 2, ci_high=[math.nan] * 2)
     axes = drawn(coefficients(rows, "y"))
     assert set(named(axes)) == {"estimate"}
-    assert [text.get_text() for text in axes.texts] == ["1", "left out"]
+    assert [text.get_text() for text in axes.texts] == ["1.0000", "left out"]
 
 
 def test_forty_coefficients_are_drawn_and_of_more_the_largest() -> None:

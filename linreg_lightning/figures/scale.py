@@ -65,6 +65,21 @@ def times_power(values: Array, exponent: int) -> Array:
     return product
 
 
+def written(value: float, digits: int) -> str:
+    """A number of so many digits, with a power of ten only where it would be long without.
+
+    >>> written(-1234.567, 5), written(109767.4, 5), written(2.0112e21, 3)
+    ('−1234.6', '109767', '2.01×10²¹')
+    """
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    size = int(exponent)
+    if -5 < size < 8:
+        text = f"{value:.{max(digits - 1 - size, 0)}f}"
+    else:
+        text = f"{mantissa}×{power(size)}"
+    return text.replace("-", "−")
+
+
 def power(exponent: int) -> str:
     """A power of ten as text.
 
