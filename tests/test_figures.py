@@ -1,5 +1,6 @@
 """Each picture of known data; what is on it is asked of matplotlib, how it looks of no test."""
 
+import itertools
 import math
 import struct
 from collections.abc import Callable
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from linreg_lightning.figures import (
     LossSurface,
@@ -45,7 +48,18 @@ def drawn(figure: Figure) -> Axes:
         extent = text.get_window_extent()
         assert extent.x0 >= -1
         assert extent.x1 <= paper.x1 + 1
+        assert not extent.overlaps(figure.legends[0].get_window_extent())
+    for axis in (axis for part in figure.axes for axis in (part.xaxis, part.yaxis)):
+        for one, other in itertools.combinations(tick_labels(axis), 2):
+            assert not one.padded(2).overlaps(other)
     return axes
+
+
+def tick_labels(axis: Axis) -> list[Bbox]:
+    """Where those stand that are drawn; an axis that shares its ticks has none of its own."""
+    low, high = sorted(axis.get_view_interval())
+    places = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=False)
+    return [label.get_window_extent() for place, label in places if low <= place <= high]
 
 
 def named(axes: Axes) -> dict[str, Any]:
@@ -123,6 +137,7 @@ AWKWARD = {
     "tiny": Points("training", Y.double() * 1e-300, FITTED.double() * 1e-300),
     "denormal": Points("training", Y.double() * 5e-324, FITTED.double() * 5e-324),
     "not finite": Points("training", torch.tensor([1, torch.nan, torch.inf]), Y[:3]),
+    "seconds": Points("training", Y.double() + 1.7e9, FITTED.double() + 1.7e9),
     "integers far from zero": Points("training", Y.double() + 1e15, FITTED.double() + 1e15),
     "many": Points("training", torch.randn(5000), torch.randn(5000)),
 }
@@ -226,6 +241,7 @@ def test_forty_coefficients_are_drawn_and_of_more_the_largest() -> None:
     [
         [0.0],
         [50000.0, 150.0, -500.0],
+        [-60000.0, -150.0, 5000.0],
         [1e300, 2e-300, -3.0],
         [1e-300, -2e-300],
         [1e6, 1e6],
@@ -279,6 +295,28 @@ def test_the_path_lies_on_the_surface() -> None:
     np.testing.assert_allclose(np.stack(named(axes)["truth"].get_data(), 1), [[2, 3]])
     assert axes.get_xlabel() == "coefficient of sqft"
     assert axes.figure.axes[1].get_ylabel() == "mean squared error"
+
+
+def test_the_end_of_a_path_lies_above_the_lowest_point_and_the_truth() -> None:
+    x, y = regression()
+    surface = LossSurface.of(x[:, :2], y, torch.ones(50, 1), None)
+    path = torch.tensor(np.stack([[0.0, 0.0], surface.minimum]))
+    axes = drawn(descent(surface, path, ("intercept", "x"), tuple(surface.minimum)))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("intercept", "coefficient of x")
+    marks = named(axes)
+    for below in (marks["lowest"], marks["truth"]):
+        assert marks["end"].get_zorder() > below.get_zorder()
+        assert marks["end"].get_markersize() < below.get_markersize()
+
+
+@pytest.mark.parametrize(("floor", "start"), [(0.3, 40.0), (1000.0, 0.1)])
+def test_losses_are_written_out_and_told_apart(floor: float, start: float) -> None:
+    surface = LossSurface(np.zeros(2), np.eye(2), floor, (0, 0), 0)
+    figure = descent(surface, torch.tensor([[start, start], [0.0, 0.0]]), ("a", "b"))
+    drawn(figure)
+    texts = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert len(set(texts)) == len(texts) > 5
+    assert not any("e" in text or "×" in text for text in texts)
 
 
 @pytest.mark.parametrize("across", [1e300, 1e-300, 1.0])
