@@ -1,5 +1,6 @@
 """Each picture of known data; what is on it is asked of matplotlib, how it looks of no test."""
 
+import itertools
 import math
 import struct
 from collections.abc import Callable
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from linreg_lightning.figures import (
     LossSurface,
@@ -45,7 +48,18 @@ def drawn(figure: Figure) -> Axes:
         extent = text.get_window_extent()
         assert extent.x0 >= -1
         assert extent.x1 <= paper.x1 + 1
+        assert not extent.overlaps(figure.legends[0].get_window_extent())
+    for axis in (axis for part in figure.axes for axis in (part.xaxis, part.yaxis)):
+        for one, other in itertools.combinations(tick_labels(axis), 2):
+            assert not one.padded(2).overlaps(other)
     return axes
+
+
+def tick_labels(axis: Axis) -> list[Bbox]:
+    """Where those stand that are drawn; an axis that shares its ticks has none of its own."""
+    low, high = sorted(axis.get_view_interval())
+    places = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=False)
+    return [label.get_window_extent() for place, label in places if low <= place <= high]
 
 
 def named(axes: Axes) -> dict[str, Any]:
@@ -71,6 +85,8 @@ def test_predictions_stand_above_what_was_observed() -> None:
     (line,) = axes.lines
     np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
     assert axes.figure.get_supxlabel() == "all 4 rows"
+    panel = axes.get_window_extent()
+    assert panel.width == pytest.approx(panel.height)
 
 
 def test_residuals_are_observed_less_predicted() -> None:
@@ -81,6 +97,20 @@ def test_residuals_are_observed_less_predicted() -> None:
     assert axes.get_ylabel() == "observed − predicted price"
     low, high = axes.get_ylim()
     assert low == -high
+
+
+def test_residuals_are_in_the_unit_of_predictions_unless_that_would_make_them_tiny() -> None:
+    for noise, unit in ((5e4, "×10⁶"), (5e-4, "×10⁻⁶")):
+        observed = Y.double() * 1e6 + torch.tensor([0.0, noise, -noise, 0.0])
+        axes = drawn(residuals([Points("training", observed, Y.double() * 1e6)], "y"))
+        assert axes.get_xlabel() == "predicted y (×10⁶)"
+        assert axes.get_ylabel() == f"observed − predicted y ({unit})"
+
+
+def test_lines_of_both_splits_say_so() -> None:
+    both = [Points("training", Y, FITTED), Points("validation", Y, FITTED)]
+    assert residuals(both[:1], "y", "Step 1.").get_supxlabel() == "Step 1."
+    assert residuals(both, "y", "Step 1.").get_supxlabel() == "Step 1. Black lines: of both."
 
 
 def test_a_bend_shows_in_the_means_of_the_residuals() -> None:
@@ -107,6 +137,7 @@ AWKWARD = {
     "tiny": Points("training", Y.double() * 1e-300, FITTED.double() * 1e-300),
     "denormal": Points("training", Y.double() * 5e-324, FITTED.double() * 5e-324),
     "not finite": Points("training", torch.tensor([1, torch.nan, torch.inf]), Y[:3]),
+    "seconds": Points("training", Y.double() + 1.7e9, FITTED.double() + 1.7e9),
     "integers far from zero": Points("training", Y.double() + 1e15, FITTED.double() + 1e15),
     "many": Points("training", torch.randn(5000), torch.randn(5000)),
 }
@@ -117,6 +148,16 @@ AWKWARD = {
 @pytest.mark.filterwarnings("error")
 def test_awkward_rows_are_drawn(draw: Callable[..., Figure], case: str) -> None:
     drawn(draw([AWKWARD[case]], WEIRD, "A caption. " * 30))
+
+
+def test_ticks_are_at_numbers_that_people_think_in() -> None:
+    for most in (2.6, 14.0, 33.0, 450.0):
+        values = torch.linspace(-most / 2, most, 9)
+        axes = drawn(predicted([Points("training", values, values)], "y"))
+        for axis in (axes.xaxis, axes.yaxis):
+            step = np.diff(axis.get_majorticklocs())[0]
+            mantissa = step / 10 ** math.floor(math.log10(step))
+            assert round(mantissa, 6) in (1, 2, 2.5, 5)
 
 
 def test_a_power_of_ten_is_left_to_the_label() -> None:
@@ -148,14 +189,39 @@ def test_coefficients_with_interval_and_truth() -> None:
     np.testing.assert_array_equal(named(axes)["truth"].get_xdata(), [1.1, -2.1])
     bars = [segment[:, 0].tolist() for segment in named(axes)["confidence interval"].get_segments()]
     assert bars == [[0.5, 1.5], [-3, -1]]
-    assert {"1", "-2"} <= {text.get_text() for text in axes.texts}
+    assert {"1.0000", "−2.0000"} <= {text.get_text() for text in axes.texts}
+
+
+def test_an_interval_smaller_than_the_dot_still_shows_its_ends() -> None:
+    rows = table(estimate=[1.0, 2.0], ci_low=[0.9999, 1.9], ci_high=[1.0001, 2.1])
+    axes = drawn(coefficients(rows, "y"))
+    ends = [line for line in axes.lines if line.get_marker() == "|"]
+    np.testing.assert_allclose([line.get_xdata() for line in ends], [[0.9999, 1.9], [1.0001, 2.1]])
+    assert all(line.get_markersize() > named(axes)["estimate"].get_markersize() for line in ends)
+
+
+def test_numbers_are_right_aligned_in_the_unit_of_the_axis() -> None:
+    axes = drawn(coefficients(table(estimate=[5.0263e6, -25.5e6]), "y"))
+    assert [text.get_text() for text in axes.texts] == ["5.0263", "−25.500"]
+    assert axes.get_xlabel().endswith("(×10⁶)")
+    ends = [text.get_window_extent().x1 for text in axes.texts]
+    assert ends[0] == pytest.approx(ends[1])
+    assert ends[0] < axes.figure.bbox.x1
+
+
+def test_a_logarithmic_axis_has_powers_of_ten_and_no_unit() -> None:
+    axes = drawn(coefficients(table(estimate=[2e8, -4e5, 3e4]), "y"))
+    texts = {label.get_text() for label in axes.get_xticklabels()}
+    assert texts == {"−10⁵", "0", "10⁵", "10⁸"}
+    assert axes.get_xlabel() == "y per unit of the column"
+    assert [text.get_text() for text in axes.texts] == ["2.0000×10⁸", "−400000", "30000"]
 
 
 def test_what_is_not_known_is_not_drawn() -> None:
     rows = table(estimate=[1.0, math.nan], ci_low=[math.nan] * 2, ci_high=[math.nan] * 2)
     axes = drawn(coefficients(rows, "y"))
     assert set(named(axes)) == {"estimate"}
-    assert [text.get_text() for text in axes.texts] == ["1", "left out"]
+    assert [text.get_text() for text in axes.texts] == ["1.0000", "left out"]
 
 
 def test_forty_coefficients_are_drawn_and_of_more_the_largest() -> None:
@@ -175,6 +241,7 @@ def test_forty_coefficients_are_drawn_and_of_more_the_largest() -> None:
     [
         [0.0],
         [50000.0, 150.0, -500.0],
+        [-60000.0, -150.0, 5000.0],
         [1e300, 2e-300, -3.0],
         [1e-300, -2e-300],
         [1e6, 1e6],
@@ -228,6 +295,28 @@ def test_the_path_lies_on_the_surface() -> None:
     np.testing.assert_allclose(np.stack(named(axes)["truth"].get_data(), 1), [[2, 3]])
     assert axes.get_xlabel() == "coefficient of sqft"
     assert axes.figure.axes[1].get_ylabel() == "mean squared error"
+
+
+def test_the_end_of_a_path_lies_above_the_lowest_point_and_the_truth() -> None:
+    x, y = regression()
+    surface = LossSurface.of(x[:, :2], y, torch.ones(50, 1), None)
+    path = torch.tensor(np.stack([[0.0, 0.0], surface.minimum]))
+    axes = drawn(descent(surface, path, ("intercept", "x"), tuple(surface.minimum)))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("intercept", "coefficient of x")
+    marks = named(axes)
+    for below in (marks["lowest"], marks["truth"]):
+        assert marks["end"].get_zorder() > below.get_zorder()
+        assert marks["end"].get_markersize() < below.get_markersize()
+
+
+@pytest.mark.parametrize(("floor", "start"), [(0.3, 40.0), (1000.0, 0.1)])
+def test_losses_are_written_out_and_told_apart(floor: float, start: float) -> None:
+    surface = LossSurface(np.zeros(2), np.eye(2), floor, (0, 0), 0)
+    figure = descent(surface, torch.tensor([[start, start], [0.0, 0.0]]), ("a", "b"))
+    drawn(figure)
+    texts = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert len(set(texts)) == len(texts) > 5
+    assert not any("e" in text or "×" in text for text in texts)
 
 
 @pytest.mark.parametrize("across", [1e300, 1e-300, 1.0])

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.textpath import TextPath
 
-from linreg_lightning.figures.scale import Array, Scale
+from linreg_lightning.figures.scale import Array, Scale, power, written
 from linreg_lightning.figures.style import (
     BLUE,
     GREY,
@@ -27,6 +27,7 @@ from linreg_lightning.figures.style import (
 
 _MOST = 40
 _SPARSE = 16
+_DIGITS = 5
 _APART = 300.0
 """The ratio of magnitudes from which on a linear axis would hide the small ones."""
 
@@ -56,23 +57,25 @@ def coefficients(rows: Sequence[Mapping[str, Any]], target: str, caption: str = 
     step = 0.3 if len(shown) <= _SPARSE else 0.19
     figure = new_figure(caption, height=max(2.6, 1.75 + step * len(shown)))
     axes = figure.add_subplot()
-    if logarithmic:
-        _logarithmic(axes, estimate)
-    else:
-        few_ticks(axes.xaxis)
     place = np.arange(len(shown))
     known = np.isfinite(low + estimate + high)
     if known.any():
-        bars: Look = {"color": BLUE, "linewidth": 4, "alpha": 0.4, "label": "confidence interval"}
-        axes.hlines(place[known], low[known], high[known], **bars)
-    axes.plot(estimate, place, "o", color=BLUE, markersize=5, label="estimate")
+        axes.hlines(place[known], low[known], high[known], color=BLUE, label="confidence interval")
+        # Ends taller than the estimate's dot: those of a small interval show above and below it.
+        for ends in (low, high):
+            axes.plot(ends[known], place[known], "|", color=BLUE, markersize=8)
+    axes.plot(estimate, place, "o", color=BLUE, markersize=4.5, label="estimate")
     if np.isfinite(true).any():
         ring: Look = {"mfc": "none", "mec": VERMILION, "mew": 1.3, "markersize": 8}
         axes.plot(true, place, "D", **ring, label="truth")
     axes.axvline(0, color=GREY, linewidth=1, zorder=1.5)
-    _names(axes, shown, values["estimate"])
-    unit = f"{short(target, 14)} per unit of the column"
-    axes.set_xlabel(scale.label(f"estimate, {unit}"), loc="right")
+    if logarithmic:
+        _logarithmic(axes, estimate, scale)
+        scale = Scale(0)  # its ticks are powers of ten themselves
+    else:
+        few_ticks(axes.xaxis, columns=24)  # long names leave it no more
+    _names(axes, shown, scale.apply(values["estimate"]))
+    axes.set_xlabel(scale.label(f"{short(target, 14)} per unit of the column"))
     head(figure, f"Coefficients of {short(target)}", axes)
     return figure
 
@@ -84,25 +87,33 @@ def _names(axes: Axes, rows: Sequence[Mapping[str, Any]], estimates: Array) -> N
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    beside = axes.get_yaxis_transform()
-    for place, estimate in enumerate(estimates):
-        text = "left out" if math.isnan(estimate) else f"{estimate:.5g}"
-        axes.text(1.02, place, text, transform=beside, va="center", fontsize=size)
+    texts = ["left out" if math.isnan(e) else written(e, _DIGITS) for e in estimates]
+    end = 8 + max(TextPath((0, 0), text, size).get_extents().width for text in texts)
+    place: Look = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    for row, text in enumerate(texts):
+        axes.annotate(
+            text, (1, row), (end, 0), ha="right", va="center_baseline", fontsize=size, **place
+        )
 
 
-def _logarithmic(axes: Axes, estimates: Array) -> None:
+def _logarithmic(axes: Axes, estimates: Array, scale: Scale) -> None:
     """An axis of powers of ten on both sides of zero, no more than nine of them."""
     sizes = np.abs(estimates[np.isfinite(estimates) & (estimates != 0)])
     top = math.floor(math.log10(sizes.max()))
     bottom = max(math.floor(math.log10(sizes.min())), top - 9)
     axes.set_xscale("symlog", linthresh=10.0**bottom, linscale=0.5)
-    powers = [10.0**k for k in range(top, bottom - 1, -math.ceil((top - bottom + 1) / 3))]
-    ticks = [0.0]
-    ticks += powers if (estimates > 0).any() else []
-    ticks += [-tick for tick in powers] if (estimates < 0).any() else []
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.autoscale(axis="x")  # its margins are of the scale before
+    least, most = axes.dataLim.intervalx
+    labels = 2 if least < -(10.0**bottom) and 10.0**bottom < most else 3
+    ticks = {0.0: "0"}
+    # Down to, not including, the lowest: it is too close to zero for both to be read.
+    for k in range(top, bottom, -math.ceil((top - bottom + 1) / labels)):
+        text = power(k + scale.exponent)
+        ticks |= {10.0**k: text, -(10.0**k): f"−{text}"}
+    low, high = axes.get_xlim()
+    ticks = {place: text for place, text in ticks.items() if low <= place <= high}
+    axes.set_xticks([*ticks], [*ticks.values()])
+    axes.minorticks_off()
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> Array:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from linreg_lightning.figures.loss_surface import LossSurface
-from linreg_lightning.figures.scale import Array, Scale, power, times_power
+from linreg_lightning.figures.scale import Array, Scale, power, times_power, written
 from linreg_lightning.figures.style import (
     BLACK,
     GREEN,
@@ -71,7 +71,8 @@ def descent(
         colors=colours,
         extend="max",
     )
-    bar = figure.colorbar(filled, ax=axes, ticks=levels, format="%.3g", extendfrac=0.04)
+    bar = figure.colorbar(filled, ax=axes, extendfrac=0.04)
+    bar.set_ticks(levels.tolist(), labels=_told_apart(levels))
     exponent = height.exponent + surface.loss_exponent
     bar.set_label("mean squared error" + (f" (×{power(exponent)})" if exponent else ""))
     bar.ax.tick_params(labelsize=8, length=2)
@@ -84,8 +85,9 @@ def descent(
         x, y = shown(steps)
         axes.plot(x, y, color=VERMILION, linewidth=1.4, marker=".", markersize=4, label="path")
         axes.plot(x[:1], y[:1], "s", color=VERMILION, markersize=8, label="start", mec="white")
-        axes.plot(x[-1:], y[-1:], "o", color=VERMILION, markersize=8, label="end", mec="white")
-    axes.plot(*shown(lowest), "+", color=BLACK, markersize=12, mew=1.6, label="lowest")
+        # On top, and small: where a descent succeeds, the lowest point and the truth lie below.
+        axes.plot(x[-1:], y[-1:], "o", color=VERMILION, markersize=6, label="end", zorder=3)
+    axes.plot(*shown(lowest), "+", color=BLACK, markersize=14, mew=1.6, label="lowest")
     if len(truth):
         look: Look = {
             "mfc": "none",
@@ -95,10 +97,11 @@ def descent(
             "linestyle": "none",
         }
         axes.plot(*shown(truth), marker="D", label="truth", **look)
-    for axis, scale, name, own in zip(
-        (axes.xaxis, axes.yaxis), scales, names, surface.exponent, strict=True
+    for axis, scale, name, own, most in zip(
+        (axes.xaxis, axes.yaxis), scales, names, surface.exponent, (28, 14), strict=True
     ):
-        axis.set_label_text(Scale(scale.exponent + own).label(f"coefficient of {short(name)}"))
+        text = name if name == "intercept" else f"coefficient of {short(name, most)}"
+        axis.set_label_text(Scale(scale.exponent + own).label(text))
         few_ticks(axis)
     head(figure, f"Descent over the loss of {short(target, 20)}", axes, columns=5)
     return figure
@@ -124,6 +127,12 @@ def _range(values: Array) -> Array:
     middle, reach = (low + high) / 2, (high - low) / 2
     reach = 1.4 * reach or 0.5 * abs(middle) or 1.0
     return np.linspace(middle - reach, middle + reach, _GRID)
+
+
+def _told_apart(levels: Array) -> list[str]:
+    """Numbers of three digits, or of as many as it takes for no two to be the same."""
+    texts = ([written(level, digits) for level in levels] for digits in range(3, 18))
+    return next(text for text in texts if len({*text}) == len(levels))
 
 
 def _levels(floor: float, loss: Array) -> Array:

@@ -47,14 +47,15 @@ def predicted(points: Sequence[Points], target: str, caption: str = "") -> Figur
     arrays = [split for split in arrays if split[1].size]
     scale = Scale.of(values for split in arrays for values in split[1:])
     name = short(target)
-    figure = new_figure(caption)
-    axes = figure.add_subplot()
+    figure = new_figure(caption, height=5.4)
+    axes = figure.add_subplot(box_aspect=1)
+    marks = dots(sum(observed.size for _, observed, _ in arrays))
     ends = []
     for (label, observed, fitted), look in zip(arrays, LOOKS, strict=False):
         across, up = scale.apply(observed), scale.apply(fitted)
         quality = r2(observed, fitted)
         text = label if math.isnan(quality) else f"{label}, R² {quality:.4g}"
-        axes.scatter(across, up, **dots(across.size), label=text, **look)
+        axes.scatter(across, up, **marks, label=text, **look)
         ends += [across.min(), across.max(), up.min(), up.max()]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0

@@ -38,7 +38,7 @@ def residuals(points: Sequence[Points], target: str, caption: str = "") -> Figur
     A model that is right leaves a band around zero, as wide everywhere, without a bend: the black
     line is the mean of the residuals in ten groups of as many rows each, from the smallest
     prediction to the largest. Beside it the histogram, and the normal distribution of the same
-    standard deviation around zero.
+    standard deviation around zero. Line and curve are of all splits together.
 
     Args:
         points: the splits, at most two; those without a finite row are left out.
@@ -47,16 +47,20 @@ def residuals(points: Sequence[Points], target: str, caption: str = "") -> Figur
     """
     splits = [(p.label, *p.arrays()) for p in points]
     parts = [(label, fitted, y - fitted) for label, y, fitted in splits if y.size]
-    across = Scale.of(fitted for _, fitted, _ in parts)
-    up = Scale.of(left for _, _, left in parts)
+    predictions, rests = [fitted for _, fitted, _ in parts], [left for _, _, left in parts]
+    unit = Scale.of([*predictions, *rests])
+    across, up = unit.unless_small(predictions), unit.unless_small(rests)
     parts = [(label, across.apply(fitted), up.apply(left)) for label, fitted, left in parts]
     name = short(target)
+    if len(parts) > 1:
+        caption = f"{caption} Black lines: of both."
     figure = new_figure(caption)
     cloud, side = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    marks = dots(sum(left.size for _, _, left in parts))
     most = max((float(np.abs(left).max()) for _, _, left in parts), default=0.0) or 1.0
     cloud.set_ylim(-1.1 * most, 1.1 * most)
     for (label, fitted, left), look, histogram in zip(parts, LOOKS, _HISTOGRAMS, strict=False):
-        cloud.scatter(fitted, left, **dots(left.size), label=label, **look)
+        cloud.scatter(fitted, left, **marks, label=label, **look)
         # An odd number of them: zero is in the middle of one.
         bins = 2 * int(np.clip(left.size**0.5, 8, 40) / 2) + 1
         side.hist(
@@ -73,9 +77,10 @@ def residuals(points: Sequence[Points], target: str, caption: str = "") -> Figur
         _means(cloud, *(np.concatenate([part[i] for part in parts]) for i in (1, 2)))
         _normal(side, np.concatenate([left for _, _, left in parts]), most)
     cloud.set_xlabel(across.label(f"predicted {name}"))
-    cloud.set_ylabel(up.label(f"observed − predicted {short(target, 16)}"))
+    cloud.set_ylabel(up.label(f"observed − predicted {short(target, 9)}"))
     side.set_xlabel("density")
     side.set_xticks([])
+    figure.align_xlabels()
     few_ticks(cloud.xaxis)
     few_ticks(cloud.yaxis)
     head(figure, f"Residuals of {name}", cloud, side, columns=4)

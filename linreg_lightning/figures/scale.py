@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,14 @@ class Scale(NamedTuple):
             return cls(0)
         return cls(3 * math.floor(math.log10(most) / 3))
 
+    def unless_small(self, values: Sequence[Array]) -> Scale:
+        """This one, so that axes can be compared; their own where this would make them tiny.
+
+        >>> Scale(6).unless_small([np.array([2e4])]), Scale(6).unless_small([np.array([2.0])])
+        (Scale(exponent=6), Scale(exponent=0))
+        """
+        return Scale(self.exponent + Scale.of([self.apply(v) for v in values]).exponent)
+
     def apply(self, values: Array) -> Array:
         """The numbers that stand on the axis."""
         return times_power(values, -self.exponent)
@@ -55,6 +63,21 @@ def times_power(values: Array, exponent: int) -> Array:
     with np.errstate(over="ignore", under="ignore"):
         product: Array = values * 10.0**half * 10.0 ** (exponent - half)
     return product
+
+
+def written(value: float, digits: int) -> str:
+    """A number of so many digits, with a power of ten only where it would be long without.
+
+    >>> written(-1234.567, 5), written(109767.4, 5), written(2.0112e21, 3)
+    ('−1234.6', '109767', '2.01×10²¹')
+    """
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    size = int(exponent)
+    if -5 < size < 8:
+        text = f"{value:.{max(digits - 1 - size, 0)}f}"
+    else:
+        text = f"{mantissa}×{power(size)}"
+    return text.replace("-", "−")
 
 
 def power(exponent: int) -> str:

@@ -38,6 +38,7 @@ _LOOK: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
+    "figure.constrained_layout.w_pad": 0.1,
     "grid.color": "#EBEBEB",
     "grid.linewidth": 0.8,
     "xtick.labelsize": 9,
@@ -74,13 +75,14 @@ def new_figure(caption: str, height: float = _HEIGHT) -> Figure:
 
     Args:
         caption: a sentence or two, broken into lines here.
-        height: in inches.
+        height: in inches, with room for two such lines; more of them add their own.
     """
+    lines = textwrap.wrap(caption, _CAPTION_COLUMNS)
+    height += 0.125 * len(lines[2:])
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    if caption:
-        lines = textwrap.fill(caption, _CAPTION_COLUMNS)
-        figure.supxlabel(lines, x=0.02, ha="left", fontsize=7.5, color=GREY)
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=7.5, color=GREY)
     return figure
 
 
@@ -102,12 +104,23 @@ def head(figure: Figure, title: str, *axes: Axes, columns: int = 3) -> None:
             handle.set(alpha=1.0, sizes=[22])
 
 
-def few_ticks(axis: Axis, ticks: int = 5) -> None:
-    """As many ticks as can be read, with numbers written out in full."""
-    axis.set_major_locator(MaxNLocator(ticks))
+def few_ticks(axis: Axis, columns: int = 34) -> None:
+    """Ticks at round numbers written out in full, as many as can be read side by side.
+
+    Args:
+        axis: whose ends are known.
+        columns: how many letters there is room for.
+    """
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_scientific(False)
     axis.set_major_formatter(formatter)
+    low, high = axis.get_view_interval()
+    for most in range(7, 0, -1):
+        locator = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
+        axis.set_major_locator(locator)
+        seen = [place for place in locator() if low <= place <= high]
+        if sum(len(text) + 1 for text in formatter.format_ticks(seen)) <= columns:
+            break
 
 
 def short(name: str, most: int = 28) -> str:
