@@ -89,7 +89,7 @@ def _check_class(key: str, value: str) -> None:
     if found:
         meant = f"--data TabularData --data.path {value}"
         if key != "data":
-            meant = "the name of a class, such as linreg --help lists"
+            meant = "a class of linreg --help"
         raise InputError(f"--{key}: {value} is a file, not a class; type {meant}")
 
 
