@@ -271,6 +271,22 @@ def test_lines_are_those_that_pyarrow_sees(tmp_path: Path) -> None:
     assert several > 50
 
 
+def test_rows_may_be_as_long_as_they_like(trainer: MakeTrainer) -> None:
+    long = "k" * 2_500_000
+    rows = "".join(
+        f"{'NA' if k == 3 else k},{long if k in (2, 5) else 'c'},{k}\n" for k in range(9)
+    )
+    data = TabularData(text("id,c,y\n" + rows), "y", features=[])
+    found = predicted(trainer, data, "t.csv", keep=["id"])
+    assert list(found.id) == ["0", "1", "2", "NA", "4", "5", "6", "7", "8"]
+
+
+def test_a_last_line_may_go_on_and_not_end() -> None:
+    rows = "".join(f"{k},n,{k}\n" for k in range(9)) + '9,"two\nlines",9'
+    assert Source([text("x,note,y\n" + rows)]).rows == 10
+    assert count_lines(b'9,"two\nlines",9', ",") == 1
+
+
 def test_a_quote_within_a_value_is_a_letter(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         sizes = ['3"' if k in (3, 60) else "4in" for k in range(80)]

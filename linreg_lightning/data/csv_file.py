@@ -153,22 +153,25 @@ class CsvFile(TableFile):
             raise self.cannot_be_read(error) from None
 
     def _table(self, text: bytes, types: Mapping[str, Any], before: int) -> Any:
-        names = self.schema.names
         try:
-            passed_on = {name: type_ for name, type_ in types.items() if type_ == pyarrow.string()}
-            table = self._parse(text, names, types, threads=True)
-            if passed_on:
-                # Among keys, NA is no missing value.
-                keys = self._parse(text, names, passed_on, threads=True, gaps=False)
-                for name in passed_on:
-                    table = table.set_column(table.column_names.index(name), name, keys[name])
-            return table
+            return self._typed(text, types, threads=True)
         except pyarrow.ArrowException:
             try:
-                # Slower, but its messages have the number of the row.
-                return self._parse(text, names, types, threads=False)
+                # Slower, but rows may have any length, and messages have the number of the row.
+                return self._typed(text, types, threads=False)
             except pyarrow.ArrowException as error:
-                raise self._explained(error, names, before) from None
+                raise self._explained(error, self.schema.names, before) from None
+
+    def _typed(self, text: bytes, types: Mapping[str, Any], threads: bool) -> Any:
+        names = self.schema.names
+        table = self._parse(text, names, types, threads)
+        passed_on = {name: type_ for name, type_ in types.items() if type_ == pyarrow.string()}
+        if passed_on:
+            # Among keys, NA is no missing value.
+            keys = self._parse(text, names, passed_on, threads, gaps=False)
+            for name in passed_on:
+                table = table.set_column(table.column_names.index(name), name, keys[name])
+        return table
 
     def _parse(
         self,
@@ -180,7 +183,11 @@ class CsvFile(TableFile):
     ) -> Any:
         return pyarrow.csv.read_csv(
             pyarrow.BufferReader(text),
-            pyarrow.csv.ReadOptions(use_threads=threads, block_size=_PIECE, column_names=names),
+            pyarrow.csv.ReadOptions(
+                use_threads=threads,
+                block_size=_PIECE if threads else len(text),
+                column_names=names,
+            ),
             pyarrow.csv.ParseOptions(
                 delimiter=self._delimiter,
                 newlines_in_values=has_quoted_newlines(text, self._delimiter),

@@ -45,8 +45,8 @@ def line_ends(text: bytes, delimiter: str) -> Any:
     if not opens[::2].all():
         quotes = _quoting(quotes, before, ord(delimiter))
     outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
-    # A text that would be one line has a quote that is none.
-    return outside if len(outside) else ends
+    # A text that would be one line, and not end, has a quote that is none.
+    return outside if len(outside) or len(quotes) % 2 == 0 else ends
 
 
 def _quoting(quotes: Any, before: Any, delimiter: int) -> Any:
