@@ -325,6 +325,13 @@ def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
         assert found.digits > 8 or not merged
 
 
+def test_float64_sees_no_penalty_beside_far_larger_weights() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(20, 2, dtype=F64), torch.ones(20, dtype=F64)
+    weight[0] = 1e190
+    assert fit(Float64Gram, x, x[:, :1] + 1, weight, ridge=1.0).digits == 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-300, 1e-20, 1.0, 1e20, 1e300])
 def test_combinations_of_earlier_columns_are_left_out(kind: type[Gram], scale: float) -> None:
