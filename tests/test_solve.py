@@ -332,6 +332,18 @@ def test_float64_sees_no_penalty_beside_far_larger_weights() -> None:
     assert fit(Float64Gram, x, x[:, :1] + 1, weight, ridge=1.0).digits == 0
 
 
+def test_small_weights_count_where_entries_are_cut_deep() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(40, 2, dtype=F64).round()
+    x[:4], x[20] = torch.randn(4, 2, dtype=F64), 2.0**40
+    y = x.sum(1, keepdim=True) + torch.randn(40, 1, dtype=F64).round()
+    weight = torch.full((40,), 1e-100, dtype=F64)
+    weight[:4], weight[20], weight[30] = torch.arange(1, 5).double() * 1e190, 1e-120, 1e-200
+    solution = fit(ExactGram, x, y, weight, intercept=False)
+    truth = rational(x, y, weight, intercept=False)
+    assert min(digits(v, t) for v, t in zip(terms(solution), truth, strict=True)) > 15.5
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-300, 1e-20, 1.0, 1e20, 1e300])
 def test_combinations_of_earlier_columns_are_left_out(kind: type[Gram], scale: float) -> None:

@@ -217,10 +217,10 @@ class ExactGram(Gram):
             return self._add_scaled(sums, z, weight, grown, learn)
         if learn:
             self._depth = depth
-        unfinished = deeper_rows + left_deeper_rows > 0
-        if unfinished and max(depth) == _DEEPEST:
-            sums = sums._replace(lost=torch.ones_like(sums.lost))
-            unfinished = False
+        # One side may have more to come where the other is broken off.
+        open_ = [k for k, rows in zip(depth, (deeper_rows, left_deeper_rows), strict=True) if rows]
+        sums = sums._replace(lost=sums.lost | (_DEEPEST in open_))
+        unfinished = any(k < _DEEPEST for k in open_)
         if unfinished:
             deeper = deeper | left_deeper
             right.mul_(~deeper)
