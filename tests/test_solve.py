@@ -344,6 +344,21 @@ def test_small_weights_count_where_entries_are_cut_deep() -> None:
     assert min(digits(v, t) for v, t in zip(terms(solution), truth, strict=True)) > 15.5
 
 
+def test_digits_of_exact_know_of_what_is_left_out() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 2, dtype=F64), torch.randn(20, 1, dtype=F64)
+    weight = torch.full((20,), 1e110, dtype=F64)
+    # All that is in the second column begins where sums of products end.
+    x[:17, 1], weight[17:] = 0.0, 1e-146
+    solution = fit(ExactGram, x, y, weight)
+    assert digits(terms(solution)[2], rational(x, y, weight)[2]) < 1
+    assert solution.error_digits == 0
+    # A small entry beside others of its column does not show.
+    x[:, 1], x[0, 1] = 1.0 + torch.arange(20), 1e-300
+    solution = fit(ExactGram, x, y)
+    assert (solution.digits, solution.error_digits) == (15.9, 15.9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-300, 1e-20, 1.0, 1e20, 1e300])
 def test_combinations_of_earlier_columns_are_left_out(kind: type[Gram], scale: float) -> None:

@@ -41,6 +41,7 @@ class NormalEquations(NamedTuple, Generic[Number]):
         features: d, how many of the columns are features.
         intercept: whether the means were taken off.
         roundoff: the relative precision of `cross`, 2^-52 or 2^-104.
+        lost: what may be missing in `cross` besides, of numbers too small to be held beside others.
     """
 
     rows: int
@@ -54,6 +55,7 @@ class NormalEquations(NamedTuple, Generic[Number]):
     features: int
     intercept: bool
     roundoff: float
+    lost: float
 
 
 class Gram(ABC):

@@ -148,6 +148,7 @@ class Float64Gram(Gram):
             features=self.features,
             intercept=intercept,
             roundoff=2.0**-52,
+            lost=0.0,
         )
 
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
