@@ -325,6 +325,41 @@ def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
         assert found.digits > 8 or not merged
 
 
+def assert_promises_are_kept(found: Solution, exact: Solution) -> None:
+    rough, true = inference(found), inference(exact)
+    size = torch.maximum(true.estimate.abs(), true.standard_error)
+    if found.digits > 0:
+        assert bool(((rough.estimate - true.estimate).abs() <= 10**-found.digits * size).all())
+    if found.error_digits > 0:
+        loss = (rough.standard_error / true.standard_error - 1).abs()
+        assert bool((loss <= 10**-found.error_digits).all())
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0])
+@pytest.mark.parametrize("weight", [1.0, 1e-12])
+@pytest.mark.parametrize("offset", [1e3, 1e5, 1e7])
+@pytest.mark.parametrize("verb", ["merge", "subtract"])
+def test_digits_know_of_large_sums_that_cancelled(verb, offset, weight, scale) -> None:
+    torch.manual_seed(0)
+    x, w = torch.randn(1500, 2, dtype=F64), torch.ones(1500, dtype=F64)
+    y = 1 + x.sum(1, keepdim=True) + torch.randn(1500, 1, dtype=F64)
+    first, second, third = slice(2), slice(2, 500), slice(500, 1500)
+    # Most rows are far from the first, of which the shift is made; or were, before they were taken.
+    far = slice(2, 1500) if verb == "merge" else third
+    x[far, 0], y[far], w[first] = x[far, 0] + offset, y[far] + offset, weight
+    x = x * scale
+    rough, exact = Float64Gram(2), ExactGram(2)
+    for gram in (rough, exact):
+        for rows in (first, second) if verb == "merge" else (first, second, third):
+            gram.update(Batch(x[rows], y[rows], w[rows]))
+        other = type(gram)(2)
+        other.update(Batch(x[third], y[third], w[third]))
+        getattr(gram, verb)(other)
+    found = solve(rough.normal_equations())
+    assert_promises_are_kept(found, solve(exact.normal_equations()))
+    assert offset > 1e3 or found.digits > 5
+
+
 def test_float64_sees_no_penalty_beside_far_larger_weights() -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(20, 2, dtype=F64), torch.ones(20, dtype=F64)
