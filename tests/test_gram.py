@@ -265,6 +265,20 @@ def test_state_returns_the_same(kind: type[Gram], tmp_path) -> None:
         other.from_state_dict(gram.state_dict())
 
 
+def test_states_keep_what_has_cancelled_and_earlier_ones_are_read() -> None:
+    batch = sample(100)
+    batch.x[50:] += 1000
+    gram = gram_of(Float64Gram, batch, 50)
+    plain = gram.state_dict()
+    del plain["peak"]
+    assert_same_bits(gram, Float64Gram.from_state_dict(plain))
+    gram.subtract(gram_of(Float64Gram, cut(batch, slice(50, 100))))
+    again = Float64Gram.from_state_dict(gram.state_dict())
+    assert_same_bits(gram, again)
+    before, after = gram.normal_equations(), gram_of(Float64Gram, cut(batch, slice(50)))
+    assert bool((before.square > 1000 * after.normal_equations().square).any())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("rows_before", [0, 30])

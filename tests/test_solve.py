@@ -325,6 +325,75 @@ def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
         assert found.digits > 8 or not merged
 
 
+def assert_promises_are_kept(found: Solution, exact: Solution) -> None:
+    rough, true = inference(found), inference(exact)
+    size = torch.maximum(true.estimate.abs(), true.standard_error)
+    if found.digits > 0:
+        assert bool(((rough.estimate - true.estimate).abs() <= 10**-found.digits * size).all())
+    if found.error_digits > 0:
+        loss = (rough.standard_error / true.standard_error - 1).abs()
+        assert bool((loss <= 10**-found.error_digits).all())
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0])
+@pytest.mark.parametrize("weight", [1.0, 1e-12])
+@pytest.mark.parametrize("offset", [1e3, 1e5, 1e7])
+@pytest.mark.parametrize("verb", ["merge", "subtract"])
+def test_digits_know_of_large_sums_that_cancelled(verb, offset, weight, scale) -> None:
+    torch.manual_seed(0)
+    x, w = torch.randn(1500, 2, dtype=F64), torch.ones(1500, dtype=F64)
+    y = 1 + x.sum(1, keepdim=True) + torch.randn(1500, 1, dtype=F64)
+    first, second, third = slice(2), slice(2, 500), slice(500, 1500)
+    # Most rows are far from the first, of which the shift is made; or were, before they were taken.
+    far = slice(2, 1500) if verb == "merge" else third
+    x[far, 0], y[far], w[first] = x[far, 0] + offset, y[far] + offset, weight
+    x = x * scale
+    rough, exact = Float64Gram(2), ExactGram(2)
+    for gram in (rough, exact):
+        for rows in (first, second) if verb == "merge" else (first, second, third):
+            gram.update(Batch(x[rows], y[rows], w[rows]))
+        other = type(gram)(2)
+        other.update(Batch(x[third], y[third], w[third]))
+        getattr(gram, verb)(other)
+    found = solve(rough.normal_equations())
+    assert_promises_are_kept(found, solve(exact.normal_equations()))
+    assert offset > 1e3 or found.digits > 5
+
+
+def test_float64_sees_no_penalty_beside_far_larger_weights() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(20, 2, dtype=F64), torch.ones(20, dtype=F64)
+    weight[0] = 1e190
+    assert fit(Float64Gram, x, x[:, :1] + 1, weight, ridge=1.0).digits == 0
+
+
+def test_small_weights_count_where_entries_are_cut_deep() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(40, 2, dtype=F64).round()
+    x[:4], x[20] = torch.randn(4, 2, dtype=F64), 2.0**40
+    y = x.sum(1, keepdim=True) + torch.randn(40, 1, dtype=F64).round()
+    weight = torch.full((40,), 1e-100, dtype=F64)
+    weight[:4], weight[20], weight[30] = torch.arange(1, 5).double() * 1e190, 1e-120, 1e-200
+    solution = fit(ExactGram, x, y, weight, intercept=False)
+    truth = rational(x, y, weight, intercept=False)
+    assert min(digits(v, t) for v, t in zip(terms(solution), truth, strict=True)) > 15.5
+
+
+def test_digits_of_exact_know_of_what_is_left_out() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 2, dtype=F64), torch.randn(20, 1, dtype=F64)
+    weight = torch.full((20,), 1e110, dtype=F64)
+    # All that is in the second column begins where sums of products end.
+    x[:17, 1], weight[17:] = 0.0, 1e-146
+    solution = fit(ExactGram, x, y, weight)
+    assert digits(terms(solution)[2], rational(x, y, weight)[2]) < 1
+    assert solution.error_digits == 0
+    # A small entry beside others of its column does not show.
+    x[:, 1], x[0, 1] = 1.0 + torch.arange(20), 1e-300
+    solution = fit(ExactGram, x, y)
+    assert (solution.digits, solution.error_digits) == (15.9, 15.9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-300, 1e-20, 1.0, 1e20, 1e300])
 def test_combinations_of_earlier_columns_are_left_out(kind: type[Gram], scale: float) -> None:

@@ -63,16 +63,16 @@ def safe_digits(
     shift = through * moved + roundoff * level.abs()
     shift_known = torch.maximum(level.abs(), (intercept_inverse * variance).sqrt())
     return (
-        _digits(reach[:, None] * moved / known, shift / shift_known),
+        _digits((reach[:, None] * moved, known), (shift, shift_known)),
         _digits(
-            roundoff * reach.square() / inverse.diagonal(), moved.square() / roundoff / residual
+            (roundoff * reach.square(), inverse.diagonal()), (moved.square() / roundoff, residual)
         ),
     )
 
 
-def _digits(*losses: Tensor) -> float:
-    # 0 / 0 and x / 0: nothing to know, as the residual of an exact fit.
-    known = [float(loss[loss.isfinite()].amax()) for loss in losses if loss.isfinite().any()]
-    digits = -math.log10(max(1e-300, *known, 0.0))
+def _digits(*errors: tuple[Tensor, Tensor]) -> float:
+    # Of 0, as the residual of an exact fit, there is nothing to know. Of what overflows there is.
+    losses = torch.cat([(error / size)[size != 0] for error, size in errors])
+    digits = -math.log10(max([1e-300, *losses.nan_to_num(math.inf).tolist()]))
     # An error as large as the number itself is beyond what a first-order bound can tell.
     return min(_MOST, digits) if digits >= 1 else 0.0

@@ -34,13 +34,14 @@ class NormalEquations(NamedTuple, Generic[Number]):
         mean: the weighted means, in units of c_i; (d + t,). Zeros without an intercept.
         cross: sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t).
         square: sum of w z_i^2 as it was before the means were taken off (by `Float64Gram`: the
-            means less the shift), which says how well cross-products can be known, in units of
-            v c_i^2; (d + t,) float64.
+            means less the shift; or before other shifts or rows were, if it was larger then), which
+            says how well cross-products can be known, in units of v c_i^2; (d + t,) float64.
         exponent: (d + t,) int64.
         weight_exponent: an even number; () int64.
         features: d, how many of the columns are features.
         intercept: whether the means were taken off.
         roundoff: the relative precision of `cross`, 2^-52 or 2^-104.
+        lost: what may be missing in `cross` besides, of numbers too small to be held beside others.
     """
 
     rows: int
@@ -54,6 +55,7 @@ class NormalEquations(NamedTuple, Generic[Number]):
     features: int
     intercept: bool
     roundoff: float
+    lost: float
 
 
 class Gram(ABC):
@@ -71,6 +73,8 @@ class Gram(ABC):
     accuracy: ClassVar[str]
     _fields: ClassVar[tuple[str, ...]]
     """The tensors of the state; the first is the sums."""
+    _later: ClassVar[tuple[str, ...]] = ()
+    """Those that states of earlier versions lack: of such they are as they begin."""
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -142,8 +146,8 @@ class Gram(ABC):
     def subtract(self, other: Self) -> None:
         """Take away rows that were counted before, here and in `other`.
 
-        What rounding they have left stays, and is not among what `Solution.digits` knows of. In
-        `exact` there is none, unless they were more than 10^140 times as large as those that stay.
+        What rounding they have left stays, and `Solution.digits` knows of it. In `exact` there is
+        none, unless they were more than 10^140 times as large as those that stay.
 
         Args:
             other: statistics of some of the rows counted here.
@@ -175,7 +179,8 @@ class Gram(ABC):
         Raises:
             InputError: the state is of another accuracy.
         """
-        missing = [name for name in ("shape", *cls._fields) if name not in state]
+        needed = [name for name in ("shape", *cls._fields) if name not in cls._later]
+        missing = [name for name in needed if name not in state]
         if missing:
             raise InputError(
                 f"state: {', '.join(missing)} is missing, as in a state of another accuracy than "
@@ -186,7 +191,8 @@ class Gram(ABC):
         gram = cls(features, targets, state[sums].device)
         setattr(gram, f"_{sums}", state[sums])
         for name in others:
-            setattr(gram, f"_{name}", state[name].cpu())
+            if name in state:
+                setattr(gram, f"_{name}", state[name].cpu())
         return gram
 
     def to(self, device: torch.device | str) -> Self:

@@ -51,6 +51,9 @@ from linreg_lightning.batch import Batch
 
 # Entries are followed 880 bits down from the largest of their column.
 _DEEPEST = 40
+# More than is then missing in a cross-product, in its units: of each of less than 2^44 rows 2^-837
+# of its weight, times the square of a number below 2^21, and less of other kinds.
+_LOST = 2.0**-750
 # One row in four cut deeper costs about as much as cutting all rows deeper.
 _FEW = 4
 # Bytes of slices at a time: the cache of a processor, and a GPU's appetite for large products.
@@ -70,8 +73,8 @@ class ExactGram(Gram):
     This holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
     further than a factor of 2^800 = 10^240 below the largest entry of their column (weights: below
     the largest weight; products of both: 2^750). A bit further down than 2^-880 of the largest
-    may be left out; `exact` is then False, and the result, no less accurate for it than the 106
-    bits that it is rounded to, might depend on the order of the rows.
+    may be left out; `exact` is then False, the result might depend on the order of the rows, and
+    `Solution.digits` knows what such bits would change.
 
     Rows: fewer than 2^44. Whole numbers beyond 2^53 lose bits on becoming float64.
     Extra memory: about 60 MB while updating on a CPU, plus 8 bytes for each of the 10 or so digits
@@ -149,6 +152,7 @@ class ExactGram(Gram):
             features=self.features,
             intercept=intercept,
             roundoff=2.0**-104,
+            lost=_LOST if self._lost else 0.0,
         )
 
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
@@ -217,10 +221,10 @@ class ExactGram(Gram):
             return self._add_scaled(sums, z, weight, grown, learn)
         if learn:
             self._depth = depth
-        unfinished = deeper_rows + left_deeper_rows > 0
-        if unfinished and max(depth) == _DEEPEST:
-            sums = sums._replace(lost=torch.ones_like(sums.lost))
-            unfinished = False
+        # One side may have more to come where the other is broken off.
+        open_ = [k for k, rows in zip(depth, (deeper_rows, left_deeper_rows), strict=True) if rows]
+        sums = sums._replace(lost=sums.lost | (_DEEPEST in open_))
+        unfinished = any(k < _DEEPEST for k in open_)
         if unfinished:
             deeper = deeper | left_deeper
             right.mul_(~deeper)

@@ -73,7 +73,8 @@ class Float64Gram(Gram):
     """
 
     accuracy: ClassVar[str] = "float64"
-    _fields: ClassVar[tuple[str, ...]] = ("sums", "counts", "shift", "exponent")
+    _fields: ClassVar[tuple[str, ...]] = ("sums", "counts", "shift", "exponent", "peak")
+    _later: ClassVar[tuple[str, ...]] = ("peak",)
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -84,6 +85,8 @@ class Float64Gram(Gram):
         self._sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
         self._shift = torch.zeros(columns, dtype=torch.float64)
         self._exponent = torch.zeros(columns, dtype=torch.int64)
+        # The diagonal of the sums before most of it cancelled: the rounding of that is still there.
+        self._peak = torch.zeros(columns, dtype=torch.float64)
 
     @classmethod
     def of(cls, gram: Gram) -> Self:
@@ -110,31 +113,26 @@ class Float64Gram(Gram):
             sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
             sums[0, 1:] = sums[1:, 0] = weight * mean.low
             given._shift[1:] = ldexp(mean.high, equations.exponent)
-            given._exponent = _unit(_size(sums, exponent), torch.zeros_like(exponent))
-            given._sums = _rescaled(sums, exponent - given._exponent).to(gram.device)
+            given._sums, given._exponent = sums.to(gram.device), exponent
+            given._peak += equations.lost * 2.0**50  # as if it had been rounded away
+            exponent = _unit(_size(sums, exponent), torch.zeros_like(exponent))
+            given._sums, given._peak = given._in_units(exponent)
+            given._exponent = exponent
         return given
 
     def normal_equations(self, intercept: bool = True) -> NormalEquations[Tensor]:
-        """Return the means and centred cross-products, on the CPU.
-
-        Args:
-            intercept: whether means are taken off.
-
-        Raises:
-            InputError: no row with a weight above 0 has been counted.
-        """
+        """Return the means and centred cross-products, on the CPU, as `Gram` says."""
         self._check_rows()
         sums, exponent = self._sums.cpu(), self._exponent
+        peak = torch.maximum(self._peak, sums.diagonal())
         shift = ldexp(self._shift, -exponent)
         weight, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
         if intercept:
-            cross, added = sums[1:, 1:] - weight * mean[:, None] * mean, sums[1:, 1:]
+            cross = sums[1:, 1:] - weight * mean[:, None] * mean
             mean = mean + shift[1:]
         else:
             # What is added is more than what is left where a shift is far from the mean.
-            cross, added = (
-                _moved(*terms)[1:, 1:] for terms in ((sums, shift), (sums.abs(), shift.abs()))
-            )
+            cross, peak = _moved(sums, shift)[1:, 1:], _peak_moved(peak, shift)
             mean = torch.zeros_like(mean)
         return NormalEquations(
             rows=self.rows,
@@ -142,19 +140,21 @@ class Float64Gram(Gram):
             weight=weight,
             mean=mean,
             cross=cross,
-            square=added.diagonal(),
+            # The weight has been rounded too, before rows were taken away.
+            square=peak[1:] * (peak[0] / weight).abs(),
             exponent=exponent[1:],
             weight_exponent=exponent[0],
             features=self.features,
             intercept=intercept,
             roundoff=2.0**-52,
+            lost=0.0,
         )
 
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
-        sums, shift, exponent = self._sums, self._shift, self._exponent
+        sums, peak, shift, exponent = self._sums, self._peak, self._shift, self._exponent
         if self.rows == 0:
             # Rows that were added and taken away again may have left their rounding.
-            sums = torch.zeros_like(sums)
+            sums, peak = torch.zeros_like(sums), torch.zeros_like(peak)
             shift, exponent = (v.cpu() for v in _shift_and_exponent(_sample(batch)))
             if not bool(shift.isfinite().all()):
                 refuse_non_finite(batch, first_row, names)
@@ -167,24 +167,31 @@ class Float64Gram(Gram):
             exponent = _unit(fitting, exponent)
             added = _products(batch, shift, exponent)
             if self.rows:
-                sums = _rescaled(sums, self._exponent - exponent)
-        self._sums, self._shift, self._exponent = sums + added, shift, exponent
+                sums, peak = self._in_units(exponent)
+        self._sums, self._peak, self._shift, self._exponent = sums + added, peak, shift, exponent
 
     def _merge(self, other: Self, sign: int) -> None:
         if other.rows == 0:
             return
         if self.rows == 0:
-            self._sums, self._shift = sign * other._sums, other._shift
-            self._exponent = other._exponent
+            self._sums, self._peak = sign * other._sums, other._peak
+            self._shift, self._exponent = other._shift, other._exponent
             return
         # The shift of most rows is nearer to the mean of all.
         most, few = (other, self) if sign > 0 and other.rows > self.rows else (self, other)
         size = torch.maximum(_size(self._sums, self._exponent), _size(other._sums, other._exponent))
         exponent = _unit(size, torch.maximum(self._exponent, other._exponent))
-        sums = _rescaled(few._sums, few._exponent - exponent)
-        sums = _moved(sums, ldexp(few._shift - most._shift, -exponent))
-        self._sums = _rescaled(most._sums, most._exponent - exponent) + sign * sums
+        by = ldexp(few._shift - most._shift, -exponent)
+        (sums, peak), (moved, moved_peak) = (g._in_units(exponent) for g in (most, few))
+        self._sums = sums + sign * _moved(moved, by)
+        self._peak = peak + _peak_moved(moved_peak, by)
         self._shift, self._exponent = most._shift, exponent
+
+    def _in_units(self, exponent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums in other units, and their diagonal when it was largest, on the CPU."""
+        peak = torch.maximum(self._peak, self._sums.diagonal().cpu())
+        change = self._exponent - exponent
+        return _rescaled(self._sums, change), _rescaled(peak.diag(), change).diag()
 
 
 def _sample(batch: Batch) -> Batch:
@@ -296,3 +303,9 @@ def _moved(sums: Tensor, by: Tensor) -> Tensor:
     """Return the sums of z + by, from those of z = (1, ..); by[0] = 0."""
     by, total = by.to(sums.device), sums[0]
     return sums + total[:, None] * by + by[:, None] * total + total[0] * by[:, None] * by
+
+
+def _peak_moved(peak: Tensor, by: Tensor) -> Tensor:
+    """Return what the rounding of moved sums is part of: (|z| + |by|)^2 of columns z and by."""
+    length = peak.sqrt()
+    return (length + by.abs() * length[0]).square()

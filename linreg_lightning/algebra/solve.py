@@ -153,6 +153,9 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     coarse = equations.roundoff > 2.0**-60
     # Means are taken off exactly in `exact`, so only what is left of a column has been rounded.
     square = ldexp(equations.square, 2 * scale) if coarse else rounded(_diagonal(cross))
+    # As if it had been rounded away.
+    lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
+    square = square + ldexp(lost, 2 * scale)
     rank = kept.numel() + equations.intercept
     digits, error_digits = safe_digits(
         4 * equations.roundoff,
