@@ -63,8 +63,8 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     "duplicate names": (lambda: text("a,a,price\n1,2,3\n"), "has two columns named 'a'"),
     "latin1": (lambda: text("a,price\né,2\nb,1".encode("latin1")), "is not UTF-8 text, in row 1"),
     "utf16": (lambda: text("a,price\n1,2\n".encode("utf16")), "is not UTF-8 text; save it as"),
-    "truncated": (truncated, "bad.parquet cannot be read as Parquet, it is damaged, cut off"),
-    "damaged": (damaged, "bad.parquet cannot be read as Parquet, it is damaged, cut off"),
+    "truncated": (truncated, "bad.parquet cannot be read as Parquet: it is damaged, cut off"),
+    "damaged": (damaged, "bad.parquet cannot be read as Parquet: it is damaged, cut off"),
     "a column less": (
         lambda: folder(mixed(), mixed().drop(columns="area")),
         "a.parquet has a column 'area', and folder/b.parquet has none",
