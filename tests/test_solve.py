@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from nist import NIST
 from sklearn.linear_model import LinearRegression, Ridge
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, Solution, inference, solve
@@ -16,26 +17,6 @@ from linreg_lightning.errors import InputError
 
 KINDS = [ExactGram, Float64Gram]
 F64 = torch.float64
-
-# NIST StRD (public domain): rows of (y, x ..), certified coefficients, standard errors, residual
-# standard deviation and R2.
-NORRIS = (
-    "0.1 0.2 338.8 337.4 118.1 118.2 888.0 884.6 9.2 10.1 228.1 226.5 668.5 666.3 998.5 996.3 "
-    "449.1 448.6 778.9 777.0 559.2 558.2 0.3 0.4 0.1 0.6 778.1 775.5 668.8 666.9 339.3 338.0 "
-    "448.9 447.5 10.8 11.6 557.7 556.0 228.3 228.1 998.0 995.8 888.8 887.6 119.6 120.2 0.3 0.3 "
-    "0.6 0.3 557.6 556.8 339.3 339.1 888.0 887.2 998.5 999.0 778.9 779.0 10.2 11.1 117.6 118.3 "
-    "228.9 229.2 668.4 669.1 449.2 448.9 0.2 0.5"
-)
-LONGLEY = (
-    "60323 83 234289 2356 1590 107608 1947 61122 88.5 259426 2325 1456 108632 1948 "
-    "60171 88.2 258054 3682 1616 109773 1949 61187 89.5 284599 3351 1650 110929 1950 "
-    "63221 96.2 328975 2099 3099 112075 1951 63639 98.1 346999 1932 3594 113270 1952 "
-    "64989 99 365385 1870 3547 115094 1953 63761 100 363112 3578 3350 116219 1954 "
-    "66019 101.2 397469 2904 3048 117388 1955 67857 104.6 419180 2822 2857 118734 1956 "
-    "68169 108.4 442769 2936 2798 120445 1957 66513 110.8 444546 4681 2637 121950 1958 "
-    "68655 112.6 482704 3813 2552 123366 1959 69564 114.2 502601 3931 2514 125368 1960 "
-    "69331 115.7 518173 4806 2572 127852 1961 70551 116.9 554894 4007 2827 130081 1962"
-)
 
 
 def fit(
@@ -75,54 +56,25 @@ def terms(solution: Solution) -> list[float]:
     return head + solution.coefficients[:, 0].tolist()
 
 
-def table(text: str, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = torch.tensor([float(v) for v in text.split()], dtype=F64).view(-1, columns)
-    return rows[:, 1:], rows[:, :1]
-
-
 def polynomial(rows: int, degree: int) -> torch.Tensor:
     base = torch.arange(rows, dtype=F64)[:, None]
     return torch.cat([base**k for k in range(1, degree + 1)], 1)
 
 
-@pytest.mark.parametrize(
-    ("x", "y", "intercept", "least", "coefficients", "errors", "residual_sd", "r2"),
-    [
-        (
-            *table(NORRIS, 2), True, 13.0,
-            [-0.262323073774029, 1.00211681802045],
-            [0.232818234301152, 0.429796848199937e-3],
-            0.884796396144373, 0.999993745883712,
-        ),
-        (
-            *table(LONGLEY, 7), True, 13.0,
-            [-3482258.63459582, 15.0618722713733, -0.358191792925910e-1, -2.02022980381683,
-             -1.03322686717359, -0.511041056535807e-1, 1829.15146461355],
-            [890420.383607373, 84.9149257747669, 0.334910077722432e-1, 0.488399681651699,
-             0.214274163161675, 0.226073200069370, 455.478499142212],
-            304.854073561965, 0.995479004577296,
-        ),
-        (
-            torch.arange(60, 71, dtype=F64)[:, None], torch.arange(130, 141, dtype=F64)[:, None],
-            False, 14.0, [2.07438016528926], [0.165289256198347e-1], 3.56753034006338,
-            0.999365492298663,
-        ),
-        (
-            polynomial(21, 5), 1 + polynomial(21, 5).sum(1, keepdim=True), True, 13.0,
-            [1.0] * 6, [0.0] * 6, 0.0, 1.0,
-        ),
-    ],
-)  # fmt: skip
-def test_certified_digits(x, y, intercept, least, coefficients, errors, residual_sd, r2) -> None:
-    found = inference(fit(ExactGram, x, y, intercept=intercept))
-    assert found.estimate.shape == (len(coefficients), 1)
-    for value, truth in zip(found.estimate[:, 0].tolist(), coefficients, strict=True):
-        assert digits(value, truth) >= least
-    for value, truth in zip(found.standard_error[:, 0].tolist(), errors, strict=True):
-        assert value == 0.0 if truth == 0 else digits(value, truth) >= 12
-    assert digits(float(found.r2), r2) >= 13
-    sd = float(found.residual_sd)
-    assert sd == 0.0 if residual_sd == 0 else digits(sd, residual_sd) >= 13
+@pytest.mark.parametrize("name", NIST)
+def test_certified_digits(name: str) -> None:
+    certified = NIST[name]
+    lines = certified.table.splitlines()[1:]
+    rows = torch.tensor([[float(v) for v in line.split(",")] for line in lines], dtype=F64)
+    found = inference(fit(ExactGram, rows[:, 1:], rows[:, :1], intercept=certified.intercept))
+    for values, truths, least in (
+        (found.estimate, certified.estimates, certified.least_digits),
+        (found.standard_error, certified.std_errors, min(12, certified.least_digits)),
+        (found.r2, [certified.r2], min(13, certified.least_digits)),
+        (found.residual_sd, [certified.residual_sd], min(13, certified.least_digits)),
+    ):
+        for value, truth in zip(values.flatten().tolist(), truths, strict=True):
+            assert value == 0.0 if truth == 0 else digits(value, truth) >= least
 
 
 @settings(max_examples=60, deadline=None)

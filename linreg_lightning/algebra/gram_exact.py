@@ -20,6 +20,7 @@ summation, IEEE Trans. Comput. 64 (2015), for the fixed grid of exponents.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import ClassVar, Self
 
 import torch
@@ -160,7 +161,7 @@ class ExactGram(Gram):
         start = 0
         while start < batch.rows:
             stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
-            part = _rows(batch, start, stop)
+            part = batch.map(itemgetter(slice(start, stop)))
             z, weight = _columns(part)
             largest = _largest(z, weight)
             if not bool(largest.isfinite().all()):
@@ -265,11 +266,6 @@ def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
     low, high = z.aminmax(dim=1)
     most = z.new_ones(1) if weight is None else weight.amax()[None]
     return torch.cat((torch.maximum(high, -low), most)).cpu()
-
-
-def _rows(batch: Batch, start: int, stop: int) -> Batch:
-    x, y, weight = batch
-    return Batch(x[start:stop], y[start:stop], None if weight is None else weight[start:stop])
 
 
 def _columns(batch: Batch) -> tuple[Tensor, Tensor | None]:
