@@ -395,6 +395,23 @@ def test_the_bar_is_as_long_as_the_run_and_is_seldom_drawn(
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        ("--trainer.max_epochs 3", "Epoch 3/3: 100%"),
+        ("--trainer.max_epochs -1 --trainer.max_steps 7", "Epoch 7: 100%"),
+        ("--model LeastSquares --data.batch_size 10", "Pass: 100%"),
+    ],
+)
+def test_the_bar_ends_once_and_full(
+    words: str, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["fit", *CPU, *words.split()])
+    bar = capsys.readouterr().out.split("\n\n", 1)[0]
+    assert bar.rpartition("\r")[2].startswith(end)
+    assert bar.count(end) == 1
+
+
 def test_a_bar_that_was_asked_for_takes_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["fit", *CPU, "--trainer.max_epochs=2", "--trainer.callbacks+=TQDMProgressBar"])
     assert "Epoch 1: 100%" in capsys.readouterr().out

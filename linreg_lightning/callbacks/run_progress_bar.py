@@ -66,8 +66,11 @@ class RunProgressBar(TQDMProgressBar):
             self._show(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw, if it is time to; the last epoch has its turn in `on_train_end`."""
-        if time.monotonic() - self._drawn > _PAUSE:
+        """Draw, if it is time to; the end, if it is that."""
+        epochs = trainer.fit_loop.epoch_progress.current.ready
+        if epochs == trainer.max_epochs or trainer.global_step == trainer.max_steps:
+            self.on_train_end(trainer, pl_module)  # Lightning says next why it stops
+        elif time.monotonic() - self._drawn > _PAUSE:
             self._show(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
