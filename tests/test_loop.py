@@ -26,6 +26,7 @@ from outside.small import (
     loaders,
     rows,
 )
+from outside.unusual import Exchanged, Grows, LastWord, OneName, Watchful
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -58,6 +59,11 @@ TIGHT = [
     (LineSearch, {}),
     (Skips, {}),
     (ByHand, {"max_steps": 30}),
+    (Watchful, {}),
+    (OneName, {}),
+    (LastWord, {}),
+    (Grows, {}),
+    (Exchanged, {}),
 ]
 
 

@@ -19,6 +19,7 @@ from outside.small import (
     fitted,
     rows,
 )
+from outside.unusual import Clips, Delegates
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, IterableDataset
@@ -68,6 +69,8 @@ SINGLE = [
     (Seldom, {}, []),
     (PlateauByStep, {}, []),
     (TwoOptimizers, {"max_steps": 11}, []),
+    (Clips, {}, []),
+    (Delegates, {}, []),
 ]
 
 

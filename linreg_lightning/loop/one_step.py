@@ -29,7 +29,6 @@ def automatic_step(trainer: Any, training_step: Step) -> Callable[[Any, int], di
     updates = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
     stepped, zeroed = updates.step.total, updates.zero_grad.total
     (optimizer,) = trainer.optimizers
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     optimizer_step = bare_step_of(optimizer)
     clip = trainer.gradient_clip_val
     before_zero, before_backward, after_backward, before_step = (
@@ -47,6 +46,9 @@ def automatic_step(trainer: Any, training_step: Step) -> Callable[[Any, int], di
 
         def closure() -> Tensor | None:
             nonlocal output
+            if not torch.is_grad_enabled():  # an optimizer may leave that to its closure
+                with torch.enable_grad():
+                    return closure()
             output = training_step(batch, index)
             plain = isinstance(output, Tensor)
             if not plain:
@@ -54,8 +56,9 @@ def automatic_step(trainer: Any, training_step: Step) -> Callable[[Any, int], di
             loss: Tensor | None = output if plain else output.closure_loss
             for hook in before_zero:
                 hook(trainer, module, optimizer)
-            for parameter in parameters:
-                parameter.grad = None
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
             zeroed.completed += 1
             if loss is not None:
                 for hook in before_backward:
@@ -69,7 +72,7 @@ def automatic_step(trainer: Any, training_step: Step) -> Callable[[Any, int], di
                 module.clip_gradients(optimizer, clip, trainer.gradient_clip_algorithm)
             return loss
 
-        optimizer_step(closure)
+        optimizer_step(closure=closure)
         stepped.completed += 1
         if isinstance(output, Tensor):
             return {"loss": output.detach()}
@@ -84,7 +87,9 @@ def bare_step_of(optimizer: Optimizer) -> Callable[..., Any]:
     Where there are none, that takes a fifth of a small step.
     """
     wrapper: Any = type(optimizer).step
-    hooked = getattr(wrapper, "hooked", False)
+    # What others wrap around that has its mark, too, but not its home.
+    home = vars(import_module(Optimizer.__module__))
+    hooked = getattr(wrapper, "hooked", False) and wrapper.__globals__ is home
     if hooked and not is_watched(optimizer) and "step" not in vars(optimizer):
         return MethodType(wrapper.__wrapped__, optimizer)
     return optimizer.step

@@ -35,7 +35,7 @@ class Steps:
         self._captured = CapturedStep(trainer, self._log) if capture else None
         module, loop = trainer.lightning_module, trainer.fit_loop.epoch_loop
         self._module, self._loop = module, loop
-        self._training_step, self._place = training_step_of(trainer), _placement(trainer)
+        self._place = _placement(trainer)
         self._current, self._total = loop.batch_progress.current, loop.batch_progress.total
         self._updates = loop.automatic_optimization.optim_progress.optimizer
         self.loggers = LateLoggers(trainer.loggers)
@@ -75,8 +75,8 @@ class Steps:
     def _begin(self, fetcher: Any) -> None:
         trainer, self._fetcher = self._trainer, fetcher
         self._loop.val_loop.restarting = False  # as the Trainer says before each batch
-        automatic = self._module.automatic_optimization
-        self._take = (automatic_step if automatic else manual_step)(trainer, self._training_step)
+        take = automatic_step if self._module.automatic_optimization else manual_step
+        self._take = take(trainer, training_step_of(trainer))
         self._scheduled = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._interval = trainer.log_every_n_steps if trainer.loggers else 0
         self._starts = called(trainer, "on_train_batch_start")

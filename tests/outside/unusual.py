@@ -1,0 +1,119 @@
+"""Networks that do what Lightning allows and few do."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+from outside.small import Small
+
+
+class Plainest(Optimizer):
+    """Leaves it to its closure to ask for gradients."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.05})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any]) -> Any:
+        loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.sub_(parameter.grad, alpha=group["lr"])
+        return loss
+
+
+class Watchful(Small):
+    def configure_optimizers(self) -> Any:
+        return Plainest(self.parameters())
+
+
+class Named(SGD):
+    def step(self, *, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
+class OneName(Small):
+    """Takes the closure by its name."""
+
+    def configure_optimizers(self) -> Any:
+        return Named(self.parameters(), lr=0.05)
+
+
+class LastWord(Small):
+    """Has an optimizer whose step looks like its base's."""
+
+    def configure_optimizers(self) -> Any:
+        SGD(self.parameters())  # from the first one on, torch has wrapped the step
+
+        class Clamps(SGD):
+            @wraps(SGD.step)
+            def step(self, *args: Any, **options: Any) -> Any:
+                loss = super().step(*args, **options)
+                with torch.no_grad():
+                    for parameter in self.param_groups[0]["params"]:
+                        parameter.clamp_(-0.2, 0.2)
+                return loss
+
+        return Clamps(self.parameters(), lr=0.05)
+
+
+class Wrapper:
+    """An optimizer as Lightning's protocol has it, which is none of torch's."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.defaults, self.state = optimizer.defaults, optimizer.state
+        self.param_groups = optimizer.param_groups
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.optimizer, name)
+
+    def step(self, closure: Any = None) -> Any:
+        return self.optimizer.step(closure)
+
+    def state_dict(self) -> Any:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+class Delegates(Small):
+    def configure_optimizers(self) -> Any:
+        return Wrapper(SGD(self.parameters(), lr=0.05))
+
+
+class Grows(Small):
+    """Trains more of itself from one step on."""
+
+    def configure_optimizers(self) -> Any:
+        return SGD(self.net[3].parameters(), lr=0.05)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        if self.global_step == 10:
+            self.trainer.optimizers[0].add_param_group({"params": [*self.net[0].parameters()]})
+        return super().training_step(batch, batch_idx)
+
+
+class Exchanged(Small):
+    """Has another training_step from the second epoch on."""
+
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch == 1:
+            self.training_step = self.second
+
+    def second(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = 3 * self.loss(batch)
+        self.log("second", loss)
+        return loss
+
+
+class Clips(Small):
+    """Clips gradients by a limit of its own."""
+
+    def clip_gradients(self, *_: Any, **__: Any) -> None:
+        torch.nn.utils.clip_grad_norm_(self.parameters(), 0.01)
