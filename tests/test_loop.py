@@ -26,7 +26,7 @@ from outside.small import (
     loaders,
     rows,
 )
-from outside.unusual import Exchanged, Grows, LastWord, OneName, Watchful
+from outside.unusual import Exchanged, Grows, LastWord, Now, OneName, Placed, Terse, Watchful
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -64,6 +64,9 @@ TIGHT = [
     (LastWord, {}),
     (Grows, {}),
     (Exchanged, {}),
+    (Terse, {}),
+    (Placed, {}),
+    (Now, {}),
 ]
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, NamedTuple, final
 
+from lightning.pytorch import LightningModule
 from torch import Tensor
 from torchmetrics import Metric
+
+RESERVED = {"step", "epoch"}
+"""Names by which the Trainer is told where in a run a row belongs."""
+
+OPTIONS = list(signature(LightningModule.log).parameters)[7:]
+"""What may come behind on_epoch, by position too."""
 
 
 class Logged(NamedTuple):
@@ -22,7 +30,7 @@ class Logged(NamedTuple):
     def plain(self) -> bool:
         """Whether it is one number of this step alone."""
         value, each = self.value, self.on_step is not False and not self.on_epoch
-        scalar = isinstance(value, Tensor) and value.is_floating_point() and value.numel() == 1
+        scalar = isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 0
         return scalar and each and not self.options.keys() - {"batch_size"}
 
     def repeats(self, meta: Any) -> bool:
@@ -76,9 +84,12 @@ class StepLog:
         logger: bool | None = None,
         on_step: bool | None = None,
         on_epoch: bool | None = None,
+        *others: Any,
         **options: Any,
     ) -> None:
         """Keep a value for later, or pass it on."""
+        if others:
+            options.update(zip(OPTIONS, others, strict=False))
         if isinstance(value, Tensor):
             value = value.detach().clone()  # the rest of the step may change it
         if self.recorded is None:
@@ -111,7 +122,7 @@ class StepLog:
         results = self._trainer.fit_loop.epoch_loop._results
         known = {metric.meta.name for _, metric in results.valid_items()}
         calls = {name: Logged(*call) for name, call in self._last.items()}
-        plain = all(call.plain for call in calls.values())
+        plain = all(call.plain for call in calls.values()) and not RESERVED & calls.keys()
         if plain and known <= self._last.keys() and not self._passed_on:
             step = self._trainer.fit_loop.epoch_loop._batches_that_stepped
             # A step that is replayed has its values in the same place each time.
@@ -120,6 +131,7 @@ class StepLog:
                 self._written.append((step, values))
             return
         self.end_batch()
+        self.flush()  # rows come in the order of their steps
         self._trainer._logger_connector.update_train_step_metrics()
 
     def end_batch(self) -> None:
@@ -133,7 +145,8 @@ class StepLog:
         for step, values in self._written:
             scalars = {name: value.item() for name, value in values.items()}
             for logger in self._trainer.loggers:
-                logger.log_metrics({**scalars, "epoch": self._trainer.current_epoch}, step)
+                metrics = {**scalars, "epoch": self._trainer.current_epoch}
+                logger.log_metrics(metrics=metrics, step=step)
         if self._written:
             self._written.clear()
             for logger in self._trainer.loggers:

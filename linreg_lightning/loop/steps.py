@@ -102,7 +102,8 @@ class Steps:
             current.ready += 1
             total.ready += 1
             writes = interval and (loop._batches_that_stepped + 1) % interval == 0
-            if writes:
+            if writes and self._at_logs:
+                log.flush()
                 for callback in self._at_logs:
                     callback.on_train_batch_start(trainer)
             for hook in self._starts:

@@ -29,7 +29,7 @@ class Recorder(Logger):
     def log_hyperparams(self, *_: Any) -> None:
         pass
 
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+    def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         self.rows.append((step, dict(metrics)))
 
 
@@ -218,7 +218,7 @@ def fitted(
         "optimizer": runner.optimizers[0].state_dict(),
         "rates": [each.scheduler.state_dict() for each in runner.lr_scheduler_configs],
         "metrics": dict(runner.callback_metrics),
-        "logged": sorted(logger.rows, key=lambda row: (row[0], sorted(row[1]))),
+        "logged": logger.rows,
         "loops": runner.fit_loop.state_dict(),
         "seen": getattr(module, "seen", None),
         "random": torch.get_rng_state(),

@@ -117,3 +117,33 @@ class Clips(Small):
 
     def clip_gradients(self, *_: Any, **__: Any) -> None:
         torch.nn.utils.clip_grad_norm_(self.parameters(), 0.01)
+
+
+class Terse(Small):
+    """Says by position what is to be logged, and of what shape it comes."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = self.loss(batch)
+        self.log("both", loss, False, True, True, True, "max")
+        self.log("long", loss.reshape(1))
+        return loss
+
+
+class Placed(Small):
+    """Logs where its rows belong in the run."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        if self.current_epoch:
+            self.log("step", torch.tensor(10.0 * self.global_step))
+        if batch_idx == 9:
+            self.log("epoch", torch.tensor(0.5))
+        return super().training_step(batch, batch_idx)
+
+
+class Now(Small):
+    """Logs a number at one step of many."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        if batch_idx == 9:
+            self.log("now", float(batch_idx))
+        return super().training_step(batch, batch_idx)
