@@ -46,9 +46,9 @@ def automatic_step(trainer: Any, training_step: Step) -> Callable[[Any, int], di
 
         def closure() -> Tensor | None:
             nonlocal output
-            if not torch.is_grad_enabled():  # an optimizer may leave that to its closure
-                with torch.enable_grad():
-                    return closure()
+            leaves = not torch.is_grad_enabled()  # an optimizer may leave it to its closure
+            if leaves:
+                torch.set_grad_enabled(True)
             output = training_step(batch, index)
             plain = isinstance(output, Tensor)
             if not plain:
@@ -66,6 +66,8 @@ def automatic_step(trainer: Any, training_step: Step) -> Callable[[Any, int], di
                 loss.backward()
                 for hook in after_backward:
                     hook(trainer, module)
+            if leaves:
+                torch.set_grad_enabled(False)
             for hook in before_step:
                 hook(trainer, module, optimizer)
             if clip is not None:
@@ -123,10 +125,20 @@ def manual_step(trainer: Any, training_step: Step) -> Callable[[Any, int], dict[
     return take
 
 
-def called(trainer: Any, name: str) -> list[Callable[..., Any]]:
-    """The callbacks' hooks that are marked to be called at each step."""
-    hooks: list[Callable[..., Any]] = [getattr(each, name) for each in trainer.callbacks]
-    return [hook for hook in hooks if getattr(hook, "tight_loop", "") == "calls"]
+def called(trainer: Any, name: str) -> list[Callable[..., None]]:
+    """The callbacks' hooks that are marked to be called at each step; they log by its name."""
+    module = trainer.lightning_module
+
+    def within(hook: Callable[..., Any]) -> Callable[..., None]:
+        def call(*args: Any) -> None:
+            outer, module._current_fx_name = module._current_fx_name, name
+            hook(*args)
+            module._current_fx_name = outer
+
+        return call
+
+    hooks = [getattr(each, name) for each in trainer.callbacks]
+    return [within(hook) for hook in hooks if getattr(hook, "tight_loop", "") == "calls"]
 
 
 def training_step_of(trainer: Any) -> Step:

@@ -205,6 +205,7 @@ def fitted(
     tight: list[Callback],
     callbacks: list[Callback],
     ckpt_path: Path | None = None,
+    data: Callable[[], list[Any]] = loaders,
     **options: Any,
 ) -> tuple[dict[str, Any], Trainer]:
     """What is left behind by a fit."""
@@ -212,7 +213,7 @@ def fitted(
     logger, module = Recorder(), model()
     settings = {"max_epochs": 3, "log_every_n_steps": 5, "logger": logger, **options}
     runner = trainer(callbacks=[*callbacks, *tight], **settings)
-    runner.fit(module, *loaders(), ckpt_path=ckpt_path)
+    runner.fit(module, *data(), ckpt_path=ckpt_path)
     left = {
         "weights": module.state_dict(),
         "optimizer": runner.optimizers[0].state_dict(),

@@ -1,14 +1,16 @@
 """Networks that do what Lightning allows and few do."""
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from outside.small import Small
+from outside.small import ByHand, Small, rows
 
 
 class Plainest(Optimizer):
@@ -147,3 +149,93 @@ class Now(Small):
         if batch_idx == 9:
             self.log("now", float(batch_idx))
         return super().training_step(batch, batch_idx)
+
+
+class Bound(Small):
+    """Has kept a log from before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = partial(self.log, on_step=False, on_epoch=True)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        self.average("mean", loss)
+        return loss
+
+
+class Above(Small):
+    """Logs by its base."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        loss = self.loss(batch)
+        super().log("mean", loss, on_step=False, on_epoch=True)
+        return loss
+
+
+class TwiceLater(ByHand):
+    """Takes two steps a batch from one step on."""
+
+    def training_step(self, batch: list[Tensor]) -> Any:
+        if self.global_step >= 10:
+            super().training_step(batch)
+        return super().training_step(batch)
+
+
+class Alters(Small):
+    """Puts something else into the list that a batch is."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+        batch[0] = batch[0] * 1.1
+        return super().training_step(batch, batch_idx)
+
+
+class Both(Small):
+    """Trains on one of two batches."""
+
+    def training_step(self, batch: dict[str, list[Tensor]], batch_idx: int) -> Any:
+        return super().training_step(batch["one"], batch_idx)
+
+
+def gaps() -> list[Any]:
+    """A loader some of whose batches are none."""
+
+    def collate(items: list[Any]) -> Any:
+        return None if items[0][0][0] > 0.5 else default_collate(items)
+
+    return [DataLoader(rows(), batch_size=8, collate_fn=collate)]
+
+
+class Promises(IterableDataset):
+    """Says that it has more rows than it has."""
+
+    def __len__(self) -> int:
+        return len(rows())
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(rows()), 120)
+
+
+def short() -> list[Any]:
+    return [DataLoader(Promises(), batch_size=8)]
+
+
+def several() -> list[Any]:
+    return [{"one": short()[0], "other": short()[0]}]
+
+
+class Kept:
+    """Has the same lists in each epoch."""
+
+    def __init__(self) -> None:
+        self.batches = list(DataLoader(rows(), batch_size=8))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+def kept() -> list[Any]:
+    return [Kept()]
