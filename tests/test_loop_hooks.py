@@ -131,6 +131,8 @@ class Watches(Callback):
     @each_step
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.seen.append((trainer.global_step, batch_idx, len(batch[0])))
+        if batch_idx % 5 == 4:
+            trainer.logger.log_metrics({"rows": len(batch[0])}, step=trainer.global_step)
 
     @each_step
     def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from linreg_lightning.loop.captured_step import CapturedStep
+from linreg_lightning.loop.group import BATCH_HOOKS
 from linreg_lightning.loop.late_loggers import LateLoggers
 from linreg_lightning.loop.one_step import automatic_step, called, manual_step, training_step_of
 from linreg_lightning.loop.progress import GroupProgress
@@ -87,6 +88,7 @@ class Steps:
         self._starts = called(trainer, "on_train_batch_start")
         self._ends = called(trainer, "on_train_batch_end")
         self._at_logs = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
+        self._others_write = self._at_logs or any(called(trainer, name) for name in BATCH_HOOKS)
         # The Trainer's way to a batch, by all loaders that there might be, costs as much as zeroing
         # the gradients.
         single = _single_loader(fetcher)
@@ -115,8 +117,7 @@ class Steps:
             if batch is None:
                 self._warn()
             else:
-                if writes and self._at_logs:
-                    log.flush()
+                if writes:
                     for callback in self._at_logs:
                         callback.on_train_batch_start(trainer)
                 for hook in self._starts:
@@ -134,6 +135,8 @@ class Steps:
             current.completed += 1
             if writes:
                 log.write()
+                if self._others_write:
+                    log.flush()  # before their next rows
             loop._batches_that_stepped += 1
         return None
 
