@@ -77,7 +77,7 @@ def test_what_may_change_is_not_kept(clock: Any) -> None:
 def test_others_are_called_at_once(clock: Any) -> None:
     logger = Recorder()
     late = LateLoggers([logger])
-    logger.log_metrics({"loss": 1.0}, 1)
+    logger.log_metrics({"loss": 1.0}, step=1)
     assert logger.rows
     late.end()
 

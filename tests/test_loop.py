@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from outside import unusual
 from outside.small import (
     BATCHES,
     ByHand,
@@ -58,6 +59,17 @@ TIGHT = [
     (LineSearch, {}),
     (Skips, {}),
     (ByHand, {"max_steps": 30}),
+    (unusual.Watchful, {}),
+    (unusual.OneName, {}),
+    (unusual.LastWord, {}),
+    (unusual.Grows, {}),
+    (unusual.Exchanged, {}),
+    (unusual.Terse, {}),
+    (unusual.Placed, {}),
+    (unusual.Now, {}),
+    (unusual.Bound, {}),
+    (unusual.Above, {"log_every_n_steps": 1}),
+    (unusual.TwiceLater, {"max_steps": 31, "max_epochs": -1}),
 ]
 
 
@@ -78,9 +90,34 @@ def test_nothing_differs_bit_for_bit(
     assert_same(with_loop, without)
 
 
-@pytest.mark.parametrize("every", [6, 10])
+@pytest.mark.parametrize("steps", [4, 1000])
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (Small, unusual.gaps),
+        (ByHand, unusual.gaps),
+        (Small, unusual.short),
+        (unusual.Both, unusual.several),
+        (unusual.Alters, unusual.kept),
+    ],
+)
+@pytest.mark.filterwarnings(
+    "ignore:.*yielded None", "ignore:.*`__len__`", "ignore:.*val_dataloader"
+)
+def test_batches_may_be_missing_or_kept(
+    model: type, data: Callable[[], Any], steps: int, trainer: MakeTrainer, alone: list[int]
+) -> None:
+    with_loop, _ = fitted(model, trainer, [TightLoop(steps)], [], data=data)
+    assert alone
+    without, _ = fitted(model, trainer, [], [], data=data)
+    assert_same(with_loop, without)
+
+
+@pytest.mark.parametrize(
+    ("model", "every"), [(Scheduled, 6), (Scheduled, 10), (unusual.TwiceLater, 3)]
+)
 def test_checkpoints_are_written_where_they_would_be_and_resume(
-    every: int, trainer: MakeTrainer, tmp_path: Path, alone: list[int]
+    model: type, every: int, trainer: MakeTrainer, tmp_path: Path, alone: list[int]
 ) -> None:
     saved = []
     for name, tight in (("with", [TightLoop(8)]), ("without", [])):
@@ -88,13 +125,13 @@ def test_checkpoints_are_written_where_they_would_be_and_resume(
             tmp_path / name, "{step}", save_top_k=-1, every_n_train_steps=every
         )
         left, _ = fitted(
-            Scheduled, trainer, tight, [checkpoint], enable_checkpointing=True, max_epochs=2
+            model, trainer, tight, [checkpoint], enable_checkpointing=True, max_epochs=2
         )
         saved.append((left, sorted((tmp_path / name).iterdir())))
     assert alone
     assert_same(saved[0][0], saved[1][0])
     assert [path.name for path in saved[0][1]] == [path.name for path in saved[1][1]]
-    assert len(saved[0][1]) == 2 * BATCHES // every
+    assert len(saved[0][1]) >= 2 * BATCHES // every
     for one, other in zip(saved[0][1], saved[1][1], strict=True):
         contents = [torch.load(path, weights_only=False) for path in (one, other)]
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step"):
@@ -176,6 +213,34 @@ def test_values_reach_the_logger_when_a_step_fails(trainer: MakeTrainer) -> None
     runner.loggers = [again]
     runner.fit(Small(), *loaders())
     assert runner.fit_loop.epoch_loop.advance.__name__ == "advance"
+
+
+class LastWords(Callback):
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        metrics = dict(trainer.callback_metrics)
+        self.heard = metrics, trainer.fit_loop.state_dict(), trainer.global_step
+
+
+@pytest.mark.parametrize("logs", [False, True])
+@pytest.mark.parametrize("step", [26, 34])
+def test_a_step_that_fails_leaves_what_it_would(
+    logs: bool, step: int, trainer: MakeTrainer, alone: list[int]
+) -> None:
+    class Fails(Small):
+        def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+            loss = super().training_step(batch, batch_idx) if logs else None
+            if self.global_step == step:
+                raise ArithmeticError("enough")
+            return loss if logs else super().training_step(batch, batch_idx)
+
+    heard = []
+    for tight in ([TightLoop(8)], []):
+        last = LastWords()
+        with pytest.raises(ArithmeticError, match="enough"):
+            fitted(Fails, trainer, tight, [last])
+        heard.append(last.heard)
+    assert alone
+    assert_same(*heard)
 
 
 def test_fast_steps_are_grouped_and_slow_ones_are_not(

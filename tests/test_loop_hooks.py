@@ -1,5 +1,6 @@
 """What looks at steps sees of a tight loop what it must."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,11 +15,13 @@ from outside.small import (
     Scheduled,
     Seldom,
     Small,
+    Stops,
     TwiceByHand,
     assert_same,
     fitted,
     rows,
 )
+from outside.unusual import Clips, Delegates
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, IterableDataset
@@ -68,6 +71,8 @@ SINGLE = [
     (Seldom, {}, []),
     (PlateauByStep, {}, []),
     (TwoOptimizers, {"max_steps": 11}, []),
+    (Clips, {}, []),
+    (Delegates, {}, []),
 ]
 
 
@@ -126,6 +131,8 @@ class Watches(Callback):
     @each_step
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.seen.append((trainer.global_step, batch_idx, len(batch[0])))
+        if batch_idx % 5 == 4:
+            trainer.logger.log_metrics({"rows": len(batch[0])}, step=trainer.global_step)
 
     @each_step
     def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
@@ -159,6 +166,86 @@ def test_a_hook_marked_each_step_sees_what_it_would(
     assert_same(with_loop, without)
     assert watches[0].seen == watches[1].seen
     assert len(watches[0].seen) >= 4 * 3 * BATCHES
+
+
+class Speaks(Callback):
+    """Logs in all hooks that may be called at each step."""
+
+    @each_step
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        pl_module.log("start", float(batch_idx), on_step=False, on_epoch=True)
+
+    @each_step
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        pl_module.log("slope", pl_module.net[0].weight.grad.norm())
+
+    @each_step
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.log("end", outputs["loss"], on_step=True, on_epoch=True)
+
+
+@pytest.mark.parametrize("steps", [2, 7])
+def test_a_hook_marked_each_step_may_log(
+    steps: int, trainer: MakeTrainer, alone: list[int]
+) -> None:
+    with_loop, _ = fitted(Small, trainer, [TightLoop(steps)], [Speaks()])
+    assert alone
+    without, _ = fitted(Small, trainer, [], [Speaks()])
+    assert_same(with_loop, without)
+
+
+class Saves(Callback):
+    """Saves a checkpoint in each hook at one step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, trainer: Any, name: str) -> None:
+        if trainer.global_step == 12:
+            trainer.save_checkpoint(self.folder / name)
+
+    @each_step
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.save(trainer, "start")
+
+    @each_step
+    def on_before_backward(self, trainer, pl_module, loss) -> None:
+        self.save(trainer, "backward")
+
+    @each_step
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.save(trainer, "end")
+
+
+@pytest.mark.parametrize("steps", [3, 100])
+def test_a_checkpoint_within_a_step_says_where_it_is(
+    steps: int, trainer: MakeTrainer, tmp_path: Path, alone: list[int]
+) -> None:
+    for folder, tight in (("with", [TightLoop(steps)]), ("without", [])):
+        fitted(Small, trainer, tight, [Saves(tmp_path / folder)], max_epochs=1)
+    assert alone
+    for name in ("start", "backward", "end"):
+        one, other = (
+            torch.load(tmp_path / folder / name, weights_only=False)
+            for folder in ("with", "without")
+        )
+        for key in ("loops", "state_dict", "optimizer_states", "global_step"):
+            assert_same(one[key], other[key])
+
+
+def test_a_hook_marked_once_a_call_sees_a_step_that_stops(
+    trainer: MakeTrainer, alone: list[int]
+) -> None:
+    class Latest(Callback):
+        @once_a_call
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            self.latest = trainer.global_step
+
+    for tight in ([TightLoop(100)], []):
+        latest = Latest()
+        fitted(Stops, trainer, tight, [latest])
+        assert latest.latest == 31
+    assert alone
 
 
 @pytest.mark.parametrize("where", ["optimizer", "all optimizers", "profiler"])

@@ -41,6 +41,7 @@ OVERRIDES = (
     "optimizer_step",
     "optimizer_zero_grad",
     "configure_gradient_clipping",
+    "clip_gradients",
     "log",
 )
 """Of modules: how a step is taken, and what it says."""
@@ -132,7 +133,7 @@ def takes_steps_alone(trainer: Any, fetcher: Any) -> bool:
 
 def _differs(owner: object, base: type, name: str, known: set[Callable[..., Any]]) -> bool:
     """Whether the owner has a hook of its own that only the Trainer can call as it must be."""
-    hook = getattr(type(owner), name)
+    hook = getattr(type(owner), name, None)
     if name in vars(owner):
         return True
     mark = getattr(hook, "tight_loop", "")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, NamedTuple, final
 
+from lightning.pytorch import LightningModule
 from torch import Tensor
 from torchmetrics import Metric
+
+RESERVED = {"step", "epoch"}
+"""Names by which the Trainer is told where in a run a row belongs."""
+
+OPTIONS = list(signature(LightningModule.log).parameters)[7:]
+"""What may come behind on_epoch, by position too."""
 
 
 class Logged(NamedTuple):
@@ -22,7 +30,7 @@ class Logged(NamedTuple):
     def plain(self) -> bool:
         """Whether it is one number of this step alone."""
         value, each = self.value, self.on_step is not False and not self.on_epoch
-        scalar = isinstance(value, Tensor) and value.is_floating_point() and value.numel() == 1
+        scalar = isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 0
         return scalar and each and not self.options.keys() - {"batch_size"}
 
     def repeats(self, meta: Any) -> bool:
@@ -38,35 +46,33 @@ class StepLog:
     Of a value that is logged at each step only every so many are written, and only the last before
     that is ever seen: keeping it costs next to nothing, `module.log` as much as two steps. What is
     written is kept too, and written when the loop is left: until then nobody waits for a GPU. What
-    is to be averaged over the epoch is passed on at once.
+    is to be averaged over the epoch, or comes from a hook, is passed on at once.
 
     Args:
         trainer: whose module's `log` it replaces, while it is entered as a context.
     """
 
     def __init__(self, trainer: Any) -> None:
-        self._trainer = trainer
-        self._log = trainer.lightning_module.log
+        self._trainer, self._module = trainer, trainer.lightning_module
+        self._log = self._module.log
         self._last: dict[str, tuple[Any, ...]] = {}
         self._written: list[tuple[int, dict[str, Tensor]]] = []
         self._passed_on = False
-        self.batch: Any = None
-        """The batch of the step that is taken."""
         self.recorded: list[tuple[str, Logged]] | None = None
         """Takes all that is logged while a step is recorded and not taken."""
 
     def __enter__(self) -> StepLog:
         self._last.clear()
         self._passed_on = False
-        self._trainer.lightning_module.__dict__["log"] = self
+        self._module.__dict__["log"] = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self._trainer.lightning_module.__dict__["log"]
+        del self._module.__dict__["log"]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A module may be copied within its step; a copy has its own `log`.
-        return getattr, (self._trainer.lightning_module, "log")
+        return getattr, (self._module, "log")
 
     def __call__(
         self,
@@ -76,9 +82,12 @@ class StepLog:
         logger: bool | None = None,
         on_step: bool | None = None,
         on_epoch: bool | None = None,
+        *others: Any,
         **options: Any,
     ) -> None:
         """Keep a value for later, or pass it on."""
+        if others:
+            options.update(zip(OPTIONS, others, strict=False))
         if isinstance(value, Tensor):
             value = value.detach().clone()  # the rest of the step may change it
         if self.recorded is None:
@@ -98,9 +107,9 @@ class StepLog:
         options: dict[str, Any],
     ) -> None:
         """Keep a value that no step changes, or that is read before it does; or pass it on."""
-        if on_epoch or isinstance(value, Metric):
+        hook = self._module._current_fx_name != "training_step"
+        if hook or on_epoch or isinstance(value, Metric):
             self._passed_on = True
-            self._start_batch()
             self._log(name, value, prog_bar, logger, on_step, on_epoch, **options)
             return
         # No more than a tuple: at most steps the next one takes its place unread.
@@ -111,7 +120,7 @@ class StepLog:
         results = self._trainer.fit_loop.epoch_loop._results
         known = {metric.meta.name for _, metric in results.valid_items()}
         calls = {name: Logged(*call) for name, call in self._last.items()}
-        plain = all(call.plain for call in calls.values())
+        plain = all(call.plain for call in calls.values()) and not RESERVED & calls.keys()
         if plain and known <= self._last.keys() and not self._passed_on:
             step = self._trainer.fit_loop.epoch_loop._batches_that_stepped
             # A step that is replayed has its values in the same place each time.
@@ -120,11 +129,11 @@ class StepLog:
                 self._written.append((step, values))
             return
         self.end_batch()
+        self.flush()  # rows come in the order of their steps
         self._trainer._logger_connector.update_train_step_metrics()
 
     def end_batch(self) -> None:
         """Log what has been kept, as the Trainer does in the course of a batch."""
-        self._start_batch()
         self.pass_on()
         self._trainer._logger_connector.on_batch_end()
 
@@ -133,7 +142,8 @@ class StepLog:
         for step, values in self._written:
             scalars = {name: value.item() for name, value in values.items()}
             for logger in self._trainer.loggers:
-                logger.log_metrics({**scalars, "epoch": self._trainer.current_epoch}, step)
+                metrics = {**scalars, "epoch": self._trainer.current_epoch}
+                logger.log_metrics(metrics=metrics, step=step)
         if self._written:
             self._written.clear()
             for logger in self._trainer.loggers:
@@ -143,9 +153,10 @@ class StepLog:
         """Log what has been kept."""
         connector = self._trainer._logger_connector
         results = self._trainer.fit_loop.epoch_loop._results
+        calls, self._last = self._last, {}
         # Numbers become tensors of the precision that the step has.
         with self._trainer.precision_plugin.train_step_context():
-            for name, last in self._last.items():
+            for name, last in calls.items():
                 call = Logged(*last)
                 key = f"training_step.{name}"
                 if key in results and call.repeats(results[key].meta):
@@ -155,8 +166,3 @@ class StepLog:
                 else:
                     value, *flags, options = call
                     self._log(name, value, *flags, **options)
-        self._last.clear()
-
-    def _start_batch(self) -> None:
-        # What the Trainer does at the start of each batch, for averages to weigh it by.
-        self._trainer._logger_connector.on_batch_start(self.batch)

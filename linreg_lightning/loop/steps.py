@@ -12,9 +12,14 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from linreg_lightning.loop.captured_step import CapturedStep
+from linreg_lightning.loop.group import BATCH_HOOKS
 from linreg_lightning.loop.late_loggers import LateLoggers
 from linreg_lightning.loop.one_step import automatic_step, called, manual_step, training_step_of
+from linreg_lightning.loop.progress import GroupProgress
 from linreg_lightning.loop.step_log import StepLog
+
+Taken = tuple[Any, Any, int]
+"""Of a step that was taken: its outputs, its batch, and the batch's index."""
 
 TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
@@ -28,17 +33,19 @@ class Steps:
     Args:
         trainer: within a fit; much of it is not declared by its class.
         capture: whether to replay recorded steps on a GPU.
+
+    Attributes:
+        loggers: which are called late.
+        progress: of a group of steps, as long as it is counted here and not by the Trainer.
     """
 
     def __init__(self, trainer: Any, capture: bool) -> None:
         self._trainer, self._log = trainer, StepLog(trainer)
         self._captured = CapturedStep(trainer, self._log) if capture else None
-        module, loop = trainer.lightning_module, trainer.fit_loop.epoch_loop
-        self._module, self._loop = module, loop
-        self._training_step, self._place = training_step_of(trainer), _placement(trainer)
-        self._current, self._total = loop.batch_progress.current, loop.batch_progress.total
-        self._updates = loop.automatic_optimization.optim_progress.optimizer
+        self._module, self._loop = trainer.lightning_module, trainer.fit_loop.epoch_loop
+        self._place = _placement(trainer)
         self.loggers = LateLoggers(trainer.loggers)
+        self.progress: GroupProgress | None = None
 
     def take(self, fetcher: Any, count: int) -> None:
         """Take so many steps; not beyond the end of the epoch.
@@ -48,21 +55,20 @@ class Steps:
             count: how many.
         """
         self._begin(fetcher)
+        module, begun = self._module, self._loop.batch_progress.current
+        before, outer = begun.ready, module._current_fx_name
         with self._log:
-            outer, self._module._current_fx_name = self._module._current_fx_name, "training_step"
+            module._current_fx_name = "training_step"
             try:
-                self._bare(count - 1)
-                if self._trainer.should_stop:
+                self._finish(*(self._bare(count - 1) or self._surrounded()))
+            except BaseException:
+                if begun.ready > before:
                     self._log.end_batch()
+                raise
             finally:
-                self._module._current_fx_name = outer
+                module._current_fx_name = outer
                 self._settle()
                 self._log.flush()
-            if self._trainer.should_stop:
-                # A step has asked for it. It was the last one, which the Trainer itself counts.
-                self._loop._batches_that_stepped -= 1
-            else:
-                self._surrounded()
 
     def end(self) -> None:
         """Leave nothing to be done."""
@@ -75,78 +81,89 @@ class Steps:
     def _begin(self, fetcher: Any) -> None:
         trainer, self._fetcher = self._trainer, fetcher
         self._loop.val_loop.restarting = False  # as the Trainer says before each batch
-        automatic = self._module.automatic_optimization
-        self._take = (automatic_step if automatic else manual_step)(trainer, self._training_step)
+        take = automatic_step if self._module.automatic_optimization else manual_step
+        self._take = take(trainer, training_step_of(trainer))
         self._scheduled = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._interval = trainer.log_every_n_steps if trainer.loggers else 0
         self._starts = called(trainer, "on_train_batch_start")
         self._ends = called(trainer, "on_train_batch_end")
         self._at_logs = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
+        self._others_write = self._at_logs or any(called(trainer, name) for name in BATCH_HOOKS)
         # The Trainer's way to a batch, by all loaders that there might be, costs as much as zeroing
         # the gradients.
-        self._single = _single_loader(fetcher)
-        self._batches = _batches(fetcher) if self._single is None else self._single
-        self._ready, self._stepped = self._current.ready, self._loop._batches_that_stepped
-        self._zeroed = self._updates.zero_grad.total.completed
+        single = _single_loader(fetcher)
+        self._next: Callable[[], Any]
+        self._next = (lambda: next(fetcher)[0]) if single is None else single.__next__
+        self.progress = GroupProgress(trainer, fetcher, behind=single is not None)
 
-    def _bare(self, count: int) -> None:
-        """Take steps with nothing around them; only what somebody could read is counted at once."""
+    def _bare(self, count: int) -> Taken | None:
+        """Take steps with nothing around them, up to one, if there is, that must be the last."""
         trainer, module, loop, log = self._trainer, self._module, self._loop, self._log
-        current, total, interval = self._current, self._total, self._interval
-        batches, place, take = self._batches, self._place, self._take
+        current, total = loop.batch_progress.current, loop.batch_progress.total
+        by_hand = None if module.automatic_optimization else loop.manual_optimization
+        connector, results = trainer._logger_connector, loop._results
+        interval, place, following, take = self._interval, self._place, self._next, self._take
         if self._captured is not None:
             take = self._captured.begin(take)
+        first = connector._first_loop_iter is None
         for _ in range(count):
-            batch, index = place(next(batches)), current.ready
-            log.batch = batch
+            batch, index, outputs = place(following()), current.ready, None
+            # As at the start of each batch, for averages to weigh it by.
+            results.batch, results.batch_size = batch, None
+            connector._first_loop_iter, first = first, False
             current.ready += 1
             total.ready += 1
             writes = interval and (loop._batches_that_stepped + 1) % interval == 0
-            if writes:
-                for callback in self._at_logs:
-                    callback.on_train_batch_start(trainer)
-            for hook in self._starts:
-                hook(trainer, module, batch, index)
-            outputs = take(batch, index)
+            if batch is None:
+                self._warn()
+            else:
+                if writes:
+                    for callback in self._at_logs:
+                        callback.on_train_batch_start(trainer)
+                for hook in self._starts:
+                    hook(trainer, module, batch, index)
+                current.started += 1
+                outputs = take(batch, index)
+                # `group_size` has counted on one step a batch.
+                if trainer.should_stop or (by_hand and _steps(by_hand) > total.ready):
+                    return outputs, batch, index
+            current.processed += 1
             if self._scheduled:
                 loop.update_lr_schedulers("step", update_plateau_schedulers=False)
             for hook in self._ends:
                 hook(trainer, module, outputs, batch, index)
-            stops = trainer.should_stop
-            if writes or (stops and interval):
+            current.completed += 1
+            if writes:
                 log.write()
+                if self._others_write:
+                    log.flush()  # before their next rows
             loop._batches_that_stepped += 1
-            if stops:
-                return
+        return None
 
-    def _settle(self) -> None:
-        """Count the rest of what the Trainer counts of the steps that were taken."""
-        done = self._loop._batches_that_stepped - self._stepped
-        begun = self._current.ready - self._ready
-        for progress in (self._current, self._total):
-            progress.started += begun
-            progress.processed += done
-            progress.completed += done
-        self._count_updates(begun, done)
-        self._count_batches(begun)
-
-    def _surrounded(self) -> None:
-        trainer, module, loop = self._trainer, self._module, self._loop
-        connector, progress = trainer._logger_connector, loop.batch_progress
-        batch, index = self._place(next(self._batches)), self._current.ready
-        self._count_batches(1)
-        progress.is_last_batch = self._fetcher.done
+    def _surrounded(self) -> Taken:
+        trainer, progress = self._trainer, self._loop.batch_progress
+        self._log.flush()
+        batch, index = self._place(self._next()), progress.current.ready
         progress.increment_ready()
-        connector.on_batch_start(batch)
-        self._log.batch = batch
+        if self.progress is not None:
+            self.progress.settle()
+        progress.is_last_batch = self._fetcher.done
+        trainer._logger_connector.on_batch_start(batch)
+        if batch is None:
+            self._warn()
+            return None, batch, index
         _call_callback_hooks(trainer, "on_train_batch_start", batch, index)
         _call_lightning_module_hook(trainer, "on_train_batch_start", batch, index)
         progress.increment_started()
-        outer, module._current_fx_name = module._current_fx_name, "training_step"
-        outputs = self._take(batch, index)
-        self._count_updates(1, 1)
+        return self._take(batch, index), batch, index
+
+    def _finish(self, outputs: Any, batch: Any, index: int) -> None:
+        """Do all that the Trainer does after a step."""
+        trainer, loop = self._trainer, self._loop
+        connector, progress = trainer._logger_connector, loop.batch_progress
+        self._settle()
         self._log.pass_on()
-        module._current_fx_name = outer
+        self._log.flush()
         progress.increment_processed()
         loop.update_lr_schedulers("step", update_plateau_schedulers=False)
         if loop._num_ready_batches_reached():
@@ -157,27 +174,16 @@ class Steps:
         progress.increment_completed()
         connector.update_train_step_metrics()
 
-    def _count_batches(self, taken: int) -> None:
-        """Count those that were taken from the single loader behind the fetcher's back."""
-        if self._single is not None:
-            fetcher = self._fetcher
-            fetcher.combined_loader._iterator._idx += taken
-            fetcher.fetched += taken
-            fetcher.done = fetcher.fetched >= fetcher.length
+    def _settle(self) -> None:
+        """Leave it to the Trainer to count."""
+        progress, self.progress = self.progress, None
+        if progress is not None:
+            progress.settle()
 
-    def _count_updates(self, begun: int, done: int) -> None:
-        """Count the rest of the optimiser's steps, and of the times that gradients were zeroed."""
-        if not self._module.automatic_optimization:
-            return
-        step, zeroed = self._updates.step, self._updates.zero_grad
-        step.current.ready += begun
-        step.total.ready += begun
-        step.current.completed += done
-        times = zeroed.total.completed - self._zeroed
-        self._zeroed += times
-        zeroed.total.ready += times
-        zeroed.total.started += times
-        zeroed.current.increment_by(times)
+    def _warn(self) -> None:
+        self._loop._warning_cache.warn(
+            "train_dataloader yielded None. If this was on purpose, ignore this warning..."
+        )
 
 
 def _placement(trainer: Any) -> Callable[[Any], Any]:
@@ -189,12 +195,13 @@ def _placement(trainer: Any) -> Callable[[Any], Any]:
     stays = type(precision) is Precision and not overridden
 
     def place(batch: Any) -> Any:
-        if stays and isinstance(batch, tuple | list):
+        if stays and (isinstance(batch, tuple) or type(batch) is list):
             for part in batch:
                 if part is not None and not (isinstance(part, Tensor) and part.device == device):
                     break
             else:
-                return batch
+                # What a step changes of a list must not be the loader's.
+                return batch[:] if type(batch) is list else batch
         batch = precision.convert_input(batch)
         batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
         return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
@@ -202,9 +209,8 @@ def _placement(trainer: Any) -> Callable[[Any], Any]:
     return place
 
 
-def _batches(fetcher: Any) -> Iterator[Any]:
-    while True:
-        yield next(fetcher)[0]
+def _steps(manual: Any) -> int:
+    return int(manual.optim_step_progress.total.completed)
 
 
 def _single_loader(fetcher: Any) -> Iterator[Any] | None:

@@ -46,8 +46,9 @@ class TightLoop(Callback):
     most; learning rates that change with the step; optimisation by hand; steps into which somebody
     looks; the last 100 of an epoch.
 
-    A step that reads `trainer.callback_metrics` finds them as they were before its group. A
-    progress bar and `max_time` are looked after at the end of a group of steps, at most every
+    A step that reads `trainer.callback_metrics` finds them as they were before its group; hooks of
+    the optimizer that it registers, or another `training_step` that it sets, are heeded behind it.
+    A progress bar and `max_time` are looked after at the end of a group of steps, at most every
     0.05 s; TensorBoard's logger is called at most every 0.25 s, or before a validation, and saves
     to disk at most every second, and at the end.
 
@@ -82,6 +83,14 @@ class TightLoop(Callback):
         """Let nothing wait for what may take long."""
         if self._steps is not None:
             self._steps.loggers.call()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Have a checkpoint that is saved within a step say how many have been taken."""
+        if self._steps is not None and self._steps.progress is not None:
+            self._steps.progress.settle()
+            checkpoint["loops"] = trainer._checkpoint_connector._get_loops_state_dict()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave nothing to be done."""

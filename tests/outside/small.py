@@ -29,7 +29,7 @@ class Recorder(Logger):
     def log_hyperparams(self, *_: Any) -> None:
         pass
 
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+    def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         self.rows.append((step, dict(metrics)))
 
 
@@ -205,6 +205,7 @@ def fitted(
     tight: list[Callback],
     callbacks: list[Callback],
     ckpt_path: Path | None = None,
+    data: Callable[[], list[Any]] = loaders,
     **options: Any,
 ) -> tuple[dict[str, Any], Trainer]:
     """What is left behind by a fit."""
@@ -212,13 +213,13 @@ def fitted(
     logger, module = Recorder(), model()
     settings = {"max_epochs": 3, "log_every_n_steps": 5, "logger": logger, **options}
     runner = trainer(callbacks=[*callbacks, *tight], **settings)
-    runner.fit(module, *loaders(), ckpt_path=ckpt_path)
+    runner.fit(module, *data(), ckpt_path=ckpt_path)
     left = {
         "weights": module.state_dict(),
         "optimizer": runner.optimizers[0].state_dict(),
         "rates": [each.scheduler.state_dict() for each in runner.lr_scheduler_configs],
         "metrics": dict(runner.callback_metrics),
-        "logged": sorted(logger.rows, key=lambda row: (row[0], sorted(row[1]))),
+        "logged": logger.rows,
         "loops": runner.fit_loop.state_dict(),
         "seen": getattr(module, "seen", None),
         "random": torch.get_rng_state(),
