@@ -16,7 +16,7 @@ from torch import Tensor
 
 _TERMS = 512
 # So many at a time: the cost is in the number of operations, not in the numbers.
-_AT_ONCE = 16
+_AT_ONCE = 64
 
 
 def f_tail(f: Tensor, df_model: float, df_residual: float) -> Tensor:
