@@ -373,3 +373,16 @@ def test_no_thread_that_reads_ahead_outlives_python() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["0 1", "['MainThread']"]
+
+
+def test_tables_are_read_without_pandas() -> None:
+    text(TABLE)
+    code = (
+        "import sys\n"
+        "from linreg_lightning.data import TabularData\n"
+        "options = {'val_fraction': 0.3, 'categorical': 'b', 'missing': 'drop'}\n"
+        "TabularData('t.csv', 'y', **options).setup('fit')\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

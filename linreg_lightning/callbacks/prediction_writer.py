@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 
 from linreg_lightning import arrow as pyarrow
 from linreg_lightning.callbacks.prediction_file import FORMATS, Format, PredictionFile, join
@@ -136,8 +138,14 @@ def _columns(values: torch.Tensor) -> list[Any]:
     """Each column as a pyarrow array, NaN as missing."""
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
-    columns = values.detach().cpu().T.contiguous().numpy()
-    return [pyarrow.array(column, from_pandas=True) for column in columns]
+    return [_nullable(column) for column in values.detach().cpu().T.contiguous().numpy()]
+
+
+def _nullable(column: NDArray[np.floating[Any]]) -> Any:
+    # For its own `array` pyarrow imports pandas wherever it is installed.
+    known = np.packbits(~np.isnan(column), bitorder="little")
+    buffers = [pyarrow.py_buffer(known), pyarrow.py_buffer(column)]
+    return pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(column.dtype), len(column), buffers)
 
 
 def _plain(column: Any) -> Any:

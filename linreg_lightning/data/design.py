@@ -141,8 +141,9 @@ class Design:
             for level in values.dictionary.to_pylist()
         ]
         code_of.append(_MISSING)
-        indices = values.indices.fill_null(len(code_of) - 1).to_numpy(zero_copy_only=False)
-        codes: NDArray[np.int64] = np.array(code_of, np.int64)[indices]
+        codes: NDArray[np.int64] = np.array(code_of, np.int64)[
+            _filled(values.indices, len(code_of) - 1)
+        ]
         return codes
 
 
@@ -166,8 +167,18 @@ def numbers(column: Any) -> Floats:
         column = pyarrow.compute.utf8_trim_whitespace(column)
     if not types.is_float64(type_):
         column = column.cast(pyarrow.float64(), safe=False)
-    values: Floats = column.to_numpy(zero_copy_only=False)
-    return values
+    return np.asarray(_filled(column, math.nan), np.float64)
+
+
+def _filled(column: Any, value: float) -> NDArray[Any]:
+    """A pyarrow array of numbers, with a value where they are missing.
+
+    For its own `to_numpy` and `scalar` pyarrow imports pandas wherever it is installed.
+    """
+    if column.null_count:
+        number = pyarrow.py_buffer(np.array([value], column.type.to_pandas_dtype()))
+        column = column.fill_null(pyarrow.Array.from_buffers(column.type, 1, [None, number])[0])
+    return np.from_dlpack(column)
 
 
 def categories(column: Any) -> Any:

@@ -42,7 +42,8 @@ class Selected(NamedTuple):
             if kind(column.type) == "numbers" and not pyarrow.types.is_dictionary(column.type):
                 present &= ~np.isnan(numbers(column))
             else:
-                present &= column.is_valid().to_numpy(zero_copy_only=False)
+                valid = column.is_valid().cast(pyarrow.uint8())
+                present &= np.from_dlpack(valid).astype(bool)
         return self._of(present)
 
     def _of(self, present: NDArray[np.bool_]) -> Selected:
@@ -50,7 +51,7 @@ class Selected(NamedTuple):
             return self
         rows = np.flatnonzero(present)
         kept = rows if self.numbers is None else self.numbers[rows]
-        return Selected(self.table.take(pyarrow.array(rows)), self.chunk, kept)
+        return Selected(_taken(self.table, rows), self.chunk, kept)
 
 
 class Selection(NamedTuple):
@@ -106,5 +107,10 @@ class Selection(NamedTuple):
             parts = self.split.of(chunk.start, chunk.start + chunk.table.num_rows)
             numbers = np.flatnonzero(parts == self.part)
             if len(numbers):
-                table = chunk.table.take(pyarrow.array(numbers))
-                yield Selected(table, chunk, numbers)
+                yield Selected(_taken(chunk.table, numbers), chunk, numbers)
+
+
+def _taken(table: Any, rows: NDArray[np.intp]) -> Any:
+    """These rows of a table; for its own `array` pyarrow imports pandas where it is installed."""
+    buffers = [None, pyarrow.py_buffer(rows.astype(np.int64, copy=False))]
+    return table.take(pyarrow.Array.from_buffers(pyarrow.int64(), len(rows), buffers))
