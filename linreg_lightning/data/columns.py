@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from linreg_lightning import arrow as pyarrow
-from linreg_lightning.data.source import Source, kind
+from linreg_lightning.data.column_type import kind
+from linreg_lightning.data.source import Source
 from linreg_lightning.errors import InputError
 
 _HINTS = {

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linreg_lightning import arrow as pyarrow
+from linreg_lightning.data.column_type import kind
 from linreg_lightning.data.design import numbers
 from linreg_lightning.data.hash_split import HashSplit
-from linreg_lightning.data.source import Chunk, Source, kind
+from linreg_lightning.data.source import Chunk, Source
 
 
 class Selected(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, final
 
 from linreg_lightning import arrow as pyarrow
 from linreg_lightning.data.arrow_file import ArrowFile
+from linreg_lightning.data.column_type import joint, kind
 from linreg_lightning.data.csv_file import CsvFile
 from linreg_lightning.data.found_file import FoundFile, find_files
 from linreg_lightning.data.parquet_file import ParquetFile
@@ -102,8 +103,8 @@ class Source:
             for place, field in enumerate(first):
                 # Of text only the types of columns without a value so far are open.
                 if pyarrow.types.is_null(field.type) or not self.is_text:
-                    joint = _joint(field.type, other.field(field.name).type)
-                    first = first.set(place, field.with_type(joint))
+                    type_ = joint(field.type, other.field(field.name).type)
+                    first = first.set(place, field.with_type(type_))
         return first
 
     @property
@@ -201,7 +202,7 @@ class Source:
     def _of_one_type(self, table: Any, path: str) -> Any:
         """The same columns, each of the type that it has in all files."""
         for place, field in enumerate(table.schema):
-            type_ = _joint(self.schema.field(field.name).type, field.type)
+            type_ = joint(self.schema.field(field.name).type, field.type)
             if type_ == field.type:
                 continue
             try:
@@ -270,46 +271,6 @@ class Source:
                     f"path: {first.path} is {first.form} and {file.path} is {file.form}; name "
                     "files of one kind, such as by a pattern"
                 )
-
-
-def kind(type_: Any) -> str:
-    """What a column of a pyarrow type is good for: numbers, text, categories, times or nothing.
-
-    >>> kind(pyarrow.int32()), kind(pyarrow.string()), kind(pyarrow.date32())
-    ('numbers', 'text', 'times')
-    """
-    types = pyarrow.types
-    if types.is_dictionary(type_):
-        return "text" if kind(type_.value_type) in ("text", "numbers") else kind(type_.value_type)
-    if types.is_boolean(type_) or types.is_null(type_) or types.is_decimal(type_):
-        return "numbers"
-    if types.is_integer(type_) or types.is_floating(type_):
-        return "numbers"
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
-        return "text"
-    return "times" if types.is_temporal(type_) else "nothing"
-
-
-def _joint(one: Any, other: Any) -> Any:
-    """The type for a column that is of two types in two files, or for one in each of them.
-
-    Text is never a view, which pyarrow can neither select from nor write. A dictionary is left to
-    each file.
-    """
-    types = pyarrow.types
-    if types.is_dictionary(other):
-        text = types.is_string_view(other.value_type)
-        return pyarrow.dictionary(other.index_type, pyarrow.string()) if text else other
-    if types.is_dictionary(one):
-        one = other
-    one, other = (pyarrow.string() if types.is_string_view(t) else t for t in (one, other))
-    if one == other:
-        return one
-    schemas = [pyarrow.schema([("", type_)]) for type_ in (one, other)]
-    try:
-        return pyarrow.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except pyarrow.ArrowException:
-        return pyarrow.float64() if kind(one) == "numbers" else pyarrow.string()
 
 
 def _form(found: FoundFile) -> type[TableFile]:
