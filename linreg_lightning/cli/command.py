@@ -20,6 +20,7 @@ import linreg_lightning.data  # noqa: F401  # a class is found by its short name
 from linreg_lightning.callbacks.prediction_file import Format
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.cli.application import DATA, MODEL
+from linreg_lightning.cli.help_words import reworded
 from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.sigterm import ended_by_sigterm
 from linreg_lightning.cli.stored import Stored
@@ -30,12 +31,6 @@ from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 
 ROOT = "logs"
-_HELP = {
-    "ckpt_path": "A checkpoint: a file; last, the newest below the folder of runs; or best, the "
-    "one that the newest run found best.",
-    "trainer.log_every_n_steps": "How often to log, in steps. Default: every 50, and at least once "
-    "an epoch.",
-}
 _NEED_A_CHECKPOINT = frozenset({"validate", "test", "predict"})
 
 
@@ -117,15 +112,8 @@ class RegressionCLI(LightningCLI):
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
-        """Say in the help what is otherwise here than in Lightning's own words."""
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        for group in parser._action_groups:
-            for action in group._group_actions:
-                if action.dest in _HELP:
-                    action.help = _HELP[action.dest]
-                if action.dest in ("model", "data"):
-                    group.title = f"The {action.dest}; --{action.dest}.help NAME lists its options"
-        return parser
+        """Have the help say what is so here."""
+        return reworded(super()._prepare_subcommand_parser(klass, subcommand, **kwargs))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse what contradicts a checkpoint, and anything but a fit without one."""

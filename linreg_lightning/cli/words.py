@@ -6,21 +6,10 @@ import json
 
 import yaml
 
+from linreg_lightning.data.tabular import NAMES
 from linreg_lightning.errors import InputError
 
-_NAMES = frozenset(
-    f"--data.{name}"
-    for name in (
-        "path",
-        "target",
-        "features",
-        "weight",
-        "exclude",
-        "categorical",
-        "val_path",
-        "test_path",
-    )
-)
+_NAMES = frozenset(f"--data.{name}" for name in NAMES)
 _SINGLE = "--data.weight"
 
 

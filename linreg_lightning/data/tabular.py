@@ -22,7 +22,7 @@ from linreg_lightning.errors import InputError
 
 # Bytes of files, and of the rows made of them, up to which they are held in memory.
 _IN_MEMORY = 2**28
-_NAMES = (
+NAMES = (
     "path",
     "target",
     "features",
@@ -140,7 +140,7 @@ class TabularData(RegressionDataModule):
             ) from None
         if not self._targets:
             raise InputError("target: no column was given; type the name of one")
-        for argument in _NAMES:
+        for argument in NAMES:
             for name in _list(self.hparams[argument]):
                 if not isinstance(name, str):
                     raise InputError(

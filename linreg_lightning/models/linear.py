@@ -13,6 +13,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.models.base import RegressionModule
 from linreg_lightning.models.metrics import weighted_mean_square
 from linreg_lightning.models.standardization import Standardization
+from linreg_lightning.models.training_batches import training_batches
 
 
 @final
@@ -104,7 +105,7 @@ class LinearRegression(RegressionModule):
         """Take the scale of the columns and the mean weight from the rows to train on."""
         if self.trainer.ckpt_path is not None:
             return  # they have come with the checkpoint
-        first = next(self._training_batches(), None)
+        first = next(training_batches(self), None)
         if not self._standardize and (first is None or first.weight is None):
             return
         moments, rows = self.training_moments()

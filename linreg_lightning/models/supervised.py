@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +19,7 @@ from linreg_lightning.models.metrics import RegressionMetrics
 from linreg_lightning.models.model_columns import ModelColumns
 from linreg_lightning.models.moments import Moments, of_all_processes
 from linreg_lightning.models.table import line
+from linreg_lightning.models.training_batches import training_batches
 
 
 class SupervisedModule(LightningModule, ABC):
@@ -163,7 +162,7 @@ class SupervisedModule(LightningModule, ABC):
 
     def on_train_end(self) -> None:
         """Measure the fit: the final weights over all rows that were trained on."""
-        statistics = self.evaluate(self._training_batches())
+        statistics = self.evaluate(training_batches(self))
         if not statistics["rows"]:
             self.fit_statistics = {}  # of a loader that can be gone through but once
             return
@@ -247,31 +246,11 @@ class SupervisedModule(LightningModule, ABC):
 
     # Their common parts.
 
-    def _training_batches(self) -> Iterator[Batch]:
-        """The rows that are trained on, once more, where the model is.
-
-        A loader with `chunks(batches)` is asked for more rows at a time than a step takes.
-        """
-        loader: Any = self.trainer.train_dataloader
-        limit = self.trainer.num_training_batches
-        if hasattr(loader, "chunks"):
-            batches = loader.chunks(limit)
-        elif loader is None:
-            return
-        else:
-            if math.isinf(limit):  # it may have no end
-                taken = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-                limit = taken or self._most_batches
-            # A copy, so that the loader itself does not lose its place among its epochs.
-            batches = islice(copy(loader), None if math.isinf(limit) else int(limit))
-        for batch in batches:
-            yield self.checked(self.transfer_batch_to_device(batch, self.device, 0))
-
     def training_moments(self) -> tuple[Moments, float]:
         """Of the columns of x and y side by side, of all processes; and the number of rows."""
         columns = len(self.feature_names) + len(self.target_names)
         moments, rows = Moments.of(torch.empty(0, columns, device=self.device)), 0.0
-        for batch in self._training_batches():
+        for batch in training_batches(self):
             values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
             moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
         if self.trainer.world_size == 1:
@@ -300,12 +279,6 @@ class SupervisedModule(LightningModule, ABC):
                 f"{type(self).__name__}: it has not been fitted in this process; fit it first, "
                 "without a strategy that spawns others, or give ckpt_path"
             )
-
-    @property
-    def _most_batches(self) -> float:
-        """How many batches the Trainer takes at most."""
-        steps = self.trainer.max_steps
-        return math.inf if steps == -1 else steps * self.trainer.accumulate_grad_batches
 
     @property
     def _log_interval(self) -> int:
