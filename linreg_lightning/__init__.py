@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from linreg_lightning.data import RegressionDataModule, SyntheticData, TabularData, TensorData
     from linreg_lightning.errors import InputError
     from linreg_lightning.logger import RunLogger
-    from linreg_lightning.loop import TightLoop
-    from linreg_lightning.manual import gradient_descent, gradient_descent_nn
     from linreg_lightning.models import (
         LeastSquares,
         LinearRegression,
@@ -40,6 +38,8 @@ if TYPE_CHECKING:
         RegressionModule,
         SupervisedModule,
     )
+    from linreg_lightning.tight_loop import TightLoop
+    from linreg_lightning.tutorial import gradient_descent, gradient_descent_nn
 
 __version__ = "0.1.0"
 
@@ -57,10 +57,10 @@ _HOMES = {
     "SyntheticData": "linreg_lightning.data",
     "TabularData": "linreg_lightning.data",
     "TensorData": "linreg_lightning.data",
-    "TightLoop": "linreg_lightning.loop",
+    "TightLoop": "linreg_lightning.tight_loop",
     "Trainer": "lightning.pytorch",
-    "gradient_descent": "linreg_lightning.manual",
-    "gradient_descent_nn": "linreg_lightning.manual",
+    "gradient_descent": "linreg_lightning.tutorial",
+    "gradient_descent_nn": "linreg_lightning.tutorial",
 }
 
 __all__ = [

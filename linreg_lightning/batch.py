@@ -1,10 +1,11 @@
-"""What passes from data to models: a few rows, their targets and their weights."""
+"""What data modules hand to models: a few rows, their targets and their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from linreg_lightning.errors import InputError
@@ -21,8 +22,7 @@ class Batch(NamedTuple):
         y: the targets, (rows, targets); (rows, 0) where rows are only to be predicted.
         weight: how much each row counts, (rows,); None means 1 for every row.
 
-    >>> import torch
-    >>> Batch(torch.ones(4, 3), torch.ones(4, 1)).checked().rows
+    >>> Batch(torch.ones(4, 3), torch.ones(4, 1)).validate().rows
     4
     """
 
@@ -40,7 +40,19 @@ class Batch(NamedTuple):
         weight = None if self.weight is None else function(self.weight)
         return Batch(function(self.x), function(self.y), weight)
 
-    def checked(self) -> Batch:
+    @classmethod
+    def concatenate(cls, batches: Sequence[Batch]) -> Batch:
+        """One batch with the rows of all of them, in order; a single batch is not copied."""
+        if len(batches) == 1:
+            return batches[0]
+        weights = [batch.weight for batch in batches if batch.weight is not None]
+        return cls(
+            torch.cat([batch.x for batch in batches]),
+            torch.cat([batch.y for batch in batches]),
+            torch.cat(weights) if weights else None,
+        )
+
+    def validate(self) -> Batch:
         """Return the batch itself if its shapes belong together.
 
         Raises:
@@ -64,6 +76,22 @@ class Batch(NamedTuple):
                 f"({x.shape[0]},) is needed"
             )
         return self
+
+
+class KeptBatch(NamedTuple):
+    """Rows to predict, with columns of the input that the file of predictions keeps.
+
+    Attributes:
+        x: the features, (rows, features).
+        y: the targets, (rows, targets); (rows, 0) where the input has none.
+        weight: (rows,), or None.
+        kept: a pyarrow record batch of the kept columns, with the same rows.
+    """
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor | None
+    kept: Any
 
 
 def _reshape_hint(y: Tensor) -> str:

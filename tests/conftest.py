@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from linreg_lightning import cli
-from linreg_lightning.loop.steps import Steps
+from linreg_lightning.tight_loop.step_runner import Steps
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

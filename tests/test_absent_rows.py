@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from linreg_lightning import InputError, LeastSquares, LinearRegression, TensorData
-from linreg_lightning.callbacks.sample import Sample
+from linreg_lightning.callbacks.row_sampler import Sample
 
 Linreg = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]

@@ -9,7 +9,7 @@ X, Y, WEIGHT = torch.ones(4, 3), torch.ones(4, 1), torch.ones(4)
 
 def test_shapes_that_belong_together_pass() -> None:
     for batch in (Batch(X, Y), Batch(X, Y, WEIGHT), Batch(X, torch.ones(4, 0)), Batch(*[X, Y])):
-        assert batch.checked() is batch
+        assert batch.validate() is batch
         assert batch.rows == 4
 
 
@@ -25,7 +25,7 @@ def test_shapes_that_belong_together_pass() -> None:
 )
 def test_others_are_refused_with_both_shapes(batch: Batch, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        batch.checked()
+        batch.validate()
 
 
 def test_a_batch_travels_as_a_batch() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback
-from outside.replayed import (
+from tape import Tape
+from third_party.replayed import (
     Appends,
     AtEachStep,
     Averages,
@@ -27,15 +28,15 @@ from outside.replayed import (
     Waits,
     Watched,
 )
-from outside.small import MakeTrainer, Recorder, Talkative, assert_same, fitted, rows
-from tape import Tape
+from third_party.small import MakeTrainer, Recorder, Talkative, assert_same, fitted, rows
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from linreg_lightning import LinearRegression, SyntheticData, TensorData, TightLoop
-from linreg_lightning.loop import captured_step, each_step
-from linreg_lightning.loop.cuda_graph import CudaGraph
-from linreg_lightning.loop.python_state import python_state, same
+from linreg_lightning.hook_markers import per_step
+from linreg_lightning.tight_loop import captured_step
+from linreg_lightning.tight_loop.cuda_graph import CudaGraph
+from linreg_lightning.tight_loop.python_state import python_state, same
 
 
 @pytest.fixture(params=["tape", *(["gpu"] if torch.cuda.is_available() else [])])
@@ -126,7 +127,7 @@ def test_a_step_that_cannot_be_replayed_is_taken(
 
 
 class Gradients(Callback):
-    @each_step
+    @per_step
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         pass
 
@@ -137,7 +138,7 @@ class Losses(Callback):
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
 
-    @each_step
+    @per_step
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linreg_lightning import LinearRegression, SyntheticData, TensorData, cli
 from linreg_lightning.cli import run
-from linreg_lightning.cli.stored import Stored
+from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 
 TABULAR = "TabularData --data.path {} --data.target price"
 
@@ -312,8 +312,8 @@ def test_best_is_the_checkpoint_that_the_newest_run_found_best(command: Linreg) 
         "--trainer.callbacks.monitor=epoch --trainer.callbacks.mode=min",
         "--trainer.callbacks.save_last=true",
     )
-    assert Stored.read("best", "logs").path.name == "epoch=0-step=1.ckpt"
-    assert Stored.read("last", "logs").path.name != "epoch=0-step=1.ckpt"
+    assert CheckpointInfo.read("best", "logs").path.name == "epoch=0-step=1.ckpt"
+    assert CheckpointInfo.read("last", "logs").path.name != "epoch=0-step=1.ckpt"
     command("validate --ckpt_path best")
 
 
@@ -323,7 +323,7 @@ def test_best_is_the_checkpoint_that_the_newest_run_found_best(command: Linreg) 
 def test_a_model_and_data_from_outside_run_by_class_path(
     command: Linreg, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outside = "--model outside.plain.CubicModel --data outside.plain.CubicData"
+    outside = "--model third_party.plain.CubicModel --data third_party.plain.CubicData"
     command(f"fit {outside} --trainer.max_epochs 1")
     settings = yaml.safe_load(Path("logs/version_0/config.yaml").read_text())
     assert settings["model"]["init_args"] == {"lr": 0.05}
@@ -339,23 +339,23 @@ def test_a_model_and_data_from_outside_run_by_class_path(
 
 
 def test_a_class_in_the_folder_where_the_command_is_typed() -> None:
-    Path("typed_here.py").write_text("from outside.plain import CubicModel as Mine")
+    Path("typed_here.py").write_text("from third_party.plain import CubicModel as Mine")
     scripts = Path(sys.executable).parent
-    line = "fit --model typed_here.Mine --data outside.plain.CubicData --trainer.fast_dev_run 1"
+    line = "fit --model typed_here.Mine --data third_party.plain.CubicData --trainer.fast_dev_run 1"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     subprocess.run([scripts / "linreg", *line.split()], check=True, env=environment)
 
 
 def test_our_data_feed_a_model_from_outside(command: Linreg) -> None:
     command(
-        "fit --model outside.plain.CubicModel --data SyntheticData --data.features 1",
+        "fit --model third_party.plain.CubicModel --data SyntheticData --data.features 1",
         "--data.ones false --trainer.max_epochs 2",
     )
     assert newest_checkpoint().name == "epoch=1-step=2.ckpt"
 
 
 def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> None:
-    assert "in_features" in refused("fit --data outside.plain.CubicData")
+    assert "in_features" in refused("fit --data third_party.plain.CubicData")
 
 
 # Refusals
@@ -500,17 +500,17 @@ def test_a_checkpoint_named_in_front_of_the_subcommand(command: Linreg, refused:
 
 
 def test_a_checkpoint_that_does_not_say_its_classes(refused: Refused, command: Linreg) -> None:
-    silent = "--model outside.silent.Model --data outside.silent.Data"
+    silent = "--model third_party.silent.Model --data third_party.silent.Data"
     command(f"fit {silent} --trainer.max_epochs 1")
     assert "--model: " in refused("test --ckpt_path last")
-    assert "--data: " in refused("test --ckpt_path last --model outside.silent.Model")
+    assert "--data: " in refused("test --ckpt_path last --model third_party.silent.Model")
     command(f"test --ckpt_path last {silent}")
 
 
 def test_predictions_of_another_kind_are_not_silently_lost(
     refused: Refused, command: Linreg
 ) -> None:
-    silent = "--model outside.silent.Model --data outside.silent.Data"
+    silent = "--model third_party.silent.Model --data third_party.silent.Data"
     command(f"fit {silent} --trainer.max_epochs 1")
     assert "predict: nothing was written" in refused(f"predict --ckpt_path last {silent}")
 

@@ -18,7 +18,7 @@ from linreg_lightning import (
     TensorData,
 )
 from linreg_lightning.data.split import split
-from linreg_lightning.manual import make_rows
+from linreg_lightning.tutorial import make_rows
 
 # SyntheticData
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, solve
-from linreg_lightning.algebra.integers import BASE
+from linreg_lightning.algebra.multiprecision import BASE
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 

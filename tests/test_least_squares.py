@@ -23,12 +23,12 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 from nist import NIST
-from outside import processes
-from outside.small import Recorder
+from third_party import processes
+from third_party.small import Recorder
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
-from linreg_lightning.models.accumulation import SMALL
+from linreg_lightning.algebra.gram_state import SMALL
 
 Linreg = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]
@@ -539,7 +539,7 @@ def test_a_pass_resumes_from_any_of_its_steps(
     x, y = problem(55)
     twice = accuracy == "auto in two passes"
     if twice:
-        monkeypatch.setattr("linreg_lightning.models.accumulation.SMALL", 100)
+        monkeypatch.setattr("linreg_lightning.algebra.gram_state.SMALL", 100)
         x[:, 2] = x[:, 1] + 1e-6 * x[:, 2]
         accuracy = "auto"
     old, new = problem(30, seed=3)
@@ -704,7 +704,7 @@ def test_summary_of_other_models_and_of_none(
     shown = json.loads(capsys.readouterr().out)
     assert estimates(shown) == estimates(answer)
     assert [row["true"] for row in shown["coefficients"]] == [1, 2, 3]
-    command("fit --model outside.plain.CubicModel --data outside.plain.CubicData")
+    command("fit --model third_party.plain.CubicModel --data third_party.plain.CubicData")
     assert "holds no model with coefficients" in refused("summary")
     lines = "class Mine(LinearRegression):\n    pass\n"
     Path("my_models.py").write_text(f"from linreg_lightning import LinearRegression\n{lines}")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from outside import unusual
-from outside.small import (
+from third_party import unusual
+from third_party.small import (
     BATCHES,
     ByHand,
     LineSearch,
@@ -296,7 +296,7 @@ def test_the_command_takes_steps_in_groups(
     one = answer()
     assert max(alone) > 4
     alone.clear()
-    loop = "--trainer.callbacks+=linreg_lightning.loop.TightLoop --trainer.callbacks.steps=1"
+    loop = "--trainer.callbacks+=linreg_lightning.tight_loop.TightLoop --trainer.callbacks.steps=1"
     other = answer(loop)
     assert not alone
     assert one["coefficients"] == other["coefficients"]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from lightning.pytorch import Callback
-from outside.small import (
+from third_party.small import (
     BATCHES,
     ByHand,
     Halves,
@@ -21,14 +21,14 @@ from outside.small import (
     fitted,
     rows,
 )
-from outside.unusual import Clips, Delegates
+from third_party.unusual import Clips, Delegates
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, IterableDataset
 
 from linreg_lightning import TightLoop
-from linreg_lightning.loop import each_step, once_a_call
-from linreg_lightning.loop.one_step import bare_step_of
+from linreg_lightning.hook_markers import per_group, per_step
+from linreg_lightning.tight_loop.step_function import bare_step_of
 
 
 class EveryBatch(Callback):
@@ -112,7 +112,7 @@ def test_a_hook_marked_once_a_call_holds_nothing_up(trainer: MakeTrainer, alone:
     class Now(Callback):
         batches: ClassVar[list[int]] = []
 
-        @once_a_call
+        @per_group
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
             assert outputs["loss"].isfinite()
             self.batches.append(batch_idx)
@@ -128,29 +128,29 @@ class Watches(Callback):
     def __init__(self) -> None:
         self.seen: list[tuple] = []
 
-    @each_step
+    @per_step
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.seen.append((trainer.global_step, batch_idx, len(batch[0])))
         if batch_idx % 5 == 4:
             trainer.logger.log_metrics({"rows": len(batch[0])}, step=trainer.global_step)
 
-    @each_step
+    @per_step
     def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
         self.seen.append(("zero", trainer.global_step))
 
-    @each_step
+    @per_step
     def on_before_backward(self, trainer, pl_module, loss) -> None:
         self.seen.append(("before", loss.item()))
 
-    @each_step
+    @per_step
     def on_after_backward(self, trainer, pl_module) -> None:
         self.seen.append(("after", [p.grad.sum().item() for p in pl_module.parameters()]))
 
-    @each_step
+    @per_step
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         self.seen.append(("step", optimizer.param_groups[0]["lr"]))
 
-    @each_step
+    @per_step
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.seen.append((trainer.global_step, outputs["loss"].item()))
 
@@ -171,15 +171,15 @@ def test_a_hook_marked_each_step_sees_what_it_would(
 class Speaks(Callback):
     """Logs in all hooks that may be called at each step."""
 
-    @each_step
+    @per_step
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         pl_module.log("start", float(batch_idx), on_step=False, on_epoch=True)
 
-    @each_step
+    @per_step
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         pl_module.log("slope", pl_module.net[0].weight.grad.norm())
 
-    @each_step
+    @per_step
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.log("end", outputs["loss"], on_step=True, on_epoch=True)
 
@@ -204,15 +204,15 @@ class Saves(Callback):
         if trainer.global_step == 12:
             trainer.save_checkpoint(self.folder / name)
 
-    @each_step
+    @per_step
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.save(trainer, "start")
 
-    @each_step
+    @per_step
     def on_before_backward(self, trainer, pl_module, loss) -> None:
         self.save(trainer, "backward")
 
-    @each_step
+    @per_step
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.save(trainer, "end")
 
@@ -237,7 +237,7 @@ def test_a_hook_marked_once_a_call_sees_a_step_that_stops(
     trainer: MakeTrainer, alone: list[int]
 ) -> None:
     class Latest(Callback):
-        @once_a_call
+        @per_group
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
             self.latest = trainer.global_step
 

@@ -25,9 +25,9 @@ from linreg_lightning import (
     SyntheticData,
     TensorData,
 )
-from linreg_lightning.models.metrics import RegressionMetrics
-from linreg_lightning.models.standardization import Standardization
-from linreg_lightning.models.table import table
+from linreg_lightning.design_matrix.standardization import Standardization
+from linreg_lightning.metrics.regression import RegressionMetrics
+from linreg_lightning.text_table import table
 
 MODELS = [LinearRegression, ManualLinearRegression]
 MakeTrainer = Callable[..., Trainer]

@@ -18,7 +18,7 @@ from conftest import estimates
 from test_tables import mixed, write
 
 from linreg_lightning import InputError, TabularData
-from linreg_lightning.callbacks.prediction_file import PredictionFile, join
+from linreg_lightning.tables.prediction_file import PredictionFile, join
 
 Command = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]

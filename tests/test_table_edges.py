@@ -19,10 +19,10 @@ import pytest
 from lightning.pytorch import Trainer
 
 from linreg_lightning import InputError, LeastSquares, TabularData
-from linreg_lightning.callbacks.prediction_file import PredictionFile, join
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
-from linreg_lightning.data.csv_lines import count_lines
-from linreg_lightning.data.source import Source
+from linreg_lightning.tables.csv_lines import count_lines
+from linreg_lightning.tables.dataset import TableDataset
+from linreg_lightning.tables.prediction_file import PredictionFile, join
 
 MakeTrainer = Callable[..., Trainer]
 TABLE = "a,b,y\n" + "".join(
@@ -283,7 +283,7 @@ def test_rows_may_be_as_long_as_they_like(trainer: MakeTrainer) -> None:
 
 def test_a_last_line_may_go_on_and_not_end() -> None:
     rows = "".join(f"{k},n,{k}\n" for k in range(9)) + '9,"two\nlines",9'
-    assert Source([text("x,note,y\n" + rows)]).rows == 10
+    assert TableDataset([text("x,note,y\n" + rows)]).rows == 10
     assert count_lines(b'9,"two\nlines",9', ",") == 1
 
 
@@ -295,7 +295,7 @@ def test_a_quote_within_a_value_is_a_letter(tmp_path: Path) -> None:
     whole = TabularData("two", "y", "a")
     whole.setup("fit")
     assert whole.splits["train"].rows == 160
-    source = Source(["two"])
+    source = TableDataset(["two"])
     assert source.rows == 160
     for start, stop in ((0, 70), (70, 160)):  # as two processes share them
         chunks = source.read({"a": pyarrow.float64()}, 1000, start, stop)
@@ -367,7 +367,7 @@ def test_no_thread_that_reads_ahead_outlives_python() -> None:
     code = (
         "import atexit, itertools, threading\n"
         "atexit.register(lambda: print([each.name for each in threading.enumerate()]))\n"
-        "from linreg_lightning.data.ahead import ahead\n"
+        "from linreg_lightning.tables.prefetch import ahead\n"
         "held = ahead(ahead(itertools.count()))\n"
         "print(next(held), next(held))\n"
     )

@@ -24,12 +24,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from linreg_lightning import Batch, InputError, LeastSquares, LinearRegression, TabularData
-from linreg_lightning.data.csv_file import CsvFile
-from linreg_lightning.data.exact_sum import ExactSum
-from linreg_lightning.data.hash_split import TEST, VAL, HashSplit
-from linreg_lightning.data.selection import Selection
-from linreg_lightning.data.source import Source
-from linreg_lightning.data.stream import StreamLoader
+from linreg_lightning.data.stream_loader import StreamLoader
+from linreg_lightning.design_matrix.fsum import ExactSum
+from linreg_lightning.design_matrix.hash_split import TEST, VAL, HashSplit
+from linreg_lightning.design_matrix.row_subset import RowSubset
+from linreg_lightning.tables.csv import CsvFile
+from linreg_lightning.tables.dataset import TableDataset
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -404,9 +404,9 @@ def test_numbers_of_any_type_are_their_float64(values: pyarrow.Array) -> None:
 def test_processes_read_each_row_once_and_in_order(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("linreg_lightning.data.csv_file._SECTION", 300)
+    monkeypatch.setattr("linreg_lightning.tables.csv._SECTION", 300)
     frame = mixed(100)
-    selection = Selection(Source([write(frame, file)]), HashSplit(0.3), VAL)
+    selection = RowSubset(TableDataset([write(frame, file)]), HashSplit(0.3), VAL)
     expected = frame.price[HashSplit(0.3).of(0, 100) == VAL].tolist()
     for world_size in (1, 2, 3, 7):
         shares = [selection.share(rank, world_size) for rank in range(world_size)]

@@ -21,7 +21,7 @@ RUNS = {
     "sgd": "--trainer.max_epochs 5 --data.batch_size 20 --model.lr 0.05",
     "by_hand": "--model ManualLinearRegression --trainer.max_epochs 3",
     "exact": "--model LeastSquares",
-    "outside": "--model outside.plain.CubicModel --data outside.plain.CubicData "
+    "outside": "--model third_party.plain.CubicModel --data third_party.plain.CubicData "
     "--trainer.max_epochs 2",
 }
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number
-from linreg_lightning.algebra.weights import carried, counts_of
+from linreg_lightning.algebra.row_counts import carried, counts_of
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
@@ -112,7 +112,7 @@ class Gram(ABC):
             InputError: shapes do not fit; a value is NaN or infinite in a row with a weight above
                 0; a weight is negative, NaN or infinite. Nothing of the batch has then been added.
         """
-        batch = Batch(*batch).checked()
+        batch = Batch(*batch).validate()
         given = (batch.x.shape[1], batch.y.shape[1])
         if given != (self.features, self.targets):
             raise InputError(

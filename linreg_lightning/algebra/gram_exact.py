@@ -27,16 +27,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import DoubleDouble, two_prod
-from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
-from linreg_lightning.algebra.integers import (
-    BASE,
-    BITS,
-    added,
-    carry,
-    multiplied,
-    to_double_double,
-)
-from linreg_lightning.algebra.products import (
+from linreg_lightning.algebra.exact_matmul import (
     BLOCK_ROWS,
     HEAD,
     LOWEST,
@@ -47,7 +38,16 @@ from linreg_lightning.algebra.products import (
     with_products,
     with_room,
 )
-from linreg_lightning.algebra.weights import log_weight
+from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
+from linreg_lightning.algebra.multiprecision import (
+    BASE,
+    BITS,
+    added,
+    carry,
+    multiplied,
+    to_double_double,
+)
+from linreg_lightning.algebra.row_counts import log_weight
 from linreg_lightning.batch import Batch
 
 # Entries are followed 880 bits down from the largest of their column.

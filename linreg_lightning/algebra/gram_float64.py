@@ -14,10 +14,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.block_products import products_of
 from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp
+from linreg_lightning.algebra.float64_matmul import products_of
 from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
-from linreg_lightning.algebra.weights import log_weight
+from linreg_lightning.algebra.row_counts import log_weight
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 

@@ -16,13 +16,13 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.digits import safe_digits
 from linreg_lightning.algebra.double_double import (
     Number,
     exponent_of,
     ldexp,
     rounded,
 )
+from linreg_lightning.algebra.error_bounds import safe_digits
 from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.errors import InputError
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from linreg_lightning.callbacks.found import coefficients_of, statistics_of
+from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
 
 
 @final
@@ -32,7 +32,7 @@ class CoefficientFile(Callback):
         folder = trainer.log_dir  # on all processes: it is the first one's
         if folder is None or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
-        if coefficients_of(pl_module) and statistics_of(pl_module):
+        if coefficient_rows(pl_module) and fit_statistics_of(pl_module):
             self.path = Path(folder) / "coefficients.json"
             _write(self.path, report(pl_module))
 

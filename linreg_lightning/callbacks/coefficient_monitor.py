@@ -7,9 +7,9 @@ from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from linreg_lightning.callbacks.found import coefficients_of
 from linreg_lightning.callbacks.tensorboard import tags_of
 from linreg_lightning.errors import InputError
+from linreg_lightning.protocols import coefficient_rows
 
 
 @final
@@ -60,7 +60,7 @@ class CoefficientMonitor(Callback):
     ) -> None:
         if not trainer.loggers or self._too_many:
             return
-        rows = coefficients_of(model)
+        rows = coefficient_rows(model)
         self._too_many = len(rows) > self.most  # known by then: no table is made at each epoch
         if not rows or self._too_many:
             return

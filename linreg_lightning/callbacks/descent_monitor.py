@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
-from linreg_lightning.loop import each_step
+from linreg_lightning.hook_markers import per_step
 
 
 @final
@@ -21,7 +21,7 @@ class DescentMonitor(Callback):
     are followed by `/1`, `/2` and so on.
     """
 
-    @each_step
+    @per_step
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:

@@ -6,7 +6,7 @@ from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from linreg_lightning.callbacks.found import statistics_of
+from linreg_lightning.protocols import fit_statistics_of
 
 _COMPARED = ("loss", "rmse", "mae", "r2")
 
@@ -22,7 +22,7 @@ class FitMonitor(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log."""
-        statistics = statistics_of(pl_module)
+        statistics = fit_statistics_of(pl_module)
         values: dict[str, float] = {}
         for name in _COMPARED:
             value = statistics.get(name)

@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from linreg_lightning import arrow as pyarrow
-from linreg_lightning.callbacks.prediction_file import FORMATS, Format, PredictionFile, join
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, join
 
 
 @final

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
-from linreg_lightning.loop import once_a_call
+from linreg_lightning.hook_markers import per_group
 
 _PAUSE = 0.1
 _SHORT = 20
@@ -57,7 +57,7 @@ class RunProgressBar(TQDMProgressBar):
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Go on where the last epoch ended."""
 
-    @once_a_call
+    @per_group
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

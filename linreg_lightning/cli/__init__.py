@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 
 from linreg_lightning import __version__
-from linreg_lightning.cli.application import COMMANDS, HELP
+from linreg_lightning.cli.defaults import COMMANDS, HELP
 from linreg_lightning.errors import InputError
 
 

@@ -17,18 +17,18 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
 import linreg_lightning.data  # noqa: F401  # a class is found by its short name once it is imported
-from linreg_lightning.callbacks.prediction_file import Format
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
-from linreg_lightning.cli.application import DATA, MODEL
+from linreg_lightning.cli.argument_quoting import with_names
+from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.default_callbacks import default_callbacks
+from linreg_lightning.cli.defaults import DATA, MODEL
+from linreg_lightning.cli.first_parse import FirstParse
 from linreg_lightning.cli.help_words import reworded
-from linreg_lightning.cli.preview import Preview
 from linreg_lightning.cli.sigterm import ended_by_sigterm
-from linreg_lightning.cli.stored import Stored
-from linreg_lightning.cli.watchers import watchers
-from linreg_lightning.cli.words import with_names
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.tables.prediction_file import Format
 
 ROOT = "logs"
 _NEED_A_CHECKPOINT = frozenset({"validate", "test", "predict"})
@@ -45,9 +45,9 @@ class RegressionCLI(LightningCLI):
 
     def __init__(self, args: list[str]) -> None:
         self._words = args
-        self._preview = Preview.of(args, ROOT)
+        self._preview = FirstParse.of(args, ROOT)
         ckpt_path, root = self._preview.ckpt_path, self._preview.root
-        self._stored = None if ckpt_path is None else Stored.read(ckpt_path, root)
+        self._stored = None if ckpt_path is None else CheckpointInfo.read(ckpt_path, root)
         self._predictions = PredictionWriter()
         # The Trainer by itself heeds SIGTERM in fits, where it ends behind a step.
         fits = self._preview.command == "fit"
@@ -182,7 +182,7 @@ class RegressionCLI(LightningCLI):
         if config.accelerator == "auto" and MPSAccelerator.is_available():
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
         figures = self._preview.command == "fit" and self._get(self.config, "figures")
-        callbacks = watchers(config, self._words, figures)
+        callbacks = default_callbacks(config, self._words, figures)
         try:
             trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:

@@ -13,9 +13,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linreg_lightning.cli.command import RegressionCLI
+from linreg_lightning.cli.import_path import on_import_path
 from linreg_lightning.cli.message import condense
-from linreg_lightning.cli.quiet import quiet
-from linreg_lightning.cli.user_classes import user_classes
+from linreg_lightning.cli.warning_filters import quiet
 from linreg_lightning.errors import InputError
 
 # In the words of torch's ways to talk to other processes.
@@ -28,7 +28,7 @@ def run(args: list[str]) -> None:
     Raises:
         SystemExit: it could not be done; the message has been printed.
     """
-    with quiet(), user_classes():
+    with quiet(), on_import_path():
         try:
             RegressionCLI(args)
         except argparse.ArgumentError as error:

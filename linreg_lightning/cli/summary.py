@@ -8,8 +8,8 @@ from pkgutil import resolve_name
 from typing import Any
 
 from linreg_lightning.callbacks.coefficient_file import report
-from linreg_lightning.cli.stored import Stored
-from linreg_lightning.cli.user_classes import user_classes
+from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.import_path import on_import_path
 from linreg_lightning.errors import InputError
 from linreg_lightning.models import RegressionModule
 
@@ -35,10 +35,10 @@ def summary(args: list[str]) -> str:
         "--trainer.default_root_dir", dest="root", default="logs", help="where last and best look"
     )
     given = parser.parse_args(args)
-    stored = Stored.read(given.ckpt_path, given.root)
+    stored = CheckpointInfo.read(given.ckpt_path, given.root)
     cls: Any = None
     if stored.model is not None:
-        with user_classes():
+        with on_import_path():
             try:
                 cls = resolve_name(stored.model["class_path"])
             except (ImportError, AttributeError) as error:

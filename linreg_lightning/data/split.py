@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_fractions
 
 
 def split(
@@ -46,19 +46,3 @@ def split(
         rows.map(lambda tensor: tensor[val]),
         rows.map(lambda tensor: tensor[test]),
     )
-
-
-def check_fractions(val_fraction: float, test_fraction: float) -> None:
-    """Refuse fractions that cannot be, before any row is read.
-
-    Raises:
-        InputError: a fraction outside [0, 1], or two whose sum is above 1.
-    """
-    for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-        if not 0 <= value <= 1:
-            raise InputError(f"{name}: {value} was given; type a number from 0 (none) to 1 (all)")
-    if val_fraction + test_fraction > 1:
-        raise InputError(
-            f"val_fraction and test_fraction: {val_fraction} and {test_fraction} were given; "
-            "together they must not be above 1"
-        )

@@ -10,12 +10,11 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.data.ahead import ahead
-from linreg_lightning.data.columns import Columns
-from linreg_lightning.data.encoder import Encoder, Tally
-from linreg_lightning.data.selection import Selection
-from linreg_lightning.data.stream import joined
+from linreg_lightning.design_matrix.column_roles import Columns
+from linreg_lightning.design_matrix.encoder import Encoder, MissingCounts
+from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.prefetch import ahead
 
 # Numbers, and rows, of a block.
 _NUMBERS, _ROWS = 2**21, 2**16
@@ -40,7 +39,7 @@ class SplitReader:
 
     def __init__(
         self,
-        selection: Selection,
+        selection: RowSubset,
         columns: Columns,
         encoder: Callable[[], Encoder],
         purpose: str,
@@ -125,7 +124,9 @@ class SplitReader:
             if size > most:
                 return None
         none = torch.empty(0, len(self._encoder().design.names), dtype=torch.float64)
-        return joined(blocks or [Batch(none, none.new_empty(0, len(self._columns.targets)))])
+        return Batch.concatenate(
+            blocks or [Batch(none, none.new_empty(0, len(self._columns.targets)))]
+        )
 
     def rows_and_steps(self, batch_size: int) -> tuple[int | None, int | None]:
         """How many rows this process has, and into how many batches all of them cut theirs.
@@ -164,7 +165,7 @@ class SplitReader:
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def _tell(self, tally: Tally) -> None:
+    def _tell(self, tally: MissingCounts) -> None:
         text = tally.report(
             f"left out of those {self._purpose}" if self._columns.targets else "given no prediction"
         )

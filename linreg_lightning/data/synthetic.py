@@ -11,7 +11,7 @@ from torch import Tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.errors import InputError
-from linreg_lightning.manual import make_rows
+from linreg_lightning.tutorial import make_rows
 
 
 @final
@@ -19,7 +19,7 @@ class SyntheticData(RegressionDataModule):
     """Known weights plus noise: y = w0 + w1 x1 + w2 x2 + ... + noise * N(0, 1), each x N(0, 1).
 
     The defaults are the tutorial's problem, y = 1 + 2 x1 + 3 x2, and `make_rows` draws it: the rows
-    to train on are those of `python -m linreg_lightning.manual`.
+    to train on are those of `python -m linreg_lightning.tutorial`.
 
     Args:
         weights: the truth, the intercept first: one list of numbers, or a list of such lists, one

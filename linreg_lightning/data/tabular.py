@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
 from linreg_lightning.data.base import Loader, RegressionDataModule, Split
-from linreg_lightning.data.columns import Columns
-from linreg_lightning.data.design import Design
-from linreg_lightning.data.encoder import Encoder
-from linreg_lightning.data.hash_split import TEST, TRAIN, VAL, HashSplit
-from linreg_lightning.data.learning import learn
-from linreg_lightning.data.selection import Selection
-from linreg_lightning.data.source import Source
 from linreg_lightning.data.split_reader import SplitReader
-from linreg_lightning.data.stream import InOrderLoader, StreamLoader
+from linreg_lightning.data.stream_loader import InOrderLoader, StreamLoader
+from linreg_lightning.design_matrix.column_roles import Columns
+from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.encoder import Encoder
+from linreg_lightning.design_matrix.fit_design import learn
+from linreg_lightning.design_matrix.hash_split import TEST, TRAIN, VAL, HashSplit
+from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.errors import InputError
+from linreg_lightning.protocols import LinearModel
+from linreg_lightning.tables.dataset import TableDataset
 
 # Bytes of files, and of the rows made of them, up to which they are held in memory.
 _IN_MEMORY = 2**28
@@ -130,7 +131,7 @@ class TabularData(RegressionDataModule):
         self._targets = _list(target)
         self._kept: list[str] = []
         self._kept_rows: deque[Any] = deque()
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
         try:
             self._design = None if design is None else Design(**design)
@@ -215,7 +216,7 @@ class TabularData(RegressionDataModule):
     def _model_has_constant(self, columns: Columns) -> bool:
         """Whether the model that is fitted was not told to do without."""
         model = None if self.trainer is None else self.trainer.lightning_module
-        told = None if model is None else model.hparams.get("intercept")
+        told = model.fit_intercept if isinstance(model, LinearModel) else None
         return told is not False or "intercept" in columns.features
 
     # What the Trainer calls.
@@ -274,22 +275,22 @@ class TabularData(RegressionDataModule):
 
     # Their parts.
 
-    def _source(self, argument: str) -> Source:
+    def _source(self, argument: str) -> TableDataset:
         if argument not in self._sources:
             paths, options = _list(self.hparams[argument]), ("delimiter", "decimal")
-            self._sources[argument] = Source(
+            self._sources[argument] = TableDataset(
                 paths, argument, **{name: self.hparams[name] for name in options}
             )
         return self._sources[argument]
 
-    def _selection(self, split: Split) -> Selection:
+    def _selection(self, split: Split) -> RowSubset:
         """All rows of a split, of all processes."""
         if split == "predict":
-            return Selection(self._source("path"))
+            return RowSubset(self._source("path"))
         own = f"{split}_path"
         if self.hparams.get(own):
-            return Selection(self._source(own))
-        return Selection(self._source("path"), self._split, _PARTS[split])
+            return RowSubset(self._source(own))
+        return RowSubset(self._source("path"), self._split, _PARTS[split])
 
     def _is_asked_for(self, split: Split) -> bool:
         if split in ("train", "predict"):

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.data.base import RegressionDataModule, check_values
-from linreg_lightning.data.split import check_fractions, split
+from linreg_lightning.data.split import split
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_fractions
 
 
 @final
@@ -70,7 +71,7 @@ class TensorData(RegressionDataModule):
             targets = targets.unsqueeze(1)
         self._given = Batch(
             features, targets, None if weight is None else _tensor("weight", weight)
-        ).checked()
+        ).validate()
         self._feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self._target_names = _names("target_names", target_names, y, "y", targets.shape[1])
         if weight is not None or "intercept" in self._feature_names:
@@ -103,7 +104,7 @@ class TensorData(RegressionDataModule):
         """Whether the model would find a value that is no number, and know its row."""
         if self.trainer is None or stage != "fit" or "_rows" in vars(self):
             return False
-        finds = getattr(self.trainer.lightning_module, "finds_non_finite", False)
+        finds = getattr(self.trainer.lightning_module, "checks_values", False)
         return finds and self.trainer.world_size == 1 and not any(fractions)
 
 

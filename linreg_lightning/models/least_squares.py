@@ -20,16 +20,16 @@ from linreg_lightning.algebra import (
     prediction,
     solve,
 )
+from linreg_lightning.algebra.fit_statistics import fit_statistics
+from linreg_lightning.algebra.gram_state import GRAMS, Cut, GramState
 from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.loop import once_a_call
-from linreg_lightning.models.accumulation import GRAMS, Accumulation, Cut
-from linreg_lightning.models.advice import advise
-from linreg_lightning.models.base import Coefficient, RegressionModule
-from linreg_lightning.models.closure import ClosureOptimizer, take_step
-from linreg_lightning.models.fit_statistics import fit_statistics
-from linreg_lightning.models.one_pass import allow_epochs, check_trainer, may_go_on
+from linreg_lightning.hook_markers import per_group
+from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
+from linreg_lightning.models.diagnostics import advise
+from linreg_lightning.models.regression import Coefficient, RegressionModule
+from linreg_lightning.models.trainer_checks import allow_epochs, check_trainer, may_go_on
 
 ENOUGH_DIGITS = 8
 """How many digits must be safe for `auto` to do without a second pass."""
@@ -66,7 +66,7 @@ class LeastSquares(RegressionModule):
     """
 
     one_pass: ClassVar[bool] = True
-    finds_non_finite: ClassVar[bool] = True
+    checks_values: ClassVar[bool] = True
     revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
     weight: nn.Parameter
     bias: nn.Parameter
@@ -90,7 +90,7 @@ class LeastSquares(RegressionModule):
         self.automatic_optimization = False
         self._solution: Solution[Any] | None = None
         self._inference: Inference | None = None
-        self._sums = Accumulation(accuracy)
+        self._sums = GramState(accuracy)
         self._earlier_data: list[dict[str, Any]] = []  # whose rows are among those done
         self._epochs_behind = 0
         self._max_epochs: int | None = None
@@ -217,7 +217,7 @@ class LeastSquares(RegressionModule):
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
 
-    @once_a_call
+    @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """No loss is to be watched."""
 

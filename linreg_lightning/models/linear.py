@@ -9,11 +9,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from linreg_lightning.batch import Batch
+from linreg_lightning.design_matrix.standardization import Standardization
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.base import RegressionModule
-from linreg_lightning.models.metrics import weighted_mean_square
-from linreg_lightning.models.standardization import Standardization
-from linreg_lightning.models.training_batches import training_batches
+from linreg_lightning.metrics.regression import weighted_mean_square
+from linreg_lightning.models.regression import RegressionModule
+from linreg_lightning.models.training_rows import training_batches
 
 
 @final

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.manual import step
-from linreg_lightning.models.base import RegressionModule
-from linreg_lightning.models.closure import ClosureOptimizer, take_step
+from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
 from linreg_lightning.models.linear import check_lr
+from linreg_lightning.models.regression import RegressionModule
+from linreg_lightning.tutorial import step
 
 
 @final

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.loop import TightLoop, once_a_call
-from linreg_lightning.models.metrics import RegressionMetrics
-from linreg_lightning.models.model_columns import ModelColumns
-from linreg_lightning.models.moments import Moments, of_all_processes
-from linreg_lightning.models.table import line
-from linreg_lightning.models.training_batches import training_batches
+from linreg_lightning.hook_markers import per_group
+from linreg_lightning.metrics.moments import Moments, of_all_processes
+from linreg_lightning.metrics.regression import RegressionMetrics
+from linreg_lightning.model_columns import ModelColumns
+from linreg_lightning.models.training_rows import training_batches
+from linreg_lightning.text_table import line
+from linreg_lightning.tight_loop import TightLoop
 
 
 class SupervisedModule(LightningModule, ABC):
@@ -42,7 +43,7 @@ class SupervisedModule(LightningModule, ABC):
 
     one_pass: ClassVar[bool] = False
     """Whether a single epoch is the whole fit: then there is no learning rate to be watched."""
-    finds_non_finite: ClassVar[bool] = False
+    checks_values: ClassVar[bool] = False
     """Whether a fit refuses NaN and infinity by itself, with column and row: one look less."""
     revisable: ClassVar[frozenset[str]] = frozenset()
     """The hyper-parameters that may be given anew beside a checkpoint."""
@@ -54,7 +55,7 @@ class SupervisedModule(LightningModule, ABC):
         self._unfitted = False
         self._alone = True  # of the processes: asked for at each step
         if counted := ModelColumns.counted(in_features, out_features):
-            self._become(counted)
+            self._set_columns(counted)
 
     @abstractmethod
     def build(self, in_features: int, out_features: int) -> None:
@@ -113,14 +114,14 @@ class SupervisedModule(LightningModule, ABC):
             targets = getattr(data, "target_names", None) or []
             if stage == "predict" and self.columns.named:
                 targets = self.target_names
-            self.take_columns(features, targets)
+            self.set_columns(features, targets)
         elif not self.target_names:
             raise InputError(
                 f"in_features: the data do not say how many columns they have; give "
                 f"{type(self).__name__}(in_features=...), or data with feature_names"
             )
 
-    def take_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
+    def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
         """Be a model of these columns, which data have named, with parameters for them.
 
         Args:
@@ -131,7 +132,7 @@ class SupervisedModule(LightningModule, ABC):
             InputError: it is a model of others.
         """
         targets = targets or self.target_names or ["y"]
-        self._become(self.columns.named_as(list(features), list(targets)))
+        self._set_columns(self.columns.named_as(list(features), list(targets)))
 
     def checked(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
         """The batch, or (x, y) of a foreign loader, if it fits the model.
@@ -146,7 +147,7 @@ class SupervisedModule(LightningModule, ABC):
         given: list[Callback] = getattr(self.trainer, "callbacks", [])
         return [] if any(isinstance(each, TightLoop) for each in given) else [TightLoop()]
 
-    @once_a_call
+    @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop a run whose loss has left the finite numbers.
 
@@ -242,7 +243,7 @@ class SupervisedModule(LightningModule, ABC):
             fitted.named_as(self.feature_names, targets)
         else:
             self.columns.named_as(fitted.features, fitted.targets)
-        self._become(fitted)
+        self._set_columns(fitted)
 
     # Their common parts.
 
@@ -284,7 +285,7 @@ class SupervisedModule(LightningModule, ABC):
     def _log_interval(self) -> int:
         return int(getattr(self.trainer, "log_every_n_steps", 1))
 
-    def _become(self, columns: ModelColumns) -> None:
+    def _set_columns(self, columns: ModelColumns) -> None:
         """A model of these columns, with parameters for them."""
         self._check_columns(columns.features)
         if not self.columns:

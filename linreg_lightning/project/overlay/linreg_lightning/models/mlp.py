@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from linreg_lightning.batch import Batch
+from linreg_lightning.design_matrix.standardization import Standardization
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.metrics import weighted_mean_square
-from linreg_lightning.models.standardization import Standardization
+from linreg_lightning.metrics.regression import weighted_mean_square
 from linreg_lightning.models.supervised import SupervisedModule
 
 

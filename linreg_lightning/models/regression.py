@@ -1,0 +1,121 @@
+"""What the linear models share: an equation, and its coefficients by name."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from linreg_lightning.errors import InputError
+from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.text_table import table
+
+Coefficient = dict[str, Any]
+"""One row of the table: `target`, `name`, `estimate`, `true` where known, and what a model adds."""
+
+
+class RegressionModule(SupervisedModule):
+    """A linear model of named columns: y = weight x + intercept. How it is fitted is left open.
+
+    A column of the data named `intercept` is the constant; otherwise the model adds one unless told
+    not to. Where the data know the true coefficients, the table shows them.
+
+    A subclass makes its parameters in `build`, where `has_intercept` is known, predicts in
+    `forward`, says its equation in `weight_and_intercept`, and brings its own `training_step`.
+
+    Args:
+        intercept: whether the model adds a constant; None: unless the data have it as a column.
+        in_features: the number of columns of x; None takes it from the data.
+        out_features: the number of columns of y; None takes it from the data.
+
+    Raises:
+        InputError: features below 0, or targets below 1.
+    """
+
+    def __init__(
+        self, intercept: bool | None, in_features: int | None, out_features: int | None
+    ) -> None:
+        self._intercept = intercept
+        self.has_intercept = False
+        self.true_coefficients: dict[str, dict[str, float]] = {}
+        super().__init__(in_features, out_features)
+
+    @property
+    def fit_intercept(self) -> bool | None:
+        """Whether the model adds a constant; None: unless the data have a column of ones."""
+        return self._intercept
+
+    @abstractmethod
+    def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
+        """The equation in the user's units: (targets, features) and (targets,), or None."""
+
+    def coefficients(self) -> list[Coefficient]:
+        """The coefficients in the user's units, target by target, the intercept first.
+
+        Raises:
+            InputError: the model has not seen any data yet.
+        """
+        if not self.target_names:
+            raise InputError("coefficients: the model has no columns yet; fit it first")
+        weight, intercept = self.weight_and_intercept()
+        names, columns = self.feature_names, weight.double()
+        if intercept is not None:
+            names = ["intercept", *names]
+            columns = torch.cat([intercept.double().unsqueeze(1), columns], dim=1)
+        rows: list[Coefficient] = []
+        for target, estimates in zip(self.target_names, columns.tolist(), strict=True):
+            for name, estimate in zip(names, estimates, strict=True):
+                row: Coefficient = {"target": target, "name": name}
+                if name in self.true_coefficients.get(target, {}):
+                    row["true"] = self.true_coefficients[target][name]
+                rows.append({**row, "estimate": estimate})
+        return rows
+
+    def summary(self) -> str:
+        """The table of coefficients as text, and below it how well the model fits."""
+        rows = self.coefficients()
+        if len(self.target_names) == 1:
+            rows = [{k: v for k, v in row.items() if k != "target"} for row in rows]
+        return f"{table(rows)}\n{super().summary()}".rstrip("\n")
+
+    def setup(self, stage: str) -> None:
+        """Take columns over from the data, and the truth where they know it."""
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if getattr(data, "feature_names", None) is not None:
+            self.true_coefficients = getattr(data, "true_coefficients", None) or {}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the truth to the names of the columns."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["columns"]["true"] = self.true_coefficients
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the names of the columns over, and the truth where the data do not know it."""
+        super().on_load_checkpoint(checkpoint)
+        self.true_coefficients = self.true_coefficients or checkpoint["columns"]["true"]
+
+    @property
+    def _ones(self) -> int | None:
+        """Which column of x is the constant, if one is."""
+        names = self.feature_names
+        return names.index("intercept") if "intercept" in names else None
+
+    def _check_columns(self, features: list[str]) -> None:
+        has_constant = "intercept" in features
+        if self.target_names:
+            if self.has_intercept and has_constant:
+                raise _two_constants("was made")
+            return
+        if self._intercept and has_constant:
+            raise _two_constants("was asked for")
+        self.has_intercept = not has_constant if self._intercept is None else self._intercept
+
+
+def _two_constants(how: str) -> InputError:
+    return InputError(
+        f"intercept: one of the model's own {how}, but the data have a column of ones already, "
+        "named intercept; give --model.intercept false, or leave out the column"
+    )

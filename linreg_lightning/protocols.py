@@ -1,0 +1,155 @@
+"""What data modules, models and callbacks may ask of each other.
+
+Data modules and models never import each other, and both may come from outside this package. Each
+protocol below is one question that one side asks: `isinstance(data, NamedColumns)` tells whether
+the other side can answer. To take part, a class has the attributes and methods of the protocol; it
+need not inherit from it.
+
+    asked of data    NamedColumns, TrueCoefficients, KeepsColumns, OrderedPredictions
+    asked of models  ColumnModel, SinglePass, ChecksValues, LinearModel, Fitted, IntervalModel
+    asked of callbacks  WritesFile
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+_COEFFICIENT_KEYS = {"target", "name", "estimate"}
+
+
+@runtime_checkable
+class NamedColumns(Protocol):
+    """Data that name their columns; known once the data are set up."""
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The columns of x; a column of ones is named `intercept`."""
+
+    @property
+    def target_names(self) -> list[str]:
+        """The columns of y; none where rows are only to be predicted."""
+
+
+@runtime_checkable
+class TrueCoefficients(Protocol):
+    """Data that may know the coefficients they were made from."""
+
+    @property
+    def true_coefficients(self) -> dict[str, dict[str, float]] | None:
+        """Target to coefficient name to value; None where the truth is unknown."""
+
+
+@runtime_checkable
+class KeepsColumns(Protocol):
+    """Data that can hand columns of the input on to the file of predictions."""
+
+    def keep(self, columns: Sequence[str]) -> None:
+        """Put these columns into each batch to predict (`KeptBatch`)."""
+
+
+@runtime_checkable
+class OrderedPredictions(Protocol):
+    """Data that say whether several processes predict consecutive rows, in the order of ranks."""
+
+    predicts_in_order: bool
+
+
+@runtime_checkable
+class ColumnModel(Protocol):
+    """A model that takes its columns, and their names, from the data."""
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The columns of x."""
+
+    @property
+    def target_names(self) -> list[str]:
+        """The columns of y."""
+
+    def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
+        """Make parameters for these columns, or check that they are the model's."""
+
+
+@runtime_checkable
+class SinglePass(Protocol):
+    """A model that says whether one pass over the rows is its whole fit."""
+
+    one_pass: bool
+
+
+@runtime_checkable
+class ChecksValues(Protocol):
+    """A model that says whether its fit refuses NaN and infinity by column and row."""
+
+    checks_values: bool
+
+
+@runtime_checkable
+class LinearModel(Protocol):
+    """A model with a constant, or without."""
+
+    @property
+    def fit_intercept(self) -> bool | None:
+        """Whether the model adds a constant; None: unless the data have a column of ones."""
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A model that knows whether it has been fitted."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are estimates to show."""
+
+
+@runtime_checkable
+class IntervalModel(Protocol):
+    """A model that predicts with standard errors and intervals."""
+
+    def prediction(self, x: Any) -> Any:
+        """Return an `algebra.Prediction` of rows x."""
+
+
+@runtime_checkable
+class WritesFile(Protocol):
+    """A callback that writes a file which the command mentions at its end."""
+
+    content: str
+    path: Path | None
+
+
+def is_single_pass(model: object) -> bool:
+    """Whether one pass over the rows is the model's whole fit."""
+    return isinstance(model, SinglePass) and model.one_pass
+
+
+def coefficient_rows(model: object) -> list[dict[str, Any]]:
+    """Return the rows of the model's `coefficients()`; none without such a table or before a fit.
+
+    A weight that is called `coefficients` is no table, nor is a method that needs arguments.
+
+    >>> class Model:
+    ...     def coefficients(self):
+    ...         return [{"target": "y", "name": "x1", "estimate": 2.0}]
+    >>> coefficient_rows(Model()), coefficient_rows(object())
+    ([{'target': 'y', 'name': 'x1', 'estimate': 2.0}], [])
+    """
+    method = getattr(model, "coefficients", None)
+    if not inspect.ismethod(method) or inspect.signature(method).parameters:
+        return []
+    if isinstance(model, Fitted) and not model.fitted:
+        return []
+    rows = method()
+    if not isinstance(rows, list):
+        return []
+    well_formed = (isinstance(row, dict) and row.keys() >= _COEFFICIENT_KEYS for row in rows)
+    return rows if all(well_formed) else []
+
+
+def fit_statistics_of(model: object) -> dict[str, Any]:
+    """Return the model's `fit_statistics`, name to value; none where it has none."""
+    statistics = getattr(model, "fit_statistics", None)
+    return statistics if isinstance(statistics, dict) else {}

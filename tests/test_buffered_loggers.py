@@ -1,0 +1,161 @@
+"""Loggers that are called late get the same, in the same order, and are left as they were."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from third_party.small import BATCHES, MakeTrainer, Recorder, Small, loaders
+
+from linreg_lightning import TightLoop
+from linreg_lightning.tight_loop import late_loggers
+from linreg_lightning.tight_loop.buffered_loggers import CALL_SECONDS, SAVE_SECONDS, BufferedLoggers
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(late_loggers, "time", clock)
+    return clock
+
+
+class Board(TensorBoardLogger):
+    """Keeps what is logged, and when it is saved."""
+
+    def __init__(self) -> None:
+        super().__init__("boards", default_hp_metric=False)
+        self.rows: list[tuple[int, dict[str, float]]] = []
+
+    def log_metrics(
+        self, metrics: dict[str, float], step: int | None = None, prefix: str = ""
+    ) -> None:
+        self.rows.append((step or 0, {prefix + name: value for name, value in metrics.items()}))
+
+    def save(self) -> None:
+        self.rows.append((-1, {}))
+
+
+def test_calls_are_made_when_it_is_time_in_their_order(clock: Any) -> None:
+    logger, other = Board(), Board()
+    late = BufferedLoggers([logger, other, logger])
+    metrics = {"loss": 1.0}
+    logger.log_metrics(metrics, step=1)
+    logger.save()
+    metrics["loss"] = 2.0
+    logger.log_metrics(metrics=metrics, step=2, prefix="my/")
+    other.log_metrics(metrics, 3)
+    late.look()
+    assert not logger.rows
+    clock.now = 1.01 * CALL_SECONDS
+    late.look()
+    assert logger.rows == [(1, {"loss": 1.0}), (2, {"my/loss": 2.0})]
+    assert other.rows == [(3, {"loss": 2.0})]
+    clock.now = 1.01 * SAVE_SECONDS
+    logger.log_metrics(metrics, 4)
+    assert logger.rows[2:] == [(4, {"loss": 2.0}), (-1, {})]
+    late.end()
+    assert len(logger.rows) == 4
+
+
+def test_what_may_change_is_not_kept(clock: Any) -> None:
+    logger = Board()
+    late = BufferedLoggers([logger])
+    logger.log_metrics({"loss": 1.0}, 1)
+    logger.log_metrics({"loss": torch.ones(())}, 2)
+    assert [step for step, _ in logger.rows] == [1, 2]
+    late.end()
+
+
+def test_others_are_called_at_once(clock: Any) -> None:
+    logger = Recorder()
+    late = BufferedLoggers([logger])
+    logger.log_metrics({"loss": 1.0}, step=1)
+    assert logger.rows
+    late.end()
+
+
+def test_methods_of_an_instance_come_back(clock: Any) -> None:
+    logger, calls = Board(), []
+    logger.log_metrics = own = lambda metrics, step: calls.append(step)
+    late = BufferedLoggers([logger])
+    logger.log_metrics({}, 1)
+    logger.save()
+    late.end()
+    assert calls == [1]
+    assert logger.log_metrics is own
+    assert "save" not in vars(logger)
+    late.end()
+
+
+def test_of_calls_that_fail_one_is_lost(clock: Any) -> None:
+    class Full(Board):
+        def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+            if step == 1:
+                raise OSError("no space left")
+            super().log_metrics(metrics, step)
+
+    logger = Full()
+    late = BufferedLoggers([logger])
+    for step in (1, 2):
+        logger.log_metrics({"loss": 1.0}, step)
+    with pytest.raises(OSError, match="no space"):
+        late.end()
+    assert not vars(logger).keys() & {"log_metrics", "save"}
+    assert not logger.rows
+    late.end()
+    assert logger.rows == [(2, {"loss": 1.0})]
+
+
+def test_a_validation_finds_all_called(clock: Any, trainer: MakeTrainer) -> None:
+    logger, found = Board(), []
+
+    class Looks(Callback):
+        def on_validation_epoch_start(self, *_: Any) -> None:
+            found.append(sum(step >= 0 for step, _ in logger.rows))
+
+    runner = trainer(
+        logger=logger,
+        log_every_n_steps=2,
+        max_epochs=2,
+        num_sanity_val_steps=0,
+        callbacks=[TightLoop(8), Looks()],
+    )
+    runner.fit(Small(), *loaders())
+    assert found[0] == BATCHES // 2
+    assert len(logger.rows) > found[1] > found[0]
+    assert logger.rows[-1] == (-1, {})
+
+
+def test_a_fit_within_a_fit_may_share_loop_and_logger(clock: Any, trainer: MakeTrainer) -> None:
+    logger, tight = Board(), TightLoop(8)
+    options = {"logger": logger, "log_every_n_steps": 2, "max_epochs": 2}
+
+    class Within(Callback):
+        def on_train_epoch_end(self, *_: Any) -> None:
+            trainer(callbacks=[tight], **options).fit(Small(), loaders()[0])
+
+    trainer(callbacks=[tight, Within()], **options).fit(Small(), loaders()[0])
+    assert sum(step >= 0 for step, _ in logger.rows) >= 3 * 2 * (BATCHES // 2)
+    assert not vars(logger).keys() & {"log_metrics", "save"}
+
+
+def test_a_module_may_be_copied_within_its_step(trainer: MakeTrainer) -> None:
+    copies = []
+
+    class Copied(Small):
+        def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> Any:
+            if batch_idx == 3:
+                copies.append(copy.deepcopy(self))
+            return super().training_step(batch, batch_idx)
+
+    module = Copied()
+    trainer(max_epochs=1, callbacks=[TightLoop(8)]).fit(module, loaders()[0])
+    assert [each.log.__self__ for each in copies] == copies

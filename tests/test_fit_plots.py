@@ -1,0 +1,417 @@
+"""When pictures are drawn, of which rows, and that a run is otherwise the same."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from third_party.plain import CubicData, CubicModel
+from torch.utils.data import DataLoader, TensorDataset
+
+from linreg_lightning import (
+    Batch,
+    InputError,
+    LeastSquares,
+    LinearRegression,
+    RunLogger,
+    SyntheticData,
+    TensorData,
+    cli,
+)
+from linreg_lightning.callbacks import (
+    CoefficientFile,
+    CoefficientMonitor,
+    CustomScalars,
+    DescentMonitor,
+    FitMonitor,
+    FitPlots,
+    RunSummary,
+)
+from linreg_lightning.callbacks.row_sampler import Sample
+from linreg_lightning.plots import png
+
+MakeTrainer = Callable[..., Trainer]
+Command = Callable[..., dict[str, Any]]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made as ever, but not turned into dots, which takes most of the time."""
+    blank = png(Figure(figsize=(1, 1), dpi=10))
+    monkeypatch.setattr("linreg_lightning.plots.png", lambda figure: blank)
+
+
+def pictures(folder: str = ".") -> set[str]:
+    return {path.stem for path in Path(folder).glob("**/*.png")}
+
+
+def images(folder: str) -> dict[str, list[int]]:
+    accumulator = EventAccumulator(folder, size_guidance={"images": 0})
+    accumulator.Reload()
+    tags = accumulator.Tags()["images"]
+    return {tag: [image.step for image in accumulator.Images(tag)] for tag in tags}
+
+
+# When
+
+
+@pytest.mark.usefixtures("quick")
+def test_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer) -> None:
+    runner = trainer(max_epochs=5, logger=RunLogger(), callbacks=[FitPlots(epochs=[1, 3])])
+    runner.fit(LinearRegression(), SyntheticData(batch_size=25))
+    everything = ("predicted", "residuals", "coefficients", "descent")
+    assert images("logs/version_0") == {name: [4, 12, 20] for name in everything}
+    assert pictures("logs") == set(everything)
+    assert not list(Path().glob("**/*.part"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_several_targets_each_have_their_own(trainer: MakeTrainer) -> None:
+    runner = trainer(max_epochs=2, logger=RunLogger(), callbacks=[FitPlots()])
+    runner.fit(LinearRegression(), SyntheticData(targets=5))
+    assert set(images("logs/version_0")) == {
+        f"{name}/y{k}"
+        for name in ("predicted", "residuals", "coefficients", "descent")
+        for k in (1, 2, 3, 4)
+    }
+    assert "predicted-4" in pictures()
+
+
+def test_nothing_on_a_fast_run(trainer: MakeTrainer) -> None:
+    trainer(fast_dev_run=True, callbacks=[FitPlots()]).fit(LinearRegression(), SyntheticData())
+    assert not list(Path().iterdir())
+
+
+def test_without_a_logger_they_lie_in_the_root_folder(command: Command) -> None:
+    command(
+        "fit --trainer.logger false --trainer.default_root_dir here --trainer.max_epochs 2",
+        "--figures true",
+    )
+    assert "predicted" in {path.stem for path in Path("here").glob("*.png")}
+
+
+def test_when_they_are_turned_off_nothing_is_even_imported() -> None:
+    # Nor is what reads files, where there are none.
+    words = ["fit", "--figures", "false", "--trainer.max_epochs", "1", "--trainer.accelerator=cpu"]
+    code = (
+        "import sys; from linreg_lightning.cli import main\n"
+        f"main({words!r})\n"
+        "assert not {'linreg_lightning.plots', 'pyarrow', 'pandas'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert not pictures()
+
+
+CONFIG = """
+trainer:
+  max_epochs: 4
+  callbacks:
+    - class_path: linreg_lightning.callbacks.FitPlots
+      init_args: {epochs: [2], coefficients: [intercept, x2]}
+"""
+
+
+@pytest.mark.usefixtures("quick")
+def test_they_are_configured_in_yaml_and_still_turned_off(command: Command) -> None:
+    Path("drawing.yaml").write_text(CONFIG)
+    command("fit -c drawing.yaml --figures true")
+    assert images("logs/version_0")["descent"] == [2, 4]
+    command("fit -c drawing.yaml --figures false")
+    assert images("logs/version_1") == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": [0]}, "epochs: .* whole numbers above 0"),
+        ({"rows": 0}, "rows: 0 was given"),
+        ({"coefficients": ["x1"]}, "coefficients: .* type the names of two"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        FitPlots(**options)
+
+
+def test_a_coefficient_that_is_not_there_is_refused(trainer: MakeTrainer) -> None:
+    with pytest.raises(InputError, match="no 'x9'; it has intercept, x1, x2"):
+        trainer(callbacks=[FitPlots(coefficients=["x1", "x9"])]).fit(
+            LinearRegression(), SyntheticData()
+        )
+
+
+# Of which models
+
+
+class Classifier(CubicModel):
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        x, y = batch
+        return torch.nn.functional.binary_cross_entropy_with_logits(self(x)[:, 0], y.float())
+
+
+class Silent(LightningModule):
+    """Has neither `forward` nor `predict_step`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return (batch[1] - self.weight * batch[0]).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_what_does_not_apply_is_left_out(trainer: MakeTrainer) -> None:
+    x = torch.randn(40, 1)
+    labels = DataLoader(TensorDataset(x, (x[:, 0] > 0).long()), batch_size=20)
+    rows = DataLoader(TensorDataset(x, 2 * x), batch_size=20)
+    for model, data, expected in (
+        (Classifier(), labels, set()),
+        (Silent(), rows, set()),
+        (CubicModel(), rows, {"predicted", "residuals"}),
+    ):
+        name = type(model).__name__
+        runner = trainer(max_epochs=2, default_root_dir=name, callbacks=[FitPlots()])
+        runner.fit(model, data)
+        assert pictures(name) == expected
+
+
+class Named(CubicModel):
+    """What it calls coefficients is a layer, and what it calls features is a number."""
+
+    feature_names = 3
+    fit_statistics = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coefficients = torch.nn.Linear(1, 1)
+
+
+def test_names_that_mean_something_else_elsewhere(trainer: MakeTrainer) -> None:
+    watching = [FitPlots(), CoefficientMonitor(), CoefficientFile(), CustomScalars(), FitMonitor()]
+    runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[*watching, RunSummary()])
+    runner.fit(Named(), CubicData())
+    assert pictures() == {"predicted", "residuals"}
+    assert not list(Path().glob("**/coefficients.json"))
+
+
+class Fails(CubicModel):
+    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        raise RuntimeError("not\ntoday")
+
+
+def test_a_model_that_cannot_predict_is_fitted_all_the_same(trainer: MakeTrainer) -> None:
+    runner = trainer(max_epochs=1, callbacks=[FitPlots()])
+    with pytest.warns(UserWarning, match="predicting rows failed: RuntimeError: not today") as seen:
+        runner.fit(Fails(), CubicData())
+    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert runner.state.finished
+    assert not pictures()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_full_disk_costs_no_fit(trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    model = LinearRegression()
+    with pytest.warns(UserWarning, match="not all pictures .*No space left on device") as seen:
+        trainer(max_epochs=2, callbacks=[FitPlots(), CoefficientFile()]).fit(model, SyntheticData())
+    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert not list(Path().glob("**/*.p*"))
+    assert list(Path().glob("**/coefficients.json"))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("model", [LeastSquares, LinearRegression])
+def test_awkward_rows(trainer: MakeTrainer, model: Callable[[], LightningModule]) -> None:
+    x = torch.randn(30, 3)
+    for name, data in {
+        "constant": TensorData(x, torch.full((30,), 7.0)),
+        "two rows": TensorData(x[:2, :1], torch.tensor([1.0, 2.0])),
+        "one column": TensorData(x[:, :1], x[:, 1]),
+        "collinear": TensorData(torch.cat([x, x], 1), x[:, 1]),
+        "weighted": TensorData(x, x[:, 1], weight=torch.rand(30)),
+    }.items():
+        runner = trainer(max_epochs=3, default_root_dir=name, callbacks=[FitPlots()])
+        runner.fit(model(), data)
+        assert {"predicted", "residuals", "coefficients"} <= pictures(name)
+        assert ("descent" in pictures(name)) == (model is LinearRegression)
+
+
+# What they leave as it was
+
+
+class Shuffled(CubicData):
+    """Rows in an order of the loader's own random stream, with noise from numpy's."""
+
+    def train_dataloader(self) -> DataLoader:
+        def noisy(rows: list[Any]) -> Any:
+            x, y = (torch.stack(part) for part in zip(*rows, strict=True))
+            return x + np.random.rand(), y  # as people's transforms have it
+
+        own = torch.Generator().manual_seed(3)
+        options = {"shuffle": True, "collate_fn": noisy, "generator": own}
+        return DataLoader(self.rows, batch_size=16, **options)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", ["ours", "outside"])
+def test_a_drawn_run_takes_the_same_steps(trainer: MakeTrainer, kind: str) -> None:
+    weights = []
+    for callbacks in ([], [FitPlots(epochs=[1, 2, 3]), DescentMonitor()]):
+        seed_everything(0)
+        model = LinearRegression() if kind == "ours" else CubicModel()
+        data = SyntheticData(batch_size=16) if kind == "ours" else Shuffled()
+        trainer(max_epochs=4, logger=RunLogger(), callbacks=callbacks).fit(model, data)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_a_drawn_run_still_goes_by_a_tight_loop(trainer: MakeTrainer, alone: list[int]) -> None:
+    figures = FitPlots()
+    runner = trainer(
+        max_epochs=10,
+        logger=RunLogger(),
+        callbacks=[figures, DescentMonitor()],
+        log_every_n_steps=50,
+    )
+    runner.fit(LinearRegression(lr=0.01), SyntheticData(rows=200, batch_size=2))
+    assert runner.global_step == 1000
+    assert sum(alone) > 900
+    assert {"descent"} <= pictures()
+
+
+# Of which rows
+
+
+class Predicts(LightningModule):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x[:, :1]
+
+
+def draw(loader: Any, most: int, batches: float = math.inf) -> Sample | None:
+    return Sample.of(loader, batches, Trainer(logger=False, barebones=True), Predicts(), most)
+
+
+def test_few_rows_are_all_drawn_and_of_many_a_sample() -> None:
+    x = torch.arange(1.0, 1001.0).unsqueeze(1)
+    rows = [Batch(part, part, part[:, 0]) for part in x.split(300)]
+    whole = draw(iter_once(rows[:1]), 300)
+    assert whole is not None
+    torch.testing.assert_close(whole.x, rows[0].x)
+    assert whole.says("training") == "all 300 training rows"
+    some = draw(iter_once(rows), 200)
+    assert some is not None
+    assert some.says("validation") == "200 of 1000 validation rows, drawn at random"
+    assert len(some.x.unique()) == 200
+    torch.testing.assert_close(some.predicted, 2 * some.x)
+    assert some.weight is not None
+    torch.testing.assert_close(some.weight, some.x[:, 0])
+    # As many from each part as it has rows, but for chance.
+    counts = torch.histc(some.x, bins=10, min=1, max=1000)
+    assert counts.min() >= 8
+    assert counts.max() <= 34
+
+
+class iter_once:  # noqa: N801  # a loader that has no length and can be copied
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Any:
+        return iter(self.batches)
+
+
+def test_only_the_batches_that_the_trainer_takes_are_looked_at() -> None:
+    rows = iter_once([Batch(torch.ones(10, 1), torch.ones(10, 1))] * 5)
+    some = draw(rows, 100, batches=2)
+    assert some is not None
+    assert (some.seen, some.whole) == (20, True)
+
+
+def test_a_look_at_endless_rows_comes_to_an_end() -> None:
+    rows = iter_once([Batch(torch.ones(2**17, 1), torch.ones(2**17, 1))] * 50)
+    some = draw(rows, 10)
+    assert some is not None
+    assert some.says("training") == "10 of the first 262144 training rows, drawn at random"
+
+
+# The gradient
+
+
+def test_the_norm_is_that_of_the_gradient(trainer: MakeTrainer) -> None:
+    data = SyntheticData()
+    model = LinearRegression(intercept=False, in_features=3)
+    before = model.linear.weight.detach().clone()
+    trainer(max_epochs=1, logger=RunLogger(), callbacks=[DescentMonitor()]).fit(model, data)
+    x, y, _ = data.splits["train"]
+    gradient = 2 * (before @ x.T - y.T) @ x / len(x)
+    accumulator = EventAccumulator("logs/version_0")
+    accumulator.Reload()
+    (norm,) = accumulator.Scalars("descent/gradient_norm")
+    (rate,) = accumulator.Scalars("descent/learning_rate")
+    assert norm.value == pytest.approx(gradient.norm().item(), rel=1e-5)
+    assert (norm.step, rate.value) == (0, pytest.approx(0.1))
+
+
+# The terminal
+
+
+CPU = ["--figures", "false", "--trainer.accelerator", "cpu"]
+
+
+def test_the_bar_is_as_long_as_the_run_and_is_seldom_drawn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cli.main(["fit", *CPU, "--data.batch_size", "50"])
+    out = capsys.readouterr().out
+    bar, *rest = out.split("\n\n", 1)
+    assert "Epoch 100/100" in bar
+    assert "200/200" in bar
+    assert bar.count("\r") < 100
+    last = bar.rpartition("\r")[2]
+    for name in ("train_loss=0.", "val_loss=0."):
+        assert name in last
+    assert "v_num" not in out
+    lines = rest[0].strip().splitlines()
+    assert lines[0].split() == ["name", "true", "estimate"]
+    assert lines[-3:] == [
+        "run           logs/version_0",
+        "coefficients  logs/version_0/coefficients.json",
+        "curves        tensorboard --logdir logs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        ("--trainer.max_epochs 3", "Epoch 3/3: 100%"),
+        ("--trainer.max_epochs -1 --trainer.max_steps 7", "Epoch 7: 100%"),
+        ("--model LeastSquares --data.batch_size 10", "Pass: 100%"),
+    ],
+)
+def test_the_bar_ends_once_and_full(
+    words: str, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["fit", *CPU, *words.split()])
+    bar = capsys.readouterr().out.split("\n\n", 1)[0]
+    assert bar.rpartition("\r")[2].startswith(end)
+    assert bar.count(end) == 1
+
+
+def test_a_bar_that_was_asked_for_takes_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["fit", *CPU, "--trainer.max_epochs=2", "--trainer.callbacks+=TQDMProgressBar"])
+    assert "Epoch 1: 100%" in capsys.readouterr().out

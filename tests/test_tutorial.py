@@ -1,0 +1,133 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import least_squares
+
+from linreg_lightning import InputError
+from linreg_lightning.tutorial import column_sums, gradient_descent, gradient_descent_nn, make_rows
+
+TRUTH = torch.tensor([1.0, 2.0, 3.0])
+
+
+def rows(targets: int | None = None, n: int = 100, dtype: torch.dtype = torch.float32):
+    truth = TRUTH if targets is None else torch.stack([TRUTH + k for k in range(targets)], dim=1)
+    return make_rows(truth.to(dtype), n, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradient_of_a_sum_is_the_column_sums(dtype: torch.dtype) -> None:
+    x, a = torch.randn(7, 3, dtype=dtype), torch.randn(3, dtype=dtype)
+    gradient = column_sums(x, a)
+    assert gradient.shape == (3,)
+    torch.testing.assert_close(gradient, x.sum(dim=0))
+    assert a.grad is None
+    assert not a.requires_grad
+
+
+def test_rows_are_what_they_say() -> None:
+    x, y = rows(n=50_000)
+    assert x.shape == (50_000, 3)
+    assert y.shape == (50_000,)
+    assert (x[:, 0] == 1).all()
+    noise = y - x @ TRUTH
+    assert noise.mean().abs() < 0.01
+    assert abs(noise.std().item() - 0.5) < 0.01
+    assert (x[:, 1:].std(dim=0) - 1).abs().max() < 0.02
+
+
+def test_the_loop_is_the_tutorials_bit_for_bit() -> None:
+    x, y = rows()
+    w = torch.tensor([0.3, -0.2, 0.1], requires_grad=True)
+    start = w.detach().clone()
+    losses = []
+    for _ in range(100):
+        w.grad = None
+        loss = torch.mean((y - x @ w) ** 2)
+        loss.backward()
+        w.data = w.data - 0.1 * w.grad.data
+        losses.append(loss.item())
+    ours, our_losses = gradient_descent(x, y, start)
+    assert torch.equal(ours, w.detach())
+    assert our_losses == losses
+    assert torch.equal(start, torch.tensor([0.3, -0.2, 0.1]))
+
+
+def test_the_nn_loop_is_the_tutorials_bit_for_bit() -> None:
+    x, y = rows(targets=1)
+    start = torch.tensor([[0.3], [-0.2], [0.1]])
+    model = torch.nn.Linear(3, 1, bias=False)
+    model.weight.data = start.T.clone()
+    criterion, optimizer = torch.nn.MSELoss(), torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    ours, our_losses = gradient_descent_nn(x, y, start)
+    assert torch.equal(ours, model.weight.detach().T)
+    assert our_losses == losses
+
+
+@pytest.mark.parametrize("descend", [gradient_descent, gradient_descent_nn])
+@pytest.mark.parametrize("targets", [None, 1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_both_loops_reach_least_squares(descend, targets: int | None, dtype: torch.dtype) -> None:
+    x, y = rows(targets, dtype=dtype)
+    w, losses = descend(x, y, epochs=500)
+    assert w.shape == (3, *y.shape[1:])
+    assert w.dtype == dtype
+    assert not w.requires_grad
+    exact = least_squares(x, y.reshape(len(y), -1)).reshape(w.shape)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(w.double(), exact, rtol=tolerance, atol=tolerance)
+    assert losses[:30] == sorted(losses[:30], reverse=True)
+    assert abs(losses[-1] - torch.mean((y - x @ w) ** 2).item()) < 1e-5
+
+
+def test_the_random_start_is_standard_normal_and_follows_the_seed() -> None:
+    x, y = rows()
+    torch.manual_seed(5)
+    first, _ = gradient_descent(x, y, epochs=0)
+    torch.manual_seed(5)
+    assert torch.equal(first, torch.randn(3))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "w", "message"),
+    [
+        (torch.ones(4, 2), torch.ones(3), None, r"\(4, 2\) and \(3,\) were given"),
+        (torch.ones(4), torch.ones(4), None, r"\(4,\) and \(4,\) were given"),
+        (torch.ones(4, 2), torch.ones(4), torch.ones(2, 1), r"\(2, 1\) was given.*need \(2,\)"),
+        (torch.ones(4, 2), torch.ones(4, 1), torch.ones(2), r"\(2,\) was given.*need \(2, 1\)"),
+    ],
+)
+@pytest.mark.parametrize("descend", [gradient_descent, gradient_descent_nn])
+def test_nothing_broadcasts(descend, x, y, w, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        descend(x, y, w)
+
+
+def test_the_walk_through_shows_the_three_steps_without_lightning() -> None:
+    code = (
+        "import sys, runpy; runpy.run_module('linreg_lightning.tutorial', run_name='__main__');"
+        "assert not any(name.split('.')[0] == 'lightning' for name in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) < 25
+    sums = [line.split()[-3:] for line in lines if "a.grad" in line or "column sums" in line]
+    assert sums[0] == sums[1]
+    answers = [
+        [float(number) for number in line.split()[-3:]]
+        for line in lines
+        if line.split()[0:1] in (["weights"], ["least"])
+    ]
+    assert len(answers) == 3
+    torch.testing.assert_close(
+        torch.tensor(answers), torch.tensor([answers[2]] * 3), rtol=0, atol=2e-5
+    )
+    torch.testing.assert_close(torch.tensor(answers[0]), TRUTH, rtol=0, atol=0.15)
