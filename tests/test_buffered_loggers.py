@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from third_party.small import BATCHES, MakeTrainer, Recorder, Small, loaders
 
 from linreg_lightning import TightLoop
-from linreg_lightning.tight_loop import late_loggers
+from linreg_lightning.tight_loop import buffered_loggers
 from linreg_lightning.tight_loop.buffered_loggers import CALL_SECONDS, SAVE_SECONDS, BufferedLoggers
 
 
@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(late_loggers, "time", clock)
+    monkeypatch.setattr(buffered_loggers, "time", clock)
     return clock
 
 

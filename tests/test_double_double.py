@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linreg_lightning.algebra import integers
+from linreg_lightning.algebra import multiprecision
 from linreg_lightning.algebra.double_double import (
     DoubleDouble,
     exponent_of,
@@ -96,11 +96,11 @@ def digits_of(numbers: list[int], length: int) -> torch.Tensor:
     """Return digits in no normal form: the last one holds everything."""
     digits = torch.zeros(length, len(numbers), dtype=torch.int64)
     digits[-1] = torch.tensor(numbers)
-    return integers.carry(digits)
+    return multiprecision.carry(digits)
 
 
 def value_of(digits: torch.Tensor) -> list[Fraction]:
-    base = Fraction(integers.BASE)
+    base = Fraction(multiprecision.BASE)
     columns = digits.T.tolist()
     return [sum((d * base**-c for c, d in enumerate(column)), Fraction(0)) for column in columns]
 
@@ -112,32 +112,32 @@ WHOLE = st.lists(st.integers(-(2**61), 2**61), min_size=3, max_size=3)
 @given(WHOLE, WHOLE, st.lists(st.integers(0, 120), min_size=3, max_size=3))
 def test_whole_numbers_of_any_length(a: list[int], b: list[int], bits: list[int]) -> None:
     x, y = digits_of(a, 4), digits_of(b, 6)
-    half = integers.BASE // 2
+    half = multiprecision.BASE // 2
     assert bool(((x[1:] >= -half) & (x[1:] < half)).all())
-    unit_x, unit_y = Fraction(integers.BASE) ** -3, Fraction(integers.BASE) ** -5
+    unit_x, unit_y = Fraction(multiprecision.BASE) ** -3, Fraction(multiprecision.BASE) ** -5
     assert value_of(x) == [v * unit_x for v in a]
-    assert value_of(integers.added(x, y)) == [
+    assert value_of(multiprecision.added(x, y)) == [
         v * unit_x + w * unit_y for v, w in zip(a, b, strict=True)
     ]
-    assert value_of(integers.multiplied(x, y)) == [
+    assert value_of(multiprecision.multiplied(x, y)) == [
         v * w * unit_x * unit_y for v, w in zip(a, b, strict=True)
     ]
-    moved = integers.shifted(x, torch.tensor(bits))
+    moved = multiprecision.shifted(x, torch.tensor(bits))
     assert value_of(moved) == [
         v * unit_x * Fraction(2) ** -shift for v, shift in zip(a, bits, strict=True)
     ]
-    product = integers.to_double_double(integers.multiplied(x, y))
+    product = multiprecision.to_double_double(multiprecision.multiplied(x, y))
     for i in range(3):
         truth = a[i] * b[i] * unit_x * unit_y
         assert abs(fraction(product[i]) - truth) <= abs(truth) * Fraction(2) ** -103
 
 
 def test_rounding_does_not_see_zeros_around_the_digits() -> None:
-    digits = integers.carry(torch.randint(-(2**40), 2**40, (7, 50)))
-    plain = integers.to_double_double(digits)
+    digits = multiprecision.carry(torch.randint(-(2**40), 2**40, (7, 50)))
+    plain = multiprecision.to_double_double(digits)
     zeros = torch.zeros(3, 50, dtype=torch.int64)
-    padded = integers.to_double_double(torch.cat((zeros, digits, zeros)))
-    scale = float(integers.BASE) ** 3
+    padded = multiprecision.to_double_double(torch.cat((zeros, digits, zeros)))
+    scale = float(multiprecision.BASE) ** 3
     # A first digit that was free to be large moves into normal form on the way.
     assert torch.equal(plain.high, padded.high * scale)
     assert torch.equal(plain.low, padded.low * scale)

@@ -14,9 +14,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.callbacks.row_sampler import Sample
 from linreg_lightning.callbacks.tensorboard import add_png
+from linreg_lightning.callbacks.trajectory import Trajectory
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
-from linreg_lightning.plots.trajectory import Trajectory
 from linreg_lightning.protocols import coefficient_rows
 
 _TARGETS = 4

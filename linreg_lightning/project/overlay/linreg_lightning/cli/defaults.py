@@ -30,11 +30,11 @@ DATA = "linreg_lightning.data.waves.Waves"
 CALLBACKS = (
     "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
     "linreg_lightning.callbacks.fit_monitor.FitMonitor",
-    "linreg_lightning.callbacks.custom_scalars.ChartLayout",
+    "linreg_lightning.callbacks.custom_scalars.CustomScalars",
 )
 """What watches every run, besides what the command itself needs."""
 
-FIGURES = "linreg_lightning.callbacks.fit_plots.Figures"
+FIGURES = "linreg_lightning.callbacks.fit_plots.FitPlots"
 """What draws, unless told not to."""
 
 COMMANDS: dict[str, str] = {}
