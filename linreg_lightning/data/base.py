@@ -16,6 +16,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.data.loader import BatchLoader
 from linreg_lightning.data.stream_loader import InOrderLoader, StreamLoader
 from linreg_lightning.errors import InputError
+from linreg_lightning.protocols import ColumnModel
 
 Split = Literal["train", "val", "test", "predict"]
 Loader = BatchLoader | StreamLoader | InOrderLoader
@@ -101,9 +102,9 @@ class RegressionDataModule(LightningDataModule, ABC):
         if stage != TrainerFn.FITTING or self.trainer is None:
             return
         # Callbacks are set up before the model: those that copy it need its parameters by then.
-        set_columns = getattr(self.trainer.lightning_module, "take_columns", None)
-        if set_columns is not None:
-            set_columns(self.feature_names, self.target_names)
+        model = self.trainer.lightning_module
+        if isinstance(model, ColumnModel):
+            model.set_columns(self.feature_names, self.target_names)
         if not self.has_rows("val"):
             # An empty loader would do as well, were it not for Lightning's warning of it.
             self._limit_val_batches = self.trainer.limit_val_batches
