@@ -1,10 +1,15 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from conftest import least_squares
+from nbclient import NotebookClient
 
+import linreg_lightning
 from linreg_lightning import InputError
 from linreg_lightning.tutorial import column_sums, gradient_descent, gradient_descent_nn, make_rows
 
@@ -111,7 +116,7 @@ def test_nothing_broadcasts(descend, x, y, w, message: str) -> None:
         descend(x, y, w)
 
 
-def test_the_walk_through_shows_the_three_steps_without_lightning() -> None:
+def test_the_script_prints_the_three_steps_without_lightning() -> None:
     code = (
         "import sys, runpy; runpy.run_module('linreg_lightning.tutorial', run_name='__main__');"
         "assert not any(name.split('.')[0] == 'lightning' for name in sys.modules)"
@@ -131,3 +136,31 @@ def test_the_walk_through_shows_the_three_steps_without_lightning() -> None:
         torch.tensor(answers), torch.tensor([answers[2]] * 3), rtol=0, atol=2e-5
     )
     torch.testing.assert_close(torch.tensor(answers[0]), TRUTH, rtol=0, atol=0.15)
+
+
+def printed(notebook: nbformat.NotebookNode) -> list[str]:
+    """What each code cell prints, in order."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
+
+
+def test_the_notebook_runs_and_its_stored_output_is_true(tmp_path: Path) -> None:
+    path = Path(linreg_lightning.__file__).parent / "tutorial.ipynb"
+    stored = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, resources=resources).execute()
+    text = "\n".join(printed(notebook))
+    assert "by hand: True" in text
+    assert "torch.nn: True" in text
+    by_hand = [float(n) for n in re.findall(r"\d\.\d{4}", text.split("weights tensor")[1])[:3]]
+    x, y = rows(targets=1)
+    exact = least_squares(x, y).flatten().tolist()
+    assert by_hand == pytest.approx(exact, abs=1e-4)
+    estimates = re.findall(r"(?m)^(?:intercept|x1|x2) +(\S+)", text)
+    assert len(estimates) == 9
+    assert [float(n) for n in estimates] == pytest.approx(exact * 3, abs=1e-5)
+    # The last cell prints rounding errors, whose digits depend on the processor.
+    assert printed(stored)[:-1] == printed(notebook)[:-1]
+    pictures = [o for cell in stored.cells for o in cell.get("outputs", []) if "data" in o]
+    assert any("image/png" in output.data for output in pictures)
