@@ -35,7 +35,7 @@ from linreg_lightning.callbacks import (
     FitPlots,
     RunSummary,
 )
-from linreg_lightning.callbacks.row_sampler import Sample
+from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.plots import png
 
 MakeTrainer = Callable[..., Trainer]
@@ -215,7 +215,7 @@ def test_a_model_that_cannot_predict_is_fitted_all_the_same(trainer: MakeTrainer
     runner = trainer(max_epochs=1, callbacks=[FitPlots()])
     with pytest.warns(UserWarning, match="predicting rows failed: RuntimeError: not today") as seen:
         runner.fit(Fails(), CubicData())
-    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert len([each for each in seen if "FitPlots" in str(each.message)]) == 1
     assert runner.state.finished
     assert not pictures()
 
@@ -228,9 +228,9 @@ def test_a_full_disk_costs_no_fit(trainer: MakeTrainer, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Path, "write_bytes", full)
     model = LinearRegression()
-    with pytest.warns(UserWarning, match="not all pictures .*No space left on device") as seen:
+    with pytest.warns(UserWarning, match="not all plots .*No space left on device") as seen:
         trainer(max_epochs=2, callbacks=[FitPlots(), CoefficientFile()]).fit(model, SyntheticData())
-    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert len([each for each in seen if "FitPlots" in str(each.message)]) == 1
     assert not list(Path().glob("**/*.p*"))
     assert list(Path().glob("**/coefficients.json"))
 
@@ -303,8 +303,8 @@ class Predicts(LightningModule):
         return 2 * x[:, :1]
 
 
-def draw(loader: Any, most: int, batches: float = math.inf) -> Sample | None:
-    return Sample.of(loader, batches, Trainer(logger=False, barebones=True), Predicts(), most)
+def draw(loader: Any, most: int, batches: float = math.inf) -> RowSample | None:
+    return sample_rows(loader, batches, Trainer(logger=False, barebones=True), Predicts(), most)
 
 
 def test_few_rows_are_all_drawn_and_of_many_a_sample() -> None:
@@ -313,10 +313,10 @@ def test_few_rows_are_all_drawn_and_of_many_a_sample() -> None:
     whole = draw(iter_once(rows[:1]), 300)
     assert whole is not None
     torch.testing.assert_close(whole.x, rows[0].x)
-    assert whole.says("training") == "all 300 training rows"
+    assert whole.describe("training") == "all 300 training rows"
     some = draw(iter_once(rows), 200)
     assert some is not None
-    assert some.says("validation") == "200 of 1000 validation rows, drawn at random"
+    assert some.describe("validation") == "200 of 1000 validation rows, drawn at random"
     assert len(some.x.unique()) == 200
     torch.testing.assert_close(some.predicted, 2 * some.x)
     assert some.weight is not None
@@ -339,14 +339,14 @@ def test_only_the_batches_that_the_trainer_takes_are_looked_at() -> None:
     rows = iter_once([Batch(torch.ones(10, 1), torch.ones(10, 1))] * 5)
     some = draw(rows, 100, batches=2)
     assert some is not None
-    assert (some.seen, some.whole) == (20, True)
+    assert (some.rows_read, some.all_read) == (20, True)
 
 
 def test_a_look_at_endless_rows_comes_to_an_end() -> None:
     rows = iter_once([Batch(torch.ones(2**17, 1), torch.ones(2**17, 1))] * 50)
     some = draw(rows, 10)
     assert some is not None
-    assert some.says("training") == "10 of the first 262144 training rows, drawn at random"
+    assert some.describe("training") == "10 of the first 262144 training rows, drawn at random"
 
 
 # The gradient

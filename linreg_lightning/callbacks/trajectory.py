@@ -1,4 +1,4 @@
-"""Where a descent has been."""
+"""The path of the coefficients during a descent."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 @final
 class Trajectory:
-    """Coefficients from step to step, thinned out where they become many.
+    """Coefficients from step to step, thinned out so that memory stays bounded.
 
     Args:
-        most: how many points are kept; when there are more, every second goes, and from then on
-            every second is left out.
+        max_points: where there are more, every second point is dropped, and from then on the
+            distance between recorded steps is doubled.
 
-    >>> path = Trajectory(most=4)
+    >>> path = Trajectory(max_points=4)
     >>> for step in range(10):
     ...     if path.is_due(step):
     ...         path.add(step, [float(step)])
@@ -24,25 +24,25 @@ class Trajectory:
     ([0, 4, 8], [0.0, 4.0, 8.0])
     """
 
-    def __init__(self, most: int = 500) -> None:
-        self._most = most
-        self._every = 1
+    def __init__(self, max_points: int = 500) -> None:
+        self._max_points = max_points
+        self._interval = 1
         self.steps: list[int] = []
         self._points: list[list[float]] = []
 
     def is_due(self, step: int) -> bool:
-        """Whether the place after so many steps is worth noting."""
-        return not self.steps or step >= self.steps[-1] + self._every
+        """Whether to record the point after this number of steps."""
+        return not self.steps or step >= self.steps[-1] + self._interval
 
     def add(self, step: int, coefficients: list[float]) -> None:
-        """Note where the descent is after so many steps; once for each step."""
+        """Record the coefficients after a number of steps; a second call for a step is ignored."""
         if self.steps and self.steps[-1] == step:
             return
         self.steps.append(step)
         self._points.append(coefficients)
-        if len(self.steps) > self._most:
+        if len(self.steps) > self._max_points:
             self.steps, self._points = self.steps[::2], self._points[::2]
-            self._every *= 2
+            self._interval *= 2
 
     @property
     def points(self) -> Tensor:
