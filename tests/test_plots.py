@@ -114,7 +114,7 @@ def test_the_caption_says_that_lines_describe_both_splits() -> None:
     assert residuals(both[:1], "y", "Step 1.").get_supxlabel() == "Step 1."
     assert (
         residuals(both, "y", "Step 1.").get_supxlabel()
-        == "Step 1. Black lines: training and validation together."
+        == "Step 1. Black lines: both splits together."
     )
 
 

@@ -11,7 +11,7 @@
     RunProgressBar      shows one progress bar for the whole run
     RunSummary          writes the command, versions and results to TensorBoard's text page
 
-`row_sampler.py`, `tensorboard.py` and `trajectory.py` hold helpers of these.
+`row_sampler.py` and `tensorboard.py` hold helpers of these.
 
 To add a callback, write its class in a file of its own and list it here. `Trainer(callbacks=[...])`
 and `--trainer.callbacks` then accept it; to use it in each run of the command, add its path to

@@ -8,7 +8,6 @@ from typing import final
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.callbacks.tensorboard import rows_by_tag
-from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import coefficient_rows
 
 # Name in the log to column of the table.
@@ -28,16 +27,9 @@ class CoefficientMonitor(Callback):
     Args:
         max_coefficients: log nothing for a model with more coefficients than this: nobody could
             read the curves, and writing them would slow the fit.
-
-    Raises:
-        InputError: max_coefficients is below 0.
     """
 
     def __init__(self, max_coefficients: int = 50) -> None:
-        if max_coefficients < 0:
-            raise InputError(
-                f"max_coefficients: {max_coefficients} was given; type a whole number, 0 or above"
-            )
         self.max_coefficients = max_coefficients
         self._too_many = False
         self._unlogged_start: int | None = None

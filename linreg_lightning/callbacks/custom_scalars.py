@@ -9,7 +9,6 @@ from typing import Any, final
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.callbacks.tensorboard import rows_by_tag, tensorboard_writers
-from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import Fitted, coefficient_rows
 
 Layout = dict[str, dict[str, list[Any]]]
@@ -24,16 +23,9 @@ class CustomScalars(Callback):
 
     Args:
         max_coefficients: a model with more coefficients than this gets no charts of them.
-
-    Raises:
-        InputError: max_coefficients is below 0.
     """
 
     def __init__(self, max_coefficients: int = 50) -> None:
-        if max_coefficients < 0:
-            raise InputError(
-                f"max_coefficients: {max_coefficients} was given; type a whole number, 0 or above"
-            )
         self.max_coefficients = max_coefficients
         self._written = False
 

@@ -13,7 +13,6 @@ from lightning.pytorch.utilities import rank_zero_warn
 from linreg_lightning.atomic_file import atomic_path
 from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.callbacks.tensorboard import add_png
-from linreg_lightning.callbacks.trajectory import Trajectory
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
 from linreg_lightning.protocols import (
@@ -75,7 +74,8 @@ class FitPlots(Callback):
         self.coefficients = coefficients
         self._folder = Path()
         self._pair: tuple[str, str] | None = None
-        self._paths: dict[str, Trajectory] = {}
+        self._steps: list[int] = []
+        self._paths: dict[str, list[list[float]]] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record where the descent starts.
@@ -83,7 +83,7 @@ class FitPlots(Callback):
         Raises:
             InputError: the model has no coefficient of a name in `coefficients`.
         """
-        self._pair, self._paths = None, {}
+        self._pair, self._steps, self._paths = None, [], {}
         # All processes ask, because the first one broadcasts its answer.
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)
         if _may_draw(trainer) and not is_single_pass(pl_module):
@@ -94,9 +94,11 @@ class FitPlots(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Record the coefficients; in a long descent not at each step."""
-        if self._pair is not None and self._is_due(trainer.global_step):
-            self._record(trainer, pl_module)
+        """Record the coefficients; after more steps less often, so that paths stay short."""
+        if self._pair is not None:
+            first, last = self._steps[0], self._steps[-1]
+            if trainer.global_step > last + (last - first) // 100:
+                self._record(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw if this epoch is in `epochs`."""
@@ -111,7 +113,7 @@ class FitPlots(Callback):
     def _choose_pair(self, model: LightningModule) -> tuple[str, str] | None:
         """Return the names of the two coefficients of the loss surface."""
         names = list(dict.fromkeys(row["name"] for row in coefficient_rows(model)))
-        if not names or not isinstance(model, NamedColumns):
+        if not isinstance(model, NamedColumns) or not names:
             return None
         if not 0 < len(model.feature_names) <= _MAX_FEATURES:
             return None
@@ -124,83 +126,61 @@ class FitPlots(Callback):
         pair = self.coefficients or (columns if len(columns) > 1 else names)[:2]
         return (pair[0], pair[1]) if len(pair) == 2 else None
 
-    def _is_due(self, step: int) -> bool:
-        return next(iter(self._paths.values())).is_due(step)
-
     def _record(self, trainer: Trainer, model: Any) -> None:
         """Add the two coefficients of each target to its path."""
-        if self._pair is None:
+        if self._pair is None or trainer.global_step in self._steps[-1:]:
             return
+        self._steps.append(trainer.global_step)
         estimates: dict[str, dict[str, float]] = {}
         for row in model.coefficients():
             if row["name"] in self._pair:
                 estimates.setdefault(row["target"], {})[row["name"]] = row["estimate"]
         for target, values in estimates.items():
-            path = self._paths.setdefault(target, Trajectory())
-            path.add(trainer.global_step, [values[name] for name in self._pair])
+            self._paths.setdefault(target, []).append([values[name] for name in self._pair])
 
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
         self._record(trainer, model)
         try:
+            from linreg_lightning.plots import png
+
             for name, tag, figure in self._figures(trainer, model):
-                self._write(trainer, name, tag, figure)
+                content = png(figure)
+                with atomic_path(self._folder / f"{name}.png") as unfinished:
+                    unfinished.write_bytes(content)
+                self.path = self._folder / "*.png"
+                add_png(trainer, tag, content)
         except Exception as error:  # the fit has succeeded, whatever went wrong here
             _warn("not all plots could be drawn and written", error)
 
-    def _write(self, trainer: Trainer, name: str, tag: str, figure: Any) -> None:
-        from linreg_lightning.plots import png
-
-        content = png(figure)
-        with atomic_path(self._folder / f"{name}.png") as unfinished:
-            unfinished.write_bytes(content)
-        self.path = self._folder / "*.png"
-        add_png(trainer, tag, content)
-
     def _figures(self, trainer: Trainer, model: LightningModule) -> Iterator[tuple[str, str, Any]]:
-        """Yield file name, TensorBoard tag and Figure of each plot."""
+        """Yield file name, TensorBoard tag and Figure of each plot; add new plots here."""
+        from linreg_lightning.plots import SplitPredictions, coefficients, predicted, residuals
+
         samples = self._samples(trainer, model)
         tables = _tables_by_target(model)
         targets = _target_names(model, samples, tables)
+        described = " and ".join(sample.describe(split) for split, sample in samples.items())
+        step, described = f"Step {trainer.global_step}", f"{described}.{_processes(trainer)}"
+        file, tag, number = "", "", ""
         for k, target in enumerate(targets[:_MAX_TARGETS]):
-            table = tables.get(target, [])
-            for name, figure in self._figures_of(targets, k, samples, table, trainer, model):
-                if len(targets) == 1:
-                    yield name, name, figure
-                else:
-                    yield f"{name}-{k + 1}", f"{name}/{target}", figure
-
-    def _figures_of(
-        self,
-        targets: list[str],
-        k: int,
-        samples: dict[str, RowSample],
-        table: Rows,
-        trainer: Trainer,
-        model: LightningModule,
-    ) -> Iterator[tuple[str, Any]]:
-        """Yield name and Figure of each plot of the target with index k; add new plots here."""
-        from linreg_lightning.plots import SplitPredictions, coefficients, predicted, residuals
-
-        target, step = targets[k], f"Step {trainer.global_step}"
-        number = f" Target {k + 1} of {len(targets)}." if len(targets) > 1 else ""
-        splits = [
-            SplitPredictions(label, sample.y[:, k], sample.predicted[:, k])
-            for label, sample in samples.items()
-            if sample.y.shape[1] == len(targets)
-        ]
-        if splits:
-            rows = " and ".join(sample.describe(label) for label, sample in samples.items())
-            caption = f"{step}: {rows}.{_processes(trainer)}{number}"
-            yield "predicted", predicted(splits, target, caption)
-            yield "residuals", residuals(splits, target, caption)
-        if table:
-            caption = f"{step}.{_confidence(model, table)}{number}"
-            yield "coefficients", coefficients(table, target, caption)
-        if table and "training" in samples and self._pair is not None:
-            sample = samples["training"]
-            figure = self._descent(self._pair, table, sample, sample.y[:, k], trainer, model)
-            if figure is not None:
-                yield "descent", figure
+            if len(targets) > 1:
+                file, tag = f"-{k + 1}", f"/{target}"
+                number = f" Target {k + 1} of {len(targets)}."
+            splits = [
+                SplitPredictions(split, sample.y[:, k], sample.predicted[:, k])
+                for split, sample in samples.items()
+                if sample.y.shape[1] == len(targets)
+            ]
+            if splits:
+                caption = f"{step}: {described}{number}"
+                yield f"predicted{file}", f"predicted{tag}", predicted(splits, target, caption)
+                yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
+            if table := tables.get(target):
+                caption = f"{step}.{_confidence(model, table)}{number}"
+                figure = coefficients(table, target, caption)
+                yield f"coefficients{file}", f"coefficients{tag}", figure
+                if figure := self._descent(trainer, model, samples.get("training"), table, k):
+                    yield f"descent{file}", f"descent{tag}", figure
 
     def _samples(self, trainer: Trainer, model: LightningModule) -> dict[str, RowSample]:
         """Return rows of each split that has some; of none if the model cannot predict them."""
@@ -219,37 +199,33 @@ class FitPlots(Callback):
         return samples
 
     def _descent(
-        self,
-        pair: tuple[str, str],
-        table: Rows,
-        sample: RowSample,
-        y: torch.Tensor,
-        trainer: Trainer,
-        model: Any,
+        self, trainer: Trainer, model: Any, sample: RowSample | None, table: Rows, k: int
     ) -> Any:
-        """Return the Figure of one target's path; None without a path, or if x has no names."""
+        """Return the Figure of the path of target k; None without a path or named columns of x."""
         from linreg_lightning.plots import LossSurface, descent
 
-        target = table[0]["target"]
-        path = self._paths[target]
+        if self._pair is None or sample is None or len(self._steps) < 2:
+            return None
         x, names = sample.x, list(model.feature_names)
-        if len(path.steps) < 2 or x.ndim != 2 or x.shape[1] != len(names):
+        if x.ndim != 2 or x.shape[1] != len(names):
             return None
         rows = {row["name"]: row for row in table}
         if "intercept" in rows and "intercept" not in names:
             x, names = torch.cat([torch.ones_like(x[:, :1]), x], dim=1), ["intercept", *names]
-        chosen = [names.index(name) for name in pair]
+        chosen = [names.index(name) for name in self._pair]
         others = [j for j in range(len(names)) if j not in chosen]
-        surface = LossSurface.of(x[:, chosen], y, x[:, others], sample.weight)
-        true = tuple(rows[name]["true"] for name in pair if "true" in rows[name])
-        resumed = ", where the run was resumed," if path.steps[0] else ""
+        surface = LossSurface.of(x[:, chosen], sample.y[:, k], x[:, others], sample.weight)
+        a, b = (rows[name].get("true") for name in self._pair)
+        true = None if a is None or b is None else (a, b)
+        first, last, target = self._steps[0], self._steps[-1], table[0]["target"]
+        resumed = ", where the run was resumed," if first else ""
         rest = " All other coefficients have their best values given these two." if others else ""
         caption = (
-            f"The path from step {path.steps[0]}{resumed} to {path.steps[-1]}. The loss is the "
-            f"mean squared error of {sample.describe('training')}.{rest}{_processes(trainer)}"
+            f"The path from step {first}{resumed} to {last}. The loss is the mean squared error of "
+            f"{sample.describe('training')}.{rest}{_processes(trainer)}"
         )
-        known = true if len(true) == 2 else None
-        return descent(surface, path.points, pair, known, target, caption)
+        path = torch.tensor(self._paths[target], dtype=torch.float64)
+        return descent(surface, path, self._pair, true, target, caption)
 
 
 def _may_draw(trainer: Any) -> bool:

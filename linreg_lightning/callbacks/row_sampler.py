@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
@@ -42,13 +43,7 @@ class RowSample(NamedTuple):
     all_read: bool
 
     def describe(self, split: str) -> str:
-        """Say in a caption which rows these are.
-
-        >>> RowSample(*[torch.ones(20, 1)] * 3, None, 20, True).describe("training")
-        'all 20 training rows'
-        >>> RowSample(*[torch.ones(20, 1)] * 3, None, 5000, True).describe("training")
-        '20 of 5000 training rows, drawn at random'
-        """
+        """Say which rows these are, as in '20 of 5000 training rows, drawn at random'."""
         if self.all_read and self.rows_read == len(self.y):
             return f"all {self.rows_read} {split} rows"
         first = "" if self.all_read else "the first "
@@ -58,18 +53,11 @@ class RowSample(NamedTuple):
 def sample_rows(
     loader: Any, batches: float, trainer: Trainer, model: LightningModule, max_rows: int
 ) -> RowSample | None:
-    """Draw rows from a loader and predict them; None unless batches are (x, y, ...) with float y.
+    """Draw rows of the loader's first `batches` batches and predict them, on the Trainer's device.
 
-    The result is also None where the model does not predict one number for each number of y. The
-    loader's position and all random states stay as they are. The model's `predict_step` predicts if
-    the model overrides it, else its `forward` predicts from x.
-
-    Args:
-        loader: one loader from a data module; None for several.
-        batches: how many of its batches the Trainer takes.
-        trainer: it gives the precision and the device.
-        model: the model that predicts.
-        max_rows: how many rows to draw.
+    The loader's position and all random states stay as they are. A model with a `predict_step` of
+    its own predicts by that, another by `forward`. The result is None for several loaders, for
+    batches that are not (x, y, ...) with float y, and where predictions do not match y.
     """
     if isinstance(loader, list | tuple) and len(loader) == 1:
         loader = loader[0]
@@ -86,8 +74,7 @@ def sample_rows(
     y = batch[1].reshape(len(batch[1]), -1).cpu()
     if predicted is None or predicted.numel() != y.numel():
         return None
-    weight = _weight(batch)
-    weight = None if weight is None else weight.cpu()
+    weight = batch.weight.cpu() if _is_weighted(batch) else None
     predicted = predicted.reshape(y.shape).cpu()
     return RowSample(batch[0].cpu(), y, predicted, weight, rows_read, all_read)
 
@@ -115,16 +102,13 @@ def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None
     held: list[Any] = []
     keys: list[Tensor] = []
     rows_held = rows_read = 0
-    all_read = True
     for batch in batches:
         if rows_read >= _MAX_ROWS_READ:
-            all_read = False
-            break
+            return _smallest(held, keys, max_rows)[0], rows_read, False
         if not _is_regression(batch):
             return None
-        weight = _weight(batch)
-        if weight is not None:  # rows of weight 0 count as absent
-            batch = _select(batch, weight.nonzero()[:, 0])
+        if _is_weighted(batch):  # rows of weight 0 count as absent
+            batch = _select(batch, batch.weight.nonzero()[:, 0])
         held.append(batch)
         keys.append(torch.rand(len(batch[0]), generator=generator))
         rows_read += len(batch[0])
@@ -132,9 +116,7 @@ def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None
         if rows_held > 4 * max_rows:
             batch, key = _smallest(held, keys, max_rows)
             held, keys, rows_held = [batch], [key], max_rows
-    if not rows_read:
-        return None
-    return _smallest(held, keys, max_rows)[0], rows_read, all_read
+    return (_smallest(held, keys, max_rows)[0], rows_read, True) if rows_read else None
 
 
 def _smallest(batches: list[Any], keys: list[Tensor], count: int) -> tuple[Any, Tensor]:
@@ -150,32 +132,30 @@ def _is_regression(batch: Any) -> bool:
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         return False
     x, y = batch[:2]
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim and y.ndim):
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
         return False
-    return len(x) == len(y) and y.is_floating_point()
+    return x.shape[:1] == y.shape[:1] != () and y.is_floating_point()
 
 
-def _weight(batch: Any) -> Tensor | None:
-    return batch.weight if isinstance(batch, Batch) else None
+def _is_weighted(batch: Any) -> bool:
+    return isinstance(batch, Batch) and batch.weight is not None
 
 
 def _select(batch: Any, rows: Tensor) -> Any:
     """Return some rows of all tensors that have a value for each row."""
-    count = len(batch[0])
-    per_row = [isinstance(p, Tensor) and p.ndim > 0 and len(p) == count for p in batch]
-    parts = zip(batch, per_row, strict=True)
-    return _like(batch, [part[rows.to(part.device)] if own else part for part, own in parts])
+    count = batch[0].shape[:1]
+
+    def select(part: Tensor) -> Tensor:
+        return part[rows.to(part.device)] if part.shape[:1] == count else part
+
+    return apply_to_collection(batch, Tensor, select)
 
 
 def _concatenate(batches: list[Any]) -> Any:
-    parts = zip(*batches, strict=True)
-    tensors = [torch.cat(p) if isinstance(p[0], Tensor) and p[0].ndim else p[0] for p in parts]
-    return _like(batches[0], tensors)
-
-
-def _like(batch: Any, parts: list[Any]) -> Any:
-    """Return a batch of the same type with these parts."""
-    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    columns = zip(*batches, strict=True)
+    parts = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
+    kind = type(batches[0])
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
 def _predict(batch: Any, trainer: Trainer, model: LightningModule) -> Tensor | None:
@@ -185,10 +165,8 @@ def _predict(batch: Any, trainer: Trainer, model: LightningModule) -> Tensor | N
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             batch = trainer.precision_plugin.convert_input(batch)
             batch = trainer.strategy.batch_to_device(batch)
-            if is_overridden("predict_step", model):
-                predicted = model.predict_step(batch, 0)
-            else:
-                predicted = model(batch[0])
+            own_step = is_overridden("predict_step", model)
+            predicted = model.predict_step(batch, 0) if own_step else model(batch[0])
     except NotImplementedError:  # the model has no `forward`
         return None
     finally:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, final
@@ -16,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from linreg_lightning.callbacks.tensorboard import tensorboard_writers
 from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
+from linreg_lightning.text_table import markdown_table
 
 _PACKAGES = ("lightning", "torch", "numpy")
 
@@ -70,26 +69,3 @@ def repeat_instructions(command: list[str], folder: str | None) -> str:
     if folder is not None and (Path(folder) / "config.yaml").is_file():
         lines += ["", f"All settings, defaults included, are in `{folder}/config.yaml`."]
     return "\n".join(lines)
-
-
-def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as a Markdown table, numbers with six digits.
-
-    >>> print(markdown_table([{"name": "x|1", "estimate": 2 / 3}]))
-    | name | estimate |
-    |---|---|
-    | x&#124;1 | 0.666667 |
-    """
-    rows = list(rows)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_cell, value))
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return "" if value is None else str(value).replace("|", "&#124;").replace("\n", " ")

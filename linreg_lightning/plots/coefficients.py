@@ -18,8 +18,7 @@ from linreg_lightning.plots.style import BLUE, GREY, INK, VERMILION
 _MAX_ROWS = 40
 _MAX_ROWS_WELL_SPACED = 16
 _DIGITS = 5
-_LOGARITHMIC_RATIO = 300.0
-"""A linear axis hides the smallest of magnitudes that differ by a larger ratio."""
+_LOGARITHMIC_RATIO = 300.0  # a linear axis hides the smallest of magnitudes further apart
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -60,8 +60,8 @@ class LossSurface(NamedTuple):
         if others.shape[1]:
             others_scaled = others.double().cpu().numpy() * root[:, None]
             others_scaled = others_scaled / _sizes(others_scaled)
-            fitted = others_scaled @ np.linalg.lstsq(others_scaled, scaled, rcond=None)[0]
-            scaled = scaled - fitted
+            best = np.linalg.lstsq(others_scaled, scaled, rcond=None)[0]
+            scaled = scaled - others_scaled @ best
         x, target = scaled[:, :2], scaled[:, 2]
         # Columns of one size: `lstsq` takes a column that is much smaller than another for zero.
         minimum: Array = np.linalg.lstsq(x / sizes, target, rcond=None)[0] / sizes

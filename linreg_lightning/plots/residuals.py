@@ -43,7 +43,7 @@ def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = ""
     x_scale, y_scale = scale.unless_tiny(predictions), scale.unless_tiny(errors)
     parts = [(label, x_scale.apply(f), y_scale.apply(residual)) for label, f, residual in parts]
     if len(parts) > 1:
-        caption = f"{caption} Black lines: {' and '.join(part[0] for part in parts)} together."
+        caption = f"{caption} Black lines: both splits together."
     figure = style.new_figure(caption)
     scatter, histogram = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     points = style.point_style(sum(residual.size for _, _, residual in parts))
