@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from linreg_lightning import arrow as pyarrow
+from linreg_lightning import arrow as pa
 from linreg_lightning.batch import KeptBatch
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import (
@@ -23,14 +23,14 @@ from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionF
 
 @final
 class PredictionWriter(Callback):
-    """Writes the predictions to `predictions.csv` in the run's folder, row by row in input order.
+    """Writes the predictions to `predictions.csv` in the run's folder, in the order of the rows.
 
     The columns are the kept columns of the input, then one for each target of the model, named
     `<target>`, or `<target>_predicted` where a column of that name is kept. Intervals add for each
-    target the columns `<target>_std_error` (of the mean of y at x), `_mean_low` and `_mean_high`
-    (the confidence interval of that mean), `_low` and `_high` (the prediction interval of a single
-    y). Each process writes its batches to a temporary file; together they become the file when all
-    are complete. Models that predict anything but a tensor of (rows,) or (rows, targets) get none.
+    target `<target>_std_error` (of the mean of y at x), `_mean_low` and `_mean_high` (the
+    confidence interval of that mean), `_low` and `_high` (the prediction interval of one y). The
+    file appears when it is complete. A model that predicts anything but a tensor of (rows,) or
+    (rows, targets) gets none.
 
     Args:
         intervals: whether to write standard errors and intervals; the model must have
@@ -39,9 +39,8 @@ class PredictionWriter(Callback):
         format: csv or parquet.
 
     Raises:
-        InputError: the format is unknown; several processes predict, and the data do not say in
-            which order; the model has no intervals; the data have no columns to keep; the disk is
-            full.
+        InputError: the format is unknown; the data do not say in which order several processes
+            predict; the model has no intervals; the data keep no columns; the disk is full.
     """
 
     content: ClassVar[str] = "predictions"
@@ -121,7 +120,7 @@ class PredictionWriter(Callback):
                 )
             columns[name] = column
         assert self._file is not None
-        self._file.write(pyarrow.table(columns))
+        self._file.write(pa.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Join the files of all processes under the final name."""
@@ -147,12 +146,13 @@ def _arrow_columns(values: torch.Tensor) -> list[Any]:
     """Return each column as a pyarrow array in which NaN is missing."""
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
-    return [pyarrow.array(column, from_pandas=True) for column in values.detach().cpu().numpy().T]
+    columns = values.detach().cpu().T.contiguous().numpy()
+    return [pa.array(column, from_pandas=True) for column in columns]
 
 
 def _decoded(column: Any) -> Any:
     """Return the column without its dictionary, which may differ from batch to batch."""
-    return column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _predict_intervals(

@@ -81,8 +81,8 @@ def _label_rows(axes: Axes, names: Sequence[str], estimates: Array) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     texts = ["left out" if math.isnan(e) else format_number(e, _DIGITS) for e in estimates]
     # A digit is 0.64 of the font size wide; measuring the texts would take longer than all else.
-    right = 8 + 0.64 * size * max(map(len, texts))
-    offset = ScaledTranslation(right / 72, 0, axes.figure.dpi_scale_trans)
+    width = (8 + 0.64 * size * max(map(len, texts))) / 72
+    offset = ScaledTranslation(width, 0, axes.figure.dpi_scale_trans)
     at_right_edge = axes.get_yaxis_transform() + offset
     for row, text in enumerate(texts):
         axes.text(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from linreg_lightning.plots import style
 from linreg_lightning.plots.loss_surface import LossSurface
-from linreg_lightning.plots.scale import Array, Scale, format_distinctly, power_of_ten, times_power
+from linreg_lightning.plots.scale import Array, Scale, format_distinctly, times_power
 from linreg_lightning.plots.style import BLACK, GREEN, VERMILION
 
 _GRID = 160
@@ -75,8 +75,8 @@ def _draw_contours(
     filled = axes.contourf(x, y, loss, levels=levels, colors=colours, extend="max")
     bar = axes.figure.colorbar(filled, ax=axes, extendfrac=0.04)
     bar.set_ticks(levels.tolist(), labels=format_distinctly(levels))
-    exponent = loss_scale.exponent + surface.loss_exponent
-    bar.set_label("mean squared error" + (f" (×{power_of_ten(exponent)})" if exponent else ""))
+    loss_unit = Scale(loss_scale.exponent + surface.loss_exponent)
+    bar.set_label(loss_unit.label("mean squared error"))
     bar.ax.tick_params(labelsize=8, length=2)
     bar.outline.set_linewidth(0.5)
 

@@ -84,11 +84,8 @@ def format_number(value: float, digits: int) -> str:
 
 def format_distinctly(values: Array) -> list[str]:
     """Write different numbers with three digits, or with as many as make all texts different."""
-    for digits in range(3, 18):
-        texts = [format_number(value, digits) for value in values]
-        if len({*texts}) == len(texts):
-            break
-    return texts
+    candidates = ([format_number(v, digits) for v in values] for digits in range(3, 18))
+    return next(texts for texts in candidates if len({*texts}) == len(texts))
 
 
 def power_of_ten(exponent: int) -> str:

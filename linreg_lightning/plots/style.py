@@ -26,8 +26,8 @@ SPLIT_MARKERS: tuple[dict[str, Any], ...] = (
     {"color": VERMILION, "marker": "^"},
 )
 
-# 700 pixels wide: TensorBoard shows images 350 wide and drops pixels, which is clean only at a
-# whole factor. The width in inches is small so that type stays large there.
+# 700 pixels wide: TensorBoard shows images 350 wide and drops pixels, cleanly at a whole factor.
+# Few inches make large type.
 _WIDTH, _HEIGHT, _DPI = 5.0, 4.2, 140
 _CAPTION_COLUMNS = 88
 # Used where installed, for scripts that matplotlib's own font lacks.
