@@ -6,7 +6,8 @@ the other side can answer. To take part, a class has the attributes and methods 
 need not inherit from it.
 
     asked of data    NamedColumns, TrueCoefficients, KeepsColumns, OrderedPredictions
-    asked of models  ColumnModel, SinglePass, ChecksValues, LinearModel, Fitted, IntervalModel
+    asked of models  ColumnModel, SinglePass, ChecksValues, LinearModel, Fitted, IntervalModel,
+                     ConfidenceLevel
     asked of callbacks  WritesFile
 """
 
@@ -111,6 +112,15 @@ class IntervalModel(Protocol):
 
     def prediction(self, x: Any) -> Any:
         """Return an `algebra.Prediction` of rows x."""
+
+
+@runtime_checkable
+class ConfidenceLevel(Protocol):
+    """A model that says how often its confidence intervals cover the truth."""
+
+    @property
+    def confidence(self) -> float:
+        """A probability, such as 0.95."""
 
 
 @runtime_checkable

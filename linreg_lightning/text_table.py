@@ -32,6 +32,21 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
+def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as a Markdown table, numbers with six digits; missing values and NaN are blank.
+
+    >>> print(markdown_table([{"name": "x|1", "estimate": 2 / 3}]))
+    | name | estimate |
+    |---|---|
+    | x&#124;1 | 0.666667 |
+    """
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(_markdown(row.get(name)) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
 def line(statistics: Mapping[str, float | list[float]]) -> str:
     """Names and numbers one after the other; a list has a number for each target.
 
@@ -55,3 +70,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     return "NA" if math.isnan(value) else f"{value:.6g}"
+
+
+def _markdown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_markdown, value))
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return "" if value is None else str(value).replace("|", "&#124;").replace("\n", " ")

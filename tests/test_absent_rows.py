@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from linreg_lightning import InputError, LeastSquares, LinearRegression, TensorData
-from linreg_lightning.callbacks.row_sampler import Sample
+from linreg_lightning.callbacks.row_sampler import sample_rows
 
 Linreg = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]
@@ -76,9 +76,9 @@ def test_what_was_given_is_neither_changed_nor_predicted_from(trainer: MakeTrain
 def test_pictures_show_no_absent_row(trainer: MakeTrainer) -> None:
     data, model, runner = TensorData(*problem(), batch_size=7), LeastSquares(), trainer()
     runner.fit(model, data)
-    sample = Sample.of(runner.train_dataloader, math.inf, runner, model, 50)
+    sample = sample_rows(runner.train_dataloader, math.inf, runner, model, 50)
     assert sample is not None
-    assert sample.seen == 80
+    assert sample.rows_read == 80
     assert bool((sample.weight > 0).all())
 
 

@@ -1,3 +1,5 @@
+"""Each callback by itself, in small runs."""
+
 import json
 import logging
 from collections.abc import Callable
@@ -34,7 +36,7 @@ def events(folder: str) -> EventAccumulator:
     return accumulator
 
 
-def test_coefficients_are_followed_from_the_start_to_the_end(trainer: MakeTrainer) -> None:
+def test_coefficients_are_logged_from_start_to_end(trainer: MakeTrainer) -> None:
     model = LinearRegression()
     trainer(max_epochs=5, logger=RunLogger(), callbacks=[CoefficientMonitor()]).fit(
         model, SyntheticData(batch_size=50)
@@ -46,12 +48,14 @@ def test_coefficients_are_followed_from_the_start_to_the_end(trainer: MakeTraine
         assert abs(points[-1].value - row["estimate"]) < 1e-6
 
 
-def test_several_targets_have_names_of_their_own_and_too_many_none(trainer: MakeTrainer) -> None:
+def test_several_targets_have_tags_and_too_many_coefficients_have_none(
+    trainer: MakeTrainer,
+) -> None:
     data = SyntheticData(targets=2)
-    for most in (6, 5):
-        trainer(max_epochs=1, logger=RunLogger(), callbacks=[CoefficientMonitor(most)]).fit(
-            LinearRegression(), data
-        )
+    for max_coefficients in (6, 5):
+        trainer(
+            max_epochs=1, logger=RunLogger(), callbacks=[CoefficientMonitor(max_coefficients)]
+        ).fit(LinearRegression(), data)
     tags = events("logs/version_0").Tags()["scalars"]
     assert {"coefficient/y1/x2", "coefficient/y2/intercept"} <= set(tags)
     assert not [tag for tag in events("logs/version_1").Tags()["scalars"] if "coefficient" in tag]
@@ -69,7 +73,7 @@ def test_the_log_interval_follows_the_length_of_the_epoch(trainer: MakeTrainer) 
         assert runner.log_every_n_steps == expected
 
 
-def test_the_file_of_coefficients_turns_what_is_not_a_number_into_null(
+def test_the_file_of_coefficients_writes_nan_as_null(
     trainer: MakeTrainer,
 ) -> None:
     x = torch.randn(20, 1)
@@ -82,14 +86,14 @@ def test_the_file_of_coefficients_turns_what_is_not_a_number_into_null(
     assert answer["rows"] == 20
 
 
-def test_a_fast_run_writes_nothing(trainer: MakeTrainer) -> None:
+def test_a_fast_dev_run_writes_nothing(trainer: MakeTrainer) -> None:
     trainer(fast_dev_run=True, callbacks=[CoefficientFile()]).fit(
         LinearRegression(), SyntheticData()
     )
     assert not list(Path().iterdir())
 
 
-def test_predictions_are_the_models(trainer: MakeTrainer) -> None:
+def test_the_file_holds_the_models_predictions(trainer: MakeTrainer) -> None:
     x = torch.randn(10, 2, dtype=torch.float64)
     model = LinearRegression(in_features=2, out_features=2)
     trainer(callbacks=[PredictionWriter()], default_root_dir="run").predict(
@@ -102,20 +106,20 @@ def test_predictions_are_the_models(trainer: MakeTrainer) -> None:
     torch.testing.assert_close(written, expected, rtol=1e-6, atol=0)
 
 
-class Break(Callback):
+class Interrupt(Callback):
     def on_predict_batch_start(self, trainer: Any, *args: Any) -> None:
         if args[2] == 2:
             raise InputError("enough")
 
 
-def test_interrupted_predictions_leave_no_file(trainer: MakeTrainer) -> None:
-    runner = trainer(callbacks=[PredictionWriter(), Break()], default_root_dir="run")
+def test_an_interrupted_prediction_leaves_no_file(trainer: MakeTrainer) -> None:
+    runner = trainer(callbacks=[PredictionWriter(), Interrupt()], default_root_dir="run")
     with pytest.raises(InputError, match="enough"):
         runner.predict(LinearRegression(in_features=2), TensorData(torch.randn(9, 2), batch_size=3))
     assert not [path for path in Path("run").glob("**/*") if path.is_file()]
 
 
-def test_the_hparams_tab_holds_real_metrics_and_no_junk(trainer: MakeTrainer) -> None:
+def test_the_hparams_tab_holds_arguments_and_metrics_alone(trainer: MakeTrainer) -> None:
     data = SyntheticData(weights=[1.0, 2.0])
     runner = trainer(max_epochs=3, logger=RunLogger())
     runner.fit(LinearRegression(lr=0.05), data)

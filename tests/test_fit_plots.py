@@ -1,4 +1,4 @@
-"""When pictures are drawn, of which rows, and that a run is otherwise the same."""
+"""When plots are drawn, of which rows, and that drawing leaves a run as it is."""
 
 import math
 import subprocess
@@ -35,7 +35,7 @@ from linreg_lightning.callbacks import (
     FitPlots,
     RunSummary,
 )
-from linreg_lightning.callbacks.row_sampler import Sample
+from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.plots import png
 
 MakeTrainer = Callable[..., Trainer]
@@ -45,7 +45,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made as ever, but not turned into dots, which takes most of the time."""
+    """Figures are drawn but not rendered, which would take most of the time."""
     blank = png(Figure(figsize=(1, 1), dpi=10))
     monkeypatch.setattr("linreg_lightning.plots.png", lambda figure: blank)
 
@@ -61,21 +61,21 @@ def images(folder: str) -> dict[str, list[int]]:
     return {tag: [image.step for image in accumulator.Images(tag)] for tag in tags}
 
 
-# When
+# When plots are drawn
 
 
 @pytest.mark.usefixtures("quick")
-def test_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer) -> None:
+def test_plots_are_drawn_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=5, logger=RunLogger(), callbacks=[FitPlots(epochs=[1, 3])])
     runner.fit(LinearRegression(), SyntheticData(batch_size=25))
-    everything = ("predicted", "residuals", "coefficients", "descent")
-    assert images("logs/version_0") == {name: [4, 12, 20] for name in everything}
-    assert pictures("logs") == set(everything)
+    all_plots = ("predicted", "residuals", "coefficients", "descent")
+    assert images("logs/version_0") == {name: [4, 12, 20] for name in all_plots}
+    assert pictures("logs") == set(all_plots)
     assert not list(Path().glob("**/*.part"))
 
 
 @pytest.mark.usefixtures("quick")
-def test_several_targets_each_have_their_own(trainer: MakeTrainer) -> None:
+def test_each_of_several_targets_has_its_own_plots(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=2, logger=RunLogger(), callbacks=[FitPlots()])
     runner.fit(LinearRegression(), SyntheticData(targets=5))
     assert set(images("logs/version_0")) == {
@@ -86,12 +86,12 @@ def test_several_targets_each_have_their_own(trainer: MakeTrainer) -> None:
     assert "predicted-4" in pictures()
 
 
-def test_nothing_on_a_fast_run(trainer: MakeTrainer) -> None:
+def test_a_fast_dev_run_draws_nothing(trainer: MakeTrainer) -> None:
     trainer(fast_dev_run=True, callbacks=[FitPlots()]).fit(LinearRegression(), SyntheticData())
     assert not list(Path().iterdir())
 
 
-def test_without_a_logger_they_lie_in_the_root_folder(command: Command) -> None:
+def test_without_a_logger_plots_are_in_the_root_folder(command: Command) -> None:
     command(
         "fit --trainer.logger false --trainer.default_root_dir here --trainer.max_epochs 2",
         "--figures true",
@@ -99,8 +99,7 @@ def test_without_a_logger_they_lie_in_the_root_folder(command: Command) -> None:
     assert "predicted" in {path.stem for path in Path("here").glob("*.png")}
 
 
-def test_when_they_are_turned_off_nothing_is_even_imported() -> None:
-    # Nor is what reads files, where there are none.
+def test_without_figures_and_files_their_libraries_are_not_imported() -> None:
     words = ["fit", "--figures", "false", "--trainer.max_epochs", "1", "--trainer.accelerator=cpu"]
     code = (
         "import sys; from linreg_lightning.cli import main\n"
@@ -121,7 +120,7 @@ trainer:
 
 
 @pytest.mark.usefixtures("quick")
-def test_they_are_configured_in_yaml_and_still_turned_off(command: Command) -> None:
+def test_plots_configured_in_yaml_can_be_turned_off(command: Command) -> None:
     Path("drawing.yaml").write_text(CONFIG)
     command("fit -c drawing.yaml --figures true")
     assert images("logs/version_0")["descent"] == [2, 4]
@@ -137,19 +136,19 @@ def test_they_are_configured_in_yaml_and_still_turned_off(command: Command) -> N
         ({"coefficients": ["x1"]}, "coefficients: .* type the names of two"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(options: dict[str, Any], message: str) -> None:
+def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         FitPlots(**options)
 
 
-def test_a_coefficient_that_is_not_there_is_refused(trainer: MakeTrainer) -> None:
+def test_an_unknown_coefficient_is_refused(trainer: MakeTrainer) -> None:
     with pytest.raises(InputError, match="no 'x9'; it has intercept, x1, x2"):
         trainer(callbacks=[FitPlots(coefficients=["x1", "x9"])]).fit(
             LinearRegression(), SyntheticData()
         )
 
 
-# Of which models
+# Which models have which plots
 
 
 class Classifier(CubicModel):
@@ -172,7 +171,7 @@ class Silent(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_what_does_not_apply_is_left_out(trainer: MakeTrainer) -> None:
+def test_plots_that_do_not_apply_are_left_out(trainer: MakeTrainer) -> None:
     x = torch.randn(40, 1)
     labels = DataLoader(TensorDataset(x, (x[:, 0] > 0).long()), batch_size=20)
     rows = DataLoader(TensorDataset(x, 2 * x), batch_size=20)
@@ -187,8 +186,8 @@ def test_what_does_not_apply_is_left_out(trainer: MakeTrainer) -> None:
         assert pictures(name) == expected
 
 
-class Named(CubicModel):
-    """What it calls coefficients is a layer, and what it calls features is a number."""
+class OtherMeanings(CubicModel):
+    """Its `coefficients` is a layer and its `feature_names` a number."""
 
     feature_names = 3
     fit_statistics = "none"
@@ -198,10 +197,10 @@ class Named(CubicModel):
         self.coefficients = torch.nn.Linear(1, 1)
 
 
-def test_names_that_mean_something_else_elsewhere(trainer: MakeTrainer) -> None:
-    watching = [FitPlots(), CoefficientMonitor(), CoefficientFile(), CustomScalars(), FitMonitor()]
-    runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[*watching, RunSummary()])
-    runner.fit(Named(), CubicData())
+def test_attributes_of_the_same_name_but_another_meaning_are_ignored(trainer: MakeTrainer) -> None:
+    callbacks = [FitPlots(), CoefficientMonitor(), CoefficientFile(), CustomScalars(), FitMonitor()]
+    runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[*callbacks, RunSummary()])
+    runner.fit(OtherMeanings(), CubicData())
     assert pictures() == {"predicted", "residuals"}
     assert not list(Path().glob("**/coefficients.json"))
 
@@ -211,33 +210,35 @@ class Fails(CubicModel):
         raise RuntimeError("not\ntoday")
 
 
-def test_a_model_that_cannot_predict_is_fitted_all_the_same(trainer: MakeTrainer) -> None:
+def test_a_model_that_cannot_predict_is_still_fitted(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=1, callbacks=[FitPlots()])
     with pytest.warns(UserWarning, match="predicting rows failed: RuntimeError: not today") as seen:
         runner.fit(Fails(), CubicData())
-    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert len([each for each in seen if "FitPlots" in str(each.message)]) == 1
     assert runner.state.finished
     assert not pictures()
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_full_disk_costs_no_fit(trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_stop_the_fit(
+    trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(path: Path, content: bytes) -> None:
         path.touch()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     model = LinearRegression()
-    with pytest.warns(UserWarning, match="not all pictures .*No space left on device") as seen:
+    with pytest.warns(UserWarning, match="not all plots .*No space left on device") as seen:
         trainer(max_epochs=2, callbacks=[FitPlots(), CoefficientFile()]).fit(model, SyntheticData())
-    assert len([each for each in seen if "Figures" in str(each.message)]) == 1
+    assert len([each for each in seen if "FitPlots" in str(each.message)]) == 1
     assert not list(Path().glob("**/*.p*"))
     assert list(Path().glob("**/coefficients.json"))
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("model", [LeastSquares, LinearRegression])
-def test_awkward_rows(trainer: MakeTrainer, model: Callable[[], LightningModule]) -> None:
+def test_unusual_rows_are_drawn(trainer: MakeTrainer, model: Callable[[], LightningModule]) -> None:
     x = torch.randn(30, 3)
     for name, data in {
         "constant": TensorData(x, torch.full((30,), 7.0)),
@@ -252,16 +253,16 @@ def test_awkward_rows(trainer: MakeTrainer, model: Callable[[], LightningModule]
         assert ("descent" in pictures(name)) == (model is LinearRegression)
 
 
-# What they leave as it was
+# Drawing does not change the run
 
 
 class Shuffled(CubicData):
-    """Rows in an order of the loader's own random stream, with noise from numpy's."""
+    """Rows in the order of the loader's own generator, with noise from numpy."""
 
     def train_dataloader(self) -> DataLoader:
         def noisy(rows: list[Any]) -> Any:
             x, y = (torch.stack(part) for part in zip(*rows, strict=True))
-            return x + np.random.rand(), y  # as people's transforms have it
+            return x + np.random.rand(), y
 
         own = torch.Generator().manual_seed(3)
         options = {"shuffle": True, "collate_fn": noisy, "generator": own}
@@ -270,7 +271,7 @@ class Shuffled(CubicData):
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", ["ours", "outside"])
-def test_a_drawn_run_takes_the_same_steps(trainer: MakeTrainer, kind: str) -> None:
+def test_drawing_does_not_change_the_steps(trainer: MakeTrainer, kind: str) -> None:
     weights = []
     for callbacks in ([], [FitPlots(epochs=[1, 2, 3]), DescentMonitor()]):
         seed_everything(0)
@@ -281,7 +282,7 @@ def test_a_drawn_run_takes_the_same_steps(trainer: MakeTrainer, kind: str) -> No
     assert torch.equal(*weights)
 
 
-def test_a_drawn_run_still_goes_by_a_tight_loop(trainer: MakeTrainer, alone: list[int]) -> None:
+def test_drawing_keeps_the_tight_loop(trainer: MakeTrainer, alone: list[int]) -> None:
     figures = FitPlots()
     runner = trainer(
         max_epochs=10,
@@ -295,7 +296,7 @@ def test_a_drawn_run_still_goes_by_a_tight_loop(trainer: MakeTrainer, alone: lis
     assert {"descent"} <= pictures()
 
 
-# Of which rows
+# Which rows are drawn
 
 
 class Predicts(LightningModule):
@@ -303,31 +304,31 @@ class Predicts(LightningModule):
         return 2 * x[:, :1]
 
 
-def draw(loader: Any, most: int, batches: float = math.inf) -> Sample | None:
-    return Sample.of(loader, batches, Trainer(logger=False, barebones=True), Predicts(), most)
+def draw(loader: Any, max_rows: int, batches: float = math.inf) -> RowSample | None:
+    return sample_rows(loader, batches, Trainer(logger=False, barebones=True), Predicts(), max_rows)
 
 
-def test_few_rows_are_all_drawn_and_of_many_a_sample() -> None:
+def test_few_rows_are_all_drawn_and_many_are_sampled() -> None:
     x = torch.arange(1.0, 1001.0).unsqueeze(1)
     rows = [Batch(part, part, part[:, 0]) for part in x.split(300)]
-    whole = draw(iter_once(rows[:1]), 300)
-    assert whole is not None
-    torch.testing.assert_close(whole.x, rows[0].x)
-    assert whole.says("training") == "all 300 training rows"
-    some = draw(iter_once(rows), 200)
-    assert some is not None
-    assert some.says("validation") == "200 of 1000 validation rows, drawn at random"
-    assert len(some.x.unique()) == 200
-    torch.testing.assert_close(some.predicted, 2 * some.x)
-    assert some.weight is not None
-    torch.testing.assert_close(some.weight, some.x[:, 0])
-    # As many from each part as it has rows, but for chance.
-    counts = torch.histc(some.x, bins=10, min=1, max=1000)
+    all_rows = draw(iter_once(rows[:1]), 300)
+    assert all_rows is not None
+    torch.testing.assert_close(all_rows.x, rows[0].x)
+    assert all_rows.describe("training") == "all 300 training rows"
+    sample = draw(iter_once(rows), 200)
+    assert sample is not None
+    assert sample.describe("validation") == "200 of 1000 validation rows, drawn at random"
+    assert len(sample.x.unique()) == 200
+    torch.testing.assert_close(sample.predicted, 2 * sample.x)
+    assert sample.weight is not None
+    torch.testing.assert_close(sample.weight, sample.x[:, 0])
+    # The sample is uniform, up to chance.
+    counts = torch.histc(sample.x, bins=10, min=1, max=1000)
     assert counts.min() >= 8
     assert counts.max() <= 34
 
 
-class iter_once:  # noqa: N801  # a loader that has no length and can be copied
+class iter_once:  # noqa: N801  # a loader without length
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
 
@@ -335,24 +336,24 @@ class iter_once:  # noqa: N801  # a loader that has no length and can be copied
         return iter(self.batches)
 
 
-def test_only_the_batches_that_the_trainer_takes_are_looked_at() -> None:
+def test_only_batches_that_the_trainer_takes_are_read() -> None:
     rows = iter_once([Batch(torch.ones(10, 1), torch.ones(10, 1))] * 5)
-    some = draw(rows, 100, batches=2)
-    assert some is not None
-    assert (some.seen, some.whole) == (20, True)
+    sample = draw(rows, 100, batches=2)
+    assert sample is not None
+    assert (sample.rows_read, sample.all_read) == (20, True)
 
 
-def test_a_look_at_endless_rows_comes_to_an_end() -> None:
+def test_of_very_many_rows_only_the_first_are_read() -> None:
     rows = iter_once([Batch(torch.ones(2**17, 1), torch.ones(2**17, 1))] * 50)
-    some = draw(rows, 10)
-    assert some is not None
-    assert some.says("training") == "10 of the first 262144 training rows, drawn at random"
+    sample = draw(rows, 10)
+    assert sample is not None
+    assert sample.describe("training") == "10 of the first 262144 training rows, drawn at random"
 
 
-# The gradient
+# DescentMonitor
 
 
-def test_the_norm_is_that_of_the_gradient(trainer: MakeTrainer) -> None:
+def test_the_norm_and_rate_are_logged(trainer: MakeTrainer) -> None:
     data = SyntheticData()
     model = LinearRegression(intercept=False, in_features=3)
     before = model.linear.weight.detach().clone()
@@ -367,13 +368,13 @@ def test_the_norm_is_that_of_the_gradient(trainer: MakeTrainer) -> None:
     assert (norm.step, rate.value) == (0, pytest.approx(0.1))
 
 
-# The terminal
+# RunProgressBar
 
 
 CPU = ["--figures", "false", "--trainer.accelerator", "cpu"]
 
 
-def test_the_bar_is_as_long_as_the_run_and_is_seldom_drawn(
+def test_one_bar_spans_the_run_and_is_seldom_drawn(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cli.main(["fit", *CPU, "--data.batch_size", "50"])
@@ -412,6 +413,6 @@ def test_the_bar_ends_once_and_full(
     assert bar.count(end) == 1
 
 
-def test_a_bar_that_was_asked_for_takes_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_progress_bar_replaces_it(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["fit", *CPU, "--trainer.max_epochs=2", "--trainer.callbacks+=TQDMProgressBar"])
     assert "Epoch 1: 100%" in capsys.readouterr().out

@@ -13,6 +13,7 @@ PACKAGE = Path(package.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "arrow": set(),
+    "atomic_file": set(),
     "hook_markers": set(),
     "protocols": set(),
     "text_table": set(),
@@ -23,15 +24,15 @@ ALLOWED: dict[str, set[str]] = {
     "algebra": {"errors", "batch"},
     "metrics": {"errors", "batch"},
     "plots": set(),
-    "tables": {"errors", "arrow"},
+    "tables": {"errors", "arrow", "atomic_file"},
     "design_matrix": {"errors", "arrow", "batch", "validation", "tables", "metrics"},
     "data": {"errors", "arrow", "batch", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial"},
     "tight_loop": {"errors", "hook_markers"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
     | {"model_columns", "tutorial", "algebra", "metrics", "design_matrix", "tight_loop"},
-    "callbacks": {"errors", "arrow", "batch", "protocols", "hook_markers", "plots", "tables"}
-    | {"tight_loop"},
+    "callbacks": {"errors", "arrow", "atomic_file", "batch", "protocols", "hook_markers"}
+    | {"text_table", "plots", "tables", "tight_loop"},
     "logger": set(),
     "project": {"errors"},
     "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"},

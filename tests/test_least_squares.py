@@ -671,7 +671,7 @@ def test_predictions_with_intervals_on_the_command_line(
     np.testing.assert_allclose(ours, frame.to_numpy(), rtol=1e-9)
     command(f"fit {table} --model.standardize true --trainer.max_epochs 2")
     message = refused("predict --ckpt_path last --intervals true")
-    assert "--intervals: LinearRegression has none; leave it out" in message
+    assert "intervals: LinearRegression has none; leave it out" in message
 
 
 def test_rows_of_other_classes_are_known_again(

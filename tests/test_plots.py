@@ -1,4 +1,4 @@
-"""Each picture of known data; what is on it is asked of matplotlib, how it looks of no test."""
+"""Each plot of known data: the tests ask matplotlib what a figure holds."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ from matplotlib.transforms import Bbox
 
 from linreg_lightning.plots import (
     LossSurface,
-    Points,
+    SplitPredictions,
     coefficients,
     descent,
     png,
@@ -32,7 +32,7 @@ WEIRD = "prix $_{été}$ 価格 " + "x" * 60
 
 
 def drawn(figure: Figure) -> Axes:
-    """The picture's main axes, once it has really been drawn, at the size of the others."""
+    """Render the figure, check its size and that nothing overlaps, and return its main axes."""
     content = png(figure)
     assert content.startswith(b"\x89PNG")
     width, _ = struct.unpack(">II", content[16:24])
@@ -41,7 +41,7 @@ def drawn(figure: Figure) -> Axes:
     axes: Axes = figure.axes[0]
     assert axes.get_xlabel()
     assert figure.legends[0].get_title().get_text()
-    # Nothing is written over data, nor beyond the paper.
+    # No text covers data, other text, or the edge of the figure.
     box, paper = axes.get_window_extent(), figure.bbox
     assert not figure.legends[0].get_window_extent().overlaps(box)
     for text in filter(lambda label: label.get_text(), (axes.xaxis.label, axes.yaxis.label)):
@@ -56,7 +56,7 @@ def drawn(figure: Figure) -> Axes:
 
 
 def tick_labels(axis: Axis) -> list[Bbox]:
-    """Where those stand that are drawn; an axis that shares its ticks has none of its own."""
+    """Return the boxes of the visible tick labels; an axis with shared ticks has none."""
     low, high = sorted(axis.get_view_interval())
     places = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=False)
     return [label.get_window_extent() for place, label in places if low <= place <= high]
@@ -75,8 +75,8 @@ def offsets(axes: Axes, label: str) -> np.ndarray:
 # Predicted, residuals
 
 
-def test_predictions_stand_above_what_was_observed() -> None:
-    axes = drawn(predicted([Points("training", Y, FITTED)], "price", "all 4 rows"))
+def test_predictions_are_plotted_over_observed_values() -> None:
+    axes = drawn(predicted([SplitPredictions("training", Y, FITTED)], "price", "all 4 rows"))
     quality = 1 - 0.5 / (Y - Y.mean()).square().sum().item()
     label = f"training, R² {quality:.4g}"
     np.testing.assert_allclose(offsets(axes, label), torch.stack([Y, FITTED], 1))
@@ -89,8 +89,10 @@ def test_predictions_stand_above_what_was_observed() -> None:
     assert panel.width == pytest.approx(panel.height)
 
 
-def test_residuals_are_observed_less_predicted() -> None:
-    figure = residuals([Points("training", Y, FITTED), Points("validation", Y, Y)], "price")
+def test_residuals_are_observed_minus_predicted() -> None:
+    figure = residuals(
+        [SplitPredictions("training", Y, FITTED), SplitPredictions("validation", Y, Y)], "price"
+    )
     axes = drawn(figure)
     np.testing.assert_allclose(offsets(axes, "training"), torch.stack([FITTED, Y - FITTED], 1))
     np.testing.assert_array_equal(offsets(axes, "validation")[:, 1], 0)
@@ -99,70 +101,77 @@ def test_residuals_are_observed_less_predicted() -> None:
     assert low == -high
 
 
-def test_residuals_are_in_the_unit_of_predictions_unless_that_would_make_them_tiny() -> None:
+def test_residuals_share_the_scale_of_predictions_unless_they_would_be_tiny() -> None:
     for noise, unit in ((5e4, "×10⁶"), (5e-4, "×10⁻⁶")):
         observed = Y.double() * 1e6 + torch.tensor([0.0, noise, -noise, 0.0])
-        axes = drawn(residuals([Points("training", observed, Y.double() * 1e6)], "y"))
+        axes = drawn(residuals([SplitPredictions("training", observed, Y.double() * 1e6)], "y"))
         assert axes.get_xlabel() == "predicted y (×10⁶)"
         assert axes.get_ylabel() == f"observed − predicted y ({unit})"
 
 
-def test_lines_of_both_splits_say_so() -> None:
-    both = [Points("training", Y, FITTED), Points("validation", Y, FITTED)]
+def test_the_caption_says_that_lines_describe_both_splits() -> None:
+    both = [SplitPredictions("training", Y, FITTED), SplitPredictions("validation", Y, FITTED)]
     assert residuals(both[:1], "y", "Step 1.").get_supxlabel() == "Step 1."
-    assert residuals(both, "y", "Step 1.").get_supxlabel() == "Step 1. Black lines: of both."
+    assert (
+        residuals(both, "y", "Step 1.").get_supxlabel()
+        == "Step 1. Black lines: both splits together."
+    )
 
 
-def test_a_bend_shows_in_the_means_of_the_residuals() -> None:
+def test_curvature_shows_in_the_mean_residuals() -> None:
     fitted = torch.linspace(-1, 1, 1000, dtype=torch.float64)
-    axes = drawn(residuals([Points("training", fitted + fitted**2, fitted)], "y"))
-    x, y = named(axes)["mean by tenths"].get_data()
+    axes = drawn(residuals([SplitPredictions("training", fitted + fitted**2, fitted)], "y"))
+    x, y = named(axes)["mean residual"].get_data()
     np.testing.assert_allclose(y, np.square(x), atol=0.01)
 
 
-def test_the_splits_differ_by_colour_and_by_shape() -> None:
+def test_splits_differ_in_colour_and_shape() -> None:
     for draw in (predicted, residuals):
-        axes = drawn(draw([Points("a", Y, FITTED), Points("b", Y, FITTED)], "y"))
+        axes = drawn(
+            draw([SplitPredictions("a", Y, FITTED), SplitPredictions("b", Y, FITTED)], "y")
+        )
         first, second = axes.collections[:2]
         assert to_hex(first.get_facecolor()[0]) != to_hex(second.get_facecolor()[0])
         assert len(first.get_paths()[0].vertices) != len(second.get_paths()[0].vertices)
 
 
-AWKWARD = {
-    "one row": Points("training", Y[:1], FITTED[:1]),
-    "no row": Points("training", Y[:0], FITTED[:0]),
-    "constant target": Points("training", torch.full((9,), 7.0), torch.full((9,), 7.0)),
-    "huge": Points("training", Y.double() * 1e300, FITTED.double() * 1e300),
-    "largest": Points("training", Y.double() * 3e307, -FITTED.double() * 3e307),
-    "tiny": Points("training", Y.double() * 1e-300, FITTED.double() * 1e-300),
-    "denormal": Points("training", Y.double() * 5e-324, FITTED.double() * 5e-324),
-    "not finite": Points("training", torch.tensor([1, torch.nan, torch.inf]), Y[:3]),
-    "seconds": Points("training", Y.double() + 1.7e9, FITTED.double() + 1.7e9),
-    "integers far from zero": Points("training", Y.double() + 1e15, FITTED.double() + 1e15),
-    "many": Points("training", torch.randn(5000), torch.randn(5000)),
+UNUSUAL = {
+    "one row": SplitPredictions("training", Y[:1], FITTED[:1]),
+    "no row": SplitPredictions("training", Y[:0], FITTED[:0]),
+    "constant target": SplitPredictions("training", torch.full((9,), 7.0), torch.full((9,), 7.0)),
+    "huge": SplitPredictions("training", Y.double() * 1e300, FITTED.double() * 1e300),
+    "largest": SplitPredictions("training", Y.double() * 3e307, -FITTED.double() * 3e307),
+    "tiny": SplitPredictions("training", Y.double() * 1e-300, FITTED.double() * 1e-300),
+    "denormal": SplitPredictions("training", Y.double() * 5e-324, FITTED.double() * 5e-324),
+    "not finite": SplitPredictions("training", torch.tensor([1, torch.nan, torch.inf]), Y[:3]),
+    "seconds": SplitPredictions("training", Y.double() + 1.7e9, FITTED.double() + 1.7e9),
+    "integers far from zero": SplitPredictions(
+        "training", Y.double() + 1e15, FITTED.double() + 1e15
+    ),
+    "many": SplitPredictions("training", torch.randn(5000), torch.randn(5000)),
 }
 
 
 @pytest.mark.parametrize("draw", [predicted, residuals])
-@pytest.mark.parametrize("case", AWKWARD)
+@pytest.mark.parametrize("case", UNUSUAL)
 @pytest.mark.filterwarnings("error")
-def test_awkward_rows_are_drawn(draw: Callable[..., Figure], case: str) -> None:
-    drawn(draw([AWKWARD[case]], WEIRD, "A caption. " * 30))
+def test_unusual_rows_are_drawn(draw: Callable[..., Figure], case: str) -> None:
+    drawn(draw([UNUSUAL[case]], WEIRD, "A caption. " * 30))
 
 
-def test_ticks_are_at_numbers_that_people_think_in() -> None:
+def test_ticks_are_round_numbers() -> None:
     for most in (2.6, 14.0, 33.0, 450.0):
         values = torch.linspace(-most / 2, most, 9)
-        axes = drawn(predicted([Points("training", values, values)], "y"))
+        axes = drawn(predicted([SplitPredictions("training", values, values)], "y"))
         for axis in (axes.xaxis, axes.yaxis):
             step = np.diff(axis.get_majorticklocs())[0]
             mantissa = step / 10 ** math.floor(math.log10(step))
             assert round(mantissa, 6) in (1, 2, 2.5, 5)
 
 
-def test_a_power_of_ten_is_left_to_the_label() -> None:
+def test_the_axis_label_names_the_power_of_ten() -> None:
     for factor, label in ((1e300, "×10³⁰⁰"), (1e-300, "×10⁻³⁰⁰"), (1e6, "×10⁶")):
-        points = [Points("training", Y.double() * factor, FITTED.double() * factor)]
+        points = [SplitPredictions("training", Y.double() * factor, FITTED.double() * factor)]
         axes = drawn(predicted(points, "y"))
         assert axes.get_xlabel() == f"observed y ({label})"
         (row,) = (axes.collections[0].get_offsets()[3],)
@@ -181,7 +190,7 @@ def table(**columns: list[float]) -> list[dict[str, Any]]:
     ]
 
 
-def test_coefficients_with_interval_and_truth() -> None:
+def test_coefficients_show_interval_and_truth() -> None:
     rows = table(estimate=[1.0, -2.0], ci_low=[0.5, -3.0], ci_high=[1.5, -1.0], true=[1.1, -2.1])
     axes = drawn(coefficients(rows, "y"))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["x0", "x1"]
@@ -192,7 +201,7 @@ def test_coefficients_with_interval_and_truth() -> None:
     assert {"1.0000", "−2.0000"} <= {text.get_text() for text in axes.texts}
 
 
-def test_an_interval_smaller_than_the_dot_still_shows_its_ends() -> None:
+def test_an_interval_smaller_than_the_dot_shows_its_ends() -> None:
     rows = table(estimate=[1.0, 2.0], ci_low=[0.9999, 1.9], ci_high=[1.0001, 2.1])
     axes = drawn(coefficients(rows, "y"))
     ends = [line for line in axes.lines if line.get_marker() == "|"]
@@ -200,7 +209,7 @@ def test_an_interval_smaller_than_the_dot_still_shows_its_ends() -> None:
     assert all(line.get_markersize() > named(axes)["estimate"].get_markersize() for line in ends)
 
 
-def test_numbers_are_right_aligned_in_the_unit_of_the_axis() -> None:
+def test_estimates_are_right_aligned_on_the_scale_of_the_axis() -> None:
     axes = drawn(coefficients(table(estimate=[5.0263e6, -25.5e6]), "y"))
     assert [text.get_text() for text in axes.texts] == ["5.0263", "−25.500"]
     assert axes.get_xlabel().endswith("(×10⁶)")
@@ -209,7 +218,7 @@ def test_numbers_are_right_aligned_in_the_unit_of_the_axis() -> None:
     assert ends[0] < axes.figure.bbox.x1
 
 
-def test_a_logarithmic_axis_has_powers_of_ten_and_no_unit() -> None:
+def test_a_logarithmic_axis_has_powers_of_ten_and_a_plain_label() -> None:
     axes = drawn(coefficients(table(estimate=[2e8, -4e5, 3e4]), "y"))
     texts = {label.get_text() for label in axes.get_xticklabels()}
     assert texts == {"−10⁵", "0", "10⁵", "10⁸"}
@@ -217,14 +226,14 @@ def test_a_logarithmic_axis_has_powers_of_ten_and_no_unit() -> None:
     assert [text.get_text() for text in axes.texts] == ["2.0000×10⁸", "−400000", "30000"]
 
 
-def test_what_is_not_known_is_not_drawn() -> None:
+def test_unknown_values_are_not_drawn() -> None:
     rows = table(estimate=[1.0, math.nan], ci_low=[math.nan] * 2, ci_high=[math.nan] * 2)
     axes = drawn(coefficients(rows, "y"))
     assert set(named(axes)) == {"estimate"}
     assert [text.get_text() for text in axes.texts] == ["1.0000", "left out"]
 
 
-def test_forty_coefficients_are_drawn_and_of_more_the_largest() -> None:
+def test_at_most_forty_coefficients_are_drawn_the_largest() -> None:
     forty = torch.randn(40, dtype=torch.float64).tolist()
     assert len(drawn(coefficients(table(estimate=forty), "y")).get_yticklabels()) == 40
     figure = coefficients(table(estimate=[float(i) for i in range(100)]), "y")
@@ -267,14 +276,14 @@ def regression(rows: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
     return x, 1 + x @ torch.tensor([2.0, 3.0, 4.0], dtype=torch.float64) + noise
 
 
-def test_the_surface_is_the_loss_with_the_others_at_their_best() -> None:
+def test_the_surface_is_the_loss_minimised_over_the_other_coefficients() -> None:
     x, y = regression()
     weight = torch.rand(50, dtype=torch.float64)
     others = torch.cat([x[:, 2:], torch.ones(50, 1)], dim=1)
     surface = LossSurface.of(x[:, :2], y, others, weight)
     root = weight.sqrt()[:, None]
-    everything = torch.cat([x[:, :2], others], dim=1)
-    best = torch.linalg.lstsq(root * everything, root * y[:, None]).solution.flatten()
+    all_columns = torch.cat([x[:, :2], others], dim=1)
+    best = torch.linalg.lstsq(root * all_columns, root * y[:, None]).solution.flatten()
     np.testing.assert_allclose(surface.minimum, best[:2], rtol=1e-9)
     for pair in ([0.0, 0.0], [2.5, -1.0]):
         left = y - x[:, :2] @ torch.tensor(pair, dtype=torch.float64)
@@ -284,14 +293,24 @@ def test_the_surface_is_the_loss_with_the_others_at_their_best() -> None:
         np.testing.assert_allclose(ours, loss, rtol=1e-9)
 
 
-def test_the_path_lies_on_the_surface() -> None:
+def test_columns_of_very_different_sizes_have_the_right_minimum() -> None:
+    x, y = regression()
+    sizes = torch.tensor([1e-6, 1e22], dtype=torch.float64)
+    others = torch.cat([x[:, 2:], torch.ones(50, 1)], 1)
+    expected = LossSurface.of(x[:, :2], y, others, None)
+    surface = LossSurface.of(x[:, :2] * sizes, y, others, None)
+    np.testing.assert_allclose(surface.minimum, expected.minimum / sizes.numpy(), rtol=1e-9)
+    np.testing.assert_allclose(surface.floor, expected.floor)
+
+
+def test_the_path_the_minimum_and_the_truth_are_drawn() -> None:
     x, y = regression()
     surface = LossSurface.of(x[:, :2], y, torch.cat([x[:, 2:], torch.ones(50, 1)], 1), None)
     path = torch.tensor([[0.0, 0.0], [1.0, 2.0], [1.9, 2.9]])
     axes = drawn(descent(surface, path, ("sqft", "beds"), (2.0, 3.0), "price", "The path."))
     np.testing.assert_allclose(np.stack(named(axes)["path"].get_data(), 1), path)
-    lowest = np.stack(named(axes)["lowest"].get_data(), 1)
-    np.testing.assert_allclose(lowest[0], surface.minimum)
+    minimum = np.stack(named(axes)["minimum"].get_data(), 1)
+    np.testing.assert_allclose(minimum[0], surface.minimum)
     np.testing.assert_allclose(np.stack(named(axes)["truth"].get_data(), 1), [[2, 3]])
     assert axes.get_xlabel() == "coefficient of sqft"
     assert axes.figure.axes[1].get_ylabel() == "mean squared error"
@@ -304,13 +323,13 @@ def test_the_end_of_a_path_lies_above_the_lowest_point_and_the_truth() -> None:
     axes = drawn(descent(surface, path, ("intercept", "x"), tuple(surface.minimum)))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("intercept", "coefficient of x")
     marks = named(axes)
-    for below in (marks["lowest"], marks["truth"]):
+    for below in (marks["minimum"], marks["truth"]):
         assert marks["end"].get_zorder() > below.get_zorder()
         assert marks["end"].get_markersize() < below.get_markersize()
 
 
 @pytest.mark.parametrize(("floor", "start"), [(0.3, 40.0), (1000.0, 0.1)])
-def test_losses_are_written_out_and_told_apart(floor: float, start: float) -> None:
+def test_labels_of_the_levels_are_plain_and_distinct(floor: float, start: float) -> None:
     surface = LossSurface(np.zeros(2), np.eye(2), floor, (0, 0), 0)
     figure = descent(surface, torch.tensor([[start, start], [0.0, 0.0]]), ("a", "b"))
     drawn(figure)
@@ -334,7 +353,7 @@ def test_surfaces_of_any_magnitude(across: float, up: float) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_truth_in_other_units_and_a_path_from_far_away() -> None:
+def test_a_far_path_is_drawn_and_a_far_truth_is_left_out() -> None:
     x, y = regression()
     surface = LossSurface.of(x[:, :2], y, torch.ones(50, 1), None)
     path = torch.tensor([[1e200, 0.0], [2.0, 3.0]], dtype=torch.float64)
@@ -354,21 +373,21 @@ def test_a_truth_in_other_units_and_a_path_from_far_away() -> None:
     ids=["one row", "constant target", "constant columns", "collinear columns"],
 )
 @pytest.mark.filterwarnings("error")
-def test_surfaces_without_a_bottom(x: torch.Tensor, y: torch.Tensor) -> None:
+def test_surfaces_without_a_unique_minimum(x: torch.Tensor, y: torch.Tensor) -> None:
     surface = LossSurface.of(x, y, torch.ones(len(x), 1), None)
     path = torch.tensor([[0.0, 0.0], [math.nan, 1.0], [1.0, 1.0]])
     drawn(descent(surface, path, ("a", "b")))
     drawn(descent(surface, path[:1], ("a", "b")))
 
 
-# What they leave alone
+# Global state
 
 
-def test_matplotlibs_own_settings_stay_as_they_are() -> None:
+def test_matplotlibs_settings_stay_as_they_are() -> None:
     before, backend = dict(mpl.rcParams), mpl.get_backend()
     mpl.rcParams["axes.labelsize"] = 3
     with mpl.rc_context({"axes.labelsize": 3}):
-        axes = drawn(predicted([Points("training", Y, FITTED)], "y"))
+        axes = drawn(predicted([SplitPredictions("training", Y, FITTED)], "y"))
         assert axes.xaxis.label.get_fontsize() == 10
     mpl.rcParams["axes.labelsize"] = before["axes.labelsize"]
     assert dict(mpl.rcParams) == before

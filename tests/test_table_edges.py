@@ -152,7 +152,7 @@ def test_keys_that_look_like_gaps_are_no_gaps(trainer: MakeTrainer) -> None:
 def test_predictions_do_not_take_the_name_of_what_is_kept(trainer: MakeTrainer) -> None:
     table = text(TABLE.replace("a,b,y", "a,y_predicted,y"))
     data = TabularData(table, "y", features="a")
-    with pytest.raises(InputError, match="a column of predictions is named 'y_predicted', as one"):
+    with pytest.raises(InputError, match="'y_predicted' is also the name of a column of pred"):
         predicted(trainer, data, table, keep=["y", "y_predicted"])
 
 

@@ -1,4 +1,4 @@
-"""A finished run, looked at through the real TensorBoard server's HTTP interface."""
+"""Finished runs as the real TensorBoard server shows them over HTTP."""
 
 import json
 import struct
@@ -28,7 +28,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run of each kind below it."""
+    """Return a folder with a finished run of each kind."""
     root = tmp_path_factory.mktemp("runs")
     for name, options in RUNS.items():
         folder = root / name
@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ask(runs: Path) -> Ask:
-    """Asks the server over these runs: a path and its query, or what to post."""
+    """Return a function that sends a request to the server: a path and its query or content."""
     server = program.TensorBoard()
     server.configure(
         argv=["", *f"--logdir {runs} --host 127.0.0.1 --port 0 --load_fast false".split()]
@@ -68,11 +68,11 @@ def points(ask: Ask, name: str, tag: str) -> dict[int, float]:
 
 
 def answer(runs: Path, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((runs / run(name) / "coefficients.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((runs / run(name) / "coefficients.json").read_text())
+    return content
 
 
-def test_scalars_are_filed_by_what_they_belong_to(ask: Ask) -> None:
+def test_scalars_are_grouped_by_prefix(ask: Ask) -> None:
     tags = set(ask("scalars/tags")[run("sgd")])
     names = ("intercept", "x1", "x2")
     assert tags == {
@@ -84,9 +84,9 @@ def test_scalars_are_filed_by_what_they_belong_to(ask: Ask) -> None:
     }
 
 
-def test_their_numbers_are_those_of_the_run(ask: Ask, runs: Path) -> None:
-    found = answer(runs, "sgd")
-    for row in found["coefficients"]:
+def test_scalars_have_the_numbers_of_the_run(ask: Ask, runs: Path) -> None:
+    result = answer(runs, "sgd")
+    for row in result["coefficients"]:
         estimates = points(ask, "sgd", f"coefficient/{row['name']}")
         assert list(estimates) == [0, 5, 10, 15, 20, 25]
         assert estimates[25] == pytest.approx(row["estimate"], rel=1e-6)
@@ -94,12 +94,12 @@ def test_their_numbers_are_those_of_the_run(ask: Ask, runs: Path) -> None:
     for name in ("loss", "rmse", "mae", "r2"):
         last = points(ask, "sgd", f"fit/{name}")
         assert list(last) == [25]
-        assert last[25] == pytest.approx(found["fit"][name], rel=1e-6)
+        assert last[25] == pytest.approx(result["fit"][name], rel=1e-6)
     rates = points(ask, "sgd", "descent/learning_rate")
     assert list(rates.values()) == pytest.approx([0.05] * len(rates))
 
 
-def test_the_gradient_is_followed_by_hand_and_by_sgd_alike(ask: Ask) -> None:
+def test_the_gradient_norm_is_logged_by_hand_and_by_sgd(ask: Ask) -> None:
     for name in ("sgd", "by_hand", "outside"):
         norms = list(points(ask, name, "descent/gradient_norm").values())
         assert len(norms) == {"sgd": 5, "by_hand": 3, "outside": 2}[name]
@@ -107,7 +107,7 @@ def test_the_gradient_is_followed_by_hand_and_by_sgd_alike(ask: Ask) -> None:
     assert "descent/gradient_norm" not in ask("scalars/tags")[run("exact")]
 
 
-def test_the_layout_puts_together_what_belongs_together(ask: Ask) -> None:
+def test_the_layout_groups_related_curves(ask: Ask) -> None:
     layout = {
         category["title"]: {chart["title"]: chart for chart in category["chart"]}
         for category in ask("custom_scalars/layout")["category"]
@@ -136,19 +136,19 @@ def test_the_band_is_the_confidence_interval(ask: Ask, runs: Path) -> None:
     for row in answer(runs, "exact")["coefficients"]:
         low = points(ask, "exact", f"interval_low/{row['name']}")
         high = points(ask, "exact", f"interval_high/{row['name']}")
-        assert list(low) == [0, 1]  # of a single point no band could be seen
+        assert list(low) == [0, 1]  # a single point shows no band
         (last,) = list(low)[-1:]
         assert low[last] == pytest.approx(row["ci_low"], rel=1e-6)
         assert high[last] == pytest.approx(row["ci_high"], rel=1e-6)
 
 
-def test_pictures_are_there_and_are_those_of_the_folder(ask: Ask, runs: Path) -> None:
+def test_images_are_the_files_of_the_run(ask: Ask, runs: Path) -> None:
     tags = ask("images/tags")
-    everything = {"predicted", "residuals", "coefficients", "descent"}
+    all_plots = {"predicted", "residuals", "coefficients", "descent"}
     expected = {
-        "sgd": everything,
-        "by_hand": everything,
-        "exact": everything - {"descent"},
+        "sgd": all_plots,
+        "by_hand": all_plots,
+        "exact": all_plots - {"descent"},
         "outside": {"predicted", "residuals"},
     }
     for name, pictures in expected.items():
@@ -161,7 +161,7 @@ def test_pictures_are_there_and_are_those_of_the_folder(ask: Ask, runs: Path) ->
             assert struct.unpack(">II", content[16:24])[0] == 700
 
 
-def test_runs_compare_by_final_metrics_without_junk(ask: Ask, runs: Path) -> None:
+def test_runs_compare_by_final_metrics_alone(ask: Ask, runs: Path) -> None:
     experiment = ask("hparams/experiment", post={"experimentName": ""})
     shown = {info["name"] for info in experiment["hparamInfos"]}
     assert {"model", "data", "lr", "batch_size", "noise", "rows", "seed"} <= shown
@@ -197,7 +197,7 @@ def test_runs_compare_by_final_metrics_without_junk(ask: Ask, runs: Path) -> Non
     assert values["fit/r2"] == pytest.approx(answer(runs, "exact")["fit"]["r2"])
 
 
-def test_runs_that_begin_together_have_folders_of_their_own(
+def test_runs_that_start_together_get_different_folders(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(TensorBoardLogger, "_get_next_version", lambda self: 4)
@@ -205,7 +205,7 @@ def test_runs_that_begin_together_have_folders_of_their_own(
     assert [logger.version for logger in loggers] == [4, 5, 6]
 
 
-def test_text_says_how_to_repeat_the_run_and_what_it_found(ask: Ask) -> None:
+def test_text_shows_how_to_repeat_the_run_and_its_results(ask: Ask) -> None:
     tags = ask("text/tags")[run("sgd")]
     text = {
         tag.partition("/")[0]: ask("text/text", run=run("sgd"), tag=tag)[0]["text"] for tag in tags

@@ -1,4 +1,4 @@
-"""The answer, at the end of a fit, as coefficients.json."""
+"""The result of a fit as coefficients.json."""
 
 from __future__ import annotations
 
@@ -7,60 +7,53 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule
 
+from linreg_lightning.atomic_file import atomic_path
 from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
 
 
 @final
 class CoefficientFile(Callback):
-    """Writes `coefficients.json` into the run's folder when a fit has ended.
+    """Writes `coefficients.json` into the run's folder at the end of a fit, whole or not at all.
 
     The file holds `{"model", "rows", "targets", "coefficients": [{"target", "name", "estimate",
-    ...}], "fit": {"r2", "rmse", ...}}`; its numbers read back to the same float64, and what is not
-    a finite number is null. It is written whole or not at all.
-
-    A model without `coefficients()` and `fit_statistics` is left alone.
+    ...}], "fit": {"r2", "rmse", ...}}`. Its numbers read back to the same float64; NaN and
+    infinity are null. For a model without `coefficients()` and `fit_statistics` there is no file.
     """
 
     content: ClassVar[str] = "coefficients"
     path: Path | None = None
-    """The file, once it has been written."""
+    """The file, once it is written."""
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write, on one process."""
-        folder = trainer.log_dir  # on all processes: it is the first one's
-        if folder is None or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+    def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Write the file, on the first process."""
+        folder = trainer.log_dir  # all processes ask, because the first one broadcasts its answer
+        if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:
             return
         if coefficient_rows(pl_module) and fit_statistics_of(pl_module):
-            self.path = Path(folder) / "coefficients.json"
-            _write(self.path, report(pl_module))
+            path = Path(folder) / "coefficients.json"
+            text = json.dumps(report(pl_module), indent=2, ensure_ascii=False)
+            with atomic_path(path) as unfinished:
+                unfinished.write_text(f"{text}\n", encoding="utf-8")
+            self.path = path
 
 
 def report(model: Any) -> dict[str, Any]:
-    """What coefficients.json holds of a fitted RegressionModule."""
+    """Return the content of coefficients.json for a fitted RegressionModule."""
     fit = dict(model.fit_statistics)
     return {
         "model": type(model).__name__,
         "rows": fit.pop("rows", None),
         "targets": model.target_names,
-        "coefficients": _finite(model.coefficients()),
-        "fit": _finite(fit),
+        "coefficients": _nonfinite_to_none(model.coefficients()),
+        "fit": _nonfinite_to_none(fit),
     }
 
 
-def _finite(value: Any) -> Any:
+def _nonfinite_to_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: _nonfinite_to_none(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_nonfinite_to_none(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(
-        json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    unfinished.replace(path)

@@ -1,4 +1,4 @@
-"""Each coefficient over time."""
+"""Curves of the coefficients."""
 
 from __future__ import annotations
 
@@ -7,79 +7,65 @@ from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from linreg_lightning.callbacks.tensorboard import tags_of
-from linreg_lightning.errors import InputError
+from linreg_lightning.callbacks.tensorboard import rows_by_tag
 from linreg_lightning.protocols import coefficient_rows
+
+# Name in the log to column of the table.
+_TRUTH = {"truth": "true"}
+_ESTIMATE = {"coefficient": "estimate", "interval_low": "ci_low", "interval_high": "ci_high"}
 
 
 @final
 class CoefficientMonitor(Callback):
     """Logs `coefficient/<name>` at the start and after each epoch, in the user's units.
 
-    Beside it `truth/<name>` where the truth is known, at the start and at the end, and
-    `interval_low/<name>` and `interval_high/<name>` where the model knows them. With several
-    targets `<name>` is `<target>/<name>`. The step is the number of optimiser steps behind the
-    coefficient; what a model finds all at once, at its end, is a line from the start to there. A
-    model without `coefficients()`, or not yet `fitted`, is left alone.
+    Where the model knows them it also logs `interval_low/<name>` and `interval_high/<name>`, and
+    `truth/<name>` at the start and the end. With several targets `<name>` is `<target>/<name>`. The
+    step is the number of optimiser steps taken. A model whose first estimate comes at the end of
+    its fit gets a line from the start to there. A model without `coefficients()` is ignored.
 
     Args:
-        most: the largest number of coefficients that is still logged; a model that has more is
-            not, since nobody could read them and writing them would slow the fit.
-
-    Raises:
-        InputError: most is below 0.
+        max_coefficients: log nothing for a model with more coefficients than this: nobody could
+            read the curves, and writing them would slow the fit.
     """
 
-    def __init__(self, most: int = 50) -> None:
-        if most < 0:
-            raise InputError(f"most: {most} was given; type a whole number, 0 or above")
-        self.most = most
+    def __init__(self, max_coefficients: int = 50) -> None:
+        self.max_coefficients = max_coefficients
         self._too_many = False
-        self._start: int | None = None
+        self._unlogged_start: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log where the descent starts."""
+        """Log the initial coefficients."""
         self._too_many = False
-        self._start = trainer.global_step
-        self._log(trainer, pl_module, with_truth=True)
+        self._unlogged_start = trainer.global_step
+        self._log(trainer, pl_module, _TRUTH | _ESTIMATE)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log where it has come to."""
-        self._log(trainer, pl_module)
+        """Log the coefficients of this epoch."""
+        self._log(trainer, pl_module, _ESTIMATE)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the line of the truth to its end."""
-        self._log(trainer, pl_module, with_truth=True, with_estimate=False)
+        """Log the truth again, so that its line spans the run."""
+        self._log(trainer, pl_module, _TRUTH)
 
-    def _log(
-        self,
-        trainer: Trainer,
-        model: LightningModule,
-        with_truth: bool = False,
-        with_estimate: bool = True,
-    ) -> None:
+    def _log(self, trainer: Trainer, model: LightningModule, columns: dict[str, str]) -> None:
         if not trainer.loggers or self._too_many:
             return
         rows = coefficient_rows(model)
-        self._too_many = len(rows) > self.most  # known by then: no table is made at each epoch
+        self._too_many = len(rows) > self.max_coefficients
         if not rows or self._too_many:
             return
-        kinds = {"truth": "true"} if with_truth else {}
-        if with_estimate:
-            kinds |= {
-                "coefficient": "estimate",
-                "interval_low": "ci_low",
-                "interval_high": "ci_high",
-            }
         values = {
-            f"{kind}/{tag}": row[column]
-            for tag, row in tags_of(rows).items()
-            for kind, column in kinds.items()
+            f"{name}/{tag}": row[column]
+            for tag, row in rows_by_tag(rows).items()
+            for name, column in columns.items()
             if math.isfinite(row.get(column, math.nan))
         }
-        # What is found all at once has been on its way from the start: one point is no band.
-        start, self._start = self._start, None
-        steps = {trainer.global_step} if start is None else {start, trainer.global_step}
+        # TensorBoard shows no band for a single point: the first estimates count from the start.
+        steps = {trainer.global_step}
+        if self._unlogged_start is not None:
+            steps.add(self._unlogged_start)
+            self._unlogged_start = None
         for logger in trainer.loggers:
             for step in sorted(steps):
                 logger.log_metrics(values, step=step)

@@ -1,4 +1,4 @@
-"""How well the final weights fit, among the metrics by which runs are compared."""
+"""The quality of the final fit as metrics that compare runs."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.protocols import fit_statistics_of
 
-_COMPARED = ("loss", "rmse", "mae", "r2")
-
 
 @final
 class FitMonitor(Callback):
-    """Logs `fit_loss`, `fit_rmse`, `fit_mae` and `fit_r2` once a fit has ended.
+    """Logs `fit_loss`, `fit_rmse`, `fit_mae` and `fit_r2` at the end of a fit.
 
-    They are those of the table's last line: of the final weights, over all rows trained on. What a
-    model says target by target has the number of the target behind it, as in `fit_r2/1`. A model
-    without `fit_statistics` is left alone.
+    They describe the final weights on all training rows, like the last line of the printed table.
+    A statistic with a value for each target gets the target's number, as in `fit_r2/1`. A model
+    without `fit_statistics` is ignored.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log."""
+        """Log the statistics."""
         statistics = fit_statistics_of(pl_module)
         values: dict[str, float] = {}
-        for name in _COMPARED:
+        for name in ("loss", "rmse", "mae", "r2"):
             value = statistics.get(name)
             if isinstance(value, list):
                 values |= {f"fit_{name}/{k}": each for k, each in enumerate(value, 1)}

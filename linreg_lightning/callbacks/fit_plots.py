@@ -1,9 +1,7 @@
-"""Pictures of a fit: in TensorBoard and beside its other files."""
+"""Plots of a fit as PNG files and as images in TensorBoard."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -12,35 +10,43 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from linreg_lightning.callbacks.row_sampler import Sample
+from linreg_lightning.atomic_file import atomic_path
+from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.callbacks.tensorboard import add_png
-from linreg_lightning.callbacks.trajectory import Trajectory
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
-from linreg_lightning.protocols import coefficient_rows
+from linreg_lightning.protocols import (
+    ConfidenceLevel,
+    NamedColumns,
+    coefficient_rows,
+    is_single_pass,
+)
 
-_TARGETS = 4
-_WIDE = 1000
-"""Coefficients from which on reading them all at each step would slow a fit."""
+_MAX_TARGETS = 4
+_MAX_FEATURES = 1000
+"""Reading more coefficients than this at each step would slow a fit."""
+
+Rows = list[dict[str, Any]]
+"""A table of coefficients."""
 
 
 @final
 class FitPlots(Callback):
-    """Draws predictions, residuals, coefficients and the descent when a fit has ended.
+    """Draws predictions, residuals, coefficients and the descent at the end of a fit.
 
-    Each picture is a PNG file in the run's folder, and an image in its TensorBoard. What does not
-    apply is left out: coefficients of a model without `coefficients()`, the descent of one that
-    took a single step, predictions of what is no regression. Of several targets the first four are
-    drawn, each on its own. What goes wrong while drawing, in the model's own code or on a full
-    disk, ends in a warning, never in the loss of the fit.
+    Each plot is a PNG file in the run's folder and an image in its TensorBoard. Plots that do not
+    apply are left out: coefficients of a model without `coefficients()`, the descent of a model
+    that took a single step, predictions of a model that is no regression. With several targets
+    there are plots for each of the first four. An error in drawing, in the model's own code or from
+    a full disk, becomes a warning, because the fit has succeeded.
 
     Args:
-        epochs: after how many epochs to draw as well, such as [1, 10]; the files are then replaced,
+        epochs: after how many epochs to draw as well, such as [1, 10]. The files are then replaced;
             TensorBoard keeps all.
-        rows: how many rows of each split are drawn; where there are more, a random sample is, and
-            the caption says so.
-        coefficients: the two whose loss surface is drawn; None: the first two columns, or the
-            intercept and the only one.
+        rows: the number of rows drawn of each split; of more rows a random sample is drawn, and the
+            caption says so.
+        coefficients: the two coefficients of the loss surface; None means the first two columns,
+            or the intercept and the only column.
 
     Raises:
         InputError: numbers below 1; other than two coefficients; when fitting, a coefficient that
@@ -49,7 +55,7 @@ class FitPlots(Callback):
 
     content: ClassVar[str] = "figures"
     path: Path | None = None
-    """The files, as a pattern, once they have been written."""
+    """The files as a pattern, once they are written."""
 
     def __init__(
         self,
@@ -68,201 +74,193 @@ class FitPlots(Callback):
         self.coefficients = coefficients
         self._folder = Path()
         self._pair: tuple[str, str] | None = None
-        self._paths: list[Trajectory] = []
+        self._steps: list[int] = []
+        self._paths: dict[str, list[list[float]]] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note where the descent starts.
+        """Record where the descent starts.
 
         Raises:
-            InputError: the model lacks a coefficient that was asked for.
+            InputError: the model has no coefficient of a name in `coefficients`.
         """
-        self._pair, self._paths = None, []
-        # Asked for by all processes: it is the first one's.
+        self._pair, self._steps, self._paths = None, [], {}
+        # All processes ask, because the first one broadcasts its answer.
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)
-        if _draws(trainer) and not getattr(pl_module, "one_pass", False):
-            self._pair = self._choose(pl_module)
-            if self._pair is not None:
-                self._note(trainer, pl_module, self._pair)
+        if _may_draw(trainer) and not is_single_pass(pl_module):
+            self._pair = self._choose_pair(pl_module)
+            self._record(trainer, pl_module)
 
     @per_step
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note where it is; less and less often in a long descent."""
-        if self._pair is not None and self._paths[0].is_due(trainer.global_step):
-            self._note(trainer, pl_module, self._pair)
+        """Record the coefficients; after more steps less often, so that paths stay short."""
+        if self._pair is not None:
+            first, last = self._steps[0], self._steps[-1]
+            if trainer.global_step > last + (last - first) // 100:
+                self._record(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw if this epoch was chosen."""
-        if trainer.current_epoch + 1 in self.epochs and _draws(trainer):
+        """Draw if this epoch is in `epochs`."""
+        if trainer.current_epoch + 1 in self.epochs and _may_draw(trainer):
             self._draw(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw."""
-        if _draws(trainer):
+        if _may_draw(trainer):
             self._draw(trainer, pl_module)
 
-    def _choose(self, model: Any) -> tuple[str, str] | None:
-        own = list(dict.fromkeys(row["name"] for row in coefficient_rows(model)))
-        if not own or not 0 < len(getattr(model, "feature_names", [])) <= _WIDE:
+    def _choose_pair(self, model: LightningModule) -> tuple[str, str] | None:
+        """Return the names of the two coefficients of the loss surface."""
+        names = list(dict.fromkeys(row["name"] for row in coefficient_rows(model)))
+        if not isinstance(model, NamedColumns) or not names:
             return None
-        unknown = [name for name in self.coefficients or [] if name not in own]
+        if not 0 < len(model.feature_names) <= _MAX_FEATURES:
+            return None
+        unknown = [name for name in self.coefficients or [] if name not in names]
         if unknown:
             raise InputError(
-                f"coefficients: the model has no {unknown[0]!r}; it has {', '.join(own[:20])}"
+                f"coefficients: the model has no {unknown[0]!r}; it has {', '.join(names[:20])}"
             )
-        columns = [name for name in own if name != "intercept"]
-        pair = self.coefficients or (columns[:2] if len(columns) > 1 else own[:2])
+        columns = [name for name in names if name != "intercept"]
+        pair = self.coefficients or (columns if len(columns) > 1 else names)[:2]
         return (pair[0], pair[1]) if len(pair) == 2 else None
 
-    def _note(self, trainer: Trainer, model: Any, pair: tuple[str, str]) -> None:
-        values: dict[str, dict[str, float]] = {}
+    def _record(self, trainer: Trainer, model: Any) -> None:
+        """Add the two coefficients of each target to its path."""
+        if self._pair is None or trainer.global_step in self._steps[-1:]:
+            return
+        self._steps.append(trainer.global_step)
+        estimates: dict[str, dict[str, float]] = {}
         for row in model.coefficients():
-            if row["name"] in pair:
-                values.setdefault(row["target"], {})[row["name"]] = row["estimate"]
-        self._paths = self._paths or [Trajectory() for _ in values]
-        for path, of_target in zip(self._paths, values.values(), strict=True):
-            path.add(trainer.global_step, [of_target[name] for name in pair])
+            if row["name"] in self._pair:
+                estimates.setdefault(row["target"], {})[row["name"]] = row["estimate"]
+        for target, values in estimates.items():
+            self._paths.setdefault(target, []).append([values[name] for name in self._pair])
 
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
-        if self._pair is not None:
-            self._note(trainer, model, self._pair)
+        self._record(trainer, model)
         try:
-            with _uncollected():
-                self._write(trainer, model)
-        except Exception as error:  # of whatever kind: the fit has succeeded
-            _warn("not all pictures could be drawn and written", error)
+            from linreg_lightning.plots import png
 
-    def _write(self, trainer: Trainer, model: LightningModule) -> None:
-        from linreg_lightning.plots import png
+            for name, tag, figure in self._figures(trainer, model):
+                content = png(figure)
+                with atomic_path(self._folder / f"{name}.png") as unfinished:
+                    unfinished.write_bytes(content)
+                self.path = self._folder / "*.png"
+                add_png(trainer, tag, content)
+        except Exception as error:  # the fit has succeeded, whatever went wrong here
+            _warn("not all plots could be drawn and written", error)
 
-        for name, number, target, figure in self._pictures(trainer, model):
-            content = png(figure)
-            several = number is not None
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self.path = self._folder / "*.png"
-            file = self._folder / (f"{name}-{number}.png" if several else f"{name}.png")
-            unfinished = file.with_suffix(".png.part")
-            try:
-                unfinished.write_bytes(content)
-                unfinished.replace(file)
-            finally:
-                unfinished.unlink(missing_ok=True)
-            add_png(trainer, f"{name}/{target}" if several else name, content)
+    def _figures(self, trainer: Trainer, model: LightningModule) -> Iterator[tuple[str, str, Any]]:
+        """Yield file name, TensorBoard tag and Figure of each plot; add new plots here."""
+        from linreg_lightning.plots import SplitPredictions, coefficients, predicted, residuals
 
-    def _pictures(self, trainer: Trainer, model: Any) -> Iterator[tuple[str, int | None, str, Any]]:
-        """Name, number and name of the target, Figure; no number where there is one target."""
-        from linreg_lightning.plots import Points, coefficients, predicted, residuals
-
-        splits = self._splits(trainer, model)
-        training = splits["training"]
-        samples = {label: sample for label, sample in splits.items() if sample is not None}
-        when = f"Step {trainer.global_step}"
-        says = " and ".join(sample.says(label) for label, sample in samples.items())
-        rows = _coefficients(model)
-        names = list(getattr(model, "target_names", [])) or list(rows)
-        if training is not None and len(names) != training.y.shape[1]:
-            count = training.y.shape[1]
-            names = ["y"] if count == 1 else [f"y{k}" for k in range(1, count + 1)]
-        more = f" Target {{}} of {len(names)}." if len(names) > 1 else ""
-        for k, target in enumerate(names[:_TARGETS]):
-            number = k + 1 if len(names) > 1 else None
-            caption = f"{when}: {says}.{_some_of(trainer)}{more.format(k + 1)}"
-            points = [
-                Points(label, sample.y[:, k], sample.predicted[:, k])
-                for label, sample in samples.items()
-                if sample.y.shape[1] == len(names)
+        samples = self._samples(trainer, model)
+        tables = _tables_by_target(model)
+        targets = _target_names(model, samples, tables)
+        described = " and ".join(sample.describe(split) for split, sample in samples.items())
+        step, described = f"Step {trainer.global_step}", f"{described}.{_processes(trainer)}"
+        file, tag, number = "", "", ""
+        for k, target in enumerate(targets[:_MAX_TARGETS]):
+            if len(targets) > 1:
+                file, tag = f"-{k + 1}", f"/{target}"
+                number = f" Target {k + 1} of {len(targets)}."
+            splits = [
+                SplitPredictions(split, sample.y[:, k], sample.predicted[:, k])
+                for split, sample in samples.items()
+                if sample.y.shape[1] == len(targets)
             ]
-            if points:
-                yield "predicted", number, target, predicted(points, target, caption)
-                yield "residuals", number, target, residuals(points, target, caption)
-            if target in rows:
-                text = f"{when}.{_interval(model, rows[target])}{more.format(k + 1)}"
-                yield "coefficients", number, target, coefficients(rows[target], target, text)
-            descent = self._descent(trainer, model, training, k)
-            if descent is not None:
-                yield "descent", number, target, descent
+            if splits:
+                caption = f"{step}: {described}{number}"
+                yield f"predicted{file}", f"predicted{tag}", predicted(splits, target, caption)
+                yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
+            if table := tables.get(target):
+                caption = f"{step}.{_confidence(model, table)}{number}"
+                figure = coefficients(table, target, caption)
+                yield f"coefficients{file}", f"coefficients{tag}", figure
+                if figure := self._descent(trainer, model, samples.get("training"), table, k):
+                    yield f"descent{file}", f"descent{tag}", figure
 
-    def _splits(self, trainer: Trainer, model: LightningModule) -> dict[str, Sample | None]:
-        """Some rows of each split; none at all where the model cannot predict them."""
-        batches = {"training": trainer.num_training_batches, "validation": 0.0}
+    def _samples(self, trainer: Trainer, model: LightningModule) -> dict[str, RowSample]:
+        """Return rows of each split that has some; of none if the model cannot predict them."""
+        loaders = {"training": (trainer.train_dataloader, trainer.num_training_batches)}
         if len(trainer.num_val_batches) == 1:
-            batches["validation"] = trainer.num_val_batches[0]
-        loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
+            loaders["validation"] = trainer.val_dataloaders, trainer.num_val_batches[0]
+        samples = {}
         try:
-            return {
-                label: Sample.of(loader, batches[label], trainer, model, self.rows)
-                for label, loader in loaders.items()
-            }
-        except Exception as error:  # of code that may be anybody's
-            _warn("left out all that shows predictions, since predicting rows failed", error)
-            return dict.fromkeys(loaders)
+            for split, (loader, batches) in loaders.items():
+                sample = sample_rows(loader, batches, trainer, model, self.rows)
+                if sample is not None:
+                    samples[split] = sample
+        except Exception as error:  # the model and the loader may be anybody's
+            _warn("left out all plots of predictions, because predicting rows failed", error)
+            return {}
+        return samples
 
-    def _descent(self, trainer: Trainer, model: Any, training: Sample | None, k: int) -> Any:
-        """The Figure of the k-th target's path; None without one, or if the rows are not x."""
+    def _descent(
+        self, trainer: Trainer, model: Any, sample: RowSample | None, table: Rows, k: int
+    ) -> Any:
+        """Return the Figure of the path of target k; None without a path or named columns of x."""
         from linreg_lightning.plots import LossSurface, descent
 
-        if self._pair is None or training is None or len(self._paths[k].steps) < 2:
+        if self._pair is None or sample is None or len(self._steps) < 2:
             return None
-        x, names = training.x, list(model.feature_names)
+        x, names = sample.x, list(model.feature_names)
         if x.ndim != 2 or x.shape[1] != len(names):
             return None
-        if getattr(model, "has_intercept", False):
+        rows = {row["name"]: row for row in table}
+        if "intercept" in rows and "intercept" not in names:
             x, names = torch.cat([torch.ones_like(x[:, :1]), x], dim=1), ["intercept", *names]
         chosen = [names.index(name) for name in self._pair]
         others = [j for j in range(len(names)) if j not in chosen]
-        surface = LossSurface.of(x[:, chosen], training.y[:, k], x[:, others], training.weight)
-        target = model.target_names[k]
-        truth = getattr(model, "true_coefficients", {}).get(target, {})
-        known = all(name in truth for name in self._pair)
-        path = self._paths[k]
-        rest = " Each other coefficient is at its best for these two." if others else ""
-        start = path.steps[0]
-        resumed = ", where the run was resumed," if start else ""
+        surface = LossSurface.of(x[:, chosen], sample.y[:, k], x[:, others], sample.weight)
+        a, b = (rows[name].get("true") for name in self._pair)
+        true = None if a is None or b is None else (a, b)
+        first, last, target = self._steps[0], self._steps[-1], table[0]["target"]
+        resumed = ", where the run was resumed," if first else ""
+        rest = " All other coefficients have their best values given these two." if others else ""
         caption = (
-            f"The path from step {start}{resumed} to {path.steps[-1]}; the mean squared error of "
-            f"{training.says('training')}.{rest}{_some_of(trainer)}"
+            f"The path from step {first}{resumed} to {last}. The loss is the mean squared error of "
+            f"{sample.describe('training')}.{rest}{_processes(trainer)}"
         )
-        pair = (truth[self._pair[0]], truth[self._pair[1]]) if known else None
-        return descent(surface, path.points, self._pair, pair, target, caption)
+        path = torch.tensor(self._paths[target], dtype=torch.float64)
+        return descent(surface, path, self._pair, true, target, caption)
 
 
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from a walk through all of torch, as long as two pictures take."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _draws(trainer: Trainer) -> bool:
-    return trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
+def _may_draw(trainer: Any) -> bool:
+    return trainer.is_global_zero and not trainer.fast_dev_run
 
 
 def _warn(what: str, error: Exception) -> None:
     text = " ".join(str(error).split())
-    rank_zero_warn(f"Figures: {what}: {type(error).__name__}: {text}")
+    rank_zero_warn(f"FitPlots: {what}: {type(error).__name__}: {text}")
 
 
-def _some_of(trainer: Trainer) -> str:
-    processes = trainer.world_size
-    return f" Rows of the first of {processes} processes." if processes > 1 else ""
+def _processes(trainer: Trainer) -> str:
+    count = trainer.world_size
+    return f" Only rows of the first of {count} processes." if count > 1 else ""
 
 
-def _coefficients(model: Any) -> dict[str, list[dict[str, Any]]]:
-    """Target to table, where there is one."""
-    rows: dict[str, list[dict[str, Any]]] = {}
+def _tables_by_target(model: LightningModule) -> dict[str, Rows]:
+    tables: dict[str, Rows] = {}
     for row in coefficient_rows(model):
-        rows.setdefault(row["target"], []).append(row)
-    return rows
+        tables.setdefault(row["target"], []).append(row)
+    return tables
 
 
-def _interval(model: Any, rows: list[dict[str, Any]]) -> str:
-    confidence = getattr(model, "hparams", {}).get("confidence")
-    if confidence is None or "ci_low" not in rows[0]:
+def _target_names(
+    model: LightningModule, samples: dict[str, RowSample], tables: dict[str, Rows]
+) -> list[str]:
+    """Return the model's names where there is one for each column of y, else y1, y2 and so on."""
+    names = list(model.target_names) if isinstance(model, NamedColumns) else []
+    names = names or list(tables)
+    if "training" in samples and len(names) != (count := samples["training"].y.shape[1]):
+        return ["y"] if count == 1 else [f"y{k}" for k in range(1, count + 1)]
+    return names
+
+
+def _confidence(model: LightningModule, table: Rows) -> str:
+    if not isinstance(model, ConfidenceLevel) or "ci_low" not in table[0]:
         return ""
-    return f" Intervals that cover the truth in {100 * confidence:g} of 100 samples."
+    return f" {100 * model.confidence:g}% confidence intervals."

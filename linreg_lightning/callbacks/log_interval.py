@@ -1,25 +1,25 @@
-"""How often a run logs its training loss."""
+"""The number of steps between logged training losses."""
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule
 
 from linreg_lightning.errors import InputError
 
 
 @final
 class LogInterval(Callback):
-    """Logs at least once an epoch, and never more often than every `steps` steps in a longer one.
+    """Sets the Trainer to log every `steps` steps, or once an epoch where epochs are shorter.
 
-    Lightning's own 50 leaves a run of one batch an epoch without a curve, and warns of it.
+    Lightning's default of 50 logs no training loss, and warns, in epochs of fewer batches.
 
     Args:
-        steps: the interval in epochs of that many batches or more.
+        steps: the interval in epochs of at least that many batches.
 
     Raises:
-        InputError: that number is below 1.
+        InputError: steps is below 1.
     """
 
     def __init__(self, steps: int = 50) -> None:
@@ -27,8 +27,6 @@ class LogInterval(Callback):
             raise InputError(f"steps: {steps} was given; type a whole number above 0")
         self.steps = steps
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the Trainer's interval to what the epoch's length allows."""
-        interval = max(1, min(self.steps, trainer.num_training_batches))
-        # A plain attribute that the Trainer's class does not declare.
-        trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
+    def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Set the interval, now that the length of an epoch is known."""
+        trainer.log_every_n_steps = max(1, min(self.steps, trainer.num_training_batches))

@@ -1,4 +1,4 @@
-"""Predictions, from the Trainer to a file."""
+"""Predictions as a CSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -6,37 +6,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 
-from linreg_lightning import arrow as pyarrow
+from linreg_lightning import arrow as pa
+from linreg_lightning.batch import KeptBatch
 from linreg_lightning.errors import InputError
+from linreg_lightning.protocols import (
+    IntervalModel,
+    KeepsColumns,
+    NamedColumns,
+    OrderedPredictions,
+)
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, join
 
 
 @final
 class PredictionWriter(Callback):
-    """Writes `predictions.csv` into the run's folder: a row for each row, in their order.
+    """Writes the predictions to `predictions.csv` in the run's folder, in the order of the rows.
 
-    Its columns are those of the input that are kept, then the model's targets (`<target>_predicted`
-    where a column of that name is kept); with intervals, each target's are `<target>`, its
-    `_std_error` (of the mean of y at x), `_mean_low` and `_mean_high` (the confidence interval of
-    that mean), `_low` and `_high` (the prediction interval of one y). The file is written batch by
-    batch, by each process its own part, under other names, and gets its own only when it is
-    complete. Models that predict anything but a tensor of (rows,) or (rows, targets) are left
-    alone.
+    The columns are the kept columns of the input, then one for each target of the model, named
+    `<target>`, or `<target>_predicted` where a column of that name is kept. Intervals add for each
+    target `<target>_std_error` (of the mean of y at x), `_mean_low` and `_mean_high` (the
+    confidence interval of that mean), `_low` and `_high` (the prediction interval of one y). The
+    file appears when it is complete. A model that predicts anything but a tensor of (rows,) or
+    (rows, targets) gets none.
 
     Args:
-        intervals: whether to write standard errors and intervals, of a model that has
+        intervals: whether to write standard errors and intervals; the model must have
             `prediction(x)`.
-        keep: columns of the input to write beside the predictions, of data that have them.
+        keep: columns of the input to write beside the predictions.
         format: csv or parquet.
 
     Raises:
-        InputError: several processes, and data that do not say who has which rows; intervals of a
-            model that has none; columns to keep of data that have none; a disk that is full.
+        InputError: the format is unknown; the data do not say in which order several processes
+            predict; the model has no intervals; the data keep no columns; the disk is full.
     """
 
     content: ClassVar[str] = "predictions"
@@ -53,34 +57,38 @@ class PredictionWriter(Callback):
         self.format = format
         self._file: PredictionFile | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask the data for the columns to keep, and the model for intervals."""
-        if stage == "predict" and self.intervals and not hasattr(pl_module, "prediction"):
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        """Check that the model has intervals, and ask the data for the columns to keep."""
+        if stage != "predict":
+            return
+        if self.intervals and not isinstance(pl_module, IntervalModel):
             raise InputError(
-                f"--intervals: {type(pl_module).__name__} has none; leave it out, or fit a model "
+                f"intervals: {type(pl_module).__name__} has none; leave it out, or fit a model "
                 "that knows its standard errors"
             )
-        if stage != "predict" or not self.keep:
-            return
-        data = getattr(trainer, "datamodule", None)
-        if data is None or not hasattr(data, "keep"):
-            raise InputError(f"--keep: {type(data).__name__} has no columns to keep; leave it out")
-        data.keep(self.keep)
+        if self.keep:
+            data = trainer.datamodule
+            if not isinstance(data, KeepsColumns):
+                raise InputError(
+                    f"keep: {type(data).__name__} has no columns to keep; leave it out"
+                )
+            data.keep(self.keep)
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the folder."""
-        data = getattr(trainer, "datamodule", None)
-        if trainer.world_size > 1 and not getattr(data, "predicts_in_order", False):
+    def on_predict_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Choose the file."""
+        data = trainer.datamodule
+        ordered = isinstance(data, OrderedPredictions) and data.predicts_in_order
+        if trainer.world_size > 1 and not ordered:
             raise InputError(
                 f"devices: {trainer.world_size} were given, and {type(data).__name__} does not say "
-                "which of them has which rows: type --trainer.devices 1"
+                "which of them has which rows; give the Trainer devices=1"
             )
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         self._file = PredictionFile(folder / f"predictions.{self.format}", trainer.global_rank)
 
     def on_predict_batch_end(
         self,
-        trainer: Trainer,
+        trainer: Any,
         pl_module: LightningModule,
         outputs: Any,
         batch: Any,
@@ -93,78 +101,72 @@ class PredictionWriter(Callback):
         if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
             return
         values = outputs.reshape(len(outputs), -1)
-        names = getattr(pl_module, "target_names", [])
+        names = pl_module.target_names if isinstance(pl_module, NamedColumns) else []
         if len(names) != values.shape[1]:
             names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
         if self.intervals:
             x = batch if isinstance(batch, torch.Tensor) else batch[0]
-            names, values = _with_intervals(names, pl_module, x)
+            names, values = _predict_intervals(pl_module, x, names)
         columns: dict[str, Any] = {}
         if self.keep:
-            kept = trainer.datamodule.kept()  # type: ignore[attr-defined]  # asked for in setup
-            columns = {name: _plain(kept.column(name)) for name in self.keep}
-        for name, column in zip(names, _columns(values), strict=True):
+            kept = batch.kept if isinstance(batch, KeptBatch) else trainer.datamodule.kept()
+            columns = {name: _decoded(kept.column(name)) for name in self.keep}
+        for name, column in zip(names, _arrow_columns(values), strict=True):
             name = f"{name}_predicted" if name in self.keep else name
             if name in columns:
                 raise InputError(
-                    f"--keep: a column of predictions is named {name!r}, as one that is kept; "
-                    "rename that one or leave it out"
+                    f"keep: {name!r} is also the name of a column of predictions; rename the "
+                    "column of the input or leave it out"
                 )
             columns[name] = column
         assert self._file is not None
-        self._file.write(pyarrow.table(columns))
+        self._file.write(pa.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the complete file its name."""
+        """Join the files of all processes under the final name."""
         assert self._file is not None
         path = self._file.path
         self._file.close()
         trainer.strategy.barrier("predictions of all processes")
-        found = join(path, trainer.world_size) if trainer.is_global_zero else False
-        if trainer.strategy.broadcast(found):
+        written = join(path, trainer.world_size) if trainer.is_global_zero else False
+        if trainer.strategy.broadcast(written):
             self.path = path
         self._file = None
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Leave nothing half-written."""
+        """Delete the unfinished file."""
         if self._file is not None:
             self._file.discard()
             self._file = None
 
 
-def _columns(values: torch.Tensor) -> list[Any]:
-    """Each column as a pyarrow array, NaN as missing."""
+def _arrow_columns(values: torch.Tensor) -> list[Any]:
+    """Return each column as a pyarrow array in which NaN is missing."""
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
-    return [_nullable(column) for column in values.detach().cpu().T.contiguous().numpy()]
+    columns = values.detach().cpu().T.contiguous().numpy()
+    return [pa.array(column, from_pandas=True) for column in columns]
 
 
-def _nullable(column: NDArray[np.floating[Any]]) -> Any:
-    # For its own `array` pyarrow imports pandas wherever it is installed.
-    known = np.packbits(~np.isnan(column), bitorder="little")
-    buffers = [pyarrow.py_buffer(known), pyarrow.py_buffer(column)]
-    return pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(column.dtype), len(column), buffers)
+def _decoded(column: Any) -> Any:
+    """Return the column without its dictionary, which may differ from batch to batch."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _plain(column: Any) -> Any:
-    """A column without a dictionary of its own, of which each batch may have another."""
-    return column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
-
-
-def _with_intervals(
-    targets: list[str], model: Any, x: torch.Tensor
+def _predict_intervals(
+    model: Any, x: torch.Tensor, targets: list[str]
 ) -> tuple[list[str], torch.Tensor]:
-    """Names and values of a prediction with all that belongs to it, target by target."""
-    found = model.prediction(x)
+    """Return names and values of the prediction and its errors and intervals for each target."""
+    prediction = model.prediction(x)
     columns = {
-        "": found.mean,
-        "_std_error": found.mean_error,
-        "_mean_low": found.mean_low,
-        "_mean_high": found.mean_high,
-        "_low": found.row_low,
-        "_high": found.row_high,
+        "": prediction.mean,
+        "_std_error": prediction.mean_error,
+        "_mean_low": prediction.mean_low,
+        "_mean_high": prediction.mean_high,
+        "_low": prediction.row_low,
+        "_high": prediction.row_high,
     }
     names = [f"{target}{suffix}" for target in targets for suffix in columns]
     return names, torch.stack(list(columns.values()), dim=2).flatten(1)

@@ -1,190 +1,161 @@
-"""Some rows of a loader, and what a model makes of them."""
+"""A random sample of a loader's rows with the model's predictions, for plots."""
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.seed import isolate_rng
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-_LOOK_AT = 2**18
-"""Rows after which no further batch is asked for: a look at the data must not be another epoch."""
+from linreg_lightning.batch import Batch
+
+_MAX_ROWS_READ = 2**18
+"""No batch is read after this many rows: a plot must not cost as much as another epoch."""
 
 
-class Sample(NamedTuple):
-    """Rows drawn at random from those that a loader brought, on the CPU.
+class RowSample(NamedTuple):
+    """Rows drawn at random from a loader, on the CPU.
 
     Attributes:
-        x: the first tensor of their batches, (rows, ...).
+        x: the first tensor of the batches, (rows, ...).
         y: the second, (rows, targets).
-        predicted: the model's, (rows, targets).
+        predicted: the model's predictions, (rows, targets).
         weight: (rows,), or None.
-        seen: how many rows they were drawn from.
-        whole: whether these were all that the Trainer takes.
+        rows_read: the number of rows they were drawn from.
+        all_read: whether these were all rows that the Trainer takes.
     """
 
     x: Tensor
     y: Tensor
     predicted: Tensor
     weight: Tensor | None
-    seen: int
-    whole: bool
+    rows_read: int
+    all_read: bool
 
-    @classmethod
-    def of(
-        cls,
-        loader: Any,
-        batches: float,
-        trainer: Trainer,
-        model: LightningModule,
-        most: int,
-    ) -> Sample | None:
-        """Draw rows and predict them; None where batches or predictions are of another kind.
+    def describe(self, split: str) -> str:
+        """Say which rows these are, as in '20 of 5000 training rows, drawn at random'."""
+        if self.all_read and self.rows_read == len(self.y):
+            return f"all {self.rows_read} {split} rows"
+        first = "" if self.all_read else "the first "
+        return f"{len(self.y)} of {first}{self.rows_read} {split} rows, drawn at random"
 
-        Neither the loader's place among its epochs nor any random stream is moved. A batch is
-        (x, y, ...), with y floating and one prediction for each number in it. Where the model has
-        a `predict_step` it predicts, else the model itself, of x.
 
-        Args:
-            loader: what a data module gave; several at once are another kind.
-            batches: how many of its batches the Trainer takes.
-            trainer: whose precision and device the prediction is made in.
-            model: the model.
-            most: how many rows to draw.
-        """
-        if isinstance(loader, list | tuple) and len(loader) == 1:
-            loader = loader[0]
-        if loader is None or isinstance(loader, dict | list | tuple):
+def sample_rows(
+    loader: Any, batches: float, trainer: Trainer, model: LightningModule, max_rows: int
+) -> RowSample | None:
+    """Draw rows of the loader's first `batches` batches and predict them, on the Trainer's device.
+
+    The loader's position and all random states stay as they are. A model with a `predict_step` of
+    its own predicts by that, another by `forward`. The result is None for several loaders, for
+    batches that are not (x, y, ...) with float y, and where predictions do not match y.
+    """
+    if isinstance(loader, list | tuple) and len(loader) == 1:
+        loader = loader[0]
+    if loader is None or isinstance(loader, dict | list | tuple):
+        return None
+    with _random_states_restored(loader):
+        limit = None if math.isinf(batches) else int(batches)
+        # A copy, because a loader may count the epochs for which it is iterated.
+        drawn = _draw(islice(copy(loader), limit), max_rows)
+        if drawn is None:
             return None
-        with _streams_kept(loader):
-            taken = None if math.isinf(batches) else int(batches)
-            drawn = _draw(islice(copy(loader), taken), most)
-            if drawn is None:
-                return None
-            batch, seen, whole = drawn
-            predicted = _predict(batch, trainer, model)
-        y = batch[1].reshape(len(batch[1]), -1).cpu()
-        if predicted is None or predicted.numel() != y.numel():
-            return None
-        weight = getattr(batch, "weight", None)
-        return cls(
-            batch[0].cpu(),
-            y,
-            predicted.reshape(y.shape).cpu(),
-            None if weight is None else weight.cpu(),
-            seen,
-            whole,
-        )
-
-    def says(self, rows: str) -> str:
-        """What a caption says of them.
-
-        >>> Sample(*[torch.ones(20, 1)] * 3, None, 20, True).says("training")
-        'all 20 training rows'
-        >>> Sample(*[torch.ones(20, 1)] * 3, None, 5000, True).says("training")
-        '20 of 5000 training rows, drawn at random'
-        """
-        if self.whole and self.seen == len(self.y):
-            return f"all {self.seen} {rows} rows"
-        first = "" if self.whole else "the first "
-        return f"{len(self.y)} of {first}{self.seen} {rows} rows, drawn at random"
+        batch, rows_read, all_read = drawn
+        predicted = _predict(batch, trainer, model)
+    y = batch[1].reshape(len(batch[1]), -1).cpu()
+    if predicted is None or predicted.numel() != y.numel():
+        return None
+    weight = batch.weight.cpu() if _is_weighted(batch) else None
+    predicted = predicted.reshape(y.shape).cpu()
+    return RowSample(batch[0].cpu(), y, predicted, weight, rows_read, all_read)
 
 
 @contextmanager
-def _streams_kept(loader: Any) -> Iterator[None]:
-    """Leave all random streams where they are, those of the loader's own included."""
+def _random_states_restored(loader: Any) -> Iterator[None]:
+    """Restore the random states of torch, numpy, Python and the loader afterwards."""
     owners = loader, getattr(loader, "sampler", None)
     generators = [getattr(owner, "generator", None) for owner in owners]
     states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
-    failure: Exception | None = None
-    with isolate_rng(include_cuda=False):
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
         try:
             yield
-        except Exception as error:  # which would leave `isolate_rng` before it resets anything
-            failure = error
-    for generator, state in states:
-        generator.set_state(state)
-    if failure is not None:
-        raise failure
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+            for generator, state in states:
+                generator.set_state(state)
 
 
-def _draw(loader: Iterable[Any], most: int) -> tuple[Any, int, bool] | None:
-    """Rows with the smallest of random keys, as one batch; how many were seen, and whether all."""
+def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None:
+    """Return the rows with the smallest random keys, the number read, and whether all were."""
     generator = torch.Generator().manual_seed(0)
-    parts: list[Any] = []
+    held: list[Any] = []
     keys: list[Tensor] = []
-    held, limit, seen, whole = 0, math.inf, 0, True
-    for batch in loader:
-        if seen >= _LOOK_AT:
-            whole = False
-            break
+    rows_held = rows_read = 0
+    for batch in batches:
+        if rows_read >= _MAX_ROWS_READ:
+            return _smallest(held, keys, max_rows)[0], rows_read, False
         if not _is_regression(batch):
             return None
-        weight = getattr(batch, "weight", None)
-        if weight is not None:
-            batch = _rows(batch, weight.nonzero()[:, 0])  # a row of weight 0 is as good as absent
-        seen += len(batch[0])
-        own = torch.rand(len(batch[0]), generator=generator)
-        # No row behind the last of the smallest so far can be among the smallest of all.
-        batch, own = _smallest(batch, own, min(most, int((own < limit).sum())))
-        parts.append(batch)
-        keys.append(own)
-        held += len(own)
-        if held > 4 * most:
-            kept, own = _smallest(_joined(parts), torch.cat(keys), most)
-            parts, keys, held, limit = [kept], [own], most, own.max().item()
-    if not seen:
-        return None
-    return _smallest(_joined(parts), torch.cat(keys), min(most, held))[0], seen, whole
+        if _is_weighted(batch):  # rows of weight 0 count as absent
+            batch = _select(batch, batch.weight.nonzero()[:, 0])
+        held.append(batch)
+        keys.append(torch.rand(len(batch[0]), generator=generator))
+        rows_read += len(batch[0])
+        rows_held += len(batch[0])
+        if rows_held > 4 * max_rows:
+            batch, key = _smallest(held, keys, max_rows)
+            held, keys, rows_held = [batch], [key], max_rows
+    return (_smallest(held, keys, max_rows)[0], rows_read, True) if rows_read else None
 
 
-def _smallest(batch: Any, keys: Tensor, most: int) -> tuple[Any, Tensor]:
-    """So many rows of a batch, those of the smallest keys, in their order; and their keys."""
-    if most == len(keys):
-        return batch, keys
-    few = keys.topk(most, largest=False, sorted=False).indices.sort().values
-    return _rows(batch, few), keys[few]
+def _smallest(batches: list[Any], keys: list[Tensor], count: int) -> tuple[Any, Tensor]:
+    """Return the rows with the smallest keys, in their original order, and their keys."""
+    batch, key = _concatenate(batches), torch.cat(keys)
+    if len(key) <= count:
+        return batch, key
+    chosen = key.topk(count, largest=False, sorted=False).indices.sort().values
+    return _select(batch, chosen), key[chosen]
 
 
 def _is_regression(batch: Any) -> bool:
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         return False
     x, y = batch[:2]
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim and y.ndim):
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
         return False
-    return len(x) == len(y) and y.is_floating_point()
+    return x.shape[:1] == y.shape[:1] != () and y.is_floating_point()
 
 
-def _rows(batch: Any, few: Tensor) -> Any:
-    rows = len(batch[0])
-
-    def chosen(part: Any) -> Any:
-        whole = isinstance(part, Tensor) and part.ndim and len(part) == rows
-        return part[few.to(part.device)] if whole else part
-
-    return _like(batch, map(chosen, batch))
+def _is_weighted(batch: Any) -> bool:
+    return isinstance(batch, Batch) and batch.weight is not None
 
 
-def _like(batch: Any, parts: Iterable[Any]) -> Any:
-    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+def _select(batch: Any, rows: Tensor) -> Any:
+    """Return some rows of all tensors that have a value for each row."""
+    count = batch[0].shape[:1]
+
+    def select(part: Tensor) -> Tensor:
+        return part[rows.to(part.device)] if part.shape[:1] == count else part
+
+    return apply_to_collection(batch, Tensor, select)
 
 
-def _joined(batches: list[Any]) -> Any:
-    if len(batches) == 1:
-        return batches[0]
-
-    def join(parts: tuple[Any, ...]) -> Any:
-        return torch.cat(parts) if isinstance(parts[0], Tensor) and parts[0].ndim else parts[0]
-
-    return _like(batches[-1], map(join, zip(*batches, strict=True)))
+def _concatenate(batches: list[Any]) -> Any:
+    columns = zip(*batches, strict=True)
+    parts = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
+    kind = type(batches[0])
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
 def _predict(batch: Any, trainer: Trainer, model: LightningModule) -> Tensor | None:
@@ -194,9 +165,9 @@ def _predict(batch: Any, trainer: Trainer, model: LightningModule) -> Tensor | N
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             batch = trainer.precision_plugin.convert_input(batch)
             batch = trainer.strategy.batch_to_device(batch)
-            own = is_overridden("predict_step", model)
-            predicted = model.predict_step(batch, 0) if own else model(batch[0])
-    except NotImplementedError:  # a model without `forward`
+            own_step = is_overridden("predict_step", model)
+            predicted = model.predict_step(batch, 0) if own_step else model(batch[0])
+    except NotImplementedError:  # the model has no `forward`
         return None
     finally:
         model.train(training)

@@ -1,12 +1,10 @@
-"""What a run is, in words: how to repeat it, and what it found."""
+"""How to repeat a run, and its results, as text in TensorBoard."""
 
 from __future__ import annotations
 
-import math
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, final
@@ -14,84 +12,60 @@ from typing import Any, final
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from linreg_lightning.callbacks.tensorboard import writers
+from linreg_lightning.callbacks.tensorboard import tensorboard_writers
 from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
+from linreg_lightning.text_table import markdown_table
 
 _PACKAGES = ("lightning", "torch", "numpy")
 
 
 @final
 class RunSummary(Callback):
-    """Writes how to repeat the run, and the table of coefficients, into TensorBoard's page of text.
+    """Writes the command of the run and its table of coefficients to TensorBoard's text page.
 
-    It also names the classes of model and data among the hyper-parameters there, so that runs of
-    several can be told apart.
+    It also adds the classes of model and data to the hyper-parameters there, to tell runs apart.
 
     Args:
-        command: the words that started the run; None takes the process's own.
+        command: the words of the command that started the run; None takes those of the process.
     """
 
     def __init__(self, command: list[str] | None = None) -> None:
         self.command = command
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Name model and data."""
-        parts = {"model": pl_module, "data": getattr(trainer, "datamodule", None)}
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        """Add the names of the classes to the hyper-parameters."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and isinstance(logger.hparams, dict):
-                for name, part in parts.items():
-                    if part is not None:
-                        logger.hparams.setdefault(name, type(part).__name__)
+                logger.hparams.setdefault("model", type(pl_module).__name__)
+                if trainer.datamodule is not None:
+                    logger.hparams.setdefault("data", type(trainer.datamodule).__name__)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write how to repeat the run."""
-        text = repeat(self.command or [sys.executable, *sys.argv], trainer.log_dir)
-        for writer in writers(trainer):
+        text = repeat_instructions(self.command or [sys.executable, *sys.argv], trainer.log_dir)
+        for writer in tensorboard_writers(trainer):
             writer.add_text("repeat", text, trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what was found."""
+        """Write the coefficients and the statistics of the fit."""
         statistics = fit_statistics_of(pl_module).items()
         tables = coefficient_rows(pl_module), [{"statistic": k, "value": v} for k, v in statistics]
-        parts = [markdown(rows) for rows in tables if rows]
-        for writer in writers(trainer) if parts else []:
-            writer.add_text("result", "\n\n".join(parts), trainer.global_step)
+        text = "\n\n".join(markdown_table(rows) for rows in tables if rows)
+        for writer in tensorboard_writers(trainer) if text else []:
+            writer.add_text("result", text, trainer.global_step)
 
 
-def repeat(command: list[str], folder: str | None) -> str:
-    """The command, the run's own settings and the versions, as Markdown."""
+def repeat_instructions(command: list[str], folder: str | None) -> str:
+    """Return the command, the versions of packages and the place of all settings, as Markdown."""
     package = __name__.partition(".")[0]
     versions = [f"Python {platform.python_version()}"]
     for name in (package.replace("_", "-"), *_PACKAGES):
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
-            continue  # a copy of the package that has not been installed
+            continue  # this package runs from a folder without being installed
     lines = ["The command:", "", f"    {shlex.join(command)}", ""]
-    lines += ["What it ran with:", "", *(f"- {version}" for version in versions)]
+    lines += ["The versions:", "", *(f"- {version}" for version in versions)]
     if folder is not None and (Path(folder) / "config.yaml").is_file():
         lines += ["", f"All settings, defaults included, are in `{folder}/config.yaml`."]
     return "\n".join(lines)
-
-
-def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """A table; six digits of each number.
-
-    >>> print(markdown([{"name": "x|1", "estimate": 2 / 3}]))
-    | name | estimate |
-    |---|---|
-    | x&#124;1 | 0.666667 |
-    """
-    rows = list(rows)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    head = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    body = ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
-    return "\n".join([*head, *body])
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_cell, value))
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return "" if value is None else str(value).replace("|", "&#124;").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""What Lightning's loggers have no common word for: pictures, text and layouts in TensorBoard."""
+"""What the callbacks write to TensorBoard beyond scalars."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 
-def writers(trainer: Trainer) -> Iterator[Any]:
-    """The SummaryWriter of each TensorBoard logger of the run; none but on the first process."""
+def tensorboard_writers(trainer: Trainer) -> Iterator[Any]:
+    """Yield the SummaryWriter of each TensorBoard logger, on the first process only."""
     for logger in trainer.loggers if trainer.is_global_zero else []:
         if isinstance(logger, TensorBoardLogger):
             yield logger.experiment
 
 
 def add_png(trainer: Trainer, tag: str, content: bytes) -> None:
-    """Add a picture as it is: SummaryWriter itself would decode and compress it once more."""
+    """Add a PNG file as an image; SummaryWriter itself would decode and compress it again."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    width, height = struct.unpack(">II", content[16:24])  # PNG: signature, length, "IHDR", these
+    width, height = struct.unpack(">II", content[16:24])  # their place in every PNG file
     image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=content)
-    for writer in writers(trainer):
+    for writer in tensorboard_writers(trainer):
         summary = Summary(value=[Summary.Value(tag=tag, image=image)])
         writer.file_writer.add_summary(summary, trainer.global_step)
 
 
-def tags_of(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Rows of a table by what their scalars are called: the target's name is in front if it must.
+def rows_by_tag(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Key rows of the table of coefficients by name, after the target where there are several.
 
-    >>> list(tags_of([{"target": "y1", "name": "x1"}, {"target": "y2", "name": "x1"}]))
+    >>> list(rows_by_tag([{"target": "y1", "name": "x1"}, {"target": "y2", "name": "x1"}]))
     ['y1/x1', 'y2/x1']
     """
     several = len({row["target"] for row in rows}) > 1

@@ -112,6 +112,11 @@ class LeastSquares(RegressionModule):
 
     # What a fitted model answers.
 
+    @property
+    def confidence(self) -> float:
+        """How often the intervals cover the truth."""
+        return float(self.hparams["confidence"])
+
     def coefficients(self) -> list[Coefficient]:
         """The table: beside the estimate `std_error`, `t`, `p`, `ci_low` and `ci_high`.
 

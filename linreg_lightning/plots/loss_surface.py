@@ -1,4 +1,4 @@
-"""The loss over two coefficients."""
+"""The loss as a function of two coefficients."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ from linreg_lightning.plots.scale import Array, times_power
 
 
 class LossSurface(NamedTuple):
-    """The mean squared error over two coefficients b, all others being at their best for these.
+    """The mean squared error as a function of two coefficients b; all others minimise it given b.
 
         loss(b) = floor + (b - minimum)' curvature (b - minimum)
 
-    A paraboloid, exactly. With the others at their best it is what a descent sees of it in any
-    scaling of the columns, and its lowest point is the least-squares solution.
-
-    Coefficients are in units of 10^exponent, losses in units of 10^loss_exponent, so that columns
-    of any magnitude have a surface; for everyday numbers both are 0.
+    This is exact. The minimum is the least-squares solution, whatever the scaling of the columns.
 
     Attributes:
-        minimum: (2,).
+        minimum: the two coefficients at the minimum, (2,).
         curvature: (2, 2).
         floor: the loss at the minimum.
-        exponent: of each coefficient's unit.
-        loss_exponent: of the loss's unit.
+        exponent: coefficients are in units of 10^exponent; 0 except for extreme magnitudes.
+        loss_exponent: losses are in units of 10^loss_exponent.
     """
 
     minimum: Array
@@ -37,12 +33,12 @@ class LossSurface(NamedTuple):
 
     @classmethod
     def of(cls, pair: Tensor, y: Tensor, others: Tensor, weight: Tensor | None) -> LossSurface:
-        """The surface of some rows.
+        """Compute the surface of some rows.
 
         Args:
             pair: the columns of the two coefficients, (rows, 2).
             y: the target, (rows,).
-            others: the columns of all other coefficients, the constant included, (rows, any).
+            others: the columns of all other coefficients, with the constant, (rows, any number).
             weight: of each row, (rows,); None means 1 for every row.
 
         >>> import torch
@@ -60,13 +56,15 @@ class LossSurface(NamedTuple):
         if weight is not None:
             root = np.sqrt(weight.double().cpu().numpy() / weight.double().mean().item())
         scaled = scaled * root[:, None]
-        rest = others.double().cpu().numpy() * root[:, None]
-        if rest.shape[1]:
-            size = np.abs(rest).max(axis=0)
-            rest = rest / np.where(size > 0, size, 1.0)
-            scaled = scaled - rest @ np.linalg.lstsq(rest, scaled, rcond=None)[0]
+        sizes = _sizes(scaled[:, :2])
+        if others.shape[1]:
+            others_scaled = others.double().cpu().numpy() * root[:, None]
+            others_scaled = others_scaled / _sizes(others_scaled)
+            best = np.linalg.lstsq(others_scaled, scaled, rcond=None)[0]
+            scaled = scaled - others_scaled @ best
         x, target = scaled[:, :2], scaled[:, 2]
-        minimum: Array = np.linalg.lstsq(x, target, rcond=None)[0].astype(np.float64)
+        # Columns of one size: `lstsq` takes a column that is much smaller than another for zero.
+        minimum: Array = np.linalg.lstsq(x / sizes, target, rcond=None)[0] / sizes
         return cls(
             minimum=minimum,
             curvature=x.T @ x / len(x),
@@ -76,7 +74,7 @@ class LossSurface(NamedTuple):
         )
 
     def at(self, first: Array, second: Array) -> Array:
-        """The loss at pairs of coefficients, arrays of one shape, in the surface's units."""
+        """Return the loss at pairs of coefficients, arrays of one shape, in the surface's units."""
         a, b = first - self.minimum[0], second - self.minimum[1]
         (aa, ab), (_, bb) = self.curvature
         with np.errstate(over="ignore", invalid="ignore"):
@@ -84,7 +82,12 @@ class LossSurface(NamedTuple):
         return loss
 
 
+def _sizes(columns: Array) -> Array:
+    largest = np.abs(columns).max(axis=0)
+    return np.where(largest > 0, largest, 1.0)
+
+
 def _exponent(column: Array) -> int:
-    """Of a power of ten to divide by: 0 unless squares would leave float64's range."""
-    most = float(np.abs(column).max(initial=0.0))
-    return 0 if most == 0 or 1e-50 < most < 1e50 else 3 * int(np.floor(np.log10(most) / 3))
+    """Return 0, or where squares would leave float64's range the power of ten to divide by."""
+    largest = float(np.abs(column).max(initial=0.0))
+    return 0 if largest == 0 or 1e-50 < largest < 1e50 else 3 * int(np.floor(np.log10(largest) / 3))

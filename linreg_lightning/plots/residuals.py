@@ -1,104 +1,89 @@
-"""Residuals against predicted, and their distribution."""
+"""Residuals against predictions, and their distribution."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from linreg_lightning.plots.points import Points
-from linreg_lightning.plots.predicted import LOOKS, dots
+from linreg_lightning.plots import style
+from linreg_lightning.plots.predicted import SplitPredictions
 from linreg_lightning.plots.scale import Array, Scale
-from linreg_lightning.plots.style import (
-    BLACK,
-    GREY,
-    Look,
-    few_ticks,
-    head,
-    new_figure,
-    short,
-    styled,
+from linreg_lightning.plots.style import BLACK, GREY
+
+_HISTOGRAM_STYLES: tuple[dict[str, Any], ...] = (
+    {"histtype": "stepfilled", "alpha": 0.4, "orientation": "horizontal"},
+    {"histtype": "step", "linewidth": 1.3, "orientation": "horizontal"},
 )
-
-_HISTOGRAMS: tuple[Look, ...] = (
-    {"histtype": "stepfilled", "alpha": 0.4},
-    {"histtype": "step", "linewidth": 1.3},
-)
-_BINS = 10
-_ENOUGH = 5 * _BINS
-"""Rows from which on a mean of each bin says something."""
+_GROUPS = 10
+_MIN_ROWS_FOR_MEANS = 5 * _GROUPS
 
 
-@styled
-def residuals(points: Sequence[Points], target: str, caption: str = "") -> Figure:
-    """What the model leaves of each row, observed - predicted, and how that is distributed.
+@style.styled
+def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = "") -> Figure:
+    """Plot residuals, observed - predicted, over predictions, and a histogram of the residuals.
 
-    A model that is right leaves a band around zero, as wide everywhere, without a bend: the black
-    line is the mean of the residuals in ten groups of as many rows each, from the smallest
-    prediction to the largest. Beside it the histogram, and the normal distribution of the same
-    standard deviation around zero. Line and curve are of all splits together.
+    The residuals of a correct model lie in a straight band around zero of the same width
+    everywhere. The black line shows the mean residual of ten groups with the same number of rows,
+    from the smallest to the largest predictions. The dashed curve is the normal distribution around
+    zero with the standard deviation of the residuals. Line and curve describe all splits together.
 
     Args:
-        points: the splits, at most two; those without a finite row are left out.
+        splits: at most two splits; a split without a finite row is left out.
         target: the name of y.
-        caption: what to say below.
+        caption: the text below the plot.
     """
-    splits = [(p.label, *p.arrays()) for p in points]
-    parts = [(label, fitted, y - fitted) for label, y, fitted in splits if y.size]
-    predictions, rests = [fitted for _, fitted, _ in parts], [left for _, _, left in parts]
-    unit = Scale.of([*predictions, *rests])
-    across, up = unit.unless_small(predictions), unit.unless_small(rests)
-    parts = [(label, across.apply(fitted), up.apply(left)) for label, fitted, left in parts]
-    name = short(target)
+    arrays = [(split.label, *split.finite_arrays()) for split in splits]
+    parts = [(label, fitted, y - fitted) for label, y, fitted in arrays if y.size]
+    predictions, errors = [part[1] for part in parts], [part[2] for part in parts]
+    scale = Scale.of([*predictions, *errors])
+    x_scale, y_scale = scale.unless_tiny(predictions), scale.unless_tiny(errors)
+    parts = [(label, x_scale.apply(f), y_scale.apply(residual)) for label, f, residual in parts]
     if len(parts) > 1:
-        caption = f"{caption} Black lines: of both."
-    figure = new_figure(caption)
-    cloud, side = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-    marks = dots(sum(left.size for _, _, left in parts))
-    most = max((float(np.abs(left).max()) for _, _, left in parts), default=0.0) or 1.0
-    cloud.set_ylim(-1.1 * most, 1.1 * most)
-    for (label, fitted, left), look, histogram in zip(parts, LOOKS, _HISTOGRAMS, strict=False):
-        cloud.scatter(fitted, left, **marks, label=label, **look)
-        # An odd number of them: zero is in the middle of one.
-        bins = 2 * int(np.clip(left.size**0.5, 8, 40) / 2) + 1
-        side.hist(
-            left,
-            bins=np.linspace(-1.1 * most, 1.1 * most, bins + 1).tolist(),
-            density=True,
-            orientation="horizontal",
-            color=look["color"],
-            **histogram,
-        )
-    for axes in (cloud, side):
+        caption = f"{caption} Black lines: both splits together."
+    figure = style.new_figure(caption)
+    scatter, histogram = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    points = style.point_style(sum(residual.size for _, _, residual in parts))
+    limit = 1.1 * (max((float(np.abs(r).max()) for _, _, r in parts), default=0.0) or 1.0)
+    scatter.set_ylim(-limit, limit)
+    looks = zip(style.SPLIT_MARKERS, _HISTOGRAM_STYLES, strict=True)
+    for (label, fitted, residual), (marker, look) in zip(parts, looks, strict=False):
+        scatter.scatter(fitted, residual, **points, label=label, **marker)
+        count = 2 * int(np.clip(residual.size**0.5, 8, 40) / 2) + 1  # odd: zero is a bin's centre
+        bins = np.linspace(-limit, limit, count + 1).tolist()
+        histogram.hist(residual, bins=bins, density=True, color=marker["color"], **look)
+    for axes in (scatter, histogram):
         axes.axhline(0, color=GREY, linewidth=1, zorder=1.5)
     if parts:
-        _means(cloud, *(np.concatenate([part[i] for part in parts]) for i in (1, 2)))
-        _normal(side, np.concatenate([left for _, _, left in parts]), most)
-    cloud.set_xlabel(across.label(f"predicted {name}"))
-    cloud.set_ylabel(up.label(f"observed − predicted {short(target, 9)}"))
-    side.set_xlabel("density")
-    side.set_xticks([])
+        all_fitted, all_residuals = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+        _plot_group_means(scatter, all_fitted, all_residuals)
+        _plot_normal(histogram, all_residuals, limit)
+    scatter.set_xlabel(x_scale.label(f"predicted {style.shorten(target)}"))
+    scatter.set_ylabel(y_scale.label(f"observed − predicted {style.shorten(target, 9)}"))
+    histogram.set_xlabel("density")
+    histogram.set_xticks([])
     figure.align_xlabels()
-    few_ticks(cloud.xaxis)
-    few_ticks(cloud.yaxis)
-    head(figure, f"Residuals of {name}", cloud, side, columns=4)
+    style.set_plain_ticks(scatter.xaxis)
+    style.set_plain_ticks(scatter.yaxis)
+    style.add_legend(figure, f"Residuals of {style.shorten(target)}", scatter, histogram, columns=4)
     return figure
 
 
-def _means(axes: Axes, fitted: Array, left: Array) -> None:
-    if left.size < _ENOUGH or fitted.min() == fitted.max():
+def _plot_group_means(axes: Axes, fitted: Array, residual: Array) -> None:
+    if residual.size < _MIN_ROWS_FOR_MEANS or fitted.min() == fitted.max():
         return
-    groups = np.array_split(np.argsort(fitted, kind="stable"), _BINS)
-    x, y = ([values[group].mean() for group in groups] for values in (fitted, left))
-    axes.plot(x, y, color=BLACK, linewidth=1.4, marker=".", markersize=5, label="mean by tenths")
+    groups = np.array_split(np.argsort(fitted, kind="stable"), _GROUPS)
+    x, y = ([values[group].mean() for group in groups] for values in (fitted, residual))
+    axes.plot(x, y, color=BLACK, linewidth=1.4, marker=".", markersize=5, label="mean residual")
 
 
-def _normal(axes: Axes, left: Array, most: float) -> None:
-    sd = float(np.sqrt(np.mean(left**2)))
-    if left.size < 3 or sd < 1e-3 * most:
+def _plot_normal(axes: Axes, residual: Array, limit: float) -> None:
+    sd = float(np.sqrt(np.mean(residual**2)))
+    if residual.size < 3 or sd < 1e-3 * limit:
         return
-    grid = np.linspace(-1.1 * most, 1.1 * most, 200)
+    grid = np.linspace(-limit, limit, 200)
     density = np.exp(-((grid / sd) ** 2) / 2) / (sd * (2 * np.pi) ** 0.5)
     axes.plot(density, grid, color=BLACK, linewidth=1, linestyle="--", label="normal")

@@ -1,4 +1,4 @@
-"""Numbers of any magnitude on an axis that can be read."""
+"""Numbers of any magnitude as readable text and axes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Scale(NamedTuple):
-    """A power of ten that an axis leaves to its label: 0 for everyday numbers.
+    """The power of ten by which the numbers of an axis are divided; its label names the power.
 
-    matplotlib itself gives up on ranges as small as 1e-300, and overflows on the margins of large
-    ones.
+    matplotlib itself fails on ranges as small as 1e-300 and overflows in the margins of ranges near
+    1e308. Everyday numbers keep the exponent 0.
 
     Attributes:
         exponent: a multiple of three.
@@ -32,58 +32,66 @@ class Scale(NamedTuple):
     exponent: int
 
     @classmethod
-    def of(cls, values: Iterable[Array]) -> Scale:
-        """The scale on which the largest finite magnitude is between 1 and 1000."""
-        finite = [v[np.isfinite(v)] for v in values]
-        most = max((float(np.abs(v).max()) for v in finite if v.size), default=0.0)
-        if most == 0 or 1e-3 <= most < 1e5:
+    def of(cls, arrays: Iterable[Array]) -> Scale:
+        """Return the scale on which the largest finite magnitude is between 1 and 1000."""
+        finite = [array[np.isfinite(array)] for array in arrays]
+        largest = max((float(np.abs(a).max()) for a in finite if a.size), default=0.0)
+        if largest == 0 or 1e-3 <= largest < 1e5:
             return cls(0)
-        return cls(3 * math.floor(math.log10(most) / 3))
+        return cls(3 * math.floor(math.log10(largest) / 3))
 
-    def unless_small(self, values: Sequence[Array]) -> Scale:
-        """This one, so that axes can be compared; their own where this would make them tiny.
+    def unless_tiny(self, arrays: Sequence[Array]) -> Scale:
+        """Return this scale, or the arrays' own where this one would make them tiny.
 
-        >>> Scale(6).unless_small([np.array([2e4])]), Scale(6).unless_small([np.array([2.0])])
+        Two axes on the same scale can be compared.
+
+        >>> Scale(6).unless_tiny([np.array([2e4])]), Scale(6).unless_tiny([np.array([2.0])])
         (Scale(exponent=6), Scale(exponent=0))
         """
-        return Scale(self.exponent + Scale.of([self.apply(v) for v in values]).exponent)
+        return Scale(self.exponent + Scale.of([self.apply(a) for a in arrays]).exponent)
 
     def apply(self, values: Array) -> Array:
-        """The numbers that stand on the axis."""
+        """Divide values by the power of ten."""
         return times_power(values, -self.exponent)
 
     def label(self, name: str) -> str:
-        """What the axis is called."""
-        return f"{name} (×{power(self.exponent)})" if self.exponent else name
+        """Return the axis label: the name and, where there is one, the power of ten."""
+        return f"{name} (×{power_of_ten(self.exponent)})" if self.exponent else name
 
 
 def times_power(values: Array, exponent: int) -> Array:
-    """Multiply by a power of ten that need not be a float64 itself; overflow gives infinity."""
+    """Multiply by 10^exponent, even where that is outside float64; overflow gives infinity."""
     half = exponent // 2
     with np.errstate(over="ignore", under="ignore"):
         product: Array = values * 10.0**half * 10.0 ** (exponent - half)
     return product
 
 
-def written(value: float, digits: int) -> str:
-    """A number of so many digits, with a power of ten only where it would be long without.
+def format_number(value: float, digits: int) -> str:
+    """Write a number with significant digits, and a power of ten only for very long numbers.
 
-    >>> written(-1234.567, 5), written(109767.4, 5), written(2.0112e21, 3)
+    >>> format_number(-1234.567, 5), format_number(109767.4, 5), format_number(2.0112e21, 3)
     ('−1234.6', '109767', '2.01×10²¹')
     """
-    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-    size = int(exponent)
-    if -5 < size < 8:
-        text = f"{value:.{max(digits - 1 - size, 0)}f}"
+    mantissa, _, exponent_text = f"{value:.{digits - 1}e}".partition("e")
+    exponent = int(exponent_text)
+    if -5 < exponent < 8:
+        text = f"{value:.{max(digits - 1 - exponent, 0)}f}"
     else:
-        text = f"{mantissa}×{power(size)}"
+        text = f"{mantissa}×{power_of_ten(exponent)}"
     return text.replace("-", "−")
 
 
-def power(exponent: int) -> str:
-    """A power of ten as text.
+def format_distinctly(values: Array) -> list[str]:
+    """Write different numbers with three digits, or with as many as make all texts different."""
+    candidates = ([format_number(v, digits) for v in values] for digits in range(3, 18))
+    return next(texts for texts in candidates if len({*texts}) == len(texts))
 
-    >>> power(-300)
+
+def power_of_ten(exponent: int) -> str:
+    """Write a power of ten.
+
+    >>> power_of_ten(-300)
     '10⁻³⁰⁰'
     """
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
