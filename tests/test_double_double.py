@@ -116,17 +116,17 @@ def test_whole_numbers_of_any_length(a: list[int], b: list[int], bits: list[int]
     assert bool(((x[1:] >= -half) & (x[1:] < half)).all())
     unit_x, unit_y = Fraction(multiprecision.BASE) ** -3, Fraction(multiprecision.BASE) ** -5
     assert value_of(x) == [v * unit_x for v in a]
-    assert value_of(multiprecision.added(x, y)) == [
+    assert value_of(multiprecision.add(x, y)) == [
         v * unit_x + w * unit_y for v, w in zip(a, b, strict=True)
     ]
-    assert value_of(multiprecision.multiplied(x, y)) == [
+    assert value_of(multiprecision.multiply(x, y)) == [
         v * w * unit_x * unit_y for v, w in zip(a, b, strict=True)
     ]
-    moved = multiprecision.shifted(x, torch.tensor(bits))
+    moved = multiprecision.shift_right(x, torch.tensor(bits))
     assert value_of(moved) == [
         v * unit_x * Fraction(2) ** -shift for v, shift in zip(a, bits, strict=True)
     ]
-    product = multiprecision.to_double_double(multiprecision.multiplied(x, y))
+    product = multiprecision.to_double_double(multiprecision.multiply(x, y))
     for i in range(3):
         truth = a[i] * b[i] * unit_x * unit_y
         assert abs(fraction(product[i]) - truth) <= abs(truth) * Fraction(2) ** -103

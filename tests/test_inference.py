@@ -8,9 +8,11 @@ import pytest
 import scipy.stats
 import statsmodels.api as api
 import torch
+from fit_table import fit_table
 
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, inference, prediction, solve
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, solve
 from linreg_lightning.algebra.distributions import f_tail, t_quantile, t_two_sided
+from linreg_lightning.algebra.inference import prediction
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
@@ -38,7 +40,7 @@ def test_formulas(kind: type[Gram], intercept: bool, weighted: bool) -> None:
     x, y, weight = problem()
     weight = weight if weighted else torch.ones_like(weight)
     solution = fit(kind, x, y, weight if weighted else None, intercept)
-    found = inference(solution, 0.9)
+    found = fit_table(solution, 0.9)
     design = torch.cat((torch.ones(120, 1, dtype=F64), x), 1)[:, 0 if intercept else 1 :]
     n, k = design.shape
     root = weight.sqrt()[:, None]
@@ -71,7 +73,7 @@ def test_formulas(kind: type[Gram], intercept: bool, weighted: bool) -> None:
         torch.testing.assert_close(
             getattr(found, name), torch.as_tensor(value), rtol=1e-8, atol=1e-300, msg=name
         )
-    assert (found.rows, found.df_residual, found.df_model) == (n, n - k, k - intercept)
+    assert (found.rows, found.df_residual, found.rank) == (n, n - k, k)
 
 
 @pytest.mark.parametrize("intercept", [True, False])
@@ -79,7 +81,7 @@ def test_formulas(kind: type[Gram], intercept: bool, weighted: bool) -> None:
 def test_every_number_is_that_of_statsmodels(intercept: bool, weighted: bool) -> None:
     x, y, weight = problem(targets=1)
     weight[5] = 0.0
-    found = inference(fit(ExactGram, x, y, weight if weighted else None, intercept))
+    found = fit_table(fit(ExactGram, x, y, weight if weighted else None, intercept))
     present = weight > 0 if weighted else torch.ones(120, dtype=torch.bool)
     design = api.add_constant(x.numpy()) if intercept else x.numpy()
     weights = weight.numpy() if weighted else np.ones(120)
@@ -151,11 +153,11 @@ def test_an_offset_costs_no_digit_of_a_prediction(offset: int) -> None:
 
 def test_extreme_units_change_nothing_but_the_units() -> None:
     x, y, weight = problem(targets=1)
-    plain = inference(fit(ExactGram, x, y, weight))
+    plain = fit_table(fit(ExactGram, x, y, weight))
     # Powers of two, so that no bit changes.
     for kind in KINDS:
         solution = fit(kind, x * 2.0**-900, y * 2.0**100, weight * 2.0**-800)
-        found = inference(solution)
+        found = fit_table(solution)
         unit = torch.tensor([0.0, 1000.0, 1000.0, 1000.0], dtype=F64)[:, None]
         unit = torch.where(unit == 0, 2.0**100, 2.0**unit)
         for name in ("estimate", "standard_error", "low"):
@@ -177,7 +179,7 @@ def test_extreme_units_change_nothing_but_the_units() -> None:
 
 def test_exact_fit() -> None:
     x = torch.randn(20, 2, dtype=F64).round(decimals=1)
-    found = inference(fit(ExactGram, x, 3 * x.sum(1, keepdim=True) + 1))
+    found = fit_table(fit(ExactGram, x, 3 * x.sum(1, keepdim=True) + 1))
     assert torch.equal(found.standard_error, torch.zeros(3, 1, dtype=F64))
     assert bool((found.t == math.inf).all())
     assert bool((found.p == 0).all())
@@ -189,7 +191,7 @@ def test_exact_fit() -> None:
 def test_no_residual_degrees_of_freedom(kind: type[Gram]) -> None:
     x, y, _ = problem(3)
     solution = fit(kind, x[:, :2], y)
-    found = inference(solution)
+    found = fit_table(solution)
     assert found.df_residual == 0
     for name in ("standard_error", "t", "p", "low", "high", "residual_sd", "r2_adjusted", "f"):
         assert bool(getattr(found, name).isnan().all()), name
@@ -198,9 +200,9 @@ def test_no_residual_degrees_of_freedom(kind: type[Gram]) -> None:
 
 def test_nothing_but_an_intercept() -> None:
     y = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
-    found = inference(fit(ExactGram, torch.zeros(3, 0, dtype=F64), y))
+    found = fit_table(fit(ExactGram, torch.zeros(3, 0, dtype=F64), y))
     assert float(found.standard_error) == pytest.approx(math.sqrt(7 / 3), rel=1e-15)
-    assert (found.df_model, float(found.r2)) == (0, 0.0)
+    assert (found.rank, float(found.r2)) == (1, 0.0)
     assert math.isnan(float(found.f_p))
 
 
@@ -208,7 +210,7 @@ def test_confidence_is_checked() -> None:
     x, y, _ = problem()
     for confidence in (0.0, 1e-17, 1.0, 95.0, math.nan):
         with pytest.raises(InputError, match=r"confidence: .* was given"):
-            inference(fit(ExactGram, x, y), confidence)
+            fit_table(fit(ExactGram, x, y), confidence)
 
 
 def exact_f_tail(f: float, k: float, m: float) -> mpmath.mpf:

@@ -28,7 +28,7 @@ from third_party.small import Recorder
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
-from linreg_lightning.algebra.gram_state import SMALL
+from linreg_lightning.algebra.least_squares import EXACT_LIMIT
 
 Linreg = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]
@@ -306,7 +306,7 @@ def test_auto_reaches_certified_digits_of_many_rows_by_itself(
         [[float(v) for v in line.split(",")] for line in reference.table.split()[1:]],
         dtype=torch.float64,
     )
-    times = SMALL // rows.numel() + 1  # more numbers than are added exactly at once
+    times = EXACT_LIMIT // rows.numel() + 1  # more numbers than are added exactly at once
     many = rows.repeat(times, 1)
     runner, model = trainer(max_epochs=1), LeastSquares()
     runner.fit(model, TensorData(many[:, 1:], many[:, 0], batch_size=len(many) // 3))
@@ -484,7 +484,7 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
         trainer(callbacks=[EMAWeightAveraging()]).fit(LeastSquares(), TensorData(x, y))
     for option in ({"min_epochs": 3}, {"min_steps": 9}, {"val_check_interval": 1}):
         (name,) = option
-        with pytest.raises(InputError, match=f"{name}: .* leave --trainer.{name} out"):
+        with pytest.raises(InputError, match=f"{name}: .* leave {name} out"):
             trainer(**option).fit(LeastSquares(), SyntheticData(batch_size=10))
     spoilt = x.clone()
     spoilt[7, 1] = float("nan")
@@ -539,7 +539,7 @@ def test_a_pass_resumes_from_any_of_its_steps(
     x, y = problem(55)
     twice = accuracy == "auto in two passes"
     if twice:
-        monkeypatch.setattr("linreg_lightning.algebra.gram_state.SMALL", 100)
+        monkeypatch.setattr("linreg_lightning.algebra.gram_state.EXACT_LIMIT", 100)
         x[:, 2] = x[:, 1] + 1e-6 * x[:, 2]
         accuracy = "auto"
     old, new = problem(30, seed=3)

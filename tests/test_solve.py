@@ -6,12 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from fit_table import fit_table
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from nist import NIST
 from sklearn.linear_model import LinearRegression, Ridge
 
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, Solution, inference, solve
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, Solution, solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
@@ -66,7 +67,7 @@ def test_certified_digits(name: str) -> None:
     certified = NIST[name]
     lines = certified.table.splitlines()[1:]
     rows = torch.tensor([[float(v) for v in line.split(",")] for line in lines], dtype=F64)
-    found = inference(fit(ExactGram, rows[:, 1:], rows[:, :1], intercept=certified.intercept))
+    found = fit_table(fit(ExactGram, rows[:, 1:], rows[:, :1], intercept=certified.intercept))
     for values, truths, least in (
         (found.estimate, certified.estimates, certified.least_digits),
         (found.standard_error, certified.std_errors, min(12, certified.least_digits)),
@@ -99,7 +100,7 @@ def test_float64_promises_no_digits_that_are_not_there(
     y = x.sum(1, keepdim=True) + 10**noise * torch.randn(rows, 1, dtype=F64)
     rough, exact = fit(Float64Gram, x, y), fit(ExactGram, x, y)
     assume(not rough.collinear)
-    found, true = inference(rough), inference(exact)
+    found, true = fit_table(rough), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error)
     error = (found.estimate - true.estimate).abs()
     seen = bool(rough.residual.all())  # else digits are those of standard errors that are not
@@ -135,7 +136,7 @@ def test_many_columns_in_float64_are_those_of_exact(nearness: int, ridge: float)
     y = torch.stack((x.sum(1), x[:, 5] - 7), 1) + torch.randn(400, 2, dtype=F64)
     rough, exact = (fit(kind, x, y, ridge=ridge) for kind in (Float64Gram, ExactGram))
     assert rough.rank == 81
-    found, true = inference(rough), inference(exact)
+    found, true = fit_table(rough), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error.nan_to_num(0.0))
     assert bool(((found.estimate - true.estimate).abs() <= 10**-rough.digits * size).all())
     tolerance = 10**-rough.error_digits
@@ -154,7 +155,7 @@ def test_a_perfect_fit_has_infinite_t_of_the_sign_of_the_estimate() -> None:
     x = torch.randn(1000, 4, dtype=F64)
     for kind in (Float64Gram, ExactGram):
         for sign in (1, -1):
-            t = inference(fit(kind, x, 1 + sign * x.sum(1, keepdim=True))).t[1:]
+            t = fit_table(fit(kind, x, 1 + sign * x.sum(1, keepdim=True))).t[1:]
             assert bool((t * sign > 1e12).all())
 
 
@@ -196,7 +197,7 @@ def test_exact_is_rounded_correctly(
     weight = torch.rand(rows, dtype=F64) + 0.01 if weighted else None
     solution = fit(ExactGram, x, y, weight, intercept)
     assert solution.rank == features + intercept
-    errors = inference(solution).standard_error[:, 0].tolist()
+    errors = fit_table(solution).standard_error[:, 0].tolist()
     truths = rational(x, y, weight, intercept)
     for value, truth, error in zip(terms(solution), truths, errors, strict=True):
         # One rounding of the result, and nothing that shows before it; where the columns are too
@@ -239,7 +240,7 @@ def test_ridge_is_that_of_scikit_learn(kind: type[Gram], intercept: bool) -> Non
     np.testing.assert_allclose(solution.coefficients[:, 0], other.coef_.ravel(), rtol=1e-9)
     np.testing.assert_allclose(solution.intercept, other.intercept_, rtol=1e-9, atol=1e-12)
     rest = y[:, 0] - solution.intercept - x @ solution.coefficients[:, 0]
-    found = inference(solution)
+    found = fit_table(solution)
     centre = (weight @ y[:, 0] / weight.sum()) if intercept else 0.0
     total = weight @ (y[:, 0] - centre) ** 2
     assert float(found.r2) == pytest.approx(float(1 - weight @ rest**2 / total), rel=1e-12)
@@ -269,7 +270,7 @@ def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
                 rough.update(Batch(x[row : row + 1], y[row : row + 1]))
         found = solve(rough.normal_equations(intercept=False))
         truth = fit(ExactGram, x, y, intercept=False)
-        true = inference(truth)
+        true = fit_table(truth)
         size = torch.maximum(true.estimate.abs(), true.standard_error)
         error = ((found.coefficients - truth.coefficients).abs() / size).max()
         assert float(error) <= 10**-found.digits
@@ -278,7 +279,7 @@ def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
 
 
 def assert_promises_are_kept(found: Solution, exact: Solution) -> None:
-    rough, true = inference(found), inference(exact)
+    rough, true = fit_table(found), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error)
     if found.digits > 0:
         assert bool(((rough.estimate - true.estimate).abs() <= 10**-found.digits * size).all())
