@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.double_double import Number, to_float64
+
 _MAX_DIGITS = 15.9
 
 
-class RoundedSolution(NamedTuple):
-    """A least-squares solution in scaled units, and the rounding error of its cross-products.
+class ScaledSolution(NamedTuple, Generic[Number]):
+    """A solution in units in which sums of squares are near 1, and what limits its digits."""
 
-    Attributes:
-        roundoff: the relative error of the cross-products.
-        norm: the roots of the rounded sums of squares, (kept + targets,).
-        inverse: A^-1, A the cross-products of the columns kept; (kept, kept).
-        coefficients: b, (kept, targets).
-        intercept: (targets,).
-        mean: of the columns kept, (kept,).
-        intercept_inverse: the intercept's variance per unit of residual variance, ().
-        ones_inverse_norm: 1 / sqrt(sum of weights); 0 without an intercept; ().
-        residual: the residual sum of squares, (targets,); 0 where it is too small to be seen.
-        smallest_residual: the smallest that could be seen, (targets,).
-        df_residual: the residual degrees of freedom.
-    """
-
-    roundoff: float
-    norm: Tensor
-    inverse: Tensor
-    coefficients: Tensor
-    intercept: Tensor
-    mean: Tensor
-    intercept_inverse: Tensor
-    ones_inverse_norm: Tensor
-    residual: Tensor
-    smallest_residual: Tensor
+    kept: Tensor  # the columns that were not left out, (kept,)
+    factor: Tensor  # R with R'R = A, A the cross-products of these columns; (kept, kept)
+    inverse: Number  # A^-1
+    coefficients: Number  # b, (kept, targets)
+    intercept: Number  # (targets,)
+    mean: Number  # of the columns, (kept,)
+    intercept_inverse: Number  # the intercept's variance per unit of residual variance, ()
+    residual: Number  # the residual sum of squares, 0 where it is too small to be seen; (targets,)
+    smallest_residual: Tensor  # what can be seen, (targets,)
     df_residual: int
+    roundoff: float  # the relative error of the cross-products
+    norm: Tensor  # roots of the rounded sums of squares, (kept + targets,)
+    ones_inverse_norm: Tensor  # 1 / sqrt(sum of weights); 0 without an intercept; ()
 
 
-def safe_digits(solution: RoundedSolution) -> tuple[float, float]:
+def safe_digits(solution: ScaledSolution[Number]) -> tuple[float, float]:
     """Return how many digits of the coefficients and of their standard errors are safe.
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
@@ -50,31 +40,25 @@ def safe_digits(solution: RoundedSolution) -> tuple[float, float]:
     error of a coefficient is relative to the coefficient or its standard error, whichever is
     larger; a residual that cannot be seen counts as the smallest that can. The second number is
     that of the residual sum of squares too.
-
-    >>> one = torch.ones(1, 1, dtype=torch.float64)
-    >>> o = one[0]
-    >>> solution = RoundedSolution(1e-10, o.repeat(2), one, one, o, o, o[0], o[0], o, o, 1)
-    >>> [round(n) for n in safe_digits(solution)]
-    [9, 9]
     """
     s = solution
-    kept = s.coefficients.shape[0]
-    variance = torch.maximum(s.residual, s.smallest_residual) / max(s.df_residual, 1)
-    row_norm = s.inverse.abs() @ s.norm[:kept]
-    rhs_error = s.roundoff * (s.norm[:kept] @ s.coefficients.abs() + s.norm[kept:])
-    standard_error = (s.inverse.diagonal()[:, None] * variance).sqrt()
-    coefficient_scale = torch.maximum(s.coefficients.abs(), standard_error)
+    size, level = to_float64(s.coefficients).abs(), to_float64(s.intercept).abs()
+    inverse, residual = to_float64(s.inverse), to_float64(s.residual)
+    kept = len(s.kept)
+    variance = torch.maximum(residual, s.smallest_residual) / max(s.df_residual, 1)
+    row_norm = inverse.abs() @ s.norm[:kept]
+    rhs_error = s.roundoff * (s.norm[:kept] @ size + s.norm[kept:])
+    scale = torch.maximum(size, (inverse.diagonal()[:, None] * variance).sqrt())
     # Not the sum over the errors of the coefficients: these cancel in the intercept.
-    intercept_norm = (s.mean @ s.inverse).abs() @ s.norm[:kept] + s.ones_inverse_norm
-    intercept_error = intercept_norm * rhs_error + s.roundoff * s.intercept.abs()
-    intercept_scale = torch.maximum(s.intercept.abs(), (s.intercept_inverse * variance).sqrt())
+    intercept_norm = (to_float64(s.mean) @ inverse).abs() @ s.norm[:kept] + s.ones_inverse_norm
+    intercept_error = intercept_norm * rhs_error + s.roundoff * level
+    intercept_variance = to_float64(s.intercept_inverse) * variance
+    intercept_scale = torch.maximum(level, intercept_variance.sqrt())
     return (
+        _digits((row_norm[:, None] * rhs_error, scale), (intercept_error, intercept_scale)),
         _digits(
-            (row_norm[:, None] * rhs_error, coefficient_scale), (intercept_error, intercept_scale)
-        ),
-        _digits(
-            (s.roundoff * row_norm.square(), s.inverse.diagonal()),
-            (rhs_error.square() / s.roundoff, s.residual),
+            (s.roundoff * row_norm.square(), inverse.diagonal()),
+            (rhs_error.square() / s.roundoff, residual),
         ),
     )
 

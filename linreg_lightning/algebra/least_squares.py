@@ -251,8 +251,8 @@ def _tensor(name: str, value: Any) -> Tensor:
     """Return a tensor of real numbers; float64 unless the value is a tensor already."""
     if not isinstance(value, Tensor):
         try:
-            # Data frames are no sequences of rows to torch, but become arrays.
-            array = value.__array__() if hasattr(value, "__array__") else value
+            # A data frame; the array behind it may be read-only, of which torch warns.
+            array = value.to_numpy().copy() if hasattr(value, "to_numpy") else value
             value = torch.as_tensor(array, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(

@@ -13,8 +13,15 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number, exponent_of, ldexp, to_float64
-from linreg_lightning.algebra.error_bounds import RoundedSolution, safe_digits
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    Number,
+    concatenate,
+    exponent_of,
+    ldexp,
+    to_float64,
+)
+from linreg_lightning.algebra.error_bounds import ScaledSolution, safe_digits
 from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.sweep import condition_number, diagonal, reciprocal, sweep_independent
 from linreg_lightning.errors import InputError
@@ -72,30 +79,15 @@ class Solution(NamedTuple, Generic[Number]):
 
 
 class _ScaledEquations(NamedTuple, Generic[Number]):
-    """The normal equations in units in which each sum of squares is near 1."""
+    """The normal equations in units in which sums of squares are near 1."""
 
     cross: Number  # with the penalty
     mean: Number
     total: Number  # sums of squares of the targets
     exponent: Tensor  # of the units of the columns
     penalty: Tensor  # (features,)
-    tolerance: Tensor  # what a sum of squares may be by rounding alone, (features + targets,)
+    tolerance: Tensor  # sums of squares that rounding error alone may cause, (features + targets,)
     rounded_square: Tensor  # the sums of squares whose rounding error matters
-
-
-class _ScaledSolution(NamedTuple, Generic[Number]):
-    """What the sweep leaves, in scaled units."""
-
-    kept: Tensor
-    factor: Tensor
-    inverse: Number  # (kept, kept)
-    inverse_diagonal: Number  # (features,)
-    coefficients: Number  # (kept, targets)
-    intercept: Number
-    mean: Number  # of the columns kept
-    intercept_inverse: Number
-    residual: Number
-    visible: Tensor  # whether the residual exceeds rounding error, (targets,)
 
 
 def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Number]:
@@ -126,23 +118,29 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     (tensor([[3.]], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     check_ridge(ridge)
+    d = equations.features
     scaled = _scale(equations, ridge)
     swept = _solve_scaled(equations, scaled)
-    coefficients, intercept = _unscale(equations, scaled, swept)
-    digits, error_digits = _digits(equations, scaled, swept)
+    coefficients, intercept = _unscale(equations, scaled.exponent, swept)
+    digits, error_digits = safe_digits(swept)
+    if _is_float64(equations):  # which cannot tell a small number from 0
+        if len(swept.kept) < d:
+            digits = error_digits = 0.0
+        if not bool(to_float64(swept.residual).all()):
+            error_digits = 0.0
     left_out = coefficients[:, 0].isnan()
     return Solution(
         coefficients=coefficients,
         intercept=intercept,
         collinear=tuple(left_out.nonzero()[:, 0].tolist()),
-        rank=swept.kept.numel() + equations.intercept,
+        rank=len(swept.kept) + equations.intercept,
         condition=condition_number(swept.factor),
         digits=digits,
         error_digits=error_digits,
         ridge=ridge,
         residual=swept.residual,
         total=scaled.total,
-        inverse=swept.inverse_diagonal + torch.where(left_out, math.nan, 0.0).double(),
+        inverse=_spread(diagonal(swept.inverse), swept.kept, d),
         intercept_inverse=swept.intercept_inverse,
         factor=swept.factor,
         kept=swept.kept,
@@ -198,7 +196,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
 
 def _solve_scaled(
     equations: NormalEquations[Number], scaled: _ScaledEquations[Number]
-) -> _ScaledSolution[Number]:
+) -> ScaledSolution[Number]:
     d = equations.features
     swept, kept, factor = sweep_independent(scaled.cross, scaled.tolerance[:d])
     inverse = -swept[kept][:, kept]
@@ -208,69 +206,46 @@ def _solve_scaled(
     visible = to_float64(residual) > scaled.tolerance[d:]
     mean = scaled.mean[:d][kept]
     mean_variance = (mean * (inverse * mean).sum(1)).sum(0)
-    return _ScaledSolution(
+    columns = torch.cat((kept, torch.arange(d, len(scaled.exponent))))
+    return ScaledSolution(
         kept=kept,
         factor=factor,
         inverse=inverse,
-        inverse_diagonal=-diagonal(swept)[:d],
         coefficients=coefficients,
         intercept=scaled.mean[d:] - (mean[:, None] * coefficients).sum(0),
         mean=mean,
         intercept_inverse=reciprocal(equations.weight) + mean_variance,
         residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
-        visible=visible,
+        smallest_residual=scaled.tolerance[d:],
+        df_residual=equations.rows - len(kept) - equations.intercept,
+        roundoff=4 * equations.roundoff,
+        norm=scaled.rounded_square[columns].sqrt(),
+        ones_inverse_norm=equations.intercept / to_float64(equations.weight).sqrt(),
     )
 
 
 def _unscale(
-    equations: NormalEquations[Number],
-    scaled: _ScaledEquations[Number],
-    swept: _ScaledSolution[Number],
+    equations: NormalEquations[Number], exponent: Tensor, swept: ScaledSolution[Number]
 ) -> tuple[Tensor, Tensor]:
     """Return the coefficients, NaN for columns left out, and the intercept in the user's units."""
     d, kept = equations.features, swept.kept
-    targets = scaled.exponent[d:]
-    coefficients = torch.full((d, len(targets)), math.nan, dtype=torch.float64)
-    change = (targets - scaled.exponent[kept, None]).clamp(-2044, 2044)
-    coefficients[kept] = ldexp(to_float64(swept.coefficients), change)
-    intercept = ldexp(to_float64(swept.intercept), targets) * equations.intercept
-    if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
+    change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
+    coefficients = ldexp(to_float64(swept.coefficients), change)
+    intercept = ldexp(to_float64(swept.intercept), exponent[d:]) * equations.intercept
+    if not bool(coefficients.isfinite().all() and intercept.isfinite().all()):
         raise InputError(
             "x, y, ridge: a coefficient leaves the range of float64; "
             "give columns in units that are less far apart"
         )
-    return coefficients, intercept
+    return _spread(coefficients, kept, d), intercept
 
 
-def _digits(
-    equations: NormalEquations[Number],
-    scaled: _ScaledEquations[Number],
-    swept: _ScaledSolution[Number],
-) -> tuple[float, float]:
-    """Return how many digits of the coefficients and of their standard errors are safe."""
-    d, kept = equations.features, swept.kept
-    columns = torch.cat((kept, torch.arange(d, len(scaled.exponent))))
-    digits, error_digits = safe_digits(
-        RoundedSolution(
-            roundoff=4 * equations.roundoff,
-            norm=scaled.rounded_square[columns].sqrt(),
-            inverse=to_float64(swept.inverse),
-            coefficients=to_float64(swept.coefficients),
-            intercept=to_float64(swept.intercept),
-            mean=to_float64(swept.mean),
-            intercept_inverse=to_float64(swept.intercept_inverse),
-            ones_inverse_norm=equations.intercept / to_float64(equations.weight).sqrt(),
-            residual=to_float64(swept.residual),
-            smallest_residual=scaled.tolerance[d:],
-            df_residual=equations.rows - kept.numel() - equations.intercept,
-        )
-    )
-    if _is_float64(equations):  # which cannot tell a small number from 0
-        if kept.numel() < d:
-            digits = error_digits = 0.0
-        if not bool(swept.visible.all()):
-            error_digits = 0.0
-    return digits, error_digits
+def _spread(values: Number, kept: Tensor, features: int) -> Number:
+    """Return the values of the columns kept among NaN for the others; (features, ...)."""
+    place = torch.full((features,), len(kept)).index_put((kept,), torch.arange(len(kept)))
+    nan = torch.full((1, *values.shape[1:]), math.nan, dtype=torch.float64)
+    padding = nan if isinstance(values, Tensor) else DoubleDouble(nan, nan)
+    return concatenate(values, padding)[place]
 
 
 def _penalty(ridge: float, exponent: Tensor, weight_exponent: Tensor) -> Tensor:
