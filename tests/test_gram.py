@@ -233,6 +233,21 @@ def test_float64_survives_extreme_units(scale: float) -> None:
         )
 
 
+@pytest.mark.parametrize("weight", [1e-200, 1e200])
+def test_float64_merges_extreme_units_of_columns_and_weights(weight: float) -> None:
+    batch = sample(100, weighted=True)
+    expected = solve(gram_of(Float64Gram, batch).normal_equations()).coefficients
+    units = torch.tensor([1e-300, 1e300, 1e9], dtype=F64)
+    assert batch.weight is not None
+    scaled = batch._replace(x=batch.x * units, weight=batch.weight * weight)
+    gram = gram_of(Float64Gram, cut(scaled, slice(0, 50)))
+    gram.merge(gram_of(Float64Gram, cut(scaled, slice(50, 100))))
+    found = solve(gram.normal_equations()).coefficients
+    torch.testing.assert_close(found, expected / units[:, None], rtol=1e-12, atol=0)
+    # Beside the penalty the first column is as good as 0.
+    assert float(solve(gram.normal_equations(), ridge=2.5).coefficients[0]) == 0
+
+
 def test_float64_merges_other_shifts() -> None:
     batch = sample(300)
     batch = batch._replace(x=batch.x + torch.arange(300)[:, None] * 10)

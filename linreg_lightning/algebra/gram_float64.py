@@ -204,11 +204,12 @@ def _batch_magnitude(batch: Batch, shift: Tensor) -> Tensor:
 
 
 def _magnitude(sums: Tensor, exponent: Tensor) -> Tensor:
-    """Return about log2 of the numbers of which these are sums of squares; (columns,)."""
+    """Return about log2 of each of [w, x - shift, y - shift] in these sums; (columns,)."""
     diagonal = sums.diagonal().cpu()
-    magnitude = exponent + exponent_of(diagonal) // 2
-    # The first entry is the sum of weights, not of squares.
-    magnitude[0] = exponent[0] + exponent_of(diagonal[0])
+    size = exponent_of(diagonal)
+    # The first entry is the sum of weights, the others are sums of w z^2.
+    magnitude = exponent + (size - size[0]) // 2
+    magnitude[0] = exponent[0] + size[0]
     return torch.where(diagonal == 0, _ZERO_EXPONENT, magnitude)
 
 

@@ -180,6 +180,8 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     penalty = _penalty(ridge, exponent[:d], equations.weight_exponent)
     features = torch.arange(d)
     cross[features, features] = diagonal(cross)[:d] + penalty
+    if not bool(to_float64(cross).isfinite().all()):
+        raise _out_of_range("a sum of squares")
     # `exact` subtracts means without error, so only the centred sums have been rounded.
     rounded_square = square if _is_float64(equations) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
@@ -233,11 +235,15 @@ def _unscale(
     coefficients = ldexp(to_float64(swept.coefficients), change)
     intercept = ldexp(to_float64(swept.intercept), exponent[d:]) * equations.intercept
     if not bool(coefficients.isfinite().all() and intercept.isfinite().all()):
-        raise InputError(
-            "x, y, ridge: a coefficient leaves the range of float64; "
-            "give columns in units that are less far apart"
-        )
+        raise _out_of_range("a coefficient")
     return _spread(coefficients, kept, d), intercept
+
+
+def _out_of_range(what: str) -> InputError:
+    return InputError(
+        f"x, y, ridge: {what} leaves the range of float64; "
+        "give columns in units that are less far apart"
+    )
 
 
 def _spread(values: Number, kept: Tensor, features: int) -> Number:
