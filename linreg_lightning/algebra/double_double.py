@@ -60,17 +60,13 @@ class DoubleDouble:
     The four operations and the square root have a relative error of about 2^-104, for the exponents
     where `two_prod` is exact. Shapes broadcast as those of tensors do.
 
-    Attributes:
-        high: the number rounded to float64, any shape.
-        low: what the rounding left, of the same shape.
-
     >>> third = DoubleDouble.of(torch.tensor(1.0)) / 3.0
     >>> float((third * 3.0 - 1.0).high)
     0.0
     """
 
-    high: Tensor
-    low: Tensor
+    high: Tensor  # the number rounded to float64
+    low: Tensor  # the rounding error
 
     @classmethod
     def of(cls, value: Tensor | float | DoubleDouble) -> DoubleDouble:
@@ -168,11 +164,9 @@ def power_of_two(exponent: Tensor) -> Tensor:
 
 
 def ldexp(value: Tensor, exponent: Tensor) -> Tensor:
-    """Return value * 2^exponent; rounded once, where the result is subnormal.
+    """Return value * 2^exponent for int64 exponents from -2000 to 2000.
 
-    Args:
-        value: float64, any shape.
-        exponent: int64 from -2000 to 2000, a shape that broadcasts with that of value.
+    The result is rounded once, where it is subnormal.
 
     >>> ldexp(torch.tensor(3.0).double(), torch.tensor(-1))
     tensor(1.5000, dtype=torch.float64)

@@ -46,9 +46,7 @@ def reciprocal_unit(top: Tensor) -> Tensor:
 def enlarge_units(sums: ExactSums, largest: Tensor) -> ExactSums:
     """Return the sums in units in which the first slice of each coming entry is at most 2^21.
 
-    Args:
-        sums: the sums of earlier rows.
-        largest: the largest magnitudes to come, of the columns and of the weights; (columns + 1,).
+    `largest` are the largest magnitudes of the coming columns and weights, (columns + 1,).
     """
     exponent = exponent_of(largest)
     top = torch.maximum(exponent[:-1] - DIGIT_BITS + 1, sums.top)
@@ -70,13 +68,8 @@ def convert_units(sums: ExactSums, top: Tensor, weight_top: Tensor) -> ExactSums
 def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
     """Split numbers high + low, |high| <= 2^21, into whole numbers s_0 + s_1 / BASE + ...
 
-    Args:
-        high: (columns, rows).
-        low: (columns, rows), the rounding error of `high`; or None.
-        depth: the number of slices.
-
-    Returns:
-        The slices, (depth, columns, rows), and which rows have bits left, (rows,).
+    Return the slices, (depth, columns, rows), and which rows have bits left, (rows,), of numbers
+    (columns, rows); `low` is the rounding error of `high`, or None.
 
     >>> slice_entries(torch.tensor([[0.75, 3.0]], dtype=torch.float64), None, 1)
     (tensor([[[1., 3.]]], dtype=torch.float64), tensor([ True, False]))
@@ -96,13 +89,10 @@ def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor,
 
 
 def add_products(sums: ExactSums, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
-    """Add the exact product of sliced columns; the digits of `sums` are written to.
+    """Add the exact product of slices of z and of w z, (depth, columns, rows) each.
 
-    Args:
-        sums: the sums of earlier rows.
-        right: (depth, columns, rows), the slices of z.
-        left: (another depth, columns, rows), the slices of w z; None where they are those of z.
-        place: the digit to which the product of the two first slices belongs.
+    `left` is None without weights; `place` is the digit of the product of the two first slices. The
+    digits of `sums` are written to.
     """
     depth, _, rows = right.shape
     left_depth = depth if left is None else left.shape[0]

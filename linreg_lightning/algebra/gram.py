@@ -23,40 +23,26 @@ from linreg_lightning.errors import InputError
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
-    """The normal equations: means and centred cross-products, scaled so that none overflows.
+    """Means and centred cross-products of the columns x_1 .. x_d, y_1 .. y_t.
 
-    Columns are x_1 .. x_d, y_1 .. y_t, and column i is in units of c_i = 2^exponent[i]; weights are
-    in units of v = 2^weight_exponent.
-
-    Attributes:
-        rows: the number of rows with a weight above 0.
-        log_weight: the sum of the natural logarithms of their weights.
-        weight: the sum of the weights, in units of v; ().
-        mean: the weighted means, in units of c_i; (d + t,). Zeros without an intercept.
-        cross: sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t).
-        square: the largest sum of w z_i^2 of which `cross` was a difference (`Float64Gram` sums
-            z less its shift); it bounds the rounding error of `cross`. In units of v c_i^2;
-            (d + t,) float64.
-        exponent: (d + t,) int64.
-        weight_exponent: an even number; () int64.
-        features: d, how many of the columns are features.
-        intercept: whether the means were subtracted.
-        roundoff: the relative precision of `cross`, 2^-52 or 2^-104.
-        lost: a bound on numbers missing in `cross` that were too small to be held beside others.
+    Nothing overflows, because column i is in units of c_i = 2^exponent[i] and weights are in units
+    of v = 2^weight_exponent.
     """
 
-    rows: int
-    log_weight: float
-    weight: Number
-    mean: Number
-    cross: Number
+    rows: int  # of weight above 0
+    log_weight: float  # the sum of the natural logarithms of the weights above 0
+    weight: Number  # the sum of the weights, in units of v; ()
+    mean: Number  # weighted, in units of c_i; zeros without an intercept; (d + t,)
+    cross: Number  # sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t)
+    # The largest sums of w z^2 of which `cross` is a difference, which bound its rounding error
+    # (`Float64Gram` sums z less its shift); in units of v c_i^2; (d + t,) float64.
     square: Tensor
-    exponent: Tensor
-    weight_exponent: Tensor
-    features: int
-    intercept: bool
-    roundoff: float
-    lost: float
+    exponent: Tensor  # (d + t,) int64
+    weight_exponent: Tensor  # even, () int64
+    features: int  # d
+    intercept: bool  # whether the means were subtracted
+    roundoff: float  # the relative precision of `cross`, 2^-52 or 2^-104
+    lost: float  # a bound on numbers missing in `cross`, too small to be held beside others
 
 
 class Gram(ABC):

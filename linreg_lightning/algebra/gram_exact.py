@@ -114,13 +114,10 @@ class ExactGram(Gram):
         return not self._lost
 
     def normal_equations(self, intercept: bool = True) -> NormalEquations[DoubleDouble]:
-        """Return the means and centred cross-products, rounded to 106 bits, on the CPU.
+        """Return the means and centred cross-products as `Gram` says, rounded to 106 bits.
 
         (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j) is computed without rounding, so an offset
-        of any size costs no digit. Without an intercept the plain sums are returned.
-
-        Raises:
-            InputError: no row with a weight above 0 has been counted.
+        of any size costs no digit.
         """
         self._check_rows()
         digits = self._digits.cpu()
@@ -182,14 +179,10 @@ class ExactGram(Gram):
     def _add_scaled(
         self, sums: ExactSums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool
     ) -> ExactSums:
-        """Add rows in units of their columns, splitting entries into `depth` slices or more.
+        """Add rows in units of their columns, z (columns, rows); the digits are written to.
 
-        Args:
-            sums: the sums of earlier rows; their digits are written to.
-            z: (columns, rows).
-            weight: (rows,) or None.
-            depth: how many slices for z and for w z.
-            learn: whether to begin with this depth for later rows.
+        Entries of z and of w z are split into `depth` slices or more; `learn` says whether later
+        rows begin with the depth found.
         """
         size = _rows_at_a_time(z.shape[0], depth, Batch(z, z, weight))
         if z.shape[1] > size:

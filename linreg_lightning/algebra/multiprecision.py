@@ -73,11 +73,7 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
-    """Return the numbers divided by 2^bits, exactly: digits move down, and none is lost.
-
-    Args:
-        digits: (length, ...) int64 in normal form.
-        bits: (...) int64, at least 0, one for each number.
+    """Return numbers in normal form divided by 2^bits, exactly; each has its own bits >= 0.
 
     >>> shift_right(torch.tensor([[8, 8, 8]]), torch.tensor([0, 1, 22]))
     tensor([[8, 4, 0],

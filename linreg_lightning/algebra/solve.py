@@ -32,49 +32,33 @@ class Solution(NamedTuple, Generic[Number]):
 
     The first part is in the user's units. The second is scaled, so that nothing overflows: column i
     (features, then targets) is in units of c_i = 2^exponent[i], weights in units of
-    v = 2^weight_exponent.
-
-    Attributes:
-        coefficients: (features, targets) float64; NaN for columns in `collinear`.
-        intercept: (targets,) float64; zeros where none was fitted.
-        collinear: the columns left out, each a linear combination of earlier ones (and 1).
-        rank: how many coefficients were fitted, the intercept included.
-        condition: the 2-norm condition number of the columns kept, less their means if there is an
-            intercept, each scaled to length 1, ridge included; 1 for orthogonal columns.
-        digits: a lower bound on the correct decimal digits of every coefficient (or of its
-            standard error, where that is larger); at most 15.9. The bound is one or two digits
-            below the truth for well-conditioned columns, up to five for others. It is 0 where
-            `float64` left a column out, because only `exact` can tell whether it is a combination.
-        error_digits: likewise of every standard error and residual sum of squares. It is 0 where
-            the residuals are too small for `float64`.
-        ridge: the penalty.
-
-        residual: sum of w r^2 in units of v c_y^2; (targets,).
-        total: sum of w (y - mean)^2, without an intercept of w y^2, likewise.
-        inverse: the diagonal of (X'WX)^-1 in units of 1 / (v c_i^2); (features,), NaN where
-            left out.
-        intercept_inverse: 1 / sum(w) + mean' (X'WX)^-1 mean, in units of 1 / v; ().
-        factor: R with R'R = X'WX of the columns kept; (kept, kept) float64.
-        kept: the columns not left out, (kept,) int64.
-        exponent: (features + targets,) int64.
-        equations: what was solved.
+    v = 2^weight_exponent. A lower bound on the correct decimal digits is one or two digits below
+    the truth for well-conditioned columns, up to five for others.
     """
 
-    coefficients: Tensor
-    intercept: Tensor
-    collinear: tuple[int, ...]
-    rank: int
+    coefficients: Tensor  # (features, targets) float64; NaN for columns in `collinear`
+    intercept: Tensor  # (targets,) float64; zeros where none was fitted
+    collinear: tuple[int, ...]  # columns left out as linear combinations of earlier ones and of 1
+    rank: int  # the number of coefficients fitted, the intercept included
+    # The 2-norm condition number of the columns kept, less their means if there is an intercept,
+    # each scaled to length 1, ridge included; 1 for orthogonal columns.
     condition: float
+    # A lower bound on the correct digits of every coefficient, or of its standard error where that
+    # is larger; at most 15.9. It is 0 where `float64` left a column out: only `exact` can tell
+    # whether that is a combination.
     digits: float
+    # Likewise of every standard error and residual sum of squares; 0 where the residuals are too
+    # small for `float64`.
     error_digits: float
     ridge: float
-    residual: Number
-    total: Number
-    inverse: Number
-    intercept_inverse: Number
-    factor: Tensor
-    kept: Tensor
-    exponent: Tensor
+
+    residual: Number  # sum of w r^2 in units of v c_y^2; (targets,)
+    total: Number  # sum of w (y - mean)^2, without an intercept of w y^2, likewise
+    inverse: Number  # diagonal of (X'WX)^-1 in units of 1 / (v c_i^2); NaN if left out; (features,)
+    intercept_inverse: Number  # 1 / sum(w) + mean' (X'WX)^-1 mean, in units of 1 / v; ()
+    factor: Tensor  # R with R'R = X'WX of the columns kept; (kept, kept) float64
+    kept: Tensor  # the columns not left out, (kept,) int64
+    exponent: Tensor  # (features + targets,) int64
     equations: NormalEquations[Number]
 
 

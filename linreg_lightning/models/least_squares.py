@@ -19,32 +19,25 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
 from linreg_lightning.models.regression import Coefficient, RegressionModule
-from linreg_lightning.models.trainer_checks import (
-    allow_epochs,
-    check_trainer,
-    may_take_another_pass,
-)
+from linreg_lightning.models.trainer_checks import allow_epochs, check_trainer, may_repeat_pass
 
 
 @final
 class LeastSquares(RegressionModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
-    One pass adds up a small matrix, whatever the number of rows. The end of the pass solves for the
-    coefficients, their standard errors and the measures of fit, as `algebra.least_squares` does,
-    and stops the Trainer. Everything is in float64 or better, whatever the precision of the rows. A
-    column that is a linear combination of earlier ones is left out and named in a warning, as in R;
-    its coefficient is NaN.
-
-    The checkpoint holds the matrix: a fit with `ckpt_path` adds its rows to those of the
-    checkpoint, as if one fit had seen all of them.
+    One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
+    `algebra.least_squares`, and stops the Trainer. Everything is in float64 or better, whatever the
+    precision of the rows. A column that is a linear combination of earlier ones is left out and
+    named in a warning, as in R; its coefficient is NaN. A fit with `ckpt_path` adds its rows to
+    those of the checkpoint, which holds the matrix, as if one fit had seen all of them.
 
     Args:
-        accuracy: `exact` adds without any rounding, so that the coefficients have the same bits for
-            any batch size, order of rows or number of processes (see `ExactGram` for the range of
-            magnitudes); `float64` is several times as fast and loses digits to ill-conditioned
-            columns; `auto` is `exact` for up to a million numbers, then takes `float64`, and a
-            second pass in `exact` where `float64` leaves fewer than eight digits safe.
+        accuracy: `exact` adds without any rounding: the coefficients have the same bits for any
+            batch size, order of rows or number of processes (for magnitudes see `ExactGram`);
+            `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
+            is `exact` for up to a million numbers, then takes `float64`, and a second pass in
+            `exact` where `float64` leaves fewer than eight digits safe.
         intercept: whether the model adds a constant; None: unless the data have a column of ones
             named `intercept`.
         ridge: the penalty, 0 or above, in the units of the user's columns; never on the constant.
@@ -115,9 +108,8 @@ class LeastSquares(RegressionModule):
             "std_error": fit.standard_error,
             "t": fit.t,
             "p": fit.p,
-            "ci_low": fit.low,
-            "ci_high": fit.high,
         }
+        columns |= {"ci_low": fit.low, "ci_high": fit.high}
         rows = super().coefficients()
         terms = [row["name"] for row in rows if row["target"] == self.target_names[0]]
         # A fit has the constant first, wherever the data have their column of ones.
@@ -208,22 +200,14 @@ class LeastSquares(RegressionModule):
         """Do nothing: a step has no loss that could diverge."""
 
     def on_train_epoch_end(self) -> None:
-        """Stop the Trainer after the last pass.
-
-        Raises:
-            InputError: the epoch ended before the last row; another would add some rows twice.
-        """
+        """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""
         if self._sums.current is None:
             self.trainer.should_stop = True
         elif self._sums.has_rows:
             raise _stopped()
 
     def on_train_end(self) -> None:
-        """Refuse to end within a pass.
-
-        Raises:
-            InputError: the Trainer was stopped before the last row.
-        """
+        """Refuse a fit that was stopped before the last row."""
         self.trainer.fit_loop.max_epochs = self._max_epochs
         if self._sums.current is not None:
             raise _stopped()
@@ -251,15 +235,15 @@ class LeastSquares(RegressionModule):
     # Parts of these
 
     def _begin_pass(self, second: bool = False) -> None:
-        columns = len(self._variable_names), len(self.target_names)
-        self._sums.begin_pass(*columns, self.device, second)
+        features, targets = len(self._variable_names), len(self.target_names)
+        self._sums.begin_pass(features, targets, self.device, second)
 
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
         fit = self._solve(total)
         first_fit = self._sums.fitted is None and self.accuracy == "auto"
         needs_exact = total.accuracy == "float64" and not fit.precise
-        if first_fit and needs_exact and may_take_another_pass(self.trainer):
+        if first_fit and needs_exact and may_repeat_pass(self.trainer):
             rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
             self._begin_pass(second=True)
             allow_epochs(self.trainer, self.trainer.current_epoch + 2)
@@ -301,10 +285,8 @@ class LeastSquares(RegressionModule):
 
     def _without_ones(self, x: Tensor) -> Tensor:
         """The columns of x except the constant."""
-        if self._ones is None:
-            return x
-        if self._ones == 0:
-            return x[:, 1:]
+        if not self._ones:
+            return x if self._ones is None else x[:, 1:]
         return torch.cat([x[:, : self._ones], x[:, self._ones + 1 :]], dim=1)
 
 

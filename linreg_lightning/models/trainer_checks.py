@@ -46,7 +46,7 @@ def allow_epochs(trainer: Trainer, epochs: int) -> None:
         trainer.fit_loop.max_epochs = max(max_epochs, epochs)
 
 
-def may_take_another_pass(trainer: Trainer) -> bool:
+def may_repeat_pass(trainer: Trainer) -> bool:
     """Whether max_steps and fast_dev_run leave room for another pass."""
     steps_left = trainer.max_steps == -1 or trainer.global_step < trainer.max_steps
     return steps_left and not trainer.fast_dev_run  # type: ignore[attr-defined]
