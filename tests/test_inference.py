@@ -36,7 +36,9 @@ def problem(rows: int = 120, features: int = 3, targets: int = 2):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_formulas(kind: type[Gram], intercept: bool, weighted: bool) -> None:
+def test_the_table_follows_the_textbook_formulas(
+    kind: type[Gram], intercept: bool, weighted: bool
+) -> None:
     x, y, weight = problem()
     weight = weight if weighted else torch.ones_like(weight)
     solution = fit(kind, x, y, weight if weighted else None, intercept)
@@ -78,7 +80,7 @@ def test_formulas(kind: type[Gram], intercept: bool, weighted: bool) -> None:
 
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_every_number_is_that_of_statsmodels(intercept: bool, weighted: bool) -> None:
+def test_every_number_agrees_with_statsmodels(intercept: bool, weighted: bool) -> None:
     x, y, weight = problem(targets=1)
     weight[5] = 0.0
     found = fit_table(fit(ExactGram, x, y, weight if weighted else None, intercept))
@@ -108,7 +110,7 @@ def test_every_number_is_that_of_statsmodels(intercept: bool, weighted: bool) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("intercept", [True, False])
-def test_predictions(kind: type[Gram], intercept: bool) -> None:
+def test_predictions_follow_the_textbook_formulas(kind: type[Gram], intercept: bool) -> None:
     x, y, weight = problem()
     x = torch.cat((x, x[:, :1]), 1)
     solution = fit(kind, x, y, weight, intercept)
@@ -151,7 +153,7 @@ def test_an_offset_costs_no_digit_of_a_prediction(offset: int) -> None:
         torch.testing.assert_close(one, other, rtol=4e-16, atol=4e-16)
 
 
-def test_extreme_units_change_nothing_but_the_units() -> None:
+def test_extreme_units_scale_the_table_and_nothing_else() -> None:
     x, y, weight = problem(targets=1)
     plain = fit_table(fit(ExactGram, x, y, weight))
     # Powers of two, so that no bit changes.
@@ -177,7 +179,7 @@ def test_extreme_units_change_nothing_but_the_units() -> None:
         )
 
 
-def test_exact_fit() -> None:
+def test_a_perfect_fit_has_errors_of_0_and_infinite_t() -> None:
     x = torch.randn(20, 2, dtype=F64).round(decimals=1)
     found = fit_table(fit(ExactGram, x, 3 * x.sum(1, keepdim=True) + 1))
     assert torch.equal(found.standard_error, torch.zeros(3, 1, dtype=F64))
@@ -188,7 +190,7 @@ def test_exact_fit() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_residual_degrees_of_freedom(kind: type[Gram]) -> None:
+def test_errors_are_nan_without_residual_degrees_of_freedom(kind: type[Gram]) -> None:
     x, y, _ = problem(3)
     solution = fit(kind, x[:, :2], y)
     found = fit_table(solution)
@@ -198,7 +200,7 @@ def test_no_residual_degrees_of_freedom(kind: type[Gram]) -> None:
     assert bool(prediction(solution, x[:, :2]).mean_error.isnan().all())
 
 
-def test_nothing_but_an_intercept() -> None:
+def test_the_error_of_an_intercept_alone_is_that_of_the_mean() -> None:
     y = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
     found = fit_table(fit(ExactGram, torch.zeros(3, 0, dtype=F64), y))
     assert float(found.standard_error) == pytest.approx(math.sqrt(7 / 3), rel=1e-15)
@@ -206,7 +208,7 @@ def test_nothing_but_an_intercept() -> None:
     assert math.isnan(float(found.f_p))
 
 
-def test_confidence_is_checked() -> None:
+def test_a_confidence_out_of_range_is_refused() -> None:
     x, y, _ = problem()
     for confidence in (0.0, 1e-17, 1.0, 95.0, math.nan):
         with pytest.raises(InputError, match=r"confidence: .* was given"):
@@ -221,7 +223,7 @@ def exact_f_tail(f: float, k: float, m: float) -> mpmath.mpf:
 
 @pytest.mark.parametrize("k", [1, 2, 7, 200])
 @pytest.mark.parametrize("m", [1, 2, 9, 61, 1000])
-def test_tails_of_f(k: int, m: int) -> None:
+def test_tails_of_f_agree_with_mpmath(k: int, m: int) -> None:
     f = torch.tensor([1e-8, 1e-3, 0.1, 0.5, 0.99, 1.0, 1.01, 1.5, 3.0, 10.0, 50.0, 1e4], dtype=F64)
     for point, value in zip(f.tolist(), f_tail(f, k, m).tolist(), strict=True):
         truth = exact_f_tail(point, k, m)
@@ -230,7 +232,7 @@ def test_tails_of_f(k: int, m: int) -> None:
 
 
 @pytest.mark.parametrize("m", [10**6, 10**8])
-def test_tails_of_f_with_many_rows(m: int) -> None:
+def test_tails_of_f_with_many_rows_agree_with_the_closed_form(m: int) -> None:
     """With two degrees of freedom in the model P = (1 + 2 f / m)^(-m / 2)."""
     f = torch.tensor([1e-6, 0.3, 1.0, 2.0, 10.0, 100.0], dtype=F64)
     truth = torch.exp(-m / 2 * torch.log1p(2 * f / m))
@@ -238,7 +240,7 @@ def test_tails_of_f_with_many_rows(m: int) -> None:
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 10, 100, 10**4, 10**7])
-def test_tails_and_quantiles_of_t(df: int) -> None:
+def test_tails_and_quantiles_of_t_agree_with_scipy(df: int) -> None:
     t = torch.tensor([-40.0, -3.0, 0.0, 1e-3, 0.7, 1.96, 8.0, 30.0, 1e5], dtype=F64)
     truth = 2 * scipy.stats.t.sf(t.abs().numpy(), df)
     np.testing.assert_allclose(t_two_sided(t, df), truth, rtol=2e-11, atol=1e-290)
@@ -249,7 +251,7 @@ def test_tails_and_quantiles_of_t(df: int) -> None:
         assert quantile == pytest.approx(scipy.stats.t.isf((1 - confidence) / 2, df), rel=1e-6)
 
 
-def test_ends_of_the_distributions() -> None:
+def test_t_tails_at_infinity_nan_and_0() -> None:
     t = torch.tensor([math.inf, -math.inf, math.nan, 0.0, 1e200], dtype=F64)
     p = t_two_sided(t, 1).tolist()
     assert p[:2] == [0.0, 0.0]

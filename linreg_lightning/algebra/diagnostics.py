@@ -27,55 +27,50 @@ class Diagnostic(NamedTuple):
 
 
 def diagnose(fit: Fit, names: list[str]) -> list[Diagnostic]:
-    """Return what a user should know of a fit.
-
-    Args:
-        fit: of any accuracy.
-        names: of the columns of x.
-    """
+    """Return what a user should know of a fit; `names` are those of the columns of x."""
     exact = fit.accuracy == "exact"
-    found = _residual_diagnostics(fit, exact)
-    if exact and min(fit.digits, fit.error_digits) < 2:
-        message = (
+    digits, error_digits = int(fit.digits), int(fit.error_digits)
+    residuals_seen = bool(to_float64(fit.solution.residual).all())
+    perfect = not residuals_seen and fit.statistics["df_residual"] > 0
+    harmless = exact or digits >= ENOUGH_DIGITS
+    smallest = "the rounding of the rows" if exact else "float64 sees, 1e-8 of the target"
+    candidates = [  # whether it applies, whether it is a warning, the sentence
+        (
+            perfect and harmless,
+            False,
+            f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
+            "errors are given as 0.",
+        ),
+        (
+            perfect and not harmless,
+            True,
+            "The residuals are too small for float64 to see: standard errors are given as 0, and "
+            f"{digits} digits of the coefficients are safe; {_REMEDY}",
+        ),
+        (
+            not perfect and not exact and min(digits, error_digits) < ENOUGH_DIGITS,
+            True,
+            f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
+            f"their standard errors: {_REMEDY}",
+        ),
+        (
+            exact and min(fit.digits, fit.error_digits) < 2,
+            True,
             "The columns are so nearly linear combinations of each other that not even two digits "
             "of the coefficients and of their standard errors are safe: leave some out, or give a "
-            "ridge."
-        )
-        found.append(Diagnostic(message, True))
-    if fit.collinear:
-        left_out = ", ".join(names[j] for j in fit.collinear)
-        message = f"Left out, as linear combinations of earlier columns: {left_out}"
-        found.append(Diagnostic(message, True))
-    if exact and not fit.exact:
-        message = (
+            "ridge.",
+        ),
+        (
+            bool(fit.collinear),
+            True,
+            "Left out, as linear combinations of earlier columns: "
+            + ", ".join(names[j] for j in fit.collinear),
+        ),
+        (
+            exact and not fit.exact,
+            True,
             "The magnitudes within a column differ by more than exact sums can hold: the bits of "
-            "the result may depend on the order of the rows."
-        )
-        found.append(Diagnostic(message, True))
-    return found
-
-
-def _residual_diagnostics(fit: Fit, exact: bool) -> list[Diagnostic]:
-    digits, error_digits = int(fit.digits), int(fit.error_digits)
-    residual_seen = bool(to_float64(fit.solution.residual).all())
-    perfect = not residual_seen and fit.statistics["df_residual"] > 0
-    if perfect and (exact or digits >= ENOUGH_DIGITS):
-        smallest = "the rounding of the rows" if exact else "float64 sees, 1e-8 of the target"
-        message = (
-            f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
-            "errors are given as 0."
-        )
-        return [Diagnostic(message, False)]
-    if perfect:
-        message = (
-            "The residuals are too small for float64 to see: standard errors are given as 0, and "
-            f"{digits} digits of the coefficients are safe; {_REMEDY}"
-        )
-        return [Diagnostic(message, True)]
-    if not exact and min(digits, error_digits) < ENOUGH_DIGITS:
-        message = (
-            f"Only {digits} digits of the coefficients are safe in float64, "
-            f"{error_digits} of their standard errors: {_REMEDY}"
-        )
-        return [Diagnostic(message, True)]
-    return []
+            "the result may depend on the order of the rows.",
+        ),
+    ]
+    return [Diagnostic(message, warns) for applies, warns, message in candidates if applies]
