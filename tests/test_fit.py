@@ -146,6 +146,9 @@ def test_arrays_frames_lists_and_whole_numbers_give_the_same_fit() -> None:
         fit = least_squares(given, y.tolist())
         assert torch.equal(fit.estimate, expected.estimate)
         assert torch.equal(fit.predict(given), expected.predict(x))
+    frame = pd.DataFrame({"a": y.numpy()})
+    assert torch.equal(least_squares(x, frame).estimate, expected.estimate[:, None])
+    assert torch.equal(least_squares(x, frame["a"]).estimate, expected.estimate)
     tenths = [[0.1], [0.2], [0.4]]  # which float32 would round
     assert torch.equal(least_squares(tenths, tenths).coefficients, torch.ones(1, 1).double())
     leaf = x.double().requires_grad_()

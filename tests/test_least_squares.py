@@ -674,7 +674,7 @@ def test_predictions_with_intervals_on_the_command_line(
     assert "--intervals: LinearRegression has none; leave it out" in message
 
 
-def test_rows_of_a_users_class_are_refused_twice(
+def test_the_same_rows_of_a_users_class_are_refused(
     command: Linreg, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("own_rows.py").write_text(

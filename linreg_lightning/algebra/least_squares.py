@@ -35,9 +35,9 @@ class Fit:
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
-    combination of earlier ones is left out and is NaN throughout. Where no residual degree of
-    freedom is left, and with a ridge penalty, all but the estimates are NaN. If y was (rows,), the
-    dimension of the targets is missing everywhere.
+    combination of earlier ones is left out, and all its numbers are NaN. Where no residual degree
+    of freedom is left, and with a ridge penalty, only the estimates are numbers and the rest of the
+    table is NaN. If y was (rows,), the shapes below lack the dimension of the targets.
 
     Attributes:
         coefficients: b, (features, targets).
@@ -94,9 +94,9 @@ class Fit:
 
         Args:
             gram: an `ExactGram` or a `Float64Gram`.
-            intercept: whether to fit a constant.
-            ridge: as `least_squares` has it.
-            confidence: as `least_squares` has it.
+            intercept: whether to fit a constant, here and below as in `least_squares`.
+            ridge: the penalty.
+            confidence: how often the intervals cover the truth.
 
         Raises:
             InputError: no row was counted; an argument is outside its range; a coefficient leaves
@@ -136,7 +136,7 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        mean, _ = predict_mean(self.solution, _tensor("x", x).cpu())
+        mean, _ = predict_mean(self.solution, to_tensor("x", x).cpu())
         return mean[:, 0] if self._one_dimensional else mean
 
     def prediction(self, x: Any) -> Prediction:
@@ -152,14 +152,13 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        result = prediction(self.solution, _tensor("x", x).cpu(), self.confidence)
+        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
-        """Return what a user should know of the fit: collinear columns, too few safe digits.
+        """Return what a user should know of the fit: collinear columns, too few safe digits ...
 
-        Args:
-            names: of the columns of x; None counts them: x1, x2 ...
+        `names` are those of the columns of x; None stands for x1, x2 ...
         """
         features = self.solution.equations.features
         return diagnose(self, names or [f"x{j}" for j in range(1, features + 1)])
@@ -205,7 +204,9 @@ def least_squares(
     (0.64, tensor([2.5000], dtype=torch.float64))
     """
     check_arguments(accuracy, ridge, confidence)
-    batch = _batch(x, y, weight)
+    x, y = to_tensor("x", x), to_tensor("y", y)
+    weight = None if weight is None else to_tensor("weight", weight).to(x.device)
+    batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
     numbers = batch.rows * (batch.x.shape[1] + batch.y.shape[1])
     exact = accuracy == "exact" or (accuracy == "auto" and numbers <= EXACT_LIMIT)
     options = {"intercept": intercept, "ridge": ridge, "confidence": confidence}
@@ -215,7 +216,7 @@ def least_squares(
     for diagnostic in fit.diagnostics():
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
-    if torch.as_tensor(y).ndim == 1:
+    if y.ndim == 1:
         names = ("coefficients", "intercept", "estimate", "standard_error", "t", "p", "low", "high")
         flat: dict[str, Any] = {name: getattr(fit, name)[..., 0] for name in names}
         fit = replace(fit, **flat, _one_dimensional=True)
@@ -240,18 +241,15 @@ def _fit(kind: type[Gram], batch: Batch, options: dict[str, Any]) -> Fit:
     return Fit.from_gram(gram, **options)
 
 
-def _batch(x: Any, y: Any, weight: Any) -> Batch:
-    x, y = _tensor("x", x), _tensor("y", y)
-    weight = None if weight is None else _tensor("weight", weight).to(x.device)
-    y = y.unsqueeze(1) if y.ndim == 1 else y
-    return Batch(x, y.to(x.device), weight).validate()
+def to_tensor(name: str, value: Any) -> Tensor:
+    """Return a value as a tensor of real numbers, in float64 unless it is a tensor already.
 
-
-def _tensor(name: str, value: Any) -> Tensor:
-    """Return a tensor of real numbers; float64 unless the value is a tensor already."""
+    Raises:
+        InputError: the value holds something else than real numbers.
+    """
     if not isinstance(value, Tensor):
         try:
-            # A data frame; the array behind it may be read-only, of which torch warns.
+            # torch takes no data frame, and warns of its array where that is read-only.
             array = value.to_numpy().copy() if hasattr(value, "to_numpy") else value
             value = torch.as_tensor(array, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError) as error:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar, final
 
-import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
 from linreg_lightning.algebra.gram_state import GramState, PassShape
-from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
+from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
@@ -103,13 +101,8 @@ class LeastSquares(RegressionModule):
             InputError: the model has not been fitted yet.
         """
         fit = self._fitted_or_refuse("coefficients")
-        columns = {
-            "estimate": fit.estimate,
-            "std_error": fit.standard_error,
-            "t": fit.t,
-            "p": fit.p,
-        }
-        columns |= {"ci_low": fit.low, "ci_high": fit.high}
+        columns = {"estimate": fit.estimate, "std_error": fit.standard_error, "t": fit.t}
+        columns |= {"p": fit.p, "ci_low": fit.low, "ci_high": fit.high}
         rows = super().coefficients()
         terms = [row["name"] for row in rows if row["target"] == self.target_names[0]]
         # A fit has the constant first, wherever the data have their column of ones.
@@ -119,7 +112,7 @@ class LeastSquares(RegressionModule):
             row.update({name: values[place].item() for name, values in columns.items()})
         return rows
 
-    def prediction(self, x: Tensor | ArrayLike) -> Prediction:
+    def prediction(self, x: Any) -> Prediction:
         """Predictions with standard errors, confidence and prediction intervals.
 
         Args:
@@ -129,9 +122,7 @@ class LeastSquares(RegressionModule):
             InputError: the model has not been fitted yet.
         """
         fit = self._fitted_or_refuse("prediction")
-        if not isinstance(x, Tensor):
-            x = torch.from_numpy(np.array(x, dtype=np.float64))
-        return fit.prediction(self._without_ones(x))
+        return fit.prediction(self._without_ones(to_tensor("x", x)))
 
     @property
     def fitted(self) -> bool:
