@@ -191,7 +191,7 @@ def least_squares(
         confidence: how often the intervals cover the truth, from 0.000001 to below 1.
 
     Returns:
-        The fit. Collinear columns and too few safe digits are warned of.
+        The fit. A warning says which columns are collinear, or how few digits are safe.
 
     Raises:
         InputError: shapes do not fit; a value is no number, NaN or infinite in a row with a weight

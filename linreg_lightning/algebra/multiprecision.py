@@ -42,12 +42,6 @@ def pad(digits: Tensor, length: int) -> Tensor:
     return torch.cat((digits, digits.new_zeros(missing, *digits.shape[1:])))
 
 
-def strip_trailing_zeros(digits: Tensor) -> Tensor:
-    """Drop the last digits that are zero in all numbers."""
-    used = digits.flatten(1).any(1).nonzero()
-    return digits[: int(used.max()) + 1] if used.numel() else digits[:1]
-
-
 def add(a: Tensor, b: Tensor) -> Tensor:
     """Return a + b in normal form, for a and b in normal form, of any two lengths.
 
@@ -89,7 +83,9 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     source = torch.arange(new_length, device=digits.device).reshape(-1, *[1] * places.ndim) - places
     inside = (source >= 0) & (source < length)
     shifted = digits.gather(0, source.clamp(0, length - 1)) * inside
-    return strip_trailing_zeros(carry(shifted))
+    shifted = carry(shifted)
+    used = shifted.flatten(1).any(1).nonzero()
+    return shifted[: int(used.max()) + 1]  # without the trailing zeros
 
 
 def to_double_double(digits: Tensor) -> DoubleDouble:

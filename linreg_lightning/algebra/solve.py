@@ -77,13 +77,12 @@ class _ScaledEquations(NamedTuple, Generic[Number]):
 def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Number]:
     """Minimise the sum of w (y - b_0 - x b)^2 + ridge |b|^2.
 
-    A column counts as a linear combination of earlier ones when the rest that they leave of it is
-    no larger than the rounding error of it and of them, times their coefficients in the
-    combination. That error is, for each column, in `exact` 2^-51 of the root mean square of its
-    entries, which were rounded to that themselves, or, of d columns, sqrt(d) 2^-51 of its standard
-    deviation if that is more; in `float64` it is sqrt(d + 1) 2^-25 of its standard deviation. Such
-    a column is left out, as in R. Residuals smaller than the rounding error of the targets count
-    as 0.
+    A column is left out as a linear combination of earlier ones, as in R, where the column less the
+    combination is no larger than rounding errors: its own, and those of the earlier columns times
+    their coefficients. The rounding error of a column in `exact` is 2^-51 of the root mean square
+    of its entries, to which they were rounded themselves, or, among d columns, sqrt(d) 2^-51 of its
+    standard deviation if that is larger; in `float64` it is sqrt(d + 1) 2^-25 of its standard
+    deviation. Residuals smaller than the rounding error of the targets count as 0.
 
     Args:
         equations: what `Gram.normal_equations` returned.
