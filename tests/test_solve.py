@@ -486,3 +486,6 @@ def test_invalid_penalties_and_overflow_are_refused() -> None:
     for kind in KINDS:
         with pytest.raises(InputError, match="leaves the range of float64"):
             fit(kind, x * 1e-200, y * 1e200)
+        tiny = torch.full((9,), 1e-300, dtype=F64)
+        with pytest.raises(InputError, match="a sum of squares leaves the range of float64"):
+            fit(kind, x * 1e-300, y, tiny, ridge=1e300)
