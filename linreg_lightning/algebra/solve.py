@@ -163,7 +163,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     penalty = _penalty(ridge, exponent[:d], equations.weight_exponent)
     features = torch.arange(d)
     cross[features, features] = diagonal(cross)[:d] + penalty
-    if not bool(to_float64(cross).isfinite().all()):
+    if not bool(to_float64(diagonal(cross)).isfinite().all()):
         raise _out_of_range("a sum of squares")
     # `exact` subtracts means without error, so only the centred sums have been rounded.
     rounded_square = square if _is_float64(equations) else to_float64(diagonal(cross))
