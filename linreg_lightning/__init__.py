@@ -10,7 +10,7 @@ The way of a row, and where to read about each part of it:
     logger      RunLogger: TensorBoard
     cli         the `linreg` command
     manual      the tutorial's raw loops, torch alone
-    algebra     mathematics on tensors
+    algebra     least_squares(x, y) -> Fit: mathematics on tensors, without Lightning
     arrow       pyarrow, when it is needed
     errors      InputError: what a user can put right
 
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from linreg_lightning.algebra import Fit, least_squares
     from linreg_lightning.batch import Batch
     from linreg_lightning.data import RegressionDataModule, SyntheticData, TabularData, TensorData
     from linreg_lightning.errors import InputError
@@ -46,6 +47,7 @@ __version__ = "0.1.0"
 # Names are imported when they are used: the tutorial needs no Lightning, `linreg --help` no torch.
 _HOMES = {
     "Batch": "linreg_lightning.batch",
+    "Fit": "linreg_lightning.algebra",
     "InputError": "linreg_lightning.errors",
     "LeastSquares": "linreg_lightning.models",
     "LinearRegression": "linreg_lightning.models",
@@ -61,10 +63,12 @@ _HOMES = {
     "Trainer": "lightning.pytorch",
     "gradient_descent": "linreg_lightning.tutorial",
     "gradient_descent_nn": "linreg_lightning.tutorial",
+    "least_squares": "linreg_lightning.algebra",
 }
 
 __all__ = [
     "Batch",
+    "Fit",
     "InputError",
     "LeastSquares",
     "LinearRegression",
@@ -80,6 +84,7 @@ __all__ = [
     "Trainer",
     "gradient_descent",
     "gradient_descent_nn",
+    "least_squares",
 ]
 
 

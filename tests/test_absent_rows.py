@@ -1,4 +1,4 @@
-"""A row of weight 0 is as good as absent, whatever numbers it holds."""
+"""A row of weight 0 counts as absent, whatever numbers it holds."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def problem(dtype: torch.dtype = torch.float64) -> Rows:
-    """Rows of which a third are absent, and hold what no row should."""
+    """Rows of which a third have weight 0, with NaN and infinity among them."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(120, 3, generator=generator, dtype=dtype) * torch.tensor([1, 10, 100]) + 5
     y = x.sum(dim=1) + torch.randn(120, generator=generator, dtype=dtype)
@@ -63,7 +63,7 @@ def test_tensors_with_absent_rows_fit_and_measure_as_without_them(
     assert ours == (theirs if "exact" in options.values() else pytest.approx(theirs, rel=1e-5))
 
 
-def test_what_was_given_is_neither_changed_nor_predicted_from(trainer: MakeTrainer) -> None:
+def test_given_tensors_stay_as_they_are_and_absent_rows_predict_nan(trainer: MakeTrainer) -> None:
     x, y, weight = problem()
     before = x.clone()
     data, model = TensorData(x, y, weight), LeastSquares()
@@ -82,7 +82,7 @@ def test_pictures_show_no_absent_row(trainer: MakeTrainer) -> None:
     assert bool((sample.weight > 0).all())
 
 
-def test_values_that_count_and_weights_themselves_must_be_numbers() -> None:
+def test_nan_is_refused_in_weights_and_in_rows_that_count() -> None:
     x, y, weight = problem()
     x[7, 2] = math.nan
     with pytest.raises(InputError, match="column 'x3': row 8 holds nan"):
@@ -138,7 +138,7 @@ def test_tables_with_absent_rows_fit_as_without_them(
     "model", [LeastSquares("exact"), LeastSquares("float64"), LinearRegression()]
 )
 @pytest.mark.parametrize("options", [{}, {"batch_size": 3}, {"val_fraction": 0.1}])
-def test_a_value_that_is_no_number_is_named_whoever_looks_at_it(
+def test_an_infinite_value_is_refused_by_column_and_row_for_every_model(
     model: LeastSquares | LinearRegression, options: dict[str, Any], trainer: MakeTrainer
 ) -> None:
     x = torch.randn(20, 3)

@@ -1,4 +1,4 @@
-"""Several roads to one answer: by hand, nn.Linear + SGD, the Trainer, least squares."""
+"""By hand, nn.Linear + SGD, the Trainer and least squares agree."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ from linreg_lightning.models import RegressionModule
 
 
 class Recorder(Callback):
-    """Keeps the loss of each step and the weights behind it, (features, targets)."""
+    """Keeps the loss of each step and the weights after it, (features, targets)."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []

@@ -36,7 +36,7 @@ def pair(high: float, share: float) -> DoubleDouble:
 
 @SETTINGS
 @given(NUMBERS, NUMBERS)
-def test_sums_and_products_lose_nothing(a: float, b: float) -> None:
+def test_two_sum_and_two_prod_are_exact(a: float, b: float) -> None:
     assert fraction(DoubleDouble(*two_sum(tensor(a), tensor(b)))) == Fraction(a) + Fraction(b)
     assert fraction(DoubleDouble(*two_prod(tensor(a), tensor(b)))) == Fraction(a) * Fraction(b)
 
@@ -85,7 +85,7 @@ def test_exponents_bound_their_numbers(value: float) -> None:
 
 
 @pytest.mark.parametrize("exponent", [-2000, -1022, -1, 0, 1, 1023, 1500])
-def test_ldexp_is_the_product(exponent: int) -> None:
+def test_ldexp_multiplies_by_a_power_of_two(exponent: int) -> None:
     value = 1.5 * 2.0 ** max(-1000, min(1000, -exponent // 2))
     assert float(ldexp(tensor(value), torch.tensor(exponent))) == math.ldexp(value, exponent)
     if -1022 <= exponent <= 1023:
@@ -110,29 +110,31 @@ WHOLE = st.lists(st.integers(-(2**61), 2**61), min_size=3, max_size=3)
 
 @SETTINGS
 @given(WHOLE, WHOLE, st.lists(st.integers(0, 120), min_size=3, max_size=3))
-def test_whole_numbers_of_any_length(a: list[int], b: list[int], bits: list[int]) -> None:
+def test_multiprecision_agrees_with_whole_numbers(
+    a: list[int], b: list[int], bits: list[int]
+) -> None:
     x, y = digits_of(a, 4), digits_of(b, 6)
     half = multiprecision.BASE // 2
     assert bool(((x[1:] >= -half) & (x[1:] < half)).all())
     unit_x, unit_y = Fraction(multiprecision.BASE) ** -3, Fraction(multiprecision.BASE) ** -5
     assert value_of(x) == [v * unit_x for v in a]
-    assert value_of(multiprecision.added(x, y)) == [
+    assert value_of(multiprecision.add(x, y)) == [
         v * unit_x + w * unit_y for v, w in zip(a, b, strict=True)
     ]
-    assert value_of(multiprecision.multiplied(x, y)) == [
+    assert value_of(multiprecision.multiply(x, y)) == [
         v * w * unit_x * unit_y for v, w in zip(a, b, strict=True)
     ]
-    moved = multiprecision.shifted(x, torch.tensor(bits))
+    moved = multiprecision.shift_right(x, torch.tensor(bits))
     assert value_of(moved) == [
         v * unit_x * Fraction(2) ** -shift for v, shift in zip(a, bits, strict=True)
     ]
-    product = multiprecision.to_double_double(multiprecision.multiplied(x, y))
+    product = multiprecision.to_double_double(multiprecision.multiply(x, y))
     for i in range(3):
         truth = a[i] * b[i] * unit_x * unit_y
         assert abs(fraction(product[i]) - truth) <= abs(truth) * Fraction(2) ** -103
 
 
-def test_rounding_does_not_see_zeros_around_the_digits() -> None:
+def test_leading_and_trailing_zeros_do_not_change_the_rounding() -> None:
     digits = multiprecision.carry(torch.randint(-(2**40), 2**40, (7, 50)))
     plain = multiprecision.to_double_double(digits)
     zeros = torch.zeros(3, 50, dtype=torch.int64)

@@ -28,15 +28,15 @@ def sample(
 def gram_of(kind: type[Gram], batch: Batch, size: int | None = None) -> Gram:
     gram = kind(batch.x.shape[1], batch.y.shape[1], device=batch.x.device)
     for start in range(0, batch.rows, size or max(batch.rows, 1)):
-        gram.update(cut(batch, slice(start, start + (size or batch.rows))))
+        gram.update(rows_of(batch, slice(start, start + (size or batch.rows))))
     return gram
 
 
-def cut(batch: Batch, rows: slice | torch.Tensor) -> Batch:
+def rows_of(batch: Batch, rows: slice | torch.Tensor) -> Batch:
     return Batch(*(None if t is None else t[rows] for t in batch))
 
 
-def fractions_of(batch: Batch) -> list[list[Fraction]]:
+def rational_gram(batch: Batch) -> list[list[Fraction]]:
     """Return the Gram matrix of [1, x, y] in rational numbers."""
     ones = torch.ones(batch.rows, 1, dtype=F64)
     z = torch.cat((ones, batch.x.double(), batch.y.double()), 1).tolist()
@@ -47,7 +47,7 @@ def fractions_of(batch: Batch) -> list[list[Fraction]]:
     return [[sum(a * b for a, b in zip(u, v, strict=True)) for v in columns] for u in left]
 
 
-def held_by(gram: ExactGram) -> list[list[Fraction]]:
+def value_held_by(gram: ExactGram) -> list[list[Fraction]]:
     state = gram.state_dict()
     top, base = state["top"].tolist(), Fraction(BASE)
     columns = range(len(top))
@@ -89,11 +89,11 @@ def wide(scale: float, rows: int = 60) -> torch.Tensor:
         lambda b: b._replace(weight=torch.arange(60) % 3),
     ],
 )
-def test_exact_sums_are_the_rational_numbers(change, weighted: bool) -> None:
+def test_exact_sums_equal_rational_arithmetic(change, weighted: bool) -> None:
     batch = change(sample(60, weighted=weighted))
     gram = gram_of(ExactGram, batch, 25)
     assert gram.exact
-    assert held_by(gram) == fractions_of(batch)
+    assert value_held_by(gram) == rational_gram(batch)
 
 
 @pytest.mark.parametrize("value", [2.0**21, 2.0**21 - 2.0**-31, 2.0**22 * (1 - 2.0**-50), 3.0e6])
@@ -101,17 +101,17 @@ def test_the_largest_slices_still_add_exactly(value: float) -> None:
     rows = 5000
     x = torch.full((rows, 2), value, dtype=F64)
     gram = gram_of(ExactGram, Batch(x, -x[:, :1]))
-    assert held_by(gram)[1][1] == rows * Fraction(value) ** 2
+    assert value_held_by(gram)[1][1] == rows * Fraction(value) ** 2
     gram = gram_of(ExactGram, Batch(x, -x[:, :1], x[:, 0]))
-    assert held_by(gram)[1][3] == -rows * Fraction(value) ** 3
+    assert value_held_by(gram)[1][3] == -rows * Fraction(value) ** 3
 
 
-def test_what_is_out_of_the_window_is_reported_and_cannot_be_seen() -> None:
+def test_bits_below_the_deepest_slice_are_reported_and_negligible() -> None:
     x = torch.tensor([[1e300], [1e-10], [-1e300], [3e299]], dtype=F64)
     gram = gram_of(ExactGram, Batch(x, torch.ones(4, 1, dtype=F64)))
     assert not gram.exact
-    truth = fractions_of(Batch(x, torch.ones(4, 1, dtype=F64)))[1][1]
-    assert abs(held_by(gram)[1][1] / truth - 1) < Fraction(2) ** -106
+    truth = rational_gram(Batch(x, torch.ones(4, 1, dtype=F64)))[1][1]
+    assert abs(value_held_by(gram)[1][1] / truth - 1) < Fraction(2) ** -106
     merged = gram_of(ExactGram, Batch(x[:1], x[:1]))
     merged.merge(gram_of(ExactGram, Batch(x, torch.ones(4, 1, dtype=F64))))
     assert not merged.exact
@@ -137,55 +137,55 @@ def test_same_bits_for_any_order_batches_and_merges(
     x = (batch.x * torch.exp(spread * torch.randn_like(batch.x)) + offset) * scale
     batch = batch._replace(x=x.float().clamp(-1e38, 1e38) if single else x)
     whole = gram_of(ExactGram, batch)
-    shuffled = cut(batch, torch.randperm(rows))
-    # One row at a time is slow: a part of the rows shows it.
+    shuffled = rows_of(batch, torch.randperm(rows))
+    # One row at a time is slow: about 60 batches are enough.
     size = max(size, rows // 60)
     assert_same_bits(whole, gram_of(ExactGram, shuffled, size))
     parts = [
-        gram_of(ExactGram, cut(shuffled, rows_of)) for rows_of in torch.arange(rows).tensor_split(5)
+        gram_of(ExactGram, rows_of(shuffled, part)) for part in torch.arange(rows).tensor_split(5)
     ]
     first = parts.pop(int(torch.randint(5, ())))
     for other in parts:
         first.merge(other)
     assert_same_bits(whole, first)
     if rows > 5:
-        kept, rest = (gram_of(ExactGram, cut(shuffled, torch.arange(0))) for _ in range(2))
+        kept, rest = (gram_of(ExactGram, rows_of(shuffled, torch.arange(0))) for _ in range(2))
         for other in parts[1:]:
             kept.merge(other)
             rest.merge(other)
         rest.merge(whole)
         rest.subtract(whole)
         assert rest.rows == sum(p.rows for p in parts[1:])
-        assert held_by(rest) == held_by(kept)
+        assert value_held_by(rest) == value_held_by(kept)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_same_bits_over_many_blocks(weighted: bool) -> None:
     batch = sample(30_000, 12, weighted=weighted)
     whole = gram_of(ExactGram, batch)
-    other = gram_of(ExactGram, cut(batch, torch.randperm(batch.rows)), 2048)
+    other = gram_of(ExactGram, rows_of(batch, torch.randperm(batch.rows)), 2048)
     assert_same_bits(whole, other)
     assert_same_bits(whole, gram_of(ExactGram, batch, 7777))
 
 
-def test_rows_taken_away_leave_no_trace() -> None:
+def test_exact_subtraction_removes_rows_completely() -> None:
     batch = sample(200, weighted=True)
     gram = gram_of(ExactGram, batch)
-    gram.subtract(gram_of(ExactGram, cut(batch, slice(50, 120))))
-    rest = cut(batch, torch.cat((torch.arange(50), torch.arange(120, 200))))
-    assert held_by(gram) == fractions_of(rest)
+    gram.subtract(gram_of(ExactGram, rows_of(batch, slice(50, 120))))
+    rest = rows_of(batch, torch.cat((torch.arange(50), torch.arange(120, 200))))
+    assert value_held_by(gram) == rational_gram(rest)
     a, b = solve(gram.normal_equations()), solve(gram_of(ExactGram, rest).normal_equations())
     assert torch.equal(a.coefficients, b.coefficients)
     assert a.equations.log_weight == b.equations.log_weight
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weight_0_is_absent_and_weight_2_is_twice(kind: type[Gram]) -> None:
+def test_weight_0_removes_a_row_and_weight_2_doubles_it(kind: type[Gram]) -> None:
     batch = sample(40)
     batch.x[3, 1] = torch.nan
     weight = torch.arange(40) % 3
     given = gram_of(kind, batch._replace(weight=weight))
-    repeated = gram_of(kind, cut(batch, torch.arange(40).repeat_interleave(weight)))
+    repeated = gram_of(kind, rows_of(batch, torch.arange(40).repeat_interleave(weight)))
     assert given.rows == int((weight > 0).sum())
     a, b = (
         solve(given.normal_equations()).coefficients,
@@ -215,10 +215,10 @@ def test_float64_agrees_with_exact() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e200, 1e300])
-def test_float64_survives_extreme_units(scale: float) -> None:
+def test_float64_fits_columns_in_extreme_units(scale: float) -> None:
     batch = sample(100)
     expected = solve(gram_of(Float64Gram, batch).normal_equations()).coefficients / scale
-    # The unit is met at once, after zeros, after ordinary numbers of the same column, and merged.
+    # The first batch has this unit, or zeros come first; the second half is merged.
     scaled = batch._replace(x=batch.x * scale)
     zeros = Batch(torch.zeros(5, 3, dtype=F64), torch.zeros(5, 1, dtype=F64))
     for first in (None, zeros):
@@ -226,26 +226,42 @@ def test_float64_survives_extreme_units(scale: float) -> None:
         if first is not None:
             gram.update(first)
             gram.subtract(gram_of(Float64Gram, first))
-        gram.update(cut(scaled, slice(0, 50)))
-        gram.merge(gram_of(Float64Gram, cut(scaled, slice(50, 100))))
+        gram.update(rows_of(scaled, slice(0, 50)))
+        gram.merge(gram_of(Float64Gram, rows_of(scaled, slice(50, 100))))
         torch.testing.assert_close(
             solve(gram.normal_equations()).coefficients, expected, rtol=1e-12, atol=0
         )
 
 
-def test_float64_merges_other_shifts() -> None:
+@pytest.mark.parametrize("weight", [1e-200, 1e200])
+def test_float64_merges_extreme_units_of_columns_and_weights(weight: float) -> None:
+    batch = sample(100, weighted=True)
+    expected = solve(gram_of(Float64Gram, batch).normal_equations()).coefficients
+    units = torch.tensor([1e-300, 1e300, 1e9], dtype=F64)
+    assert batch.weight is not None
+    scaled = batch._replace(x=batch.x * units, weight=batch.weight * weight)
+    gram = gram_of(Float64Gram, rows_of(scaled, slice(0, 50)))
+    gram.merge(gram_of(Float64Gram, rows_of(scaled, slice(50, 100))))
+    found = solve(gram.normal_equations()).coefficients
+    torch.testing.assert_close(found, expected / units[:, None], rtol=1e-12, atol=0)
+    exact = gram_of(ExactGram, scaled)
+    found, expected = (solve(g.normal_equations(), 2.5).coefficients for g in (gram, exact))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_float64_merges_sums_with_other_shifts() -> None:
     batch = sample(300)
     batch = batch._replace(x=batch.x + torch.arange(300)[:, None] * 10)
     gram = Float64Gram(3)
     for start in (200, 0, 100):
-        gram.merge(gram_of(Float64Gram, cut(batch, slice(start, start + 100))))
+        gram.merge(gram_of(Float64Gram, rows_of(batch, slice(start, start + 100))))
     expected = solve(gram_of(ExactGram, batch).normal_equations()).coefficients
     torch.testing.assert_close(
         solve(gram.normal_equations()).coefficients, expected, rtol=1e-8, atol=0
     )
-    gram.subtract(gram_of(Float64Gram, cut(batch, slice(0, 100))))
+    gram.subtract(gram_of(Float64Gram, rows_of(batch, slice(0, 100))))
     expected = solve(
-        gram_of(ExactGram, cut(batch, slice(100, 300))).normal_equations()
+        gram_of(ExactGram, rows_of(batch, slice(100, 300))).normal_equations()
     ).coefficients
     torch.testing.assert_close(
         solve(gram.normal_equations()).coefficients, expected, rtol=1e-7, atol=0
@@ -253,7 +269,7 @@ def test_float64_merges_other_shifts() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_state_returns_the_same(kind: type[Gram], tmp_path) -> None:
+def test_a_state_restores_the_same_statistics(kind: type[Gram], tmp_path) -> None:
     batch = sample(50, weighted=True)
     gram = gram_of(kind, batch)
     torch.save(gram.state_dict(), tmp_path / "state.pt")
@@ -266,24 +282,26 @@ def test_state_returns_the_same(kind: type[Gram], tmp_path) -> None:
         other.from_state_dict(gram.state_dict())
 
 
-def test_states_keep_what_has_cancelled_and_earlier_ones_are_read() -> None:
+def test_states_keep_the_peak_and_states_without_it_are_read() -> None:
     batch = sample(100)
     batch.x[50:] += 1000
     gram = gram_of(Float64Gram, batch, 50)
     plain = gram.state_dict()
     del plain["peak"]
     assert_same_bits(gram, Float64Gram.from_state_dict(plain))
-    gram.subtract(gram_of(Float64Gram, cut(batch, slice(50, 100))))
+    gram.subtract(gram_of(Float64Gram, rows_of(batch, slice(50, 100))))
     again = Float64Gram.from_state_dict(gram.state_dict())
     assert_same_bits(gram, again)
-    before, after = gram.normal_equations(), gram_of(Float64Gram, cut(batch, slice(50)))
+    before, after = gram.normal_equations(), gram_of(Float64Gram, rows_of(batch, slice(50)))
     assert bool((before.square > 1000 * after.normal_equations().square).any())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("rows_before", [0, 30])
-def test_values_that_are_no_numbers_are_named(kind, value: float, rows_before: int) -> None:
+def test_nan_and_infinity_are_refused_by_row_and_column(
+    kind, value: float, rows_before: int
+) -> None:
     batch = sample(20)
     gram = kind(3)
     if rows_before:
@@ -300,7 +318,7 @@ def test_values_that_are_no_numbers_are_named(kind, value: float, rows_before: i
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [-1.0, torch.nan, torch.inf])
-def test_weights_that_cannot_be_are_named(kind, value: float) -> None:
+def test_invalid_weights_are_refused_by_row(kind, value: float) -> None:
     batch = sample(20, weighted=True)
     batch.weight[6] = value
     with pytest.raises(InputError, match=r"weight: .* was given for row 7"):
@@ -308,7 +326,7 @@ def test_weights_that_cannot_be_are_named(kind, value: float) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_does_not_fit_is_refused(kind: type[Gram]) -> None:
+def test_statistics_of_other_columns_are_refused(kind: type[Gram]) -> None:
     gram = gram_of(kind, sample(10))
     with pytest.raises(InputError, match="2 features and 1 targets were given to statistics of 3"):
         gram.update(sample(10, features=2))
@@ -322,14 +340,14 @@ def test_what_does_not_fit_is_refused(kind: type[Gram]) -> None:
         kind(3, 0)
     absent = kind(3)
     absent.update(sample(10)._replace(weight=torch.zeros(10)))
-    absent.update(cut(sample(10), slice(0, 0)))
+    absent.update(rows_of(sample(10), slice(0, 0)))
     with pytest.raises(InputError, match="rows: none with a weight above 0"):
         absent.normal_equations()
     absent.update(sample(10))
     assert_same_bits(absent, gram)
 
 
-def test_log_weights_are_those_of_the_rows_present() -> None:
+def test_log_weight_sums_over_rows_of_weight_above_0() -> None:
     weight = torch.cat((wide(30), torch.zeros(3, dtype=F64), torch.tensor([5e-324], dtype=F64)))
     batch = sample(64)._replace(weight=weight)
     truth = float(weight[weight > 0].log().sum())
@@ -341,7 +359,7 @@ def test_log_weights_are_those_of_the_rows_present() -> None:
     )
 
 
-def test_what_was_taken_away_leaves_no_trace() -> None:
+def test_float64_begins_anew_after_all_rows_are_subtracted() -> None:
     torch.manual_seed(0)
     far = Batch(1e9 + 1e6 * torch.randn(50, 1, dtype=F64), torch.randn(50, 1, dtype=F64))
     near = 1e-6 * torch.randn(20, 1, dtype=F64)

@@ -8,9 +8,11 @@ import pytest
 import scipy.stats
 import statsmodels.api as api
 import torch
+from fit_table import fit_table
 
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, inference, prediction, solve
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, solve
 from linreg_lightning.algebra.distributions import f_tail, t_quantile, t_two_sided
+from linreg_lightning.algebra.inference import prediction
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
@@ -34,11 +36,13 @@ def problem(rows: int = 120, features: int = 3, targets: int = 2):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_formulas(kind: type[Gram], intercept: bool, weighted: bool) -> None:
+def test_the_table_follows_the_textbook_formulas(
+    kind: type[Gram], intercept: bool, weighted: bool
+) -> None:
     x, y, weight = problem()
     weight = weight if weighted else torch.ones_like(weight)
     solution = fit(kind, x, y, weight if weighted else None, intercept)
-    found = inference(solution, 0.9)
+    found = fit_table(solution, 0.9)
     design = torch.cat((torch.ones(120, 1, dtype=F64), x), 1)[:, 0 if intercept else 1 :]
     n, k = design.shape
     root = weight.sqrt()[:, None]
@@ -71,15 +75,15 @@ def test_formulas(kind: type[Gram], intercept: bool, weighted: bool) -> None:
         torch.testing.assert_close(
             getattr(found, name), torch.as_tensor(value), rtol=1e-8, atol=1e-300, msg=name
         )
-    assert (found.rows, found.df_residual, found.df_model) == (n, n - k, k - intercept)
+    assert (found.rows, found.df_residual, found.rank) == (n, n - k, k)
 
 
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_every_number_is_that_of_statsmodels(intercept: bool, weighted: bool) -> None:
+def test_every_number_agrees_with_statsmodels(intercept: bool, weighted: bool) -> None:
     x, y, weight = problem(targets=1)
     weight[5] = 0.0
-    found = inference(fit(ExactGram, x, y, weight if weighted else None, intercept))
+    found = fit_table(fit(ExactGram, x, y, weight if weighted else None, intercept))
     present = weight > 0 if weighted else torch.ones(120, dtype=torch.bool)
     design = api.add_constant(x.numpy()) if intercept else x.numpy()
     weights = weight.numpy() if weighted else np.ones(120)
@@ -106,7 +110,7 @@ def test_every_number_is_that_of_statsmodels(intercept: bool, weighted: bool) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("intercept", [True, False])
-def test_predictions(kind: type[Gram], intercept: bool) -> None:
+def test_predictions_follow_the_textbook_formulas(kind: type[Gram], intercept: bool) -> None:
     x, y, weight = problem()
     x = torch.cat((x, x[:, :1]), 1)
     solution = fit(kind, x, y, weight, intercept)
@@ -149,13 +153,13 @@ def test_an_offset_costs_no_digit_of_a_prediction(offset: int) -> None:
         torch.testing.assert_close(one, other, rtol=4e-16, atol=4e-16)
 
 
-def test_extreme_units_change_nothing_but_the_units() -> None:
+def test_extreme_units_scale_the_table_and_nothing_else() -> None:
     x, y, weight = problem(targets=1)
-    plain = inference(fit(ExactGram, x, y, weight))
+    plain = fit_table(fit(ExactGram, x, y, weight))
     # Powers of two, so that no bit changes.
     for kind in KINDS:
         solution = fit(kind, x * 2.0**-900, y * 2.0**100, weight * 2.0**-800)
-        found = inference(solution)
+        found = fit_table(solution)
         unit = torch.tensor([0.0, 1000.0, 1000.0, 1000.0], dtype=F64)[:, None]
         unit = torch.where(unit == 0, 2.0**100, 2.0**unit)
         for name in ("estimate", "standard_error", "low"):
@@ -175,9 +179,9 @@ def test_extreme_units_change_nothing_but_the_units() -> None:
         )
 
 
-def test_exact_fit() -> None:
+def test_a_perfect_fit_has_errors_of_0_and_infinite_t() -> None:
     x = torch.randn(20, 2, dtype=F64).round(decimals=1)
-    found = inference(fit(ExactGram, x, 3 * x.sum(1, keepdim=True) + 1))
+    found = fit_table(fit(ExactGram, x, 3 * x.sum(1, keepdim=True) + 1))
     assert torch.equal(found.standard_error, torch.zeros(3, 1, dtype=F64))
     assert bool((found.t == math.inf).all())
     assert bool((found.p == 0).all())
@@ -186,29 +190,29 @@ def test_exact_fit() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_residual_degrees_of_freedom(kind: type[Gram]) -> None:
+def test_errors_are_nan_without_residual_degrees_of_freedom(kind: type[Gram]) -> None:
     x, y, _ = problem(3)
     solution = fit(kind, x[:, :2], y)
-    found = inference(solution)
+    found = fit_table(solution)
     assert found.df_residual == 0
     for name in ("standard_error", "t", "p", "low", "high", "residual_sd", "r2_adjusted", "f"):
         assert bool(getattr(found, name).isnan().all()), name
     assert bool(prediction(solution, x[:, :2]).mean_error.isnan().all())
 
 
-def test_nothing_but_an_intercept() -> None:
+def test_the_error_of_an_intercept_alone_is_that_of_the_mean() -> None:
     y = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
-    found = inference(fit(ExactGram, torch.zeros(3, 0, dtype=F64), y))
+    found = fit_table(fit(ExactGram, torch.zeros(3, 0, dtype=F64), y))
     assert float(found.standard_error) == pytest.approx(math.sqrt(7 / 3), rel=1e-15)
-    assert (found.df_model, float(found.r2)) == (0, 0.0)
+    assert (found.rank, float(found.r2)) == (1, 0.0)
     assert math.isnan(float(found.f_p))
 
 
-def test_confidence_is_checked() -> None:
+def test_a_confidence_out_of_range_is_refused() -> None:
     x, y, _ = problem()
     for confidence in (0.0, 1e-17, 1.0, 95.0, math.nan):
         with pytest.raises(InputError, match=r"confidence: .* was given"):
-            inference(fit(ExactGram, x, y), confidence)
+            fit_table(fit(ExactGram, x, y), confidence)
 
 
 def exact_f_tail(f: float, k: float, m: float) -> mpmath.mpf:
@@ -219,7 +223,7 @@ def exact_f_tail(f: float, k: float, m: float) -> mpmath.mpf:
 
 @pytest.mark.parametrize("k", [1, 2, 7, 200])
 @pytest.mark.parametrize("m", [1, 2, 9, 61, 1000])
-def test_tails_of_f(k: int, m: int) -> None:
+def test_tails_of_f_agree_with_mpmath(k: int, m: int) -> None:
     f = torch.tensor([1e-8, 1e-3, 0.1, 0.5, 0.99, 1.0, 1.01, 1.5, 3.0, 10.0, 50.0, 1e4], dtype=F64)
     for point, value in zip(f.tolist(), f_tail(f, k, m).tolist(), strict=True):
         truth = exact_f_tail(point, k, m)
@@ -228,7 +232,7 @@ def test_tails_of_f(k: int, m: int) -> None:
 
 
 @pytest.mark.parametrize("m", [10**6, 10**8])
-def test_tails_of_f_with_many_rows(m: int) -> None:
+def test_tails_of_f_with_many_rows_agree_with_the_closed_form(m: int) -> None:
     """With two degrees of freedom in the model P = (1 + 2 f / m)^(-m / 2)."""
     f = torch.tensor([1e-6, 0.3, 1.0, 2.0, 10.0, 100.0], dtype=F64)
     truth = torch.exp(-m / 2 * torch.log1p(2 * f / m))
@@ -236,7 +240,7 @@ def test_tails_of_f_with_many_rows(m: int) -> None:
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 10, 100, 10**4, 10**7])
-def test_tails_and_quantiles_of_t(df: int) -> None:
+def test_tails_and_quantiles_of_t_agree_with_scipy(df: int) -> None:
     t = torch.tensor([-40.0, -3.0, 0.0, 1e-3, 0.7, 1.96, 8.0, 30.0, 1e5], dtype=F64)
     truth = 2 * scipy.stats.t.sf(t.abs().numpy(), df)
     np.testing.assert_allclose(t_two_sided(t, df), truth, rtol=2e-11, atol=1e-290)
@@ -247,7 +251,7 @@ def test_tails_and_quantiles_of_t(df: int) -> None:
         assert quantile == pytest.approx(scipy.stats.t.isf((1 - confidence) / 2, df), rel=1e-6)
 
 
-def test_ends_of_the_distributions() -> None:
+def test_t_tails_at_infinity_nan_and_0() -> None:
     t = torch.tensor([math.inf, -math.inf, math.nan, 0.0, 1e200], dtype=F64)
     p = t_two_sided(t, 1).tolist()
     assert p[:2] == [0.0, 0.0]

@@ -28,7 +28,7 @@ from third_party.small import Recorder
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
-from linreg_lightning.algebra.gram_state import SMALL
+from linreg_lightning.algebra.least_squares import EXACT_LIMIT
 
 Linreg = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]
@@ -116,13 +116,13 @@ def test_exact_has_the_same_bits_in_any_order_and_batches(
     one = fitted(trainer, x, y, weight, accuracy="exact")
     shuffled = None if weight is None else weight[order]
     other = fitted(trainer, x[order], y[order], shuffled, accuracy="exact", batch_size=batch_size)
-    # As text, in which NaN is NaN and every other number is itself alone.
+    # As text, in which NaN equals NaN and different numbers differ.
     assert repr(one.coefficients()) == repr(other.coefficients())
     assert repr(one.fit_statistics) == repr(other.fit_statistics)
 
 
 def test_two_processes_have_the_bits_of_one(tmp_path: Path) -> None:
-    # One start of two processes, which costs ten seconds, for all cases.
+    # Two processes take ten seconds to start, so they run all cases.
     command = [sys.executable, processes.__file__, str(tmp_path / "two.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -140,7 +140,7 @@ def test_two_processes_have_the_bits_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("accuracy", ["exact", "auto", "float64"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_every_number_of_the_table_is_statsmodels(
+def test_every_number_of_the_table_agrees_with_statsmodels(
     accuracy: str, weighted: bool, trainer: MakeTrainer
 ) -> None:
     x, y = problem()
@@ -153,7 +153,7 @@ def test_every_number_of_the_table_is_statsmodels(
         [result.params, result.bse, result.tvalues, result.pvalues, result.conf_int()]
     )
     ours = numbers(model).numpy()
-    p = 3  # of 1e-30 it takes up a difference of t a hundredfold
+    p = 3  # the relative error of p = 1e-30 is a hundred times that of t
     np.testing.assert_allclose(ours[:, p], expected[:, p], rtol=1e-6, atol=1e-300)
     np.testing.assert_allclose(np.delete(ours, p, 1), np.delete(expected, p, 1), rtol=1e-8)
     fit = model.fit_statistics
@@ -206,7 +206,7 @@ def test_float32_rows_are_fitted_in_float64(trainer: MakeTrainer) -> None:
         assert model(x).dtype == torch.float64
 
 
-def test_several_targets_are_each_fitted_alone(trainer: MakeTrainer) -> None:
+def test_each_target_is_fitted_as_if_alone(trainer: MakeTrainer) -> None:
     x, y = problem(targets=2)
     y[:, 1] *= 3
     both = fitted(trainer, x, y)
@@ -219,7 +219,7 @@ def test_several_targets_are_each_fitted_alone(trainer: MakeTrainer) -> None:
     assert "r2" in both.summary()
 
 
-def test_predictions_carry_statsmodels_errors_and_intervals(trainer: MakeTrainer) -> None:
+def test_errors_and_intervals_of_predictions_agree_with_statsmodels(trainer: MakeTrainer) -> None:
     x, y = problem()
     model = fitted(trainer, x, y, confidence=0.9)
     new, _ = problem(20, seed=5)
@@ -239,7 +239,7 @@ def test_predictions_carry_statsmodels_errors_and_intervals(trainer: MakeTrainer
     torch.testing.assert_close(found.mean, model(new))
 
 
-def test_ridge_never_touches_the_intercept_and_gives_no_standard_errors(
+def test_ridge_spares_the_intercept_and_has_no_standard_errors(
     trainer: MakeTrainer,
 ) -> None:
     x, y = problem()
@@ -254,7 +254,7 @@ def test_ridge_never_touches_the_intercept_and_gives_no_standard_errors(
     assert all(math.isnan(row["std_error"]) for row in model.coefficients())
 
 
-def test_plain_loaders_of_pairs_will_do(trainer: MakeTrainer) -> None:
+def test_plain_loaders_of_pairs_are_enough(trainer: MakeTrainer) -> None:
     x, y = problem()
     model = LeastSquares(in_features=3)
     trainer(max_epochs=1).fit(model, DataLoader(TensorDataset(x, y), batch_size=33))
@@ -276,7 +276,7 @@ def test_validation_sees_the_solution_and_one_epoch_is_enough(trainer: MakeTrain
 # The second pass
 
 
-def test_auto_takes_a_second_pass_where_it_is_needed_and_no_other(trainer: MakeTrainer) -> None:
+def test_auto_takes_a_second_pass_only_where_digits_are_few(trainer: MakeTrainer) -> None:
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(300_000, 4, generator=generator, dtype=torch.float64)
     y = z.sum(dim=1) + torch.randn(300_000, generator=generator, dtype=torch.float64)
@@ -298,7 +298,7 @@ def test_auto_takes_a_second_pass_where_it_is_needed_and_no_other(trainer: MakeT
 @pytest.mark.parametrize(
     ("name", "passes"), [("Longley", 1), ("Pontius", 2), ("Wampler1", 2), ("Filip", 2)]
 )
-def test_auto_reaches_certified_digits_of_many_rows_by_itself(
+def test_auto_reaches_certified_digits_of_many_rows(
     name: str, passes: int, trainer: MakeTrainer
 ) -> None:
     reference = NIST[name]
@@ -306,7 +306,7 @@ def test_auto_reaches_certified_digits_of_many_rows_by_itself(
         [[float(v) for v in line.split(",")] for line in reference.table.split()[1:]],
         dtype=torch.float64,
     )
-    times = SMALL // rows.numel() + 1  # more numbers than are added exactly at once
+    times = EXACT_LIMIT // rows.numel() + 1  # more numbers than `auto` adds exactly
     many = rows.repeat(times, 1)
     runner, model = trainer(max_epochs=1), LeastSquares()
     runner.fit(model, TensorData(many[:, 1:], many[:, 0], batch_size=len(many) // 3))
@@ -321,7 +321,7 @@ def test_auto_reaches_certified_digits_of_many_rows_by_itself(
     assert digits(model.fit_statistics["r2"], reference.r2) >= min(least, 13)
 
 
-def test_a_perfect_fit_in_float64_is_remarked_upon_without_alarm(
+def test_a_perfect_fit_is_reported_without_a_warning(
     trainer: MakeTrainer,
     recwarn: pytest.WarningsRecorder,
     caplog: pytest.LogCaptureFixture,
@@ -329,8 +329,8 @@ def test_a_perfect_fit_in_float64_is_remarked_upon_without_alarm(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
     x, _ = problem()
-    said = "An essentially perfect fit: residuals are no larger than "
-    for accuracy, what in (
+    sentence = "An essentially perfect fit: residuals are no larger than "
+    for accuracy, smallest in (
         ("float64", "float64 sees, 1e-8 of the target"),
         ("exact", "the rounding of the rows"),
     ):
@@ -338,11 +338,11 @@ def test_a_perfect_fit_in_float64_is_remarked_upon_without_alarm(
         with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
             model = fitted(trainer, x[:, 1:2] / 1e3, 2 + 3 * x[:, 1] / 1e3, accuracy=accuracy)
         assert [row["estimate"] for row in model.coefficients()] == pytest.approx([2, 3], rel=1e-9)
-        assert f"{said}{what}; standard errors are given as 0." in caplog.text
-    # Without a degree of freedom there is nothing to be said of residuals.
+        assert f"{sentence}{smallest}; standard errors are given as 0." in caplog.text
+    # Without residual degrees of freedom there are no residuals to report.
     caplog.clear()
     fitted(trainer, x[:2, :1], x[:2, 1], accuracy="float64")
-    assert said not in caplog.text
+    assert sentence not in caplog.text
     assert not [str(w.message) for w in recwarn if "residuals" in str(w.message)]
 
 
@@ -350,7 +350,7 @@ def test_a_perfect_fit_in_float64_is_remarked_upon_without_alarm(
 
 
 @pytest.mark.parametrize("batch_size", [None, 10_000])
-def test_auto_is_exact_while_the_rows_are_few_and_goes_on_in_float64(
+def test_auto_adds_few_rows_exactly_and_goes_on_in_float64(
     batch_size: int | None, trainer: MakeTrainer
 ) -> None:
     x, y = problem(300_000)
@@ -365,7 +365,7 @@ def test_auto_is_exact_while_the_rows_are_few_and_goes_on_in_float64(
         assert statistics["done"]["accuracy"] == accuracy
         exact = numbers(fitted(trainer, x[:rows], y[:rows], accuracy="exact"))
         torch.testing.assert_close(numbers(model), exact, rtol=1e-9, atol=0)
-    # To the sums in float64 a few exact ones are added, in float64.
+    # A few rows, added exactly, are merged with sums in float64.
     runner, model = trainer(max_epochs=1), LeastSquares()
     runner.fit(model, TensorData(x[:99], y[:99]), ckpt_path="few.ckpt")
     assert model.fit_statistics["rows"] == 300_099
@@ -385,7 +385,7 @@ def test_combinations_of_earlier_columns_are_named_and_left_out(trainer: MakeTra
     assert model(both).isfinite().all()
 
 
-def test_fewer_rows_than_columns_leave_some_out_and_say_so(trainer: MakeTrainer) -> None:
+def test_fewer_rows_than_columns_leave_columns_out_with_a_warning(trainer: MakeTrainer) -> None:
     x, y = problem(3)
     with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x3"):
         model = fitted(trainer, x, y)
@@ -394,7 +394,7 @@ def test_fewer_rows_than_columns_leave_some_out_and_say_so(trainer: MakeTrainer)
     assert model.fit_statistics["df_residual"] == 0
 
 
-def test_a_target_that_is_always_0(trainer: MakeTrainer) -> None:
+def test_a_target_of_zeros_has_coefficients_of_0(trainer: MakeTrainer) -> None:
     x, y = torch.full((5, 1), 2.0).double(), torch.zeros(5).double()
     with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x1"):
         model = fitted(trainer, x, y)
@@ -402,7 +402,7 @@ def test_a_target_that_is_always_0(trainer: MakeTrainer) -> None:
     assert fitted(trainer, x[:, :0], y).coefficients()[0]["estimate"] == 0
 
 
-def test_columns_too_near_to_each_other_for_any_arithmetic_are_told(trainer: MakeTrainer) -> None:
+def test_nearly_equal_columns_are_warned_of_in_exact(trainer: MakeTrainer) -> None:
     x, y = problem()
     near = torch.cat([x, x[:, [0]] * (1 + 1e-15 * torch.randn(200, 1).double())], dim=1)
     with pytest.warns(UserWarning, match=r"not even two digits|Left out"):
@@ -417,14 +417,14 @@ def test_a_call_that_trains_nothing_leaves_the_model_as_it_was(trainer: MakeTrai
     assert model.coefficients() == before
 
 
-def test_a_quick_look_at_one_batch(trainer: MakeTrainer) -> None:
+def test_fast_dev_run_fits_one_batch(trainer: MakeTrainer) -> None:
     x, y = problem()
     model = LeastSquares()
     trainer(fast_dev_run=True).fit(model, TensorData(x, y, batch_size=50))
     assert model.fit_statistics["rows"] == 50
 
 
-def test_no_features_but_an_intercept(trainer: MakeTrainer) -> None:
+def test_an_intercept_alone_is_the_mean(trainer: MakeTrainer) -> None:
     y = torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64)
     model = fitted(trainer, torch.empty(3, 0, dtype=torch.float64), y)
     (row,) = model.coefficients()
@@ -433,7 +433,7 @@ def test_no_features_but_an_intercept(trainer: MakeTrainer) -> None:
     assert row["std_error"] == pytest.approx(y.std().item() / math.sqrt(3), rel=1e-14)
 
 
-def test_weight_0_is_no_row_and_weight_2_moves_as_two_do(trainer: MakeTrainer) -> None:
+def test_weight_0_removes_a_row_and_weight_2_moves_as_two_rows_do(trainer: MakeTrainer) -> None:
     x, y = problem()
     weight = torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(1)).double()
     x[weight == 0] = 1e6
@@ -469,12 +469,12 @@ def test_columns_of_any_magnitude(scale: float, accuracy: str, trainer: MakeTrai
         ({"confidence": 1.0}, "confidence: 1.0 was given"),
     ],
 )
-def test_hyper_parameters_that_cannot_be(options: dict, message: str) -> None:
+def test_invalid_hyper_parameters_are_refused(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         LeastSquares(**options)
 
 
-def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
+def test_settings_that_exclude_a_fit_in_one_pass_are_refused(trainer: MakeTrainer) -> None:
     x, y = problem()
     with pytest.raises(InputError, match="precision: bf16-mixed was given"):
         trainer(precision="bf16-mixed").fit(LeastSquares(), TensorData(x, y))
@@ -484,7 +484,7 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
         trainer(callbacks=[EMAWeightAveraging()]).fit(LeastSquares(), TensorData(x, y))
     for option in ({"min_epochs": 3}, {"min_steps": 9}, {"val_check_interval": 1}):
         (name,) = option
-        with pytest.raises(InputError, match=f"{name}: .* leave --trainer.{name} out"):
+        with pytest.raises(InputError, match=f"{name}: .* leave {name} out"):
             trainer(**option).fit(LeastSquares(), SyntheticData(batch_size=10))
     spoilt = x.clone()
     spoilt[7, 1] = float("nan")
@@ -496,24 +496,24 @@ def test_refusals_while_fitting(trainer: MakeTrainer) -> None:
         LeastSquares(in_features=3).prediction(x)
 
 
-class Ends(Callback):
-    """Asks for the end behind the third batch."""
+class StopAfterThreeBatches(Callback):
+    """Asks the Trainer to stop after the third batch."""
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         trainer.should_stop = trainer.should_stop or trainer.global_step == 3
 
 
-def test_a_pass_that_is_stopped_adds_no_row_twice(trainer: MakeTrainer) -> None:
+def test_a_fit_that_is_stopped_within_a_pass_is_refused(trainer: MakeTrainer) -> None:
     data = TensorData(*problem(), batch_size=9)
     with pytest.raises(InputError, match="stopped before it had seen all rows"):
-        trainer(max_epochs=2, callbacks=[Ends()]).fit(LeastSquares(), data)
+        trainer(max_epochs=2, callbacks=[StopAfterThreeBatches()]).fit(LeastSquares(), data)
 
 
 # Checkpoints
 
 
 @pytest.mark.parametrize("accuracy", ["exact", "auto"])
-def test_rows_added_to_a_checkpoint_count_as_if_they_had_always_been_there(
+def test_rows_added_to_a_checkpoint_give_the_fit_of_all_rows(
     accuracy: str, trainer: MakeTrainer
 ) -> None:
     x, y = problem(300)
@@ -539,7 +539,7 @@ def test_a_pass_resumes_from_any_of_its_steps(
     x, y = problem(55)
     twice = accuracy == "auto in two passes"
     if twice:
-        monkeypatch.setattr("linreg_lightning.algebra.gram_state.SMALL", 100)
+        monkeypatch.setattr("linreg_lightning.algebra.gram_state.EXACT_LIMIT", 100)
         x[:, 2] = x[:, 1] + 1e-6 * x[:, 2]
         accuracy = "auto"
     old, new = problem(30, seed=3)
@@ -674,7 +674,7 @@ def test_predictions_with_intervals_on_the_command_line(
     assert "intervals: LinearRegression has none; leave it out" in message
 
 
-def test_rows_of_other_classes_are_known_again(
+def test_the_same_rows_of_a_users_class_are_refused(
     command: Linreg, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("own_rows.py").write_text(
@@ -694,7 +694,7 @@ def test_rows_of_other_classes_are_known_again(
     monkeypatch.delitem(sys.modules, "own_rows")
 
 
-def test_summary_of_other_models_and_of_none(
+def test_summary_of_other_models_and_without_a_checkpoint(
     command: Linreg, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "there is no checkpoint below logs" in refused("summary")
@@ -716,7 +716,7 @@ def test_summary_of_other_models_and_of_none(
     assert "holds a my_models.Mine, which cannot be found" in refused("summary")
 
 
-def test_a_callback_may_look_for_a_learning_rate(trainer: MakeTrainer) -> None:
+def test_a_learning_rate_monitor_finds_a_rate(trainer: MakeTrainer) -> None:
     monitor = LearningRateMonitor(log_weight_decay=True)
     options = {"logger": Recorder(), "callbacks": [monitor]}
     trainer(max_epochs=1, **options).fit(LeastSquares(), TensorData(*problem()))

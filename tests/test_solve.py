@@ -6,12 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from fit_table import fit_table
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from nist import NIST
 from sklearn.linear_model import LinearRegression, Ridge
 
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, Solution, inference, solve
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, Solution, solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
@@ -62,11 +63,11 @@ def polynomial(rows: int, degree: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", NIST)
-def test_certified_digits(name: str) -> None:
+def test_nist_certified_digits(name: str) -> None:
     certified = NIST[name]
     lines = certified.table.splitlines()[1:]
     rows = torch.tensor([[float(v) for v in line.split(",")] for line in lines], dtype=F64)
-    found = inference(fit(ExactGram, rows[:, 1:], rows[:, :1], intercept=certified.intercept))
+    found = fit_table(fit(ExactGram, rows[:, 1:], rows[:, :1], intercept=certified.intercept))
     for values, truths, least in (
         (found.estimate, certified.estimates, certified.least_digits),
         (found.standard_error, certified.std_errors, min(12, certified.least_digits)),
@@ -87,7 +88,7 @@ def test_certified_digits(name: str) -> None:
     kind=st.sampled_from(["normal", "nearly equal", "powers"]),
     seed=st.integers(0, 10**6),
 )
-def test_float64_promises_no_digits_that_are_not_there(
+def test_float64_never_claims_more_digits_than_are_correct(
     rows, features, nearness, noise, offset, kind, seed
 ) -> None:
     torch.manual_seed(seed)
@@ -99,10 +100,10 @@ def test_float64_promises_no_digits_that_are_not_there(
     y = x.sum(1, keepdim=True) + 10**noise * torch.randn(rows, 1, dtype=F64)
     rough, exact = fit(Float64Gram, x, y), fit(ExactGram, x, y)
     assume(not rough.collinear)
-    found, true = inference(rough), inference(exact)
+    found, true = fit_table(rough), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error)
     error = (found.estimate - true.estimate).abs()
-    seen = bool(rough.residual.all())  # else digits are those of standard errors that are not
+    seen = bool(rough.residual.all())  # otherwise digits refer to standard errors of 0
     if seen and rough.digits > 0:
         assert bool((error <= 10**-rough.digits * size).all())
     if rough.error_digits > 0:
@@ -114,7 +115,7 @@ def test_float64_promises_no_digits_that_are_not_there(
             assert bool((loss <= 10**-rough.error_digits).all())
 
 
-def test_well_conditioned_columns_are_promised_nearly_all_digits_that_are_there() -> None:
+def test_digits_of_well_conditioned_columns_are_nearly_all_claimed() -> None:
     torch.manual_seed(0)
     x = torch.randn(1000, 4, dtype=F64)
     y = x.sum(1, keepdim=True)
@@ -128,14 +129,14 @@ def test_well_conditioned_columns_are_promised_nearly_all_digits_that_are_there(
 
 @pytest.mark.parametrize("nearness", [0, 3, 5])
 @pytest.mark.parametrize("ridge", [0.0, 3.0])
-def test_many_columns_in_float64_are_those_of_exact(nearness: int, ridge: float) -> None:
+def test_many_columns_in_float64_agree_with_exact(nearness: int, ridge: float) -> None:
     torch.manual_seed(nearness)
     x = torch.randn(400, 80, dtype=F64) + 1
     x[:, 79] = x[:, 3] + 10.0**-nearness * x[:, 79]
     y = torch.stack((x.sum(1), x[:, 5] - 7), 1) + torch.randn(400, 2, dtype=F64)
     rough, exact = (fit(kind, x, y, ridge=ridge) for kind in (Float64Gram, ExactGram))
     assert rough.rank == 81
-    found, true = inference(rough), inference(exact)
+    found, true = fit_table(rough), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error.nan_to_num(0.0))
     assert bool(((found.estimate - true.estimate).abs() <= 10**-rough.digits * size).all())
     tolerance = 10**-rough.error_digits
@@ -144,22 +145,22 @@ def test_many_columns_in_float64_are_those_of_exact(nearness: int, ridge: float)
     )
     torch.testing.assert_close(found.residual_sd, true.residual_sd, equal_nan=True)
     assert rough.condition == pytest.approx(exact.condition, rel=1e-4)
-    # One that is a combination of others is left out as among few.
+    # A combination of other columns is left out, as it is among few columns.
     x[:, 40] = x[:, 3] - x[:, 7]
     assert fit(Float64Gram, x, y).collinear == (40,)
 
 
-def test_a_perfect_fit_has_infinite_t_of_the_sign_of_the_estimate() -> None:
+def test_a_perfect_fit_has_infinite_t_with_the_sign_of_the_estimate() -> None:
     torch.manual_seed(0)
     x = torch.randn(1000, 4, dtype=F64)
     for kind in (Float64Gram, ExactGram):
         for sign in (1, -1):
-            t = inference(fit(kind, x, 1 + sign * x.sum(1, keepdim=True))).t[1:]
+            t = fit_table(fit(kind, x, 1 + sign * x.sum(1, keepdim=True))).t[1:]
             assert bool((t * sign > 1e12).all())
 
 
 @pytest.mark.parametrize("degree", [3, 6, 8, 10])
-def test_polynomials_against_rational_arithmetic(degree: int) -> None:
+def test_polynomials_agree_with_rational_arithmetic(degree: int) -> None:
     torch.manual_seed(degree)
     u = torch.linspace(-8.8, -3.1, 82, dtype=F64) + torch.randn(82, dtype=F64) * 0.01
     x = torch.stack([u**k for k in range(1, degree + 1)], 1)
@@ -186,7 +187,7 @@ def test_polynomials_against_rational_arithmetic(degree: int) -> None:
     weighted=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-def test_exact_is_rounded_correctly(
+def test_exact_coefficients_are_rounded_correctly(
     rows, features, offset, scale, intercept, weighted, seed
 ) -> None:
     torch.manual_seed(seed)
@@ -196,11 +197,11 @@ def test_exact_is_rounded_correctly(
     weight = torch.rand(rows, dtype=F64) + 0.01 if weighted else None
     solution = fit(ExactGram, x, y, weight, intercept)
     assert solution.rank == features + intercept
-    errors = inference(solution).standard_error[:, 0].tolist()
+    errors = fit_table(solution).standard_error[:, 0].tolist()
     truths = rational(x, y, weight, intercept)
     for value, truth, error in zip(terms(solution), truths, errors, strict=True):
-        # One rounding of the result, and nothing that shows before it; where the columns are too
-        # close to each other for that, what `digits` promises.
+        # The result is rounded once, without a visible error before; where the columns are too
+        # close to each other for that, the error is within `digits`.
         size = max(abs(truth), Fraction(error))
         assert digits(value, truth) > 15.9 or solution.digits < 15.9
         assert abs(Fraction(value) - truth) <= size * Fraction(10.0**-solution.digits)
@@ -239,19 +240,19 @@ def test_ridge_is_that_of_scikit_learn(kind: type[Gram], intercept: bool) -> Non
     np.testing.assert_allclose(solution.coefficients[:, 0], other.coef_.ravel(), rtol=1e-9)
     np.testing.assert_allclose(solution.intercept, other.intercept_, rtol=1e-9, atol=1e-12)
     rest = y[:, 0] - solution.intercept - x @ solution.coefficients[:, 0]
-    found = inference(solution)
+    found = fit_table(solution)
     centre = (weight @ y[:, 0] / weight.sum()) if intercept else 0.0
     total = weight @ (y[:, 0] - centre) ** 2
     assert float(found.r2) == pytest.approx(float(1 - weight @ rest**2 / total), rel=1e-12)
     assert math.isnan(float(found.standard_error[0]))
-    # A penalty makes unique what was not.
+    # A penalty makes the solution for collinear columns unique.
     twice = fit(kind, torch.cat((x, x), 1), y, ridge=1.0)
     assert not twice.collinear
     torch.testing.assert_close(twice.coefficients[:4], twice.coefficients[4:], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
+def test_digits_account_for_a_first_row_far_from_the_others(merged: bool) -> None:
     for seed in range(20):
         torch.manual_seed(seed)
         x = torch.randn(300, 3, dtype=F64)
@@ -269,16 +270,16 @@ def test_digits_know_of_rows_that_begin_far_away(merged: bool) -> None:
                 rough.update(Batch(x[row : row + 1], y[row : row + 1]))
         found = solve(rough.normal_equations(intercept=False))
         truth = fit(ExactGram, x, y, intercept=False)
-        true = inference(truth)
+        true = fit_table(truth)
         size = torch.maximum(true.estimate.abs(), true.standard_error)
         error = ((found.coefficients - truth.coefficients).abs() / size).max()
         assert float(error) <= 10**-found.digits
-        # Most rows are near 0: to come from there costs nothing.
+        # Most rows are near 0, so the merged sums have a shift near 0 and keep their digits.
         assert found.digits > 8 or not merged
 
 
-def assert_promises_are_kept(found: Solution, exact: Solution) -> None:
-    rough, true = inference(found), inference(exact)
+def assert_digits_are_correct(found: Solution, exact: Solution) -> None:
+    rough, true = fit_table(found), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error)
     if found.digits > 0:
         assert bool(((rough.estimate - true.estimate).abs() <= 10**-found.digits * size).all())
@@ -291,12 +292,12 @@ def assert_promises_are_kept(found: Solution, exact: Solution) -> None:
 @pytest.mark.parametrize("weight", [1.0, 1e-12])
 @pytest.mark.parametrize("offset", [1e3, 1e5, 1e7])
 @pytest.mark.parametrize("verb", ["merge", "subtract"])
-def test_digits_know_of_large_sums_that_cancelled(verb, offset, weight, scale) -> None:
+def test_digits_account_for_large_sums_that_cancelled(verb, offset, weight, scale) -> None:
     torch.manual_seed(0)
     x, w = torch.randn(1500, 2, dtype=F64), torch.ones(1500, dtype=F64)
     y = 1 + x.sum(1, keepdim=True) + torch.randn(1500, 1, dtype=F64)
     first, second, third = slice(2), slice(2, 500), slice(500, 1500)
-    # Most rows are far from the first, of which the shift is made; or were, before they were taken.
+    # The shift is the mean of the first rows, from which most rows are far until they are removed.
     far = slice(2, 1500) if verb == "merge" else third
     x[far, 0], y[far], w[first] = x[far, 0] + offset, y[far] + offset, weight
     x = x * scale
@@ -308,18 +309,18 @@ def test_digits_know_of_large_sums_that_cancelled(verb, offset, weight, scale) -
         other.update(Batch(x[third], y[third], w[third]))
         getattr(gram, verb)(other)
     found = solve(rough.normal_equations())
-    assert_promises_are_kept(found, solve(exact.normal_equations()))
+    assert_digits_are_correct(found, solve(exact.normal_equations()))
     assert offset > 1e3 or found.digits > 5
 
 
-def test_float64_sees_no_penalty_beside_far_larger_weights() -> None:
+def test_digits_are_0_where_float64_loses_the_penalty_beside_huge_weights() -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(20, 2, dtype=F64), torch.ones(20, dtype=F64)
     weight[0] = 1e190
     assert fit(Float64Gram, x, x[:, :1] + 1, weight, ridge=1.0).digits == 0
 
 
-def test_small_weights_count_where_entries_are_cut_deep() -> None:
+def test_small_weights_count_where_entries_need_many_slices() -> None:
     torch.manual_seed(0)
     x = torch.randn(40, 2, dtype=F64).round()
     x[:4], x[20] = torch.randn(4, 2, dtype=F64), 2.0**40
@@ -331,16 +332,16 @@ def test_small_weights_count_where_entries_are_cut_deep() -> None:
     assert min(digits(v, t) for v, t in zip(terms(solution), truth, strict=True)) > 15.5
 
 
-def test_digits_of_exact_know_of_what_is_left_out() -> None:
+def test_digits_of_exact_account_for_lost_bits() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(20, 2, dtype=F64), torch.randn(20, 1, dtype=F64)
     weight = torch.full((20,), 1e110, dtype=F64)
-    # All that is in the second column begins where sums of products end.
+    # Products of the second column are below the last digit of the sums.
     x[:17, 1], weight[17:] = 0.0, 1e-146
     solution = fit(ExactGram, x, y, weight)
     assert digits(terms(solution)[2], rational(x, y, weight)[2]) < 1
     assert solution.error_digits == 0
-    # A small entry beside others of its column does not show.
+    # A small entry beside larger ones of its column does not matter.
     x[:, 1], x[0, 1] = 1.0 + torch.arange(20), 1e-300
     solution = fit(ExactGram, x, y)
     assert (solution.digits, solution.error_digits) == (15.9, 15.9)
@@ -381,15 +382,15 @@ def test_a_difference_of_nearly_equal_columns_is_left_out(
     torch.manual_seed(seed)
     low = torch.randint(0, 10**size + 1, (20, 1)).double()
     step = torch.randint(-spread, spread + 1, (20, 1)).double()
-    # Cents have roundings of their own; whole numbers have none.
+    # Cents are rounded; whole numbers are not.
     unit = 100.0 if prices else 1.0
     x = torch.cat((low / unit, (low + step) / unit, step / unit), 1)
     assume(len(low.unique()) > 10 and len(step.unique()) > 2)
     y = torch.randn(20, 1, dtype=F64)
     assert fit(ExactGram, x, y).collinear == (2,)
-    rough = fit(Float64Gram, x, y)  # to which the first two may be equal
+    rough = fit(Float64Gram, x, y)  # which may take the first two for equal
     assert (rough.collinear in ((1,), (2,)), rough.digits) == (True, 0.0)
-    # What is no combination stays.
+    # A column that is no combination stays.
     x[:, 2] += torch.arange(20) % 2 / unit
     assert fit(ExactGram, x, y).collinear == ()
 
@@ -398,11 +399,13 @@ def test_a_difference_of_nearly_equal_columns_is_left_out(
 @pytest.mark.parametrize(
     ("scale", "ridge"), [(1e-160, 1.0), (1e-300, 1.0), (1.0, 1e305), (1e150, 1e-300), (1e-160, 0)]
 )
-def test_penalties_of_any_size(kind: type[Gram], scale: float, ridge: float) -> None:
+def test_penalties_of_any_size_agree_with_rational_arithmetic(
+    kind: type[Gram], scale: float, ridge: float
+) -> None:
     torch.manual_seed(0)
     x, y = torch.randn(20, 2, dtype=F64), torch.randn(20, 1, dtype=F64)
     x[:, 1] *= scale
-    # A penalty is as good as that many rows with a target of 0.
+    # The normal equations with a penalty, solved in rational arithmetic.
     penalty = [[Fraction(ridge), Fraction(0)], [Fraction(0), Fraction(ridge)]]
     rows = [[Fraction(v) for v in row] for row in x.tolist()]
     target = [Fraction(v) for v in y[:, 0].tolist()]
@@ -425,7 +428,7 @@ def test_a_coefficient_out_of_range_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fewer_rows_than_columns(kind: type[Gram]) -> None:
+def test_fewer_rows_than_columns_leave_columns_out(kind: type[Gram]) -> None:
     torch.manual_seed(0)
     x, y = torch.randn(5, 9, dtype=F64), torch.randn(5, 1, dtype=F64)
     solution = fit(kind, x, y)
@@ -439,7 +442,7 @@ def test_fewer_rows_than_columns(kind: type[Gram]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_but_an_intercept(kind: type[Gram]) -> None:
+def test_an_intercept_alone_is_the_mean(kind: type[Gram]) -> None:
     y = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
     solution = fit(kind, torch.zeros(3, 0, dtype=F64), y)
     assert (float(solution.intercept), solution.rank, solution.condition) == (3.0, 1, 1.0)
@@ -448,7 +451,7 @@ def test_nothing_but_an_intercept(kind: type[Gram]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_units_do_not_matter(kind: type[Gram]) -> None:
+def test_extreme_units_keep_columns_independent(kind: type[Gram]) -> None:
     """scikit-learn 1.9.1 calls these two independent columns one."""
     torch.manual_seed(0)
     x = torch.randn(1000, 2, dtype=F64)
@@ -475,7 +478,7 @@ def test_condition_is_that_of_the_scaled_columns(kind: type[Gram]) -> None:
         assert found == pytest.approx(values[0] / values[-1], rel=1e-3)
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_penalties_and_overflow_are_refused() -> None:
     x, y = torch.randn(9, 1, dtype=F64), torch.randn(9, 1, dtype=F64)
     for ridge in (-1.0, math.nan, math.inf):
         with pytest.raises(InputError, match="ridge: "):
@@ -483,3 +486,6 @@ def test_what_cannot_be_is_refused() -> None:
     for kind in KINDS:
         with pytest.raises(InputError, match="leaves the range of float64"):
             fit(kind, x * 1e-200, y * 1e200)
+        tiny = torch.full((9,), 1e-300, dtype=F64)
+        with pytest.raises(InputError, match="a sum of squares leaves the range of float64"):
+            fit(kind, x * 1e-300, y, tiny, ridge=1e300)

@@ -1,29 +1,31 @@
-"""The mathematics of exact least squares, on tensors alone.
+"""The mathematics of least squares on tensors; it imports torch and no Lightning.
 
-    rows -> gram (what a pass remembers) -> solve (coefficients) -> inference (the table)
+    rows -> gram (what a pass remembers) -> solve (coefficients) -> inference (standard errors)
 
-`gram`: sufficient statistics; `gram_exact` has them without rounding (with `products`, sums of
-products in whole numbers, and `integers`, numbers of any length), `gram_float64` as fast as one
-matrix product; `weights`: what is counted of them. `double_double`: 106-bit arithmetic. `solve`:
-coefficients, rank and condition; `digits`: how many of them to trust. `inference`: standard errors,
-tests and intervals, with the t and F of `distributions`.
+`least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
+`gram_exact` sums without rounding (`exact_matmul`: products of whole numbers, `multiprecision`:
+numbers of any length), `gram_float64` as fast as one matrix product (`float64_matmul`);
+`row_counts`: the number of rows; `gram_state`: statistics over passes, processes and checkpoints.
+`solve`: coefficients by the `sweep` operator; `error_bounds`: their safe digits. `inference`: tests
+and intervals, with the t and F of `distributions`; `diagnostics`: what a user should know.
+`double_double`: 106-bit arithmetic.
 """
 
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.inference import Inference, Prediction, inference, prediction
+from linreg_lightning.algebra.inference import Prediction
+from linreg_lightning.algebra.least_squares import Fit, least_squares
 from linreg_lightning.algebra.solve import Solution, solve
 
 __all__ = [
     "ExactGram",
+    "Fit",
     "Float64Gram",
     "Gram",
-    "Inference",
     "NormalEquations",
     "Prediction",
     "Solution",
-    "inference",
-    "prediction",
+    "least_squares",
     "solve",
 ]

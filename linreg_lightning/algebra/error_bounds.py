@@ -1,78 +1,71 @@
-"""How many digits of a solution are safe from the rounding of its cross-products."""
+"""How many digits of a solution are safe from the rounding error of its cross-products."""
 
 from __future__ import annotations
 
 import math
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor
 
-_MOST = 15.9
+from linreg_lightning.algebra.double_double import Number, to_float64
+
+_MAX_DIGITS = 15.9
 
 
-def safe_digits(
-    roundoff: float,
-    size: Tensor,
-    inverse: Tensor,
-    mean: Tensor,
-    intercept_inverse: Tensor,
-    ones: Tensor,
-    estimate: Tensor,
-    level: Tensor,
-    residual: Tensor,
-    seen_from: Tensor,
-    df: int,
-) -> tuple[float, float]:
-    """Return how many digits survive errors of `roundoff` in each cross-product.
+class ScaledSolution(NamedTuple, Generic[Number]):
+    """A solution in units in which sums of squares are near 1, and what limits its digits."""
 
-    The first number is that of the coefficients, the second that of their standard errors and of
-    the residual sum of squares.
+    kept: Tensor  # the columns that were not left out, (kept,)
+    factor: Tensor  # R with R'R = A, A the cross-products of these columns; (kept, kept)
+    inverse: Number  # A^-1
+    coefficients: Number  # b, (kept, targets)
+    intercept: Number  # (targets,)
+    mean: Number  # of the columns, (kept,)
+    intercept_inverse: Number  # the intercept's variance per unit of residual variance, ()
+    residual: Number  # the residual sum of squares, 0 where it is too small to be seen; (targets,)
+    smallest_residual: Tensor  # what can be seen, (targets,)
+    df_residual: int
+    roundoff: float  # the relative error of the cross-products
+    norm: Tensor  # roots of the rounded sums of squares, (kept + targets,)
+    ones_inverse_norm: Tensor  # 1 / sqrt(sum of weights); 0 without an intercept; ()
+
+
+def safe_digits(solution: ScaledSolution[Number]) -> tuple[float, float]:
+    """Return how many digits of the coefficients and of their standard errors are safe.
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
-    with |E_ij| = roundoff size_i size_j (R. D. Skeel, Scaling for numerical stability in Gaussian
-    elimination, J. ACM 26 (1979)); the residual sum of squares by (1, -b)' E (1, -b). Coefficients
-    smaller than their standard error are compared with that, or with what it would be if the
-    residual could just be seen.
-
-    Args:
-        roundoff: the relative precision of the cross-products.
-        size: the root of the sums of squares that were rounded, (kept + targets,).
-        inverse: A^-1, (kept, kept).
-        mean: of the columns, (kept,).
-        intercept_inverse: the intercept's variance per unit of residual variance, ().
-        ones: 1 / size of the column of ones, by whose product with a column its mean is known; 0
-            without an intercept; ().
-        estimate: b, (kept, targets).
-        level: the intercept, (targets,).
-        residual: the residual sum of squares, (targets,); 0 where it is too small to be seen.
-        seen_from: what it must exceed to be seen, (targets,).
-        df: the residual degrees of freedom.
-
-    >>> one = torch.ones(1, 1, dtype=torch.float64)
-    >>> o = one[0]
-    >>> [round(n) for n in safe_digits(1e-10, o.repeat(2), one, o, o[0], o[0], one, o, o, o, 1)]
-    [9, 9]
+    with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
+    elimination, J. ACM 26 (1979)). It moves the residual sum of squares by (1, -b)' E (1, -b). The
+    error of a coefficient is relative to the coefficient or its standard error, whichever is
+    larger; a residual that cannot be seen counts as the smallest that can. The second number is
+    that of the residual sum of squares too.
     """
-    kept = estimate.shape[0]
-    variance = torch.maximum(residual, seen_from) / max(df, 1)
-    reach = inverse.abs() @ size[:kept]
-    moved = roundoff * (size[:kept] @ estimate.abs() + size[kept:])
-    known = torch.maximum(estimate.abs(), (inverse.diagonal()[:, None] * variance).sqrt())
-    # Not the sum over the coefficients: in the intercept their errors cancel.
-    through = (mean @ inverse).abs() @ size[:kept] + ones
-    shift = through * moved + roundoff * level.abs()
-    shift_known = torch.maximum(level.abs(), (intercept_inverse * variance).sqrt())
+    s = solution
+    size, level = to_float64(s.coefficients).abs(), to_float64(s.intercept).abs()
+    inverse, residual = to_float64(s.inverse), to_float64(s.residual)
+    kept = len(s.kept)
+    variance = torch.maximum(residual, s.smallest_residual) / max(s.df_residual, 1)
+    row_norm = inverse.abs() @ s.norm[:kept]
+    rhs_error = s.roundoff * (s.norm[:kept] @ size + s.norm[kept:])
+    scale = torch.maximum(size, (inverse.diagonal()[:, None] * variance).sqrt())
+    # Not the sum over the errors of the coefficients: these cancel in the intercept.
+    intercept_norm = (to_float64(s.mean) @ inverse).abs() @ s.norm[:kept] + s.ones_inverse_norm
+    intercept_error = intercept_norm * rhs_error + s.roundoff * level
+    intercept_variance = to_float64(s.intercept_inverse) * variance
+    intercept_scale = torch.maximum(level, intercept_variance.sqrt())
     return (
-        _digits((reach[:, None] * moved, known), (shift, shift_known)),
+        _digits((row_norm[:, None] * rhs_error, scale), (intercept_error, intercept_scale)),
         _digits(
-            (roundoff * reach.square(), inverse.diagonal()), (moved.square() / roundoff, residual)
+            (s.roundoff * row_norm.square(), inverse.diagonal()),
+            (rhs_error.square() / s.roundoff, residual),
         ),
     )
 
 
-def _digits(*errors: tuple[Tensor, Tensor]) -> float:
-    # Of 0, as the residual of an exact fit, there is nothing to know. Of what overflows there is.
-    losses = torch.cat([(error / size)[size != 0] for error, size in errors])
+def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:
+    # A scale of 0, as of the residual of an exact fit, has no digits. An overflow has none safe.
+    losses = torch.cat([(error / scale)[scale != 0] for error, scale in errors_and_scales])
     digits = -math.log10(max([1e-300, *losses.nan_to_num(math.inf).tolist()]))
-    # An error as large as the number itself is beyond what a first-order bound can tell.
-    return min(_MOST, digits) if digits >= 1 else 0.0
+    # A first-order bound says nothing about an error as large as the number itself.
+    return min(_MAX_DIGITS, digits) if digits >= 1 else 0.0

@@ -1,7 +1,7 @@
-"""Exact sums of products: entries cut into whole numbers that matrix products add without error.
+"""Exact sums of products: entries are split into whole numbers that matrix products add exactly.
 
 A matrix product of slices over at most 2048 rows adds whole numbers that stay within 2^53, so it
-has no rounding error, in whatever order it is summed. Nothing here may run in less than float64.
+has no rounding error in any order of summation. This needs float64 or wider.
 """
 
 from __future__ import annotations
@@ -13,76 +13,65 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import exponent_of, fast_two_sum, ldexp
-from linreg_lightning.algebra.multiprecision import BASE, BITS, carry, lengthened, shifted
+from linreg_lightning.algebra.multiprecision import BASE, DIGIT_BITS, carry, pad, shift_right
 
 # Products of two slices are at most 2^42: 2048 of them add up to at most 2^53.
 BLOCK_ROWS = 2048
-# Digits above the one of s_0 s_0: room for sums of many rows.
-HEAD = 2
-# The smallest unit is 2^LOWEST; it takes every entry below 2^-969, subnormal ones too, as it is.
-LOWEST = -45 * BITS
-# Rows of a symmetric product at a time: most of what is below the diagonal is left out, and kernels
-# of matrix products, which work on 12 rows or a divisor of them, have no rest.
+# Digits above that of s_0 s_0: room for sums of many rows.
+HEADROOM_DIGITS = 2
+# The smallest unit, 2^MIN_EXPONENT, holds every entry below 2^-969 exactly, subnormal ones too.
+MIN_EXPONENT = -45 * DIGIT_BITS
+# Rows of a symmetric product at a time: this skips most of the triangle below the diagonal, and
+# kernels of matrix products, which work on blocks of 12 rows or a divisor, have no remainder.
 _STRIP = 72
 # 2^19 products of 2^42 stay far inside int64.
-_LOAD = 2**19
+_MAX_PENDING = 2**19
 
 
-class Sums(NamedTuple):
-    """The Gram matrix is the number `digits` BASE^(HEAD + weight_top) 2^(top_i + top_j)."""
+class ExactSums(NamedTuple):
+    """The Gram matrix, the number digits BASE^(HEADROOM_DIGITS + weight_top) 2^(top_i + top_j)."""
 
-    digits: Tensor  # (length, columns, columns) int64, where the rows are
-    top: Tensor  # (columns,) int64, on the CPU as what follows
-    weight_top: Tensor  # () int64
-    lost: Tensor  # () bool: a bit beyond the deepest slice was left out
-    load: int = 0  # products of 2^42 added to a digit since the last carry
+    digits: Tensor  # (length, columns, columns) int64, on the device of the rows
+    top: Tensor  # (columns,) int64 exponents of the units of the columns, on the CPU
+    weight_top: Tensor  # () int64, the unit of the weights in digits, on the CPU
+    lost: Tensor  # () bool: a bit beyond the deepest slice was left out; on the CPU
+    pending: int = 0  # products of 2^42 added to a digit since the last carry
 
 
-def unit_of(top: Tensor) -> Tensor:
-    """Return 2^-top, what a number in units of 2^top is to be multiplied by.
-
-    >>> unit_of(torch.tensor([0, -1]))
-    tensor([1., 2.], dtype=torch.float64)
-    """
+def reciprocal_unit(top: Tensor) -> Tensor:
+    """Return 2^-top, the factor that turns a number into units of 2^top."""
     return ldexp(torch.ones_like(top, dtype=torch.float64), -top)
 
 
-def with_room(sums: Sums, largest: Tensor) -> Sums:
-    """Return the sums in units in which the first slice of each entry stays within 2^21.
+def enlarge_units(sums: ExactSums, largest: Tensor) -> ExactSums:
+    """Return the sums in units in which the first slice of each coming entry is at most 2^21.
 
-    Args:
-        sums: what has been added before.
-        largest: the largest magnitudes to come, of the columns and of the weights; (columns + 1,).
+    `largest` are the largest magnitudes of the coming columns and weights, (columns + 1,).
     """
     exponent = exponent_of(largest)
-    top = torch.maximum(exponent[:-1] - BITS + 1, sums.top)
+    top = torch.maximum(exponent[:-1] - DIGIT_BITS + 1, sums.top)
     # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
-    weight_top = torch.maximum(exponent[-1] // BITS, sums.weight_top)
+    weight_top = torch.maximum(exponent[-1] // DIGIT_BITS, sums.weight_top)
     if torch.equal(top, sums.top) and torch.equal(weight_top, sums.weight_top):
         return sums
-    return raised(sums, top, weight_top)
+    return convert_units(sums, top, weight_top)
 
 
-def raised(sums: Sums, top: Tensor, weight_top: Tensor) -> Sums:
-    """Return the same sums in larger units."""
+def convert_units(sums: ExactSums, top: Tensor, weight_top: Tensor) -> ExactSums:
+    """Return the same sums in units that are at least as large."""
     rise = top - sums.top
-    bits = rise[:, None] + rise + BITS * (weight_top - sums.weight_top)
-    digits = shifted(carry(sums.digits), bits)
-    return sums._replace(digits=digits, top=top, weight_top=weight_top, load=0)
+    bits = rise[:, None] + rise + DIGIT_BITS * (weight_top - sums.weight_top)
+    digits = shift_right(carry(sums.digits), bits)
+    return sums._replace(digits=digits, top=top, weight_top=weight_top, pending=0)
 
 
-def slices_of(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
-    """Cut numbers high + low, |high| <= 2^21, into whole numbers.
+def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
+    """Split numbers high + low, |high| <= 2^21, into whole numbers s_0 + s_1 / BASE + ...
 
-    Args:
-        high: (columns, rows).
-        low: (columns, rows), what `high` has left out; or None.
-        depth: how many slices.
+    Return the slices, (depth, columns, rows), and which rows have bits left, (rows,), of numbers
+    (columns, rows); `low` is the rounding error of `high`, or None.
 
-    Returns:
-        The slices, (depth, columns, rows), and which rows have bits left, (rows,).
-
-    >>> slices_of(torch.tensor([[0.75, 3.0]], dtype=torch.float64), None, 1)
+    >>> slice_entries(torch.tensor([[0.75, 3.0]], dtype=torch.float64), None, 1)
     (tensor([[[1., 3.]]], dtype=torch.float64), tensor([ True, False]))
     """
     slices = high.new_empty(depth, *high.shape)
@@ -95,56 +84,59 @@ def slices_of(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Ten
             low = low * BASE
         if place < depth - 1:
             rest.mul_(BASE)
-    left = rest.any(0)
-    return slices, left if low is None else left | low.any(0)
+    unfinished = rest.any(0)
+    return slices, unfinished if low is None else unfinished | low.any(0)
 
 
-def with_products(sums: Sums, right: Tensor, left: Tensor | None, place: int) -> Sums:
-    """Add the exact product of sliced columns.
+def add_products(sums: ExactSums, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
+    """Add the exact product of slices of z and of w z, (depth, columns, rows) each.
 
-    Args:
-        sums: what has been added before; its digits are written to.
-        right: (depth, columns, rows), the slices of z.
-        left: (another depth, columns, rows), the slices of w z; None where they are those of z.
-        place: the digit that the product of the two first slices belongs to.
+    `left` is None without weights; `place` is the digit of the product of the two first slices. The
+    digits of `sums` are written to.
     """
-    depth, columns, rows = right.shape
+    depth, _, rows = right.shape
     left_depth = depth if left is None else left.shape[0]
-    digits = lengthened(sums.digits, place + depth + left_depth - 1)
-    load = sums.load
+    digits = pad(sums.digits, place + depth + left_depth - 1)
+    pending = sums.pending
     start = 0
     while start < rows:
         size = min(BLOCK_ROWS, rows - start)
-        blocks = max(1, min((rows - start) // size, _LOAD // (2 * depth * size)))
-        added = 2 * depth * blocks * size
-        load += added
-        if load > _LOAD:
-            digits, load = carry(digits), added
-        cut = slice(start, start + blocks * size)
-        ours = right[:, :, cut].reshape(depth, columns, blocks, size)
-        theirs = (
-            ours if left is None else left[:, :, cut].reshape(left_depth, columns, blocks, size)
-        )
-        for i in range(left_depth):
-            # The Gram matrix is symmetric: without weights half of the products are enough.
-            first = i if left is None else 0
-            others = ours[first:].flatten(0, 1).permute(1, 2, 0)
-            whole = digits.new_empty(columns, others.shape[2])
-            for strip, behind in _strips(columns, left is None, right.is_cuda):
-                product = torch.bmm(theirs[i, strip].transpose(0, 1), others[:, :, behind:])
-                whole[strip, behind:] = product.sum(0, dtype=torch.int64)
-                whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
-            whole = whole.view(columns, depth - first, columns).transpose(0, 1)
-            at = place + i + first
-            digits[at : at + depth - first] += whole
-            if left is None:
-                digits[at + 1 : at + depth - first] += whole[1:].mT
-        start = cut.stop
-    return sums._replace(digits=digits, load=load)
+        blocks = max(1, min((rows - start) // size, _MAX_PENDING // (2 * depth * size)))
+        count = 2 * depth * blocks * size
+        pending += count
+        if pending > _MAX_PENDING:
+            digits, pending = carry(digits), count
+        part = slice(start, start + blocks * size)
+        right_blocks = right[:, :, part].unflatten(2, (blocks, size))
+        left_blocks = None if left is None else left[:, :, part].unflatten(2, (blocks, size))
+        _add_block_products(digits, right_blocks, left_blocks, place)
+        start = part.stop
+    return sums._replace(digits=digits, pending=pending)
 
 
-def _strips(columns: int, symmetric: bool, at_once: bool) -> Iterator[tuple[slice, int]]:
-    """Yield strips of rows of a product, and from which column on each of them is needed."""
-    width = _STRIP if symmetric and not at_once else columns
+def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, place: int) -> None:
+    """Add products of slices, (depth, columns, blocks, block rows) each, to the digits."""
+    depth, columns = right.shape[:2]
+    symmetric = left is None
+    left = right if left is None else left
+    for i, left_slice in enumerate(left):
+        # The Gram matrix is symmetric: without weights half of the products are enough.
+        first = i if symmetric else 0
+        others = right[first:].flatten(0, 1).permute(1, 2, 0)
+        whole = digits.new_empty(columns, others.shape[2])
+        for strip in _strips(columns, symmetric and not right.is_cuda):
+            product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, strip.start :])
+            whole[strip, strip.start :] = product.sum(0, dtype=torch.int64)
+            whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
+        whole = whole.view(columns, depth - first, columns).transpose(0, 1)
+        top = place + i + first
+        digits[top : top + depth - first] += whole
+        if symmetric:
+            digits[top + 1 : top + depth - first] += whole[1:].mT
+
+
+def _strips(columns: int, narrow: bool) -> Iterator[slice]:
+    """Yield strips of rows of a product; each needs the columns from its start on."""
+    width = _STRIP if narrow else columns
     for start in range(0, columns, width):
-        yield slice(start, min(start + width, columns)), start
+        yield slice(start, min(start + width, columns))

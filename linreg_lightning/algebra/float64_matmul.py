@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,36 +11,27 @@ from linreg_lightning.algebra.double_double import ldexp
 from linreg_lightning.batch import Batch
 
 
-class _Cut(NamedTuple):
-    """How a matrix product is cut up for a kind of device.
+class _BlockShape(NamedTuple):
+    """How a kind of device divides a matrix product."""
 
-    Attributes:
-        bytes: of shifted rows at a time; those of a core should stay in its own cache.
-        rows: of one product among those that occupy all cores together; the fewer, the less is
-            rounded away while they are added up.
-        columns: of one product, so that little is computed on both sides of the diagonal.
-        multiple: of columns, for which kernels of matrix products have no rest.
-    """
-
-    bytes: int
-    rows: int
-    columns: int
-    multiple: int
-
-    @classmethod
-    def of(cls, rows: Tensor) -> Self:
-        """The one that was fastest where the rows are."""
-        if rows.is_cuda:
-            return cls(2**29, 2**12, columns=2**30, multiple=1)
-        return cls(2**21 * torch.get_num_threads(), 2**8, columns=36, multiple=12)
+    bytes: int  # of shifted rows at a time; those of a core should stay in its own cache
+    rows: int  # of one product of a batched product; fewer rows mean less rounding error
+    columns: int  # of one product, so that little is computed below the diagonal
+    multiple: int  # of columns for which kernels of matrix products have no remainder
 
     def padded(self, columns: int) -> int:
-        """How many columns to compute with: whole multiples, unless that doubles the work."""
-        whole = -(-columns // self.multiple) * self.multiple
-        return whole if whole**2 < 2 * columns**2 else columns
+        """Return how many columns to compute with: a multiple, unless that doubles the work."""
+        padded = -(-columns // self.multiple) * self.multiple
+        return padded if padded**2 < 2 * columns**2 else columns
 
 
-def products_of(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
+def _fastest_shape(on_gpu: bool) -> _BlockShape:
+    if on_gpu:
+        return _BlockShape(bytes=2**29, rows=2**12, columns=2**30, multiple=1)
+    return _BlockShape(2**21 * torch.get_num_threads(), rows=2**8, columns=36, multiple=12)
+
+
+def cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
     """Return the sum of w z z' with z = (1, 2^-exponent (x - shift), ..), (columns, columns).
 
     Args:
@@ -50,48 +41,50 @@ def products_of(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
 
     >>> zero = torch.zeros(3, dtype=torch.float64)
     >>> batch = Batch(torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [5.0]]))
-    >>> products_of(batch, zero, zero.long())
+    >>> cross_products(batch, zero, zero.long())
     tensor([[ 2.,  3.,  8.],
             [ 3.,  5., 13.],
             [ 8., 13., 34.]], dtype=torch.float64)
     """
     x, y, weight = batch
     columns, features = shift.shape[0], x.shape[1]
-    cut = _Cut.of(x)
-    width = cut.padded(columns)
-    size = min(batch.rows, cut.rows * max(1, cut.bytes // (8 * width * cut.rows)))
+    shape = _fastest_shape(x.is_cuda)
+    width = shape.padded(columns)
+    size = min(batch.rows, shape.rows * max(1, shape.bytes // (8 * width * shape.rows)))
     unit = -exponent.to(x.device) if bool(exponent.any()) else None
-    back = -shift.to(x.device)
-    # Columns one behind the other where those of x are: to turn them around takes long.
-    z = back.new_zeros(width, size).T if x.stride(0) == 1 else back.new_zeros(size, width)
+    negative_shift = -shift.to(x.device)
+    # In the memory order of x: a transposed copy takes long.
+    by_column = x.stride(0) == 1
+    zeros = negative_shift.new_zeros
+    z = zeros(width, size).T if by_column else zeros(size, width)
     z[:, 0] = 1.0
-    sums = back.new_zeros(width, width)
+    sums = zeros(width, width)
     for start in range(0, batch.rows, size):
         rows = slice(start, min(start + size, batch.rows))
-        part = z[: rows.stop - start]
-        torch.add(x[rows], back[1 : 1 + features], out=part[:, 1 : 1 + features])
-        torch.add(y[rows], back[1 + features :], out=part[:, 1 + features : columns])
+        block = z[: rows.stop - start]
+        torch.add(x[rows], negative_shift[1 : 1 + features], out=block[:, 1 : 1 + features])
+        torch.add(y[rows], negative_shift[1 + features :], out=block[:, 1 + features : columns])
         if unit is not None:
-            part[:, 1:columns] = ldexp(part[:, 1:columns], unit[1:])
+            block[:, 1:columns] = ldexp(block[:, 1:columns], unit[1:])
         if weight is None:
-            _add_product(sums, part, part, cut)
+            _add_product(sums, block, block, shape)
             continue
         w = weight[rows] if unit is None else ldexp(weight[rows], unit[0])
-        # The values of an absent row may be NaN, which no weight of 0 would remove.
-        part[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
-        _add_product(sums, part * w[:, None], part, cut)
+        # The values of an absent row may be NaN, and NaN times 0 is NaN.
+        block[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
+        _add_product(sums, block * w[:, None], block, shape)
     upper = sums[:columns, :columns].triu()
     return upper + upper.triu(1).T
 
 
-def _add_product(sums: Tensor, left: Tensor, right: Tensor, cut: _Cut) -> None:
-    """Add left' right, which is symmetric, to the sums; what is below the diagonal may be left."""
+def _add_product(sums: Tensor, left: Tensor, right: Tensor, shape: _BlockShape) -> None:
+    """Add left' right, which is symmetric, to the sums; entries below the diagonal may be wrong."""
     rows, columns = right.shape
-    whole = rows // cut.rows * cut.rows
-    for part, shape in ((slice(whole), cut.rows), (slice(whole, rows), rows - whole)):
-        if not shape or part.stop == 0:
+    full = rows // shape.rows * shape.rows
+    for part, size in ((slice(full), shape.rows), (slice(full, rows), rows - full)):
+        if not size or part.stop == 0:
             continue
-        a, b = (z[part].view(-1, shape, columns) for z in (left, right))
-        for first in range(0, columns, cut.columns):
-            strip = slice(first, first + cut.columns)
+        a, b = (z[part].view(-1, size, columns) for z in (left, right))
+        for first in range(0, columns, shape.columns):
+            strip = slice(first, first + shape.columns)
             sums[strip, first:] += torch.bmm(a[:, :, strip].mT, b[:, :, first:]).sum(0)

@@ -1,8 +1,8 @@
 """Sufficient statistics of least squares: what a pass over the rows has to remember.
 
 With z = (1, x_1 .. x_d, y_1 .. y_t) the numbers of one row and w its weight, they are the Gram
-matrix  G = sum over rows of w z z',  the number of rows and the sum of log w. Whoever holds them
-can fit with an intercept or without one, add rows, take rows away, and join what others counted.
+matrix  G = sum over rows of w z z',  the number of rows and the sum of log w. They are enough to
+fit with an intercept or without one, to add rows, to remove rows, and to merge other statistics.
 
 Two classes keep them: `ExactGram` without rounding, `Float64Gram` as fast as one matrix product.
 """
@@ -17,51 +17,38 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number
-from linreg_lightning.algebra.row_counts import carried, counts_of
+from linreg_lightning.algebra.row_counts import counts_of, normalize
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
-    """The normal equations: means and centred cross-products, scaled so that none overflows.
+    """Means and centred cross-products of the columns x_1 .. x_d, y_1 .. y_t.
 
-    With c_i = 2^exponent[i] and v = 2^weight_exponent, columns x_1 .. x_d, y_1 .. y_t:
-
-    Attributes:
-        rows: the number of rows with a weight above 0.
-        log_weight: the sum of the natural logarithms of their weights.
-        weight: the sum of the weights, in units of v; ().
-        mean: the weighted means, in units of c_i; (d + t,). Zeros without an intercept.
-        cross: sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t).
-        square: sum of w z_i^2 as it was before the means were taken off (by `Float64Gram`: the
-            means less the shift; or before other shifts or rows were, if it was larger then), which
-            says how well cross-products can be known, in units of v c_i^2; (d + t,) float64.
-        exponent: (d + t,) int64.
-        weight_exponent: an even number; () int64.
-        features: d, how many of the columns are features.
-        intercept: whether the means were taken off.
-        roundoff: the relative precision of `cross`, 2^-52 or 2^-104.
-        lost: what may be missing in `cross` besides, of numbers too small to be held beside others.
+    Nothing overflows, because column i is in units of c_i = 2^exponent[i] and weights are in units
+    of v = 2^weight_exponent.
     """
 
-    rows: int
-    log_weight: float
-    weight: Number
-    mean: Number
-    cross: Number
+    rows: int  # of weight above 0
+    log_weight: float  # the sum of the natural logarithms of the weights above 0
+    weight: Number  # the sum of the weights, in units of v; ()
+    mean: Number  # weighted, in units of c_i; zeros without an intercept; (d + t,)
+    cross: Number  # sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t)
+    # The largest sums of w z^2 of which `cross` is a difference, which bound its rounding error
+    # (`Float64Gram` sums z less its shift); in units of v c_i^2; (d + t,) float64.
     square: Tensor
-    exponent: Tensor
-    weight_exponent: Tensor
-    features: int
-    intercept: bool
-    roundoff: float
-    lost: float
+    exponent: Tensor  # (d + t,) int64
+    weight_exponent: Tensor  # even, () int64
+    features: int  # d
+    intercept: bool  # whether the means were subtracted
+    roundoff: float  # the relative precision of `cross`, 2^-52 or 2^-104
+    lost: float  # a bound on numbers missing in `cross`, too small to be held beside others
 
 
 class Gram(ABC):
     """Mergeable sufficient statistics of [1, x, y] with row weights.
 
-    The sums are where the rows are; all the small numbers beside them stay on the CPU, so that a
+    The sums are on the device of the rows. The small tensors beside them stay on the CPU, so that a
     GPU is waited for once or twice a block of rows, not at every decision.
 
     Attributes:
@@ -71,10 +58,10 @@ class Gram(ABC):
     """
 
     accuracy: ClassVar[str]
+    # The tensors of the state; the first is the sums.
     _fields: ClassVar[tuple[str, ...]]
-    """The tensors of the state; the first is the sums."""
-    _later: ClassVar[tuple[str, ...]] = ()
-    """Those that states of earlier versions lack: of such they are as they begin."""
+    # Fields that states of earlier versions lack: they keep their initial value.
+    _optional_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -86,8 +73,7 @@ class Gram(ABC):
             )
         self.features, self.targets = features, targets
         self.device = torch.device("cpu") if device is None else torch.device(device)
-        # rows and the sum of log w, see `weights`
-        self._counts = torch.zeros(3, dtype=torch.int64)
+        self._counts = torch.zeros(3, dtype=torch.int64)  # see `row_counts`
 
     @property
     def rows(self) -> int:
@@ -96,7 +82,7 @@ class Gram(ABC):
 
     @property
     def exact(self) -> bool:
-        """Whether every product and every sum up to now is exact."""
+        """Whether every product and every sum so far is exact."""
         return False
 
     def update(self, batch: Batch, first_row: int = 0, names: Sequence[str] = ()) -> None:
@@ -119,55 +105,50 @@ class Gram(ABC):
                 f"batch: {given[0]} features and {given[1]} targets were given to statistics of "
                 f"{self.features} and {self.targets}; give the same columns in every batch"
             )
+        if not batch.rows:
+            return
         counts = self._counts
         if batch.weight is None:
             counts = counts + torch.tensor([batch.rows, 0, 0])
         else:
             weight = batch.weight.to(torch.float64)
-            counts = carried(counts + counts_of(weight, first_row))
+            counts = normalize(counts + counts_of(weight, first_row))
             batch = batch._replace(weight=weight)
-        if batch.rows:
-            self._add(batch, first_row, names)
+        self._add(batch, first_row, names)
         self._counts = counts
 
     def merge(self, other: Self) -> None:
-        """Add the rows that another has counted.
-
-        Args:
-            other: statistics of the same columns and accuracy, on the same device.
+        """Add the rows of other statistics, of the same columns and accuracy, on the same device.
 
         Raises:
             InputError: the columns or the accuracy differ.
         """
-        self._check_kin(other, "merge")
+        self._check_compatible(other, "merge")
         self._merge(other, 1)
-        self._counts = carried(self._counts + other._counts)
+        self._counts = normalize(self._counts + other._counts)
 
     def subtract(self, other: Self) -> None:
-        """Take away rows that were counted before, here and in `other`.
+        """Remove rows that both these and the other statistics have counted.
 
-        What rounding they have left stays, and `Solution.digits` knows of it. In `exact` there is
-        none, unless they were more than 10^140 times as large as those that stay.
-
-        Args:
-            other: statistics of some of the rows counted here.
+        In `float64` their rounding error stays, and `Solution.digits` takes account of it. In
+        `exact` there is none, unless they were more than 10^140 times as large as the rows left.
 
         Raises:
             InputError: the columns or the accuracy differ, or `other` has more rows.
         """
-        self._check_kin(other, "subtract")
+        self._check_compatible(other, "subtract")
         if other.rows > self.rows:
             raise InputError(
                 f"subtract: {other.rows} rows were given to take away from {self.rows}; "
                 "give statistics of rows that were counted before"
             )
         self._merge(other, -1)
-        self._counts = carried(self._counts - other._counts)
+        self._counts = normalize(self._counts - other._counts)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all there is as plain tensors, for a checkpoint or for other processes.
+        """Return the whole state as plain tensors, for a checkpoint or for other processes.
 
-        Their shapes may differ between processes. They are not written to by later updates.
+        Their shapes may differ between processes. Later updates do not write to them.
         """
         shape = torch.tensor([self.features, self.targets])
         return {"shape": shape, **{name: getattr(self, f"_{name}") for name in self._fields}}
@@ -179,8 +160,8 @@ class Gram(ABC):
         Raises:
             InputError: the state is of another accuracy.
         """
-        needed = [name for name in ("shape", *cls._fields) if name not in cls._later]
-        missing = [name for name in needed if name not in state]
+        required = [name for name in ("shape", *cls._fields) if name not in cls._optional_fields]
+        missing = [name for name in required if name not in state]
         if missing:
             raise InputError(
                 f"state: {', '.join(missing)} is missing, as in a state of another accuracy than "
@@ -200,7 +181,7 @@ class Gram(ABC):
         state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
         return type(self).from_state_dict(state)
 
-    def _check_kin(self, other: Gram, verb: str) -> None:
+    def _check_compatible(self, other: Gram, verb: str) -> None:
         mine = (self.accuracy, self.features, self.targets)
         given = (other.accuracy, other.features, other.targets)
         if mine != given:
@@ -218,10 +199,7 @@ class Gram(ABC):
 
     @abstractmethod
     def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
-        """Return the means and centred cross-products, on the CPU.
-
-        Args:
-            intercept: whether means are taken off.
+        """Return the means and centred cross-products, on the CPU; plain sums without intercept.
 
         Raises:
             InputError: no row with a weight above 0 has been counted.
@@ -229,18 +207,20 @@ class Gram(ABC):
 
     @abstractmethod
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
-        """Add a batch of at least one row; leave everything as it was where it raises."""
+        """Add a batch of at least one row; change nothing where it raises."""
 
     @abstractmethod
     def _merge(self, other: Self, sign: int) -> None:
-        """Add or take away the sums of another."""
+        """Add the sums of other statistics times `sign`, 1 or -1."""
 
 
 def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> None:
-    """Name the first value that is NaN or infinite in a row that counts, if there is one.
+    """Name the first value that is NaN or infinite in a row with a weight above 0, if any.
+
+    Call it only once a sum has turned out not to be finite: it looks at every value.
 
     Args:
-        batch: any batch; looked through only once a sum has turned out not to be finite.
+        batch: any batch.
         first_row: the number of its first row.
         names: of the columns of x and y, or none.
 

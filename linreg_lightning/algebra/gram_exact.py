@@ -1,16 +1,16 @@
 """The Gram matrix without rounding: the same bits for any order of the rows and any batches.
 
-Each column is written in units of 2^top that its largest entry fits, and each entry cut into slices
+Each column is written in units of 2^top that its largest entry fits, and each entry is split:
 
     x = (s_0 + s_1 BASE^-1 + s_2 BASE^-2 + ...) 2^top,    BASE = 2^22,  s_k whole, |s_k| <= 2^21.
 
-Matrix products of slices have no rounding error (see `products`), and are collected as digits of
-long whole numbers (see `integers`). The exact sum is one number, so its
-digits in normal form cannot depend on how it came about. Rows that need more slices than most (an
-entry far below the largest of its column) are taken out and cut deeper, so nothing is lost and
-ordinary rows stay cheap.
+Matrix products of these slices have no rounding error (see `exact_matmul`) and are added as digits
+of long whole numbers (see `multiprecision`). The exact sum is one number, and its digits in normal
+form are unique, so they do not depend on the order of the rows. A few rows may need more slices
+than the others, where an entry is far below the largest of its column. These rows are added apart
+with more slices, so that no bit is lost and ordinary rows stay cheap.
 
-Weights: w x is an exact pair of float64 (two_prod), cut in the same way, times slices of x.
+Weights: w x is an exact pair of float64 (two_prod), split in the same way, times slices of x.
 
 Sources: K. Ozaki, T. Ogita, S. Oishi, S. M. Rump, Error-free transformations of matrix
 multiplication, Numer. Algorithms 59 (2012); J. Demmel, H. D. Nguyen, Parallel reproducible
@@ -29,57 +29,57 @@ from torch import Tensor
 from linreg_lightning.algebra.double_double import DoubleDouble, two_prod
 from linreg_lightning.algebra.exact_matmul import (
     BLOCK_ROWS,
-    HEAD,
-    LOWEST,
-    Sums,
-    raised,
-    slices_of,
-    unit_of,
-    with_products,
-    with_room,
+    HEADROOM_DIGITS,
+    MIN_EXPONENT,
+    ExactSums,
+    add_products,
+    convert_units,
+    enlarge_units,
+    reciprocal_unit,
+    slice_entries,
 )
 from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
 from linreg_lightning.algebra.multiprecision import (
     BASE,
-    BITS,
-    added,
+    DIGIT_BITS,
+    add,
     carry,
-    multiplied,
+    multiply,
     to_double_double,
 )
 from linreg_lightning.algebra.row_counts import log_weight
 from linreg_lightning.batch import Batch
 
-# Entries are followed 880 bits down from the largest of their column.
-_DEEPEST = 40
-# More than is then missing in a cross-product, in its units: of each of less than 2^44 rows 2^-837
-# of its weight, times the square of a number below 2^21, and less of other kinds.
+# Slices reach 880 bits below the largest entry of a column.
+_MAX_DEPTH = 40
+# A bound on what is then missing in a cross-product, in its units: for each of at most 2^44 rows
+# 2^-837 of its weight, times the square of a number below 2^21, and less of other kinds.
 _LOST = 2.0**-750
-# One row in four cut deeper costs about as much as cutting all rows deeper.
-_FEW = 4
-# Bytes of slices at a time: the cache of a processor, and a GPU's appetite for large products.
+# To add one row in four apart costs about as much as another slice for all rows.
+_ROWS_PER_DEEP_ROW = 4
+# Bytes of slices at a time: what the cache of a processor holds, what keeps a GPU busy.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
-# Up to which two blocks of wide rows, which occupy two cores, are worth it all the same.
-_PAIR_BYTES = 40 * 2**20
+# Two blocks of wide rows occupy two cores; they are worth up to this many bytes.
+_TWO_BLOCKS_BYTES = 40 * 2**20
 
 
 class ExactGram(Gram):
-    """The exact sums of products of [1, x, y], hence the same bits however the rows arrive.
+    """The exact sums of products of [1, x, y]: the same bits however the rows arrive.
 
     `normal_equations` rounds to 106 bits, at the end. The result is bit-identical for any batch
-    sizes, any order of rows, merges in any order, any number of processes and any device; a row of
-    weight 0 is as good as absent, and a row of weight 2 adds to the sums what two rows do (but it
-    is one row in `rows`).
+    sizes, any order of rows, merges in any order, any number of processes and any device. A row of
+    weight 0 counts as absent. A row of weight 2 adds to the sums what two rows do, but it is one
+    row in `rows`.
 
     This holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
     further than a factor of 2^800 = 10^240 below the largest entry of their column (weights: below
-    the largest weight; products of both: 2^750). A bit further down than 2^-880 of the largest
-    may be left out; `exact` is then False, the result might depend on the order of the rows, and
-    `Solution.digits` knows what such bits would change.
+    the largest weight; products of both: 2^750). A bit below 2^-880 of the largest may be left out;
+    then `exact` is False, the result might depend on the order of the rows, and `Solution.digits`
+    takes account of such bits.
 
-    Rows: fewer than 2^44. Whole numbers beyond 2^53 lose bits on becoming float64.
-    Extra memory: about 60 MB while updating on a CPU, plus 8 bytes for each of the 10 or so digits
-    of each entry of the Gram matrix.
+    Rows: fewer than 2^44. Whole numbers beyond 2^53 lose bits on becoming float64. Extra memory:
+    about 60 MB while updating on a CPU, and 8 bytes for each of the 10 or so digits of each entry
+    of the Gram matrix.
 
     >>> import torch
     >>> from linreg_lightning.batch import Batch
@@ -101,40 +101,34 @@ class ExactGram(Gram):
         columns = 1 + features + targets
         like = self._counts
         self._digits = like.new_zeros(1, columns, columns, device=self.device)
-        self._top = like.new_full((columns,), LOWEST)
+        self._top = like.new_full((columns,), MIN_EXPONENT)
         self._top[0] = 0  # the column of ones: its sums are in the units of the weights
-        self._weight_top = like.new_full((), LOWEST // BITS)
+        self._weight_top = like.new_full((), MIN_EXPONENT // DIGIT_BITS)
         self._lost = like.new_zeros((), dtype=torch.bool)
-        # How many slices most rows need, learnt from the rows; it decides the speed only.
+        # How many slices of z and of w z most rows need, learnt from the rows; it sets the speed.
         self._depth = (2, 2)
 
     @property
     def exact(self) -> bool:
-        """Whether every product and every sum up to now is exact."""
+        """Whether every product and every sum so far is exact."""
         return not self._lost
 
     def normal_equations(self, intercept: bool = True) -> NormalEquations[DoubleDouble]:
-        """Return the means and centred cross-products, rounded to 106 bits, on the CPU.
+        """Return the means and centred cross-products as `Gram` says, rounded to 106 bits.
 
-        (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j) is found without rounding, so an offset of
-        any size costs no digit. Without an intercept the plain sums are returned.
-
-        Args:
-            intercept: whether means are taken off.
-
-        Raises:
-            InputError: no row with a weight above 0 has been counted.
+        (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j) is computed without rounding, so an offset
+        of any size costs no digit.
         """
         self._check_rows()
-        digits, top = self._digits.cpu(), self._top
+        digits = self._digits.cpu()
         weight, sums = to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
         gram = digits[:, 1:, 1:]
-        unit = float(BASE) ** HEAD
+        unit = float(BASE) ** HEADROOM_DIGITS
         square = to_double_double(gram.diagonal(dim1=1, dim2=2)).high * unit
         if intercept:
             centred = carry(
-                multiplied(digits[:, 0, 0, None, None], gram)
-                - multiplied(sums[:, :, None], sums[:, None, :])
+                multiply(digits[:, 0, 0, None, None], gram)
+                - multiply(sums[:, :, None], sums[:, None, :])
             )
             cross = to_double_double(centred) / weight
             mean = to_double_double(sums) / weight
@@ -148,8 +142,8 @@ class ExactGram(Gram):
             mean=mean,
             cross=DoubleDouble(cross.high * unit, cross.low * unit),
             square=square,
-            exponent=top[1:],
-            weight_exponent=BITS * self._weight_top,
+            exponent=self._top[1:],
+            weight_exponent=DIGIT_BITS * self._weight_top,
             features=self.features,
             intercept=intercept,
             roundoff=2.0**-104,
@@ -157,7 +151,7 @@ class ExactGram(Gram):
         )
 
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
-        sums = Sums(self._digits.clone(), self._top, self._weight_top, self._lost)
+        sums = self._sums()._replace(digits=self._digits.clone())
         start = 0
         while start < batch.rows:
             stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
@@ -166,34 +160,29 @@ class ExactGram(Gram):
             largest = _largest(z, weight)
             if not bool(largest.isfinite().all()):
                 refuse_non_finite(part, first_row + start, names)
-            sums = with_room(sums, largest)
-            unit = unit_of(sums.top).to(z.device)[:, None]
+            sums = enlarge_units(sums, largest)
+            unit = reciprocal_unit(sums.top).to(z.device)[:, None]
             if bool((sums.top > 0).any()):
-                # Numbers shrink on their way to the common unit: the smallest may vanish.
-                seen = z.count_nonzero()
+                # These numbers become smaller, and the smallest may become 0.
+                nonzeros = z.count_nonzero()
                 z.mul_(unit)
-                sums = sums._replace(lost=sums.lost | (z.count_nonzero() != seen).cpu())
+                sums = sums._replace(lost=sums.lost | (z.count_nonzero() != nonzeros).cpu())
             else:
                 z.mul_(unit)
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
-                weight = weight * unit_of(BITS * (sums.weight_top + 1)).to(z.device)
+                weight = weight * reciprocal_unit(DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
-        self._digits = carry(sums.digits)
-        self._top, self._weight_top, self._lost = sums.top, sums.weight_top, sums.lost
+        self._set_sums(sums._replace(digits=carry(sums.digits)))
 
     def _add_scaled(
-        self, sums: Sums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool
-    ) -> Sums:
-        """Add rows in units of their columns, cutting entries into `depth` slices or more.
+        self, sums: ExactSums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool
+    ) -> ExactSums:
+        """Add rows in units of their columns, z (columns, rows); the digits are written to.
 
-        Args:
-            sums: what has been added before; its digits are written to.
-            z: (columns, rows).
-            weight: (rows,) or None.
-            depth: how many slices for z and for w z.
-            learn: whether these rows speak for those to come.
+        Entries of z and of w z are split into `depth` slices or more; `learn` says whether later
+        rows begin with the depth found.
         """
         size = _rows_at_a_time(z.shape[0], depth, Batch(z, z, weight))
         if z.shape[1] > size:
@@ -203,69 +192,72 @@ class ExactGram(Gram):
                 depth = self._depth if learn else depth
                 sums = self._add_scaled(sums, z[:, rows], part, depth, learn)
             return sums
-        right, deeper = slices_of(z, None, depth[0])
-        left, left_deeper, vanished = None, deeper, deeper.new_zeros(())
+        right, unfinished = slice_entries(z, None, depth[0])
+        left, left_unfinished, vanished = None, unfinished, unfinished.new_zeros(())
         if weight is not None:
-            product, rest = two_prod(z, weight)
-            left, left_deeper = slices_of(product, rest, depth[1])
+            product, error = two_prod(z, weight)
+            left, left_unfinished = slice_entries(product, error, depth[1])
             vanished = ((product == 0) != (z == 0)).any()
-        deeper_rows, left_deeper_rows, lost = torch.stack(
-            (deeper.sum(), left_deeper.sum(), vanished.long())
+        right_count, left_count, lost = torch.stack(
+            (unfinished.sum(), left_unfinished.sum(), vanished.long())
         ).tolist()
         sums = sums._replace(lost=sums.lost | bool(lost))
-        few = z.shape[1] // _FEW
-        grown = (
-            min(depth[0] + (deeper_rows > few), _DEEPEST),
-            min(depth[1] + (left_deeper_rows > few), _DEEPEST),
+        limit = z.shape[1] // _ROWS_PER_DEEP_ROW
+        deeper = (
+            min(depth[0] + (right_count > limit), _MAX_DEPTH),
+            min(depth[1] + (left_count > limit), _MAX_DEPTH),
         )
-        if grown != depth:
-            return self._add_scaled(sums, z, weight, grown, learn)
+        if deeper != depth:
+            return self._add_scaled(sums, z, weight, deeper, learn)
         if learn:
             self._depth = depth
-        # One side may have more to come where the other is broken off.
-        open_ = [k for k, rows in zip(depth, (deeper_rows, left_deeper_rows), strict=True) if rows]
-        sums = sums._replace(lost=sums.lost | (_DEEPEST in open_))
-        unfinished = any(k < _DEEPEST for k in open_)
-        if unfinished:
-            deeper = deeper | left_deeper
-            right.mul_(~deeper)
-        place = HEAD + int(sums.weight_top) if weight is None else HEAD - 1
-        sums = with_products(sums, right, left, place)
-        if unfinished:
-            part = None if weight is None else weight[deeper]
-            depth = (min(depth[0] + 1, _DEEPEST), min(depth[1] + 1, _DEEPEST))
-            sums = self._add_scaled(sums, z[:, deeper], part, depth, learn=False)
+        # One side may need more slices while the other has reached the deepest.
+        open_ = [k for k, rows in zip(depth, (right_count, left_count), strict=True) if rows]
+        sums = sums._replace(lost=sums.lost | (_MAX_DEPTH in open_))
+        add_apart = any(k < _MAX_DEPTH for k in open_)
+        if add_apart:
+            unfinished = unfinished | left_unfinished
+            right.mul_(~unfinished)
+        place = HEADROOM_DIGITS + int(sums.weight_top) if weight is None else HEADROOM_DIGITS - 1
+        sums = add_products(sums, right, left, place)
+        if add_apart:
+            part = None if weight is None else weight[unfinished]
+            deeper = (min(depth[0] + 1, _MAX_DEPTH), min(depth[1] + 1, _MAX_DEPTH))
+            sums = self._add_scaled(sums, z[:, unfinished], part, deeper, learn=False)
         return sums
 
     def _merge(self, other: Self, sign: int) -> None:
-        mine = Sums(self._digits, self._top, self._weight_top, self._lost)
-        theirs = Sums(other._digits, other._top, other._weight_top, other._lost)
+        mine, theirs = self._sums(), other._sums()
         top = torch.maximum(mine.top, theirs.top)
         weight_top = torch.maximum(mine.weight_top, theirs.weight_top)
-        mine, theirs = raised(mine, top, weight_top), raised(theirs, top, weight_top)
-        self._digits = added(mine.digits, sign * theirs.digits)
-        self._top, self._weight_top, self._lost = top, weight_top, mine.lost | theirs.lost
+        mine, theirs = (convert_units(sums, top, weight_top) for sums in (mine, theirs))
+        digits = add(mine.digits, sign * theirs.digits)
+        self._set_sums(mine._replace(digits=digits, lost=mine.lost | theirs.lost))
+
+    def _sums(self) -> ExactSums:
+        return ExactSums(self._digits, self._top, self._weight_top, self._lost)
+
+    def _set_sums(self, sums: ExactSums) -> None:
+        self._digits, self._top, self._weight_top, self._lost, _ = sums
 
 
 def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     """Return how many rows to slice at once: full blocks, within the bytes to be used."""
-    bytes_ = _SLICE_BYTES.get(batch.x.device.type, _SLICE_BYTES["cuda"])
-    # The slices, the rows themselves and a few arrays of the same size to work in.
+    slice_bytes = _SLICE_BYTES.get(batch.x.device.type, _SLICE_BYTES["cuda"])
+    # The slices, the rows themselves and a few working arrays of the same size.
     arrays = depth[0] + 3 if batch.weight is None else sum(depth) + 8
-    block = 8 * columns * arrays * BLOCK_ROWS
-    return BLOCK_ROWS * max(1, bytes_ // block, min(2, _PAIR_BYTES // block))
+    block_bytes = 8 * columns * arrays * BLOCK_ROWS
+    return BLOCK_ROWS * max(1, slice_bytes // block_bytes, min(2, _TWO_BLOCKS_BYTES // block_bytes))
 
 
 def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
     """Return the largest magnitudes of the columns and of the weights, (columns + 1,), on the CPU.
 
-    Args:
-        z: (columns, rows).
-        weight: (rows,) or None, which means 1 each.
+    z is (columns, rows) and weight (rows,), or None for weights of 1.
     """
     low, high = z.aminmax(dim=1)
-    most = z.new_ones(1) if weight is None else weight.amax()[None]
-    return torch.cat((torch.maximum(high, -low), most)).cpu()
+    largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
+    return torch.cat((torch.maximum(high, -low), largest_weight)).cpu()
 
 
 def _columns(batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""Steps that no optimiser of torch makes."""
+"""An optimiser whose step is a closure, for steps that no optimiser of torch makes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 
 @final
 class ClosureOptimizer(torch.optim.Optimizer):
-    """An optimiser in name only: the closure it is given is the whole step.
+    """An optimiser whose step is the closure that it is given.
 
-    The Trainer counts steps, and so saves checkpoints and stops at `max_steps`, by its optimisers.
-    Callbacks look at their rate.
+    The Trainer counts the steps of its optimisers to save checkpoints and to stop at `max_steps`.
+    Callbacks show their learning rate.
 
     Args:
         params: of the module.
@@ -31,7 +31,7 @@ class ClosureOptimizer(torch.optim.Optimizer):
 
 
 def take_step(module: LightningModule, closure: Callable[[], Any]) -> Any:
-    """Let the closure be the module's next step, counted by the Trainer; return its result."""
+    """Run the closure as the module's next step, which the Trainer counts; return its result."""
     optimizer = module.optimizers()
     assert isinstance(optimizer, LightningOptimizer)  # one was configured, and a Trainer runs it
     return optimizer.step(closure=closure)

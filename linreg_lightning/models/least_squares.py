@@ -1,58 +1,41 @@
-"""The exact answer in one pass over the rows, with its statistics."""
+"""Least squares under the Trainer: one pass adds up the rows, its end solves for the `Fit`."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, final
 
-import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import ArrayLike
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
-from linreg_lightning.algebra import (
-    Gram,
-    Inference,
-    Prediction,
-    Solution,
-    inference,
-    prediction,
-    solve,
-)
-from linreg_lightning.algebra.fit_statistics import fit_statistics
-from linreg_lightning.algebra.gram_state import GRAMS, Cut, GramState
-from linreg_lightning.algebra.inference import check_confidence
+from linreg_lightning.algebra import Fit, Gram, Prediction
+from linreg_lightning.algebra.gram_state import GramState, PassShape
+from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
-from linreg_lightning.models.diagnostics import advise
 from linreg_lightning.models.regression import Coefficient, RegressionModule
-from linreg_lightning.models.trainer_checks import allow_epochs, check_trainer, may_go_on
-
-ENOUGH_DIGITS = 8
-"""How many digits must be safe for `auto` to do without a second pass."""
+from linreg_lightning.models.trainer_checks import allow_epochs, check_trainer, may_repeat_pass
 
 
 @final
 class LeastSquares(RegressionModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
-    One pass adds up a small matrix, whatever the number of rows; its end solves for coefficients,
-    standard errors and all else that statisticians expect, and stops the Trainer. Everything is in
-    float64 or better, whatever the precision of the rows. A column that is a linear combination of
-    earlier ones is left out and named in a warning, as in R; its coefficient is NaN.
-
-    The matrix travels in the checkpoint: a fit with `ckpt_path` adds its rows to those of the
-    checkpoint, as if all had been there from the start.
+    One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
+    `algebra.least_squares`, and stops the Trainer. Everything is in float64 or better, whatever the
+    precision of the rows. A column that is a linear combination of earlier ones is left out and
+    named in a warning, as in R; its coefficient is NaN. A fit with `ckpt_path` adds its rows to
+    those of the checkpoint, which holds the matrix, as if one fit had seen all of them.
 
     Args:
-        accuracy: `exact` adds without any rounding, so that the coefficients have the same bits for
-            any batch size, order of rows or number of processes (see `ExactGram` for the range of
-            magnitudes); `float64` is several times as fast and loses digits to ill-conditioned
-            columns; `auto` is `exact` while the rows are few enough for it to cost nothing, then
-            takes `float64`, and a second pass in `exact` where less than eight digits are safe.
+        accuracy: `exact` adds without any rounding: the coefficients have the same bits for any
+            batch size, order of rows or number of processes (for magnitudes see `ExactGram`);
+            `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
+            is `exact` for up to a million numbers, then takes `float64`, and a second pass in
+            `exact` where `float64` leaves fewer than eight digits safe.
         intercept: whether the model adds a constant; None: unless the data have a column of ones
             named `intercept`.
         ridge: the penalty, 0 or above, in the units of the user's columns; never on the constant.
@@ -73,32 +56,28 @@ class LeastSquares(RegressionModule):
 
     def __init__(
         self,
-        accuracy: Literal["auto", "exact", "float64"] = "auto",
+        accuracy: Accuracy = "auto",
         intercept: bool | None = None,
         ridge: float = 0.0,
         confidence: float = 0.95,
         in_features: int | None = None,
         out_features: int | None = None,
     ) -> None:
-        if accuracy not in ("auto", *GRAMS):
-            raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
-        if not 0 <= ridge < float("inf"):
-            raise InputError(f"ridge: {ridge} was given; type a number, 0 or above")
-        check_confidence(confidence)
+        check_arguments(accuracy, ridge, confidence)
         super().__init__(intercept, in_features, out_features)
         self.save_hyperparameters()
         self.automatic_optimization = False
-        self._solution: Solution[Any] | None = None
-        self._inference: Inference | None = None
+        self.accuracy, self.ridge, self.confidence = accuracy, ridge, confidence
+        self._fit: Fit | None = None
         self._sums = GramState(accuracy)
-        self._earlier_data: list[dict[str, Any]] = []  # whose rows are among those done
-        self._epochs_behind = 0
+        self._earlier_data: list[dict[str, Any]] = []  # arguments of the data fitted before
+        self._checkpoint_epochs = 0
         self._max_epochs: int | None = None
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make room for the coefficients."""
+        """Make parameters of zeros for the coefficients."""
         shape = (out_features, in_features)
-        # Parameters although no gradient ever comes: DDP refuses a model that has none.
+        # Parameters although they get no gradient: DDP refuses a model without parameters.
         self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
         self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
 
@@ -110,7 +89,7 @@ class LeastSquares(RegressionModule):
         """The equation in the user's units: (targets, features) and (targets,), or None."""
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
-    # What a fitted model answers.
+    # Results of a fit
 
     @property
     def confidence(self) -> float:
@@ -126,27 +105,19 @@ class LeastSquares(RegressionModule):
         Raises:
             InputError: the model has not been fitted yet.
         """
-        if self._inference is None:
-            raise InputError("coefficients: the model has not been fitted; fit it first")
-        found = self._inference
-        columns = {
-            "estimate": found.estimate,
-            "std_error": found.standard_error,
-            "t": found.t,
-            "p": found.p,
-            "ci_low": found.low,
-            "ci_high": found.high,
-        }
+        fit = self._fitted_or_refuse("coefficients")
+        columns = {"estimate": fit.estimate, "std_error": fit.standard_error, "t": fit.t}
+        columns |= {"p": fit.p, "ci_low": fit.low, "ci_high": fit.high}
         rows = super().coefficients()
         terms = [row["name"] for row in rows if row["target"] == self.target_names[0]]
-        # The algebra has the constant first, wherever the data have their column of ones.
+        # A fit has the constant first, wherever the data have their column of ones.
         terms.sort(key=lambda name: name != "intercept")
         for row in rows:
             place = terms.index(row["name"]), self.target_names.index(row["target"])
             row.update({name: values[place].item() for name, values in columns.items()})
         return rows
 
-    def prediction(self, x: Tensor | ArrayLike) -> Prediction:
+    def prediction(self, x: Any) -> Prediction:
         """Predictions with standard errors, confidence and prediction intervals.
 
         Args:
@@ -155,21 +126,18 @@ class LeastSquares(RegressionModule):
         Raises:
             InputError: the model has not been fitted yet.
         """
-        if self._solution is None:
-            raise InputError("prediction: the model has not been fitted; fit it first")
-        if not isinstance(x, Tensor):
-            x = torch.from_numpy(np.array(x, dtype=np.float64))
-        return prediction(self._solution, self._variables(x).cpu(), self.hparams["confidence"])
+        fit = self._fitted_or_refuse("prediction")
+        return fit.prediction(self._without_ones(to_tensor("x", x)))
 
     @property
     def fitted(self) -> bool:
         """Whether there are coefficients."""
-        return self._solution is not None
+        return self._fit is not None
 
-    # What the Trainer calls.
+    # Hooks of the Trainer
 
     def setup(self, stage: str) -> None:
-        """Take columns over from the data, and refuse what one pass cannot be combined with.
+        """Take the columns from the data, and refuse settings that exclude a fit in one pass.
 
         Raises:
             InputError: a precision below float32, a validation within the pass, more passes than
@@ -180,42 +148,43 @@ class LeastSquares(RegressionModule):
         if self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"precision: {self.trainer.precision} was given; LeastSquares computes in float64 "
-                "whatever it is: leave --trainer.precision out"
+                "whatever it is: leave precision out"
             )
         super().setup(stage)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """What lets the Trainer count the steps; the rate is there for callbacks that show it."""
+        """An optimiser by which the Trainer counts steps; callbacks may show its rate."""
         return ClosureOptimizer(self.parameters(), lr=1.0)
 
     def on_fit_start(self) -> None:
-        """Let the Trainer run a pass more, or two, behind the epochs of a checkpoint."""
+        """Allow one or two passes beyond the epochs of a checkpoint."""
         self._max_epochs = self.trainer.max_epochs
         if self.trainer.ckpt_path is not None:
-            allow_epochs(self.trainer, self._epochs_behind + 2)
+            allow_epochs(self.trainer, self._checkpoint_epochs + 2)
 
     def on_train_start(self) -> None:
-        """Begin the pass: with nothing, or behind what a checkpoint has brought.
+        """Begin the pass without rows, or go on with the pass of a checkpoint.
 
         Raises:
-            InputError: the checkpoint's sums are less exact than asked for, or those of a pass that
-                was cut into other batches.
+            InputError: the checkpoint's sums are less exact than `accuracy`, or its pass divided
+                the rows into other batches.
         """
         sums = self._sums
         if self.trainer.ckpt_path is None:
-            sums.clear()
+            sums.reset()
             self._earlier_data = []
-            self._solution = self._inference = None
+            self._fit = None
             self.fit_statistics = {}
         sums.check_accuracy()
-        if sums.under_way is None:
+        if sums.current is None:
             self._begin_pass()
         else:
-            sums.resume(self.device, self.trainer.is_global_zero, self._cut)
+            sums.resume_pass(self.device, self.trainer.is_global_zero, self._pass_shape)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the rows of one batch, and solve behind the last one."""
-        batch = self._without_ones(self.checked(batch))
+        """Add the rows of one batch; solve after the last one."""
+        batch = self.checked(batch)
+        batch = batch._replace(x=self._without_ones(batch.x))
         names = self._variable_names + self.target_names
         take_step(self, partial(self._sums.add, batch, self.trainer.world_size, names))
         if self.trainer.is_last_batch:
@@ -224,107 +193,97 @@ class LeastSquares(RegressionModule):
 
     @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """No loss is to be watched."""
+        """Do nothing: a step has no loss that could diverge."""
 
     def on_train_epoch_end(self) -> None:
-        """Stop the Trainer when there is nothing left to do.
-
-        Raises:
-            InputError: the epoch was ended before the last row: another would add some twice.
-        """
-        if self._sums.under_way is None:
+        """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""
+        if self._sums.current is None:
             self.trainer.should_stop = True
-        elif self._sums.begun:
+        elif self._sums.has_rows:
             raise _stopped()
 
     def on_train_end(self) -> None:
-        """Refuse to end within a pass.
-
-        Raises:
-            InputError: the Trainer was stopped before the last row.
-        """
+        """Refuse a fit that was stopped before the last row."""
         self.trainer.fit_loop.max_epochs = self._max_epochs
-        if self._sums.under_way is not None:
+        if self._sums.current is not None:
             raise _stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the statistics: of the rows fitted, and of those of a pass under way."""
+        """Add the sums of the rows fitted and of the current pass."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["statistics"] = self._sums.state_dict(self._cut)
+        checkpoint["statistics"] = self._sums.state_dict(self._pass_shape)
         checkpoint["earlier_data"] = self._earlier_data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take columns and statistics over, and solve again."""
+        """Take the columns and the sums over, and solve again."""
         super().on_load_checkpoint(checkpoint)
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-        self._epochs_behind = progress["processed"]
+        self._checkpoint_epochs = progress["processed"]
         self._sums.load_state_dict(checkpoint["statistics"])
         self._earlier_data = list(checkpoint.get("earlier_data", []))
-        if self._sums.done is not None:
-            self._take(self._sums.done)
-            if self._sums.under_way is None and "datamodule_hyper_parameters" in checkpoint:
+        if self._sums.fitted is not None:
+            self._solve(self._sums.fitted)
+            if self._sums.current is None and "datamodule_hyper_parameters" in checkpoint:
                 data = dict(checkpoint["datamodule_hyper_parameters"])
-                data.pop("design", None)  # what the columns are: it is the model's now
+                data.pop("design", None)  # describes the columns, not the rows
                 self._earlier_data.append(data)
 
-    # Their parts.
+    # Parts of these
 
     def _begin_pass(self, second: bool = False) -> None:
-        columns = len(self._variable_names), len(self.target_names)
-        self._sums.begin(*columns, self.device, second)
+        features, targets = len(self._variable_names), len(self.target_names)
+        self._sums.begin_pass(features, targets, self.device, second)
 
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
-        solution = self._take(total)
-        few_digits = min(solution.digits, solution.error_digits) < ENOUGH_DIGITS
-        alone = self._sums.done is None and self.hparams["accuracy"] == "auto"
-        if few_digits and total.accuracy == "float64" and alone and may_go_on(self.trainer):
+        fit = self._solve(total)
+        first_fit = self._sums.fitted is None and self.accuracy == "auto"
+        needs_exact = total.accuracy == "float64" and not fit.precise
+        if first_fit and needs_exact and may_repeat_pass(self.trainer):
             rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
             self._begin_pass(second=True)
             allow_epochs(self.trainer, self.trainer.current_epoch + 2)
             return
-        self._sums.end(total)
-        advise(solution, total, ENOUGH_DIGITS, self._variable_names)
+        self._sums.end_pass(total)
+        for message, is_warning in fit.diagnostics(self._variable_names):
+            (rank_zero_warn if is_warning else rank_zero_info)(message)
         self.log("train_loss", self.fit_statistics["loss"])
+
+    def _solve(self, gram: Gram) -> Fit:
+        """Fit the rows of these sums, and make the coefficients the model's own."""
+        constant = self.has_intercept or self._ones is not None
+        fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
+        weight = fit.coefficients.nan_to_num(0.0).T
+        if self._ones is not None:
+            ones = fit.intercept.unsqueeze(1)
+            weight = torch.cat([weight[:, : self._ones], ones, weight[:, self._ones :]], dim=1)
+        self.weight.data.copy_(weight)
+        self.bias.data.copy_(fit.intercept * self.has_intercept)
+        self._fit, self.fit_statistics = fit, fit.statistics
+        return fit
+
+    def _fitted_or_refuse(self, what: str) -> Fit:
+        if self._fit is None:
+            raise InputError(f"{what}: the model has not been fitted; fit it first")
+        return self._fit
 
     @property
     def _can_predict(self) -> bool:
         return self.fitted
 
     @property
-    def _cut(self) -> Cut:
-        """How the rows are cut into batches: what a pass under way depends on."""
-        return Cut(batches=self.trainer.num_training_batches, processes=self.trainer.world_size)
+    def _pass_shape(self) -> PassShape:
+        return PassShape(self.trainer.num_training_batches, self.trainer.world_size)
 
     @property
     def _variable_names(self) -> list[str]:
         return [name for name in self.feature_names if name != "intercept"]
 
-    def _variables(self, x: Tensor) -> Tensor:
-        """The columns of x but the constant."""
-        if self._ones is None:
-            return x
-        if self._ones == 0:
-            return x[:, 1:]
+    def _without_ones(self, x: Tensor) -> Tensor:
+        """The columns of x except the constant."""
+        if not self._ones:
+            return x if self._ones is None else x[:, 1:]
         return torch.cat([x[:, : self._ones], x[:, self._ones + 1 :]], dim=1)
-
-    def _without_ones(self, batch: Batch) -> Batch:
-        return batch._replace(x=self._variables(batch.x))
-
-    def _take(self, gram: Gram) -> Solution[Any]:
-        """Solve, and take the solution for the model's own."""
-        constant = self.has_intercept or self._ones is not None
-        solution = solve(gram.normal_equations(constant), self.hparams["ridge"])
-        self._solution = solution
-        self._inference = inference(solution, self.hparams["confidence"])
-        weight = solution.coefficients.nan_to_num(0.0).T
-        if self._ones is not None:
-            own = solution.intercept.unsqueeze(1)
-            weight = torch.cat([weight[:, : self._ones], own, weight[:, self._ones :]], dim=1)
-        self.weight.data.copy_(weight)
-        self.bias.data.copy_(solution.intercept * self.has_intercept)
-        self.fit_statistics = fit_statistics(solution, self._inference)
-        return solution
 
 
 def _stopped() -> InputError:

@@ -1,0 +1,263 @@
+"""Least squares on tensors, without a Trainer: `least_squares(x, y)` returns a `Fit`."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor
+
+from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic, diagnose
+from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.gram_exact import ExactGram
+from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.inference import (
+    Prediction,
+    check_confidence,
+    coefficient_table,
+    fit_statistics,
+    predict_mean,
+    prediction,
+)
+from linreg_lightning.algebra.solve import Solution, check_ridge, solve
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+
+Accuracy = Literal["auto", "exact", "float64"]
+EXACT_LIMIT = 2**20
+"""How many numbers `auto` adds exactly: that takes no noticeable time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
+
+    Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
+    combination of earlier ones is left out, and all its numbers are NaN. Where no residual degree
+    of freedom is left, and with a ridge penalty, only the estimates are numbers and the rest of the
+    table is NaN. If y was (rows,), the shapes below lack the dimension of the targets.
+
+    Attributes:
+        coefficients: b, (features, targets).
+        intercept: b_0, (targets,); zeros where none was fitted.
+        estimate: both, (terms, targets).
+        standard_error: (terms, targets); 0 where the fit is exact.
+        t: estimate / standard_error; +-inf where the fit is exact; (terms, targets).
+        p: P(|T| > |t|) with n - k degrees of freedom; (terms, targets).
+        low: lower end of the confidence interval; (terms, targets).
+        high: its upper end; (terms, targets).
+        statistics: name to number, or to a list of numbers where there are several targets.
+            With n = `rows` of weight above 0, k = `rank` and SSR, SST the sums of w r^2 and of
+            w (y - mean)^2 (without an intercept of w y^2): `df_residual` n - k; `condition` of the
+            scaled columns; `loss` SSR / sum(w), averaged over the targets; `rmse` its root, for
+            each target; `residual_sd` s = sqrt(SSR / (n - k)); `r2` 1 - SSR / SST; `r2_adjusted`
+            1 - (1 - r2) (n - intercept) / (n - k); `f` ((SST - SSR) / (k - intercept)) / s^2 and
+            `f_p` P(F > f); `log_likelihood` of normal errors, (sum log w - n log(2 pi SSR / n) -
+            n) / 2; `aic` 2 k - 2 log_likelihood; `bic` k log(n) - 2 log_likelihood.
+        rank: how many terms were fitted.
+        collinear: the numbers of the columns left out.
+        digits: how many decimal digits of every coefficient, or of its standard error where that
+            is larger, are safe from rounding; a lower bound, at most 15.9.
+        error_digits: likewise of the standard errors.
+        accuracy: `exact` or `float64`, the arithmetic of the sums.
+        exact: whether no bit of any sum was lost.
+        confidence: how often the intervals cover the truth.
+        solution: what was solved, in scaled units.
+    """
+
+    coefficients: Tensor
+    intercept: Tensor
+    estimate: Tensor
+    standard_error: Tensor
+    t: Tensor
+    p: Tensor
+    low: Tensor
+    high: Tensor
+    statistics: dict[str, Any]
+    rank: int
+    collinear: tuple[int, ...]
+    digits: float
+    error_digits: float
+    accuracy: str
+    exact: bool
+    confidence: float
+    solution: Solution[Any] = field(repr=False)
+    _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
+
+    @classmethod
+    def from_gram(
+        cls, gram: Gram, *, intercept: bool = True, ridge: float = 0.0, confidence: float = 0.95
+    ) -> Self:
+        """Fit the rows that sufficient statistics have counted, in one pass or in many.
+
+        Args:
+            gram: an `ExactGram` or a `Float64Gram`.
+            intercept: whether to fit a constant, here and below as in `least_squares`.
+            ridge: the penalty.
+            confidence: how often the intervals cover the truth.
+
+        Raises:
+            InputError: no row was counted; an argument is outside its range; a coefficient leaves
+                float64's range.
+
+        >>> gram = ExactGram(features=1)
+        >>> for start in (0, 2):
+        ...     x = torch.tensor([[start + 1.0], [start + 2.0]])
+        ...     gram.update(Batch(x, 3 * x + 1))
+        >>> Fit.from_gram(gram).estimate[:, 0]
+        tensor([1., 3.], dtype=torch.float64)
+        """
+        solution = solve(gram.normal_equations(intercept), ridge)
+        return cls(
+            coefficients=solution.coefficients,
+            intercept=solution.intercept,
+            **coefficient_table(solution, confidence)._asdict(),
+            statistics=fit_statistics(solution),
+            rank=solution.rank,
+            collinear=solution.collinear,
+            digits=solution.digits,
+            error_digits=solution.error_digits,
+            accuracy=gram.accuracy,
+            exact=gram.exact,
+            confidence=confidence,
+            solution=solution,
+        )
+
+    @property
+    def precise(self) -> bool:
+        """Whether eight digits of the coefficients and of their standard errors are safe."""
+        return min(self.digits, self.error_digits) >= ENOUGH_DIGITS
+
+    def predict(self, x: Any) -> Tensor:
+        """Return b_0 + x b for x, (rows, features), in the shape of y; columns left out count as 0.
+
+        Raises:
+            InputError: x has another number of columns.
+        """
+        mean, _ = predict_mean(self.solution, to_tensor("x", x).cpu())
+        return mean[:, 0] if self._one_dimensional else mean
+
+    def prediction(self, x: Any) -> Prediction:
+        """Return predictions with standard errors, confidence and prediction intervals.
+
+        The variance of the mean at x is s^2 (1 / sum(w) + (x - m)' (X'WX)^-1 (x - m)), m the means
+        of the columns (without an intercept m = 0 and no first term); one observation of weight 1
+        adds s^2. Columns that were left out are not looked at.
+
+        Args:
+            x: (rows, features).
+
+        Raises:
+            InputError: x has another number of columns.
+        """
+        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
+        return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+
+    def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
+        """Return what a user should know of the fit: collinear columns, too few safe digits ...
+
+        `names` are those of the columns of x; None stands for x1, x2 ...
+        """
+        features = self.solution.equations.features
+        return diagnose(self, names or [f"x{j}" for j in range(1, features + 1)])
+
+
+def least_squares(
+    x: Any,
+    y: Any,
+    weight: Any = None,
+    *,
+    intercept: bool = True,
+    ridge: float = 0.0,
+    accuracy: Accuracy = "auto",
+    confidence: float = 0.95,
+) -> Fit:
+    """Minimise sum(w (y - b_0 - x b)^2) + ridge |b|^2.
+
+    Args:
+        x: (rows, features); a tensor or anything that `torch.as_tensor` takes.
+        y: (rows, targets), each target fitted by itself, or (rows,).
+        weight: (rows,), at least 0; None counts every row once. Weights are precisions: a row of
+            weight 2 moves the coefficients as two rows do, but it is one row.
+        intercept: whether to fit the constant b_0.
+        ridge: the penalty, 0 or above, in the units of the columns; never on the intercept. Above 0
+            there are no standard errors.
+        accuracy: `exact` adds without any rounding, so that the order of the rows changes no bit;
+            `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
+            takes `exact` for up to a million numbers, and beyond that `float64`, then `exact` if
+            `float64` leaves fewer than eight digits safe.
+        confidence: how often the intervals cover the truth, from 0.000001 to below 1.
+
+    Returns:
+        The fit. A warning says which columns are collinear, or how few digits are safe.
+
+    Raises:
+        InputError: shapes do not fit; a value is no number, NaN or infinite in a row with a weight
+            above 0; a weight is negative; no row is left; an argument is outside its range.
+
+    >>> fit = least_squares([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 4.0])
+    >>> fit.intercept, fit.coefficients
+    (tensor(1.3000, dtype=torch.float64), tensor([0.8000], dtype=torch.float64))
+    >>> fit.statistics["r2"], fit.predict([[1.5]])
+    (0.64, tensor([2.5000], dtype=torch.float64))
+    """
+    check_arguments(accuracy, ridge, confidence)
+    x, y = to_tensor("x", x), to_tensor("y", y)
+    weight = None if weight is None else to_tensor("weight", weight).to(x.device)
+    batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
+    numbers = batch.rows * (batch.x.shape[1] + batch.y.shape[1])
+    exact = accuracy == "exact" or (accuracy == "auto" and numbers <= EXACT_LIMIT)
+    options = {"intercept": intercept, "ridge": ridge, "confidence": confidence}
+    fit = _fit(ExactGram if exact else Float64Gram, batch, options)
+    if accuracy == "auto" and not exact and not fit.precise:
+        fit = _fit(ExactGram, batch, options)
+    for diagnostic in fit.diagnostics():
+        if diagnostic.is_warning:
+            warnings.warn(diagnostic.message, stacklevel=2)
+    if y.ndim == 1:
+        names = ("coefficients", "intercept", "estimate", "standard_error", "t", "p", "low", "high")
+        flat: dict[str, Any] = {name: getattr(fit, name)[..., 0] for name in names}
+        fit = replace(fit, **flat, _one_dimensional=True)
+    return fit
+
+
+def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
+    """Refuse arguments of a fit that are outside their range.
+
+    Raises:
+        InputError: an accuracy of another name, or a number outside its range.
+    """
+    if accuracy not in get_args(Accuracy):
+        raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
+    check_ridge(ridge)
+    check_confidence(confidence)
+
+
+def _fit(kind: type[Gram], batch: Batch, options: dict[str, Any]) -> Fit:
+    gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
+    gram.update(batch)
+    return Fit.from_gram(gram, **options)
+
+
+def to_tensor(name: str, value: Any) -> Tensor:
+    """Return a value as a tensor of real numbers, in float64 unless it is a tensor already.
+
+    Raises:
+        InputError: the value holds something else than real numbers.
+    """
+    if not isinstance(value, Tensor):
+        try:
+            # torch takes no data frame, and warns of its array where that is read-only.
+            array = value.to_numpy().copy() if hasattr(value, "to_numpy") else value
+            value = torch.as_tensor(array, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{name}: a {type(value).__name__} that holds no table of numbers was given "
+                f"({error}); give a tensor, an array or lists of numbers"
+            ) from error
+    if value.is_complex():
+        raise InputError(f"{name}: complex numbers were given; give real ones")
+    tensor: Tensor = value.detach()
+    return tensor

@@ -1,0 +1,17 @@
+"""The results of a solution, each as a tensor."""
+
+from types import SimpleNamespace
+
+import torch
+
+from linreg_lightning.algebra import Solution
+from linreg_lightning.algebra.inference import coefficient_table, fit_statistics
+
+
+def fit_table(solution: Solution, confidence: float = 0.95) -> SimpleNamespace:
+    """Return the table of coefficients, (terms, targets), and the measures of fit, (targets,)."""
+    statistics = {
+        name: torch.tensor(value, dtype=torch.float64).reshape(-1)
+        for name, value in fit_statistics(solution).items()
+    }
+    return SimpleNamespace(**coefficient_table(solution, confidence)._asdict(), **statistics)
