@@ -91,11 +91,6 @@ class LeastSquares(RegressionModule):
 
     # Results of a fit
 
-    @property
-    def confidence(self) -> float:
-        """How often the intervals cover the truth."""
-        return float(self.hparams["confidence"])
-
     def coefficients(self) -> list[Coefficient]:
         """The table: beside the estimate `std_error`, `t`, `p`, `ci_low` and `ci_high`.
 

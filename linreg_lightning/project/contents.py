@@ -20,7 +20,6 @@ SPECIAL = (
     "linreg_lightning/data/synthetic.py",
     "linreg_lightning/tutorial.py",
     "linreg_lightning/models/closure_optimizer.py",
-    "linreg_lightning/models/diagnostics.py",
     "linreg_lightning/models/least_squares.py",
     "linreg_lightning/models/linear.py",
     "linreg_lightning/models/manual.py",
