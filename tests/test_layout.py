@@ -12,7 +12,6 @@ PACKAGE = Path(package.__file__).parent
 # Which rooms of the package each room may import, besides itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "arrow": set(),
     "atomic_file": set(),
     "hook_markers": set(),
     "protocols": set(),
@@ -24,14 +23,14 @@ ALLOWED: dict[str, set[str]] = {
     "algebra": {"errors", "batch"},
     "metrics": {"errors", "batch"},
     "plots": set(),
-    "tables": {"errors", "arrow", "atomic_file"},
-    "design_matrix": {"errors", "arrow", "batch", "validation", "tables", "metrics"},
-    "data": {"errors", "arrow", "batch", "validation", "protocols", "tables", "design_matrix"}
+    "tables": {"errors", "atomic_file"},
+    "design_matrix": {"errors", "batch", "validation", "tables", "metrics"},
+    "data": {"errors", "batch", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial"},
     "tight_loop": {"errors", "hook_markers"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
     | {"model_columns", "tutorial", "algebra", "metrics", "design_matrix", "tight_loop"},
-    "callbacks": {"errors", "arrow", "atomic_file", "batch", "protocols", "hook_markers"}
+    "callbacks": {"errors", "atomic_file", "batch", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop"},
     "logger": set(),
     "project": {"errors"},
@@ -74,7 +73,6 @@ def test_imports_run_one_way(path: Path) -> None:
         assert top != "pytorch_lightning"
         if here in TORCH_ALONE:
             assert top not in {"lightning", "torchmetrics", "numpy"}, name
-        assert top != "pyarrow"  # `arrow` imports it when it is used
         if top == "matplotlib":
             assert here == "plots"
         if name in ONLY_THE_COMMAND:

@@ -30,6 +30,7 @@ from linreg_lightning.design_matrix.hash_split import TEST, VAL, HashSplit
 from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.dataset import TableDataset
+from linreg_lightning.tables.discovery import find_files
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -352,15 +353,8 @@ def test_dialects_of_csv(text: str, options: dict[str, Any]) -> None:
     data = TabularData("t.csv", "y", **options)
     data.setup("fit")
     assert data.splits["train"].x.tolist() == [[1.5], [2.5]]
-    assert (
-        CsvFile(
-            str(Path("t.csv").resolve()),
-            pyarrow.fs.LocalFileSystem(),
-            0,
-            {"tab": "\t"}.get(options.get("delimiter", ","), options.get("delimiter", ",")),
-        ).rows
-        == 2
-    )
+    delimiter = {"tab": "\t"}.get(options.get("delimiter", ","), options.get("delimiter", ","))
+    assert CsvFile(*find_files("t.csv"), delimiter).count_rows() == 2
 
 
 def test_codes_are_categories_where_they_are_said_to_be() -> None:
@@ -404,7 +398,7 @@ def test_numbers_of_any_type_are_their_float64(values: pyarrow.Array) -> None:
 def test_processes_read_each_row_once_and_in_order(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("linreg_lightning.tables.csv._SECTION", 300)
+    monkeypatch.setattr("linreg_lightning.tables.csv._SECTION_BYTES", 300)
     frame = mixed(100)
     selection = RowSubset(TableDataset([write(frame, file)]), HashSplit(0.3), VAL)
     expected = frame.price[HashSplit(0.3).of(0, 100) == VAL].tolist()

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+import pyarrow as pa
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from linreg_lightning import arrow as pa
-from linreg_lightning.batch import KeptBatch
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import (
     IntervalModel,
@@ -18,7 +17,7 @@ from linreg_lightning.protocols import (
     NamedColumns,
     OrderedPredictions,
 )
-from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, join
+from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, merge_parts
 
 
 @final
@@ -109,7 +108,7 @@ class PredictionWriter(Callback):
             names, values = _predict_intervals(pl_module, x, names)
         columns: dict[str, Any] = {}
         if self.keep:
-            kept = batch.kept if isinstance(batch, KeptBatch) else trainer.datamodule.kept()
+            kept = batch.kept
             columns = {name: _decoded(kept.column(name)) for name in self.keep}
         for name, column in zip(names, _arrow_columns(values), strict=True):
             name = f"{name}_predicted" if name in self.keep else name
@@ -128,7 +127,7 @@ class PredictionWriter(Callback):
         path = self._file.path
         self._file.close()
         trainer.strategy.barrier("predictions of all processes")
-        written = join(path, trainer.world_size) if trainer.is_global_zero else False
+        written = merge_parts(path, trainer.world_size) if trainer.is_global_zero else False
         if trainer.strategy.broadcast(written):
             self.path = path
         self._file = None

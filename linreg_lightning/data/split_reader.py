@@ -14,7 +14,7 @@ from linreg_lightning.design_matrix.column_roles import Columns
 from linreg_lightning.design_matrix.encoder import Encoder, MissingCounts
 from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.prefetch import ahead
+from linreg_lightning.tables.prefetch import prefetch
 
 # Numbers, and rows, of a block.
 _NUMBERS, _ROWS = 2**21, 2**16
@@ -83,7 +83,7 @@ class SplitReader:
         encoder, types = self._encoder(), self._columns.types(self.selection.source)
         rows = 0
         # Files are decoded while the rows in front are encoded.
-        for selected in ahead(self.selection.read(types, self.block), depth=1):
+        for selected in prefetch(self.selection.read(types, self.block), depth=1):
             batch = encoder(selected)
             rows += batch.rows
             if batch.rows:

@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.tables.prefetch import ahead
+from linreg_lightning.tables.prefetch import prefetch
 
 # Numbers among which a pass that shuffles draws the next row.
 _BUFFER = 2**22
@@ -100,7 +100,7 @@ class StreamLoader:
             blocks = shuffled(blocks, self._buffer, generator)
         batches = cut(blocks, self._sizes())
         with half_the_threads():
-            for batch in islice(ahead(batches), self._handed_out, None):
+            for batch in islice(prefetch(batches), self._handed_out, None):
                 self._handed_out += 1
                 yield batch
         self._over = True
@@ -134,7 +134,7 @@ class InOrderLoader:
     def __iter__(self) -> Iterator[Batch]:
         self._beside.clear()
         with half_the_threads():
-            for batch, more in ahead(self._pairs()):
+            for batch, more in prefetch(self._pairs()):
                 self._beside.append(more)
                 yield batch
 

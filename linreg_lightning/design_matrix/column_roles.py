@@ -6,17 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from linreg_lightning import arrow as pyarrow
+import pyarrow as pa
+
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.dataset import TableDataset
-from linreg_lightning.tables.dtypes import kind
+from linreg_lightning.tables.dtypes import dtype_kind
 
 _HINTS = {
     "times": (
         "turn it into a number, such as days since a date, or into parts such as its month; or "
         "leave it out by --data.exclude"
     ),
-    "nothing": "leave it out by --data.exclude",
+    "other": "leave it out by --data.exclude",
 }
 # What pandas calls them.
 _INDEX = re.compile(r"__index_level_\d+__")
@@ -82,7 +83,7 @@ class Columns(NamedTuple):
                 raise InputError(f"categorical: {name!r} is not one of the features; leave it out")
         categories = []
         for name in features:
-            is_a = kind(source.schema.field(name).type)
+            is_a = dtype_kind(source.schema.field(name).type)
             if name in categorical or is_a == "text":
                 _check(source, "categorical", name, is_a, allowed="times")
                 categories.append(name)
@@ -106,7 +107,7 @@ class Columns(NamedTuple):
             for name in names:
                 if source.is_text:
                     continue  # the values themselves will say
-                is_a = kind(source.schema.field(name).type)
+                is_a = dtype_kind(source.schema.field(name).type)
                 if name in self.categories:
                     _check(source, argument, name, is_a, allowed="times")
                     continue
@@ -125,15 +126,15 @@ class Columns(NamedTuple):
             source: the table.
             kept: columns to pass on: as they are written, or the numbers that features hold.
         """
-        types: dict[str, Any] = dict.fromkeys(kept, pyarrow.string())
+        types: dict[str, Any] = dict.fromkeys(kept, pa.string())
         for name in [
             *self.features,
             *self.targets,
             *([] if self.weight is None else [self.weight]),
         ]:
-            flag = pyarrow.types.is_boolean(source.schema.field(name).type)
-            types[name] = pyarrow.bool_() if flag else pyarrow.float64()
-        texts = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+            flag = pa.types.is_boolean(source.schema.field(name).type)
+            types[name] = pa.bool_() if flag else pa.float64()
+        texts = pa.dictionary(pa.int32(), pa.string())
         return types | dict.fromkeys(self.categories, texts)
 
 

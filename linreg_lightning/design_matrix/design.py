@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -156,42 +157,37 @@ def numbers(column: Any) -> Floats:
     Text is read as numbers.
 
     Raises:
-        pyarrow.ArrowInvalid: a text is no number.
+        pa.ArrowInvalid: a text is no number.
     """
-    types = pyarrow.types
+    types = pa.types
     type_ = column.type
     if types.is_dictionary(type_):
         column = column.dictionary_decode()
         type_ = column.type
     if types.is_string(type_) or types.is_large_string(type_):
-        column = pyarrow.compute.utf8_trim_whitespace(column)
+        column = pc.utf8_trim_whitespace(column)
     if not types.is_float64(type_):
-        column = column.cast(pyarrow.float64(), safe=False)
+        column = column.cast(pa.float64(), safe=False)
     return np.asarray(_filled(column, math.nan), np.float64)
 
 
 def _filled(column: Any, value: float) -> NDArray[Any]:
-    """A pyarrow array of numbers, with a value where they are missing.
-
-    For its own `to_numpy` and `scalar` pyarrow imports pandas wherever it is installed.
-    """
-    if column.null_count:
-        number = pyarrow.py_buffer(np.array([value], column.type.to_pandas_dtype()))
-        column = column.fill_null(pyarrow.Array.from_buffers(column.type, 1, [None, number])[0])
-    return np.from_dlpack(column)
+    """A pyarrow array of numbers, with a value where they are missing."""
+    filled: NDArray[Any] = column.fill_null(value).to_numpy(zero_copy_only=False)
+    return filled
 
 
 def categories(column: Any) -> Any:
     """The values of a pyarrow array as a dictionary array of strings."""
-    if pyarrow.types.is_dictionary(column.type):
-        strings = column.dictionary.cast(pyarrow.string())
-        return pyarrow.DictionaryArray.from_arrays(column.indices, strings)
-    if pyarrow.types.is_floating(column.type):
+    if pa.types.is_dictionary(column.type):
+        strings = column.dictionary.cast(pa.string())
+        return pa.DictionaryArray.from_arrays(column.indices, strings)
+    if pa.types.is_floating(column.type):
         # What is no number is a missing value, as in a column of numbers.
-        nothing = pyarrow.scalar(None, column.type)
-        column = pyarrow.compute.if_else(pyarrow.compute.is_nan(column), nothing, column)
-    if not pyarrow.types.is_string(column.type):
-        column = column.cast(pyarrow.string())
+        nothing = pa.scalar(None, column.type)
+        column = pc.if_else(pc.is_nan(column), nothing, column)
+    if not pa.types.is_string(column.type):
+        column = column.cast(pa.string())
     return column.dictionary_encode()
 
 

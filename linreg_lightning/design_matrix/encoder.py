@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Literal, NamedTuple, final
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.design import Design, Floats, numbers
 from linreg_lightning.design_matrix.row_subset import RowBlock
@@ -97,7 +97,7 @@ class Encoder:
             y = np.empty((len(others), table.num_rows))
             for k, name in enumerate(others):
                 y[k] = numbers(table.column(name))
-        except pyarrow.ArrowInvalid:
+        except pa.ArrowInvalid:
             raise self._no_number(selected) from None
         # Rows of weight 0 are as good as absent, whatever they hold.
         absent = y[-1] == 0 if self._weight is not None else np.zeros(len(y.T), bool)
@@ -189,7 +189,7 @@ class Encoder:
             for row in range(len(column)):
                 try:
                     numbers(column.slice(row, 1))
-                except pyarrow.ArrowInvalid:
+                except pa.ArrowInvalid:
                     value = str(column[row].as_py())
                     where = selected.where(row)
                     return InputError(

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning.design_matrix.column_roles import Columns
 from linreg_lightning.design_matrix.design import Design, categories, in_order, numbers
 from linreg_lightning.design_matrix.encoder import Missing
@@ -98,7 +98,7 @@ class _Levels:
         """Count those of some rows; where text was guessed at, refuse numbers among it."""
         column = categories(selected.table.column(self._name))
         strange = []
-        for item in pyarrow.compute.value_counts(column).to_pylist():
+        for item in pc.value_counts(column).to_pylist():
             level = item["values"]
             if level is None:
                 continue
@@ -143,7 +143,7 @@ class _Levels:
         for level in strange:
             looks = _NUMBER.fullmatch(level) is not None
             if looks not in self._first:
-                row = pyarrow.compute.index(column.dictionary_decode(), level).as_py()
+                row = pc.index(column.dictionary_decode(), level).as_py()
                 self._first[looks] = level, selected.where(row)
         if len(self._first) == 2:
             level, where = self._first[False]

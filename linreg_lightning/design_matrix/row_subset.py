@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning.design_matrix.design import numbers
 from linreg_lightning.design_matrix.hash_split import HashSplit
 from linreg_lightning.tables.dataset import Chunk, TableDataset
-from linreg_lightning.tables.dtypes import kind
+from linreg_lightning.tables.dtypes import dtype_kind
 
 
 class RowBlock(NamedTuple):
@@ -40,11 +40,10 @@ class RowBlock(NamedTuple):
         """Those of the rows that lack no value in any column."""
         present = np.ones(self.table.num_rows, bool)
         for column in self.table.columns:
-            if kind(column.type) == "numbers" and not pyarrow.types.is_dictionary(column.type):
+            if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
                 present &= ~np.isnan(numbers(column))
             else:
-                valid = column.is_valid().cast(pyarrow.uint8())
-                present &= np.from_dlpack(valid).astype(bool)
+                present &= column.is_valid().to_numpy(zero_copy_only=False)
         return self._of(present)
 
     def _of(self, present: NDArray[np.bool_]) -> RowBlock:
@@ -81,12 +80,12 @@ class RowSubset(NamedTuple):
         """The rows of one process: as many as any other's, in succession, in order of the ranks."""
         if world_size == 1:
             return self
-        rows = self.source.rows
+        rows = self.source.count_rows()
         return self._replace(start=rows * rank // world_size, stop=rows * (rank + 1) // world_size)
 
     def count_rows(self) -> int:
         """How many rows it has, as they are in the files."""
-        stop = self.source.rows if self.stop is None else self.stop
+        stop = self.source.count_rows() if self.stop is None else self.stop
         if self.is_whole:
             return stop - self.start
         assert self.split is not None
@@ -112,6 +111,5 @@ class RowSubset(NamedTuple):
 
 
 def _taken(table: Any, rows: NDArray[np.intp]) -> Any:
-    """These rows of a table; for its own `array` pyarrow imports pandas where it is installed."""
-    buffers = [None, pyarrow.py_buffer(rows.astype(np.int64, copy=False))]
-    return table.take(pyarrow.Array.from_buffers(pyarrow.int64(), len(rows), buffers))
+    """These rows of a table."""
+    return table.take(pa.array(rows))
