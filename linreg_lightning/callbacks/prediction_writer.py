@@ -101,7 +101,7 @@ class PredictionWriter(Callback):
             names, values = _with_intervals(names, pl_module, x)
         columns: dict[str, Any] = {}
         if self.keep:
-            kept = trainer.datamodule.kept()  # type: ignore[attr-defined]  # asked for in setup
+            kept = batch.kept
             columns = {name: _plain(kept.column(name)) for name in self.keep}
         for name, column in zip(names, _columns(values), strict=True):
             name = f"{name}_predicted" if name in self.keep else name
