@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "validation": {"errors", "batch"},
     "model_columns": {"errors", "batch"},
     "tutorial": {"errors"},
-    "algebra": {"errors", "batch"},
+    "algebra": {"errors", "batch", "validation"},
     "metrics": {"errors", "batch"},
     "plots": set(),
     "tables": {"errors", "arrow"},
