@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "algebra": {"errors", "batch", "validation"},
     "metrics": {"errors", "batch"},
     "plots": set(),
-    "tables": {"errors", "arrow"},
+    "tables": {"errors", "arrow", "validation"},
     "design_matrix": {"errors", "arrow", "batch", "validation", "tables", "metrics"},
     "data": {"errors", "arrow", "batch", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial"},

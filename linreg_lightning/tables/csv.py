@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from linreg_lightning import arrow as pyarrow
+from linreg_lightning import validation
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv_lines import (
     count_lines,
@@ -231,11 +232,12 @@ def not_a_number(column: str, value: str, where: str, flags: bool = False) -> st
         if re.fullmatch(r"-?\d+,\d+", value)
         else ""
     )
+    text = validation.not_a_number(
+        value, column, where, "neither true nor false" if flags else "no number"
+    )
     return (
-        f"has {value!r} in column {column!r}, {where}, which is "
-        f"{'neither true nor false' if flags else 'no number'}{comma}; mend it, leave "
-        f"the column out by --data.exclude, or, if it holds categories, name it in "
-        "--data.categorical"
+        f"{text}{comma}; mend it, leave the column out by --data.exclude, or, if it holds "
+        "categories, name it in --data.categorical"
     )
 
 
