@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
@@ -72,58 +71,47 @@ number, leave the row out, or give it weight 0
 
 
 def check_finite(
-    batch: Batch, names: Sequence[str], row_name: RowName = row_number, missing_hint: str = ""
+    batch: Batch,
+    names: Sequence[str],
+    row_name: RowName = row_number,
+    missing_hint: str = "",
+    allow_missing: bool = False,
 ) -> None:
     """Refuse NaN and infinity in rows whose weight is not 0.
 
     Args:
         batch: the rows.
-        names: of the columns of x and y; none where they have no names.
+        names: of the columns of x and y; empty where they have no names.
         row_name: what to call a row.
         missing_hint: what else the user can do about a missing value.
+        allow_missing: whether NaN may stay.
 
     Raises:
         InputError: a value is NaN or infinite.
     """
     features = batch.x.shape[1]
-    absent = None if batch.weight is None else batch.weight == 0
-    for argument, values, own in (
-        ("x", batch.x, names[:features]),
-        ("y", batch.y, names[features:]),
-    ):
+    parts = ("x", batch.x, names[:features]), ("y", batch.y, names[features:])
+    for argument, values, own in parts:
         # One pass without a copy: NaN and infinity show in the sum. A sum that overflows is not
         # finite either, which the closer look finds out.
         if values.sum().isfinite():
             continue
-        wrong = ~values.isfinite()
-        if absent is not None:
-            wrong &= ~absent[:, None]
-        if wrong.any():
-            row, column = wrong.nonzero()[0].tolist()
-            shown = repr(own[column]) if own else f"{column + 1} of {argument}"
-            raise not_finite(values[:, column], row, shown, row_name, missing_hint)
-
-
-def not_finite(
-    values: Tensor, row: int, column: str, row_name: RowName = row_number, missing_hint: str = ""
-) -> InputError:
-    """Say which value of a column is NaN or infinite, and what to do about it.
-
-    Args:
-        values: the column, (rows,).
-        row: the position of the value.
-        column: how to call the column.
-        row_name: what to call a row.
-        missing_hint: what else the user can do about a missing value.
-    """
-    if len(values) > 1 and values.isnan().all():
-        rows = f"{row_name(0)} and the {len(values) - 1} rows after it hold no value"
-        return InputError(f"column {column}: {rows}; leave it out")
-    missing = ", a missing value" if values[row].isnan() else ""
-    return InputError(
-        f"column {column}: {row_name(row)} holds {values[row].item()}{missing}; fill in a number, "
-        f"leave the row out, or give it weight 0{missing and missing_hint}"
-    )
+        wrong = values.isinf() if allow_missing else ~values.isfinite()
+        if batch.weight is not None:
+            wrong &= (batch.weight != 0)[:, None]
+        if not wrong.any():
+            continue
+        row, column = wrong.nonzero()[0].tolist()
+        shown = repr(own[column]) if own else f"{column + 1} of {argument}"
+        if batch.rows > 1 and values[:, column].isnan().all():
+            rows = f"{row_name(0)} and the {batch.rows - 1} rows after it hold no value"
+            raise InputError(f"column {shown}: {rows}; leave it out")
+        value = values[row, column].item()
+        missing = ", a missing value" if value != value else ""
+        raise InputError(
+            f"column {shown}: {row_name(row)} holds {value}{missing}; fill in a number, leave the "
+            f"row out, or give it weight 0{missing and missing_hint}"
+        )
 
 
 def check_weight(weight: Tensor, row_name: RowName = row_number, column: str = "weight") -> None:
@@ -132,11 +120,10 @@ def check_weight(weight: Tensor, row_name: RowName = row_number, column: str = "
     Raises:
         InputError: a weight is.
     """
-    wrong = ~((weight >= 0) & (weight < torch.inf))
-    if wrong.any():
-        row = int(wrong.nonzero()[0, 0])
-        if not weight[row].isfinite():
-            raise not_finite(weight, row, repr(column), row_name)
+    values = weight.unsqueeze(1)
+    check_finite(Batch(values, values[:, :0]), [column], row_name)
+    if (weight < 0).any():
+        row = int((weight < 0).nonzero()[0, 0])
         raise InputError(
             f"weight: {weight[row].item():g} was given in {row_name(row)}; weights must be 0 or "
             "above"

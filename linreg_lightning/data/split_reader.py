@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar, final
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.batch import Batch, KeptBatch
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, MissingCounts
-from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.row_subset import RowSubset
+from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.prefetch import ahead
 from linreg_lightning.validation import all_weights_zero
@@ -22,137 +22,116 @@ _NUMBERS, _ROWS = 2**21, 2**16
 Value = TypeVar("Value")
 
 
-@final
+@dataclass
 class SplitReader:
     """The rows of a split, or one process's share of them; each pass reads them anew.
 
     A warning says once how many rows lack a value: after the first pass, or before it where several
     processes have to agree on the number of batches.
 
-    Args:
+    Attributes:
         subset: the rows.
-        roles: of the columns that they need.
         builder: makes batches of them.
         purpose: what the rows are for, in messages.
         rank: which process this is.
         world_size: how many processes have a share.
     """
 
-    def __init__(
-        self,
-        subset: RowSubset,
-        roles: ColumnRoles,
-        builder: BatchBuilder,
-        purpose: str,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.subset = subset
-        self._roles = roles
-        self._builder = builder
-        self._purpose = purpose
-        self._rank, self._world_size = rank, world_size
-        self._reported = False
-        columns = len(builder.design.names) + 1
-        self.block_rows = max(1, min(_ROWS, _NUMBERS // columns))
+    subset: RowSubset
+    builder: BatchBuilder
+    purpose: str
+    rank: int = 0
+    world_size: int = 1
+    _reported: bool = False
+
+    @property
+    def block_rows(self) -> int:
         """The most rows of a block: few where rows are long."""
+        return max(1, min(_ROWS, _NUMBERS // (len(self.builder.design.names) + 1)))
 
     def share(self, rank: int, world_size: int) -> SplitReader:
         """Return the rows of one process, consecutive."""
         if world_size == 1:
             return self
         subset = self.subset.share(rank, world_size)
-        return SplitReader(subset, self._roles, self._builder, self._purpose, rank, world_size)
+        return replace(self, subset=subset, rank=rank, world_size=world_size)
 
     def blocks(self, min_rows: int = 0) -> Iterator[Batch]:
-        """Yield the rows, block by block.
-
-        Raises:
-            InputError: there are fewer than `min_rows`, or they cannot be used.
-        """
-        counts, rows, counted = MissingCounts(), 0, self._roles.weight is None
-        types = self._roles.types(self.subset.dataset)
+        """Yield the rows, block by block; refuse fewer than `min_rows`."""
+        counts, rows, counted = MissingCounts(), 0, False
         # A thread decodes the next rows of the files while these become batches.
-        for block in ahead(self.subset.read(types, self.block_rows), depth=1):
-            batch, missing = self._builder.build(block)
+        for block in ahead(self._read(self.block_rows), depth=1):
+            batch, missing = self.builder.build(block)
             counts += missing
             rows += batch.rows
-            if not counted and batch.weight is not None:
-                counted = bool(batch.weight.any())
+            counted = counted or batch.weight is None or bool(batch.weight.any())
             if batch.rows:
                 yield batch
         if counts.rows and not counted:
             raise all_weights_zero()
-        if self._world_size > 1:
+        if self.world_size > 1:
             return
         self._report(counts)
         if rows < min_rows:
             raise InputError(
-                f"path: {self.subset.dataset.name} has {rows} rows {self._purpose}; at least "
+                f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}; at least "
                 f"{min_rows} are needed"
             )
 
     def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:
-        """Yield the rows to predict, with the columns to keep as they are in the files.
-
-        Args:
-            kept: those columns; without any, the batches are plain.
-            size: the most rows of a block.
-        """
+        """Yield the rows to predict, with the kept columns, if any, as they are in the files."""
         counts = MissingCounts()
-        for block in self.subset.read(self._roles.types(self.subset.dataset, kept), size):
-            batch, missing = self._builder.build(block)
+        for block in self._read(size, kept):
+            batch, missing = self.builder.build(block)
             counts += missing
             yield KeptBatch(*batch, block.table.select(list(kept))) if kept else batch
-        if self._world_size == 1:
+        if self.world_size == 1:
             self._report(counts)
         elif (text := counts.describe("given no prediction")) is not None:
             # Processes end at different times and do not wait to add their counts up.
-            warnings.warn(f"Process {self._rank + 1}: {text}", stacklevel=2)
+            warnings.warn(f"Process {self.rank + 1}: {text}", stacklevel=2)
 
     def read_all(self, max_bytes: int | float) -> Batch | None:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""
         if self.subset.dataset.size > max_bytes:
             return None
-        blocks, size = [], 0
+        # Without a row, the batch still has its columns.
+        widths = len(self.builder.design.names), len(self.builder.roles.targets)
+        blocks = [Batch(*(torch.empty(0, width, dtype=torch.float64) for width in widths))]
+        size = 0
         for block in self.blocks():
             blocks.append(block)
-            size += 8 * block.rows * (block.x.shape[1] + block.y.shape[1] + 1)
+            size += 8 * block.rows * (sum(widths) + 1)
             if size > max_bytes:
                 return None
-        if blocks:
-            return Batch.concatenate(blocks)
-        columns = len(self._builder.design.names), len(self._roles.targets)
-        return Batch(*(torch.empty(0, width, dtype=torch.float64) for width in columns))
+        return Batch.concatenate(blocks[1:] or blocks)
 
     def count_rows_and_batches(self, batch_size: int) -> tuple[int | None, int | None]:
         """Count this process's rows, and the batches that every process divides its rows into.
 
         The number of rows is None where only reading them tells; the number of batches is None in a
         single process, which ends when it has no more rows.
-
-        Raises:
-            InputError: there are fewer rows than processes.
         """
-        dataset, drops = self.subset.dataset, self._builder.drops_rows
-        if self._world_size == 1:
-            known = not drops and self.subset.is_whole and not dataset.is_text
+        drops = self.builder.drops_rows
+        if self.world_size == 1:
+            known = not drops and self.subset.is_whole and not self.subset.dataset.is_text
             return (self.subset.count_rows() if known else None), None
         rows = self._count_complete_rows() if drops else self.subset.count_rows()
         counts = self._all_gather(rows)
         if min(counts) == 0:
             raise InputError(
-                f"rows: {sum(counts)} cannot be shared by {self._world_size} processes; use fewer "
+                f"rows: {sum(counts)} cannot be shared by {self.world_size} processes; use fewer "
                 "devices"
             )
         return rows, min(-(-max(counts) // batch_size), min(counts))
 
+    def _read(self, size: int, kept: Sequence[str] = ()) -> Iterator[RowBlock]:
+        return self.subset.read(self.builder.roles.types(self.subset.dataset, kept), size)
+
     def _count_complete_rows(self) -> int:
         """Read this process's rows to count those that are complete."""
         rows, counts = 0, MissingCounts()
-        types = self._roles.types(self.subset.dataset)
-        for block in self.subset.read(types, self.block_rows):
-            batch, missing = self._builder.build(block)
+        for batch, missing in map(self.builder.build, self._read(self.block_rows)):
             rows += batch.rows
             counts += missing
         self._report(sum(self._all_gather(counts), MissingCounts()))
@@ -160,15 +139,15 @@ class SplitReader:
 
     def _all_gather(self, value: Value) -> list[Value]:
         """Return the value of each process."""
-        values: list[Any] = [None] * self._world_size
+        values: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(values, value)
         return values
 
     def _report(self, counts: MissingCounts) -> None:
         """Warn of rows that lack a value, once."""
-        text = counts.describe(
-            f"left out of those {self._purpose}" if self._roles.targets else "given no prediction"
-        )
+        trains = bool(self.builder.roles.targets)
+        outcome = f"left out of those {self.purpose}" if trains else "given no prediction"
+        text = counts.describe(outcome)
         if text is not None and not self._reported:
             rank_zero_warn(text)
         self._reported = True

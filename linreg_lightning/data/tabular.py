@@ -25,16 +25,7 @@ from linreg_lightning.validation import check_fractions
 _IN_MEMORY = 2**28
 # Numbers of the buffer in which a stream is shuffled.
 _SHUFFLE_NUMBERS = 2**22
-NAMES = (
-    "path",
-    "target",
-    "features",
-    "weight",
-    "exclude",
-    "categorical",
-    "val_path",
-    "test_path",
-)
+NAMES = ("path", "target", "features", "weight", "exclude", "categorical", "val_path", "test_path")
 """The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _PURPOSES: dict[Split, str] = {
@@ -129,11 +120,7 @@ class TabularData(RegressionDataModule):
         path = str(path) if isinstance(path, Path) else path  # a checkpoint holds plain types
         self.save_hyperparameters()
         check_fractions(val_fraction, test_fraction)
-        self._paths = {
-            "path": _as_list(path),
-            "val_path": _as_list(val_path),
-            "test_path": _as_list(test_path),
-        }
+        self._paths = {"path": path, "val_path": val_path, "test_path": test_path}
         self._fractions = {"val": val_fraction, "test": test_fraction}
         self._targets = _as_list(target)
         self._features = None if features is None else _as_list(features)
@@ -166,12 +153,10 @@ class TabularData(RegressionDataModule):
             raise InputError(
                 f"weight: {self._weight!r} was given, which is a target; name another column"
             )
-        for argument, value, allowed in (
-            ("missing", self._missing, ("error", "drop", "mean")),
-            ("unseen", self._unseen, ("error", "zero")),
-        ):
-            if value not in allowed:
-                raise InputError(f"{argument}: {value!r} was given; type {', '.join(allowed)}")
+        if self._missing not in ("error", "drop", "mean"):
+            raise InputError(f"missing: {self._missing!r} was given; type error, drop or mean")
+        if self._unseen not in ("error", "zero"):
+            raise InputError(f"unseen: {self._unseen!r} was given; type error or zero")
         for split, fraction in self._fractions.items():
             if self._paths[f"{split}_path"] and fraction:
                 raise InputError(
@@ -267,7 +252,7 @@ class TabularData(RegressionDataModule):
 
     def _dataset(self, argument: str) -> TableDataset:
         if argument not in self._datasets:
-            paths = self._paths[argument]
+            paths = _as_list(self._paths[argument])
             self._datasets[argument] = TableDataset(paths, argument, **self._csv_options)
         return self._datasets[argument]
 
@@ -285,14 +270,8 @@ class TabularData(RegressionDataModule):
         if self._roles is not None:
             return self._roles
         if self._design is None:
-            self._roles = ColumnRoles.assign(
-                self._dataset("path"),
-                self._features,
-                self._exclude,
-                self._categorical,
-                self._targets,
-                self._weight,
-            )
+            roles = self._features, self._exclude, self._categorical, self._targets, self._weight
+            self._roles = ColumnRoles.assign(self._dataset("path"), *roles)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean" and features and not self._design.means:
@@ -312,8 +291,7 @@ class TabularData(RegressionDataModule):
         if split not in self._readers:
             roles = self._roles_in(split)
             builder = BatchBuilder(self.fit_design(), roles, self._missing, self._unseen)
-            purpose = _PURPOSES[split]
-            self._readers[split] = SplitReader(self._subset(split), roles, builder, purpose)
+            self._readers[split] = SplitReader(self._subset(split), builder, _PURPOSES[split])
         return self._readers[split]
 
 

@@ -166,20 +166,14 @@ def _to_tensor(argument: str, values: Any) -> Tensor:
 
 
 def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
-    """Name the first value that is no number."""
-    try:
-        cells = np.asarray(values, dtype=object)
-    except ValueError:  # rows of several lengths
-        return InputError(f"{argument}: {error}; give rows of one length")
-    names = _own_names(values) or range(1, cells.size + 1)
-    for position, value in np.ndenumerate(cells):
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            row, column = (*position, 0)[:2] if position else (0, 0)
-            text = not_a_number(value, str(names[column]), row_number(row))
+    """Name the first text among the values."""
+    names = _own_names(values)
+    for (row, *column), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
+        if isinstance(value, str):
+            name = str([*column, 0][0] + 1) if names is None else names[[*column, 0][0]]
+            text = not_a_number(value, name, row_number(row))
             return InputError(f"{argument}: it {text}; give numbers only")
-    return InputError(f"{argument}: {error}; give numbers")
+    return InputError(f"{argument}: {error}; give numbers only")
 
 
 def _own_names(values: Any) -> list[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from linreg_lightning.design_matrix.column_values import Floats, Rows, numbers
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import check_intercept, check_weight, not_a_number, not_finite
+from linreg_lightning.validation import check_finite, check_intercept, check_weight
 
 Missing = Literal["error", "drop", "mean"]
 Unseen = Literal["error", "zero"]
@@ -30,8 +30,8 @@ class MissingCounts:
 
     Attributes:
         rows: all rows that were read.
-        incomplete: rows that lack a value and were not filled in.
-        by_column: how many rows lack a value, by column.
+        incomplete: those that lack a value after means were filled in.
+        by_column: how many lack it, by column.
     """
 
     rows: int = 0
@@ -61,29 +61,23 @@ class MissingCounts:
         )
 
 
-@final
+@dataclass(frozen=True)
 class BatchBuilder:
     """Builds a Batch of a block of rows, whole columns at a time.
 
-    Args:
-        design: the columns of x.
-        roles: of the table's columns. Without targets, for rows to predict, no row is left out: one
-            that lacks a value stays NaN unless it is refused or filled in.
-        missing: where a feature lacks a value: refuse it (`error`), leave the row out (`drop`) or
-            fill in the mean of the rows to train on (`mean`). Rows that lack a target or a weight
-            are refused or left out.
-        unseen: where no row to train on had a level: refuse it (`error`) or set all indicators of
-            its column to zero (`zero`).
+    `missing` and `unseen` are those of `TabularData`. Without targets, for rows to predict, no row
+    is left out: one that lacks a value stays NaN unless it is refused or filled in.
     """
 
-    def __init__(
-        self, design: Design, roles: ColumnRoles, missing: Missing, unseen: Unseen
-    ) -> None:
-        self.design = design
-        self.drops_rows = missing != "error" and bool(roles.targets)
+    design: Design
+    roles: ColumnRoles
+    missing: Missing
+    unseen: Unseen
+
+    @property
+    def drops_rows(self) -> bool:
         """Whether rows may be left out."""
-        self._roles = roles
-        self._missing, self._unseen = missing, unseen
+        return self.missing != "error" and bool(self.roles.targets)
 
     def build(self, block: RowBlock) -> tuple[Batch, MissingCounts]:
         """Return the rows of a block, and how many of them lack a value.
@@ -92,17 +86,19 @@ class BatchBuilder:
             InputError: a value is missing, not finite or an unknown level, and is to be refused; a
                 weight is below 0; a column named `intercept` is not all ones.
         """
-        table, roles = block.table, self._roles
+        table, roles = block.table, self.roles
         try:
             x, unknown = self.design.matrix(table)
             y = np.empty((len(roles.values), table.num_rows))
             for k, name in enumerate(roles.values):
                 y[k] = numbers(table.column(name))
-        except pyarrow.ArrowInvalid:
-            raise self._text_among_numbers(block) from None
+        except pyarrow.ArrowInvalid as error:
+            raise InputError(
+                f"path: a column holds text among numbers ({error}); mend it"
+            ) from None
         # A row of weight 0 does not count, whatever it holds.
         absent = np.zeros(table.num_rows, bool) if roles.weight is None else y[-1] == 0
-        if unknown and self._unseen == "error":
+        if unknown and self.unseen == "error":
             self._refuse_unknown(block, unknown, absent, x, y)
         counts = MissingCounts(table.num_rows)
         rows = None
@@ -129,33 +125,21 @@ class BatchBuilder:
     def _complete_rows(
         self, block: RowBlock, x: Floats, y: Floats
     ) -> tuple[Rows | None, MissingCounts]:
-        """Fill in or refuse what is missing or infinite.
-
-        Returns:
-            The rows to use, None for all; and the counts.
-        """
-        names = [*self.design.sources, *self._roles.values]
-        columns = [*x, *y]
-        refused = []
-        for position, values in enumerate(columns):
-            wrong = ~np.isfinite(values) if self._missing == "error" else np.isinf(values)
-            if wrong.any():
-                refused.append((int(wrong.argmax()), position))
-        if refused:
-            row, position = min(refused)
-            values, name = torch.from_numpy(columns[position]), repr(names[position])
-            raise not_finite(values, row, name, block.row_name, _MISSING_HINT)
-        if self._missing == "mean":
+        """Refuse or fill in what is missing; return the rows to use, None for all, and counts."""
+        names = [*self.design.sources, *self.roles.values]
+        rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
+        check_finite(rows, names, block.row_name, _MISSING_HINT, self.missing != "error")
+        if self.missing == "mean":
             self.design.fill(x)
         incomplete = np.zeros(block.table.num_rows, bool)
         by_column: Counter[str] = Counter()
-        for name, values in zip(names, columns, strict=True):
+        for name, values in zip(names, [*x, *y], strict=True):
             lacks = np.isnan(values)
             if name not in by_column and lacks.any():
                 by_column[name] = int(lacks.sum())
             incomplete |= lacks
         counts = MissingCounts(len(incomplete), int(incomplete.sum()), by_column)
-        leaves_out = bool(self._roles.targets) and counts.incomplete > 0
+        leaves_out = bool(self.roles.targets) and counts.incomplete > 0
         return (np.flatnonzero(~incomplete) if leaves_out else None), counts
 
     def _refuse_unknown(
@@ -167,7 +151,7 @@ class BatchBuilder:
         y: Floats,
     ) -> None:
         """Refuse levels that no row to train on had, in rows that count and are not left out."""
-        if self._missing == "drop":
+        if self.missing == "drop":
             absent = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
         for name, rows in unknown.items():
             counting = rows[~absent[rows]]
@@ -179,15 +163,3 @@ class BatchBuilder:
                     "was trained on had; mend it, or set unseen to zero to count it as none of the "
                     "levels"
                 )
-
-    def _text_among_numbers(self, block: RowBlock) -> InputError:
-        """Find the text that cannot be read as a number."""
-        for name in [*self.design.features, *self._roles.targets]:
-            column = block.table.column(name)
-            for row in range(0 if name in self.design.levels else len(column)):
-                try:
-                    numbers(column.slice(row, 1))
-                except pyarrow.ArrowInvalid:
-                    text = not_a_number(column[row].as_py(), name, block.row_name(row))
-                    return InputError(f"path: the table {text}; mend it")
-        raise AssertionError("some column cannot be read as numbers")

@@ -53,16 +53,10 @@ class ColumnRoles(NamedTuple):
         targets: Sequence[str],
         weight: str | None,
     ) -> ColumnRoles:
-        """Assign the roles that the user's arguments ask for.
+        """Assign the roles that the arguments of `TabularData` ask for.
 
-        Args:
-            dataset: the table.
-            features: None takes all columns without another role, except the row numbers that
-                pandas writes into Parquet files.
-            exclude: columns that are no features.
-            categorical: columns that are categories although they hold numbers.
-            targets: what to predict.
-            weight: of the rows.
+        `features` of None takes all columns without another role, except the row numbers that
+        pandas writes into Parquet files.
 
         Raises:
             InputError: a column does not exist, has two roles, or has a type that fits none.
@@ -122,9 +116,7 @@ class ColumnRoles(NamedTuple):
     def types(self, dataset: TableDataset, kept: Sequence[str] = ()) -> dict[str, Any]:
         """Return the columns to read, with the type to read each as where the table is text.
 
-        Args:
-            dataset: the table.
-            kept: columns to hand on to the predictions; those without a role are read as text.
+        Columns that are only kept for the predictions are read as they are written.
         """
         types: dict[str, Any] = dict.fromkeys(kept, pyarrow.string())
         for name in [*self.features, *self.values]:

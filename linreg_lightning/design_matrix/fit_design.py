@@ -36,8 +36,7 @@ def fit_design(
         subset: the rows to train on.
         roles: of the columns.
         declared: the categories that may look like numbers.
-        missing: what happens where a value is missing: `mean` asks for means, `drop` for the levels
-            of complete rows alone.
+        missing: `mean` asks for means; `drop` takes levels from complete rows alone.
         max_levels: the most levels of a column.
         constant: whether there is a constant beside x.
 
@@ -87,10 +86,7 @@ def fit_design(
 class LevelCounts:
     """The levels of a column of categories, and how many rows have each.
 
-    Args:
-        name: of the column.
-        max_levels: the most levels.
-        is_guess: whether the column is taken for categories only because it holds text.
+    A column `is_guess` if it is taken for categories only because it holds text.
     """
 
     def __init__(self, name: str, max_levels: int, is_guess: bool) -> None:
@@ -100,11 +96,7 @@ class LevelCounts:
         self._first: dict[bool, tuple[str, str]] = {}
 
     def add(self, block: RowBlock, file: str) -> None:
-        """Count the levels of some rows.
-
-        Raises:
-            InputError: there are too many, or numbers among the text of a column that is a guess.
-        """
+        """Count the levels of some rows; refuse too many, or numbers among text."""
         column = categories(block.table.column(self._name))
         new = []
         for item in pyarrow.compute.value_counts(column).to_pylist():
@@ -123,11 +115,7 @@ class LevelCounts:
             )
 
     def check(self, rows: int) -> None:
-        """Refuse a column without a level, or with another one in each row.
-
-        Raises:
-            InputError: the column has.
-        """
+        """Refuse a column without a level, or with another one in each row."""
         if not self._rows:
             raise _no_value(self._name)
         if len(self._rows) == rows > 2:

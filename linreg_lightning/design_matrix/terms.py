@@ -32,14 +32,10 @@ class NumberTerm:
         return [self.column]
 
     def transform(self, values: Any, x: Floats) -> Rows:
-        """Write the columns of x, NaN for a missing value.
-
-        Args:
-            values: the column, a pyarrow array.
-            x: where to write, (columns of x, rows).
+        """Write a pyarrow array into the columns of x, (columns, rows), NaN for a missing value.
 
         Returns:
-            The rows whose value cannot be expressed.
+            The rows whose value is unknown.
         """
         x[0] = numbers_of(values)
         return np.empty(0, np.intp)
@@ -67,15 +63,7 @@ class CategoryTerm:
         return [f"{self.column}[{level}]" for level in self.levels[self.first :]]
 
     def transform(self, values: Any, x: Floats) -> Rows:
-        """Write the indicators: NaN for a missing value, all 0 for an unknown level.
-
-        Args:
-            values: the column, a pyarrow array.
-            x: where to write, (columns of x, rows).
-
-        Returns:
-            The rows whose level is unknown.
-        """
+        """Write indicators, NaN for a missing value; return the rows with an unknown level."""
         code_of = {level: code for code, level in enumerate(self.levels)}
         values = categories(values)
         codes = [
