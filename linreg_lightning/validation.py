@@ -48,6 +48,7 @@ def check_rows(batch: Batch, feature_names: Sequence[str], target_names: Sequenc
         InputError: NaN or infinity in a row that counts; weights that are negative, not finite, or
             all 0; a column named `intercept` that is not all ones.
 
+    >>> import torch
     >>> rows = Batch(torch.tensor([[1.0], [torch.nan]]), torch.ones(2, 1))
     >>> check_rows(rows, ["area"], ["price"])
     Traceback (most recent call last):

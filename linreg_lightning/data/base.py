@@ -50,11 +50,9 @@ class RegressionDataModule(LightningDataModule, ABC):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         if not 0 <= seed < 2**63:
             raise InputError(f"seed: {seed} was given; type a whole number from 0 to 2^63 - 1")
-        if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
-            raise InputError(
-                f"batch_size: {batch_size} was given; "
-                "type a whole number above 0, or null for all rows at once"
-            )
+        if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size > 0):
+            remedy = "type a whole number above 0, or null for all rows at once"
+            raise InputError(f"batch_size: {batch_size} was given; {remedy}")
         if shuffle not in (True, False, "blocks"):
             raise InputError(f"shuffle: {shuffle!r} was given; type true, false or blocks")
         self.batch_size = None if batch_size is None else int(batch_size)
@@ -122,20 +120,11 @@ class RegressionDataModule(LightningDataModule, ABC):
     def loader(
         self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
     ) -> Loader:
-        """Return this process's batches of a split.
-
-        Args:
-            split: which one.
-            shuffle_seed: of the order of its rows; None keeps their own order.
-            limit: how many batches of a pass will be taken, or which fraction of them.
-        """
-        rows = self.splits[split]
+        """Return this process's batches of a split; `BatchLoader` says what the arguments mean."""
+        rows, name = self.splits[split], type(self).__name__
         if split == "train" and rows.rows < 2:
-            plural = "" if rows.rows == 1 else "s"
-            raise InputError(
-                f"{type(self).__name__}: {rows.rows} row{plural} to train on; a fit needs at "
-                "least 2"
-            )
+            count = "1 row" if rows.rows == 1 else f"{rows.rows} rows"
+            raise InputError(f"{name}: {count} to train on; a fit needs at least 2")
         rank, world_size = self.rank_and_world_size
         if split == "predict" and world_size > 1:
             # Consecutive rows, so that the predictions of all ranks only need to be joined.

@@ -29,13 +29,12 @@ class BatchLoader:
     Each iteration is a pass in a new order. Lightning keeps `state_dict` in its checkpoints, so an
     interrupted pass continues after the last batch that was handed out.
 
-    Shuffled by rows, each pass is a new random permutation of all rows: its batches are random
-    samples without replacement. Shuffled by blocks, the rows are permuted once, into a copy, and
-    divided into blocks of `batch_size`; a pass is a random permutation of the blocks. Each batch is
-    as random a sample as before and a pass has the same mean gradient, but the same rows meet in
-    every pass, so SGD has the noise of a fixed set of batches: fine where batches are many, less so
-    where weights are averaged over passes. A pass then gathers nothing and runs at the speed of
-    memory.
+    Shuffled by rows, each pass is a new random permutation of all rows. Shuffled by blocks, the
+    rows are permuted once, into a copy, and divided into blocks of `batch_size`; a pass is a random
+    permutation of the blocks. It gathers nothing and runs at the speed of memory, and each batch is
+    as random a sample as before; but the same rows meet in every pass, so SGD has the noise of a
+    fixed set of batches: fine where batches are many, less so where weights are averaged over
+    passes.
 
     Args:
         rows: all rows, of all processes.
@@ -126,13 +125,9 @@ class BatchLoader:
             yield batch
 
     def chunks(self, batches: int | float) -> Iterator[Batch]:
-        """Yield the rows of a pass for sums over them, many batches at a time where all are wanted.
+        """Yield the rows of so many batches of a pass, for sums, without losing the place.
 
-        The loader keeps its place among its passes.
-
-        Args:
-            batches: how many of a pass. If these are not all rows, the batches of the next pass
-                come one by one.
+        All rows of a pass come many batches at a time; fewer are batches of the next pass.
         """
         if batches < self._length or self._drop_last:
             again = copy(self)

@@ -119,10 +119,8 @@ def half_of_the_threads() -> Iterator[None]:
     """Leave half of torch's threads to the reading.
 
     Threads of torch wait for each other actively. Where threads that decode take a processor away
-    from one of them, all wait, at three times the processor time.
-
-    Streams overlap, such as those of validation within training: the last to end restores the
-    number of threads.
+    from one of them, all wait, at three times the processor time. Streams overlap, such as those of
+    training and validation: the last to end restores the number of threads.
     """
     threads = _threads_before[0] if _threads_before else torch.get_num_threads()
     _threads_before.append(threads)
@@ -163,13 +161,7 @@ def rebatch(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:
 
 
 def shuffle(blocks: Iterator[Batch], buffer: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Yield the same rows in another order: each is drawn from at least `buffer` rows, or the last.
-
-    Args:
-        blocks: the rows.
-        buffer: how many rows are held back.
-        generator: of the order.
-    """
+    """Yield the same rows in another order, each drawn from at least `buffer` rows, or the last."""
     pending: list[Batch] = []
     rows = 0
     for block in blocks:
@@ -185,8 +177,7 @@ def shuffle(blocks: Iterator[Batch], buffer: int, generator: torch.Generator) ->
 
 def _permute(parts: list[Batch], generator: torch.Generator) -> Batch:
     rows = Batch.concatenate(parts)
-    order = torch.randperm(rows.rows, generator=generator)
-    return rows.map(itemgetter(order))
+    return rows.map(itemgetter(torch.randperm(rows.rows, generator=generator)))
 
 
 def _slice(rows: Batch, start: int, stop: int) -> Batch:

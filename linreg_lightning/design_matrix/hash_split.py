@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 TRAIN, VAL, TEST = 0, 1, 2
 """The parts of a split."""
 
-# The fractions hold exactly, as far as whole rows allow, in each block of this many rows.
-_BLOCK = 100
+_BLOCK = 100  # The fractions hold in each block of this many rows, as far as whole rows allow.
 
 
 class HashSplit(NamedTuple):
