@@ -11,7 +11,6 @@ The way of a row, and where to read about each part of it:
     cli         the `linreg` command
     manual      the tutorial's raw loops, torch alone
     algebra     mathematics on tensors
-    arrow       pyarrow, when it is needed
     errors      InputError: what a user can put right
 
 >>> from linreg_lightning import LinearRegression, SyntheticData, Trainer

@@ -159,10 +159,10 @@ def check_intercept(x: Tensor, names: Sequence[str], absent: Tensor | None = Non
         )
 
 
-def not_a_number(value: object, column: str, row: str, expected: str = "no number") -> str:
+def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
     """Say which text stands in a column of numbers.
 
-    >>> not_a_number("1 m", "area", "row 10")
+    >>> not_a_number("area", "1 m", "row 10")
     "has '1 m' in column 'area', row 10, which is no number"
     """
     return f"has {value!r} in column {column!r}, {row}, which is {expected}"

@@ -100,12 +100,11 @@ def test_without_a_logger_they_lie_in_the_root_folder(command: Command) -> None:
 
 
 def test_when_they_are_turned_off_nothing_is_even_imported() -> None:
-    # Nor is what reads files, where there are none.
     words = ["fit", "--figures", "false", "--trainer.max_epochs", "1", "--trainer.accelerator=cpu"]
     code = (
         "import sys; from linreg_lightning.cli import main\n"
         f"main({words!r})\n"
-        "assert not {'linreg_lightning.plots', 'pyarrow', 'pandas'} & set(sys.modules)\n"
+        "assert 'linreg_lightning.plots' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert not pictures()

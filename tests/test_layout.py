@@ -12,7 +12,6 @@ PACKAGE = Path(package.__file__).parent
 # Which rooms of the package each room may import, besides itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "arrow": set(),
     "hook_markers": set(),
     "protocols": set(),
     "text_table": set(),
@@ -23,14 +22,14 @@ ALLOWED: dict[str, set[str]] = {
     "algebra": {"errors", "batch", "validation"},
     "metrics": {"errors", "batch"},
     "plots": set(),
-    "tables": {"errors", "arrow", "validation"},
-    "design_matrix": {"errors", "arrow", "batch", "validation", "tables", "metrics"},
-    "data": {"errors", "arrow", "batch", "validation", "protocols", "tables", "design_matrix"}
+    "tables": {"errors", "validation"},
+    "design_matrix": {"errors", "batch", "validation", "tables", "metrics"},
+    "data": {"errors", "batch", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial"},
     "tight_loop": {"errors", "hook_markers"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
     | {"model_columns", "tutorial", "algebra", "metrics", "design_matrix", "tight_loop"},
-    "callbacks": {"errors", "arrow", "batch", "protocols", "hook_markers", "plots", "tables"}
+    "callbacks": {"errors", "batch", "protocols", "hook_markers", "plots", "tables"}
     | {"tight_loop"},
     "logger": set(),
     "project": {"errors"},
@@ -73,7 +72,6 @@ def test_imports_run_one_way(path: Path) -> None:
         assert top != "pytorch_lightning"
         if here in TORCH_ALONE:
             assert top not in {"lightning", "torchmetrics", "numpy"}, name
-        assert top != "pyarrow"  # `arrow` imports it when it is used
         if top == "matplotlib":
             assert here == "plots"
         if name in ONLY_THE_COMMAND:

@@ -358,7 +358,7 @@ def test_dialects_of_csv(text: str, options: dict[str, Any]) -> None:
             pyarrow.fs.LocalFileSystem(),
             0,
             {"tab": "\t"}.get(options.get("delimiter", ","), options.get("delimiter", ",")),
-        ).rows
+        ).count_rows()
         == 2
     )
 
@@ -405,7 +405,7 @@ def test_numbers_of_any_type_are_their_float64(values: pyarrow.Array) -> None:
 def test_processes_read_each_row_once_and_in_order(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("linreg_lightning.tables.csv._SECTION", 300)
+    monkeypatch.setattr("linreg_lightning.tables.csv._SECTION_BYTES", 300)
     frame = mixed(100)
     selection = RowSubset(TableDataset([write(frame, file)]), HashSplit(0.3), VAL)
     expected = frame.price[HashSplit(0.3).parts(0, 100) == VAL].tolist()

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-import numpy as np
+import pyarrow as pa
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, join
+from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, merge_parts
 
 
 @final
@@ -112,7 +110,7 @@ class PredictionWriter(Callback):
                 )
             columns[name] = column
         assert self._file is not None
-        self._file.write(pyarrow.table(columns))
+        self._file.write(pa.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the complete file its name."""
@@ -120,7 +118,7 @@ class PredictionWriter(Callback):
         path = self._file.path
         self._file.close()
         trainer.strategy.barrier("predictions of all processes")
-        found = join(path, trainer.world_size) if trainer.is_global_zero else False
+        found = merge_parts(path, trainer.world_size) if trainer.is_global_zero else False
         if trainer.strategy.broadcast(found):
             self.path = path
         self._file = None
@@ -138,19 +136,13 @@ def _columns(values: torch.Tensor) -> list[Any]:
     """Each column as a pyarrow array, NaN as missing."""
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
-    return [_nullable(column) for column in values.detach().cpu().T.contiguous().numpy()]
-
-
-def _nullable(column: NDArray[np.floating[Any]]) -> Any:
-    # For its own `array` pyarrow imports pandas wherever it is installed.
-    known = np.packbits(~np.isnan(column), bitorder="little")
-    buffers = [pyarrow.py_buffer(known), pyarrow.py_buffer(column)]
-    return pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(column.dtype), len(column), buffers)
+    columns = values.detach().cpu().T.contiguous().numpy()
+    return [pa.array(column, from_pandas=True) for column in columns]
 
 
 def _plain(column: Any) -> Any:
     """A column without a dictionary of its own, of which each batch may have another."""
-    return column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _with_intervals(

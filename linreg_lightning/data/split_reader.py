@@ -14,7 +14,7 @@ from linreg_lightning.batch import Batch, KeptBatch
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, MissingCounts
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.prefetch import ahead
+from linreg_lightning.tables.prefetch import prefetch
 from linreg_lightning.validation import all_weights_zero
 
 # A block has at most so many numbers and rows.
@@ -60,7 +60,7 @@ class SplitReader:
         """Yield the rows, block by block; refuse fewer than `min_rows`."""
         counts, rows, counted = MissingCounts(), 0, False
         # A thread decodes the next rows of the files while these become batches.
-        for block in ahead(self._read(self.block_rows), depth=1):
+        for block in prefetch(self._read(self.block_rows), depth=1):
             batch, missing = self.builder.build(block)
             counts += missing
             rows += batch.rows

@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.tables.prefetch import ahead
+from linreg_lightning.tables.prefetch import prefetch
 
 
 @final
@@ -102,7 +102,7 @@ class StreamLoader:
         if self._batch_size is not None:
             blocks = rebatch(blocks, self._sizes(self._batch_size))
         with half_of_the_threads():
-            for batch in islice(ahead(blocks), self._handed_out, None):
+            for batch in islice(prefetch(blocks), self._handed_out, None):
                 self._handed_out += 1
                 yield batch
         self._over = True

@@ -171,7 +171,7 @@ def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
     for (row, *column), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
         if isinstance(value, str):
             name = str([*column, 0][0] + 1) if names is None else names[[*column, 0][0]]
-            text = not_a_number(value, name, row_number(row))
+            text = not_a_number(name, value, row_number(row))
             return InputError(f"{argument}: it {text}; give numbers only")
     return InputError(f"{argument}: {error}; give numbers only")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.column_values import Floats, Rows, numbers
@@ -92,7 +92,7 @@ class BatchBuilder:
             y = np.empty((len(roles.values), table.num_rows))
             for k, name in enumerate(roles.values):
                 y[k] = numbers(table.column(name))
-        except pyarrow.ArrowInvalid as error:
+        except pa.ArrowInvalid as error:
             raise InputError(
                 f"path: a column holds text among numbers ({error}); mend it"
             ) from None

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from linreg_lightning import arrow as pyarrow
+import pyarrow as pa
+
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.dataset import TableDataset
-from linreg_lightning.tables.dtypes import kind
+from linreg_lightning.tables.dtypes import dtype_kind
 
 # What to do with a column of a kind that is no number.
 _REMEDIES = {
@@ -17,7 +18,7 @@ _REMEDIES = {
         "turn it into a number, such as days since a date, or into parts such as its month; or "
         "leave it out by exclude"
     ),
-    "nothing": "leave it out by exclude",
+    "other": "leave it out by exclude",
 }
 # The name that pandas gives to the row numbers it writes into Parquet files.
 _INDEX = re.compile(r"__index_level_\d+__")
@@ -82,7 +83,7 @@ class ColumnRoles(NamedTuple):
                 raise InputError(f"categorical: {name!r} is not one of the features; leave it out")
         categories = []
         for name in features:
-            if name in categorical or kind(dataset.schema.field(name).type) == "text":
+            if name in categorical or dtype_kind(dataset.schema.field(name).type) == "text":
                 _check_kind(dataset, "categorical", name, allowed="times")
                 categories.append(name)
             else:
@@ -105,7 +106,7 @@ class ColumnRoles(NamedTuple):
                 if name in self.categories:
                     _check_kind(dataset, argument, name, allowed="times")
                     continue
-                if kind(dataset.schema.field(name).type) == "text":
+                if dtype_kind(dataset.schema.field(name).type) == "text":
                     use = " for a regression" if argument == "target" else ""
                     raise InputError(
                         f"{argument}: column {name!r} of {dataset.name} holds text, and numbers "
@@ -118,19 +119,19 @@ class ColumnRoles(NamedTuple):
 
         Columns that are only kept for the predictions are read as they are written.
         """
-        types: dict[str, Any] = dict.fromkeys(kept, pyarrow.string())
+        types: dict[str, Any] = dict.fromkeys(kept, pa.string())
         for name in [*self.features, *self.values]:
-            is_boolean = pyarrow.types.is_boolean(dataset.schema.field(name).type)
-            types[name] = pyarrow.bool_() if is_boolean else pyarrow.float64()
-        levels = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+            is_boolean = pa.types.is_boolean(dataset.schema.field(name).type)
+            types[name] = pa.bool_() if is_boolean else pa.float64()
+        levels = pa.dictionary(pa.int32(), pa.string())
         return types | dict.fromkeys(self.categories, levels)
 
 
 def _check_kind(dataset: TableDataset, argument: str, name: str, allowed: str = "") -> None:
     """Refuse a column of times or of a type without a use, unless that kind is allowed."""
     type_ = dataset.schema.field(name).type
-    remedy = _REMEDIES.get(kind(type_))
-    if remedy is not None and kind(type_) != allowed:
+    remedy = _REMEDIES.get(dtype_kind(type_))
+    if remedy is not None and dtype_kind(type_) != allowed:
         raise InputError(
             f"{argument}: column {name!r} of {dataset.name} holds values of type {type_}; {remedy}"
         )

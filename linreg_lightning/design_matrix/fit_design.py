@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.column_values import categories, numbers, sort_levels
@@ -99,7 +99,7 @@ class LevelCounts:
         """Count the levels of some rows; refuse too many, or numbers among text."""
         column = categories(block.table.column(self._name))
         new = []
-        for item in pyarrow.compute.value_counts(column).to_pylist():
+        for item in pc.value_counts(column).to_pylist():
             level = item["values"]
             if level is None:
                 continue
@@ -138,7 +138,7 @@ class LevelCounts:
         for level in new:
             is_number = _NUMBER.fullmatch(level) is not None
             if is_number not in self._first:
-                row = pyarrow.compute.index(column.dictionary_decode(), level).as_py()
+                row = pc.index(column.dictionary_decode(), level).as_py()
                 self._first[is_number] = level, block.row_name(row)
         if len(self._first) == 2:
             text, row_name = self._first[False]

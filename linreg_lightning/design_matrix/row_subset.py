@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from linreg_lightning import arrow as pyarrow
-from linreg_lightning.design_matrix.column_values import Rows, numbers, take
+from linreg_lightning.design_matrix.column_values import Rows, numbers
 from linreg_lightning.design_matrix.hash_split import TRAIN, HashSplit
 from linreg_lightning.tables.dataset import Chunk, TableDataset
-from linreg_lightning.tables.dtypes import kind
+from linreg_lightning.tables.dtypes import dtype_kind
 
 # Rows whose parts are counted at a time.
 _COUNT_ROWS = 2**20
@@ -43,11 +43,10 @@ class RowBlock(NamedTuple):
         """Leave out rows that lack a value in any column."""
         present = np.ones(self.table.num_rows, bool)
         for column in self.table.columns:
-            if kind(column.type) == "numbers" and not pyarrow.types.is_dictionary(column.type):
+            if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
                 present &= ~np.isnan(numbers(column))
             else:
-                valid = column.is_valid().cast(pyarrow.uint8())
-                present &= np.from_dlpack(valid).astype(bool)
+                present &= column.is_valid().to_numpy(zero_copy_only=False)
         return self._filter(present)
 
     def _filter(self, chosen: NDArray[np.bool_]) -> RowBlock:
@@ -55,7 +54,7 @@ class RowBlock(NamedTuple):
             return self
         rows = np.flatnonzero(chosen)
         positions = rows if self.positions is None else self.positions[rows]
-        return RowBlock(take(self.table, rows), self.chunk, positions)
+        return RowBlock(self.table.take(pa.array(rows)), self.chunk, positions)
 
 
 class RowSubset(NamedTuple):
@@ -84,12 +83,12 @@ class RowSubset(NamedTuple):
         """Return the rows of one process: consecutive, in the order of ranks, equally many."""
         if world_size == 1:
             return self
-        rows = self.dataset.rows
+        rows = self.dataset.count_rows()
         return self._replace(start=rows * rank // world_size, stop=rows * (rank + 1) // world_size)
 
     def count_rows(self) -> int:
         """Count the rows, those that lack a value included; of text this reads the files."""
-        stop = self.dataset.rows if self.stop is None else self.stop
+        stop = self.dataset.count_rows() if self.stop is None else self.stop
         if self.is_whole:
             return stop - self.start
         return sum(
@@ -108,4 +107,4 @@ class RowSubset(NamedTuple):
             parts = self.split.parts(chunk.start, chunk.start + chunk.table.num_rows)
             positions = np.flatnonzero(parts == self.part)
             if len(positions):
-                yield RowBlock(take(chunk.table, positions), chunk, positions)
+                yield RowBlock(chunk.table.take(pa.array(positions)), chunk, positions)

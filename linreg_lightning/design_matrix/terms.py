@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from linreg_lightning.design_matrix.column_values import Floats, Rows, categories, fill_missing
+from linreg_lightning.design_matrix.column_values import Floats, Rows, categories
 from linreg_lightning.design_matrix.column_values import numbers as numbers_of
 
 _MISSING, _UNKNOWN = -1, -2
@@ -71,7 +71,7 @@ class CategoryTerm:
             for level in values.dictionary.to_pylist()
         ]
         # The last entry is for rows without a level.
-        code = np.array([*codes, _MISSING])[fill_missing(values.indices, len(codes))]
+        code = np.array([*codes, _MISSING])[values.indices.fill_null(len(codes)).to_numpy()]
         has_indicator = np.flatnonzero(code >= self.first)
         x.fill(0.0)
         x[code[has_indicator] - self.first, has_indicator] = 1.0

@@ -1,15 +1,14 @@
-"""A CSV file, in sections of whole lines that all processors parse together."""
+"""CSV files, read in sections of whole lines that all processors parse together."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import Any, final
+from typing import NamedTuple, final
 
-import numpy as np
+import pyarrow as pa
+from pyarrow import csv, fs
 
-from linreg_lightning import arrow as pyarrow
 from linreg_lightning import validation
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv_lines import (
@@ -18,16 +17,16 @@ from linreg_lightning.tables.csv_lines import (
     last_line_end,
     line_ends,
 )
-from linreg_lightning.tables.table_file import Span, TableFile
+from linreg_lightning.tables.table_file import TableFile, read_error, slices
 
-# Bytes parsed at a time: enough for every processor, little enough for the memory.
-_SECTION = 2**23
-# Bytes that a thread parses at a time.
-_PIECE = 2**20
-# Bytes from which the types of the columns are told.
-_SAMPLE = 2**22
-# How files begin that are something else.
-_NO_TEXT = {
+# Bytes to parse at a time: enough work for all processors, and little memory.
+_SECTION_BYTES = 2**23
+# Bytes that one thread parses at a time.
+_THREAD_BYTES = 2**20
+# Bytes from which the types of the columns are guessed.
+_SAMPLE_BYTES = 2**22
+# The first bytes of files that are not CSV.
+_NOT_CSV = {
     b"\xff\xfe": "is not UTF-8 text; save it as UTF-8",
     b"\xfe\xff": "is not UTF-8 text; save it as UTF-8",
     b"\x1f\x8b": "is compressed; let its name end in .gz",
@@ -35,142 +34,159 @@ _NO_TEXT = {
 }
 
 
+class Section(NamedTuple):
+    """Whole lines of a file that are parsed together.
+
+    Attributes:
+        offset: of its first byte in the file.
+        first_row: the number of its first row in the file.
+        rows: how many rows it has.
+    """
+
+    offset: int
+    first_row: int
+    rows: int
+
+
 @final
 class CsvFile(TableFile):
     r"""Text with a header, UTF-8, compressed or not.
 
-    pyarrow's own reader of streams parses on one thread, and its reader on all threads holds the
-    whole file; so sections of whole lines are given to the latter.
+    The stream reader of pyarrow parses on one thread, and its parallel reader holds the whole file.
+    So this class cuts the file into sections of whole lines and gives each to the parallel reader.
 
     Args:
         path: of the file.
-        filesystem: a pyarrow file system.
+        filesystem: the file system.
         size: of the file, in bytes.
-        delimiter: what separates columns, one character.
+        delimiter: between columns, one character.
         decimal: the decimal point, one character.
     """
 
-    form = "CSV"
+    format_name = "CSV"
 
     def __init__(
-        self, path: str, filesystem: Any, size: int, delimiter: str = ",", decimal: str = "."
+        self,
+        path: str,
+        filesystem: fs.FileSystem,
+        size: int,
+        delimiter: str = ",",
+        decimal: str = ".",
     ) -> None:
-        super().__init__(path, filesystem, size)
         self._delimiter, self._decimal = delimiter, decimal
+        self._index: list[Section] | None = None
+        super().__init__(path, filesystem, size)
 
-    @cached_property
-    def schema(self) -> Any:
-        """The names in the header, and the types that the first rows look like."""
-        text = next(self._sections(0, _SAMPLE), b"")
-        for start, reason in _NO_TEXT.items():
-            if text.startswith(start):
-                raise self._refusal(reason)
+    def read_schema(self) -> pa.Schema:
+        """Return the names in the header, and types that fit the first rows."""
+        text = next(self._read_sections(0, _SAMPLE_BYTES), b"")
+        for first_bytes, reason in _NOT_CSV.items():
+            if text.startswith(first_bytes):
+                raise self._error(reason)
         content = text.strip()
         if b"\r" in content and b"\n" not in content:
-            raise self._refusal("ends its lines by carriage returns; save it with line feeds")
+            raise self._error("ends its lines by carriage returns; save it with line feeds")
         if not content or b"\n" not in text:
-            raise self._refusal("is empty; it needs a header and rows")
+            raise self._error("is empty; it needs a header and rows")
+        # Blank lines and a byte order mark may come before the header.
+        blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
+        ends = line_ends(text[blank:], self._delimiter)
+        self._header_end = blank + int(ends[0]) + 1 if len(ends) else len(text)
         try:
-            schema = self.checked(self._parse(text, None, {}, threads=False).schema)
-        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-            raise self._explained(error, [], 0) from None
-        # What is not UTF-8 is seen as bytes; read as text, it will be complained of.
-        types = [pyarrow.string() if _is_binary(field) else field.type for field in schema]
-        return pyarrow.schema(zip(schema.names, types, strict=True))
+            schema = self._parse(text, None, {}, threads=False).schema
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise self._parse_error(error, [], 0) from None
+        # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
+        types = [pa.string() if pa.types.is_binary(field.type) else field.type for field in schema]
+        return pa.schema(zip(schema.names, types, strict=True))
 
-    @cached_property
-    def rows(self) -> int:
-        """How many rows it has, by counting lines."""
-        _, counts = self._index
-        return sum(counts)
+    def count_rows(self) -> int:
+        """Count the lines that are not empty."""
+        return sum(section.rows for section in self._index_sections())
 
     def read(
-        self, types: Mapping[str, Any], start: int, stop: int | None, size: int
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield (number of the first row, pyarrow record batch), in the order of the rows."""
-        offset, before = self._header, 0
-        counts: Iterator[int] | None = None
-        if start:
-            # The number of a line is known by counting those in front of it.
-            ends, rows = self._index
-            first = int(np.searchsorted(np.cumsum(rows), start, side="right"))
-            before = sum(rows[:first])
-            offset = ends[first - 1] if first else offset
-            counts = iter(rows[first:])
-        elif "_index" in vars(self):
-            counts = iter(self._index[1])
-        for text in self._sections(offset, _SECTION):
-            table = self._table(text, types, before)
-            if counts is not None and next(counts, None) != table.num_rows:
-                raise self._refusal(
+        self, types: Mapping[str, pa.DataType], start: int, stop: int | None, size: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (number of the first row, record batch), in the order of the rows."""
+        offset, first_row = self._header_end, 0
+        expected: Iterator[int] | None = None
+        if start > 0 or self._index is not None:
+            # Only a count of the lines tells which section holds a row.
+            index = self._index_sections()
+            sections = [each for each in index if each.first_row + each.rows > start]
+            if not sections:
+                return
+            offset, first_row, _ = sections[0]
+            expected = (section.rows for section in sections)
+        for text in self._read_sections(offset, _SECTION_BYTES):
+            table = self._parse_section(text, types, first_row)
+            if expected is not None and next(expected, None) != table.num_rows:
+                raise self._error(
                     "has other lines than a moment ago, or lines that end in different ways; "
                     "let it be written to the end, or read it with one process"
                 )
-            span = Span.of(table.num_rows, before, start, stop)
-            if span is not None:
-                part = table.slice(span.start, span.stop - span.start)
-                number = before + span.start
-                for batch in part.combine_chunks().to_batches(max_chunksize=size):
-                    yield number, batch
-                    number += batch.num_rows
-            before += table.num_rows
-            if stop is not None and before >= stop:
+            row = first_row
+            for batch in table.combine_chunks().to_batches():
+                yield from slices(batch, row, start, stop, size)
+                row += batch.num_rows
+            first_row += table.num_rows
+            if stop is not None and first_row >= stop:
                 return
 
-    @cached_property
-    def _header(self) -> int:
-        """Where the first line behind the header begins."""
-        text = next(self._sections(0, _SAMPLE), b"")
-        blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
-        ends = line_ends(text[blank:], self._delimiter)
-        return blank + int(ends[0]) + 1 if len(ends) else len(text)
+    def _index_sections(self) -> list[Section]:
+        """Find where each section begins and count its rows; this reads the file once."""
+        if self._index is None:
+            index, offset, first_row = [], self._header_end, 0
+            for text in self._read_sections(offset, _SECTION_BYTES):
+                rows = count_lines(text, self._delimiter)
+                index.append(Section(offset, first_row, rows))
+                offset += len(text)
+                first_row += rows
+            self._index = index
+        return self._index
 
-    @cached_property
-    def _index(self) -> tuple[list[int], list[int]]:
-        """Where each section ends, and how many rows it has."""
-        ends, counts, place = [], [], self._header
-        for text in self._sections(place, _SECTION):
-            place += len(text)
-            ends.append(place)
-            counts.append(count_lines(text, self._delimiter))
-        return ends, counts
+    def _read_sections(self, offset: int, size: int) -> Iterator[bytes]:
+        """Yield the text from an offset on, in whole lines, about `size` bytes at a time.
 
-    def _sections(self, offset: int, size: int) -> Iterator[bytes]:
-        """Yield the text behind an offset, cut behind ends of lines, about `size` bytes a time."""
+        Where a section ends depends only on where it begins. So sections are the same in each pass.
+        """
+        with (
+            self.read_errors(),
+            self.filesystem.open_input_stream(self.path, buffer_size=0) as stream,
+        ):
+            _skip(stream, offset)
+            rest = b""
+            while text := stream.read(size - len(rest) if len(rest) < size else size):
+                text = rest + text
+                end = last_line_end(text, self._delimiter)
+                if end:
+                    yield text[:end]
+                rest = text[end:]
+            if rest:
+                yield rest
+
+    def _parse_section(
+        self, text: bytes, types: Mapping[str, pa.DataType], first_row: int
+    ) -> pa.Table:
         try:
-            with self.filesystem.open_input_stream(self.path, buffer_size=0) as stream:
-                _skip(stream, offset)
-                rest = b""
-                # Where a section ends depends on where it begins, not on those in front of it.
-                while text := stream.read(size - len(rest) if len(rest) < size else size):
-                    text = rest + text
-                    cut = last_line_end(text, self._delimiter)
-                    if cut:
-                        yield text[:cut]
-                    rest = text[cut:]
-                if rest:
-                    yield rest
-        except (OSError, pyarrow.ArrowException) as error:
-            raise self.cannot_be_read(error) from None
-
-    def _table(self, text: bytes, types: Mapping[str, Any], before: int) -> Any:
-        try:
-            return self._typed(text, types, threads=True)
-        except pyarrow.ArrowException:
+            return self._parse_columns(text, types, threads=True)
+        except pa.ArrowException:
             try:
-                # Slower, but rows may have any length, and messages have the number of the row.
-                return self._typed(text, types, threads=False)
-            except pyarrow.ArrowException as error:
-                raise self._explained(error, self.schema.names, before) from None
+                # One thread is slower, but takes rows of any length and tells which row is wrong.
+                return self._parse_columns(text, types, threads=False)
+            except pa.ArrowException as error:
+                raise self._parse_error(error, self.schema.names, first_row) from None
 
-    def _typed(self, text: bytes, types: Mapping[str, Any], threads: bool) -> Any:
+    def _parse_columns(
+        self, text: bytes, types: Mapping[str, pa.DataType], threads: bool
+    ) -> pa.Table:
         names = self.schema.names
         table = self._parse(text, names, types, threads)
-        passed_on = {name: type_ for name, type_ in types.items() if type_ == pyarrow.string()}
-        if passed_on:
-            # Among keys, NA is no missing value.
-            keys = self._parse(text, names, passed_on, threads, gaps=False)
-            for name in passed_on:
+        # In a column of strings, NA is a key and not a missing value.
+        strings = {name: dtype for name, dtype in types.items() if dtype == pa.string()}
+        if strings:
+            keys = self._parse(text, names, strings, threads, strings_can_be_null=False)
+            for name in strings:
                 table = table.set_column(table.column_names.index(name), name, keys[name])
         return table
 
@@ -178,77 +194,92 @@ class CsvFile(TableFile):
         self,
         text: bytes,
         names: list[str] | None,
-        types: Mapping[str, Any],
+        types: Mapping[str, pa.DataType],
         threads: bool,
-        gaps: bool = True,
-    ) -> Any:
-        return pyarrow.csv.read_csv(
-            pyarrow.BufferReader(text),
-            pyarrow.csv.ReadOptions(
+        strings_can_be_null: bool = True,
+    ) -> pa.Table:
+        """Parse some columns, or all if there are no types; without names the header has them."""
+        return csv.read_csv(
+            pa.BufferReader(text),
+            csv.ReadOptions(
                 use_threads=threads,
-                block_size=_PIECE if threads else len(text),
+                block_size=_THREAD_BYTES if threads else len(text),
                 column_names=names,
             ),
-            pyarrow.csv.ParseOptions(
+            csv.ParseOptions(
                 delimiter=self._delimiter,
                 newlines_in_values=has_quoted_newlines(text, self._delimiter),
             ),
-            pyarrow.csv.ConvertOptions(
+            csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
-                strings_can_be_null=gaps,
+                strings_can_be_null=strings_can_be_null,
                 decimal_point=self._decimal,
             ),
         )
 
-    def _explained(self, error: Exception, names: list[str], before: int) -> InputError:
-        """What is wrong with the text, in the user's words; `before` rows are in front of it."""
+    def _parse_error(self, error: Exception, names: list[str], first_row: int) -> InputError:
+        """Say what is wrong with the text; without names the header is parsed too."""
         message = str(error)
-        found = re.search(r"Row #(\d+)", message)
-        # Where the names are still to be read, the header is the first row.
-        row = before + int(found[1]) - (not names) if found else None
-        where = "a row" if row is None else f"row {row}"
+        match = re.search(r"Row #(\d+)", message)
+        # Where the header is parsed, pyarrow counts it as the first row.
+        row = f"row {first_row + int(match[1]) - (not names)}" if match else "a row"
         if "\ufffd" in message or isinstance(error, UnicodeDecodeError) or "UTF8" in message:
-            reason = f"is not UTF-8 text, in {where} or before; save it as UTF-8"
-        elif bad := re.search(r"column #(\d+): .* to (\w+): invalid value '(.*)'", message, re.S):
-            reason = not_a_number(names[int(bad[1])], bad[3], where, flags=bad[2] == "bool")
-        elif ragged := re.search(r"Expected (\d+) columns, got (\d+)", message):
-            mend = "mend the row"
-            if ragged[1] == "1":
-                mend += ", or type what separates columns, such as --data.delimiter ';'"
-            reason = f"has {ragged[2]} values in {where} where its header has {ragged[1]}; {mend}"
-        else:
-            return self.cannot_be_read(error)
-        return self._refusal(reason)
+            return self._error(f"is not UTF-8 text, in {row} or before; save it as UTF-8")
+        if match := re.search(r"column #(\d+): .* to (\w+): invalid value '(.*)'", message, re.S):
+            expected = "neither true nor false" if match[2] == "bool" else "no number"
+            return self._error(not_a_number(names[int(match[1])], match[3], row, expected))
+        if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
+            remedy = "mend the row"
+            if match[1] == "1":
+                remedy += ", or type what separates columns, such as delimiter ';'"
+            return self._error(
+                f"has {match[2]} values in {row} where its header has {match[1]}; {remedy}"
+            )
+        return read_error(error, self.path, self.format_name)
 
-    def _refusal(self, reason: str) -> InputError:
+    def _error(self, reason: str) -> InputError:
         return InputError(f"path: {self.path} {reason}")
 
 
-def not_a_number(column: str, value: str, where: str, flags: bool = False) -> str:
-    """What to say of a value among numbers, or among true and false."""
-    comma = (
-        ' (with decimal commas, type --data.decimal ",")'
-        if re.fullmatch(r"-?\d+,\d+", value)
-        else ""
-    )
-    text = validation.not_a_number(
-        value, column, where, "neither true nor false" if flags else "no number"
-    )
+def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
+    """Say that a value in a column of numbers is none, and what to do about it.
+
+    >>> not_a_number("area", "1 m", "row 10")[:57]
+    "has '1 m' in column 'area', row 10, which is no number; m"
+    """
+    decimal = ""
+    if re.fullmatch(r"-?\d+,\d+", value):
+        decimal = ' (with decimal commas, type decimal ",")'
+    text = validation.not_a_number(column, value, row, expected)
     return (
-        f"{text}{comma}; mend it, leave the column out by --data.exclude, or, if it holds "
-        "categories, name it in --data.categorical"
+        f"{text}{decimal}; mend it, leave the column out by exclude, or, if it holds categories, "
+        "name it in categorical"
     )
 
 
-def _is_binary(field: Any) -> bool:
-    return bool(pyarrow.types.is_binary(field.type))
+def check_dialect(delimiter: str, decimal: str) -> tuple[str, str]:
+    r"""Check the delimiter and the decimal point, and return them.
+
+    >>> check_dialect("tab", ",")
+    ('\t', ',')
+    """
+    delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
+    for name, value in (("delimiter", delimiter), ("decimal", decimal)):
+        if not value or len(value) != 1 or value in '\r\n"' or not value.isascii():
+            raise InputError(f"{name}: {value!r} was given; type one character of ASCII, or tab")
+    if delimiter == decimal:
+        raise InputError(
+            f"decimal: {decimal!r} was given, which separates the columns too; type what does, "
+            "such as delimiter ';'"
+        )
+    return delimiter, decimal
 
 
-def _skip(stream: Any, offset: int) -> None:
+def _skip(stream: pa.NativeFile, offset: int) -> None:
     if stream.seekable():
         stream.seek(offset)
         return
     while offset > 0:
-        read = len(stream.read(min(offset, _SECTION)))
+        read = len(stream.read(min(offset, _SECTION_BYTES)))
         offset = offset - read if read else 0

@@ -1,72 +1,80 @@
-"""The lines of CSV text, as pyarrow sees them, without parsing them."""
+"""Where the lines of CSV text end; agrees with pyarrow and does not parse the values."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
-def _breaks(text: bytes) -> Any:
-    """Where there are ends of lines, quoted or not; those that are made of two bytes: the second.
-
-    A carriage return at the very end may be the first of two.
-    """
-    characters = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(characters == _NEWLINE)
-    if b"\r" in text:
-        returns = np.flatnonzero(characters[:-1] == _RETURN)
-        alone = returns[characters[returns + 1] != _NEWLINE]
-        ends = np.sort(np.concatenate((ends, alone))) if len(alone) else ends
-    return ends
-
-
-def line_ends(text: bytes, delimiter: str) -> Any:
-    r"""Where lines end: those of its breaks that are not quoted, as pyarrow sees it.
+def line_ends(text: bytes, delimiter: str) -> NDArray[np.intp]:
+    r"""Find the last byte of each line; newlines in quotes end no line.
 
     Args:
         text: begins with a line.
-        delimiter: what separates columns.
+        delimiter: between columns.
 
     >>> line_ends(b'size,a\n3",1\n"\n",2\n5",3\n', ",").tolist()
     [6, 11, 17, 22]
     """
-    ends = _breaks(text)
+    newlines = _newlines(text)
     if b'"' not in text:
-        return ends
+        return newlines
     characters = np.frombuffer(text, np.uint8)
     quotes = np.flatnonzero(characters == _QUOTE)
-    # Quotes open at the start of a value, and twice in succession they are one of the value's own.
+    # A quote opens a value at its first character; two in succession stand for one in the value.
     before = characters[quotes - 1]
     opens = (quotes == 0) | np.isin(before, (ord(delimiter), _NEWLINE, _RETURN))
     opens[1:] |= np.diff(quotes) == 1
     if not opens[::2].all():
-        quotes = _quoting(quotes, before, ord(delimiter))
-    outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
-    # A text that would be one line, and not end, has a quote that is none.
-    return outside if len(outside) or len(quotes) % 2 == 0 else ends
+        quotes = _enclosing_quotes(quotes, before, ord(delimiter))
+    unquoted = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+    # An odd quote that would quote the whole text is an ordinary character.
+    return unquoted if len(unquoted) or len(quotes) % 2 == 0 else newlines
 
 
-def _quoting(quotes: Any, before: Any, delimiter: int) -> Any:
-    """Which quotes open and close values, in turn, where some are letters like others."""
-    starts = {delimiter, _NEWLINE, _RETURN}
-    found: list[int] = []
-    places, skip = quotes.tolist(), -1
-    for place, character, following in zip(places, before.tolist(), [*places[1:], -1], strict=True):
-        inside = len(found) % 2 == 1
-        if place == skip:
+def _newlines(text: bytes) -> NDArray[np.intp]:
+    r"""Find all newlines, quoted or not; of \r\n the \n.
+
+    A \r at the very end does not count, because a \n may follow.
+    """
+    characters = np.frombuffer(text, np.uint8)
+    newlines = np.flatnonzero(characters == _NEWLINE)
+    if b"\r" in text:
+        returns = np.flatnonzero(characters[:-1] == _RETURN)
+        single = returns[characters[returns + 1] != _NEWLINE]
+        newlines = np.sort(np.concatenate((newlines, single))) if len(single) else newlines
+    return newlines
+
+
+def _enclosing_quotes(
+    quotes: NDArray[np.intp], before: NDArray[np.uint8], delimiter: int
+) -> NDArray[np.intp]:
+    """Find the quotes that open and close values, where others are ordinary characters.
+
+    Args:
+        quotes: the position of each quote.
+        before: the character before each quote.
+        delimiter: between columns.
+    """
+    opening = {delimiter, _NEWLINE, _RETURN}
+    enclosing: list[int] = []
+    positions, escaped = quotes.tolist(), -1
+    following = [*positions[1:], -1]
+    for position, character, next_quote in zip(positions, before.tolist(), following, strict=True):
+        is_open = len(enclosing) % 2 == 1
+        if position == escaped:
             continue
-        if inside and following == place + 1:
-            skip = following
-        elif inside or place == 0 or character in starts:
-            found.append(place)
-    return np.array(found, np.int64)
+        if is_open and next_quote == position + 1:
+            escaped = next_quote
+        elif is_open or position == 0 or character in opening:
+            enclosing.append(position)
+    return np.array(enclosing, np.intp)
 
 
 def last_line_end(text: bytes, delimiter: str) -> int:
-    """Behind the last line; 0 if none ends."""
+    """Find the position after the last complete line; 0 if there is none."""
     if b'"' not in text:
         return text.rfind(b"\n") + 1
     ends = line_ends(text, delimiter)
@@ -74,12 +82,12 @@ def last_line_end(text: bytes, delimiter: str) -> int:
 
 
 def has_quoted_newlines(text: bytes, delimiter: str) -> bool:
-    """Whether a value goes on in another line."""
-    return b'"' in text and len(line_ends(text, delimiter)) < len(_breaks(text))
+    """Whether a value continues on another line."""
+    return b'"' in text and len(line_ends(text, delimiter)) < len(_newlines(text))
 
 
 def count_lines(text: bytes, delimiter: str) -> int:
-    r"""How many lines are not empty, as pyarrow skips those that are.
+    r"""Count the lines that are not empty; pyarrow skips empty ones.
 
     >>> count_lines(b"1,2\n\n3,4\r\n\r\n5,6\r7,8", ",")
     4

@@ -5,87 +5,93 @@ from __future__ import annotations
 import glob
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from linreg_lightning import arrow as pyarrow
-from linreg_lightning.errors import InputError
+import pyarrow as pa
+from pyarrow import fs
 
-# What a partitioned data set calls a missing value.
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+from linreg_lightning.errors import InputError
+from linreg_lightning.tables.table_file import first_line
+
+Partition = dict[str, int | str | None]
+# The name that Hive gives to the folder of a missing value.
+_MISSING = "__HIVE_DEFAULT_PARTITION__"
 
 
 class DataFile(NamedTuple):
-    """A file, before it has been looked into.
+    """A file that has not been opened yet.
 
     Attributes:
-        path: as its file system has it.
-        filesystem: a pyarrow file system.
+        path: as the file system names it.
+        filesystem: the file system.
         size: in bytes.
-        partition: the columns that its folders stand for.
+        partition: the columns that its folders stand for, with their values.
     """
 
     path: str
-    filesystem: Any
+    filesystem: fs.FileSystem
     size: int
-    partition: dict[str, Any]
+    partition: Partition
 
 
 def find_files(path: str) -> list[DataFile]:
-    """All files that a path means, in a fixed order.
+    """Find all files that a path means, in a fixed order.
 
     Args:
         path: a file, a folder, a pattern, or an address that pyarrow knows.
 
     Raises:
-        InputError: it leads nowhere, or may not be looked at.
+        InputError: there is no such file, or it may not be read.
     """
     try:
         if "://" in path:
-            filesystem, inner = pyarrow.fs.FileSystem.from_uri(path)
-            return _below(filesystem, inner, path)
-        filesystem = pyarrow.fs.LocalFileSystem()
+            filesystem, inner_path = fs.FileSystem.from_uri(path)
+            return _list_files(filesystem, inner_path, path)
+        filesystem = fs.LocalFileSystem()
         if re.search(r"[*?\[]", path) and not Path(path).exists():
-            paths = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - it may be absolute
-            if not paths:
+            # Path.glob refuses absolute patterns.
+            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
+            if not matches:
                 raise InputError(f"path: {path} matches no file; check the pattern")
-            return [found for one in paths for found in _below(filesystem, one, one)]
-        return _below(filesystem, path, path)
-    except (OSError, pyarrow.ArrowException) as error:
+            return [file for match in matches for file in _list_files(filesystem, match, match)]
+        return _list_files(filesystem, path, path)
+    except (OSError, pa.ArrowException) as error:
         raise InputError(
-            f"path: {path} cannot be opened ({str(error).splitlines()[0]}); check the name and "
-            "your rights"
+            f"path: {path} cannot be opened ({first_line(error)}); check the name and your rights"
         ) from None
 
 
-def _below(filesystem: Any, path: str, shown: str) -> list[DataFile]:
+def _list_files(filesystem: fs.FileSystem, path: str, given: str) -> list[DataFile]:
+    """List one file, or all visible files below a folder; messages name the path as given."""
     info = filesystem.get_file_info(path)
-    if info.type == pyarrow.fs.FileType.NotFound:
-        raise InputError(f"path: there is no file {shown}; check the name")
-    if info.type != pyarrow.fs.FileType.Directory:
+    if info.type == fs.FileType.NotFound:
+        raise InputError(f"path: there is no file {given}; check the name")
+    if info.type != fs.FileType.Directory:
         return [DataFile(path, filesystem, info.size or 0, {})]
-    found = []
-    for file in filesystem.get_file_info(pyarrow.fs.FileSelector(path, recursive=True)):
-        inner = file.path[len(info.path) :].strip("/")
-        hidden = any(part.startswith((".", "_")) for part in inner.split("/"))
-        if file.type == pyarrow.fs.FileType.File and not hidden:
-            found.append(DataFile(file.path, filesystem, file.size, _partition(inner)))
-    if not found:
-        raise InputError(f"path: there are no files in the folder {shown}; check the name")
-    return sorted(found, key=lambda file: file.path)
+    files = []
+    for file in filesystem.get_file_info(fs.FileSelector(path, recursive=True)):
+        inner_path = file.path[len(info.path) :].strip("/")
+        hidden = any(part.startswith((".", "_")) for part in inner_path.split("/"))
+        if file.type == fs.FileType.File and not hidden:
+            partition = _parse_partition(inner_path)
+            files.append(DataFile(file.path, filesystem, file.size, partition))
+    if not files:
+        raise InputError(f"path: there are no files in the folder {given}; check the name")
+    return sorted(files, key=lambda file: file.path)
 
 
-def _partition(inner: str) -> dict[str, Any]:
-    """The columns that the folders on the way to a file stand for.
+def _parse_partition(path: str) -> Partition:
+    """Read columns and values from the folders of a path.
 
-    >>> _partition("year=2024/city=New%20York/part-0.parquet")
+    >>> _parse_partition("year=2024/city=New%20York/part-0.parquet")
     {'year': 2024, 'city': 'New York'}
     """
-    values: dict[str, Any] = {}
-    for part in inner.split("/")[:-1]:
-        name, equals, text = part.partition("=")
+    partition: Partition = {}
+    for folder in path.split("/")[:-1]:
+        name, equals, text = folder.partition("=")
         if equals:
             value = unquote(text)
-            number = re.fullmatch(r"-?(0|[1-9]\d{,17})", value)
-            values[name] = None if value == _NO_VALUE else int(value) if number else value
-    return values
+            is_integer = re.fullmatch(r"-?(0|[1-9]\d{,17})", value)
+            partition[name] = None if value == _MISSING else int(value) if is_integer else value
+    return partition

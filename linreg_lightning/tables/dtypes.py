@@ -1,47 +1,52 @@
-"""The types of a table's columns: what they are good for, and how two become one."""
+"""What the types of columns are good for, and which type two files have in common."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
-from linreg_lightning import arrow as pyarrow
+import pyarrow as pa
+from pyarrow import types
+
+DtypeKind = Literal["numbers", "text", "times", "other"]
 
 
-def kind(type_: Any) -> str:
-    """What a column of a pyarrow type is good for: numbers, text, categories, times or nothing.
+def dtype_kind(dtype: pa.DataType) -> DtypeKind:
+    """Say what a column of some type holds; a dictionary of numbers or text counts as text.
 
-    >>> kind(pyarrow.int32()), kind(pyarrow.string()), kind(pyarrow.date32())
+    >>> dtype_kind(pa.int32()), dtype_kind(pa.string()), dtype_kind(pa.date32())
     ('numbers', 'text', 'times')
     """
-    types = pyarrow.types
-    if types.is_dictionary(type_):
-        return "text" if kind(type_.value_type) in ("text", "numbers") else kind(type_.value_type)
-    if types.is_boolean(type_) or types.is_null(type_) or types.is_decimal(type_):
+    if types.is_dictionary(dtype):
+        kind = dtype_kind(dtype.value_type)
+        return "text" if kind == "numbers" else kind
+    if types.is_boolean(dtype) or types.is_null(dtype) or types.is_decimal(dtype):
         return "numbers"
-    if types.is_integer(type_) or types.is_floating(type_):
+    if types.is_integer(dtype) or types.is_floating(dtype):
         return "numbers"
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
         return "text"
-    return "times" if types.is_temporal(type_) else "nothing"
+    return "times" if types.is_temporal(dtype) else "other"
 
 
-def joint(one: Any, other: Any) -> Any:
-    """The type for a column that is of two types in two files, or for one in each of them.
+def common_dtype(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Choose the type of a column that two files hold as two types; they may be the same.
 
-    Text is never a view, which pyarrow can neither select from nor write. A dictionary is left to
-    each file.
+    Text becomes a plain string, because pyarrow can neither select from views of text nor write
+    them. A dictionary stays one, since each file may have its own.
+
+    >>> common_dtype(pa.int32(), pa.float64()), common_dtype(pa.string_view(), pa.string())
+    (DataType(double), DataType(string))
     """
-    types = pyarrow.types
     if types.is_dictionary(other):
-        text = types.is_string_view(other.value_type)
-        return pyarrow.dictionary(other.index_type, pyarrow.string()) if text else other
+        is_view = types.is_string_view(other.value_type)
+        return pa.dictionary(other.index_type, pa.string()) if is_view else other
     if types.is_dictionary(one):
         one = other
-    one, other = (pyarrow.string() if types.is_string_view(t) else t for t in (one, other))
+    one, other = (pa.string() if types.is_string_view(t) else t for t in (one, other))
     if one == other:
         return one
-    schemas = [pyarrow.schema([("", type_)]) for type_ in (one, other)]
+    schemas = [pa.schema([("", dtype)]) for dtype in (one, other)]
     try:
-        return pyarrow.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except pyarrow.ArrowException:
-        return pyarrow.float64() if kind(one) == "numbers" else pyarrow.string()
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        return pa.float64() if dtype_kind(one) == "numbers" else pa.string()

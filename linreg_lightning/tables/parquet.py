@@ -1,73 +1,55 @@
-"""A Parquet file, a few rows of a row group at a time."""
+"""Parquet files, read a few rows of a row group at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import Any, final
+from itertools import accumulate
+from typing import final
 
-from linreg_lightning import arrow as pyarrow
-from linreg_lightning.tables.table_file import Span, TableFile
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-# Bytes of a column read ahead: pyarrow would otherwise hold all columns of a row group.
-_BUFFER = 2**20
+from linreg_lightning.tables.table_file import TableFile, overlap, slices
+
+# Bytes of a column to read at a time: by default pyarrow holds all columns of a row group.
+_BUFFER_BYTES = 2**20
 
 
 @final
 class ParquetFile(TableFile):
-    """Rows are decoded, on all processors, as they are asked for.
+    """Rows are decoded on all processors, as they are asked for.
 
-    pyarrow's dataset scanner decodes a row group or two whole: gigabytes where this takes a few
-    dozen megabytes, and no faster.
+    The scanner of pyarrow.dataset decodes one or two whole row groups: that takes gigabytes where
+    this takes a few dozen megabytes, and is no faster.
     """
 
-    form = "Parquet"
+    format_name = "Parquet"
 
-    @cached_property
-    def schema(self) -> Any:
-        """The columns."""
-        with self._open() as file:
-            return self.checked(file.schema_arrow)
+    def read_schema(self) -> pa.Schema:
+        """Return the columns."""
+        return self._open().schema_arrow
 
-    @cached_property
-    def rows(self) -> int:
-        """How many rows it has, by its own account."""
-        with self._open() as file:
-            return int(file.metadata.num_rows)
+    def count_rows(self) -> int:
+        """Return the number of rows in the file's footer."""
+        with self.read_errors():
+            return int(self._open().metadata.num_rows)
 
     def read(
-        self, types: Mapping[str, Any], start: int, stop: int | None, size: int
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield (number of the first row, pyarrow record batch), in the order of the rows."""
-        with self._open() as file:
-            counts = [
-                file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)
-            ]
-            wanted: list[int] = []
-            before = number = 0
-            for i, count in enumerate(counts):
-                if Span.of(count, before, start, stop) is not None:
-                    number = number if wanted else before
-                    wanted.append(i)
-                before += count
-            if not wanted:
+        self, types: Mapping[str, pa.DataType], start: int, stop: int | None, size: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (number of the first row, record batch), in the order of the rows."""
+        with self.read_errors():
+            file = self._open()
+            rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            first_rows = list(accumulate(rows, initial=0))
+            groups = [i for i in range(len(rows)) if overlap(first_rows[i], rows[i], start, stop)]
+            if not groups:
                 return
-            batches = file.iter_batches(size, row_groups=wanted, columns=list(types))
-            while (batch := self._next(batches)) is not None:
-                span = Span.of(batch.num_rows, number, start, stop)
-                if span is not None:
-                    yield number + span.start, batch.slice(span.start, span.stop - span.start)
-                number += batch.num_rows
+            first_row = first_rows[groups[0]]
+            for batch in file.iter_batches(size, row_groups=groups, columns=list(types)):
+                yield from slices(batch, first_row, start, stop, size)
+                first_row += batch.num_rows
 
-    def _next(self, batches: Iterator[Any]) -> Any:
-        try:
-            return next(batches, None)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise self.cannot_be_read(error) from None
-
-    def _open(self) -> Any:
-        try:
-            file = self.filesystem.open_input_file(self.path)
-            return pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise self.cannot_be_read(error) from None
+    def _open(self) -> pq.ParquetFile:
+        file = self.filesystem.open_input_file(self.path)
+        return pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)

@@ -1,108 +1,130 @@
-"""One file of a table: its columns, the number of its rows, and the rows themselves."""
+"""What each file format offers: the columns, the number of rows, and the rows themselves."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import ClassVar
+
+import pyarrow as pa
+from pyarrow import fs
 
 from linreg_lightning.errors import InputError
 
 
 class TableFile(ABC):
-    """A file that can be read in part, in order, in constant memory.
+    """A file that is read in order, in part or as a whole, in constant memory.
+
+    Creating one opens the file and reads its columns into the attribute `schema`.
 
     Args:
-        path: of the file, as its file system has it.
-        filesystem: a pyarrow file system.
+        path: of the file, as its file system names it.
+        filesystem: the file system.
         size: of the file, in bytes.
+
+    Raises:
+        InputError: the file cannot be read, two columns have the same name, or one has none.
     """
 
-    form: str
-    """What the format is called."""
+    format_name: ClassVar[str]
+    """What messages call the format."""
 
-    def __init__(self, path: str, filesystem: Any, size: int) -> None:
+    def __init__(self, path: str, filesystem: fs.FileSystem, size: int) -> None:
         self.path = path
         self.filesystem = filesystem
         self.size = size
+        with self.read_errors():
+            self.schema = self.read_schema()
+        _check_column_names(self.schema.names, path)
 
-    @cached_property
     @abstractmethod
-    def schema(self) -> Any:
-        """The pyarrow schema; of text, what its beginning looks like.
+    def read_schema(self) -> pa.Schema:
+        """Return the columns; a format of text guesses their types from the first rows."""
+
+    @abstractmethod
+    def count_rows(self) -> int:
+        """Count the rows; a format of text reads the whole file for it.
 
         Raises:
-            InputError: the file cannot be read, or has columns that cannot be told apart.
+            InputError: the file cannot be read.
         """
-
-    @cached_property
-    @abstractmethod
-    def rows(self) -> int:
-        """How many rows it has; for text, this reads the whole file once."""
 
     @abstractmethod
     def read(
-        self, types: Mapping[str, Any], start: int, stop: int | None, size: int
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield (number of the first row, pyarrow record batch), in the order of the rows.
+        self, types: Mapping[str, pa.DataType], start: int, stop: int | None, size: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (number of the first row, record batch), in the order of the rows.
 
         Args:
-            types: the columns to read, and for text the types to read them as.
+            types: the columns to read, at least one; a format of text reads them as these types.
             start: the first row, from 0.
-            stop: the row behind the last one; None reads to the end.
+            stop: the row after the last one; None reads to the end.
             size: the most rows of a record batch.
 
         Raises:
-            InputError: the file is damaged, or a value does not have the type asked for.
+            InputError: the file is damaged, or a value of text does not have its type.
         """
 
-    def cannot_be_read(self, error: Exception) -> InputError:
-        """What to say of a file that pyarrow does not understand."""
-        if isinstance(error, FileNotFoundError):
-            return InputError(f"path: there is no file {self.path}; check the name")
-        if isinstance(error, PermissionError):
-            return InputError(f"path: {self.path} is not yours to read; change its permissions")
-        reason = str(error).strip().splitlines()[0]
-        return InputError(
-            f"path: {self.path} cannot be read as {self.form}: it is damaged, cut off or something "
-            f"else ({reason}); get it again"
-        )
-
-    def checked(self, schema: Any) -> Any:
-        """The schema, if its columns can be told apart.
-
-        Raises:
-            InputError: two have the same name, or one has none.
-        """
-        names = schema.names
-        repeated = next((name for name, count in Counter(names).items() if count > 1), None)
-        if repeated is not None:
-            raise InputError(f"path: {self.path} has two columns named {repeated!r}; rename one")
-        if "" in names:
-            raise InputError(
-                f"path: column {names.index('') + 1} of {self.path} has no name; name it or leave "
-                "it out (pandas writes such a column of row numbers without index=False)"
-            )
-        return schema
+    @contextmanager
+    def read_errors(self) -> Iterator[None]:
+        """Turn an error of pyarrow into an InputError."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise read_error(error, self.path, self.format_name) from None
 
 
-class Span(NamedTuple):
-    """Part of something with `rows` rows in front of it: its rows from `start` to `stop`.
+def read_error(error: Exception, path: str, format_name: str) -> InputError:
+    """Say why pyarrow cannot open or read a file."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"path: there is no file {path}; check the name")
+    if isinstance(error, PermissionError):
+        return InputError(f"path: {path} is not yours to read; change its permissions")
+    return InputError(
+        f"path: {path} cannot be read as {format_name}: it is damaged, cut off or something else "
+        f"({first_line(error)}); get it again"
+    )
 
-    >>> Span.of(rows=10, before=100, start=105, stop=None)
-    Span(start=5, stop=10)
-    >>> Span.of(rows=10, before=100, start=120, stop=None) is None
-    True
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message: pyarrow appends its C++ stack."""
+    return str(error).strip().partition("\n")[0]
+
+
+def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
+    """Find the rows of a block that are wanted, numbered from 0 within the block.
+
+    Args:
+        first_row: the number of the block's first row in the file.
+        rows: of the block.
+        start: the first row wanted, as numbered in the file.
+        stop: the row after the last one wanted; None means to the end.
+
+    >>> overlap(first_row=100, rows=10, start=105, stop=None)
+    range(5, 10)
+    >>> len(overlap(first_row=100, rows=10, start=120, stop=None))
+    0
     """
+    return range(max(start - first_row, 0), rows if stop is None else min(stop - first_row, rows))
 
-    start: int
-    stop: int
 
-    @classmethod
-    def of(cls, rows: int, before: int, start: int, stop: int | None) -> Span | None:
-        """The part of `rows` rows behind `before` that lies in start .. stop; None if none does."""
-        first = max(start - before, 0)
-        last = rows if stop is None else min(stop - before, rows)
-        return cls(first, last) if first < last else None
+def slices(
+    batch: pa.RecordBatch, first_row: int, start: int, stop: int | None, size: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the rows of a batch that `TableFile.read` was asked for, `size` at a time."""
+    wanted = overlap(first_row, batch.num_rows, start, stop)
+    for row in wanted[::size]:
+        yield first_row + row, batch.slice(row, min(size, wanted.stop - row))
+
+
+def _check_column_names(names: list[str], path: str) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(f"path: {path} has two columns named {repeated[0]!r}; rename one")
+    if "" in names:
+        raise InputError(
+            f"path: column {names.index('') + 1} of {path} has no name; name it or leave it out "
+            "(pandas writes such a column of row numbers without index=False)"
+        )
