@@ -18,7 +18,7 @@ from conftest import estimates
 from test_tables import mixed, write
 
 from linreg_lightning import InputError, TabularData
-from linreg_lightning.tables.prediction_file import PredictionFile, join
+from linreg_lightning.tables.prediction_file import PredictionFile, merge_parts
 
 Command = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
@@ -282,7 +282,7 @@ def test_parts_of_a_run_that_was_killed_are_not_taken_for_this_ones() -> None:
     files[0].write(pyarrow.table({"y": [1.0]}))
     for file in files:
         file.close()
-    assert join(path, 2)
+    assert merge_parts(path, 2)
     assert path.read_text() == "y\n1\n"
     assert [file.name for file in Path().iterdir()] == ["predictions.csv"]
 

@@ -30,6 +30,7 @@ from linreg_lightning.design_matrix.hash_split import TEST, VAL, HashSplit
 from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.dataset import TableDataset
+from linreg_lightning.tables.discovery import find_files
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -352,15 +353,8 @@ def test_dialects_of_csv(text: str, options: dict[str, Any]) -> None:
     data = TabularData("t.csv", "y", **options)
     data.setup("fit")
     assert data.splits["train"].x.tolist() == [[1.5], [2.5]]
-    assert (
-        CsvFile(
-            str(Path("t.csv").resolve()),
-            pyarrow.fs.LocalFileSystem(),
-            0,
-            {"tab": "\t"}.get(options.get("delimiter", ","), options.get("delimiter", ",")),
-        ).count_rows()
-        == 2
-    )
+    delimiter = {"tab": "\t"}.get(options.get("delimiter", ","), options.get("delimiter", ","))
+    assert CsvFile(*find_files("t.csv"), delimiter).count_rows() == 2
 
 
 def test_codes_are_categories_where_they_are_said_to_be() -> None:

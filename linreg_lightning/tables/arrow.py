@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import final
 
 import pyarrow as pa
 from pyarrow import ipc
 
-from linreg_lightning.tables.table_file import TableFile, slices
+from linreg_lightning.tables.table_file import Batches, TableFile, Types, slices
 
 
 @final
@@ -28,10 +27,8 @@ class ArrowFile(TableFile):
             file = self._open(ipc.IpcReadOptions(included_fields=[0]))
             return sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
 
-    def read(
-        self, types: Mapping[str, pa.DataType], start: int, stop: int | None, size: int
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of the first row, record batch), in the order of the rows."""
+    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield (number of the first row, rows)."""
         first_row = 0
         with self.read_errors():
             file = self._open()

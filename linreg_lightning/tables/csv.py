@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple, final
 
 import pyarrow as pa
-from pyarrow import csv, fs
+from pyarrow import csv
 
 from linreg_lightning import validation
 from linreg_lightning.errors import InputError
@@ -17,7 +17,8 @@ from linreg_lightning.tables.csv_lines import (
     last_line_end,
     line_ends,
 )
-from linreg_lightning.tables.table_file import TableFile, read_error, slices
+from linreg_lightning.tables.discovery import DataFile
+from linreg_lightning.tables.table_file import Batches, TableFile, Types, read_error, slices
 
 # Bytes to parse at a time: enough work for all processors, and little memory.
 _SECTION_BYTES = 2**23
@@ -35,13 +36,7 @@ _NOT_CSV = {
 
 
 class Section(NamedTuple):
-    """Whole lines of a file that are parsed together.
-
-    Attributes:
-        offset: of its first byte in the file.
-        first_row: the number of its first row in the file.
-        rows: how many rows it has.
-    """
+    """Whole lines that are parsed together."""
 
     offset: int
     first_row: int
@@ -50,32 +45,18 @@ class Section(NamedTuple):
 
 @final
 class CsvFile(TableFile):
-    r"""Text with a header, UTF-8, compressed or not.
+    """Text with a header, UTF-8, compressed or not.
 
     The stream reader of pyarrow parses on one thread, and its parallel reader holds the whole file.
     So this class cuts the file into sections of whole lines and gives each to the parallel reader.
-
-    Args:
-        path: of the file.
-        filesystem: the file system.
-        size: of the file, in bytes.
-        delimiter: between columns, one character.
-        decimal: the decimal point, one character.
     """
 
     format_name = "CSV"
 
-    def __init__(
-        self,
-        path: str,
-        filesystem: fs.FileSystem,
-        size: int,
-        delimiter: str = ",",
-        decimal: str = ".",
-    ) -> None:
+    def __init__(self, file: DataFile, delimiter: str = ",", decimal: str = ".") -> None:
         self._delimiter, self._decimal = delimiter, decimal
         self._index: list[Section] | None = None
-        super().__init__(path, filesystem, size)
+        super().__init__(file)
 
     def read_schema(self) -> pa.Schema:
         """Return the names in the header, and types that fit the first rows."""
@@ -104,10 +85,8 @@ class CsvFile(TableFile):
         """Count the lines that are not empty."""
         return sum(section.rows for section in self._index_sections())
 
-    def read(
-        self, types: Mapping[str, pa.DataType], start: int, stop: int | None, size: int
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of the first row, record batch), in the order of the rows."""
+    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield (number of the first row, rows)."""
         offset, first_row = self._header_end, 0
         expected: Iterator[int] | None = None
         if start > 0 or self._index is not None:
@@ -165,9 +144,7 @@ class CsvFile(TableFile):
             if rest:
                 yield rest
 
-    def _parse_section(
-        self, text: bytes, types: Mapping[str, pa.DataType], first_row: int
-    ) -> pa.Table:
+    def _parse_section(self, text: bytes, types: Types, first_row: int) -> pa.Table:
         try:
             return self._parse_columns(text, types, threads=True)
         except pa.ArrowException:
@@ -177,43 +154,33 @@ class CsvFile(TableFile):
             except pa.ArrowException as error:
                 raise self._parse_error(error, self.schema.names, first_row) from None
 
-    def _parse_columns(
-        self, text: bytes, types: Mapping[str, pa.DataType], threads: bool
-    ) -> pa.Table:
+    def _parse_columns(self, text: bytes, types: Types, threads: bool) -> pa.Table:
         names = self.schema.names
         table = self._parse(text, names, types, threads)
         # In a column of strings, NA is a key and not a missing value.
         strings = {name: dtype for name, dtype in types.items() if dtype == pa.string()}
         if strings:
-            keys = self._parse(text, names, strings, threads, strings_can_be_null=False)
+            keys = self._parse(text, names, strings, threads, nulls=False)
             for name in strings:
                 table = table.set_column(table.column_names.index(name), name, keys[name])
         return table
 
     def _parse(
-        self,
-        text: bytes,
-        names: list[str] | None,
-        types: Mapping[str, pa.DataType],
-        threads: bool,
-        strings_can_be_null: bool = True,
+        self, text: bytes, names: list[str] | None, types: Types, threads: bool, nulls: bool = True
     ) -> pa.Table:
         """Parse some columns, or all if there are no types; without names the header has them."""
         return csv.read_csv(
             pa.BufferReader(text),
             csv.ReadOptions(
-                use_threads=threads,
-                block_size=_THREAD_BYTES if threads else len(text),
-                column_names=names,
+                threads, block_size=_THREAD_BYTES if threads else len(text), column_names=names
             ),
             csv.ParseOptions(
-                delimiter=self._delimiter,
-                newlines_in_values=has_quoted_newlines(text, self._delimiter),
+                self._delimiter, newlines_in_values=has_quoted_newlines(text, self._delimiter)
             ),
             csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
-                strings_can_be_null=strings_can_be_null,
+                strings_can_be_null=nulls,
                 decimal_point=self._decimal,
             ),
         )

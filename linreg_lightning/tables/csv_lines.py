@@ -9,11 +9,7 @@ _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
 def line_ends(text: bytes, delimiter: str) -> NDArray[np.intp]:
-    r"""Find the last byte of each line; newlines in quotes end no line.
-
-    Args:
-        text: begins with a line.
-        delimiter: between columns.
+    r"""Find the last byte of each line of a text that begins with a line.
 
     >>> line_ends(b'size,a\n3",1\n"\n",2\n5",3\n', ",").tolist()
     [6, 11, 17, 22]
@@ -51,13 +47,7 @@ def _newlines(text: bytes) -> NDArray[np.intp]:
 def _enclosing_quotes(
     quotes: NDArray[np.intp], before: NDArray[np.uint8], delimiter: int
 ) -> NDArray[np.intp]:
-    """Find the quotes that open and close values, where others are ordinary characters.
-
-    Args:
-        quotes: the position of each quote.
-        before: the character before each quote.
-        delimiter: between columns.
-    """
+    """Find the quotes that open and close values; `before` has the character before each quote."""
     opening = {delimiter, _NEWLINE, _RETURN}
     enclosing: list[int] = []
     positions, escaped = quotes.tolist(), -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -14,10 +14,10 @@ from pyarrow import fs
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv import CsvFile, check_dialect
-from linreg_lightning.tables.discovery import Partition, find_files
+from linreg_lightning.tables.discovery import find_files, first_line
 from linreg_lightning.tables.dtypes import common_dtype, dtype_kind
 from linreg_lightning.tables.formats import open_table_file
-from linreg_lightning.tables.table_file import TableFile, first_line, overlap
+from linreg_lightning.tables.table_file import TableFile, Types, overlap
 
 _LISTED_NAMES = 20
 
@@ -26,10 +26,10 @@ class Chunk(NamedTuple):
     """Consecutive rows of a table.
 
     Attributes:
-        table: the rows, a record batch.
-        start: the number of the first row in the whole table, from 0.
-        file: the path of the file, for messages; empty where the table is one file.
-        start_in_file: the number of the first row in that file, from 0.
+        table: the rows.
+        start: the number of the first row in the table, from 0.
+        file: the path of its file; empty where the table is one file.
+        start_in_file: the number of the first row in its file, from 0.
     """
 
     table: pa.RecordBatch
@@ -38,7 +38,7 @@ class Chunk(NamedTuple):
     start_in_file: int
 
     def where(self, row: int) -> str:
-        """Name a row for a message: `row` counts from 0 in the chunk, the name from 1 in the file.
+        """Name a row of the chunk, counted from 0, for a message.
 
         >>> Chunk(None, start=50, file="b.csv", start_in_file=10).where(0)
         'row 11 of b.csv'
@@ -55,26 +55,20 @@ class TableDataset:
 
     Args:
         paths: files, folders, patterns such as `2024-*.csv`, or addresses such as `s3://bucket/a`.
-        argument: the name of the user's argument that gave the paths, for messages.
+        argument: the name of the argument that gave the paths, for messages.
         delimiter: between the columns of a CSV file, one character, or `tab`.
         decimal: the decimal point of a CSV file.
 
     Attributes:
         name: the paths, for messages.
-        schema: all columns. A type is the one that the files have in common; a CSV file has no
-            types, and its first rows are a guess.
+        schema: all columns, with the types that the files share; those of CSV files are guesses.
 
     Raises:
-        InputError: there is no such file, a file cannot be read, or files differ in their format,
-            their columns or the types of these.
+        InputError: a file does not exist or cannot be read, or files have other formats or columns.
     """
 
     def __init__(
-        self,
-        paths: Sequence[str],
-        argument: str = "path",
-        delimiter: str = ",",
-        decimal: str = ".",
+        self, paths: Sequence[str], argument: str = "path", delimiter: str = ",", decimal: str = "."
     ) -> None:
         delimiter, decimal = check_dialect(delimiter, decimal)
         found = [file for path in paths for file in find_files(path)]
@@ -82,7 +76,6 @@ class TableDataset:
             raise InputError(f"{argument}: none was given; type the name of a file")
         self.name = " ".join(paths)
         self._files = [open_table_file(file, delimiter, decimal) for file in found]
-        self._partitions = [file.partition for file in found]
         self._row_counts: list[int] | None = None
         _check_files(self._files)
         self.schema = self._merge_schemas()
@@ -102,11 +95,7 @@ class TableDataset:
         return sum(self._count_rows_by_file())
 
     def check_columns(self, argument: str, names: Sequence[str]) -> None:
-        """Check that the table has some columns.
-
-        Args:
-            argument: the name of the user's argument that gave the columns, for messages.
-            names: the columns.
+        """Check columns that an argument names.
 
         Raises:
             InputError: a column does not exist, or is named twice.
@@ -131,41 +120,29 @@ class TableDataset:
             raise InputError(f"{argument}: {list(names)} names a column twice; name it once")
 
     def read(
-        self, types: Mapping[str, pa.DataType], size: int, start: int = 0, stop: int | None = None
+        self, types: Types, size: int, start: int = 0, stop: int | None = None
     ) -> Iterator[Chunk]:
-        """Yield chunks of some columns, in the order of the rows, in constant memory.
-
-        Args:
-            types: the columns; values of a CSV file are read as these types.
-            size: the most rows of a chunk.
-            start: the first row, from 0.
-            stop: the row after the last one; None reads to the end.
-
-        Raises:
-            InputError: a file is damaged, or a value of a CSV file does not have its type.
-        """
+        """Yield chunks of some columns, in the order of the rows; see `TableFile.read`."""
         types = types or {self.schema.names[0]: pa.string()}  # no columns would mean no rows
         reads_all = start == 0 and stop is None
-        # To read all rows, nobody needs to count them beforehand.
+        # Nobody needs to count the rows beforehand to read all of them.
         row_counts = None if reads_all else self._count_rows_by_file()
         file_start = 0
-        for i, (file, partition) in enumerate(zip(self._files, self._partitions, strict=True)):
-            first, last = 0, None
+        for i, file in enumerate(self._files):
+            first, last, rows = 0, None, 0
             if row_counts is not None:
-                wanted = overlap(file_start, row_counts[i], start, stop)
+                rows = row_counts[i]
+                wanted = overlap(file_start, rows, start, stop)
                 first, last = wanted.start, wanted.stop
-            rows = 0
             if last is None or first < last:
-                in_file = {name: dtype for name, dtype in types.items() if name not in partition}
+                in_file = {name: types[name] for name in types if name not in file.partition}
                 in_file = in_file or {file.schema.names[0]: pa.string()}
                 for first_row, batch in file.read(in_file, first, last, size):
-                    table = self._select(batch, partition, list(types))
-                    if not self.is_text:
-                        table = self._cast(table, file.path)
+                    table = self._select(batch, list(types), file)
                     path = file.path if len(self._files) > 1 else ""
                     yield Chunk(table, file_start + first_row, path, first_row)
-                    rows = first_row + batch.num_rows
-            file_start += rows if row_counts is None else row_counts[i]
+                    rows = max(rows, first_row + batch.num_rows)
+            file_start += rows
         if reads_all and file_start == 0:
             raise InputError(f"path: {self.name} has a header but no rows; name a file with rows")
 
@@ -174,54 +151,47 @@ class TableDataset:
             self._row_counts = [file.count_rows() for file in self._files]
         return self._row_counts
 
-    def _select(self, batch: pa.RecordBatch, partition: Partition, names: list[str]) -> pa.Table:
-        """Put columns of the file and of its folders in the order asked for."""
-        if not any(name in partition for name in names):
-            return batch if batch.schema.names == names else batch.select(names)
+    def _select(self, batch: pa.RecordBatch, names: list[str], file: TableFile) -> pa.RecordBatch:
+        """Return columns of a file and of its folders, with the types that all files share."""
         columns = []
         for name in names:
-            if name in partition:
-                # The value looks like a number here, and may be text in another folder.
-                value = pa.scalar(partition[name]).cast(self.schema.field(name).type)
-                columns.append(pa.repeat(value, batch.num_rows))
-            else:
-                columns.append(batch.column(name))
+            dtype = self.schema.field(name).type
+            if name in file.partition:
+                columns.append(
+                    pa.repeat(pa.scalar(file.partition[name]).cast(dtype), batch.num_rows)
+                )
+                continue
+            column = batch.column(name)
+            if not self.is_text and column.type != (dtype := common_dtype(dtype, column.type)):
+                try:
+                    column = column.cast(dtype)
+                except pa.ArrowException as error:
+                    raise InputError(
+                        f"path: column {name!r} of {file.path} is {column.type}, and in "
+                        f"other files {dtype} ({first_line(error)}); write it with the same type"
+                    ) from None
+            columns.append(column)
         return pa.RecordBatch.from_arrays(columns, names=names)
 
-    def _cast(self, table: pa.RecordBatch, path: str) -> pa.RecordBatch:
-        """Give each column the type that it has in all files."""
-        for i, field in enumerate(table.schema):
-            dtype = common_dtype(self.schema.field(field.name).type, field.type)
-            if dtype == field.type:
-                continue
-            try:
-                column = table.column(i).cast(dtype)
-            except pa.ArrowException as error:
-                raise InputError(
-                    f"path: column {field.name!r} of {path} is {field.type}, and in other files "
-                    f"{dtype} ({first_line(error)}); write it with the same type"
-                ) from None
-            table = table.set_column(i, field.name, column)
-        return table
-
     def _merge_schemas(self) -> pa.Schema:
-        partition_types = _partition_types(self._partitions)
+        partition_values = [item for file in self._files for item in file.partition.items()]
+        texts = {name for name, value in partition_values if isinstance(value, str)}
         merged = None
-        for file, partition in zip(self._files, self._partitions, strict=True):
+        for file in self._files:
             schema = file.schema
-            for name in partition:
+            for name in file.partition:
                 if name in schema.names:
                     raise InputError(
                         f"path: {file.path} has a column {name!r}, and lies in a folder "
                         f"{name}=...; rename one"
                     )
-                schema = schema.append(pa.field(name, partition_types[name]))
+                schema = schema.append(pa.field(name, pa.string() if name in texts else pa.int64()))
             if merged is None:
                 merged = schema
                 continue
             self._check_same_columns(merged, schema, file.path)
             for i, field in enumerate(merged):
-                # CSV files need not have a common type, except for a column that is empty in one.
+                # CSV files need no common type; only an empty column takes that of another file.
                 if not self.is_text or pa.types.is_null(field.type):
                     dtype = common_dtype(field.type, schema.field(field.name).type)
                     merged = merged.set(i, field.with_type(dtype))
@@ -233,26 +203,26 @@ class TableDataset:
             (first_path, path, first, other),
             (path, first_path, other, first),
         ):
-            missing = [name for name in one.names if name not in two.names]
-            if missing:
+            for name in one.names:
+                if name not in two.names:
+                    raise InputError(
+                        f"path: {has} has a column {name!r}, and {lacks} has none; name files "
+                        "with the same columns"
+                    )
+        for name in first.names:
+            one, two = first.field(name).type, other.field(name).type
+            # Types of CSV files are guesses, and a column without values has none.
+            if self.is_text or pa.types.is_null(one) or pa.types.is_null(two):
+                continue
+            if dtype_kind(one) != dtype_kind(two):
                 raise InputError(
-                    f"path: {has} has a column {missing[0]!r}, and {lacks} has none; name files "
-                    "with the same columns"
-                )
-        if self.is_text:
-            return  # each value is checked when it is read
-        for field in first:
-            dtypes = field.type, other.field(field.name).type
-            is_empty = any(map(pa.types.is_null, dtypes))
-            if not is_empty and dtype_kind(dtypes[0]) != dtype_kind(dtypes[1]):
-                raise InputError(
-                    f"path: column {field.name!r} is {dtypes[0]} in {first_path} and {dtypes[1]} "
-                    f"in {path}; name files with the same columns"
+                    f"path: column {name!r} is {one} in {first_path} and {two} in {path}; name "
+                    "files with the same columns"
                 )
 
 
 def _check_files(files: Sequence[TableFile]) -> None:
-    """Check that no file occurs twice, and that all have the same format."""
+    first = files[0]
     paths = [
         Path(file.path).resolve() if isinstance(file.filesystem, fs.LocalFileSystem) else file.path
         for file in files
@@ -260,20 +230,9 @@ def _check_files(files: Sequence[TableFile]) -> None:
     path, times = Counter(paths).most_common(1)[0]
     if times > 1:
         raise InputError(f"path: {path} is named {times} times; name each file once")
-    first = files[0]
     for file in files:
         if type(file) is not type(first):
             raise InputError(
                 f"path: {first.path} is {first.format_name} and {file.path} is {file.format_name}; "
                 "name files of one kind, such as by a pattern"
             )
-
-
-def _partition_types(partitions: Sequence[Partition]) -> dict[str, pa.DataType]:
-    """Choose integers for a column whose values all are, and text for the others."""
-    types = {}
-    for name in {name for partition in partitions for name in partition}:
-        values = [partition.get(name) for partition in partitions]
-        is_integer = all(value is None or isinstance(value, int) for value in values)
-        types[name] = pa.int64() if is_integer else pa.string()
-    return types

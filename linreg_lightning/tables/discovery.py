@@ -12,7 +12,6 @@ import pyarrow as pa
 from pyarrow import fs
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.table_file import first_line
 
 Partition = dict[str, int | str | None]
 # The name that Hive gives to the folder of a missing value.
@@ -20,14 +19,7 @@ _MISSING = "__HIVE_DEFAULT_PARTITION__"
 
 
 class DataFile(NamedTuple):
-    """A file that has not been opened yet.
-
-    Attributes:
-        path: as the file system names it.
-        filesystem: the file system.
-        size: in bytes.
-        partition: the columns that its folders stand for, with their values.
-    """
+    """A file before it is opened; `partition` has the columns and values of its folders."""
 
     path: str
     filesystem: fs.FileSystem
@@ -60,6 +52,11 @@ def find_files(path: str) -> list[DataFile]:
         raise InputError(
             f"path: {path} cannot be opened ({first_line(error)}); check the name and your rights"
         ) from None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message: pyarrow appends its C++ stack."""
+    return str(error).strip().partition("\n")[0]
 
 
 def _list_files(filesystem: fs.FileSystem, path: str, given: str) -> list[DataFile]:

@@ -15,23 +15,17 @@ FIRST_BYTES: dict[bytes, type[TableFile]] = {b"PAR1": ParquetFile, b"ARROW1": Ar
 
 
 def open_table_file(file: DataFile, delimiter: str, decimal: str) -> TableFile:
-    """Open a file with the class of its format.
-
-    Args:
-        file: the file.
-        delimiter: between the columns of a CSV file, one character.
-        decimal: the decimal point of a CSV file, one character.
+    """Open a file with the class of its format; only CSV has a delimiter and a decimal point.
 
     Raises:
         InputError: the file cannot be read, or has columns that cannot be used.
     """
-    path, filesystem, size, _ = file
     try:
-        with filesystem.open_input_stream(path, compression=None) as stream:
+        with file.filesystem.open_input_stream(file.path, compression=None) as stream:
             start = stream.read(max(map(len, FIRST_BYTES)))
     except (OSError, pa.ArrowException) as error:
-        raise read_error(error, path, "a table") from None
+        raise read_error(error, file.path, "a table") from None
     for first_bytes, file_class in FIRST_BYTES.items():
         if start.startswith(first_bytes):
-            return file_class(path, filesystem, size)
-    return CsvFile(path, filesystem, size, delimiter, decimal)
+            return file_class(file)
+    return CsvFile(file, delimiter, decimal)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from linreg_lightning.tables.table_file import TableFile, overlap, slices
+from linreg_lightning.tables.table_file import Batches, TableFile, Types, overlap, slices
 
 # Bytes of a column to read at a time: by default pyarrow holds all columns of a row group.
 _BUFFER_BYTES = 2**20
@@ -34,10 +33,8 @@ class ParquetFile(TableFile):
         with self.read_errors():
             return int(self._open().metadata.num_rows)
 
-    def read(
-        self, types: Mapping[str, pa.DataType], start: int, stop: int | None, size: int
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of the first row, record batch), in the order of the rows."""
+    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield (number of the first row, rows)."""
         with self.read_errors():
             file = self._open()
             rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]

@@ -16,8 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.discovery import first_line
 from linreg_lightning.tables.dtypes import dtype_kind
-from linreg_lightning.tables.table_file import first_line
 
 FORMATS = ("csv", "parquet")
 Format = Literal["csv", "parquet"]
@@ -27,10 +27,9 @@ _WRITE_ROWS = 2**16
 
 @final
 class PredictionFile:
-    """One process's part of a table, `<path>.part<rank>`; `merge_parts` makes the whole of them.
+    """One process's part of a table, `<path>.part<rank>`; `merge_parts` makes one table of them.
 
-    Missing values are empty in CSV. A value that cannot be written or a full disk raises an
-    InputError; `discard` removes the part then.
+    Missing values are empty in CSV. After an InputError, `discard` removes the part.
 
     Args:
         path: of the complete table; its suffix is the format.
@@ -41,7 +40,6 @@ class PredictionFile:
         self.path = path
         self._part = _part_path(path, rank)
         self._writer: Any = None
-        self._stream: BinaryIO | None = None
         self._schema: pa.Schema | None = None
         self._pending: list[pa.Table] = []
 
@@ -55,8 +53,8 @@ class PredictionFile:
             # A kept column may have another type in another file.
             self._schema = self._schema or table.schema
             self._pending.append(table.cast(self._schema))
-        if sum(pending.num_rows for pending in self._pending) >= _WRITE_ROWS:
-            self._flush()
+            if sum(pending.num_rows for pending in self._pending) >= _WRITE_ROWS:
+                self._flush()
 
     def close(self) -> None:
         """Write the remaining rows and close the part.
@@ -64,42 +62,37 @@ class PredictionFile:
         Raises:
             InputError: they cannot be written.
         """
-        self._flush()
         with _write_errors(self.path):
-            if self._writer is None or self._stream is None:
+            self._flush()
+            if self._writer is None:
                 self._part.unlink(missing_ok=True)  # an earlier run that was killed may have one
-                return
-            self._writer.close()
-            self._stream.close()
+            else:
+                self._writer.close()
 
     def discard(self) -> None:
         """Close and remove the part."""
-        for file in (self._writer, self._stream):
-            with suppress(OSError, pa.ArrowException):
-                if file is not None:
-                    file.close()
+        with suppress(OSError, pa.ArrowException):
+            if self._writer is not None:
+                self._writer.close()
         self._part.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         if not self._pending:
             return
-        table = pa.concat_tables(self._pending)
+        if self._writer is None:
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            writer = pq.ParquetWriter if self.path.suffix == ".parquet" else _CsvWriter
+            self._writer = writer(self._part, self._schema)
+        self._writer.write_table(pa.concat_tables(self._pending))
         self._pending = []
-        with _write_errors(self.path):
-            if self._stream is None:
-                self._part.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self._part.open("wb")
-                writer = pq.ParquetWriter if self.path.suffix == ".parquet" else _CsvWriter
-                self._writer = writer(self._stream, self._schema)
-            self._writer.write_table(table)
 
 
 def merge_parts(path: Path, processes: int) -> bool:
-    """Merge the parts of all processes, in the order of their ranks, into the complete table.
+    """Merge the parts of all processes into the table, in the order of their ranks.
 
     Args:
         path: of the complete table.
-        processes: how many may have written a part.
+        processes: how many processes may have written a part.
 
     Returns:
         Whether there was a part.
@@ -112,23 +105,21 @@ def merge_parts(path: Path, processes: int) -> bool:
     if not parts:
         return False
     with _write_errors(path):
-        complete = parts[0]
-        if len(parts) > 1:
-            complete = path.with_name(f"{path.name}.part")
-            try:
-                (_merge_csv if path.suffix == ".csv" else _merge_parquet)(complete, parts)
-            except BaseException:
-                complete.unlink(missing_ok=True)
-                raise
-            finally:
-                for part in parts:
-                    part.unlink(missing_ok=True)
-        complete.replace(path)
+        if len(parts) == 1:
+            parts[0].replace(path)
+            return True
+        merged = path.with_name(f"{path.name}.part")
+        try:
+            (_merge_csv if path.suffix == ".csv" else _merge_parquet)(merged, parts)
+            merged.replace(path)
+        finally:
+            for part in (merged, *parts):
+                part.unlink(missing_ok=True)
     return True
 
 
-def _merge_csv(complete: Path, parts: list[Path]) -> None:
-    with complete.open("wb") as target:
+def _merge_csv(merged: Path, parts: list[Path]) -> None:
+    with merged.open("wb") as target:
         for k, part in enumerate(parts):
             with part.open("rb") as source:
                 if k > 0:
@@ -142,9 +133,9 @@ def _skip_header(stream: BinaryIO) -> None:
         line += stream.readline()
 
 
-def _merge_parquet(complete: Path, parts: list[Path]) -> None:
+def _merge_parquet(merged: Path, parts: list[Path]) -> None:
     schema = pq.read_schema(parts[0])
-    with pq.ParquetWriter(complete, schema) as target:
+    with pq.ParquetWriter(merged, schema) as target:
         for part in parts:
             with pq.ParquetFile(part) as source:
                 for i in range(source.num_row_groups):
@@ -154,14 +145,14 @@ def _merge_parquet(complete: Path, parts: list[Path]) -> None:
 class _CsvWriter:
     """Quotes text only where a value needs it; pyarrow's writer quotes all text or none."""
 
-    def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
-        self._stream = stream
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(schema.names)
-        stream.write(header.getvalue().encode())
+        self._stream = path.open("wb")
+        self._stream.write(header.getvalue().encode())
+        self.close = self._stream.close
 
     def write_table(self, table: pa.Table) -> None:
-        """Append some rows."""
         quotes = "needed" if any(map(_needs_quotes, table.columns)) else "none"
         options = pyarrow.csv.WriteOptions(include_header=False, quoting_style=quotes)
         if table.num_columns > 1 or not table.column(0).null_count:
@@ -172,9 +163,6 @@ class _CsvWriter:
         pyarrow.csv.write_csv(table, lines, options)
         for line in lines.getvalue().to_pybytes().splitlines():
             self._stream.write((line or b'""') + b"\n")
-
-    def close(self) -> None:
-        """Do nothing: each table is written at once."""
 
 
 def _needs_quotes(column: pa.ChunkedArray) -> bool:

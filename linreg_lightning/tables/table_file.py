@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import pyarrow as pa
-from pyarrow import fs
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.discovery import DataFile, first_line
+
+Types = Mapping[str, pa.DataType]
+"""Columns, with the type to read each as."""
+Batches = Iterator[tuple[int, pa.RecordBatch]]
+"""Rows in their order: the number of the first one in the file, from 0, and a record batch."""
 
 
 class TableFile(ABC):
     """A file that is read in order, in part or as a whole, in constant memory.
 
-    Creating one opens the file and reads its columns into the attribute `schema`.
-
-    Args:
-        path: of the file, as its file system names it.
-        filesystem: the file system.
-        size: of the file, in bytes.
+    Creating one reads the columns into `schema`.
 
     Raises:
         InputError: the file cannot be read, two columns have the same name, or one has none.
@@ -31,13 +31,11 @@ class TableFile(ABC):
     format_name: ClassVar[str]
     """What messages call the format."""
 
-    def __init__(self, path: str, filesystem: fs.FileSystem, size: int) -> None:
-        self.path = path
-        self.filesystem = filesystem
-        self.size = size
+    def __init__(self, file: DataFile) -> None:
+        self.path, self.filesystem, self.size, self.partition = file
         with self.read_errors():
             self.schema = self.read_schema()
-        _check_column_names(self.schema.names, path)
+        _check_column_names(self.schema.names, self.path)
 
     @abstractmethod
     def read_schema(self) -> pa.Schema:
@@ -45,21 +43,15 @@ class TableFile(ABC):
 
     @abstractmethod
     def count_rows(self) -> int:
-        """Count the rows; a format of text reads the whole file for it.
-
-        Raises:
-            InputError: the file cannot be read.
-        """
+        """Count the rows; a format of text reads the whole file for it."""
 
     @abstractmethod
-    def read(
-        self, types: Mapping[str, pa.DataType], start: int, stop: int | None, size: int
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (number of the first row, record batch), in the order of the rows.
+    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield (number of the first row, rows), in the order of the rows.
 
         Args:
-            types: the columns to read, at least one; a format of text reads them as these types.
-            start: the first row, from 0.
+            types: at least one column; a format with types of its own ignores these.
+            start: the first row.
             stop: the row after the last one; None reads to the end.
             size: the most rows of a record batch.
 
@@ -88,32 +80,19 @@ def read_error(error: Exception, path: str, format_name: str) -> InputError:
     )
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message: pyarrow appends its C++ stack."""
-    return str(error).strip().partition("\n")[0]
-
-
 def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
-    """Find the rows of a block that are wanted, numbered from 0 within the block.
-
-    Args:
-        first_row: the number of the block's first row in the file.
-        rows: of the block.
-        start: the first row wanted, as numbered in the file.
-        stop: the row after the last one wanted; None means to the end.
+    """Find the rows between start and stop in a block of `rows` rows, counted from 0 in the block.
 
     >>> overlap(first_row=100, rows=10, start=105, stop=None)
     range(5, 10)
-    >>> len(overlap(first_row=100, rows=10, start=120, stop=None))
-    0
     """
     return range(max(start - first_row, 0), rows if stop is None else min(stop - first_row, rows))
 
 
 def slices(
     batch: pa.RecordBatch, first_row: int, start: int, stop: int | None, size: int
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the rows of a batch that `TableFile.read` was asked for, `size` at a time."""
+) -> Batches:
+    """Yield the rows of a batch between start and stop, `size` at a time."""
     wanted = overlap(first_row, batch.num_rows, start, stop)
     for row in wanted[::size]:
         yield first_row + row, batch.slice(row, min(size, wanted.stop - row))
