@@ -16,7 +16,7 @@ import statsmodels.formula.api as smf
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
@@ -194,6 +194,42 @@ def test_rows_to_predict_that_lack_a_value_get_none_and_keep_their_place(
     with pytest.warns(UserWarning, match="4 of 300 rows were given no prediction"):
         (predicted,) = trainer().predict(model, data)
     assert predicted.isnan().flatten().nonzero().flatten().tolist() == [3, 7, 9, 40]
+
+
+class Outside(LightningModule):
+    """A model by other people, which reads x and y of a batch."""
+
+    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        x, _, *_ = batch
+        assert batch.kept.column("rooms").to_pylist() == x[:, 0].int().tolist()
+        return x[:, :1]
+
+
+def test_models_of_any_make_predict_batches_with_kept_columns(trainer: MakeTrainer) -> None:
+    frame = mixed()
+    data = TabularData(
+        write(frame, "t.parquet"), "price", features=["rooms", "area"], batch_size=70
+    )
+    model = LinearRegression(standardize=True)
+    trainer(max_epochs=1).fit(model, data)
+    plain = torch.cat(trainer().predict(model, data))
+    data.keep(["rooms", "city"])
+    assert torch.equal(torch.cat(trainer().predict(model, data)), plain)
+    predicted = torch.cat(trainer().predict(Outside(), data))
+    assert predicted.flatten().tolist() == frame.rooms.tolist()
+    (first, *_) = data.predict_dataloader()
+    assert first.kept.column("city").to_pylist() == frame.city[:70].tolist()
+
+
+def test_the_design_is_fitted_in_setup_and_not_before(trainer: MakeTrainer) -> None:
+    data = TabularData(write(mixed(), "t.csv"), "price", features=["city"])
+    Path("t.csv").rename("later.csv")
+    assert data.feature_names == []
+    Path("later.csv").rename("t.csv")
+    data.setup("fit")
+    assert data.feature_names == ["city[Paris]", "city[Rome, Lazio]"]
+    known = TabularData("no.csv", "price", design=data.hparams["design"])
+    assert known.feature_names == data.feature_names
 
 
 # The same bits in any way of reading

@@ -25,7 +25,7 @@ from linreg_lightning.validation import check_fractions
 _IN_MEMORY = 2**28
 # Numbers of the buffer in which a stream is shuffled.
 _SHUFFLE_NUMBERS = 2**22
-NAMES = ("path", "target", "features", "weight", "exclude", "categorical", "val_path", "test_path")
+NAMES = ("path", "val_path", "test_path", "target", "features", "weight", "exclude", "categorical")
 """The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _PURPOSES: dict[Split, str] = {
@@ -143,8 +143,10 @@ class TabularData(RegressionDataModule):
     def _check_arguments(self) -> None:
         if not self._targets:
             raise InputError("target: no column was given; type the name of one")
-        for argument in NAMES:
-            for name in _as_list(self.hparams[argument]):
+        roles = self._targets, self._features, self._weight, self._exclude, self._categorical
+        paths = self._paths.values()
+        for argument, names in zip(NAMES, (*paths, *roles), strict=True):
+            for name in _as_list(names):
                 if not isinstance(name, str):
                     raise InputError(
                         f"{argument}: {name!r} was given, a number to YAML; name it otherwise"

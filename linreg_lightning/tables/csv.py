@@ -169,14 +169,15 @@ class CsvFile(TableFile):
         self, text: bytes, names: list[str] | None, types: Types, threads: bool, nulls: bool = True
     ) -> pa.Table:
         """Parse some columns, or all if there are no types; without names the header has them."""
+        options = csv.ParseOptions(
+            delimiter=self._delimiter,
+            newlines_in_values=has_quoted_newlines(text, self._delimiter),
+        )
+        block_size = _THREAD_BYTES if threads else len(text)
         return csv.read_csv(
             pa.BufferReader(text),
-            csv.ReadOptions(
-                threads, block_size=_THREAD_BYTES if threads else len(text), column_names=names
-            ),
-            csv.ParseOptions(
-                self._delimiter, newlines_in_values=has_quoted_newlines(text, self._delimiter)
-            ),
+            csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
+            options,
             csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
