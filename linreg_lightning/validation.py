@@ -1,8 +1,24 @@
-"""The one checker of values: fractions, weights, numbers that are not finite."""
+"""The one place that refuses values no fit can use: the same words for tensors, frames and files.
+
+A message names the column, the row and the value. `row_name` turns the position of a row, counted
+from 0, into what the user calls it, such as `row 5 of b.csv`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+
+RowName = Callable[[int], str]
+
+
+def row_number(row: int) -> str:
+    """Call rows by their number, counted from 1."""
+    return f"row {row + 1}"
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
@@ -19,3 +35,134 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
             f"val_fraction and test_fraction: {val_fraction} and {test_fraction} were given; "
             "together they must not be above 1"
         )
+
+
+def check_rows(batch: Batch, feature_names: Sequence[str], target_names: Sequence[str]) -> Batch:
+    """Refuse what would end in a silently wrong number.
+
+    Returns:
+        The batch itself, or a copy: a row of weight 0 does not count, so zeros replace its NaN and
+        infinity.
+
+    Raises:
+        InputError: NaN or infinity in a row that counts; weights that are negative, not finite, or
+            all 0; a column named `intercept` that is not all ones.
+
+    >>> import torch
+    >>> rows = Batch(torch.tensor([[1.0], [torch.nan]]), torch.ones(2, 1))
+    >>> check_rows(rows, ["area"], ["price"])
+    Traceback (most recent call last):
+    ...
+    linreg_lightning.errors.InputError: column 'area': row 2 holds nan, a missing value; fill in a \
+number, leave the row out, or give it weight 0
+    """
+    absent = None
+    if batch.weight is not None:
+        check_weight(batch.weight)
+        absent = batch.weight == 0
+        if absent.all():
+            raise all_weights_zero()
+    check_finite(batch, [*feature_names, *target_names])
+    check_intercept(batch.x, feature_names, absent)
+    if absent is None or (batch.x.sum().isfinite() and batch.y.sum().isfinite()):
+        return batch
+    wrong = absent[:, None]
+    x, y = (v.masked_fill(wrong & ~v.isfinite(), 0.0) for v in (batch.x, batch.y))
+    return batch._replace(x=x, y=y)
+
+
+def check_finite(
+    batch: Batch,
+    names: Sequence[str],
+    row_name: RowName = row_number,
+    missing_hint: str = "",
+    allow_missing: bool = False,
+) -> None:
+    """Refuse NaN and infinity in rows whose weight is not 0.
+
+    Args:
+        batch: the rows.
+        names: of the columns of x and y; empty where they have no names.
+        row_name: what to call a row.
+        missing_hint: what else the user can do about a missing value.
+        allow_missing: whether NaN may stay.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    features = batch.x.shape[1]
+    parts = ("x", batch.x, names[:features]), ("y", batch.y, names[features:])
+    for argument, values, own in parts:
+        # One pass without a copy: NaN and infinity show in the sum. A sum that overflows is not
+        # finite either, which the closer look finds out.
+        if values.sum().isfinite():
+            continue
+        wrong = values.isinf() if allow_missing else ~values.isfinite()
+        if batch.weight is not None:
+            wrong &= (batch.weight != 0)[:, None]
+        if not wrong.any():
+            continue
+        row, column = wrong.nonzero()[0].tolist()
+        shown = repr(own[column]) if own else f"{column + 1} of {argument}"
+        if batch.rows > 1 and values[:, column].isnan().all():
+            rows = f"{row_name(0)} and the {batch.rows - 1} rows after it hold no value"
+            raise InputError(f"column {shown}: {rows}; leave it out")
+        value = values[row, column].item()
+        missing = ", a missing value" if value != value else ""
+        raise InputError(
+            f"column {shown}: {row_name(row)} holds {value}{missing}; fill in a number, leave the "
+            f"row out, or give it weight 0{missing and missing_hint}"
+        )
+
+
+def check_weight(weight: Tensor, row_name: RowName = row_number, column: str = "weight") -> None:
+    """Refuse weights, (rows,), that are negative, NaN or infinite.
+
+    Raises:
+        InputError: a weight is.
+    """
+    values = weight.unsqueeze(1)
+    check_finite(Batch(values, values[:, :0]), [column], row_name)
+    if (weight < 0).any():
+        row = int((weight < 0).nonzero()[0, 0])
+        raise InputError(
+            f"weight: {weight[row].item():g} was given in {row_name(row)}; weights must be 0 or "
+            "above"
+        )
+
+
+def all_weights_zero() -> InputError:
+    """Say that no row counts."""
+    return InputError("weight: it is 0 in every row; at least one row must count")
+
+
+def check_intercept(x: Tensor, names: Sequence[str], absent: Tensor | None = None) -> None:
+    """Refuse a column named `intercept` that is not the constant.
+
+    Args:
+        x: the features, (rows, features).
+        names: of its columns.
+        absent: which rows do not count, (rows,).
+
+    Raises:
+        InputError: the column is not all ones.
+    """
+    if "intercept" not in names:
+        return
+    wrong = x[:, list(names).index("intercept")] != 1
+    if absent is not None:
+        wrong &= ~absent
+    if wrong.any():
+        raise InputError(
+            "column 'intercept': this name is the constant's, but the column is not all ones; "
+            "rename it"
+        )
+
+
+def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
+    """Say which text stands in a column of numbers.
+
+    >>> not_a_number("area", "1 m", "row 10")
+    "has '1 m' in column 'area', row 10, which is no number"
+    """
+    return f"has {value!r} in column {column!r}, {row}, which is {expected}"

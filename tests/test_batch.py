@@ -1,8 +1,10 @@
+import pyarrow
 import pytest
 import torch
 from lightning.pytorch.utilities import move_data_to_device
 
 from linreg_lightning import Batch, InputError
+from linreg_lightning.batch import KeptBatch
 
 X, Y, WEIGHT = torch.ones(4, 3), torch.ones(4, 1), torch.ones(4)
 
@@ -32,6 +34,14 @@ def test_a_batch_travels_as_a_batch() -> None:
     moved = move_data_to_device(Batch(X, Y, WEIGHT), torch.device("cpu"))
     assert isinstance(moved, Batch)
     assert move_data_to_device(Batch(X, Y), torch.device("cpu")).weight is None
+
+
+def test_kept_columns_travel_with_their_batch() -> None:
+    kept = pyarrow.record_batch({"id": [1, 2, 3, 4]})
+    moved = move_data_to_device(KeptBatch(X, Y, None, kept), torch.device("meta"))
+    assert isinstance(moved, KeptBatch)
+    assert moved.x.device.type == "meta"
+    assert moved.kept is kept
 
 
 def test_map_leaves_an_absent_weight_absent() -> None:

@@ -17,7 +17,7 @@ from linreg_lightning import (
     TabularData,
     TensorData,
 )
-from linreg_lightning.data.split import split
+from linreg_lightning.data.tensors import random_split
 from linreg_lightning.tutorial import make_rows
 
 # SyntheticData
@@ -168,7 +168,10 @@ def test_lists_and_given_names() -> None:
         ({"x": torch.ones(4)}, r"x: a shape of \(4,\)"),
         ({"x": [[1, 2], [3, float("nan")], [5, 6], [7, 8]]}, "column 'x2': row 2 holds nan"),
         ({"y": [1, 2, float("inf"), 4]}, "column 'y': row 3 holds inf"),
-        ({"x": pd.DataFrame({"a": ["p", "q", "r", "s"]})}, "x: not all of it is numbers"),
+        (
+            {"x": pd.DataFrame({"a": ["p", "q", "r", "s"]})},
+            "x: it has 'p' in column 'a', row 1, which is no number",
+        ),
         ({"feature_names": ["a"]}, "feature_names: .* 2 different names are needed"),
         ({"feature_names": ["a", "a"]}, "feature_names: "),
         ({"feature_names": ["intercept", "b"], "x": [[1, 2]] * 3 + [[2, 2]]}, "is not all ones"),
@@ -208,13 +211,13 @@ def test_splits_are_disjoint_complete_and_repeatable(
     rows = Batch(number, number, number.squeeze(1))
     if val + test > 1:
         with pytest.raises(InputError, match="together"):
-            split(rows, val, test, seed)
+            random_split(rows, val, test, seed)
         return
-    parts = split(rows, val, test, seed)
+    parts = random_split(rows, val, test, seed)
     assert sorted(torch.cat([part.x for part in parts]).flatten().tolist()) == list(range(n))
     assert abs(parts[1].rows - n * val) <= 1
     assert abs(parts[2].rows - n * test) <= 1
-    for part, again in zip(parts, split(rows, val, test, seed), strict=True):
+    for part, again in zip(parts, random_split(rows, val, test, seed), strict=True):
         assert torch.equal(part.x, again.x)
         assert torch.equal(part.x, part.y)
         assert torch.equal(part.x.squeeze(1), part.weight)

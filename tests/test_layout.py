@@ -20,10 +20,10 @@ ALLOWED: dict[str, set[str]] = {
     "validation": {"errors", "batch"},
     "model_columns": {"errors", "batch"},
     "tutorial": {"errors"},
-    "algebra": {"errors", "batch"},
+    "algebra": {"errors", "batch", "validation"},
     "metrics": {"errors", "batch"},
     "plots": set(),
-    "tables": {"errors", "atomic_file"},
+    "tables": {"errors", "atomic_file", "validation"},
     "design_matrix": {"errors", "batch", "validation", "tables", "metrics"},
     "data": {"errors", "batch", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial"},

@@ -135,7 +135,7 @@ def test_many_batches_are_gathered_at_once_with_the_same_rows(
     order = torch.randperm(1000, generator=torch.Generator().manual_seed(3))
     assert at_once[:1000] == order.tolist()
     for size in (1, 7 * 24 * 3, 7 * 24 * 10 + 1):
-        monkeypatch.setattr(loaders, "CHUNK", size)
+        monkeypatch.setattr(loaders, "CHUNK_BYTES", size)
         assert passes() == at_once
 
 
@@ -193,7 +193,7 @@ def test_chunks_are_the_rows_of_a_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Bytes of 100 rows.
-    monkeypatch.setattr(loaders, "CHUNK", 24 * 100)
+    monkeypatch.setattr(loaders, "CHUNK_BYTES", 24 * 100)
     found, expected = [], []
     for rank in range(2):
         loader, other = (

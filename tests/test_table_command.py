@@ -229,7 +229,7 @@ def test_what_the_checkpoint_has_not_learned(command: Command, refused: Refused)
     message = "column 'city': row 9 holds 'Bonn', which no row that was trained on had"
     assert message in refused(f"{again} bonn.csv")
     command(f"{again} bonn.csv --data.unseen zero")
-    assert "--keep: bonn.csv has no column 'idd'" in refused(f"{again} bonn.csv --keep idd")
+    assert "keep: bonn.csv has no column 'idd'" in refused(f"{again} bonn.csv --keep idd")
     assert "--data.features: " in refused(f"{again} bonn.csv --data.features area")
     assert not list(Path().glob("**/*.part*"))
 
@@ -252,7 +252,7 @@ def test_added_rows_have_the_levels_of_the_first(command: Command, refused: Refu
 
 def test_only_tables_have_columns_to_keep(command: Command, refused: Refused) -> None:
     command("fit --trainer.max_epochs 1")
-    assert "--keep: SyntheticData has no other columns" in refused(
+    assert "keep: SyntheticData has no columns to keep" in refused(
         "predict --ckpt_path last --keep id"
     )
 

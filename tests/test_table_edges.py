@@ -79,7 +79,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "nothing left to train on": (
         lambda: typed(["u", "v", "u"]),
         {"val_fraction": 1.0},
-        "no row left to train on; lower --data.val_fraction",
+        "no row left to train on; lower val_fraction",
     ),
 }
 
@@ -244,9 +244,9 @@ def test_a_mean_needs_no_features(trainer: MakeTrainer) -> None:
 def test_the_row_numbers_of_a_frame_are_no_feature_unless_named() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 5.0], "y": [1.0, 2.0, 4.0, 3.0]}).drop(index=1)
     frame.to_parquet("t.parquet")
-    assert TabularData("t.parquet", "y").feature_names == ["a"]
+    assert TabularData("t.parquet", "y").fit_design().names == ["a"]
     index = "__index_level_0__"
-    assert TabularData("t.parquet", "y", features=[index]).feature_names == [index]
+    assert TabularData("t.parquet", "y", features=[index]).fit_design().names == [index]
 
 
 def test_lines_are_those_that_pyarrow_sees(tmp_path: Path) -> None:
@@ -305,6 +305,7 @@ def test_a_quote_within_a_value_is_a_letter(tmp_path: Path) -> None:
 def test_what_is_no_number_is_no_level_among_numbers(trainer: MakeTrainer) -> None:
     path = parquet({"c": [1.0, 2.0, float("nan"), 2.0, 1.0], "y": [1.0, 2.0, 9.0, 2.5, 1.5]})
     data = TabularData(path, "y", categorical="c", missing="drop")
+    data.setup("fit")
     assert data.feature_names == ["c[2]"]
     with pytest.raises(InputError, match="column 'c': row 3 holds nan, a missing value"):
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(path, "y", categorical="c"))
@@ -340,7 +341,7 @@ def test_a_file_is_counted_once(tmp_path: Path) -> None:
     path = Path(text(TABLE, "d/t.csv"))
     (path.parent / "latest.csv").symlink_to("t.csv")
     with pytest.raises(InputError, match=r"t\.csv is named 2 times"):
-        _ = TabularData("d", "y").feature_names
+        TabularData("d", "y").setup("fit")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import statsmodels.formula.api as smf
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
@@ -147,7 +147,7 @@ def test_gaps_are_filled_with_means_of_the_training_rows(
     )
     model = LeastSquares("exact")
     trainer(max_epochs=1).fit(model, data)
-    train = HashSplit(0.3).of(0, 300) == 0
+    train = HashSplit(0.3).parts(0, 300) == 0
     x = frame[["area", "new", "rooms"]].astype(float)
     pipeline = make_pipeline(SimpleImputer(), ScikitLinearRegression())
     pipeline.fit(x[train], frame.price[train])
@@ -196,6 +196,42 @@ def test_rows_to_predict_that_lack_a_value_get_none_and_keep_their_place(
     assert predicted.isnan().flatten().nonzero().flatten().tolist() == [3, 7, 9, 40]
 
 
+class Outside(LightningModule):
+    """A model by other people, which reads x and y of a batch."""
+
+    def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        x, _, *_ = batch
+        assert batch.kept.column("rooms").to_pylist() == x[:, 0].int().tolist()
+        return x[:, :1]
+
+
+def test_models_of_any_make_predict_batches_with_kept_columns(trainer: MakeTrainer) -> None:
+    frame = mixed()
+    data = TabularData(
+        write(frame, "t.parquet"), "price", features=["rooms", "area"], batch_size=70
+    )
+    model = LinearRegression(standardize=True)
+    trainer(max_epochs=1).fit(model, data)
+    plain = torch.cat(trainer().predict(model, data))
+    data.keep(["rooms", "city"])
+    assert torch.equal(torch.cat(trainer().predict(model, data)), plain)
+    predicted = torch.cat(trainer().predict(Outside(), data))
+    assert predicted.flatten().tolist() == frame.rooms.tolist()
+    (first, *_) = data.predict_dataloader()
+    assert first.kept.column("city").to_pylist() == frame.city[:70].tolist()
+
+
+def test_the_design_is_fitted_in_setup_and_not_before(trainer: MakeTrainer) -> None:
+    data = TabularData(write(mixed(), "t.csv"), "price", features=["city"])
+    Path("t.csv").rename("later.csv")
+    assert data.feature_names == []
+    Path("later.csv").rename("t.csv")
+    data.setup("fit")
+    assert data.feature_names == ["city[Paris]", "city[Rome, Lazio]"]
+    known = TabularData("no.csv", "price", design=data.hparams["design"])
+    assert known.feature_names == data.feature_names
+
+
 # The same bits in any way of reading
 
 
@@ -213,7 +249,7 @@ def test_streams_and_memory_give_the_same_bits(trainer: MakeTrainer, batch_size:
             expected = expected or found
             assert found == expected
             validation = rows_of(data.val_dataloader())
-            rows = HashSplit(0.2).of(0, 150) == VAL
+            rows = HashSplit(0.2).parts(0, 150) == VAL
             assert validation.y.flatten().tolist() == frame.price[rows].tolist()
 
 
@@ -255,7 +291,7 @@ def test_random_tables_come_back_from_any_format(
             rows = rows_of(data.test_dataloader())
             seen.append((data.feature_names, rows.x.tolist(), rows.y.tolist()))
     assert all(one == seen[0] for one in seen)
-    chosen = frame[HashSplit(0, 0.5, seed).of(0, len(frame)) == TEST]
+    chosen = frame[HashSplit(0, 0.5, seed).parts(0, len(frame)) == TEST]
     assert seen[0][2] == [[value] for value in chosen.y]
     assert [row[0] for row in seen[0][1]] == list(chosen.a)
 
@@ -266,15 +302,15 @@ def test_random_tables_come_back_from_any_format(
 @given(st.integers(0, 3000), st.integers(1, 500), st.integers(0, 2**63 - 1))
 def test_a_rows_split_depends_on_its_number_alone(start: int, rows: int, seed: int) -> None:
     split = HashSplit(0.25, 0.1, seed)
-    assert (split.of(start, start + rows) == split.of(0, start + rows)[start:]).all()
+    assert (split.parts(start, start + rows) == split.parts(0, start + rows)[start:]).all()
 
 
 def test_fractions_hold_in_every_hundred_rows_and_seeds_differ() -> None:
-    parts = HashSplit(0.3, 0.1, seed=5).of(0, 10_000).reshape(-1, 100)
+    parts = HashSplit(0.3, 0.1, seed=5).parts(0, 10_000).reshape(-1, 100)
     assert ((parts == VAL).sum(axis=1) == 30).all()
     assert ((parts == TEST).sum(axis=1) == 10).all()
-    assert abs((HashSplit(0.0001).of(0, 1_000_000) == VAL).sum() - 100) < 40
-    other = HashSplit(0.3, 0.1, seed=6).of(0, 10_000).reshape(-1, 100)
+    assert abs((HashSplit(0.0001).parts(0, 1_000_000) == VAL).sum() - 100) < 40
+    other = HashSplit(0.3, 0.1, seed=6).parts(0, 10_000).reshape(-1, 100)
     both = ((parts == VAL) & (other == VAL)).mean()
     assert both == pytest.approx(0.09, abs=0.01)
     # Every place in a hundred is as likely as any other.
@@ -361,6 +397,7 @@ def test_codes_are_categories_where_they_are_said_to_be() -> None:
     frame = pd.DataFrame({"zip": [1010, 9, 1010, 80], "y": [1.0, 2, 3, 4]})
     for name in ("t.csv", "t.parquet"):
         data = TabularData(write(frame, name), "y", categorical="zip")
+        data.setup("fit")
         assert data.feature_names == ["zip[80]", "zip[1010]"]
 
 
@@ -401,7 +438,7 @@ def test_processes_read_each_row_once_and_in_order(
     monkeypatch.setattr("linreg_lightning.tables.csv._SECTION_BYTES", 300)
     frame = mixed(100)
     selection = RowSubset(TableDataset([write(frame, file)]), HashSplit(0.3), VAL)
-    expected = frame.price[HashSplit(0.3).of(0, 100) == VAL].tolist()
+    expected = frame.price[HashSplit(0.3).parts(0, 100) == VAL].tolist()
     for world_size in (1, 2, 3, 7):
         shares = [selection.share(rank, world_size) for rank in range(world_size)]
         read = [
@@ -425,20 +462,20 @@ def test_processes_end_with_equal_numbers_of_steps(monkeypatch: pytest.MonkeyPat
     reader = data._reader("train")
     counts = [sum(batch.rows for batch in reader.share(rank, 3).blocks()) for rank in range(3)]
     monkeypatch.setattr(
-        "linreg_lightning.data.split_reader.SplitReader._of_all_ranks",
+        "linreg_lightning.data.split_reader.SplitReader._all_gather",
         lambda self, value: counts if isinstance(value, int) else [value],
     )
     seen: list[float] = []
     for rank in range(3):
         share = reader.share(rank, 3)
-        rows, steps = share.rows_and_steps(16)
-        loader = StreamLoader(share.blocks, 16, 7, None, rows, steps)
+        rows, batches = share.count_rows_and_batches(16)
+        loader = StreamLoader(share.blocks, 16, rows=rows, batches=batches)
         sizes = [batch.rows for batch in loader]
         assert len(sizes) == len(loader) == -(-max(counts) // 16)
         assert max(sizes) - min(sizes) <= 1
         assert max(sizes) <= 16
         seen += rows_of(loader).y.flatten().tolist()
-    train = frame[HashSplit(0.2).of(0, 300) == 0].dropna()
+    train = frame[HashSplit(0.2).parts(0, 300) == 0].dropna()
     assert seen == train.price.tolist()
 
 
@@ -458,8 +495,7 @@ def numbered(rows: int, block: int) -> Callable[[], Iterator[Batch]]:
 def test_a_stream_has_each_row_once(
     rows: int, block: int, batch_size: int, seed: int | None
 ) -> None:
-    loader = StreamLoader(numbered(rows, block), batch_size, 3, seed, rows)
-    loader._buffer = 7
+    loader = StreamLoader(numbered(rows, block), batch_size, seed, shuffle_buffer=7, rows=rows)
     batches = list(loader)
     assert [batch.rows for batch in batches[:-1]] == [batch_size] * (len(loader) - 1)
     assert len(batches) == len(loader)
@@ -475,16 +511,16 @@ def test_a_stream_is_shuffled_anew_in_each_pass_and_resumes_within_one() -> None
         return torch.cat([batch.x for batch in batches]).flatten().tolist()
 
     for rows in (100, None):
-        loader = StreamLoader(numbered(100, 30), 7, 3, 1, rows)
+        loader = StreamLoader(numbered(100, 30), 7, 1, rows=rows)
         passes = [order(list(loader)) for _ in range(2)]
         assert passes[0] != passes[1] != sorted(passes[1])
-        stopped = StreamLoader(numbered(100, 30), 7, 3, 1, rows)
+        stopped = StreamLoader(numbered(100, 30), 7, 1, rows=rows)
         list(stopped)
         batches = iter(stopped)
         begun = [next(batches) for _ in range(4)]
         if rows is None:
             next(batches)  # Lightning takes one ahead where it does not know the length
-        resumed = StreamLoader(numbered(100, 30), 7, 3, 1, rows)
+        resumed = StreamLoader(numbered(100, 30), 7, 1, rows=rows)
         resumed.load_state_dict(stopped.state_dict())
         assert order(begun + list(resumed)) == passes[1]
 

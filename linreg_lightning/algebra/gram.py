@@ -20,6 +20,7 @@ from linreg_lightning.algebra.double_double import Number
 from linreg_lightning.algebra.row_counts import counts_of, normalize
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_finite, row_number
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
@@ -230,18 +231,7 @@ def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> Non
     >>> refuse_non_finite(Batch(torch.ones(2, 1), torch.tensor([[1.0], [torch.nan]])), 0, [])
     Traceback (most recent call last):
     ...
-    linreg_lightning.errors.InputError: column 1 of y: row 2 holds nan; leave the row out or give \
-it weight 0
+    linreg_lightning.errors.InputError: column 1 of y: row 2 holds nan, a missing value; fill in a \
+number, leave the row out, or give it weight 0
     """
-    columns = batch.x.shape[1]
-    for name, values, own in (("x", batch.x, names[:columns]), ("y", batch.y, names[columns:])):
-        wrong = ~values.isfinite()
-        if batch.weight is not None:
-            wrong &= (batch.weight > 0)[:, None]
-        if wrong.any():
-            row, column = (int(i) for i in wrong.nonzero()[0])
-            shown = repr(own[column]) if own else f"{column + 1} of {name}"
-            raise InputError(
-                f"column {shown}: row {first_row + row + 1} holds {float(values[row, column])}; "
-                "leave the row out or give it weight 0"
-            )
+    check_finite(batch, names, lambda row: row_number(first_row + row))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import power_of_two
-from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_weight, row_number
 
 _FRACTION_BITS = 40
 # Rows at a time: the sum of their fractions stays far inside int64, and little memory is taken.
@@ -41,14 +41,9 @@ def counts_of(weight: Tensor, first_row: int) -> Tensor:
         units = (rest * 2.0**_FRACTION_BITS).round().to(torch.int64)
         total = normalize(total + torch.stack((present.sum(), whole.sum(), units.sum())))
     # One transfer, so that a GPU is waited for once.
-    *counts, first_wrong, any_wrong = torch.cat(
-        (total, wrong.int().argmax()[None], wrong.any()[None])
-    ).tolist()
+    *counts, any_wrong = torch.cat((total, wrong.any()[None])).tolist()
     if any_wrong:
-        raise InputError(
-            f"weight: {float(weight[first_wrong])} was given for row {first_row + first_wrong + 1}"
-            "; type a finite number, 0 or above"
-        )
+        check_weight(weight, lambda row: row_number(first_row + row))
     return torch.tensor(counts)
 
 

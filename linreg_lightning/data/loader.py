@@ -1,4 +1,4 @@
-"""Whole batches at a time, cut from tensors in memory."""
+"""Whole batches at a time, sliced from tensors in memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
-CHUNK = 1 << 23
-"""Bytes that are gathered at once: enough for many batches, few enough for a processor's cache."""
+CHUNK_BYTES = 1 << 23
+"""Bytes gathered at a time: many batches, which still fit into a processor's cache."""
 
 
 @final
@@ -26,33 +26,31 @@ class BatchLoader:
     makes the same number of batches, and no row is repeated or lost: where the shares differ by a
     row, the last batch of the larger ones may hold one row more than `batch_size`.
 
-    Each iteration is a pass, shuffled anew. Lightning keeps what `state_dict` returns in its
-    checkpoints: so an interrupted pass goes on behind the last batch it had handed out.
+    Each iteration is a pass in a new order. Lightning keeps `state_dict` in its checkpoints, so an
+    interrupted pass continues after the last batch that was handed out.
 
-    Shuffled by rows, each pass is a random permutation of all rows, independent of the others: its
-    batches are random samples without replacement. Shuffled by blocks, the rows are permuted once,
-    into a copy, and cut into blocks of `batch_size`; a pass is a random permutation of the blocks.
-    Each batch is as random a sample as before, and the mean gradient of a pass is the same, but the
-    same rows meet in each pass, so that the noise of SGD is that of a fixed set of batches: fine
-    where batches are many, less so where the weights are averaged over passes. Nothing is gathered
-    within a pass, so it goes at the speed of memory.
+    Shuffled by rows, each pass is a new random permutation of all rows. Shuffled by blocks, the
+    rows are permuted once, into a copy, and divided into blocks of `batch_size`; a pass is a random
+    permutation of the blocks. It gathers nothing and runs at the speed of memory, and each batch is
+    as random a sample as before; but the same rows meet in every pass, so SGD has the noise of a
+    fixed set of batches: fine where batches are many, less so where weights are averaged over
+    passes.
 
     Args:
         rows: all rows, of all processes.
-        batch_size: rows in a batch of one process, the last one may be shorter; None means all.
-        shuffle_seed: with the number of the pass it fixes the order of the rows; None keeps them as
-            they are.
+        batch_size: rows in a batch of one process, the last may be shorter; None means all.
+        shuffle_seed: fixes the order, with the number of the pass; None keeps the rows in order.
         rank: which process this is, from 0.
         world_size: W.
         limit: how many batches of a pass will be taken, a whole number, or which fraction of them,
             as in `Trainer(limit_train_batches=...)`: a pass that got so far is complete.
         blocks: whether to shuffle by blocks.
-        drop_last: whether to leave out what is left of a pass behind its last whole batch.
-        device: where the batches are used; a GPU gets the rows once, if they fill at most half of
-            its free memory, so that a pass moves nothing.
+        drop_last: whether to leave out the rows after the last whole batch of a pass.
+        device: where the batches are used. A GPU receives all rows once if they fill at most half
+            of its free memory; passes then move nothing.
 
     Raises:
-        InputError: fewer rows than processes; none left after dropping.
+        InputError: fewer rows than processes; no batch left after dropping.
 
     >>> rows = Batch(torch.arange(10.0).reshape(5, 2), torch.ones(5, 1))
     >>> [batch.rows for batch in BatchLoader(rows, batch_size=2)]
@@ -84,33 +82,33 @@ class BatchLoader:
                 f"batch_size: {batch_size} was given with drop_last, but a process has only "
                 f"{smallest_share} rows; type a smaller size, or leave drop_last out"
             )
-        self._drops = drop_last
-        # Whatever the order, a single batch holds the same rows: not worth a copy of them.
+        self._drop_last = drop_last
+        # A single batch holds the same rows in any order, so it needs no copy of them.
         single = self._length == 1 and not (drop_last and rows.rows > world_size * self._batch_size)
         self._shuffle_seed = None if single else shuffle_seed
         self._blocks = blocks and self._shuffle_seed is not None
         self._all_rows = rows.rows
         self._share = slice(rank, None, world_size)
         self._row_bytes = sum(t[0].nbytes for t in rows if t is not None)
-        self._rows = _placed(rows, device, rows.rows * self._row_bytes)
+        self._rows = _move_to_gpu(rows, device, rows.rows * self._row_bytes)
         if self._blocks:
             order = self._permutation(0, rows.rows)[self._share]
             self._rows = self._rows.map(lambda tensor: tensor.index_select(0, order))
             self._share = slice(None)
-        limit = int(limit * self._length) if isinstance(limit, float) else limit
-        self._ends = min(limit, self._length)
+        taken = int(limit * self._length) if isinstance(limit, float) else limit
+        self._batches_per_pass = min(taken, self._length)
         self._pass = -1
         self._handed_out = 0
         self._resumed = False
 
     def state_dict(self) -> dict[str, int]:
-        """Which pass it is, and how many of its batches have been handed out; 0 when it is over."""
-        over = self._handed_out >= self._ends
+        """Return the pass, and how many of its batches have been handed out; 0 if it is over."""
+        over = self._handed_out >= self._batches_per_pass
         batches = 0 if over else self._handed_out
         return {"pass": self._pass, "batches": batches, "rows": self._all_rows}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration go on where that state was, if within a pass of these rows."""
+        """Let the next iteration continue from a state, if it is within a pass of these rows."""
         self._pass, self._handed_out = state["pass"], state["batches"]
         self._resumed = self._handed_out > 0 and state["rows"] == self._all_rows
 
@@ -121,72 +119,69 @@ class BatchLoader:
         if not self._resumed:
             self._pass, self._handed_out = self._pass + 1, 0
         self._resumed = False
-        batches = self._whole_blocks() if self._blocks else self._cuts()
+        batches = self._shuffled_blocks() if self._blocks else self._row_batches()
         for index, batch in enumerate(batches, self._handed_out + 1):
             self._handed_out = index
             yield batch
 
     def chunks(self, batches: int | float) -> Iterator[Batch]:
-        """The rows of a pass, for what adds them up: many batches at a time where all are wanted.
+        """Yield the rows of so many batches of a pass, for sums, without losing the place.
 
-        The loader keeps its place among its passes.
-
-        Args:
-            batches: how many of a pass; where they are not all the rows, they come one by one, and
-                are those of the next pass.
+        All rows of a pass come many batches at a time; fewer are batches of the next pass.
         """
-        if batches < self._length or self._drops:
+        if batches < self._length or self._drop_last:
             again = copy(self)
             again._resumed = False
             yield from islice(again, int(min(batches, self._length)))
             return
-        share = self._rows.map(lambda tensor: tensor[self._share])
-        rows = max(1, CHUNK // self._row_bytes)
-        for first in range(0, share.rows, rows):
-            yield share.map(itemgetter(slice(first, first + rows)))
+        share = self._rows.map(itemgetter(self._share))
+        size = max(1, CHUNK_BYTES // self._row_bytes)
+        for first in range(0, share.rows, size):
+            yield share.map(itemgetter(slice(first, first + size)))
 
-    def _whole_blocks(self) -> Iterator[Batch]:
-        """The blocks of the pass that are still to come; the last, which may be short, is last."""
+    def _shuffled_blocks(self) -> Iterator[Batch]:
+        """Yield the rest of the pass, by blocks; the last, which may be short, stays last."""
         last = torch.tensor([self._length - 1])
         order = torch.cat([self._permutation(self._pass, self._length - 1), last])
         for block in order[self._handed_out :].tolist():
-            yield self._gather(None, self._slice(block, block + 1))
+            yield self._rows.map(itemgetter(self._positions(block, block + 1)))
 
-    def _cuts(self) -> Iterator[Batch]:
-        """The batches of the pass that are still to come, many gathered at once, each a view.
+    def _row_batches(self) -> Iterator[Batch]:
+        """Yield the rest of the pass as views of rows that are gathered many batches at a time.
 
-        A call of torch for each of them would take as long as small batches take to be used.
+        One call of torch for each batch would take as long as a small batch takes to be used.
         """
         order, size = None, self._batch_size
         if self._shuffle_seed is not None:
             order = self._permutation(self._pass, self._all_rows)[self._share]
-        many = max(1, CHUNK // (size * self._row_bytes))
-        for first in range(self._handed_out, self._length, many):
-            end = min(first + many, self._length)
-            chunk = self._gather(order, self._slice(first, end))
-            sizes = [size] * (end - first - 1)
+        batches_at_a_time = max(1, CHUNK_BYTES // (size * self._row_bytes))
+        for first in range(self._handed_out, self._length, batches_at_a_time):
+            stop = min(first + batches_at_a_time, self._length)
+            chunk = self._select(order, self._positions(first, stop))
+            sizes = [size] * (stop - first - 1)
             sizes.append(chunk.rows - sum(sizes))
             weights = [None] * len(sizes) if chunk.weight is None else chunk.weight.split(sizes)
             yield from map(Batch, chunk.x.split(sizes), chunk.y.split(sizes), weights)
 
-    def _gather(self, order: Tensor | None, rows: slice) -> Batch:
+    def _select(self, order: Tensor | None, positions: slice) -> Batch:
+        """Return this process's rows at some positions of an order."""
         if order is None:
-            return self._rows.map(lambda tensor: tensor[self._share][rows])
-        chosen = order[rows]
+            return self._rows.map(lambda tensor: tensor[self._share][positions])
+        chosen = order[positions]
         return self._rows.map(lambda tensor: tensor.index_select(0, chosen))
 
-    def _slice(self, first: int, end: int) -> slice:
-        """The rows of these batches; the last one has all that are left."""
-        ends = end < self._length or self._drops
-        return slice(first * self._batch_size, end * self._batch_size if ends else None)
+    def _positions(self, first: int, stop: int) -> slice:
+        """Return the positions of batches from `first` up to `stop`; the last has all the rest."""
+        whole = stop < self._length or self._drop_last
+        return slice(first * self._batch_size, stop * self._batch_size if whole else None)
 
     def _permutation(self, number: int, size: int) -> Tensor:
-        assert self._shuffle_seed is not None  # nothing else is permuted
+        assert self._shuffle_seed is not None
         generator = torch.Generator().manual_seed(self._shuffle_seed + number)
         return torch.randperm(size, generator=generator).to(self._rows.x.device)
 
 
-def _placed(rows: Batch, device: torch.device | None, size: int) -> Batch:
+def _move_to_gpu(rows: Batch, device: torch.device | None, size: int) -> Batch:
     if device is None or device.type != "cuda":
         return rows
     free, _ = torch.cuda.mem_get_info(device)

@@ -3,172 +3,151 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from linreg_lightning.batch import Batch
-from linreg_lightning.design_matrix.column_roles import Columns
-from linreg_lightning.design_matrix.encoder import Encoder, MissingCounts
-from linreg_lightning.design_matrix.row_subset import RowSubset
+from linreg_lightning.batch import Batch, KeptBatch
+from linreg_lightning.design_matrix.batch_builder import BatchBuilder, MissingCounts
+from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.prefetch import prefetch
+from linreg_lightning.validation import all_weights_zero
 
-# Numbers, and rows, of a block.
+# A block has at most so many numbers and rows.
 _NUMBERS, _ROWS = 2**21, 2**16
 Value = TypeVar("Value")
 
 
-@final
+@dataclass
 class SplitReader:
     """The rows of a split, or one process's share of them; each pass reads them anew.
 
-    Rows that lack a value are counted, and said once: behind the first pass, or before it where
-    several processes have to agree on the number of batches.
+    A warning says once how many rows lack a value: after the first pass, or before it where several
+    processes have to agree on the number of batches.
 
-    Args:
-        selection: the rows.
-        columns: what is needed of them.
-        encoder: makes what makes batches of them.
-        purpose: what they are for, in messages.
+    Attributes:
+        subset: the rows.
+        builder: makes batches of them.
+        purpose: what the rows are for, in messages.
         rank: which process this is.
         world_size: how many processes have a share.
     """
 
-    def __init__(
-        self,
-        selection: RowSubset,
-        columns: Columns,
-        encoder: Callable[[], Encoder],
-        purpose: str,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.selection = selection
-        self._columns = columns
-        self._encoder = encoder
-        self._purpose = purpose
-        self._rank, self._world_size = rank, world_size
-        self._told = False
-
-    def share(self, rank: int, world_size: int) -> SplitReader:
-        """The rows of one process, in succession."""
-        if world_size == 1:
-            return self
-        return SplitReader(
-            self.selection.share(rank, world_size),
-            self._columns,
-            self._encoder,
-            self._purpose,
-            rank,
-            world_size,
-        )
+    subset: RowSubset
+    builder: BatchBuilder
+    purpose: str
+    rank: int = 0
+    world_size: int = 1
+    _reported: bool = False
 
     @property
-    def block(self) -> int:
-        """The most rows of a block: few where they are long."""
-        return max(1, min(_ROWS, _NUMBERS // (len(self._encoder().design.names) + 1)))
+    def block_rows(self) -> int:
+        """The most rows of a block: few where rows are long."""
+        return max(1, min(_ROWS, _NUMBERS // (len(self.builder.design.names) + 1)))
 
-    def blocks(self, least: int = 0) -> Iterator[Batch]:
-        """Yield the rows, a few at a time.
+    def share(self, rank: int, world_size: int) -> SplitReader:
+        """Return the rows of one process, consecutive."""
+        if world_size == 1:
+            return self
+        subset = self.subset.share(rank, world_size)
+        return replace(self, subset=subset, rank=rank, world_size=world_size)
 
-        Args:
-            least: how many there must be.
-
-        Raises:
-            InputError: there are fewer, or they cannot be used.
-        """
-        encoder, types = self._encoder(), self._columns.types(self.selection.source)
-        rows = 0
-        # Files are decoded while the rows in front are encoded.
-        for selected in prefetch(self.selection.read(types, self.block), depth=1):
-            batch = encoder(selected)
+    def blocks(self, min_rows: int = 0) -> Iterator[Batch]:
+        """Yield the rows, block by block; refuse fewer than `min_rows`."""
+        counts, rows, counted = MissingCounts(), 0, False
+        # A thread decodes the next rows of the files while these become batches.
+        for block in prefetch(self._read(self.block_rows), depth=1):
+            batch, missing = self.builder.build(block)
+            counts += missing
             rows += batch.rows
+            counted = counted or batch.weight is None or bool(batch.weight.any())
             if batch.rows:
                 yield batch
-        encoder.finish()
-        if self._world_size == 1:
-            self._tell(encoder.tally)
-        if self._world_size == 1 and rows < least:
+        if counts.rows and not counted:
+            raise all_weights_zero()
+        if self.world_size > 1:
+            return
+        self._report(counts)
+        if rows < min_rows:
             raise InputError(
-                f"path: {self.selection.source.name} has {rows} rows {self._purpose}; at least "
-                f"{least} are needed"
+                f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}; at least "
+                f"{min_rows} are needed"
             )
 
-    def pairs(self, kept: Sequence[str], size: int) -> Iterator[tuple[Batch, Any]]:
-        """Yield the rows to predict, and beside them columns as they are in the files.
+    def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:
+        """Yield the rows to predict, with the kept columns, if any, as they are in the files."""
+        counts = MissingCounts()
+        for block in self._read(size, kept):
+            batch, missing = self.builder.build(block)
+            counts += missing
+            yield KeptBatch(*batch, block.table.select(list(kept))) if kept else batch
+        if self.world_size == 1:
+            self._report(counts)
+        elif (text := counts.describe("given no prediction")) is not None:
+            # Processes end at different times and do not wait to add their counts up.
+            warnings.warn(f"Process {self.rank + 1}: {text}", stacklevel=2)
 
-        Args:
-            kept: those columns.
-            size: the most rows at a time.
-        """
-        encoder, types = self._encoder(), self._columns.types(self.selection.source, kept)
-        for selected in self.selection.read(types, size):
-            yield encoder(selected), selected.table.select(list(kept))
-        if self._world_size == 1:
-            self._tell(encoder.tally)
-        elif (text := encoder.tally.report("given no prediction")) is not None:
-            # Processes end when they do, and do not wait for each other to add up.
-            warnings.warn(f"Process {self._rank + 1}: {text}", stacklevel=2)
-
-    def held(self, most: int | float) -> Batch | None:
-        """All rows, unless their files, or they themselves, have more than `most` bytes."""
-        if self.selection.source.size > most:
+    def read_all(self, max_bytes: int | float) -> Batch | None:
+        """Return all rows; None if the files or the rows have more than `max_bytes`."""
+        if self.subset.dataset.size > max_bytes:
             return None
-        blocks, size = [], 0
+        # Without a row, the batch still has its columns.
+        widths = len(self.builder.design.names), len(self.builder.roles.targets)
+        blocks = [Batch(*(torch.empty(0, width, dtype=torch.float64) for width in widths))]
+        size = 0
         for block in self.blocks():
             blocks.append(block)
-            size += 8 * block.rows * (block.x.shape[1] + block.y.shape[1] + 1)
-            if size > most:
+            size += 8 * block.rows * (sum(widths) + 1)
+            if size > max_bytes:
                 return None
-        none = torch.empty(0, len(self._encoder().design.names), dtype=torch.float64)
-        return Batch.concatenate(
-            blocks or [Batch(none, none.new_empty(0, len(self._columns.targets)))]
-        )
+        return Batch.concatenate(blocks[1:] or blocks)
 
-    def rows_and_steps(self, batch_size: int) -> tuple[int | None, int | None]:
-        """How many rows this process has, and into how many batches all of them cut theirs.
+    def count_rows_and_batches(self, batch_size: int) -> tuple[int | None, int | None]:
+        """Count this process's rows, and the batches that every process divides its rows into.
 
-        The number of rows is None where only reading them tells; that of batches is None where
-        there is one process, which may end when it has no more.
-
-        Raises:
-            InputError: fewer rows than processes.
+        The number of rows is None where only reading them tells; the number of batches is None in a
+        single process, which ends when it has no more rows.
         """
-        drops = self._encoder().drops
-        if self._world_size == 1:
-            known = not drops and self.selection.is_whole and not self.selection.source.is_text
-            return (self.selection.count_rows() if known else None), None
-        rows = self._read_once() if drops else self.selection.count_rows()
-        counts = self._of_all_ranks(rows)
+        drops = self.builder.drops_rows
+        if self.world_size == 1:
+            known = not drops and self.subset.is_whole and not self.subset.dataset.is_text
+            return (self.subset.count_rows() if known else None), None
+        rows = self._count_complete_rows() if drops else self.subset.count_rows()
+        counts = self._all_gather(rows)
         if min(counts) == 0:
             raise InputError(
-                f"rows: {sum(counts)} cannot be shared by {self._world_size} processes; use fewer "
+                f"rows: {sum(counts)} cannot be shared by {self.world_size} processes; use fewer "
                 "devices"
             )
         return rows, min(-(-max(counts) // batch_size), min(counts))
 
-    def _read_once(self) -> int:
-        """How many of this process's rows are complete: known only to who has seen them."""
-        encoder, types = self._encoder(), self._columns.types(self.selection.source)
-        rows = sum(encoder(part).rows for part in self.selection.read(types, self.block))
-        first, *others = self._of_all_ranks(encoder.tally)
-        for other in others:
-            first = first.plus(other)
-        self._tell(first)
+    def _read(self, size: int, kept: Sequence[str] = ()) -> Iterator[RowBlock]:
+        return self.subset.read(self.builder.roles.types(self.subset.dataset, kept), size)
+
+    def _count_complete_rows(self) -> int:
+        """Read this process's rows to count those that are complete."""
+        rows, counts = 0, MissingCounts()
+        for batch, missing in map(self.builder.build, self._read(self.block_rows)):
+            rows += batch.rows
+            counts += missing
+        self._report(sum(self._all_gather(counts), MissingCounts()))
         return rows
 
-    def _of_all_ranks(self, value: Value) -> list[Value]:
-        values: list[Any] = [None] * self._world_size
+    def _all_gather(self, value: Value) -> list[Value]:
+        """Return the value of each process."""
+        values: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def _tell(self, tally: MissingCounts) -> None:
-        text = tally.report(
-            f"left out of those {self._purpose}" if self._columns.targets else "given no prediction"
-        )
-        if text is not None and not self._told:
+    def _report(self, counts: MissingCounts) -> None:
+        """Warn of rows that lack a value, once."""
+        trains = bool(self.builder.roles.targets)
+        outcome = f"left out of those {self.purpose}" if trains else "given no prediction"
+        text = counts.describe(outcome)
+        if text is not None and not self._reported:
             rank_zero_warn(text)
-        self._told = True
+        self._reported = True

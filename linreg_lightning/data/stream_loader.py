@@ -1,11 +1,11 @@
-"""Batches from rows that do not fit into memory."""
+"""Batches of rows that do not fit into memory."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice, repeat
+from operator import itemgetter
 from typing import Any, final
 
 import torch
@@ -13,55 +13,51 @@ import torch
 from linreg_lightning.batch import Batch
 from linreg_lightning.tables.prefetch import prefetch
 
-# Numbers among which a pass that shuffles draws the next row.
-_BUFFER = 2**22
-
 
 @final
 class StreamLoader:
     """The batches of one process, read while the model works, in constant memory.
 
-    Each iteration is a pass. Rows are shuffled as far as a buffer of 2^22 numbers reaches, anew in
-    each pass. Where several processes need the same number of batches, the rows of each are cut
-    into that many, none repeated, with sizes that differ by a row at most.
+    Each iteration is a pass, which shuffles rows as far as a buffer reaches. Where several
+    processes need the same number of batches, each divides its rows into that many, whose sizes
+    differ by a row at most.
 
-    A loader that Lightning keeps in a checkpoint goes on behind the last batch that was worked on:
-    it reads, and skips, those in front of it.
+    Lightning keeps `state_dict` in its checkpoints: an interrupted pass reads the rows again and
+    skips the batches that the model has worked on.
 
     Args:
         blocks: begins a pass over this process's rows, in blocks of any size.
-        batch_size: rows in a batch; the last one may be shorter.
-        columns: how many numbers there are in a row.
-        shuffle_seed: with the number of the pass it fixes the order; None keeps the rows in theirs.
+        batch_size: rows in a batch, the last may be shorter; None hands the blocks out as they are.
+        shuffle_seed: fixes the order, with the number of the pass; None keeps the rows in order.
+        shuffle_buffer: the rows among which the next one is drawn.
         rows: how many rows this process has, if that is known.
-        steps: into how many batches to cut them, instead of into those of `batch_size`.
+        batches: into how many batches to divide them, instead of by `batch_size`.
         limit: how many batches of a pass will be taken, or which fraction of them, as in
             `Trainer(limit_train_batches=...)`.
-        name: of the rows: a pass is only resumed within rows of the same name.
+        name: of the rows; a pass is resumed only within rows of the same name.
 
     >>> rows = Batch(torch.arange(10.0).reshape(5, 2), torch.ones(5, 1))
     >>> blocks = lambda: iter([rows.map(lambda t: t[:1]), rows.map(lambda t: t[1:])])
-    >>> [batch.rows for batch in StreamLoader(blocks, batch_size=2, columns=3)]
+    >>> [batch.rows for batch in StreamLoader(blocks, batch_size=2)]
     [2, 2, 1]
     """
 
     def __init__(
         self,
-        blocks: Callable[[], Iterator[Batch]],
-        batch_size: int,
-        columns: int,
+        blocks: Callable[[], Iterator[Any]],
+        batch_size: int | None = None,
         shuffle_seed: int | None = None,
+        shuffle_buffer: int = 2**16,
         rows: int | None = None,
-        steps: int | None = None,
+        batches: int | None = None,
         limit: int | float = 1.0,
         name: str = "",
     ) -> None:
         self._blocks = blocks
         self._batch_size = batch_size
-        self._buffer = max(_BUFFER // columns, 1)
-        self._shuffle_seed = shuffle_seed
-        self._rows, self._steps = rows, steps
-        self._length = steps if rows is None or steps is not None else -(-rows // batch_size)
+        self._shuffle_seed, self._shuffle_buffer = shuffle_seed, shuffle_buffer
+        self._rows, self._batches = rows, batches
+        self._length = batches if rows is None or batches else -(-rows // (batch_size or 1))
         self._limit = limit
         self._name = name
         self._pass = -1
@@ -70,153 +66,121 @@ class StreamLoader:
         self._resumed = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Which pass it is, and how many of its batches have been worked on; 0 when it is over."""
-        # Of a loader without a length Lightning takes one batch more than it works on.
-        taken = self._handed_out if self._length is not None else max(self._handed_out - 1, 0)
-        ends = self._ends()
-        over = self._over or (ends is not None and taken >= ends)
+        """Return the pass, and how many of its batches have been worked on; 0 if it is over."""
+        taken, limit = self._handed_out, self._limit
+        if self._length is None:
+            # Lightning takes one batch more than it works on where it does not know the length.
+            taken = max(taken - 1, 0)
+            batches_per_pass = limit if isinstance(limit, int) else None
+        else:
+            wanted = limit if isinstance(limit, int) else int(limit * self._length)
+            batches_per_pass = min(wanted, self._length)
+        over = self._over or (batches_per_pass is not None and taken >= batches_per_pass)
         return {"pass": self._pass, "batches": 0 if over else taken, "rows": self._name}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next iteration go on where that state was, if within a pass of these rows."""
+        """Let the next iteration continue from a state, if it is within a pass of these rows."""
         self._pass, self._handed_out = state["pass"], state["batches"]
         self._resumed = self._handed_out > 0 and state["rows"] == self._name
 
     def __len__(self) -> int:
         if self._length is None:
-            raise TypeError("how many batches there are is known behind the last one")
+            raise TypeError("the number of batches is known only at the end of a pass")
         return self._length
 
     def __bool__(self) -> bool:
-        return True  # without a length it would be neither
+        return True  # `bool` would ask for the length
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         if not self._resumed:
             self._pass, self._handed_out = self._pass + 1, 0
         self._resumed, self._over = False, False
         blocks = self._blocks()
         if self._shuffle_seed is not None:
             generator = torch.Generator().manual_seed(self._shuffle_seed + self._pass)
-            blocks = shuffled(blocks, self._buffer, generator)
-        batches = cut(blocks, self._sizes())
-        with half_the_threads():
-            for batch in islice(prefetch(batches), self._handed_out, None):
+            blocks = shuffle(blocks, self._shuffle_buffer, generator)
+        if self._batch_size is not None:
+            blocks = rebatch(blocks, self._sizes(self._batch_size))
+        with half_of_the_threads():
+            for batch in islice(prefetch(blocks), self._handed_out, None):
                 self._handed_out += 1
                 yield batch
         self._over = True
 
-    def _sizes(self) -> Iterator[int]:
-        if self._steps is None or self._rows is None:
-            return repeat(self._batch_size)
-        rows, steps = self._rows, self._steps
-        return (rows * (k + 1) // steps - rows * k // steps for k in range(steps))
-
-    def _ends(self) -> int | None:
-        if isinstance(self._limit, int):
-            return self._limit if self._length is None else min(self._limit, self._length)
-        return None if self._length is None else int(self._limit * self._length)
-
-
-@final
-class InOrderLoader:
-    """The rows to predict as they come, and beside each batch what belongs to it.
-
-    Args:
-        pairs: begins a pass: each batch, and what goes beside it.
-        beside: where the latter is put, in the order of the batches.
-    """
-
-    def __init__(
-        self, pairs: Callable[[], Iterator[tuple[Batch, Any]]], beside: deque[Any]
-    ) -> None:
-        self._pairs, self._beside = pairs, beside
-
-    def __iter__(self) -> Iterator[Batch]:
-        self._beside.clear()
-        with half_the_threads():
-            for batch, more in prefetch(self._pairs()):
-                self._beside.append(more)
-                yield batch
+    def _sizes(self, batch_size: int) -> Iterator[int]:
+        rows, batches = self._rows, self._batches
+        if rows is None or batches is None:
+            return repeat(batch_size)
+        return (rows * (k + 1) // batches - rows * k // batches for k in range(batches))
 
 
 @contextmanager
-def half_the_threads() -> Iterator[None]:
+def half_of_the_threads() -> Iterator[None]:
     """Leave half of torch's threads to the reading.
 
-    Threads of torch wait for each other in a circle, without a rest: where those that decode take
-    a processor away from one of them, all others wait too, at three times the processor time.
-
-    Iterations overlap, as those of validation within training: the first to begin leaves half, and
-    the last to end gives it back.
+    Threads of torch wait for each other actively. Where threads that decode take a processor away
+    from one of them, all wait, at three times the processor time. Streams overlap, such as those of
+    training and validation: the last to end restores the number of threads.
     """
-    if not _reading:
-        _before[:] = [torch.get_num_threads()]
-        torch.set_num_threads(max(1, _before[0] // 2))
-    mark = object()
-    _reading.append(mark)
+    threads = _threads_before[0] if _threads_before else torch.get_num_threads()
+    _threads_before.append(threads)
+    torch.set_num_threads(max(1, threads // 2))
     try:
         yield
     finally:
-        _reading.remove(mark)
-        if not _reading:
-            torch.set_num_threads(_before[0])
+        _threads_before.pop()
+        if not _threads_before:
+            torch.set_num_threads(threads)
 
 
-_reading: list[object] = []
-_before: list[int] = []
+_threads_before: list[int] = []
+"""torch's own number of threads, once for each stream that is read."""
 
 
-def cut(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:
-    """Yield the same rows in batches of the sizes asked for; the last one may be shorter.
+def rebatch(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:
+    """Yield the same rows in batches of other sizes; the last may be shorter.
 
     >>> block = Batch(torch.ones(3, 1), torch.ones(3, 1))
-    >>> [batch.rows for batch in cut(iter([block, block]), iter([2, 2, 2]))]
+    >>> [batch.rows for batch in rebatch(iter([block, block]), iter([2, 2, 2]))]
     [2, 2, 2]
     """
-    held: list[Batch] = []
+    pending: list[Batch] = []
     rows, size = 0, next(sizes, 0)
     for block in blocks:
         start = 0
         while size and rows + block.rows - start >= size:
             stop = start + size - rows
-            held.append(_part(block, start, stop))
-            yield Batch.concatenate(held)
-            start, rows, size, held = stop, 0, next(sizes, 0), []
+            pending.append(_slice(block, start, stop))
+            yield Batch.concatenate(pending)
+            start, rows, size, pending = stop, 0, next(sizes, 0), []
         if start < block.rows:
-            held.append(_part(block, start, block.rows))
+            pending.append(_slice(block, start, block.rows))
             rows += block.rows - start
-    if held:
-        yield Batch.concatenate(held)
+    if pending:
+        yield Batch.concatenate(pending)
 
 
-def shuffled(blocks: Iterator[Batch], buffer: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Yield the same rows in another order: each drawn from at least `buffer` rows, or the last.
-
-    Args:
-        blocks: the rows.
-        buffer: how many rows are held back.
-        generator: of the order.
-    """
-    held: list[Batch] = []
+def shuffle(blocks: Iterator[Batch], buffer: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Yield the same rows in another order, each drawn from at least `buffer` rows, or the last."""
+    pending: list[Batch] = []
     rows = 0
     for block in blocks:
-        held.append(block)
+        pending.append(block)
         rows += block.rows
         if rows >= 2 * buffer:
-            mixed = _mixed(held, generator)
-            yield _part(mixed, 0, rows - buffer)
-            held, rows = [_part(mixed, rows - buffer, rows)], buffer
-    if held:
-        yield _mixed(held, generator)
+            permuted = _permute(pending, generator)
+            yield _slice(permuted, 0, rows - buffer)
+            pending, rows = [_slice(permuted, rows - buffer, rows)], buffer
+    if pending:
+        yield _permute(pending, generator)
 
 
-def _mixed(parts: list[Batch], generator: torch.Generator) -> Batch:
+def _permute(parts: list[Batch], generator: torch.Generator) -> Batch:
     rows = Batch.concatenate(parts)
-    order = torch.randperm(rows.rows, generator=generator)
-    return rows.map(lambda tensor: tensor[order])
+    return rows.map(itemgetter(torch.randperm(rows.rows, generator=generator)))
 
 
-def _part(rows: Batch, start: int, stop: int) -> Batch:
+def _slice(rows: Batch, start: int, stop: int) -> Batch:
     if (start, stop) == (0, rows.rows):
         return rows
-    return rows.map(lambda tensor: tensor[start:stop])
+    return rows.map(itemgetter(slice(start, stop)))

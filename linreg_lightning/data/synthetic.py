@@ -31,10 +31,10 @@ class SyntheticData(RegressionDataModule):
         val_rows: rows for validation, 0 for none.
         test_rows: rows for test and predict, 0 for none.
         ones: whether x has a column of ones, named `intercept`. Without it y still has its
-            constant, which is then for the model to add.
+            constant, which the model then adds.
         batch_size: rows in a batch; null for all at once.
-        shuffle: whether batches are cut from another order of the rows each epoch; `blocks`: of the
-            batches, which is faster (BatchLoader says what it means).
+        shuffle: whether the rows come in another order in each epoch; `blocks`: whether the batches
+            do, which is faster (see `BatchLoader`).
         seed: of the data's own generator; `--seed_everything` does not change the rows.
 
     Raises:
@@ -66,65 +66,58 @@ class SyntheticData(RegressionDataModule):
         super().__init__(batch_size, shuffle, seed)
         if not (noise >= 0 and math.isfinite(noise)):
             raise InputError(f"noise: {noise} was given; type a number, 0 or above")
-        for name, value, least in (
-            ("rows", rows, 2),
-            ("val_rows", val_rows, 0),
-            ("test_rows", test_rows, 0),
-        ):
-            if value < least:
-                raise InputError(
-                    f"{name}: {value} was given; type a whole number, {least} or above"
-                )
-        self.weights = _table(weights, features, targets)
+        _check_at_least("rows", rows, 2)
+        _check_at_least("val_rows", val_rows, 0)
+        _check_at_least("test_rows", test_rows, 0)
+        self.weights = _weight_table(weights, features, targets)
+        self.rows, self.val_rows, self.test_rows = rows, val_rows, test_rows
+        self.noise, self.ones = noise, ones
         self.save_hyperparameters()
-        self._ones = ones
+        coefficients, targets = self.weights.shape
+        self._variables = [f"x{j}" for j in range(1, coefficients)]
+        self._targets = ["y"] if targets == 1 else [f"y{k}" for k in range(1, targets + 1)]
 
     @property
     def feature_names(self) -> list[str]:
-        """`intercept` for a column of ones, then x1, x2, ..."""
-        names = ["intercept", *(f"x{j}" for j in range(1, self.weights.shape[0]))]
-        return names if self._ones else names[1:]
+        """`intercept` for a column of ones, then x1, x2, ...; known from the start."""
+        return ["intercept", *self._variables] if self.ones else self._variables
 
     @property
     def target_names(self) -> list[str]:
         """`y`, or y1, y2, ... where there are several."""
-        targets = self.weights.shape[1]
-        return ["y"] if targets == 1 else [f"y{k}" for k in range(1, targets + 1)]
+        return self._targets
 
     @property
     def true_coefficients(self) -> dict[str, dict[str, float]]:
         """The weights by target and name."""
-        names = ["intercept", *(name for name in self.feature_names if name != "intercept")]
+        names = ["intercept", *self._variables]
         return {
             target: dict(zip(names, column, strict=True))
-            for target, column in zip(self.target_names, self.weights.T.tolist(), strict=True)
+            for target, column in zip(self._targets, self.weights.T.tolist(), strict=True)
         }
 
     def load(self, stage: str) -> None:
         """Draw the rows; those to train on come first, so they do not depend on the others."""
-        generator = torch.Generator().manual_seed(self.hparams["seed"])
-        self.splits["train"] = self._draw(self.hparams["rows"], generator)
-        self.splits["val"] = self._draw(self.hparams["val_rows"], generator)
-        self.splits["test"] = self._draw(self.hparams["test_rows"], generator)
+        generator = torch.Generator().manual_seed(self.seed)
+        self.splits["train"] = self._draw(self.rows, generator)
+        self.splits["val"] = self._draw(self.val_rows, generator)
+        self.splits["test"] = self._draw(self.test_rows, generator)
         self.splits["predict"] = self.splits["test"]
 
     def _draw(self, rows: int, generator: torch.Generator) -> Batch:
-        x, y = make_rows(self.weights.float(), rows, self.hparams["noise"], generator)
-        return Batch(x if self._ones else x[:, 1:].contiguous(), y)
+        x, y = make_rows(self.weights.float(), rows, self.noise, generator)
+        return Batch(x if self.ones else x[:, 1:].contiguous(), y)
 
 
-def _table(
+def _weight_table(
     weights: list[float] | list[list[float]] | None, features: int | None, targets: int | None
 ) -> Tensor:
-    """The weights as (1 + features, targets)."""
+    """Return the weights as (1 + features, targets)."""
     if weights is None:
         features = 2 if features is None else features
         targets = 1 if targets is None else targets
-        for name, value, least in (("features", features, 0), ("targets", targets, 1)):
-            if value < least:
-                raise InputError(
-                    f"{name}: {value} was given; type a whole number, {least} or above"
-                )
+        _check_at_least("features", features, 0)
+        _check_at_least("targets", targets, 1)
         size = (1 + features) * targets
         return torch.arange(1, size + 1, dtype=torch.float64).reshape(targets, -1).T
     if features is not None or targets is not None:
@@ -141,3 +134,8 @@ def _table(
             "[1, 2, 3], or a list of such lists of one length, one for each target"
         )
     return table.reshape(-1, table.shape[-1]).T
+
+
+def _check_at_least(argument: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{argument}: {value} was given; type a whole number, {least} or above")

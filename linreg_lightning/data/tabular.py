@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
 from linreg_lightning.data.base import Loader, RegressionDataModule, Split
 from linreg_lightning.data.split_reader import SplitReader
-from linreg_lightning.data.stream_loader import InOrderLoader, StreamLoader
-from linreg_lightning.design_matrix.column_roles import Columns
+from linreg_lightning.data.stream_loader import StreamLoader
+from linreg_lightning.design_matrix.batch_builder import BatchBuilder
+from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
-from linreg_lightning.design_matrix.encoder import Encoder
-from linreg_lightning.design_matrix.fit_design import learn
+from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.hash_split import TEST, TRAIN, VAL, HashSplit
 from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import LinearModel
 from linreg_lightning.tables.dataset import TableDataset
+from linreg_lightning.validation import check_fractions
 
-# Bytes of files, and of the rows made of them, up to which they are held in memory.
+# Bytes of files, and of the rows in them, up to which the rows are held in memory.
 _IN_MEMORY = 2**28
-NAMES = (
-    "path",
-    "target",
-    "features",
-    "weight",
-    "exclude",
-    "categorical",
-    "val_path",
-    "test_path",
-)
+# Numbers of the buffer in which a stream is shuffled.
+_SHUFFLE_NUMBERS = 2**22
+NAMES = ("path", "val_path", "test_path", "target", "features", "weight", "exclude", "categorical")
 """The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
-_USE: dict[Split, str] = {
+_PURPOSES: dict[Split, str] = {
     "train": "to train on",
     "val": "to validate on",
     "test": "to test on",
@@ -57,45 +50,45 @@ class TabularData(RegressionDataModule):
     their levels, `city[Paris]`, the first level left out (see `Design`). Up to 256 MB the rows are
     held in memory; beyond, every pass reads them anew, in constant memory.
 
-    What is learned from the rows to train on, the columns, levels and means, goes into the
-    checkpoint as `design`: later files may have their columns in another order, and need no target
-    to be predicted.
+    The columns of x, with levels and means, are fitted to the rows to train on when a run is set
+    up, and go into the checkpoint as `design`: later files may have their columns in another order,
+    and need no target to be predicted.
 
     Args:
         path: a file, a folder, a pattern such as `sales-*.parquet`, an address that pyarrow knows
-            (s3://, gs://), or several of these, whose rows come one behind the other. Folders named
+            (s3://, gs://), or a list of these, whose rows follow each other. Folders named
             `column=value` give their files that column.
         target: the column to predict, or a list of several.
         features: the columns to predict it from; null for all others.
         weight: the column that says how much each row counts; null means 1 for every row. A row of
-            weight 0 is as good as absent: its values may be missing.
+            weight 0 does not count: its values may be missing.
         val_fraction: the fraction of rows for validation, 0 for none. Rows are split by a hash of
             their number: the same row is always in the same split.
         test_fraction: the fraction of rows for the test, 0 for none.
-        batch_size: rows in a batch; null for all at once, or, of rows that are streamed, about two
-            million numbers.
-        shuffle: whether batches are cut from another order of the rows each epoch; of rows that are
-            streamed, as far as a buffer of four million numbers reaches. `blocks`: of rows in
-            memory, of the batches, which is faster (BatchLoader says what it means).
+        batch_size: rows in a batch; null for all at once or, in a stream, about two million
+            numbers.
+        shuffle: whether the rows come in another order in each epoch; a stream is shuffled in a
+            buffer of four million numbers. `blocks`: whether the batches do, which is faster, of
+            rows in memory (see `BatchLoader`).
         seed: of the split.
         exclude: columns that are no features.
         categorical: columns of categories that look like numbers, such as postal codes.
-        missing: what to do where a value is missing: `error`; `drop` leaves the row out, or
-            predicts nothing for it; `mean` fills in the mean of the rows to train on, for a level
+        missing: what to do where a value is missing: `error` refuses it; `drop` leaves the row out,
+            or predicts nothing for it; `mean` fills in the mean of the rows to train on, of a level
             its share. Rows without a target or weight are never filled in.
-        unseen: what to do with a level that the rows to train on did not have: `error`, or `zero`
-            for all its column's indicators.
+        unseen: what to do with a level that no row to train on has: `error` refuses it; `zero` sets
+            all indicators of its column to 0.
         val_path: files for validation alone, instead of a fraction.
         test_path: files for the test alone, instead of a fraction.
-        stream: whether to read the rows anew in each pass; null: when they are more than 256 MB.
+        stream: whether to read the rows anew in each pass; null: if they have more than 256 MB.
         delimiter: what separates the columns of a CSV file, one character or `tab`.
         decimal: the decimal point of a CSV file.
-        max_levels: of a column of text, before it is taken for an identifier.
-        design: what an earlier fit has learned; comes with its checkpoint.
+        max_levels: the most levels of a column of text; one with more is taken for an identifier.
+        design: the columns of x that an earlier fit has found; comes with its checkpoint.
 
     Raises:
         InputError: a file that is missing or damaged; a column it does not have or that cannot be
-            used; a value that is missing, no finite number or unknown, with its column and row.
+            used; a value that is missing, not finite or unknown, with its column and row.
     """
 
     split_option: ClassVar[str] = "{split}_fraction 0.2, or 1 for all rows of the file"
@@ -124,14 +117,20 @@ class TabularData(RegressionDataModule):
         design: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
-        # A Path is no type that the command could tell from a list that is typed.
-        path = str(path) if isinstance(path, Path) else path
+        path = str(path) if isinstance(path, Path) else path  # a checkpoint holds plain types
         self.save_hyperparameters()
-        self._split = HashSplit(val_fraction, test_fraction, seed).checked()
-        self._targets = _list(target)
+        check_fractions(val_fraction, test_fraction)
+        self._paths = {"path": path, "val_path": val_path, "test_path": test_path}
+        self._fractions = {"val": val_fraction, "test": test_fraction}
+        self._targets = _as_list(target)
+        self._features = None if features is None else _as_list(features)
+        self._exclude, self._categorical = _as_list(exclude), _as_list(categorical)
+        self._weight, self._missing, self._unseen = weight, missing, unseen
+        self._stream, self._max_levels = stream, max_levels
+        self._csv_options = {"delimiter": delimiter, "decimal": decimal}
         self._kept: list[str] = []
-        self._kept_rows: deque[Any] = deque()
-        self._sources: dict[str, TableDataset] = {}
+        self._roles: ColumnRoles | None = None
+        self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
         try:
             self._design = None if design is None else Design(**design)
@@ -139,196 +138,167 @@ class TabularData(RegressionDataModule):
             raise InputError(
                 f"design: {design} was given; it comes with a checkpoint: leave it out"
             ) from None
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
         if not self._targets:
             raise InputError("target: no column was given; type the name of one")
-        for argument in NAMES:
-            for name in _list(self.hparams[argument]):
+        roles = self._targets, self._features, self._weight, self._exclude, self._categorical
+        paths = self._paths.values()
+        for argument, names in zip(NAMES, (*paths, *roles), strict=True):
+            for name in _as_list(names):
                 if not isinstance(name, str):
                     raise InputError(
                         f"{argument}: {name!r} was given, a number to YAML; name it otherwise"
                     )
-        if weight in self._targets:
+        if self._weight in self._targets:
             raise InputError(
-                f"weight: {weight!r} was given, which is a target; name another column"
+                f"weight: {self._weight!r} was given, which is a target; name another column"
             )
-        for name, value, allowed in (
-            ("missing", missing, ("error", "drop", "mean")),
-            ("unseen", unseen, ("error", "zero")),
-        ):
-            if value not in allowed:
-                raise InputError(f"{name}: {value!r} was given; type {', '.join(allowed)}")
-        for split in ("val", "test"):
-            if self.hparams[f"{split}_path"] and self.hparams[f"{split}_fraction"]:
+        if self._missing not in ("error", "drop", "mean"):
+            raise InputError(f"missing: {self._missing!r} was given; type error, drop or mean")
+        if self._unseen not in ("error", "zero"):
+            raise InputError(f"unseen: {self._unseen!r} was given; type error or zero")
+        for split, fraction in self._fractions.items():
+            if self._paths[f"{split}_path"] and fraction:
                 raise InputError(
                     f"{split}_path: it was given beside a {split}_fraction; leave one of them out"
                 )
 
-    # What the columns are.
-
     @property
     def feature_names(self) -> list[str]:
-        """The columns of x. Text in the table is read for its levels, once."""
-        return self.design.names
+        """The columns of x; before `setup`, those of the checkpoint's design, or none."""
+        return [] if self._design is None else self._design.names
 
     @property
     def target_names(self) -> list[str]:
         """The columns of y."""
         return self._targets
 
-    @property
-    def design(self) -> Design:
-        """How columns become x: the checkpoint's, or learned from the rows to train on."""
-        if self._design is None:
-            self._design = learn(
-                self._selection("train"),
-                self._columns,
-                _list(self.hparams["categorical"]),
-                missing=self.hparams["missing"],
-                max_levels=self.hparams["max_levels"],
-                constant=self._model_has_constant(self._columns),
-            )
-        return self._design
-
-    @cached_property
-    def _columns(self) -> Columns:
-        weight = self.hparams["weight"]
-        if self._design is not None:
-            if (
-                self.hparams["missing"] == "mean"
-                and self._design.features
-                and not self._design.means
-            ):
-                raise InputError(
-                    "missing: mean was given, but the fit has learned no means; type error or "
-                    "drop, or fit with --data.missing mean"
-                )
-            return Columns(self._design.features, list(self._design.levels), self._targets, weight)
-        features = self.hparams["features"]
-        return Columns.chosen(
-            self._source("path"),
-            None if features is None else _list(features),
-            _list(self.hparams["exclude"]),
-            _list(self.hparams["categorical"]),
-            self._targets,
-            weight,
-        )
-
-    def _model_has_constant(self, columns: Columns) -> bool:
-        """Whether the model that is fitted was not told to do without."""
-        model = None if self.trainer is None else self.trainer.lightning_module
-        told = model.fit_intercept if isinstance(model, LinearModel) else None
-        return told is not False or "intercept" in columns.features
-
-    # What the Trainer calls.
-
     def load(self, stage: str) -> None:
-        """Learn what has to be known, and read the rows that are to be held in memory."""
+        """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         splits = [split for split in _SPLITS[stage] if self._is_asked_for(split)]
         for split in splits:
-            self._part_of(split).check(self._selection(split).source)
-        self.hparams["design"] = self.design.state()
+            self._roles_in(split).check(self._subset(split).dataset)
+        self.fit_design()
+        max_bytes = _IN_MEMORY if self._stream is None else 0 if self._stream else float("inf")
         for split in splits:
             if split not in self.splits and split != "predict":
-                self._hold(split)
+                rows = self._reader(split).read_all(max_bytes)
+                if rows is not None:
+                    self.splits[split] = rows
+
+    def fit_design(self) -> Design:
+        """Return how columns become x: the checkpoint's, or fitted to the rows to train on, once.
+
+        Levels of text, and means to fill in, take a pass over the columns concerned.
+        """
+        if self._design is None:
+            model = None if self.trainer is None else self.trainer.lightning_module
+            constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
+            roles = self._column_roles()
+            self._design = fit_design(
+                self._subset("train"),
+                roles,
+                self._categorical,
+                self._missing,
+                self._max_levels,
+                constant=constant or "intercept" in roles.features,
+            )
+        self.hparams["design"] = self._design.state()
+        return self._design
 
     def has_rows(self, split: Split) -> bool:
-        """Whether a split has any; of rows that are streamed, whether it should."""
+        """Whether a split has any row; of a stream, whether the arguments ask for some."""
         return super().has_rows(split) if split in self.splits else self._is_asked_for(split)
 
     def loader(
         self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
     ) -> Loader:
-        """This process's batches of a split, from memory or from files."""
+        """Return this process's batches of a split, from memory or from files."""
         if split in self.splits:
             return super().loader(split, shuffle_seed, limit)
-        rank, world_size = self.rank_of_world
-        reader = self._reader(split).share(rank, world_size)
+        reader = self._reader(split).share(*self.rank_and_world_size)
+        batch_size = self.batch_size or reader.block_rows
         if split == "predict":
-            size = min(self.batch_size or reader.block, reader.block)
-            return InOrderLoader(lambda: reader.pairs(self._kept, size), self._kept_rows)
-        batch_size = self.batch_size or reader.block
-        rows, steps = reader.rows_and_steps(batch_size)
-        source = reader.selection.source
+            size = min(batch_size, reader.block_rows)
+            return StreamLoader(lambda: reader.prediction_blocks(self._kept, size))
+        rows, batches = reader.count_rows_and_batches(batch_size)
+        dataset = reader.subset.dataset
+        numbers = len(self.feature_names) + len(self._targets) + 1
         return StreamLoader(
-            partial(reader.blocks, least=2 if split == "train" else 1),
+            partial(reader.blocks, min_rows=2 if split == "train" else 1),
             batch_size,
-            len(self.feature_names) + len(self._targets) + 1,
             shuffle_seed,
+            max(1, _SHUFFLE_NUMBERS // numbers),
             rows,
-            steps,
+            batches,
             limit,
-            name=f"{source.name}, {source.size} bytes",
+            name=f"{dataset.name}, {dataset.size} bytes",
         )
 
     def keep(self, columns: Sequence[str]) -> None:
-        """Ask for columns that `kept` hands out beside the rows to predict.
+        """Put columns of the table into each batch to predict (`KeptBatch`).
 
         Raises:
             InputError: the table has no such column.
         """
-        self._source("path").check_columns("--keep", columns)
+        self._dataset("path").check_columns("keep", columns)
         self._kept = list(columns)
 
-    def kept(self) -> Any:
-        """Those columns of the next batch to be predicted, a pyarrow record batch."""
-        return self._kept_rows.popleft()
-
-    # Their parts.
-
-    def _source(self, argument: str) -> TableDataset:
-        if argument not in self._sources:
-            paths, options = _list(self.hparams[argument]), ("delimiter", "decimal")
-            self._sources[argument] = TableDataset(
-                paths, argument, **{name: self.hparams[name] for name in options}
-            )
-        return self._sources[argument]
-
-    def _selection(self, split: Split) -> RowSubset:
-        """All rows of a split, of all processes."""
-        if split == "predict":
-            return RowSubset(self._source("path"))
-        own = f"{split}_path"
-        if self.hparams.get(own):
-            return RowSubset(self._source(own))
-        return RowSubset(self._source("path"), self._split, _PARTS[split])
-
     def _is_asked_for(self, split: Split) -> bool:
+        """Whether the arguments give a split rows."""
         if split in ("train", "predict"):
             return True
-        return bool(self.hparams[f"{split}_path"] or self.hparams[f"{split}_fraction"])
+        return bool(self._paths[f"{split}_path"] or self._fractions[split])
 
-    def _part_of(self, split: Split) -> Columns:
-        """The columns that are needed of a split."""
-        columns = self._columns
-        return columns._replace(targets=[], weight=None) if split == "predict" else columns
+    def _dataset(self, argument: str) -> TableDataset:
+        if argument not in self._datasets:
+            paths = _as_list(self._paths[argument])
+            self._datasets[argument] = TableDataset(paths, argument, **self._csv_options)
+        return self._datasets[argument]
+
+    def _subset(self, split: Split) -> RowSubset:
+        """Return all rows of a split, of all processes."""
+        if split == "predict":
+            return RowSubset(self._dataset("path"))
+        if self._paths.get(f"{split}_path"):
+            return RowSubset(self._dataset(f"{split}_path"))
+        by_hash = HashSplit(self._fractions["val"], self._fractions["test"], self.seed)
+        return RowSubset(self._dataset("path"), by_hash, _PARTS[split])
+
+    def _column_roles(self) -> ColumnRoles:
+        """Return the roles that the design or the arguments give to columns, assigned once."""
+        if self._roles is not None:
+            return self._roles
+        if self._design is None:
+            roles = self._features, self._exclude, self._categorical, self._targets, self._weight
+            self._roles = ColumnRoles.assign(self._dataset("path"), *roles)
+        else:
+            features, levels = self._design.features, list(self._design.levels)
+            if self._missing == "mean" and features and not self._design.means:
+                raise InputError(
+                    "missing: mean was given, but the fit has learned no means; type error or "
+                    "drop, or set missing to mean in the fit"
+                )
+            self._roles = ColumnRoles(features, levels, self._targets, self._weight)
+        return self._roles
+
+    def _roles_in(self, split: Split) -> ColumnRoles:
+        """Return the roles of the columns that a split needs."""
+        roles = self._column_roles()
+        return roles._replace(targets=[], weight=None) if split == "predict" else roles
 
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:
-            columns = self._part_of(split)
-            encoder = partial(
-                Encoder,
-                self.design,
-                columns.targets,
-                columns.weight,
-                self.hparams["missing"],
-                self.hparams["unseen"],
-            )
-            self._readers[split] = SplitReader(
-                self._selection(split), columns, encoder, _USE[split]
-            )
+            roles = self._roles_in(split)
+            builder = BatchBuilder(self.fit_design(), roles, self._missing, self._unseen)
+            self._readers[split] = SplitReader(self._subset(split), builder, _PURPOSES[split])
         return self._readers[split]
 
-    def _hold(self, split: Split) -> None:
-        """Read a split into memory, unless it is too large or not wanted there."""
-        stream = self.hparams["stream"]
-        most = _IN_MEMORY if stream is None else 0 if stream else float("inf")
-        rows = self._reader(split).held(most)
-        if rows is not None:
-            self.splits[split] = rows
 
-
-def _list(value: Any) -> list[Any]:
-    """Names that were given one or several at a time, as they were given."""
+def _as_list(value: Any) -> list[Any]:
+    """Return names that were given one or several at a time as a list."""
     if isinstance(value, list | tuple):
         return list(value)
     return [] if value is None else [value]

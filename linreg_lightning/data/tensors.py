@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from operator import itemgetter
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.data.base import RegressionDataModule, check_values
-from linreg_lightning.data.split import split
+from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import check_fractions
+from linreg_lightning.protocols import ChecksValues
+from linreg_lightning.validation import check_fractions, check_rows, not_a_number, row_number
 
 
 @final
@@ -26,19 +26,19 @@ class TensorData(RegressionDataModule):
         x: the features, (rows, features): a tensor, a NumPy array, a data frame, nested lists.
         y: the targets, (rows,) for one or (rows, targets); None if rows are only to be predicted.
         weight: how much each row counts, (rows,), 0 or above; None means 1 for every row. A row of
-            weight 0 is as good as absent: its values may be missing.
+            weight 0 does not count: its values may be missing.
         val_fraction: the fraction of rows for validation, 0 for none.
         test_fraction: the fraction of rows for the test, 0 for none.
         batch_size: rows in a batch; None for all at once.
-        shuffle: whether batches are cut from another order of the rows each epoch; `blocks`: of the
-            batches, which is faster (BatchLoader says what it means).
+        shuffle: whether the rows come in another order in each epoch; `blocks`: whether the batches
+            do, which is faster (see `BatchLoader`).
         seed: of the split.
-        feature_names: names for the columns of x, instead of its own.
-        target_names: names for the columns of y, instead of its own.
+        feature_names: names for the columns of x, instead of their own.
+        target_names: names for the columns of y, instead of their own.
 
     Raises:
         InputError: shapes that do not belong together; a negative weight; names that do not fit;
-            when a run begins, a value that is no finite number, with its column and row.
+            when a run begins, NaN or infinity, with its column and row.
 
     >>> data = TensorData(x=torch.randn(10, 3), y=torch.randn(10), val_fraction=0.2)
     >>> data.setup("fit")
@@ -63,90 +63,135 @@ class TensorData(RegressionDataModule):
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
-        self._fractions, self._seed = (val_fraction, test_fraction), seed
-        features, targets = _tensor("x", x), _tensor("y", [] if y is None else y)
-        if y is None:
-            targets = features.new_empty(len(features), 0)
+        self._fractions = val_fraction, test_fraction
+        features = _to_tensor("x", x)
+        targets = features.new_empty(len(features), 0) if y is None else _to_tensor("y", y)
         if targets.ndim == 1:
             targets = targets.unsqueeze(1)
-        self._given = Batch(
-            features, targets, None if weight is None else _tensor("weight", weight)
-        ).validate()
+        weights = None if weight is None else _to_tensor("weight", weight)
+        self._given = Batch(features, targets, weights).validate()
         self._feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self._target_names = _names("target_names", target_names, y, "y", targets.shape[1])
+        self._checked: Batch | None = None
         if weight is not None or "intercept" in self._feature_names:
-            _ = self._rows
+            self._checked = check_rows(self._given, self._feature_names, self._target_names)
         self.save_hyperparameters(ignore=["x", "y", "weight"])
 
     @property
     def feature_names(self) -> list[str]:
-        """The names of the columns of x."""
+        """The columns of x, known from the start."""
         return self._feature_names
 
     @property
     def target_names(self) -> list[str]:
-        """The names of the columns of y."""
+        """The columns of y."""
         return self._target_names
 
     def load(self, stage: str) -> None:
-        """Split the rows."""
-        rows = self._given if self._are_looked_at(stage, *self._fractions) else self._rows
-        parts = split(rows, *self._fractions, self._seed)
+        """Check and split the rows."""
+        if self._checked is None and not self._model_checks_rows(stage):
+            self._checked = check_rows(self._given, self._feature_names, self._target_names)
+        rows = self._given if self._checked is None else self._checked
+        parts = random_split(rows, *self._fractions, self.seed)
         self.splits["train"], self.splits["val"], self.splits["test"] = parts
-        # With what is not finite in rows of weight 0: no number is predicted from none.
+        # A row of weight 0 has no prediction where its values are missing.
         self.splits["predict"] = self._given
 
-    @cached_property
-    def _rows(self) -> Batch:
-        return check_values(self._given, self._feature_names, self._target_names)
-
-    def _are_looked_at(self, stage: str, *fractions: float) -> bool:
-        """Whether the model would find a value that is no number, and know its row."""
-        if self.trainer is None or stage != "fit" or "_rows" in vars(self):
+    def _model_checks_rows(self, stage: str) -> bool:
+        """Whether the model refuses NaN and infinity by itself, with the row's number in `x`."""
+        if self.trainer is None or stage != "fit" or self.trainer.world_size > 1:
             return False
-        finds = getattr(self.trainer.lightning_module, "checks_values", False)
-        return finds and self.trainer.world_size == 1 and not any(fractions)
+        model = self.trainer.lightning_module
+        return isinstance(model, ChecksValues) and model.checks_values and not any(self._fractions)
 
 
-def _tensor(name: str, values: Any) -> Tensor:
-    """The values as a floating-point tensor, without a copy where they are one already."""
+def random_split(
+    rows: Batch, val_fraction: float = 0.0, test_fraction: float = 0.0, seed: int = 0
+) -> tuple[Batch, Batch, Batch]:
+    """Split rows at random into disjoint train, validation and test rows, which keep their order.
+
+    A row's split depends on the number of rows, the fractions and the seed alone.
+
+    Args:
+        rows: what to split.
+        val_fraction: the fraction for validation, from 0 (none) to 1 (all); rounded to whole rows.
+        test_fraction: the same for the test.
+        seed: of a generator of its own.
+
+    Raises:
+        InputError: a fraction outside [0, 1], or two whose sum is above 1.
+
+    >>> rows = Batch(torch.randn(10, 3), torch.randn(10, 1))
+    >>> [part.rows for part in random_split(rows, val_fraction=0.2, test_fraction=0.1)]
+    [7, 2, 1]
+    """
+    check_fractions(val_fraction, test_fraction)
+    n_val, n_test = round(rows.rows * val_fraction), round(rows.rows * test_fraction)
+    if n_val + n_test == 0:
+        # No copy of the rows is needed.
+        none = rows.map(lambda tensor: tensor[:0])
+        return rows, none, none
+    n_train = max(rows.rows - n_val - n_test, 0)
+    order = torch.randperm(rows.rows, generator=torch.Generator().manual_seed(seed))
+    train, val, test = (
+        rows.map(itemgetter(part.sort().values.to(rows.x.device)))
+        for part in (order[:n_train], order[n_train : n_train + n_val], order[n_train + n_val :])
+    )
+    return train, val, test
+
+
+def _to_tensor(argument: str, values: Any) -> Tensor:
+    """Return the values as a floating-point tensor, without a copy where that is possible."""
     if not isinstance(values, Tensor):
         try:
             if isinstance(values, np.ma.MaskedArray):
                 values = np.ma.filled(values.astype(np.float64), np.nan)
             array = np.asarray(values)
-            wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
-            if array.dtype == object or wide or not array.dtype.isnative:
+            is_long = array.dtype.kind == "f" and array.dtype.itemsize > 8
+            if array.dtype == object or is_long or not array.dtype.isnative:
                 array = array.astype(np.float64)
             if not array.flags.writeable or min(array.strides, default=0) < 0:
-                # Such memory, as a data frame's or a reversed array's, torch makes no tensor of.
+                # torch shares no memory that is read-only (data frames) or reversed.
                 array = array.copy()
             values = torch.from_numpy(array)
         except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{name}: not all of it is numbers ({error}); give numbers only"
-            ) from None
+            raise _not_numbers(argument, values, error) from None
     values = values.detach()
     if values.layout is not torch.strided or values.is_meta:
-        raise InputError(f"{name}: a sparse or empty tensor was given; give a dense one")
+        raise InputError(f"{argument}: a sparse or empty tensor was given; give a dense one")
     if values.is_complex():
-        raise InputError(f"{name}: complex numbers were given; give real ones")
+        raise InputError(f"{argument}: complex numbers were given; give real ones")
     tensor: Tensor = values if values.is_floating_point() else values.double()
     return tensor
+
+
+def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
+    """Name the first text among the values."""
+    names = _own_names(values)
+    for (row, *column), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
+        if isinstance(value, str):
+            name = str([*column, 0][0] + 1) if names is None else names[[*column, 0][0]]
+            text = not_a_number(name, value, row_number(row))
+            return InputError(f"{argument}: it {text}; give numbers only")
+    return InputError(f"{argument}: {error}; give numbers only")
+
+
+def _own_names(values: Any) -> list[str] | None:
+    """Return the names of columns that a table, a frame or a series has."""
+    for attribute in ("column_names", "columns"):
+        if hasattr(values, attribute):
+            return [str(name) for name in getattr(values, attribute)]
+    name = getattr(values, "name", None)
+    return None if name is None else [str(name)]
 
 
 def _names(
     argument: str, given: list[str] | None, source: Any, prefix: str, columns: int
 ) -> list[str]:
+    """Return the names given, else those of a frame, else x1, x2, ... or y."""
     if given is None:
-        own = getattr(source, "column_names", getattr(source, "columns", None))
-        if own is None and getattr(source, "name", None) is not None:
-            own = [source.name]
-        if own is not None:
-            given = [str(name) for name in own]
-        else:
-            alone = prefix == "y" and columns == 1
-            given = ["y"] if alone else [f"{prefix}{j}" for j in range(1, columns + 1)]
+        numbered = [f"{prefix}{j}" for j in range(1, columns + 1)]
+        given = _own_names(source) or (["y"] if numbered == ["y1"] else numbered)
     if len(given) != columns or len(set(given)) != columns:
         raise InputError(f"{argument}: {given} was given; {columns} different names are needed")
     return list(given)

@@ -1,4 +1,4 @@
-"""Which columns of a table play which part."""
+"""Which columns of a table play which role."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.dtypes import dtype_kind
 
-_HINTS = {
+# What to do with a column of a kind that is no number.
+_REMEDIES = {
     "times": (
         "turn it into a number, such as days since a date, or into parts such as its month; or "
-        "leave it out by --data.exclude"
+        "leave it out by exclude"
     ),
-    "other": "leave it out by --data.exclude",
+    "other": "leave it out by exclude",
 }
-# What pandas calls them.
+# The name that pandas gives to the row numbers it writes into Parquet files.
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
-class Columns(NamedTuple):
-    """The parts that columns play.
+class ColumnRoles(NamedTuple):
+    """The roles of columns.
 
     Attributes:
         features: what to predict from, in the order of x.
-        categories: those of them that are categories.
+        categories: those of the features that are categories.
         targets: what to predict.
-        weight: how much each row counts.
+        weight: how much each row counts; None means 1 for every row.
     """
 
     features: list[str]
@@ -38,41 +39,40 @@ class Columns(NamedTuple):
     targets: list[str]
     weight: str | None
 
+    @property
+    def values(self) -> list[str]:
+        """The columns beside x: targets, then the weight."""
+        return [*self.targets, *([] if self.weight is None else [self.weight])]
+
     @classmethod
-    def chosen(
+    def assign(
         cls,
-        source: TableDataset,
+        dataset: TableDataset,
         features: Sequence[str] | None,
         exclude: Sequence[str],
         categorical: Sequence[str],
         targets: Sequence[str],
         weight: str | None,
-    ) -> Columns:
-        """What the user's words mean for a table.
+    ) -> ColumnRoles:
+        """Assign the roles that the arguments of `TabularData` ask for.
 
-        Args:
-            source: the table.
-            features: None takes all columns that play no other part, but the numbers of rows that
-                pandas writes into Parquet files beside a frame.
-            exclude: columns that are no features.
-            categorical: columns that are categories although they hold numbers.
-            targets: to predict.
-            weight: of the rows.
+        `features` of None takes all columns without another role, except the row numbers that
+        pandas writes into Parquet files.
 
         Raises:
-            InputError: a column does not exist, has two parts, or is of a type that has none.
+            InputError: a column does not exist, has two roles, or has a type that fits none.
         """
-        taken = [*targets, *([] if weight is None else [weight])]
-        for argument, names in (("exclude", exclude), ("categorical", categorical)):
-            source.check_columns(argument, names)
+        roles = cls([], [], list(targets), weight)
+        dataset.check_columns("exclude", exclude)
+        dataset.check_columns("categorical", categorical)
         if features is None:
-            out = {*taken, *exclude}
-            names = [name for name in source.schema.names if not _INDEX.fullmatch(name)]
-            features = [name for name in names if name not in out]
+            taken = {*roles.values, *exclude}
+            names = [name for name in dataset.schema.names if not _INDEX.fullmatch(name)]
+            features = [name for name in names if name not in taken]
         else:
-            source.check_columns("features", features)
+            dataset.check_columns("features", features)
         for name in features:
-            if name in taken:
+            if name in roles.values:
                 raise InputError(
                     f"features: {name!r} is a target or the weight already; leave it out"
                 )
@@ -83,68 +83,55 @@ class Columns(NamedTuple):
                 raise InputError(f"categorical: {name!r} is not one of the features; leave it out")
         categories = []
         for name in features:
-            is_a = dtype_kind(source.schema.field(name).type)
-            if name in categorical or is_a == "text":
-                _check(source, "categorical", name, is_a, allowed="times")
+            if name in categorical or dtype_kind(dataset.schema.field(name).type) == "text":
+                _check_kind(dataset, "categorical", name, allowed="times")
                 categories.append(name)
             else:
-                _check(source, "features", name, is_a)
-        return cls(list(features), categories, list(targets), weight)
+                _check_kind(dataset, "features", name)
+        return roles._replace(features=list(features), categories=categories)
 
-    def check(self, source: TableDataset) -> None:
-        """Refuse a table that lacks a column, or has it with another type.
+    def check(self, dataset: TableDataset) -> None:
+        """Check that a table has these columns, with types that fit their roles.
 
         Raises:
-            InputError: it does.
+            InputError: a column is missing or has another type.
         """
-        parts = {
-            "features": self.features,
-            "target": self.targets,
-            "weight": [] if self.weight is None else [self.weight],
-        }
-        for argument, names in parts.items():
-            source.check_columns(argument, names)
+        weight = [] if self.weight is None else [self.weight]
+        roles = {"features": self.features, "target": self.targets, "weight": weight}
+        for argument, names in roles.items():
+            dataset.check_columns(argument, names)
+            if dataset.is_text:
+                continue  # text is checked value by value
             for name in names:
-                if source.is_text:
-                    continue  # the values themselves will say
-                is_a = dtype_kind(source.schema.field(name).type)
                 if name in self.categories:
-                    _check(source, argument, name, is_a, allowed="times")
+                    _check_kind(dataset, argument, name, allowed="times")
                     continue
-                if is_a == "text":
+                if dtype_kind(dataset.schema.field(name).type) == "text":
+                    use = " for a regression" if argument == "target" else ""
                     raise InputError(
-                        f"{argument}: column {name!r} of {source.name} holds text, and numbers are "
-                        f"needed{_HINT_OF_TARGET if argument == 'target' else ''}; turn it into "
-                        "numbers, or name another"
+                        f"{argument}: column {name!r} of {dataset.name} holds text, and numbers "
+                        f"are needed{use}; turn it into numbers, or name another"
                     )
-                _check(source, argument, name, is_a)
+                _check_kind(dataset, argument, name)
 
-    def types(self, source: TableDataset, kept: Sequence[str] = ()) -> dict[str, Any]:
-        """Each column to read, and the type to read it as where the source is text.
+    def types(self, dataset: TableDataset, kept: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the columns to read, with the type to read each as where the table is text.
 
-        Args:
-            source: the table.
-            kept: columns to pass on: as they are written, or the numbers that features hold.
+        Columns that are only kept for the predictions are read as they are written.
         """
         types: dict[str, Any] = dict.fromkeys(kept, pa.string())
-        for name in [
-            *self.features,
-            *self.targets,
-            *([] if self.weight is None else [self.weight]),
-        ]:
-            flag = pa.types.is_boolean(source.schema.field(name).type)
-            types[name] = pa.bool_() if flag else pa.float64()
-        texts = pa.dictionary(pa.int32(), pa.string())
-        return types | dict.fromkeys(self.categories, texts)
+        for name in [*self.features, *self.values]:
+            is_boolean = pa.types.is_boolean(dataset.schema.field(name).type)
+            types[name] = pa.bool_() if is_boolean else pa.float64()
+        levels = pa.dictionary(pa.int32(), pa.string())
+        return types | dict.fromkeys(self.categories, levels)
 
 
-_HINT_OF_TARGET = " for a regression"
-
-
-def _check(source: TableDataset, argument: str, name: str, is_a: str, allowed: str = "") -> None:
-    if is_a not in _HINTS or is_a == allowed:
-        return
-    type_ = source.schema.field(name).type
-    raise InputError(
-        f"{argument}: column {name!r} of {source.name} holds values of type {type_}; {_HINTS[is_a]}"
-    )
+def _check_kind(dataset: TableDataset, argument: str, name: str, allowed: str = "") -> None:
+    """Refuse a column of times or of a type without a use, unless that kind is allowed."""
+    type_ = dataset.schema.field(name).type
+    remedy = _REMEDIES.get(dtype_kind(type_))
+    if remedy is not None and dtype_kind(type_) != allowed:
+        raise InputError(
+            f"{argument}: column {name!r} of {dataset.name} holds values of type {type_}; {remedy}"
+        )

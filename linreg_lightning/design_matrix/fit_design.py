@@ -1,157 +1,151 @@
-"""What is learned from the rows to train on: the levels of categories, and means."""
+"""Fits the design: reads levels and means from the rows to train on."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from linreg_lightning.design_matrix.column_roles import Columns
-from linreg_lightning.design_matrix.design import Design, categories, in_order, numbers
-from linreg_lightning.design_matrix.encoder import Missing
+from linreg_lightning.design_matrix.batch_builder import Missing
+from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.column_values import categories, numbers, sort_levels
+from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fsum import ExactSum
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv import not_a_number
 
-_ROWS = 2**16
+_BLOCK_ROWS = 2**16
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
-def learn(
-    selection: RowSubset,
-    columns: Columns,
-    declared: list[str],
+def fit_design(
+    subset: RowSubset,
+    roles: ColumnRoles,
+    declared: Collection[str],
     missing: Missing,
     max_levels: int,
     constant: bool,
 ) -> Design:
-    """Read what has to be known of some columns, and no others.
+    """Fit the design to the rows to train on; reads only the columns that it needs.
 
     Args:
-        selection: the rows to train on.
-        columns: the parts that the columns play.
-        declared: the columns of categories that may hold numbers.
-        missing: what is done where a value is missing: means are learned to fill them in; levels
-            from rows that are not left out.
+        subset: the rows to train on.
+        roles: of the columns.
+        declared: the categories that may look like numbers.
+        missing: `mean` asks for means; `drop` takes levels from complete rows alone.
         max_levels: the most levels of a column.
         constant: whether there is a constant beside x.
 
     Raises:
-        InputError: a column with more levels, with one for each row, with none, or one whose text
-            is numbers in other rows; a column without any value where means are needed.
+        InputError: a column of categories has no level, too many, one for each row, or numbers
+            among its text; a column has no value to take the mean of; no row is left.
     """
-    source = selection.source
-    means, drops = missing == "mean", missing == "drop"
-    features = columns.features if means else columns.categories
-    counts = {name: _Levels(name, max_levels) for name in columns.categories}
-    sums = {name: ExactSum() for name in features if name not in counts}
-    rows = 0
-    if features:
-        wanted = columns if drops else Columns(features, columns.categories, [], columns.weight)
-        Columns([], [], wanted.targets, columns.weight).check(source)
-        guessed = set(columns.categories) - set(declared) if source.is_text else set()
-        for selected in selection.read(wanted.types(source), _ROWS):
-            if columns.weight is not None:
-                selected = selected.but_absent(columns.weight)
+    dataset, wants_means, drops = subset.dataset, missing == "mean", missing == "drop"
+    levels = {
+        name: LevelCounts(name, max_levels, dataset.is_text and name not in declared)
+        for name in roles.categories
+    }
+    sums = {name: ExactSum() for name in roles.features if wants_means and name not in levels}
+    if levels or sums:
+        # Complete rows are known only from all columns.
+        needed = roles if drops else roles._replace(features=[*levels, *sums], targets=[])
+        needed._replace(features=[], categories=[]).check(dataset)
+        rows = 0
+        for block in subset.read(needed.types(dataset), _BLOCK_ROWS):
+            if roles.weight is not None:
+                block = block.weighted(roles.weight)
             if drops:
-                selected = selected.complete()
-            rows += selected.table.num_rows
-            for name, levels in counts.items():
-                levels.add(selected, source.name if name in guessed else None)
+                block = block.without_missing()
+            rows += block.table.num_rows
+            for counts in levels.values():
+                counts.add(block, dataset.name)
             for name, total in sums.items():
-                values = numbers(selected.table.column(name))
+                values = numbers(block.table.column(name))
                 total.add(values[np.isfinite(values)])
-    if features and not rows:
-        remedy = "lower --data.val_fraction or --data.test_fraction"
-        if drops:
-            remedy = "every one lacks a value; type --data.missing mean, or exclude what is empty"
-        raise InputError(f"path: {source.name} has no row left to train on; {remedy}")
-    for levels in counts.values():
-        levels.check(rows)
-    for name, total in sums.items():
-        if not total.count:
-            raise _no_value(name)
-    shares: dict[str, list[float]] = {}
-    if means:
-        shares = {name: [total.mean] for name, total in sums.items()}
-        shares |= {name: levels.shares for name, levels in counts.items()}
-    return Design(
-        columns.features,
-        {name: levels.sorted for name, levels in counts.items()},
-        shares,
-        constant,
-    )
+        if not rows:
+            remedy = "lower val_fraction or test_fraction"
+            if drops:
+                remedy = "every one lacks a value; set missing to mean, or exclude what is empty"
+            raise InputError(f"path: {dataset.name} has no row left to train on; {remedy}")
+        for counts in levels.values():
+            counts.check(rows)
+        for name, total in sums.items():
+            if not total.count:
+                raise _no_value(name)
+    means = {name: [total.mean] for name, total in sums.items()}
+    if wants_means:
+        means |= {name: counts.shares() for name, counts in levels.items()}
+    sorted_levels = {name: counts.sorted() for name, counts in levels.items()}
+    return Design(roles.features, sorted_levels, means, constant)
 
 
-class _Levels:
-    """The levels of one column, and how often each occurs."""
+class LevelCounts:
+    """The levels of a column of categories, and how many rows have each.
 
-    def __init__(self, name: str, most: int) -> None:
-        self._name, self._most = name, most
-        self._count: dict[str, int] = {}
+    A column `is_guess` if it is taken for categories only because it holds text.
+    """
+
+    def __init__(self, name: str, max_levels: int, is_guess: bool) -> None:
+        self._name, self._max_levels, self._is_guess = name, max_levels, is_guess
+        self._rows: dict[str, int] = {}
+        # By whether it looks like a number: the first such level and its row.
         self._first: dict[bool, tuple[str, str]] = {}
 
-    def add(self, selected: RowBlock, guessed_from: str | None) -> None:
-        """Count those of some rows; where text was guessed at, refuse numbers among it."""
-        column = categories(selected.table.column(self._name))
-        strange = []
+    def add(self, block: RowBlock, file: str) -> None:
+        """Count the levels of some rows; refuse too many, or numbers among text."""
+        column = categories(block.table.column(self._name))
+        new = []
         for item in pc.value_counts(column).to_pylist():
             level = item["values"]
             if level is None:
                 continue
-            if level not in self._count:
-                strange.append(level)
-            self._count[level] = self._count.get(level, 0) + item["counts"]
-        if guessed_from is not None:
-            self._refuse_numbers(selected, column, strange, guessed_from)
-        if len(self._count) > self._most:
+            if level not in self._rows:
+                new.append(level)
+            self._rows[level] = self._rows.get(level, 0) + item["counts"]
+        if self._is_guess:
+            self._refuse_numbers(block, column, new, file)
+        if len(self._rows) > self._max_levels:
             raise InputError(
-                f"column {self._name!r}: it has more than {self._most} levels, such as "
-                f"{strange[0]!r}; is it an identifier? leave it out by --data.exclude "
-                f"{self._name}, or raise --data.max_levels"
+                f"column {self._name!r}: it has more than {self._max_levels} levels, such as "
+                f"{new[0]!r}; is it an identifier? leave it out by exclude, or raise max_levels"
             )
 
     def check(self, rows: int) -> None:
-        """Refuse a column that says nothing."""
-        if not self._count:
+        """Refuse a column without a level, or with another one in each row."""
+        if not self._rows:
             raise _no_value(self._name)
-        if len(self._count) == rows > 2:
+        if len(self._rows) == rows > 2:
             raise InputError(
                 f"column {self._name!r}: it has another level in each of the {rows} rows, such as "
-                f"{self.sorted[0]!r}; is it an identifier? leave it out by --data.exclude "
-                f"{self._name}"
+                f"{self.sorted()[0]!r}; is it an identifier? leave it out by exclude"
             )
 
-    @property
     def sorted(self) -> list[str]:
-        """The levels in their order."""
-        return in_order(set(self._count))
+        """Return the levels in their order."""
+        return sort_levels(set(self._rows))
 
-    @property
     def shares(self) -> list[float]:
-        """How many of the rows with a value have each level, as fractions."""
-        total = sum(self._count.values())
-        return [self._count[level] / total for level in self.sorted]
+        """Return the fraction of each level among the rows that have one."""
+        total = sum(self._rows.values())
+        return [self._rows[level] / total for level in self.sorted()]
 
-    def _refuse_numbers(
-        self, selected: RowBlock, column: Any, strange: list[str], path: str
-    ) -> None:
-        """Refuse a column that holds numbers and text: is the text a slip, or are they names?"""
-        for level in strange:
-            looks = _NUMBER.fullmatch(level) is not None
-            if looks not in self._first:
+    def _refuse_numbers(self, block: RowBlock, column: Any, new: list[str], file: str) -> None:
+        """Refuse numbers and text in one column: nobody can tell a slip from a category."""
+        for level in new:
+            is_number = _NUMBER.fullmatch(level) is not None
+            if is_number not in self._first:
                 row = pc.index(column.dictionary_decode(), level).as_py()
-                self._first[looks] = level, selected.where(row)
+                self._first[is_number] = level, block.row_name(row)
         if len(self._first) == 2:
-            level, where = self._first[False]
-            raise InputError(f"path: {path} {not_a_number(self._name, level, where)}")
+            text, row_name = self._first[False]
+            raise InputError(f"path: {file} {not_a_number(self._name, text, row_name)}")
 
 
 def _no_value(name: str) -> InputError:
     return InputError(
-        f"column {name!r}: it holds no value in any row to train on; leave it out by "
-        f"--data.exclude {name}"
+        f"column {name!r}: it holds no value in any row to train on; leave it out by exclude"
     )

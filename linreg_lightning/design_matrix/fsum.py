@@ -1,4 +1,4 @@
-"""Sums without rounding: the same mean, to the last bit, however the rows are cut."""
+"""Sums without rounding: the mean has the same bits however the rows are divided."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-_LOW = 2**27
-_MANTISSA = 2.0**53
+_HALF = 2**27
 
 
 @final
 class ExactSum:
     """A sum of float64 numbers, exact in any order and any grouping.
 
-    Numbers are cut into whole mantissas, which are added up exponent by exponent.
+    Each number is a whole mantissa times a power of 2; mantissas are added up power by power.
 
     >>> total = ExactSum()
     >>> for part in ([1e16, 1.0], [-1e16]):
@@ -35,15 +34,15 @@ class ExactSum:
             return
         self.count += len(values)
         fraction, exponent = np.frexp(values)
-        mantissa = (fraction * _MANTISSA).astype(np.int64)
+        mantissa = (fraction * 2.0**53).astype(np.int64)
         smallest = int(exponent.min())
-        place = exponent - smallest
-        # Sums of such halves stay below 2^53, where float64 is exact.
-        high = np.bincount(place, mantissa // _LOW)
-        low = np.bincount(place, mantissa % _LOW)
+        power = exponent - smallest
+        # Sums of half mantissas stay below 2^53, where float64 is exact.
+        high = np.bincount(power, mantissa // _HALF)
+        low = np.bincount(power, mantissa % _HALF)
         for i in np.flatnonzero((high != 0) | (low != 0)).tolist():
-            whole = int(high[i]) * _LOW + int(low[i])
-            self._sum += whole * Fraction(2) ** (smallest + i - 53)
+            total = int(high[i]) * _HALF + int(low[i])
+            self._sum += total * Fraction(2) ** (smallest + i - 53)
 
     @property
     def mean(self) -> float:

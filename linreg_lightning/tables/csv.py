@@ -9,6 +9,7 @@ from typing import NamedTuple, final
 import pyarrow as pa
 from pyarrow import csv
 
+from linreg_lightning import validation
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv_lines import (
     count_lines,
@@ -218,9 +219,10 @@ def not_a_number(column: str, value: str, row: str, expected: str = "no number")
     decimal = ""
     if re.fullmatch(r"-?\d+,\d+", value):
         decimal = ' (with decimal commas, type decimal ",")'
+    text = validation.not_a_number(column, value, row, expected)
     return (
-        f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; mend it, leave "
-        "the column out by exclude, or, if it holds categories, name it in categorical"
+        f"{text}{decimal}; mend it, leave the column out by exclude, or, if it holds categories, "
+        "name it in categorical"
     )
 
 

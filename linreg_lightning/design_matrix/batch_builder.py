@@ -1,0 +1,165 @@
+"""From rows of a table to a Batch: missing values, unknown levels, checks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from linreg_lightning.batch import Batch
+from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.column_values import Floats, Rows, numbers
+from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.row_subset import RowBlock
+from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_finite, check_intercept, check_weight
+
+Missing = Literal["error", "drop", "mean"]
+Unseen = Literal["error", "zero"]
+_MISSING_HINT = ", or set missing to drop, which leaves such rows out, or to mean"
+
+
+@dataclass(frozen=True)
+class MissingCounts:
+    """How many rows lack a value.
+
+    Attributes:
+        rows: all rows that were read.
+        incomplete: those that lack a value after means were filled in.
+        by_column: how many lack it, by column.
+    """
+
+    rows: int = 0
+    incomplete: int = 0
+    by_column: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: MissingCounts) -> MissingCounts:
+        return MissingCounts(
+            self.rows + other.rows,
+            self.incomplete + other.incomplete,
+            self.by_column + other.by_column,
+        )
+
+    def describe(self, outcome: str) -> str | None:
+        """Say what happened to the incomplete rows; None where there are none.
+
+        >>> counts = MissingCounts(10, 2, Counter(age=1, city=1))
+        >>> counts.describe("left out of those to train on")
+        '2 of 10 rows were left out of those to train on, for want of a value in: age 1, city 1'
+        """
+        if not self.incomplete:
+            return None
+        columns = ", ".join(f"{name} {count}" for name, count in sorted(self.by_column.items()))
+        return (
+            f"{self.incomplete} of {self.rows} rows were {outcome}, for want of a value in: "
+            f"{columns}"
+        )
+
+
+@dataclass(frozen=True)
+class BatchBuilder:
+    """Builds a Batch of a block of rows, whole columns at a time.
+
+    `missing` and `unseen` are those of `TabularData`. Without targets, for rows to predict, no row
+    is left out: one that lacks a value stays NaN unless it is refused or filled in.
+    """
+
+    design: Design
+    roles: ColumnRoles
+    missing: Missing
+    unseen: Unseen
+
+    @property
+    def drops_rows(self) -> bool:
+        """Whether rows may be left out."""
+        return self.missing != "error" and bool(self.roles.targets)
+
+    def build(self, block: RowBlock) -> tuple[Batch, MissingCounts]:
+        """Return the rows of a block, and how many of them lack a value.
+
+        Raises:
+            InputError: a value is missing, not finite or an unknown level, and is to be refused; a
+                weight is below 0; a column named `intercept` is not all ones.
+        """
+        table, roles = block.table, self.roles
+        try:
+            x, unknown = self.design.matrix(table)
+            y = np.empty((len(roles.values), table.num_rows))
+            for k, name in enumerate(roles.values):
+                y[k] = numbers(table.column(name))
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"path: a column holds text among numbers ({error}); mend it"
+            ) from None
+        # A row of weight 0 does not count, whatever it holds.
+        absent = np.zeros(table.num_rows, bool) if roles.weight is None else y[-1] == 0
+        if unknown and self.unseen == "error":
+            self._refuse_unknown(block, unknown, absent, x, y)
+        counts = MissingCounts(table.num_rows)
+        rows = None
+        # The sums tell at once whether a closer look is needed.
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(x.sum()) and np.isfinite(y.sum())
+        if not finite:
+            for values in (x, y):
+                values[~np.isfinite(values) & absent] = 0.0
+            rows, counts = self._complete_rows(block, x, y)
+            if rows is not None:
+                x, y, absent = x[:, rows], y[:, rows], absent[rows]
+        features = torch.from_numpy(x).T
+        check_intercept(features, self.design.names, torch.from_numpy(absent))
+        batch = Batch(features, torch.from_numpy(y[: len(roles.targets)]).T)
+        if roles.weight is not None:
+            weight = torch.from_numpy(y[-1].copy())
+            if not (y[-1] >= 0).all():
+                positions = np.arange(len(weight)) if rows is None else rows
+                check_weight(weight, lambda row: block.row_name(positions[row]), roles.weight)
+            batch = batch._replace(weight=weight)
+        return batch, counts
+
+    def _complete_rows(
+        self, block: RowBlock, x: Floats, y: Floats
+    ) -> tuple[Rows | None, MissingCounts]:
+        """Refuse or fill in what is missing; return the rows to use, None for all, and counts."""
+        names = [*self.design.sources, *self.roles.values]
+        rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
+        check_finite(rows, names, block.row_name, _MISSING_HINT, self.missing != "error")
+        if self.missing == "mean":
+            self.design.fill(x)
+        incomplete = np.zeros(block.table.num_rows, bool)
+        by_column: Counter[str] = Counter()
+        for name, values in zip(names, [*x, *y], strict=True):
+            lacks = np.isnan(values)
+            if name not in by_column and lacks.any():
+                by_column[name] = int(lacks.sum())
+            incomplete |= lacks
+        counts = MissingCounts(len(incomplete), int(incomplete.sum()), by_column)
+        leaves_out = bool(self.roles.targets) and counts.incomplete > 0
+        return (np.flatnonzero(~incomplete) if leaves_out else None), counts
+
+    def _refuse_unknown(
+        self,
+        block: RowBlock,
+        unknown: dict[str, Rows],
+        absent: NDArray[np.bool_],
+        x: Floats,
+        y: Floats,
+    ) -> None:
+        """Refuse levels that no row to train on had, in rows that count and are not left out."""
+        if self.missing == "drop":
+            absent = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
+        for name, rows in unknown.items():
+            counting = rows[~absent[rows]]
+            if len(counting):
+                row = int(counting[0])
+                value = block.table.column(name)[row].as_py()
+                raise InputError(
+                    f"column {name!r}: {block.row_name(row)} holds {value!r}, which no row that "
+                    "was trained on had; mend it, or set unseen to zero to count it as none of the "
+                    "levels"
+                )
