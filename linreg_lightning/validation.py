@@ -19,3 +19,19 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
             f"val_fraction and test_fraction: {val_fraction} and {test_fraction} were given; "
             "together they must not be above 1"
         )
+
+
+def check_argument(name: str, value: object, valid: bool, expected: str) -> None:
+    """Refuse an argument outside its range.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        valid: whether the value is in the range.
+        expected: the range in words: what to type instead.
+
+    Raises:
+        InputError: `valid` is false.
+    """
+    if not valid:
+        raise InputError(f"{name}: {value} was given; type {expected}")

@@ -210,7 +210,7 @@ class LeastSquares(RegressionModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the rows of one batch, and solve behind the last one."""
-        batch = self._without_ones(self.checked(batch))
+        batch = self._without_ones(self.validate_batch(batch))
         names = self._variable_names + self.target_names
         take_step(self, partial(self._sums.add, batch, self.trainer.world_size, names))
         if self.trainer.is_last_batch:
@@ -283,7 +283,8 @@ class LeastSquares(RegressionModule):
         self.log("train_loss", self.fit_statistics["loss"])
 
     @property
-    def _can_predict(self) -> bool:
+    def can_predict(self) -> bool:
+        """Whether there are coefficients."""
         return self.fitted
 
     @property
@@ -297,25 +298,30 @@ class LeastSquares(RegressionModule):
 
     def _variables(self, x: Tensor) -> Tensor:
         """The columns of x but the constant."""
-        if self._ones is None:
+        if self.columns.intercept is None:
             return x
-        if self._ones == 0:
+        if self.columns.intercept == 0:
             return x[:, 1:]
-        return torch.cat([x[:, : self._ones], x[:, self._ones + 1 :]], dim=1)
+        return torch.cat(
+            [x[:, : self.columns.intercept], x[:, self.columns.intercept + 1 :]], dim=1
+        )
 
     def _without_ones(self, batch: Batch) -> Batch:
         return batch._replace(x=self._variables(batch.x))
 
     def _take(self, gram: Gram) -> Solution[Any]:
         """Solve, and take the solution for the model's own."""
-        constant = self.has_intercept or self._ones is not None
+        constant = self.has_intercept or self.columns.intercept is not None
         solution = solve(gram.normal_equations(constant), self.hparams["ridge"])
         self._solution = solution
         self._inference = inference(solution, self.hparams["confidence"])
         weight = solution.coefficients.nan_to_num(0.0).T
-        if self._ones is not None:
+        if self.columns.intercept is not None:
             own = solution.intercept.unsqueeze(1)
-            weight = torch.cat([weight[:, : self._ones], own, weight[:, self._ones :]], dim=1)
+            weight = torch.cat(
+                [weight[:, : self.columns.intercept], own, weight[:, self.columns.intercept :]],
+                dim=1,
+            )
         self.weight.data.copy_(weight)
         self.bias.data.copy_(solution.intercept * self.has_intercept)
         self.fit_statistics = fit_statistics(solution, self._inference)
