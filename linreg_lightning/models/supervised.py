@@ -47,7 +47,7 @@ class SupervisedModule(LightningModule, ABC):
     checks_values: ClassVar[bool] = False
     """Whether the fit itself refuses NaN and infinity, so that the data need not look for them."""
     revisable: ClassVar[frozenset[str]] = frozenset()
-    """The hyper-parameters that may differ from those of the checkpoint."""
+    """The hyper-parameters that may differ from those of a checkpoint."""
 
     def __init__(self, in_features: int | None, out_features: int | None) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class SupervisedModule(LightningModule, ABC):
     # For the training step of a subclass.
 
     def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """Return a batch, or the (x, y) of any other loader, as a `Batch` that fits the model.
+        """Return a batch, or the (x, y) of any other loader, as a `Batch`.
 
         Raises:
             InputError: the shapes do not belong together, or the model has other columns.
@@ -113,13 +113,9 @@ class SupervisedModule(LightningModule, ABC):
         return self.columns.validate_batch(batch)
 
     def scale_loss(self, loss: Tensor, rows: int) -> Tensor:
-        """Return loss * rows / (mean rows of all processes in this step), to call backward on.
+        """Return loss * rows / (mean rows of all processes in this step): what goes backward.
 
         DDP averages the gradients of the processes as if each had the same number of rows.
-
-        Args:
-            loss: the mean over this process's rows.
-            rows: their number.
         """
         processes = self.trainer.world_size
         if processes == 1:
@@ -133,12 +129,11 @@ class SupervisedModule(LightningModule, ABC):
 
         Of a loader without end, it yields as many batches as the Trainer takes.
         """
-        trainer = self.trainer
-        loader, limit = trainer.train_dataloader, trainer.num_training_batches
-        batches: Iterable[Any]
+        loader, limit = self.trainer.train_dataloader, self.trainer.num_training_batches
         if loader is None:
-            batches = ()
-        elif isinstance(loader, ReadsInChunks):
+            return
+        batches: Iterable[Any]
+        if isinstance(loader, ReadsInChunks):
             batches = loader.chunks(limit)
         else:
             if math.isinf(limit):
@@ -151,12 +146,7 @@ class SupervisedModule(LightningModule, ABC):
     # For the Trainer.
 
     def setup(self, stage: str) -> None:
-        """Take the columns from the data, or check that they are those of the fit.
-
-        Raises:
-            InputError: the data have other columns, or do not say how many; or the accelerator has
-                no float64.
-        """
+        """Take the columns from the data, or check that they are those of the fit."""
         if isinstance(self.trainer.accelerator, MPSAccelerator):
             raise InputError(
                 "accelerator: mps was given, which has no float64 for exact statistics; type cpu"
@@ -189,11 +179,7 @@ class SupervisedModule(LightningModule, ABC):
 
     @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop a run whose loss is NaN or infinite.
-
-        Raises:
-            InputError: the loss is NaN or infinite.
-        """
+        """Stop a run whose loss is NaN or infinite."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:
             return
@@ -211,11 +197,7 @@ class SupervisedModule(LightningModule, ABC):
             self._stop_if_diverged(statistics["loss"])
 
     def on_validation_start(self) -> None:
-        """Refuse to predict with the weights that `setup` has drawn.
-
-        Raises:
-            InputError: the model has not been fitted, and no checkpoint was loaded.
-        """
+        """Refuse to predict with the weights that `setup` has drawn."""
         if self._needs_checkpoint:
             raise InputError(
                 f"{type(self).__name__}: it has not been fitted in this process; fit it first, "
@@ -228,9 +210,7 @@ class SupervisedModule(LightningModule, ABC):
         """Add one batch to the metrics."""
         self._update_metrics(batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics."""
-        self._update_metrics(batch)
+    test_step = validation_step
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The prediction of one batch, (rows, targets); a batch may be x alone."""
@@ -254,12 +234,7 @@ class SupervisedModule(LightningModule, ABC):
         checkpoint.setdefault("hyper_parameters", {}).setdefault("_class_path", class_path)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the columns of the checkpoint.
-
-        Raises:
-            InputError: the checkpoint is of another class, of other hyper-parameters, or of other
-                columns than the data have.
-        """
+        """Take the columns of the checkpoint; refuse one of another class or other arguments."""
         self._check_hyperparameters(checkpoint)
         self._needs_checkpoint = False
         fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
