@@ -1,4 +1,4 @@
-"""The columns that a model is of."""
+"""The columns of a model: their names, and whether a batch has them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from linreg_lightning.errors import InputError
 
 @final
 class ModelColumns:
-    """The features and targets of a model, which whatever comes to it must have.
+    """The features and targets of a model; data and batches must have the same.
 
     Args:
         features: the columns of x.
-        targets: the columns of y; none where a model waits for data to say what they are.
-        named: whether these are names, or only a number of columns that is still to be named.
+        targets: the columns of y; none as long as the model waits for data to name them.
+        named: whether data have named the columns; if not, only their numbers count.
 
-    >>> columns = ModelColumns.counted(2, None)
-    >>> columns.features, columns.named_as(["sqft", "age"], ["price"]).features
+    >>> columns = ModelColumns.from_counts(2, None)
+    >>> columns.features, columns.rename(["sqft", "age"], ["price"]).features
     (['x1', 'x2'], ['sqft', 'age'])
     """
 
     def __init__(self, features: list[str], targets: list[str], named: bool = True) -> None:
         self.features, self.targets, self.named = features, targets, named
-        self._fitting_shapes: tuple[torch.Size | None, ...] | None = None
+        self._last_valid_shapes: tuple[torch.Size | None, ...] | None = None
 
     @classmethod
-    def counted(cls, in_features: int | None, out_features: int | None) -> Self:
-        """So many, still to be named; none where the first number is None.
+    def from_counts(cls, in_features: int | None, out_features: int | None) -> Self:
+        """Columns of which only the numbers are known; no columns if `in_features` is None.
 
         Raises:
-            InputError: features below 0, or targets below 1.
+            InputError: `in_features` is below 0, or `out_features` below 1.
         """
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if value is not None and value < (name == "out_features"):
@@ -49,73 +49,81 @@ class ModelColumns:
     def __bool__(self) -> bool:
         return bool(self.targets)
 
-    def named_as(self, features: list[str], targets: list[str]) -> Self:
-        """These columns under the names that data have for them.
+    @property
+    def intercept(self) -> int | None:
+        """The index in x of the column of ones, which is named `intercept`; None: x has none."""
+        return self.features.index("intercept") if "intercept" in self.features else None
+
+    def rename(self, features: list[str], targets: list[str]) -> Self:
+        """Return the same columns under the names that the data give them.
 
         Raises:
-            InputError: the names, their order or their number are others than these.
+            InputError: these columns have other names, another order or another number.
         """
         if self.named and self.features != features:
-            raise _others("features", self.features, features)
+            raise _other_columns("features", self.features, features)
         if self.named and self.targets != targets:
-            raise _others("target", self.targets, targets)
-        own = len(self.features), len(self.targets)
-        if self and (len(features), len(targets)) != own:
+            raise _other_columns("target", self.targets, targets)
+        counts = len(self.features), len(self.targets)
+        if self and (len(features), len(targets)) != counts:
             raise InputError(
-                f"in_features and out_features: the model has {own[0]} and {own[1]} columns; the "
-                f"data have {len(features)} ({', '.join(features)}) and {len(targets)} "
+                f"in_features and out_features: the model has {counts[0]} and {counts[1]} columns; "
+                f"the data have {len(features)} ({', '.join(features)}) and {len(targets)} "
                 f"({', '.join(targets)}); leave these arguments out"
             )
         return type(self)(features, targets)
 
-    def checked(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """The batch, or (x, y) of a foreign loader, if it fits.
+    def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
+        """Return a batch, or the (x, y) of any other loader, as a `Batch` of these columns.
 
         Raises:
-            InputError: shapes that do not belong together, or other columns.
+            InputError: the shapes do not belong together, or the columns are not as many.
         """
         if not isinstance(batch, Batch):
-            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-                raise InputError(
-                    f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders "
-                    "whose batches are (x, y) or (x, y, weight)"
-                )
-            if not isinstance(batch[0], Tensor) or not isinstance(batch[1], Tensor):
-                kinds = ", ".join(type(part).__name__ for part in batch)
-                raise InputError(
-                    f"batch: ({kinds}) was given; give one loader, whose batches are tensors: "
-                    "(x, y) or (x, y, weight)"
-                )
-            batch = Batch(*batch)
+            batch = _as_batch(batch)
         x, y, weight = batch
         shapes = x.shape, y.shape, None if weight is None else weight.shape
-        if shapes == self._fitting_shapes:
-            return batch  # almost all batches are like the one before
-        batch.validate()
-        self.check_x(x)
-        _check_width("y", y, self.targets)
-        self._fitting_shapes = shapes
+        if shapes != self._last_valid_shapes:  # nearly all batches have the shapes of the last one
+            batch.validate()
+            self.validate_x(x)
+            _check_width("y", y, self.targets)
+            self._last_valid_shapes = shapes
         return batch
 
-    def check_x(self, x: Tensor) -> None:
-        """Refuse rows of another number of features.
+    def validate_x(self, x: Tensor) -> None:
+        """Check that x has a column for each feature.
 
         Raises:
-            InputError: they have it.
+            InputError: x has more columns, or fewer.
         """
         _check_width("x", x, self.features)
 
 
-def _check_width(name: str, batch: Tensor, columns: list[str]) -> None:
-    if batch.shape[1:] != (len(columns),):
+def _as_batch(batch: tuple[Tensor, ...]) -> Batch:
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         raise InputError(
-            f"{name}: a batch of shape {tuple(batch.shape)} was given to a model of "
-            f"{len(columns)} columns: {', '.join(columns)}; give it these"
+            f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders whose "
+            "batches are (x, y) or (x, y, weight)"
+        )
+    if not isinstance(batch[0], Tensor) or not isinstance(batch[1], Tensor):
+        types = ", ".join(type(part).__name__ for part in batch)
+        raise InputError(
+            f"batch: ({types}) was given; give one loader, whose batches are tensors: (x, y) or "
+            "(x, y, weight)"
+        )
+    return Batch(*batch)
+
+
+def _check_width(name: str, tensor: Tensor, columns: list[str]) -> None:
+    if tensor.shape[1:] != (len(columns),):
+        raise InputError(
+            f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
+            f"{len(columns)} columns: {', '.join(columns)}; give exactly these columns"
         )
 
 
-def _others(argument: str, fitted: list[str], given: list[str]) -> InputError:
+def _other_columns(argument: str, fitted: list[str], given: list[str]) -> InputError:
     return InputError(
         f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this order; the "
-        f"data have {', '.join(given) or 'none'}; name the model's columns in --data.{argument}"
+        f"data have {', '.join(given) or 'none'}; give the columns of the model"
     )

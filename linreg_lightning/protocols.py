@@ -5,7 +5,7 @@ protocol below is one question that one side asks: `isinstance(data, NamedColumn
 the other side can answer. To take part, a class has the attributes and methods of the protocol; it
 need not inherit from it.
 
-    asked of data    NamedColumns, TrueCoefficients, KeepsColumns, OrderedPredictions
+    asked of data    NamedColumns, TrueCoefficients, KeepsColumns, OrderedPredictions, ReadsInChunks
     asked of models  ColumnModel, SinglePass, ChecksValues, LinearModel, Fitted, IntervalModel,
                      ConfidenceLevel
     asked of callbacks  WritesFile
@@ -14,7 +14,7 @@ need not inherit from it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -56,6 +56,14 @@ class OrderedPredictions(Protocol):
     """Data that say whether several processes predict consecutive rows, in the order of ranks."""
 
     predicts_in_order: bool
+
+
+@runtime_checkable
+class ReadsInChunks(Protocol):
+    """A loader that can hand out the rows of an epoch in larger parts than its batches."""
+
+    def chunks(self, batches: int | float) -> Iterator[Any]:
+        """Yield the rows of the first `batches` batches; the loader keeps its place."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Rows of names and numbers as aligned text."""
+"""Names and numbers as aligned text."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Columns of text to the left, of numbers to the right; six digits of each number, NA for NaN.
+def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Align text to the left and numbers to the right; numbers have six digits, NaN is NA.
 
     Args:
         rows: each a mapping from column to text or number. The columns are those of the first row;
-            what a later row lacks is left blank.
+            a cell is blank where a later row lacks its column.
 
-    >>> print(table([{"name": "intercept", "estimate": 1.0}, {"name": "x1", "estimate": 2 / 3}]))
+    >>> rows = [{"name": "intercept", "estimate": 1.0}, {"name": "x1", "estimate": 2 / 3}]
+    >>> print(format_table(rows))
     name       estimate
     intercept         1
     x1         0.666667
     """
     rows = list(rows)
-    if not rows:
-        return ""
     columns = []
-    for name in rows[0]:
-        numbers = not isinstance(rows[0][name], str)
-        cells = [name.replace("_", " "), *(_cell(row.get(name)) for row in rows)]
+    for name in rows[0] if rows else ():
+        is_text = isinstance(rows[0][name], str)
+        cells = [name.replace("_", " "), *(_format(row.get(name)) for row in rows)]
         width = max(map(len, cells))
-        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])
-    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+        columns.append([cell.ljust(width) if is_text else cell.rjust(width) for cell in cells])
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -47,27 +46,25 @@ def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def line(statistics: Mapping[str, float | list[float]]) -> str:
-    """Names and numbers one after the other; a list has a number for each target.
+def format_statistics(statistics: Mapping[str, float | list[float]]) -> str:
+    """Put names and numbers one after the other; a list has a number for each target.
 
-    >>> line({"rows": 100, "r2": [0.5, 2 / 3]})
+    >>> format_statistics({"rows": 100, "r2": [0.5, 2 / 3]})
     'rows 100  r2 0.5, 0.666667'
     """
-    parts = [
-        f"{name.replace('_', ' ')} {', '.join(map(_cell, v if isinstance(v, list) else [v]))}"
-        for name, v in statistics.items()
-    ]
-    # A space within a part must not be where a line is broken.
-    text = "  ".join(part.replace(" ", "\0") for part in parts)
-    return textwrap.fill(text, 100, drop_whitespace=True).replace("\0", " ")
+    items = []
+    for name, value in statistics.items():
+        values = value if isinstance(value, list) else [value]
+        items.append(f"{name.replace('_', ' ')} {', '.join(map(_format, values))}")
+    # Lines break between items only: within an item, NUL stands for a space.
+    text = "  ".join(item.replace(" ", "\0") for item in items)
+    return textwrap.fill(text, 100).replace("\0", " ")
 
 
-def _cell(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
+    if isinstance(value, str | int):
         return str(value)
     return "NA" if math.isnan(value) else f"{value:.6g}"
 

@@ -166,3 +166,19 @@ def not_a_number(column: str, value: str, row: str, expected: str = "no number")
     "has '1 m' in column 'area', row 10, which is no number"
     """
     return f"has {value!r} in column {column!r}, {row}, which is {expected}"
+
+
+def check_argument(name: str, value: object, valid: bool, expected: str) -> None:
+    """Refuse an argument outside its range.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        valid: whether the value is in the range.
+        expected: the range in words: what to type instead.
+
+    Raises:
+        InputError: `valid` is false.
+    """
+    if not valid:
+        raise InputError(f"{name}: {value} was given; type {expected}")

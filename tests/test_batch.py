@@ -9,7 +9,7 @@ from linreg_lightning.batch import KeptBatch
 X, Y, WEIGHT = torch.ones(4, 3), torch.ones(4, 1), torch.ones(4)
 
 
-def test_shapes_that_belong_together_pass() -> None:
+def test_validate_returns_a_batch_of_matching_shapes() -> None:
     for batch in (Batch(X, Y), Batch(X, Y, WEIGHT), Batch(X, torch.ones(4, 0)), Batch(*[X, Y])):
         assert batch.validate() is batch
         assert batch.rows == 4
@@ -25,12 +25,12 @@ def test_shapes_that_belong_together_pass() -> None:
         (Batch(X, Y, torch.ones(3)), r"weight: a shape of \(3,\)"),
     ],
 )
-def test_others_are_refused_with_both_shapes(batch: Batch, message: str) -> None:
+def test_validate_names_both_shapes_of_a_mismatch(batch: Batch, message: str) -> None:
     with pytest.raises(InputError, match=message):
         batch.validate()
 
 
-def test_a_batch_travels_as_a_batch() -> None:
+def test_a_batch_moved_to_a_device_is_a_batch() -> None:
     moved = move_data_to_device(Batch(X, Y, WEIGHT), torch.device("cpu"))
     assert isinstance(moved, Batch)
     assert move_data_to_device(Batch(X, Y), torch.device("cpu")).weight is None
@@ -44,7 +44,7 @@ def test_kept_columns_travel_with_their_batch() -> None:
     assert moved.kept is kept
 
 
-def test_map_leaves_an_absent_weight_absent() -> None:
+def test_map_keeps_a_weight_of_none() -> None:
     half = Batch(X, Y).map(lambda tensor: tensor[:2])
     assert half.rows == 2
     assert half.weight is None

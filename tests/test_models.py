@@ -27,7 +27,7 @@ from linreg_lightning import (
 )
 from linreg_lightning.design_matrix.standardization import Standardization
 from linreg_lightning.metrics.regression import RegressionMetrics
-from linreg_lightning.text_table import table
+from linreg_lightning.text_table import format_table
 
 MODELS = [LinearRegression, ManualLinearRegression]
 MakeTrainer = Callable[..., Trainer]
@@ -41,7 +41,7 @@ def estimates(model: RegressionModule) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_tutorials_weights_come_out(model: type, trainer: MakeTrainer) -> None:
+def test_fit_of_the_tutorial_data_reaches_least_squares(model: type, trainer: MakeTrainer) -> None:
     fit, data = model(), SyntheticData()
     trainer().fit(fit, data)
     rows = fit.coefficients()
@@ -55,7 +55,7 @@ def test_the_tutorials_weights_come_out(model: type, trainer: MakeTrainer) -> No
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("batch_size", [None, 7])
-def test_any_source_precision_and_batch_size(
+def test_fit_converges_for_any_precision_of_the_data_and_batch_size(
     dtype: torch.dtype, batch_size: int | None, trainer: MakeTrainer
 ) -> None:
     x = torch.randn(50, 2, dtype=dtype)
@@ -68,7 +68,7 @@ def test_any_source_precision_and_batch_size(
     )
 
 
-def test_standardised_wild_units_reach_least_squares_in_the_users_units(
+def test_standardize_fits_columns_of_very_different_units(
     trainer: MakeTrainer,
 ) -> None:
     generator = torch.Generator().manual_seed(3)
@@ -90,7 +90,7 @@ def test_standardised_wild_units_reach_least_squares_in_the_users_units(
     torch.testing.assert_close(fit(x).double(), predicted, rtol=1e-4, atol=1e-4)
 
 
-def test_targets_far_from_zero_keep_their_digits(trainer: MakeTrainer) -> None:
+def test_standardize_keeps_the_digits_of_targets_far_from_zero(trainer: MakeTrainer) -> None:
     x = torch.randn(50, 1, dtype=torch.float64)
     y = 1.7e9 + 3 * x
     fit = LinearRegression(standardize=True)
@@ -100,7 +100,7 @@ def test_targets_far_from_zero_keep_their_digits(trainer: MakeTrainer) -> None:
     torch.testing.assert_close(fit(x), y, rtol=0, atol=1e-3)
 
 
-def test_standardised_without_an_intercept_adds_none(trainer: MakeTrainer) -> None:
+def test_standardize_without_intercept_adds_none(trainer: MakeTrainer) -> None:
     x = torch.rand(60, 2, dtype=torch.float64) * torch.tensor([1000.0, 1.0]).double()
     y = x @ torch.tensor([[0.002], [5.0]]).double() + 1
     fit = LinearRegression(standardize=True, intercept=False)
@@ -108,19 +108,19 @@ def test_standardised_without_an_intercept_adds_none(trainer: MakeTrainer) -> No
     torch.testing.assert_close(estimates(fit), least_squares(x, y).flatten(), rtol=1e-3, atol=1e-6)
 
 
-def test_standardised_with_a_column_of_ones(trainer: MakeTrainer) -> None:
+def test_standardize_leaves_the_column_of_ones(trainer: MakeTrainer) -> None:
     fit, data = LinearRegression(standardize=True), SyntheticData()
     trainer().fit(fit, data)
     x, y, _ = data.splits["train"]
     torch.testing.assert_close(estimates(fit), least_squares(x, y).flatten(), rtol=0, atol=1e-5)
 
 
-def test_standardised_constant_columns_are_named_and_left_out(trainer: MakeTrainer) -> None:
+def test_standardize_warns_of_constant_columns_and_ignores_them(trainer: MakeTrainer) -> None:
     x = torch.randn(30, 3).double()
     x[:, 1] = 0.1
     y = 4 * x[:, 0] - x[:, 2] + 1
     fit = LinearRegression(standardize=True)
-    with pytest.warns(UserWarning, match="do not vary and get the coefficient 0: x2"):
+    with pytest.warns(UserWarning, match="do not vary, so the model ignores them: x2"):
         trainer().fit(fit, TensorData(x, y))
     expected = torch.tensor([1.0, 4, 0, -1]).double()
     torch.testing.assert_close(estimates(fit), expected, rtol=0, atol=1e-5)
@@ -131,7 +131,9 @@ def test_standardised_constant_columns_are_named_and_left_out(trainer: MakeTrain
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-def test_weight_2_is_a_row_twice_and_weight_0_none(standardize: bool, trainer: MakeTrainer) -> None:
+def test_weight_2_counts_a_row_twice_and_weight_0_drops_it(
+    standardize: bool, trainer: MakeTrainer
+) -> None:
     x, y = torch.randn(40, 2), torch.randn(40)
     weight = torch.randint(0, 3, (40,)).float()
     often = weight.long()
@@ -148,7 +150,7 @@ def test_weight_2_is_a_row_twice_and_weight_0_none(standardize: bool, trainer: M
     assert fits[0].fit_statistics["rows"] == int((weight > 0).sum())
 
 
-def test_batches_of_light_rows_count_as_little_as_their_rows(trainer: MakeTrainer) -> None:
+def test_a_batch_counts_by_the_weights_of_its_rows(trainer: MakeTrainer) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(400, 1, generator=generator)
     weight = torch.where(x.squeeze(1) > 0, 10.0, 0.1)
@@ -161,7 +163,7 @@ def test_batches_of_light_rows_count_as_little_as_their_rows(trainer: MakeTraine
     torch.testing.assert_close(estimates(fit), exact, rtol=0, atol=0.1)
 
 
-def test_momentum_and_weight_decay_are_torchs(trainer: MakeTrainer) -> None:
+def test_momentum_and_weight_decay_equal_a_plain_torch_loop(trainer: MakeTrainer) -> None:
     data = SyntheticData()
     data.setup("fit")
     x, y, _ = data.splits["train"]
@@ -177,7 +179,7 @@ def test_momentum_and_weight_decay_are_torchs(trainer: MakeTrainer) -> None:
     assert torch.equal(fit.linear.weight, linear.weight)
 
 
-def test_plain_loaders_of_pairs_will_do(trainer: MakeTrainer) -> None:
+def test_fit_accepts_any_loader_of_pairs(trainer: MakeTrainer) -> None:
     x = torch.randn(40, 2)
     loader = DataLoader(TensorDataset(x, x.sum(dim=1, keepdim=True)), batch_size=8)
     fit = LinearRegression(in_features=2)
@@ -187,7 +189,7 @@ def test_plain_loaders_of_pairs_will_do(trainer: MakeTrainer) -> None:
     )
 
 
-def test_validation_metrics_are_those_of_all_rows_whatever_the_batches(
+def test_validation_metrics_do_not_depend_on_the_batch_size(
     trainer: MakeTrainer,
 ) -> None:
     fit, data = LinearRegression(), SyntheticData(targets=2, batch_size=7)
@@ -210,7 +212,7 @@ def test_validation_metrics_are_those_of_all_rows_whatever_the_batches(
     )
 
 
-def test_predictions_come_in_the_rows_order(trainer: MakeTrainer) -> None:
+def test_predictions_are_in_the_order_of_the_rows(trainer: MakeTrainer) -> None:
     x = torch.randn(10, 2)
     fit = LinearRegression(in_features=2)
     for data in (
@@ -222,7 +224,7 @@ def test_predictions_come_in_the_rows_order(trainer: MakeTrainer) -> None:
         torch.testing.assert_close(predicted, fit(x), rtol=1e-5, atol=1e-6)
 
 
-def test_standardisation_sees_only_the_rows_that_are_trained_on(trainer: MakeTrainer) -> None:
+def test_standardize_measures_the_training_rows_only(trainer: MakeTrainer) -> None:
     x = torch.randn(20, 1).double()
     x[10:] += 1e6
     fit = LinearRegression(standardize=True)
@@ -236,7 +238,7 @@ def test_standardisation_sees_only_the_rows_that_are_trained_on(trainer: MakeTra
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_checkpoint_alone_predicts_and_knows_its_columns(
+def test_a_checkpoint_predicts_and_refuses_other_columns_and_arguments(
     model: type, trainer: MakeTrainer
 ) -> None:
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["width", "height"])
@@ -283,7 +285,9 @@ def test_a_checkpoint_alone_predicts_and_knows_its_columns(
         (LinearRegression, {"in_features": 2, "out_features": 0}, "out_features: 0 was given"),
     ],
 )
-def test_hyper_parameters_that_cannot_be(model: type, options: dict, message: str) -> None:
+def test_hyper_parameters_outside_their_range_are_refused(
+    model: type, options: dict, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         model(**options)
 
@@ -297,14 +301,14 @@ def test_hyper_parameters_that_cannot_be(model: type, options: dict, message: st
         ({"in_features": 4}, "in_features and out_features: the model has 4 and 1 columns; the"),
     ],
 )
-def test_columns_that_do_not_fit(
+def test_data_with_other_columns_are_refused(
     model: type, options: dict, message: str, trainer: MakeTrainer
 ) -> None:
     with pytest.raises(InputError, match=message):
         trainer().fit(model(**options), SyntheticData())
 
 
-def test_data_without_names_need_a_shape(trainer: MakeTrainer) -> None:
+def test_data_without_names_need_in_features(trainer: MakeTrainer) -> None:
     loader = DataLoader(TensorDataset(torch.ones(4, 2), torch.ones(4, 1)))
     with pytest.raises(InputError, match=r"LinearRegression\(in_features=...\)"):
         trainer().fit(LinearRegression(), loader)
@@ -318,25 +322,29 @@ def test_targets_of_another_shape_never_broadcast(y: torch.Tensor, trainer: Make
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_divergence_stops_the_run_and_says_what_to_lower(model: type, trainer: MakeTrainer) -> None:
-    with pytest.raises(InputError, match=r"has diverged; lower --model.lr \(3 was given\)"):
+def test_divergence_stops_the_run_and_the_message_says_to_lower_lr(
+    model: type, trainer: MakeTrainer
+) -> None:
+    with pytest.raises(InputError, match=r"has diverged; lower lr \(3 was given\)"):
         trainer().fit(model(lr=3.0), SyntheticData())
 
 
-def test_divergence_in_the_last_step_is_seen_too(trainer: MakeTrainer) -> None:
+def test_divergence_in_the_last_step_is_refused(trainer: MakeTrainer) -> None:
     x = torch.full((4, 1), 1e30)
     with pytest.raises(InputError, match="has diverged"):
         trainer(max_epochs=1).fit(LinearRegression(lr=1e10), TensorData(x, x * 1e-30))
 
 
-def test_the_loop_by_hand_knows_no_weights(trainer: MakeTrainer) -> None:
+def test_manual_regression_refuses_row_weights(trainer: MakeTrainer) -> None:
     data = TensorData(torch.ones(4, 1), torch.ones(4), torch.ones(4))
-    with pytest.raises(InputError, match="counts each row once; use --model LinearRegression"):
+    with pytest.raises(InputError, match="counts each row once; use LinearRegression"):
         trainer().fit(ManualLinearRegression(), data)
 
 
-def test_no_column_to_learn_from(trainer: MakeTrainer) -> None:
-    with pytest.raises(InputError, match="no column is left to predict from; name some, or use"):
+def test_data_without_features_are_refused(trainer: MakeTrainer) -> None:
+    with pytest.raises(
+        InputError, match="the data have none; name a column to predict from, or use"
+    ):
         trainer().fit(LinearRegression(), TensorData(torch.empty(5, 0), torch.ones(5)))
 
 
@@ -355,7 +363,7 @@ def test_an_unfitted_model_has_no_coefficients() -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 1e8])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_metrics_are_scikit_learns(offset: float, weighted: bool) -> None:
+def test_metrics_equal_those_of_scikit_learn(offset: float, weighted: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     y = offset + torch.randn(101, 2, generator=generator, dtype=torch.float64)
     prediction = y + 0.3 * torch.randn(101, 2, generator=generator, dtype=torch.float64)
@@ -382,7 +390,7 @@ def test_r2_of_a_constant_target_is_undefined() -> None:
     assert metrics.compute()["loss"] == 0
 
 
-def test_processes_parts_merge_to_the_whole() -> None:
+def test_metrics_of_several_processes_merge_to_those_of_all_rows() -> None:
     y, prediction = torch.randn(30, 2), torch.randn(30, 2)
     whole = RegressionMetrics(2)
     whole.update(prediction, Batch(y, y))
@@ -404,19 +412,19 @@ def test_standardization_is_the_identity_until_it_is_fitted() -> None:
     assert torch.equal(Standardization(2, 1)(x).float(), x)
 
 
-def test_tables_align_text_left_and_numbers_right() -> None:
+def test_format_table_aligns_text_left_and_numbers_right() -> None:
     rows = [{"name": "a", "std_error": 1.5}, {"name": "long", "std_error": -22.25}, {"name": "b"}]
-    assert table(rows).splitlines() == [
+    assert format_table(rows).splitlines() == [
         "name  std error",
         "a           1.5",
         "long     -22.25",
         "b",
     ]
-    assert table([]) == ""
+    assert format_table([]) == ""
 
 
 @pytest.mark.parametrize("model", [LeastSquares, *MODELS])
-def test_what_has_not_been_fitted_neither_predicts_nor_is_measured(
+def test_an_unfitted_model_refuses_to_predict_validate_and_test(
     model: type[RegressionModule], trainer: MakeTrainer
 ) -> None:
     x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
@@ -432,7 +440,7 @@ def test_what_has_not_been_fitted_neither_predicts_nor_is_measured(
 
 
 @pytest.mark.parametrize("columns", [1, 4])
-def test_batches_of_something_else_are_refused(columns: int, trainer: MakeTrainer) -> None:
+def test_batches_of_one_or_four_tensors_are_refused(columns: int, trainer: MakeTrainer) -> None:
     loader = DataLoader(TensorDataset(*[torch.ones(6, 1)] * columns), batch_size=3)
     with pytest.raises(InputError, match=rf"batch: a list of {columns} was given; give loaders"):
         trainer(max_epochs=1).fit(LinearRegression(in_features=1), loader)
@@ -458,7 +466,7 @@ class Stream(IterableDataset):
     ("rows", "limits", "seen"),
     [(20, {"max_epochs": 2}, 20), (math.inf, {"max_steps": 5}, 40)],
 )
-def test_loaders_without_a_length(
+def test_fit_accepts_loaders_without_a_length(
     model: type, rows: float, limits: dict, seen: int, trainer: MakeTrainer
 ) -> None:
     fit = model(in_features=2)
@@ -473,7 +481,7 @@ def test_two_loaders_are_refused(trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("in_features", [None, 2])
-def test_averages_of_weights_are_of_these_weights(
+def test_averaged_weights_are_the_ones_validated(
     in_features: int | None, trainer: MakeTrainer
 ) -> None:
     data = SyntheticData(batch_size=10, ones=False)
@@ -489,7 +497,7 @@ def test_averages_of_weights_are_of_these_weights(
     torch.testing.assert_close(*finals, rtol=0.2, atol=0.2)
 
 
-class ByHand(SupervisedModule):
+class ModelWithoutLoss(SupervisedModule):
     """A step that returns nothing."""
 
     def __init__(self) -> None:
@@ -513,12 +521,12 @@ class ByHand(SupervisedModule):
 
 
 def test_a_step_need_not_return_its_loss(trainer: MakeTrainer) -> None:
-    model = ByHand()
+    model = ModelWithoutLoss()
     trainer(max_epochs=9).fit(model, SyntheticData(batch_size=10))
     assert model.fit_statistics["r2"] > 0.9
 
 
-def test_tuners_do_without_validation_rows_as_a_fit_does(trainer: MakeTrainer) -> None:
+def test_lr_find_runs_without_validation_rows(trainer: MakeTrainer) -> None:
     x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
     model, data = LinearRegression(), TensorData(x, x.sum(dim=1), batch_size=5)
     runner = trainer(max_epochs=1, enable_checkpointing=True)
@@ -527,16 +535,16 @@ def test_tuners_do_without_validation_rows_as_a_fit_does(trainer: MakeTrainer) -
     assert estimates(model).isfinite().all()
 
 
-class Stands(Callback):
+class StopLearning(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.optimizers[0].param_groups[0]["lr"] = 0.0
 
 
-def test_the_loop_by_hand_heeds_a_rate_that_others_set(trainer: MakeTrainer) -> None:
+def test_manual_regression_uses_the_learning_rate_a_callback_sets(trainer: MakeTrainer) -> None:
     weights = []
     for epochs in (1, 2):
         torch.manual_seed(0)
         model = ManualLinearRegression(lr=0.2)
-        trainer(max_epochs=epochs, callbacks=[Stands()]).fit(model, SyntheticData(rows=50))
+        trainer(max_epochs=epochs, callbacks=[StopLearning()]).fit(model, SyntheticData(rows=50))
         weights.append(model.weight.detach().clone())
     assert torch.equal(*weights)

@@ -8,7 +8,7 @@ from linreg_lightning.metrics.moments import Moments
 
 
 @given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=5), seed=st.integers(0, 99))
-def test_parts_merge_to_the_moments_of_the_whole(sizes: list[int], seed: int) -> None:
+def test_merged_moments_equal_the_moments_of_all_rows(sizes: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     parts = [torch.randn(size, 2, generator=generator, dtype=torch.float64) for size in sizes]
     weights = [torch.rand(size, generator=generator, dtype=torch.float64) for size in sizes]
@@ -27,7 +27,7 @@ def test_parts_merge_to_the_moments_of_the_whole(sizes: list[int], seed: int) ->
 
 
 @pytest.mark.parametrize("offset", [1e6, 1e12])
-def test_a_mean_far_from_zero_costs_no_digits(offset: float) -> None:
+def test_moments_keep_their_digits_far_from_zero(offset: float) -> None:
     values = torch.arange(1000.0, dtype=torch.float64).unsqueeze(1)
     expected = (values - values.mean()).square().sum()
     merged = Moments.of(values[:400] + offset).merge(Moments.of(values[400:] + offset))

@@ -14,24 +14,24 @@ from linreg_lightning.metrics.moments import Moments
 class Standardization(nn.Module):
     """z = (x - mean) / scale column by column, and y - target_mean; part of the checkpoint.
 
-    The means are taken off where a constant can take them up: an intercept of the model's, or a
-    column of ones, which itself stays as it is. Otherwise x is only divided by its root mean
-    square.
+    Means are subtracted where a constant can take them up: the model's intercept, or a column of
+    ones, which stays as it is. Otherwise mean is 0 and scale the root mean square of x.
 
-    A column that does not vary tells nothing beside the constant: its scale is infinite, so that
-    its z, and its coefficient in the user's units, are exactly 0.
+    A column that does not vary says nothing that the constant does not say. Its scale is infinite,
+    so that its z, and its coefficient in the user's units, are exactly 0.
 
-    Until `fit` it changes nothing. It computes in float64, as long as the Trainer's precision does
-    not turn the model itself into less (`bf16-true`, `16-true`).
+    Before `fit`, and with `enabled` false, it changes no value. Its buffers are float64 unless the
+    Trainer's precision turns the whole model into less (`bf16-true`, `16-true`).
 
     Args:
         features: the number of columns of x.
         targets: the number of columns of y.
+        enabled: whether to standardise; if not, tensors pass as they are.
 
-    >>> scaling = Standardization(features=1, targets=1)
+    >>> standardization = Standardization(features=1, targets=1)
     >>> rows = torch.tensor([[1.0, 7.0], [3.0, 9.0]])
-    >>> scaling.fit(Moments.of(rows), intercept=True)
-    >>> scaling(rows[:, :1]), scaling.target(rows[:, 1:])
+    >>> standardization.fit(Moments.of(rows), has_intercept=True)
+    >>> standardization(rows[:, :1]), standardization.subtract_target_mean(rows[:, 1:])
     (tensor([[-1.],
             [ 1.]], dtype=torch.float64), tensor([[-1.],
             [ 1.]], dtype=torch.float64))
@@ -43,61 +43,82 @@ class Standardization(nn.Module):
     target_scale: Tensor
     fitted: Tensor
 
-    def __init__(self, features: int, targets: int) -> None:
+    def __init__(self, features: int, targets: int, enabled: bool = True) -> None:
         super().__init__()
+        self.enabled = enabled
         self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
         self.register_buffer("target_mean", torch.zeros(targets, dtype=torch.float64))
         self.register_buffer("target_scale", torch.ones(targets, dtype=torch.float64))
-        # A number, not a truth: callbacks that average weights average buffers too.
+        # A number, not a bool: callbacks that average weights average buffers too.
         self.register_buffer("fitted", torch.zeros((), dtype=torch.float64))
 
-    def fit(self, moments: Moments, intercept: bool, ones: int | None = None) -> None:
-        """Take means and scale from the rows to train on.
+    def fit(
+        self, moments: Moments, has_intercept: bool, intercept_column: int | None = None
+    ) -> None:
+        """Take means and scales from the moments of the training rows.
 
         Args:
             moments: of the columns of x and y, side by side.
-            intercept: whether the model has an intercept of its own.
-            ones: which column of x is the constant, if one is.
+            has_intercept: whether the model has an intercept of its own.
+            intercept_column: the index of the column of ones in x; None: x has none.
         """
         features = len(self.mean)
-        centred = intercept or ones is not None
-        mean = moments.mean if centred else torch.zeros_like(moments.mean)
+        centered = has_intercept or intercept_column is not None
+        mean = moments.mean if centered else torch.zeros_like(moments.mean)
         scale = (moments.variance + (moments.mean - mean) ** 2).sqrt()[:features]
-        # The spread that rounding alone gives to equal numbers.
+        # Rounding alone gives equal numbers this spread.
         rounding = 64 * torch.finfo(torch.float64).eps * moments.mean[:features].abs()
-        scale[scale <= (rounding if centred else 0)] = torch.inf
-        if ones is not None:
-            mean[ones], scale[ones] = 0.0, 1.0
+        scale[scale <= (rounding if centered else 0)] = torch.inf
+        if intercept_column is not None:
+            mean[intercept_column], scale[intercept_column] = 0.0, 1.0
+        target_scale = moments.variance[features:].sqrt()
         self.mean.copy_(mean[:features])
-        self.target_mean.copy_(mean[features:])
-        spread = moments.variance[features:].sqrt()
-        self.target_scale.copy_(torch.where(spread > 0, spread, 1.0))
         self.scale.copy_(scale)
+        self.target_mean.copy_(mean[features:])
+        self.target_scale.copy_(torch.where(target_scale > 0, target_scale, 1.0))
         self.fitted.fill_(1.0)
 
-    @property
-    def constant(self) -> list[int]:
-        """The columns of x that do not vary."""
+    def constant_columns(self) -> list[int]:
+        """Return the indices of the columns of x that do not vary."""
         return [int(j) for j in self.scale.isinf().nonzero().flatten()]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Z for x, both (rows, features)."""
-        return (x - self.mean) / self.scale
+        """Return z for x, both (rows, features)."""
+        return (x - self.mean) / self.scale if self.enabled else x
 
-    def target(self, y: Tensor) -> Tensor:
-        """Y around zero, (rows, targets)."""
-        return y - self.target_mean
+    def subtract_target_mean(self, y: Tensor) -> Tensor:
+        """Return y - target_mean, (rows, targets)."""
+        return y - self.target_mean if self.enabled else y
 
-    def from_target(self, z: Tensor) -> Tensor:
-        """Y for z of mean 0 and standard deviation 1, both (rows, targets)."""
+    def add_target_mean(self, prediction: Tensor) -> Tensor:
+        """Return prediction + target_mean, (rows, targets)."""
+        return prediction + self.target_mean if self.enabled else prediction
+
+    def unscale_target(self, z: Tensor) -> Tensor:
+        """Return y for z, which has mean 0 and standard deviation 1; both (rows, targets)."""
         return self.target_mean + self.target_scale * z
 
-    def unscale(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """From z's weight, (targets, features), to x's weight and what to add to the constant.
+    def unscale(
+        self, weight: Tensor, intercept: Tensor | None, intercept_column: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Turn the coefficients of z into those of x.
 
-        target_mean + w_z (x - mean) / scale
-            = (w_z / scale) x + target_mean - sum(w_z mean / scale)
+        target_mean + w (x - mean) / scale = (w / scale) x + target_mean - sum(w mean / scale)
+
+        The constant goes into the intercept, or else into the coefficient of the column of ones.
+
+        Args:
+            weight: w, (targets, features).
+            intercept: of the model, (targets,), or None.
+            intercept_column: the index of the column of ones in x; None: x has none.
         """
+        if not self.enabled:
+            return weight, intercept
         weight = weight.double() / self.scale
-        return weight, self.target_mean - weight @ self.mean
+        constant = self.target_mean - weight @ self.mean
+        if intercept is not None:
+            return weight, intercept + constant
+        if intercept_column is not None:
+            weight[:, intercept_column] += constant
+        return weight, None

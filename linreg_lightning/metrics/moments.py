@@ -1,4 +1,4 @@
-"""Means and sums of squares that merge without cancelling."""
+"""Means and sums of squared deviations that merge without cancellation."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+_TINY = torch.finfo(torch.float64).tiny
+
 
 class Moments(NamedTuple):
     """Weighted mean and sum of squared deviations of some columns, in float64.
 
     mean = sum_i w_i v_i / sum_i w_i,   squares = sum_i w_i (v_i - mean)^2
 
-    Parts merge by the update of Chan, Golub and LeVeque (1979), which does not subtract large sums
-    from each other: columns whose mean is far above their spread keep their digits.
+    Parts merge by the update of Chan, Golub and LeVeque (1979). It subtracts no large sums from
+    each other, so columns whose mean is far above their spread keep their digits.
 
     Attributes:
-        total: sum of the weights, a scalar.
+        total: the sum of the weights, a scalar.
         mean: (columns,).
         squares: (columns,).
 
@@ -35,22 +37,20 @@ class Moments(NamedTuple):
     def of(cls, values: Tensor, weight: Tensor | None = None) -> Moments:
         """The moments of values, (rows, columns), with weights (rows,); no weight means 1 each."""
         values = values.double()
-        if weight is None:
-            weight = values.new_ones(len(values))
-        weight = weight.double()
+        weight = values.new_ones(len(values)) if weight is None else weight.double()
         total = weight.sum()
-        mean = weight @ values / total.clamp(min=torch.finfo(torch.float64).tiny)
+        mean = weight @ values / total.clamp(min=_TINY)
         return cls(total, mean, weight @ (values - mean) ** 2)
 
     def merge(self, other: Moments) -> Moments:
         """The moments of both parts together."""
         total = self.total + other.total
-        share = other.total / total.clamp(min=torch.finfo(torch.float64).tiny)
+        fraction = other.total / total.clamp(min=_TINY)
         difference = other.mean - self.mean
         return Moments(
             total,
-            self.mean + share * difference,
-            self.squares + other.squares + self.total * share * difference**2,
+            self.mean + fraction * difference,
+            self.squares + other.squares + self.total * fraction * difference**2,
         )
 
     @property
@@ -59,13 +59,16 @@ class Moments(NamedTuple):
         return self.squares / self.total
 
 
-def of_all_processes(moments: Moments, rows: float) -> tuple[Moments, float]:
-    """The moments of all processes' rows, and how many rows they have, from each one's own."""
+def gather_moments(moments: Moments, rows: float) -> tuple[Moments, float]:
+    """Merge the moments of all processes, and add up their numbers of rows.
+
+    Every process must call it, with its own moments and rows; every process gets the same answer.
+    """
     total, mean, squares = moments
     packed = torch.stack([total.expand_as(mean), mean, squares, torch.full_like(mean, rows)])
     first, *others = gather_all_tensors(packed)
-    merged, rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
+    merged, all_rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
     for part in others:
         merged = merged.merge(Moments(part[0, 0], part[1], part[2]))
-        rows += float(part[3, 0])
-    return merged, rows
+        all_rows += float(part[3, 0])
+    return merged, all_rows

@@ -1,7 +1,8 @@
-"""How well predictions fit."""
+"""How well predictions fit: sums over batches, metrics of the sums, and a weighted loss."""
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import final
 
 import torch
@@ -12,18 +13,56 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.metrics.moments import Moments
 
 
+def error_sums(prediction: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return what the metrics of a batch need, in float64, (5, targets).
+
+    The rows are: sum of the weights w, mean of y, sum(w (y - mean)^2), sum(w r^2), sum(w |r|),
+    with residuals r = y - prediction.
+
+    Args:
+        prediction: (rows, targets).
+        y: (rows, targets).
+        weight: w, (rows,); None means 1 for every row.
+    """
+    y = y.double()
+    weight = y.new_ones(len(y)) if weight is None else weight.double()
+    residual = y - prediction.double()
+    total, mean, squares = Moments.of(y, weight)
+    return torch.stack(
+        [total.expand_as(mean), mean, squares, weight @ residual**2, weight @ residual.abs()]
+    )
+
+
+def merge_sums(a: Tensor, b: Tensor) -> Tensor:
+    """Return the `error_sums` of the rows of both parts together."""
+    moments = Moments(*a[:3]).merge(Moments(*b[:3]))
+    return torch.cat([torch.stack(moments), a[3:] + b[3:]])
+
+
+def regression_metrics(sums: Tensor) -> dict[str, Tensor]:
+    """Return `loss`, `rmse`, `mae` and `r2` of `error_sums`; r2 is NaN if a target is constant.
+
+    loss = sum(w r^2) / sum(w),   rmse = sqrt(loss),   mae = sum(w |r|) / sum(w),
+    r2 = 1 - sum(w r^2) / sum(w (y - mean(y))^2), each averaged over the targets
+
+    >>> y = torch.tensor([[1.0], [2.0], [3.0]])
+    >>> {name: round(value.item(), 4) for name, value in
+    ...  regression_metrics(error_sums(y + 0.5, y)).items()}
+    {'loss': 0.25, 'rmse': 0.5, 'mae': 0.5, 'r2': 0.625}
+    """
+    total, _, squares, squared_error, absolute_error = sums
+    loss = (squared_error / total).mean()
+    undefined = torch.full_like(squares, torch.nan)
+    r2 = torch.where(squares > 0, 1 - squared_error / squares, undefined).mean()
+    return {"loss": loss, "rmse": loss.sqrt(), "mae": (absolute_error / total).mean(), "r2": r2}
+
+
 @final
 class RegressionMetrics(Metric):
-    """Loss, RMSE, MAE and R2 over any number of batches and processes, exact whatever their sizes.
+    """`regression_metrics` over any number of batches and processes, whatever their sizes.
 
-    With residuals r = y - prediction and row weights w, averages being over all targets:
-
-        loss = sum(w r^2) / sum(w),   rmse = sqrt(loss),   mae = sum(w |r|) / sum(w),
-        r2 = 1 - sum(w r^2) / sum(w (y - mean(y))^2), of each target, then averaged
-
-    One metric in float64 rather than four of the library's: those know no row weights, and their R2
-    subtracts sums of squares, which leaves nothing of it where y is far from zero. The loss is
-    `nn.MSELoss` over all rows, so a mean of unequal batches' losses does not come in.
+    torchmetrics has each of the four, but without row weights, and its R2 subtracts sums of
+    squares, which leaves no digits where y is far from zero.
 
     Args:
         targets: the number of columns of y.
@@ -41,62 +80,36 @@ class RegressionMetrics(Metric):
 
     def __init__(self, targets: int) -> None:
         super().__init__()
-        # One row each: sum of weights, mean of y, its squared deviations, sums of w r^2 and w |r|.
-        # Gathered without a reduction: `compute` merges the processes' parts as `update` does.
         zeros = torch.zeros(5, targets, dtype=torch.float64)
+        # No reduction: torchmetrics stacks the sums of all processes, and `compute` merges them.
         self.add_state("sums", default=zeros, dist_reduce_fx=None)
         self.add_state("rows", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Add a batch; prediction is (rows, targets)."""
-        weight = batch.weight
-        y = batch.y.double()
-        error = prediction.double() - y
-        if weight is None:
-            weight = y.new_ones(len(y))
-        weight = weight.double()
-        total, mean, squares = Moments.of(y, weight)
-        part = torch.stack(
-            [total.expand_as(mean), mean, squares, weight @ error**2, weight @ error.abs()]
-        )
-        self.sums = _merge(self.sums, part)
-        self.rows = self.rows + (weight > 0).sum()
+        """Add a batch and its prediction, (rows, targets)."""
+        _, y, weight = batch
+        self.sums = merge_sums(self.sums, error_sums(prediction, y, weight))
+        self.rows = self.rows + (len(y) if weight is None else (weight > 0).sum())
 
     def compute(self) -> dict[str, Tensor]:
-        """These four, and the number of rows; r2 is NaN where a target does not vary."""
-        parts = self.sums.reshape(-1, *self.sums.shape[-2:])
-        merged = parts[0]
-        for part in parts[1:]:
-            merged = _merge(merged, part)
-        total, _, squares, squared_error, absolute_error = merged
-        loss = (squared_error / total).mean()
-        undefined = torch.full_like(squares, torch.nan)
-        r2 = torch.where(squares > 0, 1 - squared_error / squares, undefined).mean()
-        return {
-            "rows": self.rows,
-            "loss": loss,
-            "rmse": loss.sqrt(),
-            "mae": (absolute_error / total).mean(),
-            "r2": r2,
-        }
+        """Return the metrics, and `rows`, the number of rows with a weight above 0."""
+        sums = reduce(merge_sums, self.sums.reshape(-1, *self.sums.shape[-2:]))
+        return {"rows": self.rows, **regression_metrics(sums)}
 
 
-def weighted_mean_square(residual: Tensor, weight: Tensor) -> Tensor:
-    """sum(w r^2) / rows, averaged over the targets; a scalar in the residual's precision.
+def weighted_mse_loss(prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Return sum(w r^2) / rows, averaged over the targets; a scalar.
 
-    With weights of mean 1 over all rows, its mean over batches of one size is the loss of all rows,
-    and a heavy row counts as much in any batch.
+    With weights of mean 1 over all rows, the mean of this over batches of one size is the loss of
+    all rows, and a heavy row counts as much in any batch.
 
     Args:
-        residual: r, (rows, targets).
+        prediction: (rows, targets).
+        y: (rows, targets); the residuals are r = prediction - y.
         weight: w, (rows,).
 
-    >>> weighted_mean_square(torch.tensor([[1.0], [3.0]]), torch.tensor([1.5, 0.5]))
+    >>> weighted_mse_loss(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1), torch.tensor([1.5, 0.5]))
     tensor(3.)
     """
-    return (weight.to(residual.dtype) @ residual**2).mean() / len(residual)
-
-
-def _merge(a: Tensor, b: Tensor) -> Tensor:
-    moments = Moments(*a[:3]).merge(Moments(*b[:3]))
-    return torch.cat([torch.stack(moments), a[3:] + b[3:]])
+    residual = prediction - y
+    return (weight.to(residual.dtype).unsqueeze(1) * residual**2).mean()

@@ -178,7 +178,7 @@ class LeastSquares(RegressionModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the rows of one batch; solve after the last one."""
-        batch = self.checked(batch)
+        batch = self.validate_batch(batch)
         batch = batch._replace(x=self._without_ones(batch.x))
         names = self._variable_names + self.target_names
         take_step(self, partial(self._sums.add, batch, self.trainer.world_size, names))
@@ -246,12 +246,16 @@ class LeastSquares(RegressionModule):
 
     def _solve(self, gram: Gram) -> Fit:
         """Fit the rows of these sums, and make the coefficients the model's own."""
-        constant = self.has_intercept or self._ones is not None
+        ones = self.columns.intercept
+        constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
         weight = fit.coefficients.nan_to_num(0.0).T
-        if self._ones is not None:
+        if self.columns.intercept is not None:
             ones = fit.intercept.unsqueeze(1)
-            weight = torch.cat([weight[:, : self._ones], ones, weight[:, self._ones :]], dim=1)
+            weight = torch.cat(
+                [weight[:, : self.columns.intercept], ones, weight[:, self.columns.intercept :]],
+                dim=1,
+            )
         self.weight.data.copy_(weight)
         self.bias.data.copy_(fit.intercept * self.has_intercept)
         self._fit, self.fit_statistics = fit, fit.statistics
@@ -263,7 +267,8 @@ class LeastSquares(RegressionModule):
         return self._fit
 
     @property
-    def _can_predict(self) -> bool:
+    def can_predict(self) -> bool:
+        """Whether there are coefficients."""
         return self.fitted
 
     @property
@@ -276,9 +281,11 @@ class LeastSquares(RegressionModule):
 
     def _without_ones(self, x: Tensor) -> Tensor:
         """The columns of x except the constant."""
-        if not self._ones:
-            return x if self._ones is None else x[:, 1:]
-        return torch.cat([x[:, : self._ones], x[:, self._ones + 1 :]], dim=1)
+        if not self.columns.intercept:
+            return x if self.columns.intercept is None else x[:, 1:]
+        return torch.cat(
+            [x[:, : self.columns.intercept], x[:, self.columns.intercept + 1 :]], dim=1
+        )
 
 
 def _stopped() -> InputError:

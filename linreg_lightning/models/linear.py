@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.design_matrix.standardization import Standardization
 from linreg_lightning.errors import InputError
-from linreg_lightning.metrics.regression import weighted_mean_square
+from linreg_lightning.metrics.regression import weighted_mse_loss
 from linreg_lightning.models.regression import RegressionModule
-from linreg_lightning.models.training_rows import training_batches
+from linreg_lightning.models.standardized import StandardizedModule
+from linreg_lightning.validation import check_argument
 
 
 @final
-class LinearRegression(RegressionModule):
+class LinearRegression(RegressionModule, StandardizedModule):
     """nn.Linear fitted by SGD on the mean squared error, in the Trainer's precision.
 
-    loss = sum(w (y - weight x - intercept)^2) / sum(w) over all rows, averaged over the targets;
-    without row weights w this is `nn.MSELoss`. Of a batch, sum(w) is the number of its rows times
-    the mean weight of all rows, so that a heavy row counts as much in any batch and any process.
+    loss = sum(w (y - weight x - intercept)^2) / (rows * mean(w)), averaged over the targets
+
+    Without row weights w this is `nn.MSELoss`. The mean of w is taken over all rows, not over those
+    of the batch, so that a heavy row counts as much in any batch and in any process.
 
     Args:
         lr: the learning rate, above 0.
@@ -38,7 +39,7 @@ class LinearRegression(RegressionModule):
         out_features: the number of columns of y; None takes it from the data.
 
     Raises:
-        InputError: a hyper-parameter outside its range.
+        InputError: a hyper-parameter is outside its range, or the data have no features.
 
     >>> model = LinearRegression(in_features=2)
     >>> model(torch.ones(5, 2)).shape
@@ -46,8 +47,6 @@ class LinearRegression(RegressionModule):
     """
 
     linear: nn.Linear
-    standardization: Standardization
-    mean_weight: Tensor
 
     def __init__(
         self,
@@ -59,104 +58,47 @@ class LinearRegression(RegressionModule):
         in_features: int | None = None,
         out_features: int | None = None,
     ) -> None:
-        check_lr(lr)
-        if not 0 <= momentum < 1:
-            raise InputError(f"momentum: {momentum} was given; type a number from 0 to below 1")
-        if not 0 <= weight_decay < float("inf"):
-            raise InputError(f"weight_decay: {weight_decay} was given; type a number, 0 or above")
-        self._standardize = standardize
+        check_argument("lr", lr, 0 < lr < math.inf, "a number above 0, such as 0.1")
+        check_argument("momentum", momentum, 0 <= momentum < 1, "a number from 0 to below 1")
+        check_argument("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "0 or above")
+        self.standardize = standardize
         super().__init__(intercept, in_features, out_features)
         self.save_hyperparameters()
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.criterion = nn.MSELoss()
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make the linear layer.
-
-        Raises:
-            InputError: there is no column to learn from.
-        """
+        """Make the linear layer."""
         if in_features == 0:
             raise InputError(
-                "features: no column is left to predict from; name some, or use "
-                "--model LeastSquares for the constant alone"
+                "features: the data have none; name a column to predict from, or use LeastSquares, "
+                "which can fit the constant alone"
             )
+        super().build(in_features, out_features)
         self.linear = nn.Linear(in_features, out_features, bias=self.has_intercept)
-        self.standardization = Standardization(in_features, out_features)
-        self.register_buffer("mean_weight", torch.ones((), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
-        prediction = self._predict(x)
-        return prediction + self.standardization.target_mean if self._standardize else prediction
+        z = self.standardization(x).to(self.dtype)
+        return self.standardization.add_target_mean(self.linear(z).to(self.dtype))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch."""
-        batch = self.checked(batch)
-        loss = self._loss(self._predict(batch.x), batch)
+        """The mean squared error of one batch."""
+        x, y, weight = self.prepare_batch(batch)
+        prediction = self.linear(x)
+        if weight is None:
+            loss: Tensor = self.criterion(prediction, y)
+        else:
+            loss = weighted_mse_loss(prediction, y, weight)
         self.log("train_loss", loss, prog_bar=True)
-        return self.share(loss, batch.rows)
+        return self.scale_loss(loss, len(x))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over all parameters."""
-        options = {name: self.hparams[name] for name in ("lr", "momentum", "weight_decay")}
-        return torch.optim.SGD(self.parameters(), **options)
-
-    def on_train_start(self) -> None:
-        """Take the scale of the columns and the mean weight from the rows to train on."""
-        if self.trainer.ckpt_path is not None:
-            return  # they have come with the checkpoint
-        first = next(training_batches(self), None)
-        if not self._standardize and (first is None or first.weight is None):
-            return
-        moments, rows = self.training_moments()
-        self.mean_weight.copy_(moments.total / rows)
-        if self._standardize and not self.standardization.fitted:
-            self.standardization.fit(moments, self.has_intercept, self._ones)
-            constant = [self.feature_names[j] for j in self.standardization.constant]
-            if constant:
-                rank_zero_warn(
-                    f"These columns do not vary and get the coefficient 0: {', '.join(constant)}"
-                )
+        return torch.optim.SGD(self.parameters(), self.lr, self.momentum, 0.0, self.weight_decay)
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """The equation in the user's units: (targets, features) and (targets,), or None."""
+        weight = self.linear.weight.detach()
         intercept = self.linear.bias.detach() if self.has_intercept else None
-        if not self._standardize:
-            return self.linear.weight.detach(), intercept
-        weight, constant = self.standardization.unscale(self.linear.weight.detach())
-        if intercept is not None:
-            return weight, intercept + constant
-        if self._ones is not None:
-            weight[:, self._ones] += constant
-        return weight, None
-
-    def _predict(self, x: Tensor) -> Tensor:
-        """What the layer makes of x, in its own precision; standardised, less the targets' mean."""
-        if self._standardize:
-            x = self.standardization(x)
-        linear = self.linear
-        dtype = linear.weight.dtype
-        return _cast(linear(_cast(x, dtype)), dtype)
-
-    def _loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        y = self.standardization.target(batch.y) if self._standardize else batch.y
-        y = _cast(y, prediction.dtype)
-        if batch.weight is None:
-            loss: Tensor = self.criterion(prediction, y)
-            return loss
-        return weighted_mean_square(prediction - y, batch.weight / self.mean_weight)
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """In another precision. Where it is the same, torch takes longer to find out."""
-    return tensor if tensor.dtype is dtype else tensor.to(dtype)
-
-
-def check_lr(lr: float) -> None:
-    """Refuse a learning rate with which nothing can be learned.
-
-    Raises:
-        InputError: it is not a finite number above 0.
-    """
-    if not 0 < lr < float("inf"):
-        raise InputError(f"lr: {lr} was given; type a number above 0, such as 0.1")
+        return self.standardization.unscale(weight, intercept, self.columns.intercept)

@@ -1,27 +1,27 @@
-"""The tutorial's loop by hand, under the Trainer."""
+"""Gradient descent by hand: the tutorial's loop under the Trainer."""
 
 from __future__ import annotations
 
-from functools import partial
+import math
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from linreg_lightning import tutorial
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
-from linreg_lightning.models.linear import check_lr
 from linreg_lightning.models.regression import RegressionModule
-from linreg_lightning.tutorial import step
+from linreg_lightning.validation import check_argument
 
 
 @final
 class ManualLinearRegression(RegressionModule):
-    """Gradient descent by hand: `manual.step`, as it stands, is the training step.
+    """Gradient descent by hand: `linreg_lightning.tutorial.step` is the training step.
 
-    The weights w are (features, targets), as the tutorial has them, drawn from N(0, 1); y = X w.
-    Where the data have no column of ones, the model puts one in front of X for its intercept.
+    y = X w, with weights w, (features, targets), drawn from N(0, 1). Where the data have no column
+    of ones, the model puts one in front of X for its intercept.
 
     Args:
         lr: the learning rate, above 0.
@@ -31,8 +31,8 @@ class ManualLinearRegression(RegressionModule):
         out_features: the number of columns of y; None takes it from the data.
 
     Raises:
-        InputError: a learning rate outside its range; when fitting, rows with weights, which the
-            loop by hand knows nothing of, or 16-mixed precision, which scales gradients.
+        InputError: the learning rate is outside its range; in a fit, rows have weights, which the
+            loop by hand ignores, or the precision is 16-mixed, which scales the gradients.
 
     >>> model = ManualLinearRegression(in_features=2)
     >>> model(torch.ones(5, 2)).shape
@@ -48,9 +48,10 @@ class ManualLinearRegression(RegressionModule):
         in_features: int | None = None,
         out_features: int | None = None,
     ) -> None:
-        check_lr(lr)
+        check_argument("lr", lr, 0 < lr < math.inf, "a number above 0, such as 0.1")
         super().__init__(intercept, in_features, out_features)
         self.save_hyperparameters()
+        self.lr = lr
         self.automatic_optimization = False
 
     def build(self, in_features: int, out_features: int) -> None:
@@ -59,44 +60,48 @@ class ManualLinearRegression(RegressionModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
-        return self._design(x) @ self.weight
-
-    def on_fit_start(self) -> None:
-        """Refuse a precision whose gradients are not the loss's own."""
-        if self.trainer.precision == "16-mixed":
-            raise InputError(
-                "precision: 16-mixed was given, which scales gradients behind the loop's back; "
-                "type --trainer.precision bf16-mixed or 32-true"
-            )
+        return self._add_ones(x) @ self.weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The raw loop's step."""
-        batch = self.checked(batch)
-        if batch.weight is not None:
-            raise InputError(
-                "weight: rows with weights were given, but the loop by hand counts each row once; "
-                "use --model LinearRegression"
-            )
-        x, y = self._design(batch.x), batch.y.to(self.weight.dtype)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]  # others may have changed it
+        """One step of the raw loop."""
+        x, y, weight = self.validate_batch(batch)
+        _refuse_weights(weight)
+        x, y = self._add_ones(x), y.to(self.dtype)
+        lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # a callback may have changed it
 
         def backward(loss: Tensor) -> None:
-            self.manual_backward(self.share(loss, batch.rows))
+            self.manual_backward(self.scale_loss(loss, len(x)))
 
-        update = partial(step, x, y, self.weight, rate, backward)
-        loss: Tensor = take_step(self, update)
-        self.log("train_loss", loss, prog_bar=True, batch_size=batch.rows)
+        loss: Tensor = take_step(self, lambda: tutorial.step(x, y, self.weight, lr, backward))
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(x))
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """What lets the Trainer count the steps."""
-        return ClosureOptimizer(self.parameters(), self.hparams["lr"])
+        """An optimiser that takes no step itself; the Trainer counts steps by it."""
+        return ClosureOptimizer(self.parameters(), self.lr)
+
+    def on_fit_start(self) -> None:
+        """Refuse the precision that scales gradients."""
+        if self.trainer.precision == "16-mixed":
+            raise InputError(
+                "precision: 16-mixed was given, which scales gradients, and a loop by hand does "
+                "not unscale them; type bf16-mixed or 32-true"
+            )
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """The equation in the user's units: (targets, features) and (targets,), or None."""
         weight = self.weight.detach().T
         return (weight[:, 1:], weight[:, 0]) if self.has_intercept else (weight, None)
 
-    def _design(self, x: Tensor) -> Tensor:
-        x = x.to(self.weight.dtype)
+    def _add_ones(self, x: Tensor) -> Tensor:
+        """Put a column of ones in front of x where the model has an intercept."""
+        x = x.to(self.dtype)
         return torch.cat([x.new_ones(len(x), 1), x], dim=1) if self.has_intercept else x
+
+
+def _refuse_weights(weight: Tensor | None) -> None:
+    if weight is not None:
+        raise InputError(
+            "weight: rows with weights were given, but the loop by hand counts each row once; "
+            "use LinearRegression"
+        )

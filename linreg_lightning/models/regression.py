@@ -9,21 +9,24 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.model_columns import ModelColumns
 from linreg_lightning.models.supervised import SupervisedModule
-from linreg_lightning.text_table import table
+from linreg_lightning.protocols import NamedColumns, TrueCoefficients
+from linreg_lightning.text_table import format_table
 
 Coefficient = dict[str, Any]
 """One row of the table: `target`, `name`, `estimate`, `true` where known, and what a model adds."""
 
 
 class RegressionModule(SupervisedModule):
-    """A linear model of named columns: y = weight x + intercept. How it is fitted is left open.
+    """A linear model of named columns, y = weight x + intercept, however it is fitted.
 
     A column of the data named `intercept` is the constant; otherwise the model adds one unless told
     not to. Where the data know the true coefficients, the table shows them.
 
     A subclass makes its parameters in `build`, where `has_intercept` is known, predicts in
-    `forward`, says its equation in `weight_and_intercept`, and brings its own `training_step`.
+    `forward`, returns its equation from `weight_and_intercept`, and defines `training_step` and
+    `configure_optimizers`.
 
     Args:
         intercept: whether the model adds a constant; None: unless the data have it as a column.
@@ -31,13 +34,13 @@ class RegressionModule(SupervisedModule):
         out_features: the number of columns of y; None takes it from the data.
 
     Raises:
-        InputError: features below 0, or targets below 1.
+        InputError: `in_features` is below 0, or `out_features` below 1.
     """
 
     def __init__(
         self, intercept: bool | None, in_features: int | None, out_features: int | None
     ) -> None:
-        self._intercept = intercept
+        self._fit_intercept = intercept
         self.has_intercept = False
         self.true_coefficients: dict[str, dict[str, float]] = {}
         super().__init__(in_features, out_features)
@@ -45,7 +48,7 @@ class RegressionModule(SupervisedModule):
     @property
     def fit_intercept(self) -> bool | None:
         """Whether the model adds a constant; None: unless the data have a column of ones."""
-        return self._intercept
+        return self._fit_intercept
 
     @abstractmethod
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
@@ -66,10 +69,11 @@ class RegressionModule(SupervisedModule):
             columns = torch.cat([intercept.double().unsqueeze(1), columns], dim=1)
         rows: list[Coefficient] = []
         for target, estimates in zip(self.target_names, columns.tolist(), strict=True):
+            true = self.true_coefficients.get(target, {})
             for name, estimate in zip(names, estimates, strict=True):
                 row: Coefficient = {"target": target, "name": name}
-                if name in self.true_coefficients.get(target, {}):
-                    row["true"] = self.true_coefficients[target][name]
+                if name in true:
+                    row["true"] = true[name]
                 rows.append({**row, "estimate": estimate})
         return rows
 
@@ -78,44 +82,41 @@ class RegressionModule(SupervisedModule):
         rows = self.coefficients()
         if len(self.target_names) == 1:
             rows = [{k: v for k, v in row.items() if k != "target"} for row in rows]
-        return f"{table(rows)}\n{super().summary()}".rstrip("\n")
+        return f"{format_table(rows)}\n{super().summary()}".rstrip("\n")
 
     def setup(self, stage: str) -> None:
-        """Take columns over from the data, and the truth where they know it."""
+        """Take the columns from the data, and the true coefficients where the data know them."""
         super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if getattr(data, "feature_names", None) is not None:
-            self.true_coefficients = getattr(data, "true_coefficients", None) or {}
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, NamedColumns):
+            true = data.true_coefficients if isinstance(data, TrueCoefficients) else None
+            self.true_coefficients = true or {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the truth to the names of the columns."""
+        """Add the true coefficients to the columns."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["columns"]["true"] = self.true_coefficients
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the names of the columns over, and the truth where the data do not know it."""
+        """Take the columns, and the true coefficients where the data do not know them."""
         super().on_load_checkpoint(checkpoint)
         self.true_coefficients = self.true_coefficients or checkpoint["columns"]["true"]
 
-    @property
-    def _ones(self) -> int | None:
-        """Which column of x is the constant, if one is."""
-        names = self.feature_names
-        return names.index("intercept") if "intercept" in names else None
-
-    def _check_columns(self, features: list[str]) -> None:
-        has_constant = "intercept" in features
+    def _assign_columns(self, columns: ModelColumns) -> None:
+        """Decide whether the model adds a constant, before its parameters are made."""
+        has_ones = columns.intercept is not None
         if self.target_names:
-            if self.has_intercept and has_constant:
+            if self.has_intercept and has_ones:
                 raise _two_constants("was made")
-            return
-        if self._intercept and has_constant:
-            raise _two_constants("was asked for")
-        self.has_intercept = not has_constant if self._intercept is None else self._intercept
+        else:
+            if self._fit_intercept and has_ones:
+                raise _two_constants("was asked for")
+            self.has_intercept = not has_ones if self.fit_intercept is None else self.fit_intercept
+        super()._assign_columns(columns)
 
 
-def _two_constants(how: str) -> InputError:
+def _two_constants(reason: str) -> InputError:
     return InputError(
-        f"intercept: one of the model's own {how}, but the data have a column of ones already, "
-        "named intercept; give --model.intercept false, or leave out the column"
+        f"intercept: a constant of the model {reason}, but the data have a column of ones already, "
+        "named intercept; type false, or leave out the column"
     )

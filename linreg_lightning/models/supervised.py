@@ -4,58 +4,58 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from itertools import islice
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import LightningModule
 from lightning.pytorch.accelerators import MPSAccelerator
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
-from linreg_lightning.metrics.moments import Moments, of_all_processes
 from linreg_lightning.metrics.regression import RegressionMetrics
 from linreg_lightning.model_columns import ModelColumns
-from linreg_lightning.models.training_rows import training_batches
-from linreg_lightning.text_table import line
-from linreg_lightning.tight_loop import TightLoop
+from linreg_lightning.protocols import NamedColumns, ReadsInChunks
+from linreg_lightning.text_table import format_statistics
 
 
 class SupervisedModule(LightningModule, ABC):
-    """A model from named columns x to named columns y. What it computes is left open.
+    """A model from named columns x to named columns y; a subclass says what it computes.
 
     The number of features and targets, and their names, come from the data module when the Trainer
     sets the model up, and travel in the checkpoint. With data that have no names, `in_features` and
     `out_features` say how many.
 
-    A subclass makes its parameters in `build`, predicts in `forward`, and brings its own
-    `training_step` and `configure_optimizers`.
+    A subclass makes its parameters in `build`, predicts in `forward`, and defines `training_step`
+    and `configure_optimizers`.
 
     Args:
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
 
     Raises:
-        InputError: features below 0, or targets below 1.
+        InputError: `in_features` is below 0, or `out_features` below 1.
     """
 
     one_pass: ClassVar[bool] = False
-    """Whether a single epoch is the whole fit: then there is no learning rate to be watched."""
+    """Whether a single epoch is the whole fit: then there is no learning rate to show."""
     checks_values: ClassVar[bool] = False
-    """Whether a fit refuses NaN and infinity by itself, with column and row: one look less."""
+    """Whether the fit itself refuses NaN and infinity, so that the data need not look for them."""
     revisable: ClassVar[frozenset[str]] = frozenset()
-    """The hyper-parameters that may be given anew beside a checkpoint."""
+    """The hyper-parameters that may differ from those of a checkpoint."""
 
     def __init__(self, in_features: int | None, out_features: int | None) -> None:
         super().__init__()
         self.columns = ModelColumns([], [], named=False)
         self.fit_statistics: dict[str, Any] = {}
-        self._unfitted = False
-        self._alone = True  # of the processes: asked for at each step
-        if counted := ModelColumns.counted(in_features, out_features):
-            self._set_columns(counted)
+        self._needs_checkpoint = False
+        if columns := ModelColumns.from_counts(in_features, out_features):
+            self._assign_columns(columns)
 
     @abstractmethod
     def build(self, in_features: int, out_features: int) -> None:
@@ -65,56 +65,99 @@ class SupervisedModule(LightningModule, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
 
-    # What a fitted model answers.
+    # For the user of a model.
 
     @property
     def feature_names(self) -> list[str]:
-        """The columns of x; none before there are data."""
+        """The columns of x; none before the model has seen data."""
         return self.columns.features
 
     @property
     def target_names(self) -> list[str]:
-        """The columns of y; none before there are data."""
+        """The columns of y; none before the model has seen data."""
         return self.columns.targets
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether the model has parameters: fitted, loaded or, given `in_features`, initial."""
+        return bool(self.columns)
 
     def summary(self) -> str:
         """How well the model fits, as a line of text; empty before a fit."""
-        return line(self.fit_statistics)
+        return format_statistics(self.fit_statistics)
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Rows, loss, RMSE, MAE and R2 of the model as it stands, over all processes' batches.
+        """Return rows, loss, RMSE, MAE and R2 of the model over all processes' batches.
 
-        The batches are moved to where the model is; it computes in the precision of its weights.
+        The batches are moved to the model's device; the model computes in its own precision.
         """
         training = self.training
         self.eval()
         self._metrics.reset()
         with torch.no_grad():
             for batch in batches:
-                self._measure(self.transfer_batch_to_device(batch, self.device, 0))
+                self._update_metrics(self.transfer_batch_to_device(batch, self.device, 0))
         self.train(training)
         values = {name: value.item() for name, value in self._metrics.compute().items()}
         self._metrics.reset()
         return values
 
-    # What the Trainer calls.
+    # For the training step of a subclass.
+
+    def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
+        """Return a batch, or the (x, y) of any other loader, as a `Batch`.
+
+        Raises:
+            InputError: the shapes do not belong together, or the model has other columns.
+        """
+        return self.columns.validate_batch(batch)
+
+    def scale_loss(self, loss: Tensor, rows: int) -> Tensor:
+        """Return loss * rows / (mean rows of all processes in this step): what goes backward.
+
+        DDP averages the gradients of the processes as if each had the same number of rows.
+        """
+        processes = self.trainer.world_size
+        if processes == 1:
+            return loss
+        total = torch.full_like(loss.detach(), rows)
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        return loss * (rows * processes / total)
+
+    def training_batches(self) -> Iterator[Batch]:
+        """Yield the rows of one training epoch once more, in batches on the model's device.
+
+        Of a loader without end, it yields as many batches as the Trainer takes.
+        """
+        loader, limit = self.trainer.train_dataloader, self.trainer.num_training_batches
+        if loader is None:
+            return
+        batches: Iterable[Any]
+        if isinstance(loader, ReadsInChunks):
+            batches = loader.chunks(limit)
+        else:
+            if math.isinf(limit):
+                limit = self._count_batches()
+            # A copy, so that the loader keeps its place among its epochs.
+            batches = islice(copy(loader), None if math.isinf(limit) else int(limit))
+        for batch in batches:
+            yield self.validate_batch(self.transfer_batch_to_device(batch, self.device, 0))
+
+    # For the Trainer.
 
     def setup(self, stage: str) -> None:
-        """Take columns over from the data, or check that they are the ones fitted."""
-        self._alone = self.trainer.world_size == 1
-        self._unfitted = stage != "fit" and not self._can_predict
+        """Take the columns from the data, or check that they are those of the fit."""
         if isinstance(self.trainer.accelerator, MPSAccelerator):
             raise InputError(
-                "accelerator: Apple's MPS has no float64, which exact statistics need; "
-                "type --trainer.accelerator cpu"
+                "accelerator: mps was given, which has no float64 for exact statistics; type cpu"
             )
-        data = getattr(self.trainer, "datamodule", None)
-        features = getattr(data, "feature_names", None)
-        if features is not None:
-            targets = getattr(data, "target_names", None) or []
-            if stage == "predict" and self.columns.named:
-                targets = self.target_names
-            self.set_columns(features, targets)
+        self._needs_checkpoint = stage != "fit" and not self.can_predict
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, NamedColumns):
+            # Rows to predict need no targets.
+            keep_targets = stage == "predict" and self.columns.named
+            targets = self.target_names if keep_targets else data.target_names
+            self.set_columns(data.feature_names, targets)
         elif not self.target_names:
             raise InputError(
                 f"in_features: the data do not say how many columns they have; give "
@@ -122,78 +165,57 @@ class SupervisedModule(LightningModule, ABC):
             )
 
     def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
-        """Be a model of these columns, which data have named, with parameters for them.
+        """Give the model columns, and make its parameters if it has none.
 
         Args:
             features: the columns of x.
             targets: the columns of y; none where the data are only to be predicted.
 
         Raises:
-            InputError: it is a model of others.
+            InputError: the model has other columns already.
         """
         targets = targets or self.target_names or ["y"]
-        self._set_columns(self.columns.named_as(list(features), list(targets)))
-
-    def checked(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """The batch, or (x, y) of a foreign loader, if it fits the model.
-
-        Raises:
-            InputError: shapes that do not belong together, or other columns than the model has.
-        """
-        return self.columns.checked(batch)
-
-    def configure_callbacks(self) -> list[Callback]:
-        """A TightLoop, unless the Trainer has one."""
-        given: list[Callback] = getattr(self.trainer, "callbacks", [])
-        return [] if any(isinstance(each, TightLoop) for each in given) else [TightLoop()]
+        self._assign_columns(self.columns.rename(list(features), list(targets)))
 
     @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop a run whose loss has left the finite numbers.
-
-        Raises:
-            InputError: it has.
-        """
+        """Stop a run whose loss is NaN or infinite."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:
-            return  # a step without one
-        # Looking at the loss makes a GPU wait, so there it is done now and then only.
-        if loss.device.type == "cpu" or batch_idx % self._log_interval == 0:
+            return
+        # To read the loss, a GPU must finish the step, so there it is read when the Trainer logs.
+        trainer: Any = self.trainer  # Lightning does not declare log_every_n_steps
+        if loss.device.type == "cpu" or batch_idx % max(1, trainer.log_every_n_steps) == 0:
             self._stop_if_diverged(loss.item())
 
     def on_train_end(self) -> None:
-        """Measure the fit: the final weights over all rows that were trained on."""
-        statistics = self.evaluate(training_batches(self))
-        if not statistics["rows"]:
-            self.fit_statistics = {}  # of a loader that can be gone through but once
-            return
-        self.fit_statistics = statistics
-        self._stop_if_diverged(statistics["loss"])
+        """Measure the fit: the final weights over all training rows."""
+        statistics = self.evaluate(self.training_batches())
+        # A loader that yields its rows only once has none left.
+        self.fit_statistics = statistics if statistics["rows"] else {}
+        if self.fit_statistics:
+            self._stop_if_diverged(statistics["loss"])
 
     def on_validation_start(self) -> None:
-        """Refuse to measure what has not been fitted."""
-        self._refuse_unfitted()
+        """Refuse to predict with the weights that `setup` has drawn."""
+        if self._needs_checkpoint:
+            raise InputError(
+                f"{type(self).__name__}: it has not been fitted in this process; fit it first, "
+                "with a strategy that spawns no others, or give ckpt_path"
+            )
 
-    def on_test_start(self) -> None:
-        """Refuse to measure what has not been fitted."""
-        self._refuse_unfitted()
-
-    def on_predict_start(self) -> None:
-        """Refuse to predict by what has not been fitted."""
-        self._refuse_unfitted()
+    on_test_start = on_predict_start = on_validation_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather the metrics of one batch."""
-        self._measure(batch)
+        """Add one batch to the metrics."""
+        self._update_metrics(batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gather the metrics of one batch."""
-        self._measure(batch)
+    test_step = validation_step
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The prediction of one batch, (rows, targets); x alone will do for a batch."""
+        """The prediction of one batch, (rows, targets); a batch may be x alone."""
         x = batch if isinstance(batch, Tensor) else batch[0]
-        self.columns.check_x(x)
+        self.columns.validate_x(x)
         prediction: Tensor = self(x)
         return prediction
 
@@ -206,98 +228,57 @@ class SupervisedModule(LightningModule, ABC):
         self._log_metrics("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the names of the columns and the class, so that the checkpoint explains itself."""
-        checkpoint["columns"] = {
-            "features": self.feature_names,
-            "targets": self.target_names,
-        }
+        """Add the columns and the class, so that the checkpoint needs no other file."""
+        checkpoint["columns"] = {"features": self.feature_names, "targets": self.target_names}
         class_path = f"{type(self).__module__}.{type(self).__qualname__}"
-        checkpoint["hyper_parameters"].setdefault("_class_path", class_path)
+        checkpoint.setdefault("hyper_parameters", {}).setdefault("_class_path", class_path)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the names of the columns over.
+        """Take the columns of the checkpoint; refuse one of another class or other arguments."""
+        self._check_hyperparameters(checkpoint)
+        self._needs_checkpoint = False
+        fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
+        if self.columns.named:
+            # Rows to predict need no targets.
+            predicts = self.trainer.state.fn == TrainerFn.PREDICTING
+            fitted.rename(self.feature_names, fitted.targets if predicts else self.target_names)
+        else:
+            self.columns.rename(fitted.features, fitted.targets)
+        self._assign_columns(fitted)
 
-        Raises:
-            InputError: the data at hand have other columns.
-        """
-        self._unfitted = False
-        class_path = checkpoint.get("hyper_parameters", {}).get("_class_path", "another model")
+    def _check_hyperparameters(self, checkpoint: dict[str, Any]) -> None:
+        hyperparameters = checkpoint.get("hyper_parameters", {})
+        class_path = hyperparameters.get("_class_path", "another model")
         if "columns" not in checkpoint or class_path.rpartition(".")[2] != type(self).__name__:
             raise InputError(
                 f"ckpt_path: a checkpoint of {class_path} was given to {type(self).__name__}; "
-                "give one that was made by the same class"
+                "give one of the same class"
             )
-        free = {"in_features", "out_features", "_class_path", *self.revisable}
-        for name, value in checkpoint["hyper_parameters"].items():
-            own = self.hparams.get(name, value)
-            if name not in free and own != value:
+        may_differ = {"in_features", "out_features", "_class_path", *self.revisable}
+        for name, value in hyperparameters.items():
+            given = self.hparams.get(name, value)
+            if name not in may_differ and given != value:
                 raise InputError(
-                    f"{name}: {own} was given to {type(self).__name__}, but the checkpoint was "
+                    f"{name}: {given} was given to {type(self).__name__}, but the checkpoint was "
                     f"made with {value}; give the same, or load the model from the checkpoint"
                 )
-        fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
-        if self.columns.named:
-            targets = self.target_names
-            if targets != fitted.targets and getattr(self.trainer.state, "fn", None) == "predict":
-                targets = fitted.targets  # the data need not have any
-            fitted.named_as(self.feature_names, targets)
-        else:
-            self.columns.named_as(fitted.features, fitted.targets)
-        self._set_columns(fitted)
 
-    # Their common parts.
-
-    def training_moments(self) -> tuple[Moments, float]:
-        """Of the columns of x and y side by side, of all processes; and the number of rows."""
-        columns = len(self.feature_names) + len(self.target_names)
-        moments, rows = Moments.of(torch.empty(0, columns, device=self.device)), 0.0
-        for batch in training_batches(self):
-            values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
-            moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
-        if self.trainer.world_size == 1:
-            return moments, rows
-        return of_all_processes(moments, rows)
-
-    def share(self, loss: Tensor, rows: int) -> Tensor:
-        """The loss to go back from: times this process's part of the step's rows, 1 on average.
-
-        DDP averages gradients as if each process had as many rows.
-        """
-        if self._alone:
-            return loss
-        total = torch.full_like(loss.detach(), rows)
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        return loss * (rows * self.trainer.world_size / total)
-
-    @property
-    def _can_predict(self) -> bool:
-        """Whether there are parameters, if only those that it began with."""
-        return bool(self.target_names)
-
-    def _refuse_unfitted(self) -> None:
-        if self._unfitted:
-            raise InputError(
-                f"{type(self).__name__}: it has not been fitted in this process; fit it first, "
-                "without a strategy that spawns others, or give ckpt_path"
-            )
-
-    @property
-    def _log_interval(self) -> int:
-        return int(getattr(self.trainer, "log_every_n_steps", 1))
-
-    def _set_columns(self, columns: ModelColumns) -> None:
-        """A model of these columns, with parameters for them."""
-        self._check_columns(columns.features)
+    def _assign_columns(self, columns: ModelColumns) -> None:
+        """Take these columns, and make parameters for them if the model has none."""
         if not self.columns:
             self.build(len(columns.features), len(columns.targets))
             self._metrics = RegressionMetrics(len(columns.targets))
         self.columns = columns
 
-    def _check_columns(self, features: list[str]) -> None:
-        """Refuse columns of x that the model cannot have; for a subclass to fill."""
+    def _count_batches(self) -> float:
+        """Return how many batches the Trainer has taken or, before the first, takes at most."""
+        taken: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        if taken or self.trainer.max_steps == -1:
+            return taken or math.inf
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
-    def _measure(self, batch: Batch) -> None:
-        batch = self.checked(batch)
+    def _update_metrics(self, batch: Batch) -> None:
+        batch = self.validate_batch(batch)
         self._metrics.update(self(batch.x), batch)
 
     def _log_metrics(self, stage: str) -> None:
@@ -306,16 +287,12 @@ class SupervisedModule(LightningModule, ABC):
         del values["rows"]
         self.log_dict(
             {f"{stage}_{name}": value for name, value in values.items()},
-            # The metrics are those of all processes already; this only says so to Lightning.
+            # The metrics are those of all processes already; Lightning warns without this.
             sync_dist=self.trainer.world_size > 1,
         )
 
     def _stop_if_diverged(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise InputError(
-                f"the loss is {loss}: the fit has diverged; lower --model.lr{self._lr_given()}"
-            )
-
-    def _lr_given(self) -> str:
-        lr = self.hparams.get("lr")
-        return "" if lr is None else f" ({lr:g} was given)"
+            lr = self.hparams.get("lr")
+            given = "" if lr is None else f" ({lr:g} was given)"
+            raise InputError(f"the loss is {loss}: the fit has diverged; lower lr{given}")
