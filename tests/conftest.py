@@ -118,9 +118,9 @@ def group_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     take = StepGroup.take
 
-    def counting(self: StepGroup, fetcher: Any, count: int, advance: Any) -> None:
+    def counting(self: StepGroup, fetcher: Any, count: int) -> None:
         sizes.append(count)
-        take(self, fetcher, count, advance)
+        take(self, fetcher, count)
 
     monkeypatch.setattr(StepGroup, "take", counting)
     return sizes

@@ -113,7 +113,7 @@ class TightLoop(Callback):
         size = group_size(trainer, state, self.steps or self._measured_size)
         if size > 1 and allows_groups(trainer, state, fetcher):
             self._group = self._group or StepGroup(trainer, state)
-            self._group.take(fetcher, size, advance)
+            self._group.take(fetcher, size)
         else:
             size = 1
             advance(fetcher)

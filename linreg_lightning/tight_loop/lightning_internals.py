@@ -6,7 +6,8 @@ objects of one Trainer before the first step, so that a fit without one still go
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
 from types import MethodType
@@ -14,18 +15,21 @@ from typing import Any, final
 
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 from torch.optim import Optimizer
 
 Advance = Callable[[Any], None]
 """Takes one batch from the Trainer's iterator over batches, and a step on it."""
 
 TRAINER_NAMES = (
+    "_logger_connector._current_fx",
     "_logger_connector._first_loop_iter",
     "_logger_connector.on_batch_end",
     "_logger_connector.update_train_step_metrics",
     "fit_loop.epoch_loop._batches_that_stepped",
     "fit_loop.epoch_loop._results.batch",
     "fit_loop.epoch_loop._results.batch_size",
+    "fit_loop.epoch_loop._results.update_metrics",
     "fit_loop.epoch_loop._warning_cache.warn",
     "fit_loop.epoch_loop.advance",
     "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.increment_completed",
@@ -38,6 +42,7 @@ TRAINER_NAMES = (
     "fit_loop.epoch_loop.batch_progress.increment_processed",
     "fit_loop.epoch_loop.batch_progress.increment_ready",
     "fit_loop.epoch_loop.batch_progress.increment_started",
+    "fit_loop.epoch_loop.batch_progress.is_last_batch",
     "fit_loop.epoch_loop.batch_progress.total.ready",
     "fit_loop.epoch_loop.manual_optimization.on_run_end",
     "fit_loop.epoch_loop.manual_optimization.on_run_start",
@@ -48,6 +53,9 @@ TRAINER_NAMES = (
     "lightning_module._on_before_batch_transfer",
 )
 """Dotted names that start from the Trainer."""
+
+LOG_FLAGS = ("prog_bar", "logger", "on_step", "on_epoch")
+"""What Lightning keeps of the arguments of `module.log`."""
 
 CHECKPOINT_NAMES = ("_every_n_train_steps",)
 """Names of a ModelCheckpoint."""
@@ -123,9 +131,25 @@ class EpochState:
         """Count the step under which loggers write."""
         self._loop._batches_that_stepped += 1
 
-    def step_lr_schedulers(self) -> None:
-        """Advance the learning rates that change with each step."""
+    def step_lr_schedulers(self, ends_epoch: bool) -> None:
+        """Advance the learning rates that change with each step, and with each epoch at its end."""
         self._loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if ends_epoch:
+            self._loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+
+    def log_again(self, name: str, value: Tensor, prog_bar: bool, logger: bool) -> bool:
+        """Log a number of this step under a name that training_step has logged before.
+
+        `module.log` takes forty times as long. Returns False where the call before had other flags.
+        """
+        key = f"training_step.{name}"
+        earlier = self._results.get(key)
+        flags = (prog_bar, logger, True, False)
+        if earlier is None or flags != attrgetter(*LOG_FLAGS)(earlier.meta):
+            return False
+        self._results.update_metrics(key, value, batch_size=1)
+        self._connector._current_fx = "training_step"
+        return True
 
     def update_metrics(self) -> None:
         """Update `trainer.callback_metrics` and the like from what has been logged."""
@@ -135,12 +159,13 @@ class EpochState:
         """Write what has been logged to the loggers, if this is a step to write at."""
         self._connector.update_train_step_metrics()
 
-    def call_as(self, name: str, hook: Callable[..., Any], *args: Any) -> Any:
-        """Call a hook so that what it logs is logged by its name."""
+    @contextmanager
+    def calling(self, name: str) -> Iterator[None]:
+        """Let `module.log` know which hook, or training_step, is being called."""
         state = vars(self._module)  # setattr of an nn.Module takes ten times as long
         outer, state["_current_fx_name"] = state["_current_fx_name"], name
         try:
-            return hook(*args)
+            yield
         finally:
             state["_current_fx_name"] = outer
 

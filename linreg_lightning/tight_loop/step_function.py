@@ -117,4 +117,12 @@ def hooks_of_each_step(trainer: Any, state: EpochState, name: str) -> list[Calla
     """Return the callbacks' hooks of a name that are marked `per_step`."""
     hooks = [getattr(callback, name) for callback in trainer.callbacks]
     marked = [hook for hook in hooks if getattr(hook, "tight_loop", "") == "per_step"]
-    return [partial(state.call_as, name, hook) for hook in marked]
+
+    def named(hook: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> None:
+            with state.calling(name):
+                hook(*args)
+
+        return call
+
+    return [named(hook) for hook in marked]

@@ -40,23 +40,32 @@ class StepGroup:
         self._to_device = to_device(trainer, state)
         self.loggers = BufferedLoggers(trainer.loggers)
 
-    def take(self, fetcher: Any, count: int, advance: Callable[[Any], None]) -> None:
+    def take(self, fetcher: Any, count: int) -> None:
         """Take the next steps of an epoch; not beyond its end.
 
         Args:
             fetcher: the Trainer's iterator over batches.
             count: how many steps.
-            advance: what the Trainer itself takes a step with.
         """
-        self._begin()
-        with self._log:
-            stopped = self._state.call_as("training_step", self._plain_steps, fetcher, count - 1)
-        if not stopped:
-            advance(fetcher)
-
-    def _begin(self) -> None:
-        trainer, state = self._trainer, self._state
+        state, batches = self._state, self._state.batches.current
         state.begin_group()
+        self._choose_hooks()
+        begun = batches.ready
+        with self._log, state.calling("training_step"):
+            try:
+                while count > 1 and not self._step(fetcher):
+                    count -= 1
+                if count == 1:
+                    self._step(fetcher, is_last=True)
+            except BaseException:
+                if batches.ready > begun:
+                    self._log.log_kept_values()
+                    state.update_metrics()
+                raise
+
+    def _choose_hooks(self) -> None:
+        """Look up what each step calls; a step may change it for the next group."""
+        trainer, state = self._trainer, self._state
         self._take_step = step_function(trainer, state)
         self._has_schedule = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._write_interval = trainer.log_every_n_steps if trainer.loggers else 0
@@ -64,67 +73,66 @@ class StepGroup:
         self._end_hooks = hooks_of_each_step(trainer, state, "on_train_batch_end")
         self._rate_monitors = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
 
-    def _plain_steps(self, fetcher: Any, count: int) -> bool:
-        """Take steps; returns whether one of them had to be the last of the group."""
-        batches, stopped = self._state.batches.current, False
-        begun = batches.ready
-        try:
-            while count > 0 and not stopped:
-                stopped = self._step(fetcher)
-                count -= 1
-        finally:
-            if batches.ready > begun:
-                self._log.log_kept_values()
-                self._state.update_metrics()
-        return stopped
-
-    def _step(self, fetcher: Any) -> bool:
-        """Take one step; returns whether it must be the last of the group."""
+    def _step(self, fetcher: Any, is_last: bool = False) -> bool:
+        """Take one step; returns whether it is the last, or must be, as one that stops the run."""
         trainer, module, state = self._trainer, self._module, self._state
-        batch, outputs, is_last = self._to_device(next(fetcher)[0]), None, False
+        batch = self._to_device(next(fetcher)[0])
         index = state.begin_batch(batch)
+        if is_last:
+            state.batches.is_last_batch = fetcher.done
         interval = self._write_interval
         is_written = interval > 0 and (state.logged_steps() + 1) % interval == 0
+        outputs = None
         if batch is None:
             state.warn_of_missing_batch()
         else:
-            if is_written:
-                for monitor in self._rate_monitors:
-                    monitor.on_train_batch_start(trainer)
-            for hook in self._start_hooks:
-                hook(trainer, module, batch, index)
+            self._start(batch, index, is_last, is_written)
             state.batches.increment_started()
             outputs = self._take_step(batch, index)
-            is_last = trainer.should_stop or self._took_more_steps_than_batches()
-        state.batches.increment_processed()
-        if self._has_schedule:
-            state.step_lr_schedulers()
+            is_last = is_last or trainer.should_stop or self._took_more_steps_than_batches()
         if is_last:
             self._log.log_kept_values()
-            self._call_all_end_hooks(outputs, batch, index)
-        for hook in [] if is_last else self._end_hooks:
-            hook(trainer, module, outputs, batch, index)
-        if is_written or is_last:
+        state.batches.increment_processed()
+        if is_last:
+            state.step_lr_schedulers(fetcher.done)
+            self._call_all_hooks("on_train_batch_end", outputs, batch, index)
+        else:
+            if self._has_schedule:
+                state.step_lr_schedulers(False)
+            for hook in self._end_hooks:
+                hook(trainer, module, outputs, batch, index)
+        if is_last or is_written:
             self._log.log_kept_values()
             state.update_metrics()
         state.batches.increment_completed()
-        if is_written or is_last:
+        if is_last or is_written:
             state.write_metrics()
         if not is_last:
-            state.count_logged_step()  # after the last, the Trainer does
+            state.count_logged_step()  # the Trainer counts the last one
         return is_last
+
+    def _start(self, batch: Any, index: int, is_last: bool, is_written: bool) -> None:
+        trainer, module = self._trainer, self._module
+        if is_last:
+            self._call_all_hooks("on_train_batch_start", batch, index)
+            return
+        if is_written:
+            for monitor in self._rate_monitors:
+                monitor.on_train_batch_start(trainer)
+        for hook in self._start_hooks:
+            hook(trainer, module, batch, index)
 
     def _took_more_steps_than_batches(self) -> bool:
         if self._module.automatic_optimization:
             return False
         return bool(self._trainer.global_step > self._state.batches.total.ready)
 
-    def _call_all_end_hooks(self, outputs: Any, batch: Any, index: int) -> None:
-        trainer, module, name = self._trainer, self._module, "on_train_batch_end"
-        for callback in trainer.callbacks:
-            hook = getattr(callback, name)
-            self._state.call_as(name, hook, trainer, module, outputs, batch, index)
-        self._state.call_as(name, module.on_train_batch_end, outputs, batch, index)
+    def _call_all_hooks(self, name: str, *args: Any) -> None:
+        for callback in self._trainer.callbacks:
+            with self._state.calling(name):
+                getattr(callback, name)(self._trainer, self._module, *args)
+        with self._state.calling(name):
+            getattr(self._module, name)(*args)
 
 
 def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:

@@ -32,7 +32,7 @@ class StepLog:
     def __init__(self, trainer: Any, state: EpochState) -> None:
         self._trainer, self._module, self._state = trainer, trainer.lightning_module, state
         self._log = self._module.log
-        self._kept: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self._kept: dict[str, tuple[Any, ...]] = {}
 
     def __enter__(self) -> StepLog:
         self._kept.clear()
@@ -62,17 +62,32 @@ class StepLog:
             options.update(zip(LATER_ARGUMENTS, others, strict=False))
         if isinstance(value, Tensor):
             value = value.detach().clone()  # the rest of the step may change it
-        arguments = (value, prog_bar, logger, on_step, on_epoch)
+        call = (value, prog_bar, logger, on_step, on_epoch, options)
         in_hook = self._state.hook_name() != "training_step"
         if in_hook or on_epoch or isinstance(value, Metric):
-            self._log(name, *arguments, **options)
+            self._log(name, *call[:-1], **options)
         else:
-            self._kept[name] = arguments, options
+            self._kept[name] = call
 
     def log_kept_values(self) -> None:
         """Log the values that have been kept."""
         kept, self._kept = self._kept, {}
         # Numbers become tensors of the precision that the step has.
         with self._trainer.precision_plugin.train_step_context():
-            for name, (arguments, options) in kept.items():
-                self._log(name, *arguments, **options)
+            for name, call in kept.items():
+                self._log_now(name, *call)
+
+    def _log_now(
+        self,
+        name: str,
+        value: Any,
+        prog_bar: bool,
+        logger: Any,
+        on_step: Any,
+        on_epoch: Any,
+        options: Any,
+    ) -> None:
+        is_number = isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 0
+        is_plain = is_number and on_step is not False and not options.keys() - {"batch_size"}
+        if not (is_plain and self._state.log_again(name, value, prog_bar, logger is not False)):
+            self._log(name, value, prog_bar, logger, on_step, on_epoch, **options)
