@@ -282,9 +282,7 @@ def test_a_drawn_run_takes_the_same_steps(trainer: MakeTrainer, kind: str) -> No
     assert torch.equal(*weights)
 
 
-def test_a_drawn_run_still_goes_by_a_tight_loop(
-    trainer: MakeTrainer, group_sizes: list[int]
-) -> None:
+def test_a_drawn_run_takes_steps_in_groups(trainer: MakeTrainer, group_sizes: list[int]) -> None:
     figures = FitPlots()
     runner = trainer(
         max_epochs=10,
