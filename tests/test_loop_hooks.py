@@ -108,7 +108,7 @@ def test_a_loader_of_unknown_length_is_left_to_the_trainer(
     assert len(model.seen) == BATCHES
 
 
-def test_a_hook_marked_once_a_call_holds_nothing_up(
+def test_a_hook_marked_per_group_is_called_once_a_group(
     trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     class Now(Callback):

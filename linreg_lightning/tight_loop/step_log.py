@@ -19,7 +19,7 @@ LATER_ARGUMENTS = list(signature(LightningModule.log).parameters)[7:]
 class StepLog:
     """Stands in for `module.log` within a group of steps, and logs each value as late as possible.
 
-    A call of `module.log` takes as long as half a small step, and at most steps nobody reads what
+    A call of `module.log` is slow beside a small step, and at most steps nobody reads what
     it logs before the next step replaces it. So the last value of each name is kept, and logged
     when the loggers write or the group ends. Values to average over the epoch, and values that a
     hook logs, go to `module.log` at once.
