@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from linreg_lightning import cli
-from linreg_lightning.tight_loop.step_runner import Steps
+from linreg_lightning.tight_loop.step_group import StepGroup
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -113,14 +113,14 @@ def estimates(answer: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many steps a tight loop has taken at a time, each time that it has."""
-    taken: list[int] = []
-    take = Steps.take
+def group_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many steps each group of a TightLoop had, in the order of the groups."""
+    sizes: list[int] = []
+    take = StepGroup.take
 
-    def counting(self: Steps, fetcher: Any, count: int) -> None:
-        taken.append(count)
+    def counting(self: StepGroup, fetcher: Any, count: int) -> None:
+        sizes.append(count)
         take(self, fetcher, count)
 
-    monkeypatch.setattr(Steps, "take", counting)
-    return taken
+    monkeypatch.setattr(StepGroup, "take", counting)
+    return sizes

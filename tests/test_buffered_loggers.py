@@ -11,7 +11,11 @@ from third_party.small import BATCHES, MakeTrainer, Recorder, Small, loaders
 
 from linreg_lightning import TightLoop
 from linreg_lightning.tight_loop import buffered_loggers
-from linreg_lightning.tight_loop.buffered_loggers import CALL_SECONDS, SAVE_SECONDS, BufferedLoggers
+from linreg_lightning.tight_loop.buffered_loggers import (
+    SAVE_SECONDS,
+    WRITE_SECONDS,
+    BufferedLoggers,
+)
 
 
 @pytest.fixture
@@ -45,54 +49,54 @@ class Board(TensorBoardLogger):
 
 def test_calls_are_made_when_it_is_time_in_their_order(clock: Any) -> None:
     logger, other = Board(), Board()
-    late = BufferedLoggers([logger, other, logger])
+    buffered = BufferedLoggers([logger, other, logger])
     metrics = {"loss": 1.0}
     logger.log_metrics(metrics, step=1)
     logger.save()
     metrics["loss"] = 2.0
     logger.log_metrics(metrics=metrics, step=2, prefix="my/")
     other.log_metrics(metrics, 3)
-    late.look()
+    buffered.write_if_due()
     assert not logger.rows
-    clock.now = 1.01 * CALL_SECONDS
-    late.look()
+    clock.now = 1.01 * WRITE_SECONDS
+    buffered.write_if_due()
     assert logger.rows == [(1, {"loss": 1.0}), (2, {"my/loss": 2.0})]
     assert other.rows == [(3, {"loss": 2.0})]
     clock.now = 1.01 * SAVE_SECONDS
     logger.log_metrics(metrics, 4)
     assert logger.rows[2:] == [(4, {"loss": 2.0}), (-1, {})]
-    late.end()
+    buffered.restore()
     assert len(logger.rows) == 4
 
 
 def test_what_may_change_is_not_kept(clock: Any) -> None:
     logger = Board()
-    late = BufferedLoggers([logger])
+    buffered = BufferedLoggers([logger])
     logger.log_metrics({"loss": 1.0}, 1)
     logger.log_metrics({"loss": torch.ones(())}, 2)
     assert [step for step, _ in logger.rows] == [1, 2]
-    late.end()
+    buffered.restore()
 
 
 def test_others_are_called_at_once(clock: Any) -> None:
     logger = Recorder()
-    late = BufferedLoggers([logger])
+    buffered = BufferedLoggers([logger])
     logger.log_metrics({"loss": 1.0}, step=1)
     assert logger.rows
-    late.end()
+    buffered.restore()
 
 
 def test_methods_of_an_instance_come_back(clock: Any) -> None:
     logger, calls = Board(), []
     logger.log_metrics = own = lambda metrics, step: calls.append(step)
-    late = BufferedLoggers([logger])
+    buffered = BufferedLoggers([logger])
     logger.log_metrics({}, 1)
     logger.save()
-    late.end()
+    buffered.restore()
     assert calls == [1]
     assert logger.log_metrics is own
     assert "save" not in vars(logger)
-    late.end()
+    buffered.restore()
 
 
 def test_of_calls_that_fail_one_is_lost(clock: Any) -> None:
@@ -103,14 +107,14 @@ def test_of_calls_that_fail_one_is_lost(clock: Any) -> None:
             super().log_metrics(metrics, step)
 
     logger = Full()
-    late = BufferedLoggers([logger])
+    buffered = BufferedLoggers([logger])
     for step in (1, 2):
         logger.log_metrics({"loss": 1.0}, step)
     with pytest.raises(OSError, match="no space"):
-        late.end()
+        buffered.restore()
     assert not vars(logger).keys() & {"log_metrics", "save"}
     assert not logger.rows
-    late.end()
+    buffered.restore()
     assert logger.rows == [(2, {"loss": 1.0})]
 
 

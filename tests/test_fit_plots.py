@@ -24,6 +24,7 @@ from linreg_lightning import (
     RunLogger,
     SyntheticData,
     TensorData,
+    TightLoop,
     cli,
 )
 from linreg_lightning.callbacks import (
@@ -282,17 +283,17 @@ def test_drawing_does_not_change_the_steps(trainer: MakeTrainer, kind: str) -> N
     assert torch.equal(*weights)
 
 
-def test_drawing_keeps_the_tight_loop(trainer: MakeTrainer, alone: list[int]) -> None:
+def test_a_drawn_run_takes_steps_in_groups(trainer: MakeTrainer, group_sizes: list[int]) -> None:
     figures = FitPlots()
     runner = trainer(
         max_epochs=10,
         logger=RunLogger(),
-        callbacks=[figures, DescentMonitor()],
+        callbacks=[figures, DescentMonitor(), TightLoop()],
         log_every_n_steps=50,
     )
     runner.fit(LinearRegression(lr=0.01), SyntheticData(rows=200, batch_size=2))
     assert runner.global_step == 1000
-    assert sum(alone) > 900
+    assert sum(group_sizes) > 900
     assert {"descent"} <= pictures()
 
 

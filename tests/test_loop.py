@@ -77,15 +77,15 @@ TIGHT = [
 @pytest.mark.parametrize(("model", "options"), TIGHT)
 @pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*returned `None`")
 def test_nothing_differs_bit_for_bit(
-    model: type, options: dict, steps: int, trainer: MakeTrainer, alone: list[int]
+    model: type, options: dict, steps: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     if options.get("logger") is False:
         watch: list[Callback] = []
     else:
         watch = [LearningRateMonitor()]
     with_loop, _ = fitted(model, trainer, [TightLoop(steps)], watch, **options)
-    assert alone
-    assert max(alone) <= steps
+    assert group_sizes
+    assert max(group_sizes) <= steps
     without, _ = fitted(model, trainer, [], watch, **options)
     assert_same(with_loop, without)
 
@@ -105,10 +105,10 @@ def test_nothing_differs_bit_for_bit(
     "ignore:.*yielded None", "ignore:.*`__len__`", "ignore:.*val_dataloader"
 )
 def test_batches_may_be_missing_or_kept(
-    model: type, data: Callable[[], Any], steps: int, trainer: MakeTrainer, alone: list[int]
+    model: type, data: Callable[[], Any], steps: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     with_loop, _ = fitted(model, trainer, [TightLoop(steps)], [], data=data)
-    assert alone
+    assert group_sizes
     without, _ = fitted(model, trainer, [], [], data=data)
     assert_same(with_loop, without)
 
@@ -117,7 +117,7 @@ def test_batches_may_be_missing_or_kept(
     ("model", "every"), [(Scheduled, 6), (Scheduled, 10), (unusual.TwiceLater, 3)]
 )
 def test_checkpoints_are_written_where_they_would_be_and_resume(
-    model: type, every: int, trainer: MakeTrainer, tmp_path: Path, alone: list[int]
+    model: type, every: int, trainer: MakeTrainer, tmp_path: Path, group_sizes: list[int]
 ) -> None:
     saved = []
     for name, tight in (("with", [TightLoop(8)]), ("without", [])):
@@ -128,7 +128,7 @@ def test_checkpoints_are_written_where_they_would_be_and_resume(
             model, trainer, tight, [checkpoint], enable_checkpointing=True, max_epochs=2
         )
         saved.append((left, sorted((tmp_path / name).iterdir())))
-    assert alone
+    assert group_sizes
     assert_same(saved[0][0], saved[1][0])
     assert [path.name for path in saved[0][1]] == [path.name for path in saved[1][1]]
     assert len(saved[0][1]) >= 2 * BATCHES // every
@@ -157,7 +157,7 @@ def test_a_run_that_stopped_within_an_epoch_ends_as_an_unstopped_one(
 
 
 def test_a_validation_behind_a_resumed_one_is_whole(
-    trainer: MakeTrainer, tmp_path: Path, alone: list[int]
+    trainer: MakeTrainer, tmp_path: Path, group_sizes: list[int]
 ) -> None:
     batches: list[int] = []
 
@@ -173,13 +173,15 @@ def test_a_validation_behind_a_resumed_one_is_whole(
     runner = trainer(callbacks=[saved], enable_checkpointing=True, **options)
     runner.fit(Validated(lr=0.01), data)
     batches.clear()
-    trainer(**options).fit(Validated(lr=0.01), data, ckpt_path=tmp_path / "step=10.ckpt")
-    assert alone
+    trainer(callbacks=[TightLoop(8)], **options).fit(
+        Validated(lr=0.01), data, ckpt_path=tmp_path / "step=10.ckpt"
+    )
+    assert group_sizes
     assert batches == [20] * 10 + [30] * 10
 
 
 def test_a_loader_without_a_length_of_its_own_is_one(
-    trainer: MakeTrainer, alone: list[int]
+    trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     class Stream(IterableDataset):
         def __iter__(self) -> Iterator[list[Tensor]]:
@@ -190,10 +192,10 @@ def test_a_loader_without_a_length_of_its_own_is_one(
             return BATCHES
 
     for data, options in ((Sized(), {}), (Stream(), {"limit_train_batches": 20})):
-        alone.clear()
+        group_sizes.clear()
         runner = trainer(max_epochs=1, callbacks=[TightLoop(8)], **options)
         runner.fit(Small(), DataLoader(data, batch_size=None))
-        assert alone
+        assert group_sizes
         assert runner.global_step == options.get("limit_train_batches", BATCHES)
 
 
@@ -224,7 +226,7 @@ class LastWords(Callback):
 @pytest.mark.parametrize("logs", [False, True])
 @pytest.mark.parametrize("step", [26, 34])
 def test_a_step_that_fails_leaves_what_it_would(
-    logs: bool, step: int, trainer: MakeTrainer, alone: list[int]
+    logs: bool, step: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     class Fails(Small):
         def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
@@ -239,12 +241,12 @@ def test_a_step_that_fails_leaves_what_it_would(
         with pytest.raises(ArithmeticError, match="enough"):
             fitted(Fails, trainer, tight, [last])
         heard.append(last.heard)
-    assert alone
+    assert group_sizes
     assert_same(*heard)
 
 
 def test_fast_steps_are_grouped_and_slow_ones_are_not(
-    trainer: MakeTrainer, alone: list[int], monkeypatch: pytest.MonkeyPatch
+    trainer: MakeTrainer, group_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
 
@@ -262,23 +264,23 @@ def test_fast_steps_are_grouped_and_slow_ones_are_not(
     monkeypatch.setattr("time.perf_counter", lambda: now)
     options = {"max_epochs": 4, "limit_val_batches": 0}
     fitted(Slow, trainer, [TightLoop()], [], **options)
-    assert alone == [BATCHES - 1, BATCHES, BATCHES, BATCHES]
-    alone.clear()
+    assert group_sizes == [BATCHES - 1, BATCHES, BATCHES, BATCHES]
+    group_sizes.clear()
     fitted(Slower, trainer, [TightLoop()], [], **options)
-    assert not alone
+    assert not group_sizes
 
 
 @pytest.mark.parametrize("model", [LinearRegression, ManualLinearRegression])
-def test_our_models_bring_it_along(model: type, trainer: MakeTrainer, alone: list[int]) -> None:
+def test_models_of_this_package_take_steps_in_groups(
+    model: type, trainer: MakeTrainer, group_sizes: list[int]
+) -> None:
     answers = []
-    for callbacks in ([], [TightLoop(1)]):
+    for steps in (1, 8):
         torch.manual_seed(0)
-        fit, runner = model(), trainer(max_epochs=20, callbacks=callbacks)
-        runner.fit(fit, SyntheticData(batch_size=5))
-        assert sum(isinstance(each, TightLoop) for each in runner.callbacks) == 1
+        fit = model()
+        trainer(max_epochs=20, callbacks=[TightLoop(steps)]).fit(fit, SyntheticData(batch_size=5))
         answers.append(fit.coefficients())
-        assert bool(alone) != bool(callbacks)
-        alone.clear()
+        assert bool(group_sizes) == (steps > 1)
     assert answers[0] == answers[1]
 
 
@@ -288,15 +290,15 @@ def test_a_number_of_steps_that_cannot_be() -> None:
 
 
 def test_the_command_takes_steps_in_groups(
-    command: Callable[..., dict[str, Any]], alone: list[int]
+    command: Callable[..., dict[str, Any]], group_sizes: list[int]
 ) -> None:
     def answer(*words: str) -> dict[str, Any]:
         return command("fit --data.batch_size 4 --trainer.max_epochs 3", *words)
 
     one = answer()
-    assert max(alone) > 4
-    alone.clear()
+    assert max(group_sizes) > 4
+    group_sizes.clear()
     loop = "--trainer.callbacks+=linreg_lightning.tight_loop.TightLoop --trainer.callbacks.steps=1"
     other = answer(loop)
-    assert not alone
+    assert not group_sizes
     assert one["coefficients"] == other["coefficients"]

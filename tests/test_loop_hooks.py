@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from linreg_lightning import TightLoop
 from linreg_lightning.hook_markers import per_group, per_step
-from linreg_lightning.tight_loop.step_function import bare_step_of
+from linreg_lightning.tight_loop.lightning_internals import unwrapped_step
 
 
 class EveryBatch(Callback):
@@ -78,25 +78,25 @@ SINGLE = [
 
 @pytest.mark.parametrize(("model", "options", "callbacks"), SINGLE)
 def test_what_looks_at_single_steps_gets_them(
-    model: type, options: dict, callbacks: list, trainer: MakeTrainer, alone: list[int]
+    model: type, options: dict, callbacks: list, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     with_loop, _ = fitted(model, trainer, [TightLoop(8)], callbacks, **options)
-    assert not alone
+    assert not group_sizes
     without, _ = fitted(model, trainer, [], callbacks, **options)
     assert_same(with_loop, without)
 
 
 def test_manual_steps_that_cannot_be_counted_are_left_to_the_trainer(
-    trainer: MakeTrainer, alone: list[int]
+    trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     with_loop, _ = fitted(TwiceByHand, trainer, [TightLoop(4)], [], max_steps=31)
     without, _ = fitted(TwiceByHand, trainer, [], [], max_steps=31)
-    assert len(alone) <= 1
+    assert len(group_sizes) <= 1
     assert_same(with_loop, without)
 
 
 def test_a_loader_of_unknown_length_is_left_to_the_trainer(
-    trainer: MakeTrainer, alone: list[int]
+    trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     class Stream(IterableDataset):
         def __iter__(self):
@@ -104,11 +104,13 @@ def test_a_loader_of_unknown_length_is_left_to_the_trainer(
 
     model = Small()
     trainer(callbacks=[TightLoop(5)], max_epochs=1).fit(model, DataLoader(Stream(), batch_size=8))
-    assert not alone
+    assert not group_sizes
     assert len(model.seen) == BATCHES
 
 
-def test_a_hook_marked_once_a_call_holds_nothing_up(trainer: MakeTrainer, alone: list[int]) -> None:
+def test_a_hook_marked_per_group_is_called_once_a_group(
+    trainer: MakeTrainer, group_sizes: list[int]
+) -> None:
     class Now(Callback):
         batches: ClassVar[list[int]] = []
 
@@ -118,7 +120,7 @@ def test_a_hook_marked_once_a_call_holds_nothing_up(trainer: MakeTrainer, alone:
             self.batches.append(batch_idx)
 
     fitted(Small, trainer, [TightLoop(10)], [Now()], max_epochs=1, limit_val_batches=0)
-    assert alone == [10, 10, 3]
+    assert group_sizes == [10, 10, 3]
     assert Now.batches == [9, 19, 22]
 
 
@@ -156,12 +158,12 @@ class Watches(Callback):
 
 
 @pytest.mark.parametrize("model", [Scheduled, ByHand])
-def test_a_hook_marked_each_step_sees_what_it_would(
-    model: type, trainer: MakeTrainer, alone: list[int]
+def test_a_hook_marked_per_step_sees_each_step_as_without_groups(
+    model: type, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     watches = Watches(), Watches()
     with_loop, _ = fitted(model, trainer, [TightLoop(6)], [watches[0]])
-    assert alone
+    assert group_sizes
     without, _ = fitted(model, trainer, [], [watches[1]])
     assert_same(with_loop, without)
     assert watches[0].seen == watches[1].seen
@@ -185,11 +187,11 @@ class Speaks(Callback):
 
 
 @pytest.mark.parametrize("steps", [2, 7])
-def test_a_hook_marked_each_step_may_log(
-    steps: int, trainer: MakeTrainer, alone: list[int]
+def test_a_hook_marked_per_step_may_log(
+    steps: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     with_loop, _ = fitted(Small, trainer, [TightLoop(steps)], [Speaks()])
-    assert alone
+    assert group_sizes
     without, _ = fitted(Small, trainer, [], [Speaks()])
     assert_same(with_loop, without)
 
@@ -219,11 +221,11 @@ class Saves(Callback):
 
 @pytest.mark.parametrize("steps", [3, 100])
 def test_a_checkpoint_within_a_step_says_where_it_is(
-    steps: int, trainer: MakeTrainer, tmp_path: Path, alone: list[int]
+    steps: int, trainer: MakeTrainer, tmp_path: Path, group_sizes: list[int]
 ) -> None:
     for folder, tight in (("with", [TightLoop(steps)]), ("without", [])):
         fitted(Small, trainer, tight, [Saves(tmp_path / folder)], max_epochs=1)
-    assert alone
+    assert group_sizes
     for name in ("start", "backward", "end"):
         one, other = (
             torch.load(tmp_path / folder / name, weights_only=False)
@@ -233,8 +235,8 @@ def test_a_checkpoint_within_a_step_says_where_it_is(
             assert_same(one[key], other[key])
 
 
-def test_a_hook_marked_once_a_call_sees_a_step_that_stops(
-    trainer: MakeTrainer, alone: list[int]
+def test_a_hook_marked_per_group_sees_the_step_that_stops_the_run(
+    trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     class Latest(Callback):
         @per_group
@@ -245,12 +247,12 @@ def test_a_hook_marked_once_a_call_sees_a_step_that_stops(
         latest = Latest()
         fitted(Stops, trainer, tight, [latest])
         assert latest.latest == 31
-    assert alone
+    assert group_sizes
 
 
 @pytest.mark.parametrize("where", ["optimizer", "all optimizers", "profiler"])
 def test_who_watches_the_optimizer_sees_each_step(
-    where: str, trainer: MakeTrainer, alone: list[int]
+    where: str, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     seen: list[int] = []
 
@@ -273,13 +275,13 @@ def test_who_watches_the_optimizer_sees_each_step(
         _, runner = fitted(Watched, trainer, [TightLoop(8)], [], max_epochs=1)
     if everywhere is not None:
         everywhere.remove()
-    assert alone
+    assert group_sizes
     assert len(seen) == runner.global_step == BATCHES
 
 
 def test_an_optimizer_that_nobody_watches_is_not_wrapped() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
     assert getattr(type(optimizer).step, "hooked", False)
-    assert bare_step_of(optimizer).__func__ is type(optimizer).step.__wrapped__
+    assert unwrapped_step(optimizer).__func__ is type(optimizer).step.__wrapped__
     torch.optim.lr_scheduler.StepLR(optimizer, 1)  # watches it by a step of its own
-    assert bare_step_of(optimizer) == optimizer.step
+    assert unwrapped_step(optimizer) == optimizer.step

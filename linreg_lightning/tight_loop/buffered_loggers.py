@@ -1,4 +1,4 @@
-"""TensorBoard's loggers, called late, and many calls at once."""
+"""TensorBoard's loggers, called less often and with several calls at once."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ from typing import Any, final
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
-CALL_SECONDS = 0.25
-"""How long a call may wait. Each wakes a thread of TensorBoard's, which takes a core from those
-that compute: as long as four steps of a tenth of a millisecond."""
+WRITE_SECONDS = 0.25
+"""How long a call of `log_metrics` may wait. Each wakes TensorBoard's writer thread, which takes a
+core from the training for as long as four steps of 0.1 ms."""
 
 SAVE_SECONDS = 1.0
-"""How long what is logged may wait for the disk: to save takes as long as three small steps."""
+"""How long a call of `save` may wait. One takes as long as three small steps."""
 
 
 @final
 class BufferedLoggers:
-    """Keeps calls of `log_metrics` and `save`, and makes them later, in their order.
+    """Holds back calls of `log_metrics` and `save`, and makes them later, in their order.
 
-    Of TensorBoard's loggers only, which write for another process to read; others may be read in
-    this one.
+    Only TensorBoard's loggers are buffered: another process reads what they write. This process
+    may read what other loggers keep, so they are called at once.
 
     Args:
-        loggers: whose two methods are stood in for, until the `end`.
+        loggers: whose two methods are replaced until `restore`.
     """
 
     def __init__(self, loggers: list[Any]) -> None:
         self._calls: deque[Callable[[], None]] = deque()
         self._saves: dict[int, Callable[[], None]] = {}
-        self._called = self._saved = time.monotonic()
-        self._before: list[tuple[Any, dict[str, Any]]] = []
-        late = {id(each): each for each in loggers if isinstance(each, TensorBoardLogger)}
-        for logger in late.values():
-            self._before.append((logger, dict(logger.__dict__)))
+        self._written = self._saved = time.monotonic()
+        self._originals: list[tuple[Any, dict[str, Any]]] = []
+        buffered = {id(each): each for each in loggers if isinstance(each, TensorBoardLogger)}
+        for logger in buffered.values():
+            self._originals.append((logger, dict(vars(logger))))
             log_metrics = partial(self._log_metrics, logger.log_metrics)
             save = partial(self._saves.setdefault, id(logger), logger.save)
-            logger.__dict__.update(log_metrics=log_metrics, save=save)
+            vars(logger).update(log_metrics=log_metrics, save=save)
 
-    def look(self) -> None:
+    def write_if_due(self) -> None:
         """Make the calls that have waited long enough."""
         now = time.monotonic()
-        if self._calls and now - self._called > CALL_SECONDS:
-            self.call()
+        if self._calls and now - self._written > WRITE_SECONDS:
+            self.write()
         if self._saves and now - self._saved > SAVE_SECONDS:
             self._save()
 
-    def call(self) -> None:
+    def write(self) -> None:
         """Make the calls of `log_metrics`."""
-        while self._calls:  # one that fails leaves the others to be made
+        while self._calls:  # if one fails, the next `write` makes those after it
             self._calls.popleft()()
-        self._called = time.monotonic()
+        self._written = time.monotonic()
 
-    def end(self) -> None:
-        """Make all calls, and leave the loggers as they were."""
-        for logger, before in self._before:
+    def restore(self) -> None:
+        """Give the loggers their own methods back, and make all calls."""
+        for logger, original in self._originals:
             for name in ("log_metrics", "save"):
-                del logger.__dict__[name]
-                if name in before:
-                    logger.__dict__[name] = before[name]
-        self._before.clear()
+                del vars(logger)[name]
+                if name in original:
+                    vars(logger)[name] = original[name]
+        self._originals.clear()
         self._save()
 
     def _log_metrics(
@@ -74,12 +74,12 @@ class BufferedLoggers:
     ) -> None:
         self._calls.append(partial(log_metrics, dict(metrics), *args, **options))
         if all(type(value) in (float, int) for value in metrics.values()):
-            self.look()
+            self.write_if_due()
         else:
-            self.call()  # a tensor may be another one later
+            self.write()  # a step may change a tensor in place
 
     def _save(self) -> None:
-        self.call()
+        self.write()
         for save in self._saves.values():
             save()
         self._saves.clear()

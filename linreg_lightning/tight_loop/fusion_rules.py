@@ -1,9 +1,8 @@
-"""When the Trainer itself is needed."""
+"""How many steps fit in a group, and whether the Trainer is needed at each of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
@@ -15,7 +14,6 @@ from lightning.pytorch.callbacks import (
     Timer,
     TQDMProgressBar,
 )
-from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher
 from lightning.pytorch.plugins.precision import (
     DoublePrecision,
     HalfPrecision,
@@ -24,7 +22,10 @@ from lightning.pytorch.plugins.precision import (
 )
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch.optim import Optimizer
+
+from linreg_lightning.tight_loop.lightning_internals import EpochState, steps_between_checkpoints
 
 BATCH_HOOKS = (
     "on_train_batch_start",
@@ -34,9 +35,9 @@ BATCH_HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
 )
-"""Of callbacks and modules."""
+"""Hooks of callbacks and modules that the Trainer calls at each step."""
 
-OVERRIDES = (
+STEP_METHODS = (
     "backward",
     "optimizer_step",
     "optimizer_zero_grad",
@@ -44,99 +45,100 @@ OVERRIDES = (
     "clip_gradients",
     "log",
 )
-"""Of modules: how a step is taken, and what it says."""
+"""Methods of a module that make a step something else than loss, gradient, update."""
 
-IDLE = {
+KNOWN_HOOKS = {
     hook
     for callback in (
-        LearningRateMonitor,  # acts when the Trainer logs, and so does the loop
-        ModelCheckpoint,  # `group_size` knows when it saves
-        ProgressBar,  # is looked at by people
+        LearningRateMonitor,  # acts when the loggers write, and a group calls it then
+        ModelCheckpoint,  # saves at the end of a group, as `group_size` makes sure
+        ProgressBar,  # people read it, more slowly than groups end
         RichProgressBar,
         TQDMProgressBar,
-        Timer,  # by a clock, which a group is too short to matter to
+        Timer,  # stops a run by the clock, and a group takes 0.05 s
     )
     for name in BATCH_HOOKS
     if (hook := getattr(callback, name)) is not getattr(Callback, name)
 }
-"""Hooks of Lightning that need not see every step."""
+"""Hooks of Lightning's own callbacks that need not see every step."""
 
 PRECISIONS = (Precision, DoublePrecision, HalfPrecision, MixedPrecision)
 
 
-def group_size(trainer: Any, most: int) -> int:
-    """How many steps may be taken before something else happens, the Trainer's own included.
+def group_size(trainer: Any, state: EpochState, limit: int) -> int:
+    """Return how many steps lie before the next validation, checkpoint or end, that step included.
 
     Args:
-        trainer: where it stands; much of it is not declared by its class.
-        most: how many would be welcome.
+        trainer: within a fit; its class does not declare all of its attributes.
+        state: its epoch.
+        limit: at most how many steps the group may have.
     """
-    loop = trainer.fit_loop.epoch_loop
-    batches: int = loop.batch_progress.current.ready
-    total: int = loop.batch_progress.total.ready
+    batches: int = state.batches.current.ready
+    total: int = state.batches.total.ready
     if math.isinf(trainer.num_training_batches):
-        return 1  # nobody knows which batch is the last
-    size = min(most, int(trainer.num_training_batches) - batches)
-    if not trainer.lightning_module.automatic_optimization and not 0 < total == loop.global_step:
-        return 1  # batches do not take one step each, so their steps cannot be counted ahead
-    if loop.max_steps != -1:
-        size = min(size, loop.max_steps - loop.global_step)
+        return 1  # which batch is the last one shows only when it comes
+    size = min(limit, int(trainer.num_training_batches) - batches)
+    if not trainer.lightning_module.automatic_optimization and not 0 < total == trainer.global_step:
+        return 1  # not one optimizer step a batch: nobody can say where the next ones end
+    if trainer.max_steps != -1:
+        size = min(size, trainer.max_steps - trainer.global_step)
     if trainer.enable_validation and isinstance(trainer.val_check_batch, int):
-        across = trainer.check_val_every_n_epoch is None
-        size = min(
-            size, trainer.val_check_batch - (total if across else batches) % trainer.val_check_batch
-        )
+        across_epochs = trainer.check_val_every_n_epoch is None
+        done = (total if across_epochs else batches) % trainer.val_check_batch
+        size = min(size, trainer.val_check_batch - done)
     for checkpoint in trainer.checkpoint_callbacks:
-        interval = getattr(checkpoint, "_every_n_train_steps", 0)
-        if interval:
-            size = min(size, interval - loop.global_step % interval)
-    bar = trainer.progress_bar_callback
-    rate = getattr(bar, "refresh_rate", 1)
-    if rate > 1 and (batches + size) // rate > batches // rate:
-        size -= (batches + size) % rate
+        if interval := steps_between_checkpoints(checkpoint):
+            size = min(size, interval - trainer.global_step % interval)
+    refresh_rate = getattr(trainer.progress_bar_callback, "refresh_rate", 1)
+    if refresh_rate > 1 and (batches + size) // refresh_rate > batches // refresh_rate:
+        size -= (batches + size) % refresh_rate
     return max(size, 1)
 
 
-def takes_steps_alone(trainer: Any, fetcher: Any) -> bool:
-    """Whether nothing looks at single steps, and each is just: loss, gradient, update."""
+def allows_groups(trainer: Any, state: EpochState, fetcher: Any) -> bool:
+    """Whether each step is loss, gradient and update alone, and nothing has to see each of them."""
     module, strategy = trainer.lightning_module, trainer.strategy
-    loop, precision = trainer.fit_loop, trainer.precision_plugin
     return (
-        not loop.epoch_loop.restarting
-        and not loop._skip_backward
+        not state.is_restarting()
         and not trainer.should_stop
         and not trainer.fast_dev_run
         and trainer.accumulate_grad_batches == 1
         and len(trainer.optimizers) == 1
-        and isinstance(fetcher, _PrefetchDataFetcher)
+        and not is_param_in_hook_signature(module.training_step, "dataloader_iter", explicit=True)
         and fetcher.length is not None
         and type(strategy) is SingleDeviceStrategy
         and strategy.model is module
-        and type(precision) in PRECISIONS
-        and getattr(precision, "scaler", None) is None
+        and type(trainer.precision_plugin) in PRECISIONS
+        and getattr(trainer.precision_plugin, "scaler", None) is None
         and isinstance(trainer.profiler, PassThroughProfiler)
-        and not _differs(trainer.optimizers[0], Optimizer, "zero_grad", set())
-        # What it monitors is not known before the Trainer itself looks at what was logged.
+        and not _is_overridden(trainer.optimizers[0], Optimizer, "zero_grad")
+        # Such a schedule reads what the step has logged, which a group logs later.
         and not any(
             each.reduce_on_plateau and each.interval == "step"
             for each in trainer.lr_scheduler_configs
         )
-        and not any(_differs(module, LightningModule, name, set()) for name in OVERRIDES)
-        and not any(_differs(module, LightningModule, name, IDLE) for name in BATCH_HOOKS)
+        and not any(_is_overridden(module, LightningModule, name) for name in STEP_METHODS)
+        and not any(_sees_each_step(module, LightningModule, name) for name in BATCH_HOOKS)
         and not any(
-            _differs(callback, Callback, name, IDLE)
+            _sees_each_step(callback, Callback, name)
             for callback in trainer.callbacks
             for name in BATCH_HOOKS
         )
     )
 
 
-def _differs(owner: object, base: type, name: str, known: set[Callable[..., Any]]) -> bool:
-    """Whether the owner has a hook of its own that only the Trainer can call as it must be."""
-    hook = getattr(type(owner), name, None)
+def _is_overridden(owner: object, base: type, name: str) -> bool:
+    method = getattr(type(owner), name, None)
+    return name in vars(owner) or method is not getattr(base, name)
+
+
+def _sees_each_step(owner: object, base: type, name: str) -> bool:
+    """Whether the owner has a hook of that name that only the Trainer can call at each step."""
     if name in vars(owner):
         return True
+    hook = getattr(type(owner), name, None)
     mark = getattr(hook, "tight_loop", "")
-    misses = mark == "misses" and name.startswith("on_train_batch")
-    calls = mark == "calls" and base is Callback
-    return not (hook is getattr(base, name) or hook in known or misses or calls)
+    may_miss_steps = mark == "per_group" and name.startswith("on_train_batch")
+    is_called_within_groups = mark == "per_step" and base is Callback
+    is_known = hook in KNOWN_HOOKS or may_miss_steps or is_called_within_groups
+    return _is_overridden(owner, base, name) and not is_known

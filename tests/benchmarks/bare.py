@@ -1,4 +1,4 @@
-"""The peer of `linreg fit`: the tutorial in a bare Lightning script, its defaults as they are."""
+"""The peer of `linreg fit`: the same fit in a bare Lightning script with Lightning's defaults."""
 
 import lightning
 import torch

@@ -1,4 +1,4 @@
-"""Collects the figures of all benchmarks in one table, with where and when they were taken."""
+"""Collects the results of all benchmarks in one table, with machine, date and versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Timed = Callable[[], float]
 
 @pytest.fixture
 def compare() -> Callable[..., float]:
-    """Times two things in turn, several times over, and enters the median ratio in the table."""
+    """Times two functions in turn, several times, and adds the median ratio to the table."""
 
     def measure(what: str, goal: str, ours: Timed, peer: Timed, times: int = 5) -> float:
         pairs = [(ours(), peer()) for _ in range(times + 1)][1:]  # the first one warms up
@@ -51,7 +51,7 @@ def pytest_sessionfinish() -> None:
         except PackageNotFoundError:
             versions.append(f"{package} not installed")
     lines = [
-        "# Figures of one run",
+        "# Results of one run",
         "",
         "Written by `python -m pytest tests/benchmarks -n 0 -s`: medians of times taken in turn.",
         "",
@@ -75,7 +75,7 @@ def _processor() -> str:
 
 
 def clock(function: Callable[[], object]) -> float:
-    """How long a call takes, in seconds; garbage that others have left is none of its."""
+    """Seconds that a call takes, without collecting the garbage of earlier calls."""
     gc.collect()
     gc.freeze()
     start = time.perf_counter()

@@ -15,13 +15,14 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 def peak() -> float:
     """The process's largest memory so far, in MB."""
     status = Path("/proc/self/status")
-    if status.exists():  # what `resource` says there counts the parent's too
+    if status.exists():  # on Linux, `resource` counts the parent's memory too
         return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1e3
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def fit(data: ll.TensorData) -> None:
     options = {"enable_progress_bar": False, "enable_model_summary": False}
+    options["callbacks"] = [ll.TightLoop()]
     ll.Trainer(max_epochs=1, accelerator="cpu", **options).fit(ll.LinearRegression(0.01), data)
 
 

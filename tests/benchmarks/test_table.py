@@ -31,12 +31,12 @@ FIT = (
 FRAME = """
 import gc, time
 {imports}
-gc.freeze()  # as linreg does behind its imports
+gc.freeze()  # the imports' objects are not part of the measured work
 start = time.perf_counter()
 {work}
 seconds = time.perf_counter() - start
 with open("/proc/self/status") as file:
-    # What getrusage says would begin with the memory of the process that started this one.
+    # getrusage also counts the memory of the process that started this one.
     (peak,) = (line.split()[1] for line in file if line.startswith("VmHWM"))
 print("\\nresult", seconds, int(peak) / 1024)
 """
@@ -81,7 +81,7 @@ def run(code: str, folder: Path) -> tuple[float, float]:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
-    """Writes a table of so many rows, 19 features and y; it is gone after the test."""
+    """Writes a table of 19 features and y; the test's end deletes it."""
     written = []
 
     def write(suffix: str, rows: int) -> Path:
@@ -111,11 +111,11 @@ def test_seconds_from_file_to_coefficients(
     makers = {"linreg": ours, "pandas + scikit-learn": peer, "pyarrow, reading only": reading}
     rounds = []
     for _ in range(ROUNDS + 1):
-        # Start-up is what a table takes that has next to no rows.
+        # Start-up is the time of a table of 1000 rows.
         seconds = {name: run(make(path), tmp_path)[0] for name, make in makers.items()}
         start_up = {name: run(make(few), tmp_path)[0] for name, make in makers.items()}
         rounds.append((seconds, start_up))
-    del rounds[0]  # it warms up
+    del rounds[0]  # the warm-up
     for name in makers:
         whole, start = (
             statistics.median(part[name] for part in parts) for parts in zip(*rounds, strict=True)

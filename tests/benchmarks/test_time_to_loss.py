@@ -1,4 +1,4 @@
-"""How long it takes to come within 1 % of the best validation loss, against other libraries."""
+"""Seconds until a fit is within 1 % of the best validation loss, against other libraries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from sklearn.linear_model import SGDRegressor
 from torch import nn
 
-from linreg_lightning import Batch, LinearRegression
+from linreg_lightning import Batch, LinearRegression, TightLoop
 from linreg_lightning.data import BatchLoader
 
 ROWS, HELD_OUT, COLUMNS = 1_000_000, 100_000, 20
-# For all that take batches: few steps, each of which goes far. The batches are all of one size: a
-# short last one would throw the weights off by as much as it is short.
+# For all libraries that take batches: few, large steps. All batches have the same size, because a
+# short last batch would move the weights by more noise.
 BATCH, LR = 8000, 0.3
 CHUNKS = [ROWS, 100_000]
 generator = torch.Generator().manual_seed(0)
@@ -41,7 +41,7 @@ def reached(prediction: np.ndarray) -> bool:
 
 
 def chunks(size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows in parts, behind each of which the loss is looked at."""
+    """The rows in chunks; the validation loss is measured after each chunk."""
     for _ in range(20):
         for x, y in zip(X[:ROWS].split(size), Y[:ROWS].split(size), strict=True):
             yield x.numpy(), y.numpy()
@@ -49,7 +49,7 @@ def chunks(size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 class Reached(Callback):
-    """Stops the run, and the clock, as soon as the loss is low enough."""
+    """Stops the run and the clock once the loss is low enough."""
 
     seconds: float | None = None
 
@@ -67,7 +67,7 @@ def ours(chunk: int) -> float:
     trainer = Trainer(
         max_epochs=20,
         accelerator="cpu",
-        callbacks=[reached],
+        callbacks=[reached, TightLoop()],
         val_check_interval=chunk / ROWS,
         num_sanity_val_steps=0,
         logger=False,
@@ -91,7 +91,7 @@ def test_against_scikit_learn(chunk: int, compare: Callable[..., float]) -> None
             if reached(model.predict(X[ROWS:].numpy())):
                 return
 
-    what = f"{WHAT}SGDRegressor, looked at every {chunk:,} rows"
+    what = f"{WHAT}SGDRegressor, measured every {chunk:,} rows"
     compare(what, "below 1", lambda: ours(chunk), lambda: clock(peer), times=3)
 
 
@@ -115,7 +115,7 @@ def test_against_skorch(chunk: int, compare: Callable[..., float]) -> None:
             if reached(net.predict(X[ROWS:].numpy())):
                 return
 
-    what = f"{WHAT}skorch, looked at every {chunk:,} rows"
+    what = f"{WHAT}skorch, measured every {chunk:,} rows"
     compare(what, "below 1", lambda: ours(chunk), lambda: clock(peer), times=3)
 
 
@@ -134,5 +134,5 @@ def test_against_keras(
             if reached(model.predict(X[ROWS:].numpy(), batch_size=HELD_OUT, verbose=0)):
                 return
 
-    what = f"{WHAT}Keras on torch, looked at every {chunk:,} rows"
+    what = f"{WHAT}Keras on torch, measured every {chunk:,} rows"
     compare(what, "below 1", lambda: ours(chunk), lambda: clock(peer), times=3)

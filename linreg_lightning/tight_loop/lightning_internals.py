@@ -1,0 +1,227 @@
+"""Every private name of Lightning and torch that this package uses, each in a thin function.
+
+Lightning may rename a private name in any version. `missing_name` looks all of them up in the
+objects of one Trainer before the first step, so that a fit without one still goes its normal way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from operator import attrgetter
+from types import MethodType
+from typing import Any, final
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from torch.optim import Optimizer
+
+Advance = Callable[[Any], None]
+"""Takes one batch from the Trainer's iterator over batches, and a step on it."""
+
+TRAINER_NAMES = (
+    "_logger_connector._current_fx",
+    "_logger_connector._first_loop_iter",
+    "_logger_connector.on_batch_end",
+    "_logger_connector.update_train_step_metrics",
+    "fit_loop.epoch_loop._batches_that_stepped",
+    "fit_loop.epoch_loop._results.batch",
+    "fit_loop.epoch_loop._results.batch_size",
+    "fit_loop.epoch_loop._results.update_metrics",
+    "fit_loop.epoch_loop._warning_cache.warn",
+    "fit_loop.epoch_loop.advance",
+    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.increment_completed",
+    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.increment_ready",
+    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_completed",
+    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_ready",
+    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_started",
+    "fit_loop.epoch_loop.batch_progress.current.ready",
+    "fit_loop.epoch_loop.batch_progress.increment_completed",
+    "fit_loop.epoch_loop.batch_progress.increment_processed",
+    "fit_loop.epoch_loop.batch_progress.increment_ready",
+    "fit_loop.epoch_loop.batch_progress.increment_started",
+    "fit_loop.epoch_loop.batch_progress.is_last_batch",
+    "fit_loop.epoch_loop.batch_progress.total.ready",
+    "fit_loop.epoch_loop.manual_optimization.on_run_end",
+    "fit_loop.epoch_loop.manual_optimization.on_run_start",
+    "fit_loop.epoch_loop.restarting",
+    "fit_loop.epoch_loop.update_lr_schedulers",
+    "fit_loop.epoch_loop.val_loop.restarting",
+    "lightning_module._current_fx_name",
+    "lightning_module._on_before_batch_transfer",
+)
+"""Dotted names that start from the Trainer."""
+
+LOG_FLAGS = ("prog_bar", "logger", "on_step", "on_epoch")
+"""What Lightning keeps of the arguments of `module.log`."""
+
+CHECKPOINT_NAMES = ("_every_n_train_steps",)
+"""Names of a ModelCheckpoint."""
+
+
+def missing_name(trainer: Any) -> str | None:
+    """The first name that the objects of a Trainer lack, once its fit has started; or None."""
+    checkpoints = [each for each in trainer.checkpoint_callbacks if _is_model_checkpoint(each)]
+    names = [(trainer, name) for name in TRAINER_NAMES]
+    names += [(checkpoint, name) for checkpoint in checkpoints for name in CHECKPOINT_NAMES]
+    for owner, name in names:
+        try:
+            attrgetter(name)(owner)
+        except AttributeError:
+            return name
+    return None
+
+
+def steps_between_checkpoints(checkpoint: Any) -> int:
+    """How many steps a ModelCheckpoint waits before it saves; 0 if it does not count steps."""
+    return checkpoint._every_n_train_steps if _is_model_checkpoint(checkpoint) else 0
+
+
+def replace_advance(trainer: Any, wrap: Callable[[Advance], Advance]) -> None:
+    """Let the Trainer call `wrap(advance)` for each iteration, instead of its own `advance`."""
+    restore_advance(trainer)
+    loop = trainer.fit_loop.epoch_loop
+    vars(loop)["advance"] = wrap(loop.advance)
+
+
+def restore_advance(trainer: Any) -> None:
+    """Let the Trainer call its own function for each iteration."""
+    vars(trainer.fit_loop.epoch_loop).pop("advance", None)
+
+
+@final
+class EpochState:
+    """The counters and the log of the Trainer's epoch, which a group of steps keeps up to date.
+
+    Args:
+        trainer: within a fit; its class does not declare its private attributes.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        loop = self._loop = trainer.fit_loop.epoch_loop
+        self._connector, self._results = trainer._logger_connector, loop._results
+        self._module, self._manual = trainer.lightning_module, loop.manual_optimization
+        self.batches = loop.batch_progress
+        optimizer = loop.automatic_optimization.optim_progress.optimizer
+        self.optimizer_step, self.zero_grad = optimizer.step, optimizer.zero_grad
+
+    def is_restarting(self) -> bool:
+        """Whether the epoch goes on from a checkpoint, before its first batch."""
+        return bool(self._loop.restarting)
+
+    def begin_group(self) -> None:
+        """Let the next validation start afresh, as the Trainer does before each batch."""
+        self._loop.val_loop.restarting = False
+
+    def begin_batch(self, batch: Any) -> int:
+        """Count a batch, and let averages be weighted by its size; returns its index."""
+        index: int = self.batches.current.ready
+        self.batches.increment_ready()
+        self._connector._first_loop_iter = self._connector._first_loop_iter is None
+        self._results.batch, self._results.batch_size = batch, None
+        return index
+
+    def logged_steps(self) -> int:
+        """The number under which loggers write the current step."""
+        return int(self._loop._batches_that_stepped)
+
+    def count_logged_step(self) -> None:
+        """Count the step under which loggers write."""
+        self._loop._batches_that_stepped += 1
+
+    def step_lr_schedulers(self, ends_epoch: bool) -> None:
+        """Advance the learning rates that change with each step, and with each epoch at its end."""
+        self._loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if ends_epoch:
+            self._loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+
+    def log_again(self, name: str, value: Tensor, prog_bar: bool, logger: bool) -> bool:
+        """Log a number of this step under a name that training_step has logged before.
+
+        Cheaper than `module.log`. Returns False where the call before had other flags.
+        """
+        key = f"training_step.{name}"
+        earlier = self._results.get(key)
+        flags = (prog_bar, logger, True, False)
+        if earlier is None or flags != attrgetter(*LOG_FLAGS)(earlier.meta):
+            return False
+        self._results.update_metrics(key, value, batch_size=1)
+        self._connector._current_fx = "training_step"
+        return True
+
+    def update_metrics(self) -> None:
+        """Update `trainer.callback_metrics` and the like from what has been logged."""
+        self._connector.on_batch_end()
+
+    def write_metrics(self) -> None:
+        """Write what has been logged to the loggers, if this is a step to write at."""
+        self._connector.update_train_step_metrics()
+
+    @contextmanager
+    def calling(self, name: str) -> Iterator[None]:
+        """Let `module.log` know which hook, or training_step, is being called."""
+        state = vars(self._module)  # setattr of an nn.Module takes ten times as long
+        outer, state["_current_fx_name"] = state["_current_fx_name"], name
+        try:
+            yield
+        finally:
+            state["_current_fx_name"] = outer
+
+    def hook_name(self) -> str | None:
+        """The name of the hook that is being called."""
+        name: str | None = self._module._current_fx_name
+        return name
+
+    def prepare_batch(self, batch: Any) -> Any:
+        """Call the module's and the data module's `on_before_batch_transfer`."""
+        return self._module._on_before_batch_transfer(batch, dataloader_idx=0)
+
+    def run_manual_step(self, training_step: Callable[[], Any]) -> Any:
+        """Call a training_step that steps its optimizer itself, and count those steps."""
+        self._manual.on_run_start()
+        output = training_step()
+        self._manual.on_run_end()
+        return output
+
+    def warn_of_missing_batch(self) -> None:
+        """Warn, once, of a loader that yields None."""
+        self._loop._warning_cache.warn(
+            "train_dataloader yielded None. If this was on purpose, ignore this warning..."
+        )
+
+
+def unwrapped_step(optimizer: Optimizer) -> Callable[..., Any]:
+    """`optimizer.step` without torch's wrapper for hooks and profilers, where nothing uses it.
+
+    The wrapper takes a quarter of a small step. Without torch's private names it stays.
+    """
+    wrapper: Any = type(optimizer).step
+    home: Any = import_module(Optimizer.__module__)
+    # Another wrapper may copy the mark `hooked` from torch's, but not its globals.
+    wrapped = getattr(wrapper, "hooked", False) and wrapper.__globals__ is vars(home)
+    if not wrapped or "step" in vars(optimizer):
+        return optimizer.step
+    try:
+        hooks = (
+            optimizer._optimizer_step_pre_hooks,
+            optimizer._optimizer_step_post_hooks,
+            home._global_optimizer_pre_hooks,
+            home._global_optimizer_post_hooks,
+        )
+        is_used = any(hooks) or torch.autograd.profiler._is_profiler_enabled
+    except AttributeError:
+        is_used = True
+    return optimizer.step if is_used else MethodType(wrapper.__wrapped__, optimizer)
+
+
+def keeps_model_in_other_processes(trainer: Any) -> bool:
+    """Whether the Trainer fits copies of the model in processes that it spawns or forks."""
+    launchers = import_module("lightning.pytorch.strategies.launchers")
+    multiprocessing = getattr(launchers, "_MultiProcessingLauncher", ())
+    return isinstance(trainer.strategy.launcher, multiprocessing)
+
+
+def _is_model_checkpoint(callback: object) -> bool:
+    return isinstance(callback, ModelCheckpoint)
