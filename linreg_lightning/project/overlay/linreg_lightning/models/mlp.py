@@ -19,7 +19,7 @@ class MLP(SupervisedModule):
     """Linear, ReLU, linear on standardised columns; Adam on the mean squared error.
 
     Args:
-        hidden: how many hidden units there are.
+        hidden: the number of hidden units.
         lr: Adam's learning rate.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
@@ -46,7 +46,7 @@ class MLP(SupervisedModule):
         self.save_hyperparameters()
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make the layers, and what keeps the scale of the columns."""
+        """Make the layers and the standardisation of the columns."""
         self.layers = nn.Sequential(
             nn.Linear(in_features, self.hidden), nn.ReLU(), nn.Linear(self.hidden, out_features)
         )
@@ -54,7 +54,7 @@ class MLP(SupervisedModule):
         self.register_buffer("mean_weight", torch.ones((), dtype=torch.float64))
 
     def on_train_start(self) -> None:
-        """Take the scale of the columns and the mean weight from the rows to train on."""
+        """Take the scale of the columns and the mean weight from the training rows."""
         if self.trainer.ckpt_path is None:
             moments, rows = self.training_moments()
             self.standardization.fit(moments, intercept=True)
