@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import pytest
 import torch
 import yaml
 from conftest import CONFIGS, estimates, least_squares
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from linreg_lightning import LinearRegression, SyntheticData, TensorData, cli
+from linreg_lightning import LinearRegression, SyntheticData, TensorData, TightLoop, cli
 from linreg_lightning.cli import run
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.defaults import HELP
+from linreg_lightning.cli.error_messages import add_flags
+from linreg_lightning.cli.regression_cli import default_callbacks
 
 TABULAR = "TabularData --data.path {} --data.target price"
 
@@ -29,7 +33,8 @@ Refused = Callable[..., str]
 
 def run_linreg(*args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "linreg_lightning", *args]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -40,34 +45,33 @@ def newest_checkpoint() -> Path:
 # The command without a subcommand
 
 
-def test_help_and_version_need_no_torch() -> None:
-    for argument, expected in (("--help", "usage: linreg"), ("--version", "linreg 0.")):
-        code = (
-            "import sys; from linreg_lightning.cli import main\n"
-            f"main([{argument!r}])\n"
-            "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        assert done.stdout.startswith(expected)
+def test_help_and_version_import_no_torch() -> None:
+    code = (
+        "import sys; from linreg_lightning.cli import main\n"
+        "main(['--help']); main(['--version'])\n"
+        "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: linreg")
+    assert done.stdout.splitlines()[-1].startswith("linreg 0.")
 
 
-def test_no_subcommand_is_an_error_that_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_argument_is_an_error_and_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([])
     assert stop.value.code == 2
     assert "linreg fit" in capsys.readouterr().err
 
 
-def test_the_helps_own_examples_run(command: Linreg, houses: Path) -> None:
+def test_the_examples_in_the_help_run(command: Linreg, houses: Path) -> None:
     frame = pd.read_csv(houses)
     frame.drop(columns="price").to_csv("new.csv", index=False)
     frame.to_csv("held_out.csv", index=False)
-    lines = [line.strip() for line in cli.HELP.splitlines() if line.startswith("  linreg")]
-    runs = [line for line in lines if "help" not in line and "print_config" not in line]
-    assert len(runs) == 5
-    for line in (*runs[:4], runs[0], runs[4]):
+    lines = [line.strip() for line in HELP.splitlines() if line.startswith("  linreg")]
+    lines = [line for line in lines if "help" not in line and "print_config" not in line]
+    fit, table, predict, test, named, resumed, single_steps = lines
+    assert named.split()[:4] == ["linreg", "fit", "-c", "NAME"]
+    for line in (fit, table, predict, test, f"{single_steps} --trainer.max_epochs 2", fit, resumed):
         command(line.removeprefix("linreg "))
 
 
@@ -81,7 +85,7 @@ def test_help_names_every_class_and_subcommand(capsys: pytest.CaptureFixture[str
 # fit
 
 
-def test_fit_alone_runs_the_tutorial_from_start_to_table() -> None:
+def test_fit_without_options_runs_the_tutorial() -> None:
     done = run_linreg("fit", "--trainer.accelerator", "cpu")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -131,14 +135,14 @@ def test_main_may_be_called_again_and_again(command: Linreg) -> None:
 
 
 def test_several_targets(command: Linreg) -> None:
-    answer = command("fit --data.features 3 --data.targets 2 --trainer.max_epochs 300")
+    answer = command("fit --data.features 3 --data.targets 2 --trainer.max_epochs 60")
     assert answer["targets"] == ["y1", "y2"]
     for row in answer["coefficients"]:
         assert abs(row["estimate"] - row["true"]) < 0.2
     assert [row["true"] for row in answer["coefficients"]] == list(range(1, 9))
 
 
-def test_a_table_of_ones_own(command: Linreg, houses: Path) -> None:
+def test_a_table_of_the_user(command: Linreg, houses: Path) -> None:
     answer = command(
         f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price",
         "--data.val_fraction 0",
@@ -162,41 +166,56 @@ def test_models_by_short_name_and_by_class_path(command: Linreg, houses: Path, d
     assert short["model"] == "ManualLinearRegression"
 
 
-def test_without_a_logger_the_answer_lies_in_the_root_folder(command: Linreg) -> None:
+def test_without_a_logger_the_root_folder_holds_the_coefficients(command: Linreg) -> None:
     command("fit --trainer.logger false --trainer.default_root_dir here")
     assert Path("here/coefficients.json").exists()
     assert {path.parts[0] for path in Path().glob("*")} == {"here"}
 
 
-def test_a_saved_config_repeats_the_run(command: Linreg) -> None:
+def test_a_saved_configuration_repeats_the_run(command: Linreg) -> None:
     first = command("fit --model.lr 0.05 --data.rows 50")
     assert command("fit -c logs/version_0/config.yaml") == first
 
 
-WEIGHTED = "--data TabularData --data.path weighted.csv --data.target y --data.weight w"
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        "--model ManualLinearRegression --data.rows 5 --data.noise 2",
-        f"{WEIGHTED} --model.standardize true --data.val_fraction 0.3",
-    ],
+MANUAL = "--model ManualLinearRegression --data.rows 5 --data.noise 2"
+WEIGHTED = (
+    "--data TabularData --data.path weighted.csv --data.target y --data.weight w "
+    "--model.standardize true --data.val_fraction 0.3"
 )
-def test_two_processes_fit_what_one_does(command: Linreg, options: str) -> None:
+
+
+def test_two_processes_fit_what_one_does_and_one_of_them_reports_its_bad_row(
+    command: Linreg,
+) -> None:
     rows = [f"{i},{i / 20 if i % 2 else 5 - i / 20},{0.1 if i % 2 else 10}" for i in range(101)]
     Path("weighted.csv").write_text("\n".join(["a,y,w", *rows]))
-    line = f"fit {options} --trainer.max_epochs 50 --trainer.default_root_dir"
-    one = command(f"{line} one")
-    done = run_linreg(*f"{line} two --trainer.devices 2 --trainer.accelerator cpu".split())
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    assert ".py:" not in done.stderr
-    two = json.loads(Path("two/version_0/coefficients.json").read_text())
-    assert {"predicted", "descent"} <= {path.stem for path in Path("two/version_0").glob("*.png")}
-    assert estimates(two) == pytest.approx(estimates(one), rel=1e-4, abs=1e-5)
-    assert two["fit"] == pytest.approx(one["fit"], rel=1e-4)
-    assert two["rows"] == one["rows"]
+    rows = [f"{k % 7},{2 * (k % 7) + k % 3}" for k in range(100)]
+    Path("bad.csv").write_text("\n".join(["a,y", *rows[:90], ",1", *rows[91:]]))
+    lines = {
+        "manual": f"fit {MANUAL} --trainer.max_epochs 50",
+        "weighted": f"fit {WEIGHTED} --trainer.max_epochs 50 --figures false",
+        "bad": "fit --model LeastSquares --data TabularData --data.target y --data.path bad.csv "
+        "--data.stream true --trainer.strategy ddp --figures false",
+    }
+    # One script runs all lines, so that two processes start only once.
+    two = "--trainer.devices 2 --trainer.accelerator cpu --trainer.default_root_dir"
+    script = "\n".join(f"cli.main({f'{line} {two} {key}2'.split()})" for key, line in lines.items())
+    Path("all.py").write_text(f"from linreg_lightning import cli\n{script}\n")
+    done = subprocess.run([sys.executable, "all.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    for noise in ("Warning", ".py:", "Traceback"):
+        assert noise not in done.stderr
+    (message,) = [line for line in done.stderr.splitlines() if "process 2" in line]
+    assert message.startswith("linreg: error: process 2: ")
+    assert "'a'" in message
+    assert "91" in message
+    for key in ("manual", "weighted"):
+        one = command(f"{lines[key]} --trainer.default_root_dir {key}1")
+        two_processes = json.loads(Path(f"{key}2/version_0/coefficients.json").read_text())
+        assert estimates(two_processes) == pytest.approx(estimates(one), rel=1e-4, abs=1e-5)
+        assert two_processes["fit"] == pytest.approx(one["fit"], rel=1e-4)
+        assert two_processes["rows"] == one["rows"]
+    assert {"predicted", "descent"} <= {path.stem for path in Path("manual2").glob("*/*.png")}
 
 
 # Checkpoints
@@ -248,7 +267,7 @@ RESUMABLE = "--data.batch_size 16 --data.rows 101 --model.momentum 0.9 --model.l
 
 
 @pytest.mark.parametrize("options", ["", RESUMABLE, "--model ManualLinearRegression"])
-def test_a_resumed_run_ends_where_an_unstopped_one_does(command: Linreg, options: str) -> None:
+def test_a_resumed_run_ends_like_a_run_without_a_stop(command: Linreg, options: str) -> None:
     whole = command(f"fit {options} --trainer.max_epochs 8 --trainer.default_root_dir whole")
     command(f"fit {options} --trainer.max_epochs 3 --trainer.default_root_dir halves")
     resumed = command(
@@ -259,7 +278,7 @@ def test_a_resumed_run_ends_where_an_unstopped_one_does(command: Linreg, options
 
 
 class Kill(Callback):
-    """Ends the process in the middle of an epoch, as a power cut would."""
+    """Ends the process within an epoch, as a power failure does."""
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == 18:
@@ -293,20 +312,25 @@ def test_a_run_stopped_by_max_steps_within_an_epoch_resumes_within_it(command: L
     assert resumed == whole
 
 
-def test_a_resumed_run_goes_on_with_its_own_settings(command: Linreg, refused: Refused) -> None:
-    whole = command("fit --trainer.max_epochs 130 --trainer.default_root_dir whole")
-    killed = run_linreg(
-        *["fit", "--trainer.max_epochs", "130", "--trainer.default_root_dir", "killed"],
-        "--trainer.callbacks+=test_cli.Kill",
-        "--trainer.accelerator=cpu",
-    )
-    assert killed.returncode == -signal.SIGKILL
-    assert command("fit --ckpt_path last --trainer.default_root_dir killed") == whole
-    message = refused("fit --ckpt_path last --trainer.default_root_dir killed")
+class Fail(Callback):
+    """Ends the run within an epoch by an exception."""
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 18:
+            raise RuntimeError("failed on purpose")
+
+
+def test_a_resumed_run_keeps_its_settings(command: Linreg, refused: Refused) -> None:
+    line = "fit --trainer.max_epochs 130 --trainer.default_root_dir"
+    whole = command(f"{line} whole")
+    with pytest.raises(RuntimeError, match="failed on purpose"):
+        command(f"{line} failed --trainer.callbacks+=test_cli.Fail")
+    assert command("fit --ckpt_path last --trainer.default_root_dir failed") == whole
+    message = refused("fit --ckpt_path last --trainer.default_root_dir failed")
     assert "--trainer.max_epochs: it is 130" in message
 
 
-def test_best_is_the_checkpoint_that_the_newest_run_found_best(command: Linreg) -> None:
+def test_best_is_the_best_checkpoint_of_the_newest_run(command: Linreg) -> None:
     command(
         "fit --trainer.max_epochs 3 --trainer.callbacks+=ModelCheckpoint",
         "--trainer.callbacks.monitor=epoch --trainer.callbacks.mode=min",
@@ -317,10 +341,10 @@ def test_best_is_the_checkpoint_that_the_newest_run_found_best(command: Linreg) 
     command("validate --ckpt_path best")
 
 
-# The template promise
+# Classes of the user
 
 
-def test_a_model_and_data_from_outside_run_by_class_path(
+def test_a_model_and_data_of_another_package_run_by_class_path(
     command: Linreg, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outside = "--model third_party.plain.CubicModel --data third_party.plain.CubicData"
@@ -328,7 +352,7 @@ def test_a_model_and_data_from_outside_run_by_class_path(
     settings = yaml.safe_load(Path("logs/version_0/config.yaml").read_text())
     assert settings["model"]["init_args"] == {"lr": 0.05}
     assert settings["data"]["init_args"] == {"rows": 64}
-    command(f"fit {outside} --trainer.max_epochs 200 --model.lr 0.1")
+    command(f"fit {outside} --trainer.max_epochs 60 --model.lr 0.1")
     command("test --ckpt_path last")
     command("predict --ckpt_path last")
     out = capsys.readouterr().out
@@ -338,15 +362,34 @@ def test_a_model_and_data_from_outside_run_by_class_path(
     assert len(path.read_text().splitlines()) == 65
 
 
-def test_a_class_in_the_folder_where_the_command_is_typed() -> None:
-    Path("typed_here.py").write_text("from third_party.plain import CubicModel as Mine")
-    scripts = Path(sys.executable).parent
-    line = "fit --model typed_here.Mine --data third_party.plain.CubicData --trainer.fast_dev_run 1"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    subprocess.run([scripts / "linreg", *line.split()], check=True, env=environment)
+EQUAL_COLUMNS = """
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, TensorDataset
+
+class EqualColumns(LightningDataModule):
+    def train_dataloader(self):
+        x = torch.arange(6.0).repeat(2, 1).T
+        return DataLoader(TensorDataset(x, x[:, :1] ** 2), batch_size=6)
+"""
 
 
-def test_our_data_feed_a_model_from_outside(command: Linreg) -> None:
+def test_a_class_of_the_present_folder_and_a_warning_on_one_line() -> None:
+    Path("present_folder.py").write_text(EQUAL_COLUMNS)
+    line = "fit --model LeastSquares --model.in_features 2 --data present_folder.EqualColumns"
+    linreg = Path(sys.executable).parent / "linreg"
+    done = subprocess.run(
+        [linreg, *line.split(), *["--figures", "false", "--trainer.enable_progress_bar", "false"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (warning,) = [line for line in done.stderr.splitlines() if "warning" in line.lower()]
+    assert warning.startswith("linreg: warning: ")
+    assert warning.endswith("x2")
+
+
+def test_our_data_feed_a_model_of_another_package(command: Linreg) -> None:
     command(
         "fit --model third_party.plain.CubicModel --data SyntheticData --data.features 1",
         "--data.ones false --trainer.max_epochs 2",
@@ -354,32 +397,82 @@ def test_our_data_feed_a_model_from_outside(command: Linreg) -> None:
     assert newest_checkpoint().name == "epoch=1-step=2.ckpt"
 
 
-def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> None:
+def test_data_of_another_package_need_in_features(command: Linreg, refused: Refused) -> None:
     assert "in_features" in refused("fit --data third_party.plain.CubicData")
 
 
-# Refusals
+# Default callbacks
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("settings", "steps"),
+    [
+        ({}, [None]),
+        ({"callbacks": [TightLoop(steps=1)]}, [1]),
+        ({"callbacks": TightLoop(steps=1)}, [1]),
+        ({"barebones": True}, []),
+    ],
+)
+def test_tight_loop_is_a_default_callback(settings: dict[str, Any], steps: list[Any]) -> None:
+    trainer = {"callbacks": None, "barebones": False, "log_every_n_steps": None}
+    trainer |= {"enable_progress_bar": None, **settings}
+    callbacks = default_callbacks(Namespace(**trainer), figures=False, command=["linreg"])
+    assert [each.steps for each in callbacks if isinstance(each, TightLoop)] == steps
+
+
+def test_the_command_takes_several_steps_at_a_time(command: Linreg, alone: list[int]) -> None:
+    line = "fit --data.rows 400 --data.batch_size 10 --trainer.max_epochs 3"
+    fast = command(line)
+    assert sum(alone) > 0
+    alone.clear()
+    assert command(f"{line} --trainer.callbacks+=TightLoop --trainer.callbacks.steps=1") == fast
+    assert not alone
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("rows: 1 was given", "--data.rows: 1 was given"),
+        ("lr: 3 was given", "--model.lr: 3 was given"),
+        ("precision: 16-true was given", "--trainer.precision: 16-true was given"),
+        ("rows, lr: 1 and 2 were given", "--data.rows, --model.lr: 1 and 2 were given"),
+        ("batch: a list was given", "batch: a list was given"),
+        ("rows and lr: 1 and 2 were given", "rows and lr: 1 and 2 were given"),
+        ("the loss is nan: lower lr", "the loss is nan: lower lr"),
+    ],
+)
+def test_flags_of_arguments(message: str, expected: str) -> None:
+    classes = {"model": LinearRegression, "data": SyntheticData, "trainer": Trainer}
+    assert add_flags(message, classes) == expected
+
+
+def test_an_argument_of_two_classes_gets_no_flag() -> None:
+    message = "rows: 1 was given"
+    assert add_flags(message, {"model": SyntheticData, "data": SyntheticData}) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
     [
         ("fitt", "invalid choice: 'fitt'"),
-        ("fit --model.lr -1", "lr: -1.0 was given; type a number above 0"),
+        ("fit --model.lr -1", "--model.lr: & -1"),
         ("fit --model.lr x", "--model.lr: x was given; type a number"),
         ("fit --model.foo 1", "--model: LinearRegression has no option foo; --model.help"),
         ("fit --model Nonsense", "--model: there is no class Nonsense"),
-        ("fit --model.in_features 3", "--model.in_features: 3 was given, but the data decide it"),
-        ("fit --model.intercept true", "intercept: one of the model's own was asked for"),
-        ("fit --model.lr 3", "has diverged; lower --model.lr (3 was given)"),
-        ("fit --data.batch_size 0", "batch_size: 0 was given; type a whole number above 0"),
+        ("fit --model.in_features 5", "in_features & 5 & 3"),
+        ("fit --model.intercept true", "--model.intercept: "),
+        ("fit --model.lr 3", "diverged & lr & 3"),
+        ("fit --data.batch_size 0", "--data.batch_size: & 0"),
         ("fit --data TabularData", "--data: TabularData needs --data.path, --data.target"),
         (
             "fit --data.path x",
             "--data: SyntheticData has no option path, TabularData has; type --data TabularData in",
         ),
         ("fit --model.ridge 1", "type --model LeastSquares in front"),
-        ("fit --data.rows 1", "rows: 1 was given"),
+        ("fit --data.rows 1", "--data.rows: & 1"),
         ("fit --trainer.max_epochs x", "--trainer.max_epochs: x was given; type a whole number"),
         (
             "fit --model LeastSquares --model.accuracy best",
@@ -387,11 +480,12 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
         ),
         ("fit --data.help Tabular", "--data.help: there is no class Tabular; type one of linreg"),
         ("fit --trainer.callbacks Nope", "--trainer.callbacks: there is no class Nope; type pack"),
-        ("fit --data null", "--data: null was given; type the name of a class"),
-        ("fit --model null", "--model: null was given; type the name of a class"),
+        ("fit --data null", "--data: no class was given; type the name of one"),
+        ("fit --model null", "--model: no class was given; type the name of one"),
         ("fit --trainer.strategy ddp_spawn", "--trainer.strategy: ddp_spawn was given, whose"),
         ("fit --trainer.strategy nonsense", "--trainer: You selected an invalid strategy name"),
         ("fit -c nowhere.yaml", "--config: File does not exist"),
+        ("fit -c nothing_such", "--config: & nothing_such & debug, gpu, least_squares, manual"),
         (
             "test",
             "--ckpt_path: none was given, and test needs a fitted model; type --ckpt_path last",
@@ -401,16 +495,18 @@ def test_data_from_outside_feed_our_model(command: Linreg, refused: Refused) -> 
         ("test --ckpt_path last", "--ckpt_path: there is no checkpoint below logs; fit a model"),
         ("test --ckpt_path nowhere.ckpt", "--ckpt_path: there is no file nowhere.ckpt"),
         ("fit --seed_everything -5", "--seed_everything: -5 was given; type 0 to 4294967295"),
-        ("fit --data.seed 99999999999999999999", "seed: 99999999999999999999 was given"),
+        ("fit --data.seed 99999999999999999999", "--data.seed: & 99999999999999999999"),
         ("fit --trainer.max_epochs 0", "no batch was trained on, so nothing has been fitted"),
         ("fit --trainer.limit_train_batches 0", "no batch was trained on"),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_line(refused: Refused, line: str, message: str) -> None:
-    assert message in refused(line)
+def test_bad_arguments_are_refused_in_one_line(refused: Refused, line: str, facts: str) -> None:
+    message = refused(line)
+    for fact in facts.split(" & "):
+        assert fact in message
 
 
-def test_a_table_is_no_class(refused: Refused, houses: Path) -> None:
+def test_a_table_is_not_a_class(refused: Refused, houses: Path) -> None:
     message = refused(f"fit --data {houses}")
     assert message.endswith(f"type --data TabularData --data.path {houses}")
     assert f"--model: {houses} is a file, not a class" in refused(f"fit --model {houses}")
@@ -425,30 +521,31 @@ def test_a_table_is_no_class(refused: Refused, houses: Path) -> None:
         ("model: 5", "--model: 5 was given; type the name of a class"),
     ],
 )
-def test_what_is_no_setting_is_refused(refused: Refused, settings: str, message: str) -> None:
+def test_a_bad_configuration_is_refused(refused: Refused, settings: str, message: str) -> None:
     Path("bad.yaml").write_text(f"{settings}\n")
     assert message in refused("fit -c bad.yaml")
 
 
-def test_the_trainers_settings_may_have_a_file_of_their_own(command: Linreg) -> None:
+def test_the_trainer_may_have_its_own_file_of_settings(command: Linreg) -> None:
     Path("trainer.yaml").write_text("max_epochs: 3\ndefault_root_dir: elsewhere\n")
     Path("run.yaml").write_text("trainer: trainer.yaml\n")
     command("fit -c run.yaml")
     command("fit -c run.yaml --ckpt_path last --trainer.max_epochs 4")
 
 
-def test_a_bad_table_is_refused_and_leaves_no_answer(refused: Refused) -> None:
+def test_a_bad_table_is_refused_and_leaves_no_file(refused: Refused) -> None:
     Path("bad.csv").write_text("a,y\n1,2\n3,oops\n")
     message = refused("fit --data TabularData --data.path bad.csv --data.target y")
-    assert "path: bad.csv has 'oops' in column 'y', row 2" in message
+    for fact in ("bad.csv", "'oops'", "'y'", "row 2"):
+        assert fact in message
     assert not list(Path("logs").glob("*"))
     Path("bad.csv").write_text("a,y\n1,2\n")
     message = refused("fit --data TabularData --data.path bad.csv --data.target y")
-    assert "1 row to train on; a fit needs at least 2" in message
+    assert "1 row to train on" in message
     assert not list(Path().glob("**/coefficients.json*"))
 
 
-def test_a_flag_may_not_contradict_the_checkpoint(command: Linreg, refused: Refused) -> None:
+def test_an_option_may_not_contradict_the_checkpoint(command: Linreg, refused: Refused) -> None:
     command("fit --trainer.max_epochs 3")
     for line, message in (
         ("fit --ckpt_path last --model.lr 0.5", "--model.lr: 0.5 was given, but logs/version_0"),
@@ -459,18 +556,15 @@ def test_a_flag_may_not_contradict_the_checkpoint(command: Linreg, refused: Refu
         ),
         ("fit --ckpt_path last --trainer.max_epochs 3", "has run 3 epochs already; type a larger"),
         ("fit --ckpt_path last --trainer.max_epochs 9 --data.seed 5", "--data.seed: 5 was given"),
-        ("test --ckpt_path last --data.features 3", "fitted on intercept, x1, x2, in this order"),
-        (
-            "validate --ckpt_path last --data.val_rows 0",
-            "no rows for val; give it some by ",
-        ),
+        ("test --ckpt_path last --data.features 3", "intercept, x1, x2, x3"),
+        ("validate --ckpt_path last --data.val_rows 0", "val_rows"),
     ):
         assert message in refused(line)
     agreeing = "fit --ckpt_path last --model LinearRegression --model.lr 0.1 --trainer.max_epochs 4"
     assert command(agreeing)["rows"] == 100
 
 
-def test_a_config_may_not_contradict_the_checkpoint_either(
+def test_a_configuration_may_not_contradict_the_checkpoint(
     command: Linreg, refused: Refused
 ) -> None:
     command("fit --trainer.max_epochs 3")
@@ -493,13 +587,13 @@ def test_held_out_rows_stay_held_out(command: Linreg, refused: Refused, houses: 
     )
 
 
-def test_a_checkpoint_named_in_front_of_the_subcommand(command: Linreg, refused: Refused) -> None:
+def test_a_checkpoint_in_a_configuration_before_fit(command: Linreg, refused: Refused) -> None:
     command("fit --trainer.max_epochs 2")
     Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  model: {init_args: {lr: 0.2}}\n")
     assert "--model.lr: 0.2 was given" in refused("--config sub.yaml fit")
 
 
-def test_a_checkpoint_that_does_not_say_its_classes(refused: Refused, command: Linreg) -> None:
+def test_a_checkpoint_without_class_paths(refused: Refused, command: Linreg) -> None:
     silent = "--model third_party.silent.Model --data third_party.silent.Data"
     command(f"fit {silent} --trainer.max_epochs 1")
     assert "--model: " in refused("test --ckpt_path last")
@@ -507,15 +601,13 @@ def test_a_checkpoint_that_does_not_say_its_classes(refused: Refused, command: L
     command(f"test --ckpt_path last {silent}")
 
 
-def test_predictions_of_another_kind_are_not_silently_lost(
-    refused: Refused, command: Linreg
-) -> None:
+def test_predictions_that_cannot_be_written_are_an_error(refused: Refused, command: Linreg) -> None:
     silent = "--model third_party.silent.Model --data third_party.silent.Data"
     command(f"fit {silent} --trainer.max_epochs 1")
     assert "predict: nothing was written" in refused(f"predict --ckpt_path last {silent}")
 
 
-def test_files_that_are_no_checkpoints(refused: Refused) -> None:
+def test_files_that_are_not_checkpoints(refused: Refused) -> None:
     Path("text.ckpt").write_text("hello")
     torch.save({"weights": torch.ones(1)}, "other.ckpt")
     damaged = Path("other.ckpt").read_bytes().replace(b"weights", b"we\xff\x80hts")
@@ -526,47 +618,38 @@ def test_files_that_are_no_checkpoints(refused: Refused) -> None:
         )
 
 
-def test_another_file_lacks_the_checkpoints_columns(
+def test_a_table_without_a_column_of_the_checkpoint(
     command: Linreg, refused: Refused, houses: Path
 ) -> None:
     command(f"fit {TABLE.format(houses)} --trainer.max_epochs 2")
     Path("new.csv").write_text("sqft,beds\n1,2\n")
     message = refused("predict --ckpt_path last --data.path new.csv")
-    assert "features: new.csv has no column 'age'" in message
+    assert "new.csv" in message
+    assert "'age'" in message
     assert not list(Path().glob("**/predictions.csv*"))
 
 
-def test_a_run_that_is_told_to_end_says_so(
+def test_a_run_that_sigterm_ends_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(args: list[str]) -> None:
+    def terminated(*_: Any) -> None:
         raise SIGTERMException
 
-    monkeypatch.setattr(run, "RegressionCLI", told)
+    monkeypatch.setattr(run, "RegressionCLI", terminated)
     with pytest.raises(SystemExit) as stop:
         run.run(["fit"])
     assert stop.value.code == 128 + signal.SIGTERM
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
 
 
-def test_warnings_are_lines_of_the_command_s(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(
-        "a,b,y\n" + "".join(f"{k},{2 * k},{k % 5}\n" for k in range(20))
-    )
-    words = "fit --model LeastSquares --data TabularData --data.target y --figures false"
-    done = run_linreg(*words.split(), "--data.path", str(tmp_path / "t.csv"))
-    line = "linreg: warning: Left out, as linear combinations of earlier columns: b"
-    assert line in done.stderr.splitlines()
-
-
-@pytest.mark.parametrize("what", ["closed by peer", "reset by peer", "Broken pipe"])
-def test_a_process_whose_other_has_ended_says_so(
-    what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("reason", ["closed by peer", "reset by peer", "Broken pipe"])
+def test_a_process_says_that_another_has_ended(
+    reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def left_alone(args: list[str]) -> None:
-        raise RuntimeError(f"[pair.cc:537] Read error [127.0.0.1]:53455: Connection {what}.")
+    def lost_connection(*_: Any) -> None:
+        raise RuntimeError(f"[pair.cc:537] Read error [127.0.0.1]:53455: Connection {reason}.")
 
-    monkeypatch.setattr(run, "RegressionCLI", left_alone)
+    monkeypatch.setattr(run, "RegressionCLI", lost_connection)
     with pytest.raises(SystemExit) as stop:
         run.run(["fit"])
     assert stop.value.code == 1
@@ -577,7 +660,7 @@ def test_a_process_whose_other_has_ended_says_so(
     ("words", "step"),
     [("predict", "predict_step"), ("test --data.test_fraction 1", "test_step")],
 )
-def test_what_is_no_fit_ends_by_sigterm_and_leaves_no_file(
+def test_sigterm_ends_predict_and_test_and_leaves_no_file(
     words: str,
     step: str,
     command: Linreg,
@@ -588,10 +671,10 @@ def test_what_is_no_fit_ends_by_sigterm_and_leaves_no_file(
     command(f"fit --data {TABULAR.format(houses)} --trainer.max_epochs 1 --model.lr 1e-12")
     before = signal.getsignal(signal.SIGTERM)
 
-    def told(self: LinearRegression, batch: Any, batch_idx: int) -> None:
+    def send_sigterm(self: LinearRegression, batch: Any, batch_idx: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(LinearRegression, step, told)
+    monkeypatch.setattr(LinearRegression, step, send_sigterm)
     shutil.copy(houses, "new.csv")
     with pytest.raises(SystemExit) as stop:
         cli.main(f"{words} --ckpt_path last --data.path new.csv".split())
@@ -599,16 +682,3 @@ def test_what_is_no_fit_ends_by_sigterm_and_leaves_no_file(
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
     assert not list(Path().glob("**/predictions.csv*"))
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_another_process_says_what_is_wrong_with_its_rows(tmp_path: Path) -> None:
-    rows = [f"{k % 7},{2 * (k % 7) + k % 3}" for k in range(100)]
-    rows[90] = ",1"
-    (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]))
-    words = "fit --model LeastSquares --data TabularData --data.target y --data.stream true"
-    two = "--trainer.devices 2 --trainer.strategy ddp --trainer.accelerator cpu"
-    path = str(tmp_path / "t.csv")
-    done = run_linreg(*words.split(), "--data.path", path, *two.split())
-    assert done.returncode == 1
-    assert "linreg: error: process 2: column 'a': row 91 holds nan" in done.stderr
-    assert "Traceback" not in done.stderr

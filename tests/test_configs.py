@@ -1,4 +1,4 @@
-"""Each shipped YAML runs through the real command, and the right numbers come out."""
+"""Each configuration runs by its name through the real command and gives the right numbers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,26 +13,25 @@ from conftest import CONFIGS, estimates, least_squares
 from linreg_lightning import SyntheticData, cli, gradient_descent_nn
 
 Linreg = Callable[..., dict[str, Any]]
-TUTORIAL = f"-c {CONFIGS}/tutorial.yaml"
 
 
-def tutorials_answer() -> torch.Tensor:
+def tutorial_solution() -> torch.Tensor:
     data = SyntheticData()
     data.setup("fit")
     return least_squares(*data.splits["train"][:2]).flatten()
 
 
-def answers(answer: dict[str, Any]) -> torch.Tensor:
+def estimates_tensor(answer: dict[str, Any]) -> torch.Tensor:
     return torch.tensor(list(estimates(answer).values()), dtype=torch.float64)
 
 
-def test_every_file_is_tested_here() -> None:
+def test_every_configuration_is_tested_here() -> None:
     names = {path.stem for path in CONFIGS.iterdir()}
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert names <= tested
 
 
-def test_each_is_short_and_says_why() -> None:
+def test_each_is_short_and_has_comments() -> None:
     for path in CONFIGS.iterdir():
         text = path.read_text()
         assert len(text.splitlines()) <= 20
@@ -40,20 +39,30 @@ def test_each_is_short_and_says_why() -> None:
         assert isinstance(yaml.safe_load(text), dict)
 
 
+def test_a_file_of_the_present_folder_goes_first(command: Linreg) -> None:
+    for file in ("tutorial.yaml", "tutorial"):
+        path = Path(file)
+        path.write_text("trainer:\n  max_epochs: 2\ndata:\n  init_args:\n    rows: 50\n")
+        assert command("fit -c tutorial")["rows"] == 50
+        path.unlink()
+    Path("tutorial").mkdir()
+    assert command("fit -c tutorial -c debug")["rows"] == 100
+
+
 def test_tutorial(command: Linreg) -> None:
-    answer = command(f"fit {TUTORIAL}")
-    torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
+    answer = command("fit -c tutorial")
+    torch.testing.assert_close(estimates_tensor(answer), tutorial_solution(), rtol=0, atol=1e-5)
     assert answer == command("fit")
 
 
 def test_manual(command: Linreg) -> None:
-    answer = command(f"fit -c {CONFIGS}/manual.yaml")
+    answer = command("fit -c manual")
     assert answer["model"] == "ManualLinearRegression"
-    torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(estimates_tensor(answer), tutorial_solution(), rtol=0, atol=1e-5)
 
 
 def test_tabular(command: Linreg, houses: Path) -> None:
-    answer = command(f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price")
+    answer = command(f"fit -c tabular --data.path {houses} --data.target price")
     assert answer["rows"] == 160
     expected = {"intercept": 50000, "sqft": 150, "beds": 10000, "age": -500}
     for name, value in expected.items():
@@ -65,18 +74,18 @@ def test_tabular_by_hand(command: Linreg, houses: Path) -> None:
     frame = pd.read_csv(houses)
     ((frame - frame.mean()) / frame.std()).to_csv("scaled.csv", index=False)
     answer = command(
-        f"fit -c {CONFIGS}/manual.yaml --data TabularData --data.path scaled.csv",
+        "fit -c manual --data TabularData --data.path scaled.csv",
         "--data.target price --trainer.max_epochs 200",
     )
     scaled = pd.read_csv("scaled.csv")
     x = torch.tensor(scaled[["sqft", "beds", "age"]].to_numpy())
     x = torch.cat([torch.ones(len(x), 1).double(), x], dim=1)
     exact = least_squares(x, torch.tensor(scaled[["price"]].to_numpy())).flatten()
-    torch.testing.assert_close(answers(answer), exact, rtol=0, atol=1e-5)
+    torch.testing.assert_close(estimates_tensor(answer), exact, rtol=0, atol=1e-5)
 
 
 def test_debug(command: Linreg) -> None:
-    answer = command(f"fit {TUTORIAL} -c {CONFIGS}/debug.yaml")
+    answer = command("fit -c tutorial -c debug")
     assert answer == command("fit --trainer.max_epochs 2")
     model = torch.nn.Linear(3, 1, bias=False)
     torch.manual_seed(0)
@@ -85,12 +94,12 @@ def test_debug(command: Linreg) -> None:
     data.setup("fit")
     x, y, _ = data.splits["train"]
     by_hand, _ = gradient_descent_nn(x, y, model.weight.detach().T, epochs=2)
-    assert torch.equal(answers(answer).float(), by_hand.flatten())
+    assert torch.equal(estimates_tensor(answer).float(), by_hand.flatten())
 
 
 def test_gpu(command: Linreg, capsys: pytest.CaptureFixture[str]) -> None:
-    # The fixture adds `--trainer.accelerator cpu` behind the files: so here without it.
-    overlay = ["fit", "-c", f"{CONFIGS}/tutorial.yaml", "-c", f"{CONFIGS}/gpu.yaml"]
+    # The fixture would add `--trainer.accelerator cpu` after the configurations.
+    overlay = ["fit", "--config=tutorial", "-c", "gpu"]
     if torch.cuda.is_available():
         cli.main(overlay)
     else:
@@ -98,17 +107,15 @@ def test_gpu(command: Linreg, capsys: pytest.CaptureFixture[str]) -> None:
             cli.main(overlay)
         assert "No supported gpu backend found" in capsys.readouterr().err
     answer = command(" ".join(overlay))
-    torch.testing.assert_close(answers(answer), tutorials_answer(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(estimates_tensor(answer), tutorial_solution(), rtol=0, atol=1e-5)
 
 
 def test_least_squares(command: Linreg, houses: Path) -> None:
-    answer = command(
-        f"fit -c {CONFIGS}/least_squares.yaml --data.path {houses} --data.target price"
-    )
+    answer = command(f"fit -c least_squares --data.path {houses} --data.target price")
     frame = pd.read_csv(houses)
     x = torch.tensor(frame[["sqft", "beds", "age"]].to_numpy())
     x = torch.cat([torch.ones(len(x), 1).double(), x], dim=1)
     exact = least_squares(x, torch.tensor(frame[["price"]].to_numpy())).flatten()
-    torch.testing.assert_close(answers(answer), exact, rtol=1e-10, atol=0)
+    torch.testing.assert_close(estimates_tensor(answer), exact, rtol=1e-10, atol=0)
     assert {"std_error", "t", "p", "ci_low", "ci_high"} <= set(answer["coefficients"][0])
     assert {"residual_sd", "r2", "f", "f_p", "rank", "condition"} <= set(answer["fit"])

@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"text_table", "plots", "tables", "tight_loop"},
     "logger": set(),
     "project": {"errors"},
-    "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"},
+    "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"}
+    | {"tight_loop"},
     "__main__": {"cli"},
 }
 TORCH_ALONE = {"batch", "tutorial", "algebra"}

@@ -1,4 +1,4 @@
-"""`linreg new`: what it makes is complete, has the user's name, and works by itself."""
+"""`linreg new`: its project is complete, has the user's name and works by itself."""
 
 import ast
 import os
@@ -7,56 +7,51 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from linreg_lightning import InputError, cli
-from linreg_lightning.project.checkout import PACKAGE
-from linreg_lightning.project.contents import OVERLAY, contents, is_general
+from linreg_lightning.project.contents import PACKAGE, contents, modules_named_in, project_files
 from linreg_lightning.project.names import Names
 
 ROOT = PACKAGE.parent
+LINEAR = {"algebra", "project", "tutorial", "synthetic", "summary"}
+"""Files and folders that are about linear regression alone."""
 
 
-def general_modules() -> Iterator[Path]:
-    overlay = {path.relative_to(ROOT / OVERLAY) for path in (ROOT / OVERLAY).rglob("*.py")}
-    for path in PACKAGE.rglob("*.py"):
-        place = path.relative_to(ROOT)
-        if is_general(str(place)) and place not in overlay:
-            yield path
+def test_a_project_has_the_modules_that_it_imports_and_nothing_linear() -> None:
+    paths = project_files()
+    for path, file in paths.items():
+        assert not LINEAR & set(Path(path).with_suffix("").parts), path
+        assert "coefficient_" not in path
+        for node in ast.walk(ast.parse(file.read_text())) if path.endswith(".py") else ():
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
+                place = (node.module or "").replace(".", "/")
+                assert {f"{place}.py", f"{place}/__init__.py"} & set(paths), node.module
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.startswith("linreg_lightning.")}
-
-
-@pytest.mark.parametrize(
-    "path", list(general_modules()), ids=lambda path: str(path.relative_to(PACKAGE))
-)
-def test_a_general_room_imports_no_special_one(path: Path) -> None:
-    made = {path for path, _ in contents(Names.of("linreg_own"))}
-    for name in imported(path):
-        place = name.replace(".", "/").replace("linreg_lightning", "linreg_own")
-        module = place.rpartition("/")[0]
-        assert {f"{p}{end}" for p in (place, module) for end in (".py", "/__init__.py")} & made, (
-            name
-        )
+def test_modules_are_found_in_imports_and_in_strings() -> None:
+    source = """
+from linreg_lightning import arrow
+import linreg_lightning.data
+CALLBACK = "linreg_lightning.plots.style:Style"
+TEXT = "linreg_lightning.tutorial shows it"
+"""
+    found = set(modules_named_in(source))
+    assert {"arrow.py", "data/__init__.py", "plots/style.py"} <= {
+        path.partition("/")[2] for path in found
+    }
+    assert not any("tutorial" in path for path in found)
 
 
 # Names
 
 
 @pytest.mark.parametrize("name", ["my_project", "my-project", "a", "x2", "a" * 40])
-def test_a_name_in_its_spellings(name: str) -> None:
+def test_the_spellings_of_a_name(name: str) -> None:
     names = Names.of(name)
     assert names.package == name.replace("-", "_")
     assert names.distribution == names.command == name.replace("_", "-")
@@ -83,7 +78,7 @@ def test_a_name_in_its_spellings(name: str) -> None:
         ("a" * 41, "at most 40"),
     ],
 )
-def test_another_is_refused(name: str, complaint: str, refused: Callable[..., str]) -> None:
+def test_a_bad_name_is_refused(name: str, complaint: str, refused: Callable[..., str]) -> None:
     with pytest.raises(InputError, match=complaint):
         Names.of(name)
     assert not list(Path().iterdir())
@@ -102,7 +97,7 @@ def test_an_existing_folder_is_left_alone(capsys: pytest.CaptureFixture[str]) ->
     assert sorted(path.name for path in Path().rglob("*")) == ["here", "link"]
 
 
-def test_nothing_half_written_stays(
+def test_an_unfinished_project_is_removed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -115,7 +110,7 @@ def test_nothing_half_written_stays(
     assert not list(Path().iterdir())
 
 
-def test_it_needs_no_torch() -> None:
+def test_new_imports_no_torch() -> None:
     code = (
         "import sys; from linreg_lightning.cli import main; main(['new', 'light']);"
         "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
@@ -125,7 +120,7 @@ def test_it_needs_no_torch() -> None:
 
 
 @pytest.mark.parametrize("name", ["b", "b" * 20 + "_" + "c" * 19])
-def test_any_name_leaves_it_formatted(name: str) -> None:
+def test_a_project_of_any_name_is_formatted(name: str) -> None:
     cli.main(["new", name])
     for arguments in ("check", "format --check"):
         done = run(["ruff", *arguments.split(), "."], Path(name))
@@ -135,53 +130,60 @@ def test_any_name_leaves_it_formatted(name: str) -> None:
 # A project at work
 
 
-def test_from_a_checkout_and_from_a_wheel_it_works_by_itself() -> None:
+def test_a_wheel_makes_the_same_project_which_works_by_itself() -> None:
     python = [sys.executable, "-m"]
     run([*python, "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", ".", str(ROOT)])
     (wheel,) = Path().glob("*.whl")
     zipfile.ZipFile(wheel).extractall("installed")
-    run([*python, "linreg_lightning", "new", "my-project"])
-    run([*python, "linreg_lightning", "new", "wheely"], PYTHONPATH=str(Path("installed").resolve()))
-    with ThreadPoolExecutor() as both:
-        list(both.map(works_by_itself, ["my-project", "wheely"]))
-
-
-def works_by_itself(name: str) -> None:
-    project, package = Path(name).resolve(), name.replace("-", "_")
-    ours = [
-        line
+    # One process of the wheel does both, far from the repository: a project, a configuration.
+    code = (
+        "from linreg_lightning import cli\n"
+        "cli.main(['new', 'my-project'])\n"
+        "cli.main('fit -c tutorial -c debug --figures false'.split())\n"
+    )
+    said = run([sys.executable, "-c", code], PYTHONPATH=str(Path("installed").resolve()))
+    assert "rows 100" in said
+    project = Path("my-project").resolve()
+    made = {
+        str(path.relative_to(project)): path.read_text()
         for path in project.rglob("*")
         if path.is_file()
-        for line in path.read_text().splitlines()
-        if re.search("lin.?reg", line, re.IGNORECASE)
-    ]
-    assert ours == ["Copyright (c) 2026 The linreg_lightning authors"]
+    }
+    assert made == dict(contents(Names("my_project", "my-project", "my-project")))
+    lines = [line for text in made.values() for line in text.splitlines()]
+    named = [line for line in lines if re.search("lin.?reg", line, re.IGNORECASE)]
+    assert named == ["Copyright (c) 2026 The linreg_lightning authors"]
+    check_project(project)
+
+
+def check_project(project: Path) -> None:
+    """Install a project; run its tests, checks and command."""
     run(["git", "init", "-q"], project)
     run(["git", "add", "."], project)
-
-    python = environment(Path(f"{name}-environment").resolve())
+    python = environment(project.parent / "environment")
     install = ["install", "-q", "--no-deps", "--no-build-isolation", "-e", "."]
     run([sys.executable, "-m", "pip", "--python", str(python), *install], project)
-    assert "passed" in run([str(python), "-m", "pytest", "-q", "-n", "0"], project)
-    if name == "my-project":  # the other one differs by its name
-        run([str(python), "-m", "mypy"], project, MYPY_CACHE_DIR=str(ROOT / ".mypy_cache"))
-        run(["ruff", "check", "."], project)
-        run(["ruff", "format", "--check", "."], project)
+    with ThreadPoolExecutor() as both:
+        types = both.submit(
+            run, [str(python), "-m", "mypy"], project, MYPY_CACHE_DIR=str(ROOT / ".mypy_cache")
+        )
+        assert "passed" in run([str(python), "-m", "pytest", "-q", "-n", "0"], project)
+        types.result()
+    run(["ruff", "check", "."], project)
+    run(["ruff", "format", "--check", "."], project)
     start = time.monotonic()
-    command = str(python.parent / name)
-    said = run(
-        [command, "fit", "-c", "configs/example.yaml", "--trainer.accelerator", "cpu"], project
-    )
-    print(f"{name}: fitted in {time.monotonic() - start:.1f} s")
+    fit = "fit -c example --trainer.accelerator cpu --figures false"
+    said = run([str(python.parent / "my-project"), *fit.split()], project)
+    print(f"fitted in {time.monotonic() - start:.1f} s")
     assert float(re.findall(r"rmse ([\d.]+)", said)[-1]) < 0.15
     (settings,) = project.glob("logs/*/config.yaml")
-    assert f"class_path: {package}." in settings.read_text()
+    assert "class_path: my_project." in settings.read_text()
     untracked = run(["git", "status", "--porcelain", "--untracked-files"], project).splitlines()
     assert all(line.startswith("A ") for line in untracked)
 
 
 def environment(folder: Path) -> Path:
-    """An empty one, which finds the installed heavy packages behind its own."""
+    """Make a virtual environment that also finds the packages installed here."""
     run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
     (site,) = folder.glob("lib/python*/site-packages")
     shared = [path for path in sys.path if path.endswith("site-packages")]

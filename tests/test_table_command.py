@@ -1,4 +1,4 @@
-"""Tables through the `linreg` command: what is refused, in one line, and what is written."""
+"""Tables through the `linreg` command: errors in one line, and the files of predictions."""
 
 from __future__ import annotations
 
@@ -56,72 +56,74 @@ def numbered(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 BAD: dict[str, tuple[Callable[[], str], str]] = {
-    "empty": (lambda: text(""), "bad.csv is empty; it needs a header and rows"),
-    "header only": (lambda: text("a,price\n"), "has a header but no rows"),
-    "no rows in Parquet": (lambda: write(mixed()[:0], "bad.parquet"), "a header but no rows"),
-    "ragged": (lambda: text("a,price\n1,2\n3\n"), "has 1 values in row 2 where its header has 2"),
-    "duplicate names": (lambda: text("a,a,price\n1,2,3\n"), "has two columns named 'a'"),
-    "latin1": (lambda: text("a,price\né,2\nb,1".encode("latin1")), "is not UTF-8 text, in row 1"),
-    "utf16": (lambda: text("a,price\n1,2\n".encode("utf16")), "is not UTF-8 text; save it as"),
-    "truncated": (truncated, "bad.parquet cannot be read as Parquet: it is damaged, cut off"),
-    "damaged": (damaged, "bad.parquet cannot be read as Parquet: it is damaged, cut off"),
+    "empty": (lambda: text(""), "bad.csv & empty"),
+    "header only": (lambda: text("a,price\n"), "bad.csv & rows"),
+    "no rows in Parquet": (lambda: write(mixed()[:0], "bad.parquet"), "bad.parquet & rows"),
+    "ragged": (lambda: text("a,price\n1,2\n3\n"), "bad.csv & row 2"),
+    "duplicate names": (lambda: text("a,a,price\n1,2,3\n"), "bad.csv & 'a'"),
+    "latin1": (lambda: text("a,price\né,2\nb,1".encode("latin1")), "bad.csv & UTF-8 & row 1"),
+    "utf16": (lambda: text("a,price\n1,2\n".encode("utf16")), "bad.csv & UTF-8"),
+    "truncated": (truncated, "bad.parquet & damaged"),
+    "damaged": (damaged, "bad.parquet & damaged"),
     "a column less": (
         lambda: folder(mixed(), mixed().drop(columns="area")),
-        "a.parquet has a column 'area', and folder/b.parquet has none",
+        "a.parquet & 'area' & folder/b.parquet",
     ),
     "another type": (
         lambda: folder(mixed(), mixed().assign(area="x")),
-        "column 'area' is double in folder/a.parquet and",
+        "'area' & double & folder/a.parquet",
     ),
     "another format": (
         lambda: folder(mixed(), mixed(), "a.parquet b.csv"),
-        "folder/a.parquet is Parquet and folder/b.csv is CSV",
+        "folder/a.parquet & folder/b.csv",
     ),
     "text target": (
         lambda: write(mixed().assign(price="much"), "bad.csv"),
-        "has 'much' in column 'price', row 1, which is no number",
+        "bad.csv & 'much' & 'price' & row 1",
     ),
     "text target in Parquet": (
         lambda: write(mixed().assign(price="much"), "bad.parquet"),
-        "target: column 'price' of bad.parquet holds text, and numbers are needed",
+        "target: & 'price' & bad.parquet & text",
     ),
     "all missing": (
         lambda: write(mixed().assign(area=np.nan), "bad.csv"),
-        "column 'area': row 1 and the 299 rows after it hold no value; leave it out",
+        "'area' & row 1",
     ),
     "all text missing": (
         lambda: write(mixed().assign(city=None).astype({"city": "string"}), "bad.parquet"),
-        "column 'city': it holds no value in any row to train on; leave it out",
+        "'city'",
     ),
     "thousands of levels": (
         lambda: write(numbered(mixed(2100), "area"), "bad.csv"),
-        "column 'area': it has more than 1000 levels, such as 'n",
+        "'area' & 1000",
     ),
     "a level in each row": (
         lambda: write(numbered(mixed(), "area"), "bad.csv"),
-        "column 'area': it has another level in each of the 300 rows",
+        "'area' & 300",
     ),
     "times": (
         lambda: write(mixed().assign(area=pd.Timestamp("2026-01-01")), "bad.csv"),
-        "turn it into a number, such as days since a date",
+        "'area' & number",
     ),
     "numbers and text": (
         lambda: text("a,price\n" + "1,2\n" * 9 + "1 m,3\n"),
-        "has '1 m' in column 'a', row 10, which is no number; mend it",
+        "bad.csv & '1 m' & 'a' & row 10",
     ),
     "decimal commas": (
         lambda: text('a;price\n"1,5";2\n'),
-        "it has one column, with ; or tabs in it: type what separates",
+        "one column & ;",
     ),
-    "no folder": (lambda: "nowhere/*.csv", "nowhere/*.csv matches no file"),
-    "no such address": (lambda: "nonsense://bucket/file", "cannot be opened"),
+    "no folder": (lambda: "nowhere/*.csv", "nowhere/*.csv"),
+    "no such address": (lambda: "nonsense://bucket/file", "nonsense://bucket/file"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_file_is_refused_in_one_line(refused: Refused, case: str) -> None:
-    make, message = BAD[case]
-    assert message in refused(f"{FIT} {make()}")
+    make, facts = BAD[case]
+    message = refused(f"{FIT} {make()}")
+    for fact in facts.split(" & "):
+        assert fact in message
     assert not list(Path().glob("**/coefficients.json*"))
 
 
@@ -132,31 +134,33 @@ def test_a_file_that_may_not_be_read(houses: Path) -> None:
     if before == 0:
         os.seteuid(65534)  # root may read everything
     try:
-        with pytest.raises(InputError, match=r"houses.csv is not yours to read; change its"):
+        with pytest.raises(InputError, match=r"houses\.csv"):
             TabularData(str(houses), "price").setup("fit")
     finally:
         os.seteuid(before)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "facts"),
     [
-        ("--data.exclude nothing", "exclude: t.csv has no column 'nothing'"),
-        ("--data.features area --data.exclude area", "exclude: 'area' is one of the features"),
-        ("--data.categorical price", "categorical: 'price' is not one of the features"),
-        ("--data.delimiter ;;", "delimiter: ';;' was given; type one character"),
-        ("--data.decimal ,", "decimal: ',' was given, which separates the columns too"),
-        ("--data.missing ignore", "missing"),
-        ("--data.weight 1e3", "weight: 1000.0 was given, a number to YAML; name it otherwise"),
+        ("--data.exclude nothing", "--data.exclude: & t.csv & 'nothing'"),
+        ("--data.features area --data.exclude area", "--data.exclude: & 'area'"),
+        ("--data.categorical price", "--data.categorical: & 'price'"),
+        ("--data.delimiter ;;", "--data.delimiter: & ';;'"),
+        ("--data.decimal ,", "--data.decimal: & ','"),
+        ("--data.missing ignore", "--data.missing: ignore was given; type error, drop or mean"),
+        ("--data.weight 1e3", "weight & 1000.0"),
         ("--data.seed null", "--data.seed: null was given; leave it out, or type a value"),
-        ("--data.design {}", "design: {} was given; it comes with a checkpoint"),
+        ("--data.design {}", "--data.design: & {}"),
         ("--model.ridge null", "--model.ridge: null was given"),
-        ("--data.val_path none.csv", "there is no file none.csv"),
+        ("--data.val_path none.csv", "none.csv"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(refused: Refused, options: str, message: str) -> None:
+def test_bad_arguments_of_data_are_refused(refused: Refused, options: str, facts: str) -> None:
     write(mixed(50), "t.csv")
-    assert message in refused(f"{FIT} t.csv {options}")
+    message = refused(f"{FIT} t.csv {options}")
+    for fact in facts.split(" & "):
+        assert fact in message
 
 
 # Predictions
@@ -213,24 +217,27 @@ def test_a_kept_target_keeps_its_name(command: Command, checkpoint: dict[str, fl
     assert list(found.price_predicted) == pytest.approx(expected(checkpoint, mixed()), rel=1e-12)
 
 
-def test_what_the_checkpoint_has_not_learned(command: Command, refused: Refused) -> None:
+def test_columns_and_levels_unknown_to_the_checkpoint(command: Command, refused: Refused) -> None:
     command(f"{FIT} {write(mixed(), 'train.parquet')}")
     new = mixed(9, seed=1)
     again = "predict --ckpt_path last --data.path"
     write(new.drop(columns="city"), "less.csv")
-    assert "features: less.csv has no column 'city'" in refused(f"{again} less.csv")
     write(new.assign(area="x"), "text.parquet")
-    message = "features: column 'area' of text.parquet holds text, and numbers are needed"
-    assert message in refused(f"{again} text.parquet")
     write(new.assign(area="x"), "text.csv")
-    assert "has 'x' in column 'area', row 1" in refused(f"{again} text.csv")
-    assert "has 'x' in column 'area', row 1" in refused(f"{again} text.csv --keep area")
     write(new.assign(city=["Oslo"] * 8 + ["Bonn"]), "bonn.csv")
-    message = "column 'city': row 9 holds 'Bonn', which no row that was trained on had"
-    assert message in refused(f"{again} bonn.csv")
+    for options, facts in (
+        ("less.csv", ("less.csv", "'city'")),
+        ("text.parquet", ("text.parquet", "'area'", "text")),
+        ("text.csv", ("text.csv", "'x'", "'area'", "row 1")),
+        ("text.csv --keep area", ("text.csv", "'x'", "'area'", "row 1")),
+        ("bonn.csv", ("'city'", "row 9", "'Bonn'")),
+        ("bonn.csv --keep idd", ("keep: ", "bonn.csv", "'idd'")),
+        ("bonn.csv --data.features area", ("--data.features: ",)),
+    ):
+        message = refused(f"{again} {options}")
+        for fact in facts:
+            assert fact in message
     command(f"{again} bonn.csv --data.unseen zero")
-    assert "keep: bonn.csv has no column 'idd'" in refused(f"{again} bonn.csv --keep idd")
-    assert "--data.features: " in refused(f"{again} bonn.csv --data.features area")
     assert not list(Path().glob("**/*.part*"))
 
 
@@ -250,14 +257,14 @@ def test_added_rows_have_the_levels_of_the_first(command: Command, refused: Refu
     )
 
 
-def test_only_tables_have_columns_to_keep(command: Command, refused: Refused) -> None:
+def test_only_tables_have_other_columns_to_keep(command: Command, refused: Refused) -> None:
     command("fit --trainer.max_epochs 1")
-    assert "keep: SyntheticData has no columns to keep" in refused(
-        "predict --ckpt_path last --keep id"
-    )
+    message = refused("predict --ckpt_path last --keep id")
+    assert "keep: " in message
+    assert "SyntheticData" in message
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_a_full_disk_is_an_error_and_leaves_no_file(
     refused: Refused, checkpoint: dict[str, float]
 ) -> None:
     Path("disk").mkdir()
@@ -267,12 +274,12 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     line = f"predict --ckpt_path {ckpt} --trainer.logger false --trainer.default_root_dir disk"
     for format in ("csv", "parquet"):
         message = refused(f"{line} --format {format}")
-        assert f"predictions.{format} cannot be written (" in message
-        assert "make room" in message
+        assert f"predictions.{format}" in message
+        assert "No space left" in message
     assert not list(Path("disk").glob("predictions*"))
 
 
-def test_parts_of_a_run_that_was_killed_are_not_taken_for_this_ones() -> None:
+def test_parts_of_a_killed_run_are_ignored() -> None:
     path = Path("predictions.csv")
     for rank in (0, 1):
         stale = PredictionFile(path, rank)
@@ -300,7 +307,7 @@ def test_two_processes_do_what_one_does(command: Command) -> None:
     alone = predictions().read_text()
     assert alone.splitlines()[151] == "150,"
     two = "--trainer.devices 2 --trainer.accelerator cpu --trainer.enable_progress_bar false"
-    # One script does both, so that two processes have to be started, and to import, once.
+    # One script runs both lines, so that two processes start only once.
     lines = (
         f"{line} {two} --data.stream true --data.batch_size 16 --figures false "
         "--trainer.default_root_dir two",
@@ -313,8 +320,8 @@ def test_two_processes_do_what_one_does(command: Command) -> None:
     done = subprocess.run(process, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for number in ("1", "2"):
-        assert f"Process {number}: 1 of 100 rows were given no prediction" in done.stderr
-    assert "2 of 160 rows were left out" in done.stderr
+        assert f"Process {number}: 1 of 100 rows" in done.stderr
+    assert "2 of 160 rows" in done.stderr
     found = json.loads(Path("two/version_0/coefficients.json").read_text())
     assert found["coefficients"] == one["coefficients"]
     assert found["rows"] == one["rows"]

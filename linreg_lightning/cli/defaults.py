@@ -1,4 +1,4 @@
-"""What the command is about: all of it that is linear regression's own. Imports nothing heavy."""
+"""What is specific to linear regression in the command: its help and its defaults."""
 
 HELP = """\
 usage: linreg [--help] [--version] {fit,validate,test,predict,summary,new} ...
@@ -15,7 +15,7 @@ Linear regression on PyTorch Lightning.
 Start here:
 
   linreg fit
-  linreg fit --model LeastSquares --data TabularData --data.path houses.csv --data.target price
+  linreg fit -c least_squares --data.path houses.csv --data.target price
   linreg predict --ckpt_path last --data.path new.csv
   linreg test --ckpt_path last --data.path held_out.csv --data.test_fraction 1
   tensorboard --logdir logs
@@ -25,20 +25,23 @@ More:
   linreg fit --help                        every option of a command
   linreg fit --model.help LinearRegression the options of a model; --data.help of a data module
   linreg fit --print_config                all settings as YAML, to keep and give by -c FILE
+  linreg fit -c NAME                       settings of a file, or of the package under that name:
+                                           debug, gpu, least_squares, manual, tabular, tutorial
   linreg fit --ckpt_path last --trainer.max_epochs 200
                                            go on with the newest run below the logs folder
+  linreg fit --trainer.callbacks+=TightLoop --trainer.callbacks.steps=1
+                                           let the Trainer take each step by itself, slower
 
-Models: LinearRegression, ManualLinearRegression, LeastSquares, or a class path of your own
-(my_package.MyModel).
-Data: SyntheticData, TabularData, or a class path of your own.
+Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
+Data: SyntheticData, TabularData, or your own.
 """
 """What `linreg --help` prints."""
 
+COMMAND = "linreg"
 MODEL = "linreg_lightning.models.linear.LinearRegression"
-"""The model of a run that names none."""
-
 DATA = "linreg_lightning.data.synthetic.SyntheticData"
-"""The data of a run that names none."""
+ROOT = "logs"
+"""The folder that runs write to."""
 
 CALLBACKS = (
     "linreg_lightning.callbacks.coefficient_monitor.CoefficientMonitor",
@@ -47,13 +50,13 @@ CALLBACKS = (
     "linreg_lightning.callbacks.fit_monitor.FitMonitor",
     "linreg_lightning.callbacks.custom_scalars.CustomScalars",
 )
-"""What watches every run, besides what the command itself needs."""
+"""Callbacks of every run."""
 
 FIGURES = "linreg_lightning.callbacks.fit_plots.FitPlots"
-"""What draws, unless told not to."""
+"""The callback of `--figures true`."""
 
 COMMANDS = {
     "summary": "linreg_lightning.cli.summary:summary",
     "new": "linreg_lightning.project.new:new",
 }
-"""Subcommands beside Lightning's four: functions of the words behind them, to the text to print."""
+"""Subcommands beside Lightning's: functions from the arguments after the name to the output."""

@@ -1,26 +1,26 @@
-"""A first look at a command line, before it can be parsed."""
+"""What the command must know before it can build its parser."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from lightning.pytorch.cli import LightningCLI
 
+from linreg_lightning.cli.config_files import find_config, is_file, read_yaml
+from linreg_lightning.cli.defaults import COMMAND, ROOT
 from linreg_lightning.errors import InputError
 
 
 class FirstParse(NamedTuple):
-    """What decides the defaults for parsing the rest.
+    """The arguments that decide the defaults of all others.
 
     Attributes:
-        command: the subcommand.
-        ckpt_path: a checkpoint.
-        root: the folder that runs write below.
-        classes: the classes that are named, of `model` and `data`.
+        command: the subcommand, if one is named.
+        ckpt_path: the checkpoint, if one is given.
+        root: the folder that holds all runs.
+        classes: the classes given for `model` and `data`.
     """
 
     command: str | None
@@ -29,82 +29,56 @@ class FirstParse(NamedTuple):
     classes: dict[str, str]
 
     @classmethod
-    def of(cls, args: list[str], root: str) -> FirstParse:
-        """Read a command line, and the configuration files it names, for these alone.
+    def of(cls, args: list[str]) -> FirstParse:
+        """Read these from a command line and from the configuration files that it names.
 
-        Args:
-            args: the words after `linreg`.
-            root: the folder where none is named.
-
-        Raises:
-            InputError: a table is named as a class; a file has a value where settings belong.
-
-        >>> FirstParse.of(["fit", "--data", "TabularData", "--data.path", "a.csv"], "logs")
+        >>> FirstParse.of(["fit", "--data", "TabularData", "--data.path", "a.csv"])
         FirstParse(command='fit', ckpt_path=None, root='logs', classes={'data': 'TabularData'})
         """
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("-c", "--config", action="append", default=[])
-        for option in ("ckpt_path", "trainer.default_root_dir", "model", "data"):
-            parser.add_argument(f"--{option}")
-        known, rest = parser.parse_known_args(args)
-        flags = vars(known)
-        ckpt_path = None
-        classes: dict[str, str] = {}
+        parser.add_argument("--trainer.default_root_dir", dest="root")
+        for name in ("ckpt_path", "model", "data"):
+            parser.add_argument(f"--{name}")
+        flags, rest = parser.parse_known_args(args)
         command = next((word for word in rest if word in LightningCLI.subcommands()), None)
-        for file in map(Path, known.config):
-            content = _read_yaml(file)
-            # A file in front of the subcommand has the settings below its name.
-            content |= _section(content, command, file)
-            ckpt_path = content.get("ckpt_path") or ckpt_path
-            trainer = content.get("trainer")
-            if isinstance(trainer, str):
-                content["trainer"] = _read_yaml(file.parent / trainer)
-            root = _section(content, "trainer", file).get("default_root_dir", root)
-            for key in ("model", "data"):
-                value = content.get(key)
-                named = value.get("class_path") if isinstance(value, dict) else value
-                if isinstance(named, str):
-                    classes[key] = named
-        typed = {key: flags[key] for key in ("model", "data") if flags[key] is not None}
-        for key, value in typed.items():
-            _check_class(key, value)
-        ckpt_path = flags["ckpt_path"] or ckpt_path
-        return cls(
-            command,
-            None if ckpt_path is None else str(ckpt_path),
-            str(flags["trainer.default_root_dir"] or root),
-            classes | typed,
-        )
+        settings: dict[str, Any] = {"root": ROOT, "ckpt_path": None}
+        for name in flags.config:
+            settings |= _settings(Path(find_config(name)), command)
+        _check_class("model", flags.model)
+        _check_class("data", flags.data)
+        settings |= {name: value for name, value in vars(flags).items() if value is not None}
+        ckpt_path = settings["ckpt_path"]
+        ckpt_path = None if ckpt_path is None else str(ckpt_path)
+        classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
+        return cls(command, ckpt_path, str(settings["root"]), classes)
 
 
-_SETTINGS = (".yaml", ".yml", ".json")
-"""How the names of files end that may stand for a class and its arguments."""
-
-
-def _check_class(key: str, value: str) -> None:
-    """Refuse a table in the place of a class, before the parser reads all of it as YAML."""
-    found = False
-    with contextlib.suppress(OSError, ValueError):  # settings in braces are no name of a file
-        found = Path(value).is_file() and not value.endswith(_SETTINGS)
-    if found:
-        meant = f"--data TabularData --data.path {value}"
-        if key != "data":
-            meant = "a class of linreg --help"
-        raise InputError(f"--{key}: {value} is a file, not a class; type {meant}")
+def _settings(file: Path, command: str | None) -> dict[str, Any]:
+    """Return the settings of a configuration that matter here, those that are not null."""
+    content = read_yaml(file)
+    # A file before the subcommand has the settings below the subcommand's name.
+    content |= _section(content, command, file)
+    if isinstance(content.get("trainer"), str):
+        content["trainer"] = read_yaml(file.parent / content["trainer"])
+    content["root"] = _section(content, "trainer", file).get("default_root_dir")
+    for key in ("model", "data"):
+        if isinstance(content.get(key), dict):
+            content[key] = content[key].get("class_path")
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any, Any]:
-    """The settings below a name, if any."""
-    value = content.get(name) or {}
-    if not isinstance(value, dict):
-        raise InputError(f"--config: {file} has {name}: {value}; write its settings there")
-    return value
+    section = content.get(name) or {}
+    if not isinstance(section, dict):
+        raise InputError(f"--config: {file} has {name}: {section}; write its settings there")
+    return section
 
 
-def _read_yaml(file: Path) -> dict[Any, Any]:
-    """A file's content; nothing of one that the real parser will complain of."""
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}
+def _check_class(key: str, value: str | None) -> None:
+    """Refuse a table in the place of a class, before the parser reads all of it as YAML."""
+    if value is None or value.endswith((".yaml", ".yml", ".json")) or not is_file(value):
+        return
+    table = f"--data TabularData --data.path {value}"
+    remedy = table if key == "data" else f"a class of {COMMAND} --help"
+    raise InputError(f"--{key}: {value} is a file, not a class; type {remedy}")

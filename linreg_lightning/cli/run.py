@@ -1,56 +1,102 @@
-"""How a command line that names a subcommand is run, and how it ends where it cannot be done."""
+"""Runs one of Lightning's subcommands; turns its errors into one message and an exit status."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import re
 import signal
-import sys
-from typing import NoReturn
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from linreg_lightning.cli.command import RegressionCLI
-from linreg_lightning.cli.import_path import on_import_path
-from linreg_lightning.cli.message import condense
-from linreg_lightning.cli.warning_filters import quiet
+from linreg_lightning.cli.config_files import PACKAGE
+from linreg_lightning.cli.error_messages import parse_error_message
+from linreg_lightning.cli.first_parse import FirstParse
+from linreg_lightning.cli.main import fail
+from linreg_lightning.cli.regression_cli import RegressionCLI
 from linreg_lightning.errors import InputError
 
-# In the words of torch's ways to talk to other processes.
-_OTHER_ENDED = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
+IGNORED_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    "LightningCLI's args parameter is intended to run from within Python.*",
+    "The dirpath has changed from .*",  # a resumed run has its own folder
+)
+# The messages of torch's process groups when another process is gone.
+_LOST_CONNECTION = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
 
 
 def run(args: list[str]) -> None:
-    """Run a command line that names a subcommand.
-
-    Raises:
-        SystemExit: it could not be done; the message has been printed.
-    """
-    with quiet(), on_import_path():
+    """Run a command line that names a subcommand; exit with a message if it fails."""
+    with _warning_filters():
         try:
-            RegressionCLI(args)
+            first = FirstParse.of(args)
+            # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
+            with contextlib.nullcontext() if first.command == "fit" else _sigterm_raises():
+                RegressionCLI(args, first)
         except argparse.ArgumentError as error:
-            _fail(condense(error.message), 2)
+            _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
             _fail(str(error), 1)
-        except ValueError as error:
-            # The parser wraps what a constructor raises; what it hides may be for the user.
-            if not isinstance(error.__cause__, InputError):
-                raise
-            _fail(str(error.__cause__), 1)
         except RuntimeError as error:
-            if not _OTHER_ENDED.search(str(error)):
+            if not _LOST_CONNECTION.search(str(error)):
                 raise
-            _fail("another process has ended; what it had to say, it has said", 1)
+            _fail("another process has ended and has printed its own message", 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    # Each process has rows of its own, and only it can say what is wrong with them.
+    # Each process reads its own rows, so the message says which process failed.
     rank = getattr(rank_zero_only, "rank", 0)
-    who = f"process {rank + 1}: " if rank else ""
-    print(f"linreg: error: {who}{message}", file=sys.stderr)
-    raise SystemExit(status) from None
+    fail(f"process {rank + 1}: {message}" if rank else message, status)
+
+
+@contextlib.contextmanager
+def _warning_filters() -> Iterator[None]:
+    """Hide warnings about the libraries' internals; print this package's own on one line."""
+
+    def is_no_advertisement(record: logging.LogRecord) -> bool:
+        return "Tip: For seamless cloud" not in record.getMessage()
+
+    def format_warning(message: Any, category: Any, filename: str, *args: Any) -> str:
+        if Path(filename).is_relative_to(PACKAGE):
+            return f"linreg: warning: {message}\n"
+        return default_format(message, category, filename, *args)
+
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(is_no_advertisement)
+    default_format = warnings.formatwarning
+    with warnings.catch_warnings():
+        for message in IGNORED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        try:
+            warnings.formatwarning = format_warning  # type: ignore[assignment]
+            yield
+        finally:
+            warnings.formatwarning = default_format
+            logger.removeFilter(is_no_advertisement)
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Raise SIGTERMException on SIGTERM."""
+
+    def raise_sigterm(*_: Any) -> NoReturn:
+        raise SIGTERMException
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set a handler
+        return
+    handler = signal.signal(signal.SIGTERM, raise_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -250,12 +250,9 @@ class LeastSquares(RegressionModule):
         constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
         weight = fit.coefficients.nan_to_num(0.0).T
-        if self.columns.intercept is not None:
-            ones = fit.intercept.unsqueeze(1)
-            weight = torch.cat(
-                [weight[:, : self.columns.intercept], ones, weight[:, self.columns.intercept :]],
-                dim=1,
-            )
+        if ones is not None:
+            intercept = fit.intercept.unsqueeze(1)
+            weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)
         self.weight.data.copy_(weight)
         self.bias.data.copy_(fit.intercept * self.has_intercept)
         self._fit, self.fit_statistics = fit, fit.statistics

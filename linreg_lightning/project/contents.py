@@ -1,41 +1,29 @@
-"""What a new project holds: this package's general rooms, and a model to replace."""
+"""What a new project holds: an example to replace, and those modules of this package it needs."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from pathlib import Path
 
-from linreg_lightning.project.checkout import files
 from linreg_lightning.project.names import Names
 
+PACKAGE = Path(__file__).parent.parent
 OVERLAY = "linreg_lightning/project/overlay/"
-"""Files of a new project alone; one in the place of another of this package replaces it."""
+"""Files of a new project alone; each replaces this package's file of the same path."""
 
-SPECIAL = (
-    ".github/*.png",
-    "linreg_lightning/algebra/*",
-    "linreg_lightning/callbacks/coefficient_*",
-    "linreg_lightning/cli/summary.py",
-    "linreg_lightning/data/synthetic.py",
-    "linreg_lightning/tutorial.py",
-    "linreg_lightning/models/closure_optimizer.py",
-    "linreg_lightning/models/least_squares.py",
-    "linreg_lightning/models/linear.py",
-    "linreg_lightning/models/manual.py",
-    "linreg_lightning/models/regression.py",
-    "linreg_lightning/models/trainer_checks.py",
-    "linreg_lightning/project/*",
-    "configs/least_squares.yaml",
-    "configs/manual.yaml",
-    "configs/tabular.yaml",
-    "configs/tutorial.yaml",
-    "tests/benchmarks/*",
-    "tests/nist.py",
-)
-"""What is about linear regression alone. General files import none of these."""
-
-TESTS = (
+GENERAL = (
+    ".ci/*",
+    ".github/workflows/*",
+    ".gitignore",
+    "LICENSE",
+    "pyproject.toml",
+    "configs/debug.yaml",
+    "configs/gpu.yaml",
+    "linreg_lightning/__main__.py",
+    "linreg_lightning/py.typed",
     "tests/conftest.py",
     "tests/test_batch.py",
     "tests/test_plots.py",
@@ -43,66 +31,110 @@ TESTS = (
     "tests/test_loader.py",
     "tests/test_moments.py",
 )
-"""Tests of general rooms by themselves; the others fit linear models."""
+"""Files that a new project has too, beside the modules that these and the overlay import."""
 
-NOT_NEEDED = ("mpmath", "scikit-learn", "statsmodels")
-"""Requirements of special files."""
-
-SECTIONS = (
-    r"\[tool\.hatch\.build\.targets\.wheel\.force-include\].*\n(?:(?!\[).*\n)*",
+NOT_NEEDED = (
+    r".*_checkout.*\n",
     r"bench = \[.*\n(?:(?!\]).*\n)*\]\n",
+    r' *"(mpmath|scikit-learn|statsmodels).*\n',
 )
 """Parts of pyproject.toml that a new project does not need, as patterns."""
 
 
 def contents(names: Names) -> Iterator[tuple[str, str]]:
-    """Path and text of each file of a new project, its names put in."""
-    overlay = {
-        path.removeprefix(OVERLAY): file for path, file in files() if path.startswith(OVERLAY)
-    }
-    general = {path: file for path, file in files() if is_general(path)}
-    for path, file in sorted({**general, **overlay}.items()):
+    """Yield path and text of each file of a new project, with its names put in."""
+    for path, file in sorted(project_files().items()):
         text = file.read_text(encoding="utf-8")
         if path == "pyproject.toml":
             text = _requirements(text)
-        if path != "LICENSE":  # it says whose work the rest began as
+        if path != "LICENSE":  # it names the authors of the files
             text = names.put_into(text)
         if path.endswith(".py"):
-            text = _wrapped(text)
+            text = _wrap_imports(text)
         yield path.replace("linreg_lightning", names.package, 1), text
 
 
-def is_general(path: str) -> bool:
-    """Whether a file of this package belongs to a new project too."""
-    if path.startswith("tests/"):
-        return path in TESTS
-    return not any(fnmatch(path, pattern) for pattern in SPECIAL)
+def project_files() -> dict[str, Path]:
+    """Return the files of a new project, by their path in it."""
+    repository = dict(files())
+    overlay = {k.removeprefix(OVERLAY): v for k, v in repository.items() if k.startswith(OVERLAY)}
+    available = {**repository, **overlay}
+    general = [path for path in repository if any(fnmatch(path, name) for name in GENERAL)]
+    chosen: dict[str, Path] = {}
+    waiting = [*overlay, *general]
+    while waiting:
+        path = waiting.pop()
+        if path in available and path not in chosen:
+            chosen[path] = available[path]
+            if path.endswith(".py"):
+                waiting += modules_named_in(chosen[path].read_text(encoding="utf-8"))
+    return chosen
+
+
+def modules_named_in(source: str) -> list[str]:
+    """Return the files that a module's imports, and its strings such as "package.Class", may mean.
+
+    >>> modules_named_in("from linreg_lightning.batch import Batch")[:2]
+    ['linreg_lightning/__init__.py', 'linreg_lightning/batch.py']
+    """
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.append(node.value.replace(":", "."))
+    paths: list[str] = []
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == "linreg_lightning" and all(map(str.isidentifier, parts)):
+            for k in range(1, len(parts) + 1):
+                module = "/".join(parts[:k])
+                paths += [f"{module}.py"] * (k > 1) + [f"{module}/__init__.py"]
+    return paths
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    """Yield the path in the repository, and on this machine, of each file.
+
+    A wheel has `configs` in the package, and in `_checkout` the other files beside the package.
+    """
+    in_wheel = (PACKAGE / "_checkout").is_dir()
+    for part in (".ci", ".github", ".gitignore", "LICENSE", "pyproject.toml", "tests"):
+        yield from _below((PACKAGE / "_checkout" if in_wheel else PACKAGE.parent) / part, part)
+    yield from _below((PACKAGE if in_wheel else PACKAGE.parent) / "configs", "configs")
+    for path in sorted(PACKAGE.iterdir()):
+        if path.name not in ("_checkout", "configs"):
+            yield from _below(path, f"{PACKAGE.name}/{path.name}")
+
+
+def _below(path: Path, name: str) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        yield name, path
+    elif path.is_dir() and path.name != "__pycache__":
+        for child in sorted(path.iterdir()):
+            yield from _below(child, f"{name}/{child.name}")
 
 
 def _requirements(text: str) -> str:
-    """pyproject.toml without what only special files need."""
-    for section in SECTIONS:
-        text = re.sub(section, "", text)
-    kept = (
-        line
-        for line in text.splitlines(keepends=True)
-        if not line.strip().startswith(tuple(f'"{name}' for name in NOT_NEEDED))
-    )
-    text = re.sub(
-        r"(?m)^description = .*$", 'description = "Regression on PyTorch Lightning"', "".join(kept)
-    )
-    # A longer name makes longer sentences, which the formatter leaves as they are.
+    """Remove from pyproject.toml what a new project does not need."""
+    for pattern in NOT_NEEDED:
+        text = re.sub(pattern, "", text)
+    description = 'description = "Regression on PyTorch Lightning"'
+    text = re.sub(r"(?m)^description = .*$", description, text)
+    # A longer package name makes longer lines of text, which the formatter cannot break.
     return text.replace('ignore = ["D105"', 'ignore = ["E501", "D105"')
 
 
-def _wrapped(text: str) -> str:
-    """Imports that a longer name has made too long, as the formatter would write them."""
+def _wrap_imports(text: str) -> str:
+    """Break imports that a longer package name has made too long, as the formatter does."""
 
-    def wrapped(found: re.Match[str]) -> str:
-        line, indent, start, names = found[0], found[1], found[2], found[3]
+    def wrap(match: re.Match[str]) -> str:
+        line, indent, start, names = match[0], match[1], match[2], match[3]
         if len(line) <= 100:
             return line
         items = "".join(f"{indent}    {name},\n" for name in names.split(", "))
         return f"{indent}{start} (\n{items}{indent})"
 
-    return re.sub(r"(?m)^( *)(from \S+ import) ([^(\n]+)$", wrapped, text)
+    return re.sub(r"(?m)^( *)(from \S+ import) ([^(\n]+)$", wrap, text)

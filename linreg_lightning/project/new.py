@@ -13,22 +13,21 @@ from linreg_lightning.project.names import Names
 
 
 def new(args: list[str]) -> str:
-    """Make a project in a folder of its name, whole or not at all; return what to type next.
+    """Make a project in a folder of its name, completely or not at all; return the next steps.
 
     Args:
-        args: the words after `new`.
+        args: the arguments after `new`.
 
     Raises:
-        InputError: the name cannot be one, or the folder is there already.
+        InputError: the name cannot be used, or the folder exists.
         OSError: the folder cannot be written.
-        SystemExit: the words are not understood.
+        SystemExit: an argument is unknown.
     """
     parser = argparse.ArgumentParser(
         "linreg new",
-        description="Make a project of your own: a package with command, tests and CI, in a folder "
-        "of its name.",
+        description="Make your own project: a package with command, tests and CI, in a folder.",
     )
-    parser.add_argument("name", help="lower-case, as my_project; the package's name")
+    parser.add_argument("name", help="the package's name, in lower case, such as my_project")
     given = parser.parse_args(args).name
     names = Names.of(given)
     folder = Path(given)

@@ -1,14 +1,14 @@
-"""A model of your own on PyTorch Lightning.
+"""A model on PyTorch Lightning.
 
-The way of a row, and where to read about each part of it:
+The way of a row, and the module of each part:
 
-    data        Waves, TabularData, TensorData: where rows come from
-    batch       Batch(x, y, weight): what passes from data to models
-    models      MLP: what is fitted, and how
-    callbacks   what watches a run
+    data        Waves, TabularData, TensorData: the rows
+    batch       Batch(x, y, weight): what data pass to models
+    models      MLP: the model
+    callbacks   what observes a run
     logger      RunLogger: TensorBoard
     cli         the `linreg` command
-    errors      InputError: what a user can put right
+    errors      InputError: the exception for bad input
 """
 
 from importlib import import_module
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Names are imported when they are used: `linreg --help` needs no torch.
+# Names are imported on first use: `linreg --help` needs no torch.
 _HOMES = {
     "MLP": "linreg_lightning.models",
     "Batch": "linreg_lightning.batch",

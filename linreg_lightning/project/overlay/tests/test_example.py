@@ -1,4 +1,4 @@
-"""The example trains, and so does a table: through the command, as a user would."""
+"""The example and a table train through the command, as a user runs it."""
 
 import re
 from collections.abc import Callable
@@ -16,21 +16,23 @@ Command = Callable[..., Any]
 
 
 def measured(name: str, text: str) -> float:
-    """The last value of a metric in what has been printed."""
+    """The last printed value of a metric."""
     return float(re.findall(rf"{name}\D+([\d.]+)", text)[-1])
 
 
 def test_the_example_finds_the_waves(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     command(f"fit -c {CONFIGS}/example.yaml")
     command("test --ckpt_path last")
-    # The noise is 0.1: nothing predicts better than that.
+    # The noise is 0.1, and no model predicts better than that.
     assert 0.09 < measured("test_rmse", capsys.readouterr().out) < 0.15
 
 
-def test_fit_alone_is_the_example(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_without_options_is_the_example(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     command("fit --trainer.max_epochs 2")
     alone = capsys.readouterr().out
-    command(f"fit -c {CONFIGS}/example.yaml --trainer.max_epochs 2")
+    command("fit -c example --trainer.max_epochs 2")
     assert measured("rmse", capsys.readouterr().out) == measured("rmse", alone)
 
 
@@ -44,7 +46,7 @@ def test_a_table_in_any_units(
     assert len(file.read_text().splitlines()) == 201
 
 
-def test_a_row_of_weight_two_is_two_rows(trainer: Callable[..., Trainer]) -> None:
+def test_a_row_of_weight_two_counts_as_two_rows(trainer: Callable[..., Trainer]) -> None:
     x, y = torch.randn(6, 2), torch.randn(6, 1)
     twice = torch.tensor([1.0, 1, 1, 1, 1, 2])
     last = [0, 1, 2, 3, 4, 5, 5]
@@ -57,7 +59,7 @@ def test_a_row_of_weight_two_is_two_rows(trainer: Callable[..., Trainer]) -> Non
     torch.testing.assert_close(*fitted)
 
 
-def test_a_batch_of_no_weight_is_no_divergence(trainer: Callable[..., Trainer]) -> None:
+def test_a_batch_without_weight_does_not_diverge(trainer: Callable[..., Trainer]) -> None:
     weight = torch.tensor([1.0, 0, 1, 2])
     model = MLP()
     data = TensorData(torch.randn(4, 2), torch.randn(4), weight=weight, batch_size=1)
@@ -65,7 +67,7 @@ def test_a_batch_of_no_weight_is_no_divergence(trainer: Callable[..., Trainer]) 
     assert model.fit_statistics["rows"] == 3
 
 
-def test_what_goes_in_comes_out_in_shape() -> None:
+def test_shapes_of_rows_and_predictions() -> None:
     model = MLP(in_features=2, out_features=3)
     assert model(torch.ones(5, 2)).shape == (5, 3)
     data = Waves(rows=10)
@@ -74,7 +76,7 @@ def test_what_goes_in_comes_out_in_shape() -> None:
     assert data.splits["train"].x.shape == (10, 2)
 
 
-def test_what_cannot_be_is_refused(refused: Callable[..., str]) -> None:
+def test_bad_arguments_are_refused(refused: Callable[..., str]) -> None:
     assert "nonsense" in refused("fit --data.nonsense 1")
     assert "hidden: -3 was given" in refused("fit --model.hidden -3")
     assert "lr: -1.0 was given" in refused("fit --model.lr -1")
@@ -83,7 +85,7 @@ def test_what_cannot_be_is_refused(refused: Callable[..., str]) -> None:
     assert "--ckpt_path" in refused("predict")
 
 
-def test_help_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_commands_and_classes(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["--help"])
     text = capsys.readouterr().out
     for name in ("fit", "predict", "MLP", "Waves"):

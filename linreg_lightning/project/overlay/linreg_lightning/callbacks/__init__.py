@@ -1,4 +1,4 @@
-"""What watches a run: one callback a file."""
+"""What observes a run: one callback a file."""
 
 from linreg_lightning.callbacks.custom_scalars import CustomScalars
 from linreg_lightning.callbacks.descent_monitor import DescentMonitor

@@ -1,4 +1,4 @@
-"""What the command is about: its help, its defaults. Imports nothing heavy."""
+"""What is specific to this project in the command: its help and its defaults."""
 
 HELP = """\
 usage: linreg [--help] [--version] {fit,validate,test,predict} ...
@@ -11,7 +11,7 @@ usage: linreg [--help] [--version] {fit,validate,test,predict} ...
 Start here:
 
   linreg fit
-  linreg fit -c configs/example.yaml --model.hidden 128
+  linreg fit -c example --model.hidden 128
   linreg fit --data TabularData --data.path houses.csv --data.target price
   linreg predict --ckpt_path last --data.path new.csv
   tensorboard --logdir logs
@@ -21,21 +21,21 @@ Data: Waves, TabularData, or a class path.
 """
 """What `linreg --help` prints."""
 
+COMMAND = "linreg"
 MODEL = "linreg_lightning.models.mlp.MLP"
-"""The model of a run that names none."""
-
 DATA = "linreg_lightning.data.waves.Waves"
-"""The data of a run that names none."""
+ROOT = "logs"
+"""The folder that runs write to."""
 
 CALLBACKS = (
     "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
     "linreg_lightning.callbacks.fit_monitor.FitMonitor",
     "linreg_lightning.callbacks.custom_scalars.CustomScalars",
 )
-"""What watches every run, besides what the command itself needs."""
+"""Callbacks of every run."""
 
 FIGURES = "linreg_lightning.callbacks.fit_plots.FitPlots"
-"""What draws, unless told not to."""
+"""The callback of `--figures true`."""
 
 COMMANDS: dict[str, str] = {}
-"""Subcommands beside Lightning's four: functions of the words behind them, to the text to print."""
+"""Subcommands beside Lightning's: functions from the arguments after the name to the output."""

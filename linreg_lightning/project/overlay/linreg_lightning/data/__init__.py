@@ -1,4 +1,4 @@
-"""Where rows come from: one LightningDataModule a file."""
+"""Data: one LightningDataModule a file."""
 
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.data.loader import BatchLoader

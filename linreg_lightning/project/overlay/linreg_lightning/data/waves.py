@@ -16,10 +16,10 @@ class Waves(RegressionDataModule):
     """Waves in two directions: y = sin(x1) + cos(x2) + noise * N(0, 1), each x uniform in [-3, 3].
 
     Args:
-        rows: rows to train on; as many again are held out for validation, and for test and predict.
+        rows: rows for training; validation has as many of its own, and so have test and predict.
         noise: standard deviation of the noise, in units of y.
-        batch_size: rows in a batch; null for all at once.
-        shuffle: whether batches are cut from another order of the rows each epoch.
+        batch_size: rows in a batch; null for all rows.
+        shuffle: whether each epoch has its own order of the rows.
         seed: of the data's own generator; `--seed_everything` does not change the rows.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is fitted: one LightningModule a file."""
+"""Models: one LightningModule a file."""
 
 from linreg_lightning.models.mlp import MLP
 from linreg_lightning.models.supervised import SupervisedModule

@@ -19,7 +19,7 @@ class MLP(StandardizedModule):
     """Linear, ReLU, linear on standardised columns; Adam on the mean squared error.
 
     Args:
-        hidden: how many hidden units there are.
+        hidden: the number of hidden units.
         lr: Adam's learning rate.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.

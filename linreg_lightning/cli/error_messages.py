@@ -1,0 +1,105 @@
+"""Messages in the terms of the command line: options instead of arguments and parser internals."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping
+from inspect import isabstract, signature
+
+from lightning.pytorch import LightningDataModule, LightningModule
+
+from linreg_lightning.cli.defaults import COMMAND
+
+BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def add_flags(message: str, classes: Mapping[str, type]) -> str:
+    """Turn the arguments that a message begins with into options: `lr: ...` into `--model.lr: ...`.
+
+    Args:
+        message: `name: text` or `name, name: text`; any other form stays as it is.
+        classes: the classes whose arguments are options, by the prefix of the options. A name that
+            several of them have stays as it is, because either may be meant.
+
+    >>> add_flags("width: 0 was given", {"model": textwrap.TextWrapper})
+    '--model.width: 0 was given'
+    """
+    names, colon, text = message.partition(": ")
+    flags = []
+    for name in names.split(", "):
+        keys = [key for key, cls in classes.items() if name in signature(cls).parameters]
+        if len(keys) != 1:
+            return message
+        flags.append(f"--{keys[0]}.{name}")
+    return f"{', '.join(flags)}{colon}{text}"
+
+
+def parse_error_message(error: str) -> str:
+    """Return one line for an error of jsonargparse, which describes it in ten.
+
+    >>> parse_error_message('''Parser key "data":
+    ...   Does not validate against any of the Union subtypes
+    ...   Errors:
+    ...     - Problem with given class_path 'linreg_lightning.TabularData':
+    ...         the following arguments are required: path, target
+    ...     - Expected a <class 'NoneType'>''')
+    '--data: TabularData needs --data.path, --data.target'
+    """
+    keys = re.findall(r'Parser key "(.+?)":|^--(\S+): ', error, re.MULTILINE)
+    key = ".".join(dict.fromkeys(first or second for first, second in keys))
+    class_path = re.search(r"Problem with given class_path '(.+?)'", error)
+    owner = class_path[1].rpartition(".")[2] if class_path else ""
+    expected = re.findall(r"Expected an? (?:<class '(.+?)'>|typing\.Literal\[(.*?)\])", error)
+    if found := re.search(r"Option '(.+?)' is not accepted$", error, re.MULTILINE):
+        text = f"{owner or 'the command'} has no option {found[1]}"
+        if other := _class_with(found[1], key):
+            text += f", {other} has; type --{key} {other} in front"
+        elif owner:
+            text += f"; --{key}.help {owner} lists those it has"
+    elif found := re.search(r"the following arguments are required: (.+)", error):
+        if not owner:  # the names begin with the subcommand
+            flags = ", ".join(f"--{name.partition('.')[2]}" for name in found[1].split(", "))
+            return f"{flags}: no class was given; type the name of one, such as package.Class"
+        text = f"{owner} needs " + ", ".join(f"--{key}.{name}" for name in found[1].split(", "))
+    elif found := re.search(r"(?:dot import path string|import path format): (.*)", error):
+        known = f"one of {COMMAND} --help, or " if key.split(".")[0] in BASES else ""
+        text = f"there is no class {found[1]}; type {known}package.Class"
+    elif found := re.search(r"Not a valid subclass of (\w+)", error):
+        text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
+    elif expected:
+        text = f"{_given_value(error)} was given; type {_alternatives(expected)}"
+    else:
+        text = re.sub(r'\s*Parser key ".+?":\s*', "", error).strip()
+        text = textwrap.shorten(text, 1000, placeholder=" [...]")
+    return f"--{key}: {text}" if key else text
+
+
+def _given_value(error: str) -> str:
+    values = re.findall(r"(?:Got value|Given value): (.+)", error)
+    values = [value for value in values if not value.startswith(("NestedArg(", "Namespace("))]
+    return textwrap.shorten(values[0], 100) if values else "this value"
+
+
+def _alternatives(expected: list[tuple[str, str]]) -> str:
+    """Return the accepted types, or literals, as `a, b or c`."""
+    alternatives: list[str] = []
+    for type_name, literals in expected:
+        if literals:
+            alternatives += [literal.strip("'\"") for literal in literals.split(", ")]
+        elif type_name != "NoneType":
+            alternatives.append(TYPES.get(type_name, f"a {type_name}"))
+    *first, last = dict.fromkeys(alternatives)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _class_with(option: str, key: str) -> str | None:
+    """Return the package's own model or data module that has the option."""
+    classes = [BASES[key]] if key in BASES else []
+    for cls in classes:
+        classes += cls.__subclasses__()
+        is_own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if is_own and not isabstract(cls) and option in signature(cls).parameters:
+            return cls.__name__
+    return None

@@ -1,0 +1,294 @@
+"""The LightningCLI of the `linreg` command."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import shlex
+import warnings
+from inspect import signature
+from pkgutil import resolve_name
+from typing import Any, final
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.accelerators import MPSAccelerator
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+import linreg_lightning.data  # noqa: F401  # only imported classes are found by their short names
+from linreg_lightning.callbacks.log_interval import LogInterval
+from linreg_lightning.callbacks.prediction_writer import PredictionWriter
+from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
+from linreg_lightning.callbacks.run_summary import RunSummary
+from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.config_files import PARSER_MODE, ConfigByName
+from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
+from linreg_lightning.cli.error_messages import add_flags
+from linreg_lightning.cli.first_parse import FirstParse
+from linreg_lightning.errors import InputError
+from linreg_lightning.logger import RunLogger
+from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.protocols import WritesFile, is_single_pass
+from linreg_lightning.tables.prediction_file import Format
+from linreg_lightning.tight_loop import TightLoop
+
+
+@final
+class RegressionCLI(LightningCLI):
+    """A LightningCLI over any model and data module, with defaults for both.
+
+    With a checkpoint, its classes and hyper-parameters are the defaults, and an option that
+    contradicts the model's is an error. Without one, only `fit` runs.
+
+    Args:
+        args: the arguments after `linreg`.
+        first: what the first parse of them has found.
+
+    Raises:
+        InputError: an argument cannot work; the message names its option.
+    """
+
+    def __init__(self, args: list[str], first: FirstParse) -> None:
+        self._args, self._first = args, first
+        self.config: Any = None
+        self._checkpoint: CheckpointInfo | None = None
+        self._prediction_writer: PredictionWriter | None = None
+        if first.ckpt_path is not None:
+            self._checkpoint = CheckpointInfo.read(first.ckpt_path, first.root)
+        needs_checkpoint = first.command in ("validate", "test", "predict")
+        self._lacks_checkpoint = needs_checkpoint and self._checkpoint is None
+        kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
+        try:
+            super().__init__(
+                save_config_kwargs={"overwrite": True},  # each run has its own folder
+                trainer_defaults={
+                    "default_root_dir": ROOT,
+                    "max_epochs": 100,
+                    "enable_model_summary": False,
+                },
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={**kwargs, **{name: dict(kwargs) for name in self.subcommands()}},
+                args=args,
+                model_class=LightningModule,
+                subclass_mode_model=True,
+                datamodule_class=LightningDataModule,
+                subclass_mode_data=True,
+            )
+        except ValueError as error:
+            # The parser wraps an InputError that a constructor raises.
+            cause = error if isinstance(error, InputError) else error.__cause__
+            if not isinstance(cause, InputError):
+                raise
+            keys: tuple[str, ...] = ("model", "data") if self.config is not None else ()
+            classes: dict[str, type] = {"trainer": Trainer}
+            classes |= {key: resolve_name(self._config[key].class_path) for key in keys}
+            raise InputError(add_flags(str(cause), classes)) from None
+
+    @property
+    def _config(self) -> Any:
+        """The settings of the subcommand."""
+        return self.config[self.config.subcommand]
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Return the given subcommand, or all, with its arguments that are not options."""
+        passed = {"ckpt_path", "return_predictions"}  # by the methods below
+        commands = {name: skip | passed for name, skip in LightningCLI.subcommands().items()}
+        given = self._first.command
+        return commands if given is None else {given: commands[given]}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser whose configurations may be given by name."""
+        parser = LightningArgumentParser(**kwargs)
+        text = "A file of settings in YAML, or the name of a configuration, such as least_squares."
+        parser.add_argument("-c", "--config", action=ConfigByName, help=text)
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the command's own options; set the defaults, which a checkpoint overrides."""
+        text = "A checkpoint: a file, last (the newest run's), or best (the newest run's best)."
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help=text)
+        if self._first.command == "fit":
+            text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
+            parser.add_argument("--figures", type=bool, default=True, help=text)
+        if self._first.command == "predict":
+            text = "Whether to write standard errors and intervals too, of a model that has them."
+            parser.add_argument("--intervals", type=bool, default=False, help=text)
+            text = "Columns of the input to write beside the predictions: a name, or [a, b]."
+            parser.add_argument("--keep", type=str | list[str], default=[], help=text)
+            text = "The format of the file of predictions."
+            parser.add_argument("--format", type=Format, default="csv", help=text)
+        defaults: dict[str, Any] = {"model": {"class_path": MODEL}, "data": {"class_path": DATA}}
+        if self._checkpoint is not None:
+            defaults = {"model": self._checkpoint.model, "data": self._checkpoint.data}
+            if self._first.command == "fit":
+                parser.set_defaults(self._checkpoint.trainer_settings)
+        for key, default in defaults.items():
+            (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
+            given = self._first.classes.get(key)
+            # The parser would pass the arguments of a default class on to another class.
+            if default and (given is None or _name(given) == _name(default["class_path"])):
+                parser.set_defaults({key: default})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Refuse options that contradict the checkpoint, and anything but a fit without one."""
+        # Without its checkpoint a line is read with defaults that its author does not mean.
+        ignored = (argparse.ArgumentError,) if self._lacks_checkpoint else ()
+        with contextlib.suppress(*ignored):
+            super().parse_arguments(parser, args)
+        if self._lacks_checkpoint:
+            raise InputError(
+                f"--ckpt_path: none was given, and {self._first.command} needs a fitted model; "
+                "type --ckpt_path last for the newest, or a checkpoint's path"
+            )
+        config = self._config
+        seed = config.seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
+        if self._checkpoint is not None:
+            self._checkpoint.check_model(config.model.as_dict())
+            self._checkpoint.check_data(config.data.as_dict(), self._first.command == "fit")
+        # Lightning would let the checkpoint's hyper-parameters override the options.
+        config.ckpt_path = None
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse null where a class does not accept it, and strategies that lose the fit."""
+        config = self._config
+        config.ckpt_path = None if self._checkpoint is None else str(self._checkpoint.path)
+        for key in ("model", "data"):
+            _check_null(key, config[key].as_dict())
+        strategy = str(config.trainer.strategy)
+        if any(method in strategy for method in ("spawn", "fork", "notebook")):
+            raise InputError(
+                f"--trainer.strategy: {strategy} was given, whose processes do not return what "
+                "they have fitted; type ddp"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add the default callbacks and logger, where the user has not chosen others."""
+        config = self.config_init[self.subcommand]
+        trainer = config.trainer
+        if trainer.logger in (None, True) and not trainer.barebones:
+            kwargs["logger"] = RunLogger(trainer.default_root_dir or ROOT)
+        if trainer.log_every_n_steps is None and not trainer.barebones:
+            # Lightning warns of its own interval before LogInterval has set another.
+            warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
+        if trainer.accelerator == "auto" and MPSAccelerator.is_available():
+            kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
+        figures = self.subcommand == "fit" and config.figures and not trainer.barebones
+        callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
+        if self.subcommand == "predict":
+            keep = [config.keep] if isinstance(config.keep, str) else config.keep
+            self._prediction_writer = PredictionWriter(config.intervals, keep, config.format)
+            callbacks.append(self._prediction_writer)
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"--trainer: {error}") from error
+
+    # Lightning calls the methods that have the subcommand's name, alone and after before_, after_.
+
+    def fit(self, **kwargs: Any) -> None:
+        """Fit; with a checkpoint, resume its run."""
+        self.trainer.fit(ckpt_path=self._config.ckpt_path, **kwargs)
+
+    def validate(self, **kwargs: Any) -> None:
+        """Measure the checkpoint's model on the validation rows."""
+        self.trainer.validate(ckpt_path=self._config.ckpt_path, **kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Measure the checkpoint's model on the test rows."""
+        self.trainer.test(ckpt_path=self._config.ckpt_path, **kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Predict; PredictionWriter writes the predictions, so memory does not hold them."""
+        options = {"ckpt_path": self._config.ckpt_path, "return_predictions": False}
+        self.trainer.predict(**options, **kwargs)
+
+    def before_fit(self) -> None:
+        """Refuse to resume a run with no epoch left, or to add the same rows twice."""
+        checkpoint, max_epochs = self._checkpoint, self.trainer.max_epochs
+        if checkpoint is None:
+            return
+        if is_single_pass(self.model):
+            if checkpoint.has_rows_of(self._config.data.as_dict()):
+                raise InputError(
+                    f"--data: {checkpoint.path} holds the statistics of these rows already, or of "
+                    "some of them, and a fit would add them once more; name new rows, such as "
+                    "--data.path NEW.csv"
+                )
+        elif max_epochs is not None and 0 <= max_epochs <= checkpoint.epochs:
+            raise InputError(
+                f"--trainer.max_epochs: it is {max_epochs}, and {checkpoint.path} has run "
+                f"{checkpoint.epochs} epochs already; type a larger number"
+            )
+
+    def after_fit(self) -> None:
+        """Print the result and the files of the run; refuse a fit without a batch."""
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        if batches == (0 if self._checkpoint is None else self._checkpoint.batches):
+            raise InputError(
+                "--trainer: no batch was trained on, so nothing has been fitted; raise "
+                "max_epochs, max_steps, max_time or limit_train_batches, whichever is in force"
+            )
+        if isinstance(self.model, SupervisedModule) and self.trainer.is_global_zero:
+            print(f"\n{self.model.summary()}\n")
+        logger = self.trainer.logger
+        if isinstance(logger, RunLogger):
+            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
+            self._print_files({"run": logger.log_dir}, {"curves": command})
+        else:
+            self._print_files({}, {})
+
+    def after_predict(self) -> None:
+        """Print the file of predictions; refuse a run that has written none."""
+        if self._prediction_writer is None or self._prediction_writer.path is None:
+            raise InputError(
+                "predict: nothing was written; the model must predict a tensor of (rows,) or "
+                "(rows, targets), and the data must have rows to predict"
+            )
+        self._print_files({}, {})
+
+    def _print_files(self, first: dict[str, str], last: dict[str, str]) -> None:
+        """Print what the callbacks have written, between other lines."""
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+        writers = [each for each in callbacks if isinstance(each, WritesFile) and each.path]
+        lines = {**first, **{each.content: str(each.path) for each in writers}, **last}
+        width = max(map(len, lines), default=0)
+        for content, place in lines.items() if self.trainer.is_global_zero else ():
+            print(f"{content:<{width}}  {place}")
+
+
+def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[Callback]:
+    """Return the callbacks of the Trainer's settings and the default ones that are not there."""
+    given = trainer.callbacks or []
+    given = given if isinstance(given, list) else [given]
+    classes: list[Any] = [resolve_name(path) for path in CALLBACKS]
+    if figures:
+        classes.append(resolve_name(FIGURES))
+    elif given:
+        given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
+    if not trainer.barebones:
+        classes += [TightLoop] + [LogInterval] * (trainer.log_every_n_steps is None)
+        if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
+            classes.append(RunProgressBar)
+    summary = [] if _has(given, RunSummary) else [RunSummary(command)]
+    return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
+
+
+def _has(callbacks: list[Callback], cls: type) -> bool:
+    return any(isinstance(callback, cls) for callback in callbacks)
+
+
+def _check_null(key: str, given: dict[str, Any]) -> None:
+    """Refuse null for an argument whose annotation excludes None; the parser accepts it."""
+    parameters = signature(resolve_name(given["class_path"])).parameters
+    for name, value in given.get("init_args", {}).items():
+        annotation = str(parameters[name].annotation) if name in parameters else "Any"
+        if value is None and not re.search("None|Optional|Any|_empty", annotation):
+            raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
+
+
+def _name(class_path: str) -> str:
+    return class_path.rpartition(".")[2]
