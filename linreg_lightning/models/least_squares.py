@@ -278,11 +278,10 @@ class LeastSquares(RegressionModule):
 
     def _without_ones(self, x: Tensor) -> Tensor:
         """The columns of x except the constant."""
-        if not self.columns.intercept:
-            return x if self.columns.intercept is None else x[:, 1:]
-        return torch.cat(
-            [x[:, : self.columns.intercept], x[:, self.columns.intercept + 1 :]], dim=1
-        )
+        ones = self.columns.intercept
+        if not ones:  # None, or the first column: a view will do
+            return x if ones is None else x[:, 1:]
+        return torch.cat([x[:, :ones], x[:, ones + 1 :]], dim=1)
 
 
 def _stopped() -> InputError:
