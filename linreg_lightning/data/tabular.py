@@ -143,10 +143,10 @@ class TabularData(RegressionDataModule):
     def _check_arguments(self) -> None:
         if not self._targets:
             raise InputError("target: no column was given; type the name of one")
-        roles = self._targets, self._features, self._weight, self._exclude, self._categorical
-        paths = self._paths.values()
-        for argument, names in zip(NAMES, (*paths, *roles), strict=True):
-            for name in _as_list(names):
+        # Under the command hyper-parameters pass through YAML, and a checkpoint holds what YAML
+        # makes of a name such as 1e3; the arguments themselves do not show that.
+        for argument in NAMES:
+            for name in _as_list(self.hparams[argument]):
                 if not isinstance(name, str):
                     raise InputError(
                         f"{argument}: {name!r} was given, a number to YAML; name it otherwise"
