@@ -75,11 +75,12 @@ class CsvFile(TableFile):
         self._header_end = blank + int(ends[0]) + 1 if len(ends) else len(text)
         try:
             schema = self._parse(text, None, {}, threads=False).schema
+            names = schema.names  # which pyarrow decodes only here
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise self._parse_error(error, [], 0) from None
         # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
         types = [pa.string() if pa.types.is_binary(field.type) else field.type for field in schema]
-        return pa.schema(zip(schema.names, types, strict=True))
+        return pa.schema(zip(names, types, strict=True))
 
     def count_rows(self) -> int:
         """Count the lines that are not empty."""
