@@ -21,10 +21,10 @@ from linreg_lightning.protocols import LinearModel
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.validation import check_fractions
 
-# Bytes of files, and of the rows in them, up to which the rows are held in memory.
 _IN_MEMORY = 2**28
-# Numbers of the buffer in which a stream is shuffled.
+"""Bytes of files, and of the rows in them, up to which the rows are held in memory."""
 _SHUFFLE_NUMBERS = 2**22
+"""Numbers of the buffer in which a stream is shuffled."""
 NAMES = ("path", "val_path", "test_path", "target", "features", "weight", "exclude", "categorical")
 """The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -135,9 +135,8 @@ class TabularData(RegressionDataModule):
         try:
             self._design = None if design is None else Design(**design)
         except TypeError:
-            raise InputError(
-                f"design: {design} was given; it comes with a checkpoint: leave it out"
-            ) from None
+            text = f"design: {design} was given; it comes with a checkpoint: leave it out"
+            raise InputError(text) from None
         self._check_arguments()
 
     def _check_arguments(self) -> None:
@@ -152,18 +151,16 @@ class TabularData(RegressionDataModule):
                         f"{argument}: {name!r} was given, a number to YAML; name it otherwise"
                     )
         if self._weight in self._targets:
-            raise InputError(
-                f"weight: {self._weight!r} was given, which is a target; name another column"
-            )
+            text = f"weight: {self._weight!r} was given, which is a target"
+            raise InputError(f"{text}; name another column")
         if self._missing not in ("error", "drop", "mean"):
             raise InputError(f"missing: {self._missing!r} was given; type error, drop or mean")
         if self._unseen not in ("error", "zero"):
             raise InputError(f"unseen: {self._unseen!r} was given; type error or zero")
         for split, fraction in self._fractions.items():
             if self._paths[f"{split}_path"] and fraction:
-                raise InputError(
-                    f"{split}_path: it was given beside a {split}_fraction; leave one of them out"
-                )
+                text = f"{split}_path: it was given beside a {split}_fraction"
+                raise InputError(f"{text}; leave one of them out")
 
     @property
     def feature_names(self) -> list[str]:
