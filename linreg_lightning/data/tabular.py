@@ -151,8 +151,7 @@ class TabularData(RegressionDataModule):
                         f"{argument}: {name!r} was given, a number to YAML; name it otherwise"
                     )
         if self._weight in self._targets:
-            text = f"weight: {self._weight!r} was given, which is a target"
-            raise InputError(f"{text}; name another column")
+            raise InputError(f"weight: {self._weight!r} is a target already; name another column")
         if self._missing not in ("error", "drop", "mean"):
             raise InputError(f"missing: {self._missing!r} was given; type error, drop or mean")
         if self._unseen not in ("error", "zero"):
