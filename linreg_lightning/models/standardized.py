@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -59,11 +61,9 @@ class StandardizedModule(SupervisedModule):
         self.mean_weight.copy_(moments.total / rows)
         if self.standardize and not self.standardization.fitted:
             self.standardization.fit(moments, self.has_intercept, self.columns.intercept)
-            constant = [self.feature_names[j] for j in self.standardization.constant_columns()]
+            constant = ", ".join(compress(self.feature_names, self.standardization.scale.isinf()))
             if constant:
-                rank_zero_warn(
-                    f"These columns do not vary, so the model ignores them: {', '.join(constant)}"
-                )
+                rank_zero_warn(f"These columns do not vary, so the model ignores them: {constant}")
 
     def training_moments(self) -> tuple[Moments, float]:
         """Moments of the columns of x and y, side by side, and the number of training rows."""
