@@ -72,9 +72,7 @@ class StandardizedModule(SupervisedModule):
         for batch in self.training_batches():
             values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
             moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
-        if self.trainer.world_size == 1:
-            return moments, rows
-        return gather_moments(moments, rows)
+        return (moments, rows) if self.trainer.world_size == 1 else gather_moments(moments, rows)
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | str) -> Tensor:

@@ -84,9 +84,9 @@ class SupervisedModule(LightningModule, ABC):
         return format_statistics(self.fit_statistics)
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return rows, loss, RMSE, MAE and R2 of the model over all processes' batches.
+        """Return rows, loss, RMSE, MAE and R2 over the batches of all processes.
 
-        The batches are moved to the model's device; the model computes in its own precision.
+        Batches may be on any device; the model computes in its own precision.
         """
         training = self.training
         self.eval()
