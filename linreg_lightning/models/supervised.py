@@ -157,12 +157,10 @@ class SupervisedModule(LightningModule, ABC):
     def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
         """Give the model columns, and make its parameters if it has none.
 
-        Data that are only to be predicted have no targets.
-
         Raises:
             InputError: the model has other columns already.
         """
-        targets = targets or self.target_names or ["y"]
+        targets = targets or self.target_names or ["y"]  # rows to predict may have none
         self._assign_columns(self.columns.rename(list(features), list(targets)))
 
     @per_group
@@ -271,12 +269,9 @@ class SupervisedModule(LightningModule, ABC):
     def _log_metrics(self, stage: str) -> None:
         values = self._metrics.compute()
         self._metrics.reset()
-        del values["rows"]
-        self.log_dict(
-            {f"{stage}_{name}": value for name, value in values.items()},
-            # The metrics are those of all processes already; Lightning warns without this.
-            sync_dist=self.trainer.world_size > 1,
-        )
+        named = {f"{stage}_{name}": value for name, value in values.items() if name != "rows"}
+        # The metrics are those of all processes already; Lightning warns without sync_dist.
+        self.log_dict(named, sync_dist=self.trainer.world_size > 1)
 
     def _stop_if_diverged(self, loss: float) -> None:
         if not math.isfinite(loss):
