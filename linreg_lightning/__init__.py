@@ -1,17 +1,6 @@
 """Linear regression on PyTorch Lightning: by hand, by SGD, and exactly.
 
-The way of a row, and where to read about each part of it:
-
-    data        SyntheticData, TensorData, TabularData: where rows come from
-    batch       Batch(x, y, weight): what passes from data to models
-    models      LinearRegression, ManualLinearRegression, LeastSquares: what is fitted, and how
-    callbacks   what watches a run: the table of coefficients, their curves, predictions
-    loop        TightLoop: the Trainer at the speed of a loop by hand
-    logger      RunLogger: TensorBoard
-    cli         the `linreg` command
-    manual      the tutorial's raw loops, torch alone
-    algebra     least_squares(x, y) -> Fit: mathematics on tensors, without Lightning
-    errors      InputError: what a user can put right
+`README.md` beside this file follows a row through the package and says what each folder holds.
 
 >>> from linreg_lightning import LinearRegression, SyntheticData, Trainer
 >>> model = LinearRegression()
@@ -23,23 +12,26 @@ The way of a row, and where to read about each part of it:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
+    from lightning.pytorch import Trainer as Trainer
 
-    from linreg_lightning.algebra import Fit, least_squares
-    from linreg_lightning.batch import Batch
-    from linreg_lightning.data import RegressionDataModule, SyntheticData, TabularData, TensorData
-    from linreg_lightning.errors import InputError
-    from linreg_lightning.logger import RunLogger
-    from linreg_lightning.models import (
-        LeastSquares,
-        LinearRegression,
-        ManualLinearRegression,
-        RegressionModule,
-        SupervisedModule,
-    )
-    from linreg_lightning.tight_loop import TightLoop
-    from linreg_lightning.tutorial import gradient_descent, gradient_descent_nn
+    from linreg_lightning.algebra import Fit as Fit
+    from linreg_lightning.algebra import least_squares as least_squares
+    from linreg_lightning.batch import Batch as Batch
+    from linreg_lightning.data import RegressionDataModule as RegressionDataModule
+    from linreg_lightning.data import SyntheticData as SyntheticData
+    from linreg_lightning.data import TabularData as TabularData
+    from linreg_lightning.data import TensorData as TensorData
+    from linreg_lightning.errors import InputError as InputError
+    from linreg_lightning.logger import RunLogger as RunLogger
+    from linreg_lightning.models import LeastSquares as LeastSquares
+    from linreg_lightning.models import LinearRegression as LinearRegression
+    from linreg_lightning.models import ManualLinearRegression as ManualLinearRegression
+    from linreg_lightning.models import RegressionModule as RegressionModule
+    from linreg_lightning.models import SupervisedModule as SupervisedModule
+    from linreg_lightning.tight_loop import TightLoop as TightLoop
+    from linreg_lightning.tutorial import gradient_descent as gradient_descent
+    from linreg_lightning.tutorial import gradient_descent_nn as gradient_descent_nn
 
 __version__ = "0.1.0"
 
@@ -65,26 +57,7 @@ _HOMES = {
     "least_squares": "linreg_lightning.algebra",
 }
 
-__all__ = [
-    "Batch",
-    "Fit",
-    "InputError",
-    "LeastSquares",
-    "LinearRegression",
-    "ManualLinearRegression",
-    "RegressionDataModule",
-    "RegressionModule",
-    "RunLogger",
-    "SupervisedModule",
-    "SyntheticData",
-    "TabularData",
-    "TensorData",
-    "TightLoop",
-    "Trainer",
-    "gradient_descent",
-    "gradient_descent_nn",
-    "least_squares",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -61,38 +61,30 @@ class Batch(NamedTuple):
                 be compared as (rows, rows).
         """
         x, y, weight = self
+        shape = tuple(x.shape)
         if x.ndim != 2:
+            raise InputError(f"x: a shape of {shape} was given; (rows, features) is needed")
+        if y.ndim != 2 or len(y) != len(x):
+            hint = ", for one target y.unsqueeze(1)" if y.ndim == 1 else ""
             raise InputError(
-                f"x: a shape of {tuple(x.shape)} was given; (rows, features) is needed"
-            )
-        if y.ndim != 2 or y.shape[0] != x.shape[0]:
-            raise InputError(
-                f"y: a shape of {tuple(y.shape)} was given beside x of {tuple(x.shape)}; "
-                f"({x.shape[0]}, targets) is needed{_reshape_hint(y)}"
+                f"y: a shape of {tuple(y.shape)} was given beside x of {shape}; "
+                f"({len(x)}, targets) is needed{hint}"
             )
         if weight is not None and weight.shape != x.shape[:1]:
             raise InputError(
-                f"weight: a shape of {tuple(weight.shape)} was given beside x of {tuple(x.shape)}; "
-                f"({x.shape[0]},) is needed"
+                f"weight: a shape of {tuple(weight.shape)} was given beside x of {shape}; "
+                f"({len(x)},) is needed"
             )
         return self
 
 
 class KeptBatch(NamedTuple):
-    """Rows to predict, with columns of the input that the file of predictions keeps.
+    """A `Batch` of rows to predict, with the columns that the file of predictions keeps.
 
-    Attributes:
-        x: the features, (rows, features).
-        y: the targets, (rows, targets); (rows, 0) where the input has none.
-        weight: (rows,), or None.
-        kept: a pyarrow record batch of the kept columns, with the same rows.
+    `kept` is a pyarrow record batch of these columns, with the same rows.
     """
 
     x: Tensor
     y: Tensor
     weight: Tensor | None
     kept: Any
-
-
-def _reshape_hint(y: Tensor) -> str:
-    return ", for one target y.unsqueeze(1)" if y.ndim == 1 else ""

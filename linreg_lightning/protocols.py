@@ -4,11 +4,6 @@ Data modules and models never import each other, and both may come from outside 
 protocol below is one question that one side asks: `isinstance(data, NamedColumns)` tells whether
 the other side can answer. To take part, a class has the attributes and methods of the protocol; it
 need not inherit from it.
-
-    asked of data    NamedColumns, TrueCoefficients, KeepsColumns, OrderedPredictions, ReadsInChunks
-    asked of models  ColumnModel, SinglePass, ChecksValues, LinearModel, Fitted, IntervalModel,
-                     ConfidenceLevel
-    asked of callbacks  WritesFile
 """
 
 from __future__ import annotations
@@ -20,27 +15,25 @@ from typing import Any, Protocol, runtime_checkable
 
 _COEFFICIENT_KEYS = {"target", "name", "estimate"}
 
+# Asked of data and their loaders
+
 
 @runtime_checkable
 class NamedColumns(Protocol):
-    """Data that name their columns; known once the data are set up."""
+    """Data that name the columns of x and y once they are set up; also a model that knows them.
 
-    @property
-    def feature_names(self) -> list[str]:
-        """The columns of x; a column of ones is named `intercept`."""
+    A column of ones in x is named `intercept`. Rows that are only to be predicted have no targets.
+    """
 
-    @property
-    def target_names(self) -> list[str]:
-        """The columns of y; none where rows are only to be predicted."""
+    feature_names: list[str]
+    target_names: list[str]
 
 
 @runtime_checkable
 class TrueCoefficients(Protocol):
-    """Data that may know the coefficients they were made from."""
+    """Data that may know the coefficients they were made from: target to name to value, or None."""
 
-    @property
-    def true_coefficients(self) -> dict[str, dict[str, float]] | None:
-        """Target to coefficient name to value; None where the truth is unknown."""
+    true_coefficients: dict[str, dict[str, float]] | None
 
 
 @runtime_checkable
@@ -66,17 +59,12 @@ class ReadsInChunks(Protocol):
         """Yield the rows of the first `batches` batches; the loader keeps its place."""
 
 
+# Asked of models
+
+
 @runtime_checkable
-class ColumnModel(Protocol):
+class ColumnModel(NamedColumns, Protocol):
     """A model that takes its columns, and their names, from the data."""
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The columns of x."""
-
-    @property
-    def target_names(self) -> list[str]:
-        """The columns of y."""
 
     def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
         """Make parameters for these columns, or check that they are the model's."""
@@ -98,20 +86,16 @@ class ChecksValues(Protocol):
 
 @runtime_checkable
 class LinearModel(Protocol):
-    """A model with a constant, or without."""
+    """A model that says whether it adds a constant; None: unless the data have a column of ones."""
 
-    @property
-    def fit_intercept(self) -> bool | None:
-        """Whether the model adds a constant; None: unless the data have a column of ones."""
+    fit_intercept: bool | None
 
 
 @runtime_checkable
 class Fitted(Protocol):
-    """A model that knows whether it has been fitted."""
+    """A model that says whether it has been fitted, so that there are estimates to show."""
 
-    @property
-    def fitted(self) -> bool:
-        """Whether there are estimates to show."""
+    fitted: bool
 
 
 @runtime_checkable
@@ -124,11 +108,12 @@ class IntervalModel(Protocol):
 
 @runtime_checkable
 class ConfidenceLevel(Protocol):
-    """A model that says how often its confidence intervals cover the truth."""
+    """A model that says how often its confidence intervals cover the truth, such as 0.95."""
 
-    @property
-    def confidence(self) -> float:
-        """A probability, such as 0.95."""
+    confidence: float
+
+
+# Asked of callbacks
 
 
 @runtime_checkable

@@ -42,7 +42,10 @@ def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(_markdown(row.get(name)) for name in names) + " |" for row in rows]
+    for row in rows:
+        cells = [_format(row.get(name), nan="") for name in names]
+        cells = [cell.replace("|", "&#124;").replace("\n", " ") for cell in cells]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -52,26 +55,15 @@ def format_statistics(statistics: Mapping[str, float | list[float]]) -> str:
     >>> format_statistics({"rows": 100, "r2": [0.5, 2 / 3]})
     'rows 100  r2 0.5, 0.666667'
     """
-    items = []
-    for name, value in statistics.items():
-        values = value if isinstance(value, list) else [value]
-        items.append(f"{name.replace('_', ' ')} {', '.join(map(_format, values))}")
+    items = [f"{name.replace('_', ' ')} {_format(value)}" for name, value in statistics.items()]
     # Lines break between items only: within an item, NUL stands for a space.
     text = "  ".join(item.replace(" ", "\0") for item in items)
     return textwrap.fill(text, 100).replace("\0", " ")
 
 
-def _format(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str | int):
-        return str(value)
-    return "NA" if math.isnan(value) else f"{value:.6g}"
-
-
-def _markdown(value: Any) -> str:
+def _format(value: Any, nan: str = "NA") -> str:
     if isinstance(value, list):
-        return ", ".join(map(_markdown, value))
+        return ", ".join(_format(item, nan) for item in value)
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return "" if value is None else str(value).replace("|", "&#124;").replace("\n", " ")
+        return nan if math.isnan(value) else f"{value:.6g}"
+    return "" if value is None else str(value)

@@ -22,14 +22,9 @@ def row_number(row: int) -> str:
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
-    """Refuse fractions that cannot be, before any row is read.
-
-    Raises:
-        InputError: a fraction outside [0, 1], or two whose sum is above 1.
-    """
+    """Raise an InputError if a fraction is outside [0, 1], or their sum above 1."""
     for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-        if not 0 <= value <= 1:
-            raise InputError(f"{name}: {value} was given; type a number from 0 (none) to 1 (all)")
+        check_argument(name, value, 0 <= value <= 1, "a number from 0 (none) to 1 (all)")
     if val_fraction + test_fraction > 1:
         raise InputError(
             f"val_fraction and test_fraction: {val_fraction} and {test_fraction} were given; "
@@ -66,8 +61,8 @@ number, leave the row out, or give it weight 0
     check_intercept(batch.x, feature_names, absent)
     if absent is None or (batch.x.sum().isfinite() and batch.y.sum().isfinite()):
         return batch
-    wrong = absent[:, None]
-    x, y = (v.masked_fill(wrong & ~v.isfinite(), 0.0) for v in (batch.x, batch.y))
+    absent = absent.unsqueeze(1)
+    x, y = (v.masked_fill(absent & ~v.isfinite(), 0.0) for v in (batch.x, batch.y))
     return batch._replace(x=x, y=y)
 
 
@@ -78,7 +73,7 @@ def check_finite(
     missing_hint: str = "",
     allow_missing: bool = False,
 ) -> None:
-    """Refuse NaN and infinity in rows whose weight is not 0.
+    """Raise an InputError for NaN or infinity in a row whose weight is not 0.
 
     Args:
         batch: the rows.
@@ -86,13 +81,10 @@ def check_finite(
         row_name: what to call a row.
         missing_hint: what else the user can do about a missing value.
         allow_missing: whether NaN may stay.
-
-    Raises:
-        InputError: a value is NaN or infinite.
     """
     features = batch.x.shape[1]
     parts = ("x", batch.x, names[:features]), ("y", batch.y, names[features:])
-    for argument, values, own in parts:
+    for argument, values, columns in parts:
         # One pass without a copy: NaN and infinity show in the sum. A sum that overflows is not
         # finite either, which the closer look finds out.
         if values.sum().isfinite():
@@ -103,7 +95,7 @@ def check_finite(
         if not wrong.any():
             continue
         row, column = wrong.nonzero()[0].tolist()
-        shown = repr(own[column]) if own else f"{column + 1} of {argument}"
+        shown = repr(columns[column]) if columns else f"{column + 1} of {argument}"
         if batch.rows > 1 and values[:, column].isnan().all():
             rows = f"{row_name(0)} and the {batch.rows - 1} rows after it hold no value"
             raise InputError(f"column {shown}: {rows}; leave it out")
@@ -116,11 +108,7 @@ def check_finite(
 
 
 def check_weight(weight: Tensor, row_name: RowName = row_number, column: str = "weight") -> None:
-    """Refuse weights, (rows,), that are negative, NaN or infinite.
-
-    Raises:
-        InputError: a weight is.
-    """
+    """Raise an InputError if one of the weights, (rows,), is negative, NaN or infinite."""
     values = weight.unsqueeze(1)
     check_finite(Batch(values, values[:, :0]), [column], row_name)
     if (weight < 0).any():
@@ -137,15 +125,12 @@ def all_weights_zero() -> InputError:
 
 
 def check_intercept(x: Tensor, names: Sequence[str], absent: Tensor | None = None) -> None:
-    """Refuse a column named `intercept` that is not the constant.
+    """Raise an InputError if a column named `intercept` is not all ones.
 
     Args:
         x: the features, (rows, features).
         names: of its columns.
-        absent: which rows do not count, (rows,).
-
-    Raises:
-        InputError: the column is not all ones.
+        absent: which rows do not count, (rows,); None: all rows count.
     """
     if "intercept" not in names:
         return
@@ -169,16 +154,12 @@ def not_a_number(column: str, value: str, row: str, expected: str = "no number")
 
 
 def check_argument(name: str, value: object, valid: bool, expected: str) -> None:
-    """Refuse an argument outside its range.
+    """Raise an InputError unless the value of an argument is valid.
 
-    Args:
-        name: of the argument.
-        value: what was given.
-        valid: whether the value is in the range.
-        expected: the range in words: what to type instead.
-
-    Raises:
-        InputError: `valid` is false.
+    >>> check_argument("lr", -1, False, "a number above 0")
+    Traceback (most recent call last):
+    ...
+    linreg_lightning.errors.InputError: lr: -1 was given; type a number above 0
     """
     if not valid:
         raise InputError(f"{name}: {value} was given; type {expected}")

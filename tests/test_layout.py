@@ -18,7 +18,6 @@ ALLOWED: dict[str, set[str]] = {
     "text_table": set(),
     "batch": {"errors"},
     "validation": {"errors", "batch"},
-    "model_columns": {"errors", "batch"},
     "tutorial": {"errors"},
     "algebra": {"errors", "batch", "validation"},
     "metrics": {"errors", "batch"},
@@ -29,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"tutorial"},
     "tight_loop": {"errors", "hook_markers"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
-    | {"model_columns", "tutorial", "algebra", "metrics", "design_matrix"},
+    | {"tutorial", "algebra", "metrics", "design_matrix"},
     "callbacks": {"errors", "atomic_file", "batch", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop"},
     "logger": set(),

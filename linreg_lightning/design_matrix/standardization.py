@@ -79,10 +79,6 @@ class Standardization(nn.Module):
         self.target_scale.copy_(torch.where(target_scale > 0, target_scale, 1.0))
         self.fitted.fill_(1.0)
 
-    def constant_columns(self) -> list[int]:
-        """Return the indices of the columns of x that do not vary."""
-        return [int(j) for j in self.scale.isinf().nonzero().flatten()]
-
     def forward(self, x: Tensor) -> Tensor:
         """Return z for x, both (rows, features)."""
         return (x - self.mean) / self.scale if self.enabled else x

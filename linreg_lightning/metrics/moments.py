@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -66,9 +67,6 @@ def gather_moments(moments: Moments, rows: float) -> tuple[Moments, float]:
     """
     total, mean, squares = moments
     packed = torch.stack([total.expand_as(mean), mean, squares, torch.full_like(mean, rows)])
-    first, *others = gather_all_tensors(packed)
-    merged, all_rows = Moments(first[0, 0], first[1], first[2]), float(first[3, 0])
-    for part in others:
-        merged = merged.merge(Moments(part[0, 0], part[1], part[2]))
-        all_rows += float(part[3, 0])
-    return merged, all_rows
+    parts = gather_all_tensors(packed)
+    merged = reduce(Moments.merge, [Moments(part[0, 0], part[1], part[2]) for part in parts])
+    return merged, sum(part[3, 0].item() for part in parts)

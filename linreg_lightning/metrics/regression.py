@@ -17,20 +17,14 @@ def error_sums(prediction: Tensor, y: Tensor, weight: Tensor | None = None) -> T
     """Return what the metrics of a batch need, in float64, (5, targets).
 
     The rows are: sum of the weights w, mean of y, sum(w (y - mean)^2), sum(w r^2), sum(w |r|),
-    with residuals r = y - prediction.
-
-    Args:
-        prediction: (rows, targets).
-        y: (rows, targets).
-        weight: w, (rows,); None means 1 for every row.
+    with residuals r = y - prediction, both (rows, targets). No weight, (rows,), means 1 each.
     """
     y = y.double()
     weight = y.new_ones(len(y)) if weight is None else weight.double()
     residual = y - prediction.double()
     total, mean, squares = Moments.of(y, weight)
-    return torch.stack(
-        [total.expand_as(mean), mean, squares, weight @ residual**2, weight @ residual.abs()]
-    )
+    errors = weight @ residual**2, weight @ residual.abs()
+    return torch.stack([total.expand_as(mean), mean, squares, *errors])
 
 
 def merge_sums(a: Tensor, b: Tensor) -> Tensor:
@@ -52,20 +46,16 @@ def regression_metrics(sums: Tensor) -> dict[str, Tensor]:
     """
     total, _, squares, squared_error, absolute_error = sums
     loss = (squared_error / total).mean()
-    undefined = torch.full_like(squares, torch.nan)
-    r2 = torch.where(squares > 0, 1 - squared_error / squares, undefined).mean()
+    r2 = torch.where(squares > 0, 1 - squared_error / squares, torch.nan).mean()
     return {"loss": loss, "rmse": loss.sqrt(), "mae": (absolute_error / total).mean(), "r2": r2}
 
 
 @final
 class RegressionMetrics(Metric):
-    """`regression_metrics` over any number of batches and processes, whatever their sizes.
+    """`regression_metrics` over batches and processes of any sizes; y has `targets` columns.
 
     torchmetrics has each of the four, but without row weights, and its R2 subtracts sums of
     squares, which leaves no digits where y is far from zero.
-
-    Args:
-        targets: the number of columns of y.
 
     >>> metrics = RegressionMetrics(targets=1)
     >>> y = torch.tensor([[1.0], [2.0], [3.0]])
@@ -103,10 +93,7 @@ def weighted_mse_loss(prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     With weights of mean 1 over all rows, the mean of this over batches of one size is the loss of
     all rows, and a heavy row counts as much in any batch.
 
-    Args:
-        prediction: (rows, targets).
-        y: (rows, targets); the residuals are r = prediction - y.
-        weight: w, (rows,).
+    Residuals are r = prediction - y, (rows, targets), weights w are (rows,).
 
     >>> weighted_mse_loss(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1), torch.tensor([1.5, 0.5]))
     tensor(3.)

@@ -65,7 +65,11 @@ class ManualLinearRegression(RegressionModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of the raw loop."""
         x, y, weight = self.validate_batch(batch)
-        _refuse_weights(weight)
+        if weight is not None:
+            raise InputError(
+                "weight: rows with weights were given, but the loop by hand counts each row once; "
+                "use LinearRegression"
+            )
         x, y = self._add_ones(x), y.to(self.dtype)
         lr = self.trainer.optimizers[0].param_groups[0]["lr"]  # a callback may have changed it
 
@@ -97,11 +101,3 @@ class ManualLinearRegression(RegressionModule):
         """Put a column of ones in front of x where the model has an intercept."""
         x = x.to(self.dtype)
         return torch.cat([x.new_ones(len(x), 1), x], dim=1) if self.has_intercept else x
-
-
-def _refuse_weights(weight: Tensor | None) -> None:
-    if weight is not None:
-        raise InputError(
-            "weight: rows with weights were given, but the loop by hand counts each row once; "
-            "use LinearRegression"
-        )

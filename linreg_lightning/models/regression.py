@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.model_columns import ModelColumns
+from linreg_lightning.models.columns import ModelColumns
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.protocols import NamedColumns, TrueCoefficients
 from linreg_lightning.text_table import format_table
@@ -24,9 +24,8 @@ class RegressionModule(SupervisedModule):
     A column of the data named `intercept` is the constant; otherwise the model adds one unless told
     not to. Where the data know the true coefficients, the table shows them.
 
-    A subclass makes its parameters in `build`, where `has_intercept` is known, predicts in
-    `forward`, returns its equation from `weight_and_intercept`, and defines `training_step` and
-    `configure_optimizers`.
+    A subclass defines what `SupervisedModule` asks for, and returns its equation from
+    `weight_and_intercept`. In `build` it knows `has_intercept`.
 
     Args:
         intercept: whether the model adds a constant; None: unless the data have it as a column.
@@ -40,15 +39,10 @@ class RegressionModule(SupervisedModule):
     def __init__(
         self, intercept: bool | None, in_features: int | None, out_features: int | None
     ) -> None:
-        self._fit_intercept = intercept
+        self.fit_intercept = intercept
         self.has_intercept = False
         self.true_coefficients: dict[str, dict[str, float]] = {}
         super().__init__(in_features, out_features)
-
-    @property
-    def fit_intercept(self) -> bool | None:
-        """Whether the model adds a constant; None: unless the data have a column of ones."""
-        return self._fit_intercept
 
     @abstractmethod
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
@@ -71,10 +65,8 @@ class RegressionModule(SupervisedModule):
         for target, estimates in zip(self.target_names, columns.tolist(), strict=True):
             true = self.true_coefficients.get(target, {})
             for name, estimate in zip(names, estimates, strict=True):
-                row: Coefficient = {"target": target, "name": name}
-                if name in true:
-                    row["true"] = true[name]
-                rows.append({**row, "estimate": estimate})
+                known = {"true": true[name]} if name in true else {}
+                rows.append({"target": target, "name": name, **known, "estimate": estimate})
         return rows
 
     def summary(self) -> str:
@@ -104,19 +96,13 @@ class RegressionModule(SupervisedModule):
 
     def _assign_columns(self, columns: ModelColumns) -> None:
         """Decide whether the model adds a constant, before its parameters are made."""
-        has_ones = columns.intercept is not None
-        if self.target_names:
-            if self.has_intercept and has_ones:
-                raise _two_constants("was made")
-        else:
-            if self._fit_intercept and has_ones:
-                raise _two_constants("was asked for")
-            self.has_intercept = not has_ones if self.fit_intercept is None else self.fit_intercept
+        has_ones, is_built = columns.intercept is not None, bool(self.target_names)
+        constant = self.has_intercept if is_built else self.fit_intercept
+        if has_ones and constant:
+            reason = "was made" if is_built else "was asked for"
+            raise InputError(
+                f"intercept: a constant of the model {reason}, but the data have a column of ones "
+                "already, named intercept; type false, or leave out the column"
+            )
+        self.has_intercept = not has_ones if constant is None else constant
         super()._assign_columns(columns)
-
-
-def _two_constants(reason: str) -> InputError:
-    return InputError(
-        f"intercept: a constant of the model {reason}, but the data have a column of ones already, "
-        "named intercept; type false, or leave out the column"
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -59,11 +61,9 @@ class StandardizedModule(SupervisedModule):
         self.mean_weight.copy_(moments.total / rows)
         if self.standardize and not self.standardization.fitted:
             self.standardization.fit(moments, self.has_intercept, self.columns.intercept)
-            constant = [self.feature_names[j] for j in self.standardization.constant_columns()]
+            constant = ", ".join(compress(self.feature_names, self.standardization.scale.isinf()))
             if constant:
-                rank_zero_warn(
-                    f"These columns do not vary, so the model ignores them: {', '.join(constant)}"
-                )
+                rank_zero_warn(f"These columns do not vary, so the model ignores them: {constant}")
 
     def training_moments(self) -> tuple[Moments, float]:
         """Moments of the columns of x and y, side by side, and the number of training rows."""
@@ -72,9 +72,7 @@ class StandardizedModule(SupervisedModule):
         for batch in self.training_batches():
             values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
             moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
-        if self.trainer.world_size == 1:
-            return moments, rows
-        return gather_moments(moments, rows)
+        return (moments, rows) if self.trainer.world_size == 1 else gather_moments(moments, rows)
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | str) -> Tensor:

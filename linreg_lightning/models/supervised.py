@@ -19,7 +19,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.metrics.regression import RegressionMetrics
-from linreg_lightning.model_columns import ModelColumns
+from linreg_lightning.models.columns import ModelColumns
 from linreg_lightning.protocols import NamedColumns, ReadsInChunks
 from linreg_lightning.text_table import format_statistics
 
@@ -27,9 +27,8 @@ from linreg_lightning.text_table import format_statistics
 class SupervisedModule(LightningModule, ABC):
     """A model from named columns x to named columns y; a subclass says what it computes.
 
-    The number of features and targets, and their names, come from the data module when the Trainer
-    sets the model up, and travel in the checkpoint. With data that have no names, `in_features` and
-    `out_features` say how many.
+    The columns come from the data module when the Trainer sets the model up, and travel in the
+    checkpoint. With data that do not name theirs, `in_features` and `out_features` say how many.
 
     A subclass makes its parameters in `build`, predicts in `forward`, and defines `training_step`
     and `configure_optimizers`.
@@ -65,8 +64,6 @@ class SupervisedModule(LightningModule, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
 
-    # For the user of a model.
-
     @property
     def feature_names(self) -> list[str]:
         """The columns of x; none before the model has seen data."""
@@ -87,9 +84,9 @@ class SupervisedModule(LightningModule, ABC):
         return format_statistics(self.fit_statistics)
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return rows, loss, RMSE, MAE and R2 of the model over all processes' batches.
+        """Return rows, loss, RMSE, MAE and R2 over the batches of all processes.
 
-        The batches are moved to the model's device; the model computes in its own precision.
+        Batches may be on any device; the model computes in its own precision.
         """
         training = self.training
         self.eval()
@@ -101,8 +98,6 @@ class SupervisedModule(LightningModule, ABC):
         values = {name: value.item() for name, value in self._metrics.compute().items()}
         self._metrics.reset()
         return values
-
-    # For the training step of a subclass.
 
     def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
         """Return a batch, or the (x, y) of any other loader, as a `Batch`.
@@ -120,8 +115,8 @@ class SupervisedModule(LightningModule, ABC):
         processes = self.trainer.world_size
         if processes == 1:
             return loss
-        total = torch.full_like(loss.detach(), rows)
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        own_rows = torch.full_like(loss.detach(), rows)
+        total = self.trainer.strategy.reduce(own_rows, reduce_op="sum")
         return loss * (rows * processes / total)
 
     def training_batches(self) -> Iterator[Batch]:
@@ -132,18 +127,14 @@ class SupervisedModule(LightningModule, ABC):
         loader, limit = self.trainer.train_dataloader, self.trainer.num_training_batches
         if loader is None:
             return
-        batches: Iterable[Any]
         if isinstance(loader, ReadsInChunks):
             batches = loader.chunks(limit)
         else:
-            if math.isinf(limit):
-                limit = self._count_batches()
+            count = self._count_batches() if math.isinf(limit) else int(limit)
             # A copy, so that the loader keeps its place among its epochs.
-            batches = islice(copy(loader), None if math.isinf(limit) else int(limit))
+            batches = islice(copy(loader), count)
         for batch in batches:
             yield self.validate_batch(self.transfer_batch_to_device(batch, self.device, 0))
-
-    # For the Trainer.
 
     def setup(self, stage: str) -> None:
         """Take the columns from the data, or check that they are those of the fit."""
@@ -154,8 +145,7 @@ class SupervisedModule(LightningModule, ABC):
         self._needs_checkpoint = stage != "fit" and not self.can_predict
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, NamedColumns):
-            # Rows to predict need no targets.
-            keep_targets = stage == "predict" and self.columns.named
+            keep_targets = stage == "predict" and self.columns.named  # rows to predict need none
             targets = self.target_names if keep_targets else data.target_names
             self.set_columns(data.feature_names, targets)
         elif not self.target_names:
@@ -167,14 +157,10 @@ class SupervisedModule(LightningModule, ABC):
     def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
         """Give the model columns, and make its parameters if it has none.
 
-        Args:
-            features: the columns of x.
-            targets: the columns of y; none where the data are only to be predicted.
-
         Raises:
             InputError: the model has other columns already.
         """
-        targets = targets or self.target_names or ["y"]
+        targets = targets or self.target_names or ["y"]  # rows to predict may have none
         self._assign_columns(self.columns.rename(list(features), list(targets)))
 
     @per_group
@@ -239,8 +225,7 @@ class SupervisedModule(LightningModule, ABC):
         self._needs_checkpoint = False
         fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
         if self.columns.named:
-            # Rows to predict need no targets.
-            predicts = self.trainer.state.fn == TrainerFn.PREDICTING
+            predicts = self.trainer.state.fn == TrainerFn.PREDICTING  # which needs no targets
             fitted.rename(self.feature_names, fitted.targets if predicts else self.target_names)
         else:
             self.columns.rename(fitted.features, fitted.targets)
@@ -270,11 +255,11 @@ class SupervisedModule(LightningModule, ABC):
             self._metrics = RegressionMetrics(len(columns.targets))
         self.columns = columns
 
-    def _count_batches(self) -> float:
+    def _count_batches(self) -> int | None:
         """Return how many batches the Trainer has taken or, before the first, takes at most."""
         taken: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         if taken or self.trainer.max_steps == -1:
-            return taken or math.inf
+            return taken or None
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
     def _update_metrics(self, batch: Batch) -> None:
@@ -284,12 +269,9 @@ class SupervisedModule(LightningModule, ABC):
     def _log_metrics(self, stage: str) -> None:
         values = self._metrics.compute()
         self._metrics.reset()
-        del values["rows"]
-        self.log_dict(
-            {f"{stage}_{name}": value for name, value in values.items()},
-            # The metrics are those of all processes already; Lightning warns without this.
-            sync_dist=self.trainer.world_size > 1,
-        )
+        named = {f"{stage}_{name}": value for name, value in values.items() if name != "rows"}
+        # The metrics are those of all processes already; Lightning warns without sync_dist.
+        self.log_dict(named, sync_dist=self.trainer.world_size > 1)
 
     def _stop_if_diverged(self, loss: float) -> None:
         if not math.isfinite(loss):

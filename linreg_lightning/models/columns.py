@@ -36,15 +36,15 @@ class ModelColumns:
         Raises:
             InputError: `in_features` is below 0, or `out_features` below 1.
         """
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if value is not None and value < (name == "out_features"):
+        arguments = ("in_features", in_features, 0), ("out_features", out_features, 1)
+        for name, value, lowest in arguments:
+            if value is not None and value < lowest:
                 raise InputError(f"{name}: {value} was given; type how many columns there are")
         if in_features is None:
             return cls([], [], named=False)
-        features = [f"x{j}" for j in range(1, in_features + 1)]
-        if out_features in (None, 1):
-            return cls(features, ["y"], named=False)
-        return cls(features, [f"y{k}" for k in range(1, out_features + 1)], named=False)
+        features = [f"x{j + 1}" for j in range(in_features)]
+        targets = [f"y{k + 1}" for k in range(out_features or 1)]
+        return cls(features, targets if len(targets) > 1 else ["y"], named=False)
 
     def __bool__(self) -> bool:
         return bool(self.targets)
@@ -60,15 +60,14 @@ class ModelColumns:
         Raises:
             InputError: these columns have other names, another order or another number.
         """
-        if self.named and self.features != features:
-            raise _other_columns("features", self.features, features)
-        if self.named and self.targets != targets:
-            raise _other_columns("target", self.targets, targets)
-        counts = len(self.features), len(self.targets)
-        if self and (len(features), len(targets)) != counts:
+        if self.named:
+            _check_names("features", self.features, features)
+            _check_names("target", self.targets, targets)
+        n, m = len(self.features), len(self.targets)
+        if self and (len(features), len(targets)) != (n, m):
             raise InputError(
-                f"in_features and out_features: the model has {counts[0]} and {counts[1]} columns; "
-                f"the data have {len(features)} ({', '.join(features)}) and {len(targets)} "
+                f"in_features and out_features: the model has {n} and {m} columns; the data have "
+                f"{len(features)} ({', '.join(features)}) and {len(targets)} "
                 f"({', '.join(targets)}); leave these arguments out"
             )
         return type(self)(features, targets)
@@ -77,7 +76,7 @@ class ModelColumns:
         """Return a batch, or the (x, y) of any other loader, as a `Batch` of these columns.
 
         Raises:
-            InputError: the shapes do not belong together, or the columns are not as many.
+            InputError: the shapes do not belong together, or there are more or fewer columns.
         """
         if not isinstance(batch, Batch):
             batch = _as_batch(batch)
@@ -91,11 +90,7 @@ class ModelColumns:
         return batch
 
     def validate_x(self, x: Tensor) -> None:
-        """Check that x has a column for each feature.
-
-        Raises:
-            InputError: x has more columns, or fewer.
-        """
+        """Raise an InputError unless x has a column for each feature."""
         _check_width("x", x, self.features)
 
 
@@ -122,8 +117,9 @@ def _check_width(name: str, tensor: Tensor, columns: list[str]) -> None:
         )
 
 
-def _other_columns(argument: str, fitted: list[str], given: list[str]) -> InputError:
-    return InputError(
-        f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this order; the "
-        f"data have {', '.join(given) or 'none'}; give the columns of the model"
-    )
+def _check_names(argument: str, fitted: list[str], given: list[str]) -> None:
+    if given != fitted:
+        raise InputError(
+            f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this order; "
+            f"the data have {', '.join(given) or 'none'}; give the columns of the model"
+        )
