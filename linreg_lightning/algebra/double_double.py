@@ -34,10 +34,7 @@ def fast_two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def split(a: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `(h, l)` with h + l = a exactly and at most 26 bits in each (Veltkamp).
-
-    |a| must be below 2^996.
-    """
+    """Return `(h, l)` with h + l = a, 26 bits in each, for |a| < 2^996 (Veltkamp)."""
     t = a * _SPLITTER
     h = t - (t - a)
     return h, a - h
@@ -155,22 +152,12 @@ def concatenate(first: Number, second: Number) -> Number:
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
-    """Return 2^exponent for int64 from -1022 to 1023; its bits are written, so it is exact.
-
-    >>> power_of_two(torch.tensor([-1, 0, 10]))
-    tensor([5.0000e-01, 1.0000e+00, 1.0240e+03], dtype=torch.float64)
-    """
+    """Return 2^exponent for int64 from -1022 to 1023; its bits are written, so it is exact."""
     return ((exponent + 1023) << 52).view(torch.float64)
 
 
 def ldexp(value: Tensor, exponent: Tensor) -> Tensor:
-    """Return value * 2^exponent for int64 exponents from -2000 to 2000.
-
-    The result is rounded once, where it is subnormal.
-
-    >>> ldexp(torch.tensor(3.0).double(), torch.tensor(-1))
-    tensor(1.5000, dtype=torch.float64)
-    """
+    """Return value * 2^exponent, -2000 to 2000, rounded once and only where it is subnormal."""
     half = exponent >> 1  # 2^exponent itself may be out of range
     return (value * power_of_two(half)) * power_of_two(exponent - half)
 
@@ -181,5 +168,4 @@ def exponent_of(value: Tensor) -> Tensor:
     >>> exponent_of(torch.tensor([0.5, 1.0, -3.0]).double())
     tensor([0, 1, 2])
     """
-    field = (value.abs().contiguous().view(torch.int64) >> 52) & 2047
-    return field - 1022
+    return ((value.abs().contiguous().view(torch.int64) >> 52) & 2047) - 1022

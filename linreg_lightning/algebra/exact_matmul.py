@@ -6,13 +6,12 @@ has no rounding error in any order of summation. This needs float64 or wider.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import exponent_of, fast_two_sum, ldexp
+from linreg_lightning.algebra.double_double import exponent_of, fast_two_sum
 from linreg_lightning.algebra.multiprecision import BASE, DIGIT_BITS, carry, pad, shift_right
 
 # Products of two slices are at most 2^42: 2048 of them add up to at most 2^53.
@@ -36,11 +35,6 @@ class ExactSums(NamedTuple):
     weight_top: Tensor  # () int64, the unit of the weights in digits, on the CPU
     lost: Tensor  # () bool: a bit beyond the deepest slice was left out; on the CPU
     pending: int = 0  # products of 2^42 added to a digit since the last carry
-
-
-def reciprocal_unit(top: Tensor) -> Tensor:
-    """Return 2^-top, the factor that turns a number into units of 2^top."""
-    return ldexp(torch.ones_like(top, dtype=torch.float64), -top)
 
 
 def enlarge_units(sums: ExactSums, largest: Tensor) -> ExactSums:
@@ -70,9 +64,6 @@ def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor,
 
     Return the slices, (depth, columns, rows), and which rows have bits left, (rows,), of numbers
     (columns, rows); `low` is the rounding error of `high`, or None.
-
-    >>> slice_entries(torch.tensor([[0.75, 3.0]], dtype=torch.float64), None, 1)
-    (tensor([[[1., 3.]]], dtype=torch.float64), tensor([ True, False]))
     """
     slices = high.new_empty(depth, *high.shape)
     rest = torch.empty_like(high)
@@ -96,8 +87,7 @@ def add_products(sums: ExactSums, right: Tensor, left: Tensor | None, place: int
     """
     depth, _, rows = right.shape
     left_depth = depth if left is None else left.shape[0]
-    digits = pad(sums.digits, place + depth + left_depth - 1)
-    pending = sums.pending
+    digits, pending = pad(sums.digits, place + depth + left_depth - 1), sums.pending
     start = 0
     while start < rows:
         size = min(BLOCK_ROWS, rows - start)
@@ -119,24 +109,19 @@ def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, plac
     depth, columns = right.shape[:2]
     symmetric = left is None
     left = right if left is None else left
+    width = _STRIP if symmetric and not right.is_cuda else columns
     for i, left_slice in enumerate(left):
         # The Gram matrix is symmetric: without weights half of the products are enough.
         first = i if symmetric else 0
         others = right[first:].flatten(0, 1).permute(1, 2, 0)
         whole = digits.new_empty(columns, others.shape[2])
-        for strip in _strips(columns, symmetric and not right.is_cuda):
-            product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, strip.start :])
-            whole[strip, strip.start :] = product.sum(0, dtype=torch.int64)
+        for start in range(0, columns, width):
+            strip = slice(start, min(start + width, columns))
+            product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, start:])
+            whole[strip, start:] = product.sum(0, dtype=torch.int64)
             whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
         whole = whole.view(columns, depth - first, columns).transpose(0, 1)
         top = place + i + first
         digits[top : top + depth - first] += whole
         if symmetric:
             digits[top + 1 : top + depth - first] += whole[1:].mT
-
-
-def _strips(columns: int, narrow: bool) -> Iterator[slice]:
-    """Yield strips of rows of a product; each needs the columns from its start on."""
-    width = _STRIP if narrow else columns
-    for start in range(0, columns, width):
-        yield slice(start, min(start + width, columns))

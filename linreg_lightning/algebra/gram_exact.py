@@ -26,7 +26,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, two_prod
+from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, two_prod
 from linreg_lightning.algebra.exact_matmul import (
     BLOCK_ROWS,
     HEADROOM_DIGITS,
@@ -35,7 +35,6 @@ from linreg_lightning.algebra.exact_matmul import (
     add_products,
     convert_units,
     enlarge_units,
-    reciprocal_unit,
     slice_entries,
 )
 from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
@@ -47,7 +46,6 @@ from linreg_lightning.algebra.multiprecision import (
     multiply,
     to_double_double,
 )
-from linreg_lightning.algebra.row_counts import log_weight
 from linreg_lightning.batch import Batch
 
 # Slices reach 880 bits below the largest entry of a column.
@@ -137,7 +135,7 @@ class ExactGram(Gram):
             mean = DoubleDouble.of(torch.zeros_like(square))
         return NormalEquations(
             rows=self.rows,
-            log_weight=log_weight(self._counts),
+            log_weight=self._log_weight,
             weight=DoubleDouble(weight.high * unit, weight.low * unit),
             mean=mean,
             cross=DoubleDouble(cross.high * unit, cross.low * unit),
@@ -161,7 +159,7 @@ class ExactGram(Gram):
             if not bool(largest.isfinite().all()):
                 refuse_non_finite(part, first_row + start, names)
             sums = enlarge_units(sums, largest)
-            unit = reciprocal_unit(sums.top).to(z.device)[:, None]
+            unit = _reciprocal_unit(sums.top).to(z.device)[:, None]
             if bool((sums.top > 0).any()):
                 # These numbers become smaller, and the smallest may become 0.
                 nonzeros = z.count_nonzero()
@@ -171,7 +169,7 @@ class ExactGram(Gram):
                 z.mul_(unit)
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
-                weight = weight * reciprocal_unit(DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
+                weight = weight * _reciprocal_unit(DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
         self._set_sums(sums._replace(digits=carry(sums.digits)))
@@ -250,11 +248,13 @@ def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     return BLOCK_ROWS * max(1, slice_bytes // block_bytes, min(2, _TWO_BLOCKS_BYTES // block_bytes))
 
 
-def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the largest magnitudes of the columns and of the weights, (columns + 1,), on the CPU.
+def _reciprocal_unit(top: Tensor) -> Tensor:
+    """Return 2^-top, the factor that turns a number into units of 2^top."""
+    return ldexp(torch.ones_like(top, dtype=torch.float64), -top)
 
-    z is (columns, rows) and weight (rows,), or None for weights of 1.
-    """
+
+def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the largest magnitudes of the columns and the weights, (columns + 1,), on the CPU."""
     low, high = z.aminmax(dim=1)
     largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
     return torch.cat((torch.maximum(high, -low), largest_weight)).cpu()

@@ -43,23 +43,13 @@ def pad(digits: Tensor, length: int) -> Tensor:
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
-    """Return a + b in normal form, for a and b in normal form, of any two lengths.
-
-    >>> add(torch.tensor([1]), torch.tensor([2, 3]))
-    tensor([3, 3])
-    """
+    """Return a + b in normal form, for a and b in normal form, of any two lengths."""
     length = max(a.shape[0], b.shape[0])
     return carry(pad(a, length) + pad(b, length))
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Return a * b in normal form, for a and b in normal form with first digits below 2^30.
-
-    The shapes after the first dimension broadcast.
-
-    >>> multiply(torch.tensor([0, 3]), torch.tensor([0, 5]))
-    tensor([ 0,  0, 15])
-    """
+    """Return a * b in normal form, for a and b in normal form with first digits below 2^30."""
     product = a.new_zeros(a.shape[0] + b.shape[0] - 1, *(a[0] * b[0]).shape)
     for place, digit in enumerate(a):
         product[place : place + b.shape[0]] += digit * b
@@ -67,12 +57,7 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
-    """Return numbers in normal form divided by 2^bits, exactly; each has its own bits >= 0.
-
-    >>> shift_right(torch.tensor([[8, 8, 8]]), torch.tensor([0, 1, 22]))
-    tensor([[8, 4, 0],
-            [0, 0, 8]])
-    """
+    """Return numbers in normal form divided by 2^bits, exactly; each has its own bits >= 0."""
     if not bool(digits.any()):
         return digits[:1]
     length = digits.shape[0]
@@ -82,8 +67,7 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     digits = digits << (places * DIGIT_BITS - bits)
     source = torch.arange(new_length, device=digits.device).reshape(-1, *[1] * places.ndim) - places
     inside = (source >= 0) & (source < length)
-    shifted = digits.gather(0, source.clamp(0, length - 1)) * inside
-    shifted = carry(shifted)
+    shifted = carry(digits.gather(0, source.clamp(0, length - 1)) * inside)
     used = shifted.flatten(1).any(1).nonzero()
     return shifted[: int(used.max()) + 1]  # without the trailing zeros
 
@@ -94,8 +78,7 @@ def to_double_double(digits: Tensor) -> DoubleDouble:
     >>> to_double_double(torch.tensor([1, 2**21])).high
     tensor(1.5000, dtype=torch.float64)
     """
-    zero = torch.zeros(digits.shape[1:], dtype=torch.float64, device=digits.device)
-    value = DoubleDouble.of(zero)
+    value = DoubleDouble.of(torch.zeros_like(digits[0], dtype=torch.float64))
     for digit in digits.flip(0):
         value = DoubleDouble(value.high / BASE, value.low / BASE) + digit.double()
     return value
