@@ -15,12 +15,7 @@ _REMEDY = "fit all rows with accuracy exact."
 
 
 class Diagnostic(NamedTuple):
-    """One sentence about a fit.
-
-    Attributes:
-        message: the sentence.
-        is_warning: whether numbers may be wrong or missing.
-    """
+    """One sentence about a fit; a warning says that numbers may be wrong or missing."""
 
     message: str
     is_warning: bool

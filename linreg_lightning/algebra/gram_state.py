@@ -15,12 +15,12 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 FORMAT = 1
-"""The format of the state in a checkpoint; it changes with the state's parts or their meaning."""
+"""The format of the state in a checkpoint."""
 _GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
 
 
 class PassShape(NamedTuple):
-    """How a pass divides the rows: the number of batches on each process, and of processes."""
+    """How a pass divides the rows: batches on each process, and processes."""
 
     batches: int | float
     processes: int
@@ -59,12 +59,7 @@ class GramState:
         self.second_pass, self._rows_seen = second, 0
 
     def resume_pass(self, device: torch.device, first_process: bool, shape: PassShape) -> None:
-        """Go on with the pass in which a checkpoint was made.
-
-        Args:
-            device: where the rows will be.
-            first_process: whether this is the process that takes over the sums of all of them.
-            shape: how this run divides the rows.
+        """Go on with a checkpoint's pass; the first process takes over the sums of all.
 
         Raises:
             InputError: the checkpoint's run divided the rows otherwise.
@@ -87,11 +82,7 @@ class GramState:
         return self.current is not None and self._rows_seen > 0
 
     def check_accuracy(self) -> None:
-        """Refuse an accuracy that the sums of a checkpoint do not have.
-
-        Raises:
-            InputError: the accuracy is `exact`, and earlier rows were added in float64.
-        """
+        """Refuse, with an InputError, to make exact what a checkpoint has added in float64."""
         earlier = [gram for gram in (self.fitted, self.current) if gram is not None]
         if self.accuracy == "exact" and any(gram.accuracy != "exact" for gram in earlier):
             raise InputError(
@@ -100,13 +91,7 @@ class GramState:
             )
 
     def add(self, batch: Batch, processes: int, names: list[str]) -> None:
-        """Add a batch to the current pass.
-
-        Args:
-            batch: the rows.
-            processes: how many processes take part, each with as many rows.
-            names: of the columns of x and y, for messages.
-        """
+        """Add a batch to the current pass, in which each process adds about as many rows."""
         gram = self.current
         assert gram is not None
         numbers = processes * (gram.rows + batch.rows) * (gram.features + gram.targets)
@@ -126,13 +111,7 @@ class GramState:
         self.fitted, self.current, self.second_pass = total, None, False
 
     def state_dict(self, shape: PassShape) -> dict[str, Any]:
-        """Return the state for a checkpoint, as plain tensors and numbers.
-
-        All processes must call this together.
-
-        Args:
-            shape: how this run divides the rows.
-        """
+        """Return the state for a checkpoint; all processes must call this together."""
         current = None if self.current is None else self._current_of_all(shape.processes)
         return {
             "format": FORMAT,
@@ -143,11 +122,7 @@ class GramState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned.
-
-        Raises:
-            InputError: another version wrote the state in another format.
-        """
+        """Take over what `state_dict` returned; refuse another format with an InputError."""
         written = state.get("format", 0)
         if written != FORMAT:
             raise InputError(

@@ -42,24 +42,14 @@ class CoefficientTable(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Standard errors and intervals of predictions, (rows, targets) each.
+    """Standard errors and intervals of predictions, (rows, targets) each."""
 
-    Attributes:
-        mean: the prediction, b_0 + x b.
-        mean_error: standard error of the mean of y at x.
-        mean_low: lower end of the confidence interval of the mean.
-        mean_high: its upper end.
-        row_error: standard error of one y observed at x with weight 1.
-        row_low: lower end of the prediction interval of that y.
-        row_high: its upper end.
-    """
-
-    mean: Tensor
-    mean_error: Tensor
-    mean_low: Tensor
+    mean: Tensor  # the prediction, b_0 + x b
+    mean_error: Tensor  # standard error of the mean of y at x
+    mean_low: Tensor  # ends of the confidence interval of that mean
     mean_high: Tensor
-    row_error: Tensor
-    row_low: Tensor
+    row_error: Tensor  # standard error of one y observed at x with weight 1
+    row_low: Tensor  # ends of the prediction interval of that y
     row_high: Tensor
 
 
@@ -82,8 +72,8 @@ def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> C
         standard_error, estimate = standard_error[1:], estimate[1:]
     t = estimate / standard_error
     margin = t_quantile(confidence, df) * standard_error
-    p = t_two_sided(t, df)
-    return CoefficientTable(estimate, standard_error, t, p, estimate - margin, estimate + margin)
+    low, high = estimate - margin, estimate + margin
+    return CoefficientTable(estimate, standard_error, t, t_two_sided(t, df), low, high)
 
 
 def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
@@ -126,11 +116,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
 
 
 def predict_mean(solution: Solution[Number], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return b_0 + x b, (rows, targets), and x less the means in scaled units, (rows, kept).
-
-    Raises:
-        InputError: x is not (rows, features).
-    """
+    """Return b_0 + x b, (rows, targets), and x less the means in scaled units, (rows, kept)."""
     equations, features, kept = solution.equations, solution.equations.features, solution.kept
     if x.ndim != 2 or x.shape[1] != features:
         raise InputError(f"x: a shape of {tuple(x.shape)} was given; (rows, {features}) is needed")
@@ -161,23 +147,15 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     noise = ldexp(residual_sd, exponent + equations.weight_exponent // 2)
     row_error = torch.hypot(mean_error, noise)
     quantile = t_quantile(confidence, equations.rows - solution.rank)
-    return Prediction(
-        mean=mean,
-        mean_error=mean_error,
-        mean_low=mean - quantile * mean_error,
-        mean_high=mean + quantile * mean_error,
-        row_error=row_error,
-        row_low=mean - quantile * row_error,
-        row_high=mean + quantile * row_error,
-    )
+    intervals = [
+        (error, mean - quantile * error, mean + quantile * error)
+        for error in (mean_error, row_error)
+    ]
+    return Prediction(mean, *intervals[0], *intervals[1])
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse a confidence for which the quantile is not right to eleven digits.
-
-    Raises:
-        InputError: the confidence is below 0.000001, or at least 1.
-    """
+    """Refuse, with an InputError, a confidence whose quantile is not right to eleven digits."""
     if not 1e-6 <= confidence < 1.0:
         raise InputError(
             f"confidence: {confidence} was given; type a number from 0.000001 to below 1, as 0.95"

@@ -94,11 +94,8 @@ class LeastSquares(RegressionModule):
     def coefficients(self) -> list[Coefficient]:
         """The table: beside the estimate `std_error`, `t`, `p`, `ci_low` and `ci_high`.
 
-        The estimate of a column that was left out is NaN. With a ridge penalty, and where no
-        residual degree of freedom is left, all but the estimate are NaN.
-
-        Raises:
-            InputError: the model has not been fitted yet.
+        All numbers of a column that was left out are NaN. With a ridge penalty, and where no
+        residual degree of freedom is left, all but the estimate are. Before a fit: an InputError.
         """
         fit = self._fitted_or_refuse("coefficients")
         columns = {"estimate": fit.estimate, "std_error": fit.standard_error, "t": fit.t}
@@ -113,13 +110,9 @@ class LeastSquares(RegressionModule):
         return rows
 
     def prediction(self, x: Any) -> Prediction:
-        """Predictions with standard errors, confidence and prediction intervals.
+        """Predictions for x, (rows, features), with standard errors and intervals.
 
-        Args:
-            x: (rows, features), a tensor, an array or a data frame.
-
-        Raises:
-            InputError: the model has not been fitted yet.
+        x is a tensor, an array or a data frame. Before a fit: an InputError.
         """
         fit = self._fitted_or_refuse("prediction")
         return fit.prediction(self._without_ones(to_tensor("x", x)))
@@ -132,12 +125,7 @@ class LeastSquares(RegressionModule):
     # Hooks of the Trainer
 
     def setup(self, stage: str) -> None:
-        """Take the columns from the data, and refuse settings that exclude a fit in one pass.
-
-        Raises:
-            InputError: a precision below float32, a validation within the pass, more passes than
-                needed, or columns other than those fitted.
-        """
+        """Take the columns from the data, and refuse settings that exclude a fit in one pass."""
         if stage == "fit":
             check_trainer(self.trainer)
         if self.trainer.precision not in ("32-true", "64-true"):
@@ -158,18 +146,11 @@ class LeastSquares(RegressionModule):
             allow_epochs(self.trainer, self._checkpoint_epochs + 2)
 
     def on_train_start(self) -> None:
-        """Begin the pass without rows, or go on with the pass of a checkpoint.
-
-        Raises:
-            InputError: the checkpoint's sums are less exact than `accuracy`, or its pass divided
-                the rows into other batches.
-        """
+        """Begin the pass without rows, or go on with the pass of a checkpoint."""
         sums = self._sums
         if self.trainer.ckpt_path is None:
             sums.reset()
-            self._earlier_data = []
-            self._fit = None
-            self.fit_statistics = {}
+            self._earlier_data, self._fit, self.fit_statistics = [], None, {}
         sums.check_accuracy()
         if sums.current is None:
             self._begin_pass()

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import (
-    ModelPruning,
-    StochasticWeightAveraging,
-    WeightAveraging,
-)
+from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 
 from linreg_lightning.errors import InputError
 
 
 def check_trainer(trainer: Trainer) -> None:
-    """Refuse settings that cannot be combined with a fit in one pass.
-
-    Raises:
-        InputError: a minimum of epochs or steps, a validation within the pass, or a callback that
-            changes weights from step to step.
-    """
+    """Refuse a minimum of epochs or steps, validation within a pass, and averaging callbacks."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets them
         if isinstance(callback, ModelPruning | StochasticWeightAveraging | WeightAveraging):
             raise InputError(
