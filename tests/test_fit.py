@@ -284,7 +284,7 @@ X, Y = [[1.0], [2.0], [3.0]], [1.0, 2.0, 4.0]
         ((X, Y, X), {}, r"weight: a shape of \(3, 1\) was given"),
         ((X, [1.0, math.nan, 2.0]), {}, "column 1 of y: row 2 holds nan"),
         (([[1.0], [math.inf], [2.0]], Y), {}, "column 1 of x: row 2 holds inf"),
-        ((X, Y, [1.0, -1.0, 1.0]), {}, "weight: -1.0 was given for row 2"),
+        ((X, Y, [1.0, -1.0, 1.0]), {}, "weight: -1 was given in row 2"),
         ((X, Y, [0.0, 0.0, 0.0]), {}, "rows: none with a weight above 0 was given"),
         ((torch.empty(0, 1), []), {}, "rows: none with a weight above 0 was given"),
         ((torch.empty(0, 1), [], []), {}, "rows: none with a weight above 0 was given"),

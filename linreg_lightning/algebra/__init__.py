@@ -3,11 +3,10 @@
     rows -> gram (what a pass remembers) -> solve (coefficients) -> inference (standard errors)
 
 `least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
-`gram_exact` sums without rounding (`exact_matmul`: products of whole numbers, `multiprecision`:
-numbers of any length), `gram_float64` as fast as one matrix product; `gram_state`: statistics over
-passes, processes and checkpoints. `solve`: coefficients by the `sweep` operator, and their safe
-digits. `inference`: tests and intervals, with the t and F of `distributions`; `diagnostics`: what a
-user should know. `double_double`: 106-bit arithmetic.
+`gram_exact` sums without rounding (`multiprecision`: whole numbers of any length), `gram_float64`
+as fast as one matrix product; `gram_state`: statistics over passes, processes and checkpoints.
+`solve`: coefficients by the `sweep` operator, and their safe digits. `inference`: tests and
+intervals, with the t and F of `distributions`. `double_double`: 106-bit arithmetic.
 """
 
 from linreg_lightning.algebra.gram import Gram, NormalEquations

@@ -129,10 +129,6 @@ class DoubleDouble:
             terms = concatenate(paired, terms[2 * half :])
         return terms[0] if terms.shape[0] else DoubleDouble.of(terms.high.sum(0))
 
-    def ldexp(self, exponent: Tensor) -> DoubleDouble:
-        """Return self * 2^exponent, exact unless the result leaves float64's range."""
-        return DoubleDouble(ldexp(self.high, exponent), ldexp(self.low, exponent))
-
 
 # Formulas over Number are written once for 53 and for 106 bits.
 Number = TypeVar("Number", Tensor, DoubleDouble)
@@ -156,8 +152,10 @@ def power_of_two(exponent: Tensor) -> Tensor:
     return ((exponent + 1023) << 52).view(torch.float64)
 
 
-def ldexp(value: Tensor, exponent: Tensor) -> Tensor:
+def ldexp(value: Number, exponent: Tensor) -> Number:
     """Return value * 2^exponent, -2000 to 2000, rounded once and only where it is subnormal."""
+    if isinstance(value, DoubleDouble):
+        return DoubleDouble(ldexp(value.high, exponent), ldexp(value.low, exponent))
     half = exponent >> 1  # 2^exponent itself may be out of range
     return (value * power_of_two(half)) * power_of_two(exponent - half)
 

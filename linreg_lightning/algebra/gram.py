@@ -55,10 +55,7 @@ class Gram(ABC):
     The sums are on the device of the rows. The small tensors beside them stay on the CPU, so that a
     GPU is waited for once or twice a block of rows, not at every decision.
 
-    Attributes:
-        features: how many columns x has.
-        targets: how many columns y has.
-        device: where the sums are; batches must be there too.
+    `device` is where the sums are; batches must be there too.
     """
 
     accuracy: ClassVar[str]
@@ -129,11 +126,7 @@ class Gram(ABC):
         self._counts = counts
 
     def merge(self, other: Self) -> None:
-        """Add the rows of other statistics, of the same columns and accuracy, on the same device.
-
-        Raises:
-            InputError: the columns or the accuracy differ.
-        """
+        """Add the rows of other statistics on the same device, or refuse other columns."""
         self._check_compatible(other, "merge")
         self._merge(other, 1)
         self._counts = _normalize(self._counts + other._counts)
@@ -263,8 +256,7 @@ def _normalize(counts: Tensor) -> Tensor:
 def _log2(value: Tensor) -> tuple[Tensor, Tensor]:
     """Return log2 of positive numbers as a whole number and a rest in [-1/2, 1/2].
 
-    `torch.log` rounds differently inside and at the end of a vector, so its bits would depend on
-    the place of a row; this is a sequence of single operations. log m = 2 atanh s with
+    The bits of `torch.log` depend on the place in a vector. These do not: log m = 2 atanh s with
     s = (m - 1) / (m + 1), as a series in s^2 <= 0.0295.
     """
     tiny = value < 2.0**-1000

@@ -4,11 +4,10 @@ Each column is written in units of 2^top that its largest entry fits, and each e
 
     x = (s_0 + s_1 BASE^-1 + s_2 BASE^-2 + ...) 2^top,    BASE = 2^22,  s_k whole, |s_k| <= 2^21.
 
-Matrix products of these slices have no rounding error (see `exact_matmul`) and are added as digits
-of long whole numbers (see `multiprecision`). The exact sum is one number, and its digits in normal
-form are unique, so they do not depend on the order of the rows. A few rows may need more slices
-than the others, where an entry is far below the largest of its column. These rows are added apart
-with more slices, so that no bit is lost and ordinary rows stay cheap.
+Matrix products of these slices have no rounding error and are added as digits of long whole numbers
+(see `multiprecision`), whose normal form does not depend on the order of the rows. Rows with an
+entry far below the largest of its column need more slices: they are added apart, so that no bit is
+lost and ordinary rows stay cheap.
 
 Weights: w x is an exact pair of float64 (two_prod), split in the same way, times slices of x.
 
@@ -27,23 +26,21 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, two_prod
-from linreg_lightning.algebra.exact_matmul import (
-    BLOCK_ROWS,
-    HEADROOM_DIGITS,
-    MIN_EXPONENT,
-    ExactSums,
-    add_products,
-    convert_units,
-    enlarge_units,
-    slice_entries,
-)
 from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
 from linreg_lightning.algebra.multiprecision import (
     BASE,
+    BLOCK_ROWS,
     DIGIT_BITS,
+    HEADROOM_DIGITS,
+    MIN_EXPONENT,
+    ExactSums,
     add,
+    add_products,
     carry,
+    convert_units,
+    enlarge_units,
     multiply,
+    slice_entries,
     to_double_double,
 )
 from linreg_lightning.batch import Batch
@@ -65,11 +62,8 @@ class ExactGram(Gram):
     """The exact sums of products of [1, x, y]: the same bits however the rows arrive.
 
     `normal_equations` rounds to 106 bits, at the end. The result is bit-identical for any batch
-    sizes, any order of rows, merges in any order, any number of processes and any device. A row of
-    weight 0 counts as absent. A row of weight 2 adds to the sums what two rows do, but it is one
-    row in `rows`.
-
-    This holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
+    sizes, any order of rows, merges in any order, any number of processes and any device. This
+    holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
     further than a factor of 2^800 = 10^240 below the largest entry of their column (weights: below
     the largest weight; products of both: 2^750). A bit below 2^-880 of the largest may be left out;
     then `exact` is False, the result might depend on the order of the rows, and `Solution.digits`
@@ -112,11 +106,7 @@ class ExactGram(Gram):
         return not self._lost
 
     def normal_equations(self, intercept: bool = True) -> NormalEquations[DoubleDouble]:
-        """Return the means and centred cross-products as `Gram` says, rounded to 106 bits.
-
-        (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j) is computed without rounding, so an offset
-        of any size costs no digit.
-        """
+        """Return what `Gram` says, rounded to 106 bits; an offset of any size costs no digit."""
         self._check_rows()
         digits = self._digits.cpu()
         weight, sums = to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
@@ -124,6 +114,7 @@ class ExactGram(Gram):
         unit = float(BASE) ** HEADROOM_DIGITS
         square = to_double_double(gram.diagonal(dim1=1, dim2=2)).high * unit
         if intercept:
+            # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding
             centred = carry(
                 multiply(digits[:, 0, 0, None, None], gram)
                 - multiply(sums[:, :, None], sums[:, None, :])
@@ -177,10 +168,9 @@ class ExactGram(Gram):
     def _add_scaled(
         self, sums: ExactSums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool
     ) -> ExactSums:
-        """Add rows in units of their columns, z (columns, rows); the digits are written to.
+        """Add rows, z (columns, rows), to the digits, z and w z in `depth` slices or more.
 
-        Entries of z and of w z are split into `depth` slices or more; `learn` says whether later
-        rows begin with the depth found.
+        `learn` says whether later rows begin with the depth found.
         """
         size = _rows_at_a_time(z.shape[0], depth, Batch(z, z, weight))
         if z.shape[1] > size:

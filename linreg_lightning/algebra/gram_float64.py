@@ -59,17 +59,7 @@ class Float64Gram(Gram):
 
     @classmethod
     def from_gram(cls, gram: Gram) -> Self:
-        """Round statistics of any accuracy to float64; return a `Float64Gram` itself.
-
-        >>> import torch
-        >>> from linreg_lightning.algebra import ExactGram
-        >>> from linreg_lightning.batch import Batch
-        >>> exact = ExactGram(features=1)
-        >>> exact.update(Batch(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [4.0]])))
-        >>> Float64Gram.from_gram(exact).normal_equations().cross
-        tensor([[2., 2.],
-                [2., 2.]], dtype=torch.float64)
-        """
+        """Round statistics of any accuracy to float64; return a `Float64Gram` itself."""
         if isinstance(gram, cls):
             return gram
         result = cls(gram.features, gram.targets, gram.device)
@@ -124,7 +114,7 @@ class Float64Gram(Gram):
         if self.rows == 0:
             # Rows that were added and subtracted again may have left their rounding error.
             sums, peak = torch.zeros_like(sums), torch.zeros_like(peak)
-            shift, exponent = (v.cpu() for v in _shift_and_exponent(_sample(batch)))
+            shift, exponent = (v.cpu() for v in _sample_mean_and_unit(batch))
             if not bool(shift.isfinite().all()):
                 refuse_non_finite(batch, first_row, names)
         products = _cross_products(batch, shift, exponent)
@@ -164,19 +154,14 @@ class Float64Gram(Gram):
         return _rescale(self._sums, change), _rescale(peak.diag(), change).diag()
 
 
-def _sample(batch: Batch) -> Batch:
-    """Return a few rows with a weight above 0, spread evenly over the batch."""
+def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the mean and the exponent of the unit of each of [1, x, y], from a few rows."""
     x, y, weight = batch
     rows: Tensor | slice = slice(None, None, max(1, batch.rows // _SAMPLE_ROWS))
     if weight is not None:
         present = weight.nonzero().flatten()
         rows = present[:: max(1, len(present) // _SAMPLE_ROWS)]
-    return Batch(x[rows], y[rows])
-
-
-def _shift_and_exponent(sample: Batch) -> tuple[Tensor, Tensor]:
-    """Return the mean and the unit of each column of [1, x, y]; (columns,) each."""
-    z = torch.cat((sample.x.double(), sample.y.double()), 1)
+    z = torch.cat((x[rows].double(), y[rows].double()), 1)
     zero = z.new_zeros(1 + z.shape[1])
     if not z.shape[0]:
         return zero, zero.to(torch.int64)
@@ -247,11 +232,6 @@ class _BlockShape(NamedTuple):
     columns: int  # of one product, so that little is computed below the diagonal
     multiple: int  # of columns for which kernels of matrix products have no remainder
 
-    def padded(self, columns: int) -> int:
-        """Return how many columns to compute with: a multiple, unless that doubles the work."""
-        padded = -(-columns // self.multiple) * self.multiple
-        return padded if padded**2 < 2 * columns**2 else columns
-
 
 def _fastest_shape(on_gpu: bool) -> _BlockShape:
     if on_gpu:
@@ -268,7 +248,9 @@ def _cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
     x, y, weight = batch
     columns, features = shift.shape[0], x.shape[1]
     shape = _fastest_shape(x.is_cuda)
-    width = shape.padded(columns)
+    width = -(-columns // shape.multiple) * shape.multiple
+    if width**2 >= 2 * columns**2:  # that would double the work
+        width = columns
     size = min(batch.rows, shape.rows * max(1, shape.bytes // (8 * width * shape.rows)))
     unit = -exponent.to(x.device) if bool(exponent.any()) else None
     negative_shift = -shift.to(x.device)

@@ -28,6 +28,7 @@ from linreg_lightning.algebra.double_double import (
 )
 from linreg_lightning.algebra.solve import Solution
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
 
 
 class CoefficientTable(NamedTuple):
@@ -156,10 +157,8 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
 
 def check_confidence(confidence: float) -> None:
     """Refuse, with an InputError, a confidence whose quantile is not right to eleven digits."""
-    if not 1e-6 <= confidence < 1.0:
-        raise InputError(
-            f"confidence: {confidence} was given; type a number from 0.000001 to below 1, as 0.95"
-        )
+    expected = "a number from 0.000001 to below 1, as 0.95"
+    check_argument("confidence", confidence, 1e-6 <= confidence < 1.0, expected)
 
 
 def _residual_variance(solution: Solution[Number]) -> Number:

@@ -24,6 +24,7 @@ from linreg_lightning.algebra.double_double import (
 from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.sweep import condition_number, diagonal, reciprocal, sweep_independent
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
 
 _MAX_DIGITS = 15.9
 
@@ -33,8 +34,7 @@ class Solution(NamedTuple, Generic[Number]):
 
     The first part is in the user's units. The second is scaled, so that nothing overflows: column i
     (features, then targets) is in units of c_i = 2^exponent[i], weights in units of
-    v = 2^weight_exponent. A lower bound on the correct decimal digits is one or two digits below
-    the truth for well-conditioned columns, up to five for others.
+    v = 2^weight_exponent.
     """
 
     coefficients: Tensor  # (features, targets) float64; NaN for columns in `collinear`
@@ -44,13 +44,10 @@ class Solution(NamedTuple, Generic[Number]):
     # The 2-norm condition number of the columns kept, less their means if there is an intercept,
     # each scaled to length 1, ridge included; 1 for orthogonal columns.
     condition: float
-    # A lower bound on the correct digits of every coefficient, or of its standard error where that
-    # is larger; at most 15.9. It is 0 where `float64` left a column out: only `exact` can tell
-    # whether that is a combination.
+    # As in `Fit`; 0 where `float64` left a column out: only `exact` can tell whether that is a
+    # combination.
     digits: float
-    # Likewise of every standard error and residual sum of squares; 0 where the residuals are too
-    # small for `float64`.
-    error_digits: float
+    error_digits: float  # as in `Fit`; 0 where the residuals are too small for `float64`
     ridge: float
 
     residual: Number  # sum of w r^2 in units of v c_y^2; (targets,)
@@ -147,8 +144,7 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
 
 def check_ridge(ridge: float) -> None:
     """Refuse, with an InputError, a penalty that is negative, NaN or infinite."""
-    if not 0.0 <= ridge < math.inf:
-        raise InputError(f"ridge: {ridge} was given; type a finite number, 0 or above")
+    check_argument("ridge", ridge, 0.0 <= ridge < math.inf, "a finite number, 0 or above")
 
 
 def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations[Number]:
@@ -162,7 +158,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         magnitude[:d] = torch.maximum(magnitude[:d], penalty_magnitude)
     change = -(magnitude >> 1).clamp(-1000, 1000)
     exponent = equations.exponent - change
-    cross = _ldexp(equations.cross, change + change[:, None])
+    cross = ldexp(equations.cross, change + change[:, None])
     total = diagonal(cross)[d:]
     # The rounding errors of the entries themselves, and of the sweep.
     square = ldexp(equations.square, 2 * change)
@@ -180,7 +176,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
     return _ScaledEquations(
         cross=cross,
-        mean=_ldexp(equations.mean, change),
+        mean=ldexp(equations.mean, change),
         total=total,
         exponent=exponent,
         penalty=penalty,
@@ -288,7 +284,3 @@ def _spread(values: Number, kept: Tensor, features: int) -> Number:
 
 def _is_float64(equations: NormalEquations[Number]) -> bool:
     return equations.roundoff > 2.0**-60
-
-
-def _ldexp(value: Number, exponent: Tensor) -> Number:
-    return ldexp(value, exponent) if isinstance(value, Tensor) else value.ldexp(exponent)

@@ -89,8 +89,6 @@ class LeastSquares(RegressionModule):
         """The equation in the user's units: (targets, features) and (targets,), or None."""
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
-    # Results of a fit
-
     def coefficients(self) -> list[Coefficient]:
         """The table: beside the estimate `std_error`, `t`, `p`, `ci_low` and `ci_high`.
 
@@ -122,7 +120,7 @@ class LeastSquares(RegressionModule):
         """Whether there are coefficients."""
         return self._fit is not None
 
-    # Hooks of the Trainer
+    can_predict = fitted
 
     def setup(self, stage: str) -> None:
         """Take the columns from the data, and refuse settings that exclude a fit in one pass."""
@@ -204,8 +202,6 @@ class LeastSquares(RegressionModule):
                 data.pop("design", None)  # describes the columns, not the rows
                 self._earlier_data.append(data)
 
-    # Parts of these
-
     def _begin_pass(self, second: bool = False) -> None:
         features, targets = len(self._variable_names), len(self.target_names)
         self._sums.begin_pass(features, targets, self.device, second)
@@ -243,11 +239,6 @@ class LeastSquares(RegressionModule):
         if self._fit is None:
             raise InputError(f"{what}: the model has not been fitted; fit it first")
         return self._fit
-
-    @property
-    def can_predict(self) -> bool:
-        """Whether there are coefficients."""
-        return self.fitted
 
     @property
     def _pass_shape(self) -> PassShape:
