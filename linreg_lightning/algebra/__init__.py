@@ -6,7 +6,7 @@
 `gram_exact` sums without rounding (`multiprecision`: whole numbers of any length), `gram_float64`
 as fast as one matrix product; `gram_state`: statistics over passes, processes and checkpoints.
 `solve`: coefficients by the `sweep` operator, and their safe digits. `inference`: tests and
-intervals, with the t and F of `distributions`. `double_double`: 106-bit arithmetic.
+intervals. `double_double`: 106-bit arithmetic.
 """
 
 from linreg_lightning.algebra.gram import Gram, NormalEquations

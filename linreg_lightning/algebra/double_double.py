@@ -1,8 +1,8 @@
 """106-bit arithmetic: a number is the unevaluated sum of two float64.
 
-Every operation is a short sequence of float64 additions, multiplications and divisions, each
-rounded as IEEE 754 prescribes, so the result has the same bits on every device. Fused operations
-(`addcmul`, `alpha=`) are forbidden here: they round once where these sequences rely on two.
+Every operation is a short sequence of float64 operations, each rounded as IEEE 754 prescribes, so
+the result has the same bits on every device. Fused operations (`addcmul`, `alpha=`) would round
+once where these sequences rely on two.
 
 Sources: T. J. Dekker, A floating-point technique for extending the available precision, Numer.
 Math. 18 (1971); D. E. Knuth, The Art of Computer Programming 2, 4.2.2; Y. Hida, X. S. Li,
@@ -161,9 +161,5 @@ def ldexp(value: Number, exponent: Tensor) -> Number:
 
 
 def exponent_of(value: Tensor) -> Tensor:
-    """Return the smallest e with |value| < 2^e, as int64; -1022 for 0 and subnormal numbers.
-
-    >>> exponent_of(torch.tensor([0.5, 1.0, -3.0]).double())
-    tensor([0, 1, 2])
-    """
+    """Return the smallest e with |value| < 2^e, as int64; -1022 for 0 and subnormal numbers."""
     return ((value.abs().contiguous().view(torch.int64) >> 52) & 2047) - 1022

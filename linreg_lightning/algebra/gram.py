@@ -52,10 +52,8 @@ class NormalEquations(NamedTuple, Generic[Number]):
 class Gram(ABC):
     """Mergeable sufficient statistics of [1, x, y] with row weights.
 
-    The sums are on the device of the rows. The small tensors beside them stay on the CPU, so that a
-    GPU is waited for once or twice a block of rows, not at every decision.
-
-    `device` is where the sums are; batches must be there too.
+    The sums are on `device`, as batches must be. The small tensors beside them stay on the CPU, so
+    that a GPU is waited for once or twice a block of rows, not at every decision.
     """
 
     accuracy: ClassVar[str]
@@ -136,9 +134,7 @@ class Gram(ABC):
 
         In `float64` their rounding error stays, and `Solution.digits` takes account of it. In
         `exact` there is none, unless they were more than 10^140 times as large as the rows left.
-
-        Raises:
-            InputError: the columns or the accuracy differ, or `other` has more rows.
+        Other columns, another accuracy or more rows are refused with an InputError.
         """
         self._check_compatible(other, "subtract")
         if other.rows > self.rows:
@@ -196,11 +192,7 @@ class Gram(ABC):
 
     @abstractmethod
     def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
-        """Return the means and centred cross-products, on the CPU; plain sums without intercept.
-
-        Raises:
-            InputError: no row with a weight above 0 has been counted.
-        """
+        """Return the means and centred cross-products, on the CPU; plain sums without intercept."""
 
     @abstractmethod
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
@@ -215,22 +207,12 @@ def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> Non
     """Name the first value that is NaN or infinite in a row with a weight above 0, if any.
 
     Call it only once a sum has turned out not to be finite: it looks at every value.
-
-    >>> refuse_non_finite(Batch(torch.ones(2, 1), torch.tensor([[1.0], [torch.nan]])), 0, [])
-    Traceback (most recent call last):
-    ...
-    linreg_lightning.errors.InputError: column 1 of y: row 2 holds nan, a missing value; fill in a \
-number, leave the row out, or give it weight 0
     """
     check_finite(batch, names, lambda row: row_number(first_row + row))
 
 
 def _counts_of(weight: Tensor, first_row: int) -> Tensor:
-    """Return the counts of rows with these weights, float64, or refuse a weight with an InputError.
-
-    >>> _counts_of(torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64), 0)
-    tensor([2, 3, 0])
-    """
+    """Return the counts of rows with these weights, or refuse a weight with an InputError."""
     # One comparison finds negative, NaN and infinite weights.
     wrong = ~((weight >= 0) & (weight < torch.inf))
     total = weight.new_zeros(3, dtype=torch.int64)

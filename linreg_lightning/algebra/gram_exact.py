@@ -69,12 +69,9 @@ class ExactGram(Gram):
     then `exact` is False, the result might depend on the order of the rows, and `Solution.digits`
     takes account of such bits.
 
-    Rows: fewer than 2^44. Whole numbers beyond 2^53 lose bits on becoming float64. Extra memory:
-    about 60 MB while updating on a CPU, and 8 bytes for each of the 10 or so digits of each entry
-    of the Gram matrix.
+    Rows: fewer than 2^44. Extra memory: about 60 MB while updating on a CPU, and 8 bytes for each
+    of the 10 or so digits of each entry of the Gram matrix.
 
-    >>> import torch
-    >>> from linreg_lightning.batch import Batch
     >>> gram = ExactGram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [7.0]])))
     >>> equations = gram.normal_equations(intercept=False)
@@ -191,10 +188,7 @@ class ExactGram(Gram):
         ).tolist()
         sums = sums._replace(lost=sums.lost | bool(lost))
         limit = z.shape[1] // _ROWS_PER_DEEP_ROW
-        deeper = (
-            min(depth[0] + (right_count > limit), _MAX_DEPTH),
-            min(depth[1] + (left_count > limit), _MAX_DEPTH),
-        )
+        deeper = _deepen(depth, right_count > limit, left_count > limit)
         if deeper != depth:
             return self._add_scaled(sums, z, weight, deeper, learn)
         if learn:
@@ -210,8 +204,7 @@ class ExactGram(Gram):
         sums = add_products(sums, right, left, place)
         if add_apart:
             part = None if weight is None else weight[unfinished]
-            deeper = (min(depth[0] + 1, _MAX_DEPTH), min(depth[1] + 1, _MAX_DEPTH))
-            sums = self._add_scaled(sums, z[:, unfinished], part, deeper, learn=False)
+            sums = self._add_scaled(sums, z[:, unfinished], part, _deepen(depth), learn=False)
         return sums
 
     def _merge(self, other: Self, sign: int) -> None:
@@ -227,6 +220,10 @@ class ExactGram(Gram):
 
     def _set_sums(self, sums: ExactSums) -> None:
         self._digits, self._top, self._weight_top, self._lost, _ = sums
+
+
+def _deepen(depth: tuple[int, int], right: bool = True, left: bool = True) -> tuple[int, int]:
+    return min(depth[0] + right, _MAX_DEPTH), min(depth[1] + left, _MAX_DEPTH)
 
 
 def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:

@@ -33,8 +33,6 @@ class Float64Gram(Gram):
     columns, so about 16 - 2 log10(condition) digits of a coefficient are right. Their bits depend
     on the batches. Extra memory while updating: about 4 MB for each core of a CPU.
 
-    >>> import torch
-    >>> from linreg_lightning.batch import Batch
     >>> gram = Float64Gram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [9.0]])))
     >>> gram.rows, gram.normal_equations().mean

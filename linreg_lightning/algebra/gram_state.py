@@ -16,7 +16,6 @@ from linreg_lightning.errors import InputError
 
 FORMAT = 1
 """The format of the state in a checkpoint."""
-_GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
 
 
 class PassShape(NamedTuple):
@@ -32,18 +31,13 @@ class GramState:
 
     `auto` adds exactly while the rows are few, and goes on in float64 from there; in a second pass
     it adds all of them exactly.
-
-    Attributes:
-        fitted: sums of all rows that have been fitted, of all processes, on the CPU; or None.
-        current: sums of this process's rows in the current pass; None between passes.
-        second_pass: whether the current pass is a second one over the same rows.
     """
 
     def __init__(self, accuracy: str) -> None:
         self.accuracy = accuracy
-        self.fitted: Gram | None = None
-        self.current: Gram | None = None
-        self.second_pass = False
+        self.fitted: Gram | None = None  # the rows of finished passes, of all processes; on the CPU
+        self.current: Gram | None = None  # this process's rows in the current pass
+        self.second_pass = False  # over the same rows
         self._shape: PassShape | None = None
         self._rows_seen = 0
 
@@ -59,11 +53,7 @@ class GramState:
         self.second_pass, self._rows_seen = second, 0
 
     def resume_pass(self, device: torch.device, first_process: bool, shape: PassShape) -> None:
-        """Go on with a checkpoint's pass; the first process takes over the sums of all.
-
-        Raises:
-            InputError: the checkpoint's run divided the rows otherwise.
-        """
+        """Go on with a checkpoint's pass; the first process takes over the sums of all."""
         assert self.current is not None
         assert self._shape is not None
         if shape != self._shape:
@@ -72,9 +62,9 @@ class GramState:
                 f"batches on {self._shape.processes} processes; go on with the same rows, "
                 "batch_size and devices"
             )
-        gram = self.current
+        gram, self._rows_seen = self.current, 0
         empty = type(gram)(gram.features, gram.targets, device)
-        self.current, self._rows_seen = gram.to(device) if first_process else empty, 0
+        self.current = gram.to(device) if first_process else empty
 
     @property
     def has_rows(self) -> bool:
@@ -159,5 +149,5 @@ def _to_state(gram: Gram) -> dict[str, Any]:
 
 
 def _from_state(state: Mapping[str, Any]) -> Gram:
-    tensors = {name: value for name, value in state.items() if name != "accuracy"}
-    return _GRAMS[state["accuracy"]].from_state_dict(tensors)
+    kind = Float64Gram if state["accuracy"] == "float64" else ExactGram
+    return kind.from_state_dict({name: state[name] for name in state if name != "accuracy"})

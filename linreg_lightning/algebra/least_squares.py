@@ -9,18 +9,11 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra import inference
 from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.inference import (
-    Prediction,
-    check_confidence,
-    coefficient_table,
-    fit_statistics,
-    predict_mean,
-    prediction,
-)
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -100,8 +93,8 @@ class Fit:
         return cls(
             coefficients=solution.coefficients,
             intercept=solution.intercept,
-            **coefficient_table(solution, confidence)._asdict(),
-            statistics=fit_statistics(solution),
+            **inference.coefficient_table(solution, confidence),
+            statistics=inference.fit_statistics(solution),
             rank=solution.rank,
             collinear=solution.collinear,
             digits=solution.digits,
@@ -123,10 +116,10 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        mean, _ = predict_mean(self.solution, to_tensor("x", x).cpu())
+        mean, _ = inference.predict_mean(self.solution, to_tensor("x", x).cpu())
         return mean[:, 0] if self._one_dimensional else mean
 
-    def prediction(self, x: Any) -> Prediction:
+    def prediction(self, x: Any) -> inference.Prediction:
         """Return predictions with standard errors, confidence and prediction intervals.
 
         The variance of the mean at x is s^2 (1 / sum(w) + (x - m)' (X'WX)^-1 (x - m)), m the means
@@ -136,16 +129,61 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
-        return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+        result = inference.prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
+        return inference.Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
         """Return what a user should know of the fit: collinear columns, too few safe digits ...
 
         `names` are those of the columns of x; None stands for x1, x2 ...
         """
-        features = self.solution.equations.features
-        return _diagnose(self, names or [f"x{j}" for j in range(1, features + 1)])
+        names = names or [f"x{j}" for j in range(1, self.solution.equations.features + 1)]
+        exact = self.accuracy == "exact"
+        digits, error_digits = int(self.digits), int(self.error_digits)
+        residuals_seen = bool(to_float64(self.solution.residual).all())
+        perfect = not residuals_seen and self.statistics["df_residual"] > 0
+        harmless = exact or digits >= _ENOUGH_DIGITS
+        smallest = "the rounding of the rows" if exact else "float64 sees, 1e-8 of the target"
+        candidates = [  # whether it applies, whether it is a warning, the sentence
+            (
+                perfect and harmless,
+                False,
+                f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
+                "errors are given as 0.",
+            ),
+            (
+                perfect and not harmless,
+                True,
+                "The residuals are too small for float64 to see: standard errors are given as 0, "
+                f"and {digits} digits of the coefficients are safe; {_REMEDY}",
+            ),
+            (
+                not perfect and not exact and min(digits, error_digits) < _ENOUGH_DIGITS,
+                True,
+                f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
+                f"their standard errors: {_REMEDY}",
+            ),
+            (
+                exact and min(self.digits, self.error_digits) < 2,
+                True,
+                "The columns are so nearly linear combinations of each other that not even two "
+                "digits of the coefficients and of their standard errors are safe: leave some out, "
+                "or give a ridge.",
+            ),
+            (
+                bool(self.collinear),
+                True,
+                "Left out, as linear combinations of earlier columns: "
+                + ", ".join(names[j] for j in self.collinear),
+            ),
+            (
+                exact and not self.exact,
+                True,
+                "The magnitudes within a column differ by more than exact sums can hold: the bits "
+                "of the result may depend on the order of the rows.",
+            ),
+        ]
+        return [Diagnostic(message, warns) for applies, warns, message in candidates if applies]
 
 
 def least_squares(
@@ -212,7 +250,7 @@ def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
     if accuracy not in get_args(Accuracy):
         raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
     check_ridge(ridge)
-    check_confidence(confidence)
+    inference.check_confidence(confidence)
 
 
 def _fit(kind: type[Gram], batch: Batch, options: dict[str, Any]) -> Fit:
@@ -237,53 +275,3 @@ def to_tensor(name: str, value: Any) -> Tensor:
         raise InputError(f"{name}: complex numbers were given; give real ones")
     tensor: Tensor = value.detach()
     return tensor
-
-
-def _diagnose(fit: Fit, names: list[str]) -> list[Diagnostic]:
-    """Return what a user should know of a fit; `names` are those of the columns of x."""
-    exact = fit.accuracy == "exact"
-    digits, error_digits = int(fit.digits), int(fit.error_digits)
-    residuals_seen = bool(to_float64(fit.solution.residual).all())
-    perfect = not residuals_seen and fit.statistics["df_residual"] > 0
-    harmless = exact or digits >= _ENOUGH_DIGITS
-    smallest = "the rounding of the rows" if exact else "float64 sees, 1e-8 of the target"
-    candidates = [  # whether it applies, whether it is a warning, the sentence
-        (
-            perfect and harmless,
-            False,
-            f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
-            "errors are given as 0.",
-        ),
-        (
-            perfect and not harmless,
-            True,
-            "The residuals are too small for float64 to see: standard errors are given as 0, and "
-            f"{digits} digits of the coefficients are safe; {_REMEDY}",
-        ),
-        (
-            not perfect and not exact and min(digits, error_digits) < _ENOUGH_DIGITS,
-            True,
-            f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
-            f"their standard errors: {_REMEDY}",
-        ),
-        (
-            exact and min(fit.digits, fit.error_digits) < 2,
-            True,
-            "The columns are so nearly linear combinations of each other that not even two digits "
-            "of the coefficients and of their standard errors are safe: leave some out, or give a "
-            "ridge.",
-        ),
-        (
-            bool(fit.collinear),
-            True,
-            "Left out, as linear combinations of earlier columns: "
-            + ", ".join(names[j] for j in fit.collinear),
-        ),
-        (
-            exact and not fit.exact,
-            True,
-            "The magnitudes within a column differ by more than exact sums can hold: the bits of "
-            "the result may depend on the order of the rows.",
-        ),
-    ]
-    return [Diagnostic(message, warns) for applies, warns, message in candidates if applies]

@@ -92,19 +92,15 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     their coefficients. The rounding error of a column in `exact` is 2^-51 of the root mean square
     of its entries, to which they were rounded themselves, or, among d columns, sqrt(d) 2^-51 of its
     standard deviation if that is larger; in `float64` it is sqrt(d + 1) 2^-25 of its standard
-    deviation. Residuals smaller than the rounding error of the targets count as 0.
-
-    Args:
-        equations: what `Gram.normal_equations` returned.
-        ridge: the penalty, at least 0, in the units of the user's columns; never on the intercept.
+    deviation. Residuals smaller than the rounding error of the targets count as 0. The penalty is
+    in the units of the user's columns, and never on the intercept.
 
     Raises:
         InputError: ridge is negative or not finite; a coefficient leaves float64's range.
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> from linreg_lightning.batch import Batch
-    >>> x = torch.tensor([[0.0], [1.0], [2.0]])
-    >>> gram = ExactGram(features=1)
+    >>> x, gram = torch.tensor([[0.0], [1.0], [2.0]]), ExactGram(features=1)
     >>> gram.update(Batch(x, 3 * x + 1))
     >>> solution = solve(gram.normal_equations())
     >>> solution.coefficients, solution.intercept
@@ -116,7 +112,7 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     swept = _solve_scaled(equations, scaled)
     coefficients, intercept = _unscale(equations, scaled.exponent, swept)
     digits, error_digits = _safe_digits(equations, scaled, swept)
-    if _is_float64(equations):  # which cannot tell a small number from 0
+    if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
         if len(swept.kept) < d:
             digits = error_digits = 0.0
         if not bool(to_float64(swept.residual).all()):
@@ -172,7 +168,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     if not bool(to_float64(diagonal(cross)).isfinite().all()):
         raise _out_of_range("a sum of squares")
     # `exact` subtracts means without error, so only the centred sums have been rounded.
-    rounded_square = square if _is_float64(equations) else to_float64(diagonal(cross))
+    rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
     return _ScaledEquations(
         cross=cross,
@@ -280,7 +276,3 @@ def _spread(values: Number, kept: Tensor, features: int) -> Number:
     nan = torch.full((1, *values.shape[1:]), math.nan, dtype=torch.float64)
     padding = nan if isinstance(values, Tensor) else DoubleDouble(nan, nan)
     return concatenate(values, padding)[place]
-
-
-def _is_float64(equations: NormalEquations[Number]) -> bool:
-    return equations.roundoff > 2.0**-60

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
@@ -17,7 +19,6 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
 from linreg_lightning.models.regression import Coefficient, RegressionModule
-from linreg_lightning.models.trainer_checks import allow_epochs, check_trainer, may_repeat_pass
 
 
 @final
@@ -125,7 +126,7 @@ class LeastSquares(RegressionModule):
     def setup(self, stage: str) -> None:
         """Take the columns from the data, and refuse settings that exclude a fit in one pass."""
         if stage == "fit":
-            check_trainer(self.trainer)
+            _check_trainer(self.trainer)
         if self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"precision: {self.trainer.precision} was given; LeastSquares computes in float64 "
@@ -141,7 +142,7 @@ class LeastSquares(RegressionModule):
         """Allow one or two passes beyond the epochs of a checkpoint."""
         self._max_epochs = self.trainer.max_epochs
         if self.trainer.ckpt_path is not None:
-            allow_epochs(self.trainer, self._checkpoint_epochs + 2)
+            _allow_epochs(self.trainer, self._checkpoint_epochs + 2)
 
     def on_train_start(self) -> None:
         """Begin the pass without rows, or go on with the pass of a checkpoint."""
@@ -211,10 +212,10 @@ class LeastSquares(RegressionModule):
         fit = self._solve(total)
         first_fit = self._sums.fitted is None and self.accuracy == "auto"
         needs_exact = total.accuracy == "float64" and not fit.precise
-        if first_fit and needs_exact and may_repeat_pass(self.trainer):
+        if first_fit and needs_exact and _may_repeat_pass(self.trainer):
             rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
             self._begin_pass(second=True)
-            allow_epochs(self.trainer, self.trainer.current_epoch + 2)
+            _allow_epochs(self.trainer, self.trainer.current_epoch + 2)
             return
         self._sums.end_pass(total)
         for message, is_warning in fit.diagnostics(self._variable_names):
@@ -261,3 +262,38 @@ def _stopped() -> InputError:
         "max_steps, max_time, callbacks: the run was stopped before it had seen all rows; leave "
         "out what stopped it"
     )
+
+
+def _check_trainer(trainer: Trainer) -> None:
+    """Refuse a minimum of epochs or steps, validation within a pass, and averaging callbacks."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets them
+        if isinstance(callback, ModelPruning | StochasticWeightAveraging | WeightAveraging):
+            raise InputError(
+                f"callbacks: {type(callback).__name__} was given, which changes weights from step "
+                "to step; LeastSquares has none before its answer: leave it out"
+            )
+    interval = trainer.val_check_interval
+    refused = {
+        "min_epochs": (trainer.min_epochs or 0) > 1,
+        "min_steps": trainer.min_steps is not None,
+        "val_check_interval": interval != 1.0 or isinstance(interval, int),
+    }
+    for name, given in refused.items():
+        if given:
+            raise InputError(
+                f"{name}: {getattr(trainer, name)} was given; LeastSquares has its answer at "
+                f"the end of one pass, and stops: leave {name} out"
+            )
+
+
+def _allow_epochs(trainer: Trainer, epochs: int) -> None:
+    """Raise max_epochs to this number, where it is lower."""
+    max_epochs = trainer.fit_loop.max_epochs
+    if max_epochs is not None and max_epochs != -1:
+        trainer.fit_loop.max_epochs = max(max_epochs, epochs)
+
+
+def _may_repeat_pass(trainer: Trainer) -> bool:
+    """Whether max_steps and fast_dev_run leave room for another pass."""
+    steps_left = trainer.max_steps == -1 or trainer.global_step < trainer.max_steps
+    return steps_left and not trainer.fast_dev_run  # type: ignore[attr-defined]
