@@ -27,10 +27,9 @@ _BLOCK_ROWS = 2**17
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
-    """Means and centred cross-products of the columns x_1 .. x_d, y_1 .. y_t.
+    """Means and centred cross-products of x_1 .. x_d, y_1 .. y_t, in units that never overflow.
 
-    Nothing overflows, because column i is in units of c_i = 2^exponent[i] and weights are in units
-    of v = 2^weight_exponent.
+    Column i is in units of c_i = 2^exponent[i], weights are in units of v = 2^weight_exponent.
     """
 
     rows: int  # of weight above 0
@@ -204,10 +203,7 @@ class Gram(ABC):
 
 
 def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> None:
-    """Name the first value that is NaN or infinite in a row with a weight above 0, if any.
-
-    Call it only once a sum has turned out not to be finite: it looks at every value.
-    """
+    """Name the first value that is NaN or infinite in a row of weight above 0, if there is one."""
     check_finite(batch, names, lambda row: row_number(first_row + row))
 
 

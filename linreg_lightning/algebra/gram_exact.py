@@ -7,9 +7,7 @@ Each column is written in units of 2^top that its largest entry fits, and each e
 Matrix products of these slices have no rounding error and are added as digits of long whole numbers
 (see `multiprecision`), whose normal form does not depend on the order of the rows. Rows with an
 entry far below the largest of its column need more slices: they are added apart, so that no bit is
-lost and ordinary rows stay cheap.
-
-Weights: w x is an exact pair of float64 (two_prod), split in the same way, times slices of x.
+lost and ordinary rows stay cheap. The product w x is an exact pair of float64, split likewise.
 
 Sources: K. Ozaki, T. Ogita, S. Oishi, S. M. Rump, Error-free transformations of matrix
 multiplication, Numer. Algorithms 59 (2012); J. Demmel, H. D. Nguyen, Parallel reproducible
@@ -138,16 +136,19 @@ class ExactGram(Gram):
 
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
         sums = self._sums()._replace(digits=self._digits.clone())
+        one = torch.ones((), dtype=torch.float64)
         start = 0
         while start < batch.rows:
             stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
             part = batch.map(itemgetter(slice(start, stop)))
             z, weight = _columns(part)
-            largest = _largest(z, weight)
+            low, high = z.aminmax(dim=1)
+            largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
+            largest = torch.cat((torch.maximum(high, -low), largest_weight)).cpu()
             if not bool(largest.isfinite().all()):
                 refuse_non_finite(part, first_row + start, names)
             sums = enlarge_units(sums, largest)
-            unit = _reciprocal_unit(sums.top).to(z.device)[:, None]
+            unit = ldexp(one, -sums.top).to(z.device)[:, None]
             if bool((sums.top > 0).any()):
                 # These numbers become smaller, and the smallest may become 0.
                 nonzeros = z.count_nonzero()
@@ -157,7 +158,7 @@ class ExactGram(Gram):
                 z.mul_(unit)
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
-                weight = weight * _reciprocal_unit(DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
+                weight = weight * ldexp(one, -DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
         self._set_sums(sums._replace(digits=carry(sums.digits)))
@@ -233,18 +234,6 @@ def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     arrays = depth[0] + 3 if batch.weight is None else sum(depth) + 8
     block_bytes = 8 * columns * arrays * BLOCK_ROWS
     return BLOCK_ROWS * max(1, slice_bytes // block_bytes, min(2, _TWO_BLOCKS_BYTES // block_bytes))
-
-
-def _reciprocal_unit(top: Tensor) -> Tensor:
-    """Return 2^-top, the factor that turns a number into units of 2^top."""
-    return ldexp(torch.ones_like(top, dtype=torch.float64), -top)
-
-
-def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the largest magnitudes of the columns and the weights, (columns + 1,), on the CPU."""
-    low, high = z.aminmax(dim=1)
-    largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
-    return torch.cat((torch.maximum(high, -low), largest_weight)).cpu()
 
 
 def _columns(batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -231,12 +231,6 @@ class _BlockShape(NamedTuple):
     multiple: int  # of columns for which kernels of matrix products have no remainder
 
 
-def _fastest_shape(on_gpu: bool) -> _BlockShape:
-    if on_gpu:
-        return _BlockShape(bytes=2**29, rows=2**12, columns=2**30, multiple=1)
-    return _BlockShape(2**21 * torch.get_num_threads(), rows=2**8, columns=36, multiple=12)
-
-
 def _cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
     """Return the sum of w z z' with z = (1, 2^-exponent (x - shift), ..), (columns, columns).
 
@@ -245,7 +239,10 @@ def _cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
     """
     x, y, weight = batch
     columns, features = shift.shape[0], x.shape[1]
-    shape = _fastest_shape(x.is_cuda)
+    if x.is_cuda:
+        shape = _BlockShape(bytes=2**29, rows=2**12, columns=2**30, multiple=1)
+    else:
+        shape = _BlockShape(2**21 * torch.get_num_threads(), rows=2**8, columns=36, multiple=12)
     width = -(-columns // shape.multiple) * shape.multiple
     if width**2 >= 2 * columns**2:  # that would double the work
         width = columns

@@ -41,11 +41,6 @@ class GramState:
         self._shape: PassShape | None = None
         self._rows_seen = 0
 
-    def reset(self) -> None:
-        """Forget all rows."""
-        self.fitted = self.current = None
-        self.second_pass = False
-
     def begin_pass(self, features: int, targets: int, device: torch.device, second: bool) -> None:
         """Begin a pass with no rows."""
         kind = Float64Gram if self.accuracy == "float64" else ExactGram

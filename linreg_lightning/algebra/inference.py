@@ -149,11 +149,9 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     noise = ldexp(residual_sd, exponent + equations.weight_exponent // 2)
     row_error = torch.hypot(mean_error, noise)
     quantile = t_quantile(confidence, equations.rows - solution.rank)
-    intervals = [
-        (error, mean - quantile * error, mean + quantile * error)
-        for error in (mean_error, row_error)
-    ]
-    return Prediction(mean, *intervals[0], *intervals[1])
+    mean_margin, row_margin = quantile * mean_error, quantile * row_error
+    mean_interval = mean_error, mean - mean_margin, mean + mean_margin
+    return Prediction(mean, *mean_interval, row_error, mean - row_margin, mean + row_margin)
 
 
 def check_confidence(confidence: float) -> None:

@@ -9,7 +9,7 @@ unique, so the same sum has the same digits whatever the order of its terms. Lea
 zeros change nothing.
 
 A matrix product of slices of at most 22 bits over at most 2048 rows adds whole numbers that stay
-within 2^53, so it has no rounding error in any order of summation. This needs float64 or wider.
+within 2^53, so it has no rounding error in any order of summation.
 """
 
 from __future__ import annotations
@@ -23,17 +23,14 @@ from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, fa
 
 DIGIT_BITS = 22
 BASE = 2**DIGIT_BITS
-# Products of two slices are at most 2^42: 2048 of them add up to at most 2^53.
-BLOCK_ROWS = 2048
-# Digits above that of s_0 s_0: room for sums of many rows.
-HEADROOM_DIGITS = 2
+BLOCK_ROWS = 2048  # of products of at most 2^42 add up to at most 2^53
+HEADROOM_DIGITS = 2  # above that of s_0 s_0, for sums of many rows
 # The smallest unit, 2^MIN_EXPONENT, holds every entry below 2^-969 exactly, subnormal ones too.
 MIN_EXPONENT = -45 * DIGIT_BITS
 # Rows of a symmetric product at a time: this skips most of the triangle below the diagonal, and
 # kernels of matrix products, which work on blocks of 12 rows or a divisor, have no remainder.
 _STRIP = 72
-# 2^19 products of 2^42 stay far inside int64.
-_MAX_PENDING = 2**19
+_MAX_PENDING = 2**19  # products of 2^42 stay far inside int64
 
 
 def carry(digits: Tensor) -> Tensor:
@@ -89,11 +86,7 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
 
 
 def to_double_double(digits: Tensor) -> DoubleDouble:
-    """Round numbers in normal form to 106 bits; leading and trailing zeros do not change the bits.
-
-    >>> to_double_double(torch.tensor([1, 2**21])).high
-    tensor(1.5000, dtype=torch.float64)
-    """
+    """Round numbers in normal form to 106 bits, whatever their leading and trailing zeros."""
     value = DoubleDouble.of(torch.zeros_like(digits[0], dtype=torch.float64))
     for digit in digits.flip(0):
         value = DoubleDouble(value.high / BASE, value.low / BASE) + digit.double()
@@ -133,10 +126,9 @@ def convert_units(sums: ExactSums, top: Tensor, weight_top: Tensor) -> ExactSums
 
 
 def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
-    """Split numbers high + low, |high| <= 2^21, into whole numbers s_0 + s_1 / BASE + ...
+    """Split high + low, |high| <= 2^21, (columns, rows), into whole numbers s_0 + s_1 / BASE + ...
 
-    Return the slices, (depth, columns, rows), and which rows have bits left, (rows,), of numbers
-    (columns, rows); `low` is the rounding error of `high`, or None.
+    Return the slices, (depth, columns, rows), and which rows have bits left, (rows,).
     """
     slices = high.new_empty(depth, *high.shape)
     rest = torch.empty_like(high)
@@ -153,10 +145,9 @@ def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor,
 
 
 def add_products(sums: ExactSums, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
-    """Add the exact product of slices of z and of w z, (depth, columns, rows) each.
+    """Add the product of slices of z and of w z, (depth, columns, rows) each, in place.
 
-    `left` is None without weights; `place` is the digit of the product of the two first slices. The
-    digits of `sums` are written to.
+    `left` is None without weights; `place` is the digit of the product of the two first slices.
     """
     depth, _, rows = right.shape
     left_depth = depth if left is None else left.shape[0]

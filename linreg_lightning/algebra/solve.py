@@ -93,7 +93,7 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     of its entries, to which they were rounded themselves, or, among d columns, sqrt(d) 2^-51 of its
     standard deviation if that is larger; in `float64` it is sqrt(d + 1) 2^-25 of its standard
     deviation. Residuals smaller than the rounding error of the targets count as 0. The penalty is
-    in the units of the user's columns, and never on the intercept.
+    in the units of the user's columns.
 
     Raises:
         InputError: ridge is negative or not finite; a coefficient leaves float64's range.
@@ -215,8 +215,7 @@ def _safe_digits(
     with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
     elimination, J. ACM 26 (1979)). It moves the residual sum of squares by (1, -b)' E (1, -b). The
     error of a coefficient is relative to the coefficient or its standard error, whichever is
-    larger; a residual that cannot be seen counts as the smallest that can. The second number is
-    that of the residual sum of squares too.
+    larger; a residual that cannot be seen counts as the smallest that can.
     """
     d, kept, roundoff = equations.features, solution.kept, 4 * equations.roundoff
     norm = scaled.rounded_square.sqrt()

@@ -2,8 +2,7 @@
 
 The sweep of one column after the other turns the cross-products [X'WX X'Wy; y'WX y'Wy] into minus
 the inverse, the coefficients and the residual sum of squares (J. H. Goodnight, A tutorial on the
-SWEEP operator, Am. Stat. 33 (1979)). In float64, where columns are many and none is left out,
-Cholesky's factor gives the same faster.
+SWEEP operator, Am. Stat. 33 (1979)). Cholesky's factor gives the same faster for many columns.
 """
 
 from __future__ import annotations

@@ -146,15 +146,14 @@ class LeastSquares(RegressionModule):
 
     def on_train_start(self) -> None:
         """Begin the pass without rows, or go on with the pass of a checkpoint."""
-        sums = self._sums
         if self.trainer.ckpt_path is None:
-            sums.reset()
+            self._sums = GramState(self.accuracy)
             self._earlier_data, self._fit, self.fit_statistics = [], None, {}
-        sums.check_accuracy()
-        if sums.current is None:
+        self._sums.check_accuracy()
+        if self._sums.current is None:
             self._begin_pass()
         else:
-            sums.resume_pass(self.device, self.trainer.is_global_zero, self._pass_shape)
+            self._sums.resume_pass(self.device, self.trainer.is_global_zero, self._pass_shape)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the rows of one batch; solve after the last one."""
