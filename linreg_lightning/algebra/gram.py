@@ -22,8 +22,7 @@ from linreg_lightning.validation import check_finite, check_weight, row_number
 
 # The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
 _FRACTION_BITS = 40
-# Rows at a time: the sum of their fractions stays far inside int64, and little memory is taken.
-_BLOCK_ROWS = 2**17
+_BLOCK_ROWS = 2**17  # at a time: the sum of their fractions stays far inside int64
 
 
 class NormalEquations(NamedTuple, Generic[Number]):

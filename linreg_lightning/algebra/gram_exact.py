@@ -43,17 +43,14 @@ from linreg_lightning.algebra.multiprecision import (
 )
 from linreg_lightning.batch import Batch
 
-# Slices reach 880 bits below the largest entry of a column.
-_MAX_DEPTH = 40
+_MAX_DEPTH = 40  # slices reach 880 bits below the largest entry of a column
 # A bound on what is then missing in a cross-product, in its units: for each of at most 2^44 rows
 # 2^-837 of its weight, times the square of a number below 2^21, and less of other kinds.
 _LOST = 2.0**-750
-# To add one row in four apart costs about as much as another slice for all rows.
-_ROWS_PER_DEEP_ROW = 4
+_ROWS_PER_DEEP_ROW = 4  # one row in four added apart costs as much as a slice more for all rows
 # Bytes of slices at a time: what the cache of a processor holds, what keeps a GPU busy.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
-# Two blocks of wide rows occupy two cores; they are worth up to this many bytes.
-_TWO_BLOCKS_BYTES = 40 * 2**20
+_TWO_BLOCKS_BYTES = 40 * 2**20  # what two blocks of wide rows, for two cores, may take
 
 
 class ExactGram(Gram):

@@ -20,10 +20,8 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 _SAMPLE_ROWS = 1024
-# Squares of numbers in 2^-300 .. 2^300 can be summed as they are.
-_SAFE_EXPONENT = 300
-# The exponent of a column that holds nothing but zeros.
-_ZERO_EXPONENT = -2000
+_SAFE_EXPONENT = 300  # squares of numbers in 2^-300 .. 2^300 can be summed as they are
+_ZERO_EXPONENT = -2000  # of a column that holds nothing but zeros
 
 
 class Float64Gram(Gram):

@@ -14,8 +14,7 @@ from linreg_lightning.algebra.least_squares import EXACT_LIMIT
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
-FORMAT = 1
-"""The format of the state in a checkpoint."""
+FORMAT = 1  # of the state in a checkpoint
 
 
 class PassShape(NamedTuple):

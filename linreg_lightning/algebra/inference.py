@@ -33,8 +33,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
 _MAX_TERMS = 512
-# Terms at a time: the number of tensor operations takes the time, not their size.
-_TERM_BLOCK = 64
+_TERM_BLOCK = 64  # terms at a time: the number of operations takes the time, not their size
 
 
 class Prediction(NamedTuple):

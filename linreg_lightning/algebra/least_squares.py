@@ -19,8 +19,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 Accuracy = Literal["auto", "exact", "float64"]
-EXACT_LIMIT = 2**20
-"""How many numbers `auto` adds exactly: that takes no noticeable time."""
+EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
 _ENOUGH_DIGITS = 8  # safe in float64, for `auto` to do without exact sums
 _REMEDY = "fit all rows with accuracy exact."
 
@@ -122,9 +121,9 @@ class Fit:
     def prediction(self, x: Any) -> inference.Prediction:
         """Return predictions with standard errors, confidence and prediction intervals.
 
-        The variance of the mean at x is s^2 (1 / sum(w) + (x - m)' (X'WX)^-1 (x - m)), m the means
-        of the columns (without an intercept m = 0 and no first term); one observation of weight 1
-        adds s^2. Columns that were left out are not looked at. x is (rows, features).
+        For x, (rows, features), the variance of the mean is
+        s^2 (1 / sum(w) + (x - m)' (X'WX)^-1 (x - m)), m the means of the columns (without an
+        intercept m = 0 and no first term); one observation of weight 1 adds s^2.
 
         Raises:
             InputError: x has another number of columns.

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, to_float64
 
-# Fewer columns are swept as fast as they are factored, by one thread.
-_CHOLESKY_COLUMNS = 64
+_CHOLESKY_COLUMNS = 64  # fewer are swept as fast as they are factored, by one thread
 
 
 def sweep_independent(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:
