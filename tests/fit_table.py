@@ -14,4 +14,4 @@ def fit_table(solution: Solution, confidence: float = 0.95) -> SimpleNamespace:
         name: torch.tensor(value, dtype=torch.float64).reshape(-1)
         for name, value in fit_statistics(solution).items()
     }
-    return SimpleNamespace(**coefficient_table(solution, confidence)._asdict(), **statistics)
+    return SimpleNamespace(**coefficient_table(solution, confidence), **statistics)

@@ -3,12 +3,10 @@
     rows -> gram (what a pass remembers) -> solve (coefficients) -> inference (standard errors)
 
 `least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
-`gram_exact` sums without rounding (`exact_matmul`: products of whole numbers, `multiprecision`:
-numbers of any length), `gram_float64` as fast as one matrix product (`float64_matmul`);
-`row_counts`: the number of rows; `gram_state`: statistics over passes, processes and checkpoints.
-`solve`: coefficients by the `sweep` operator; `error_bounds`: their safe digits. `inference`: tests
-and intervals, with the t and F of `distributions`; `diagnostics`: what a user should know.
-`double_double`: 106-bit arithmetic.
+`gram_exact` sums without rounding (`multiprecision`: whole numbers of any length), `gram_float64`
+as fast as one matrix product; `gram_state`: statistics over passes, processes and checkpoints.
+`solve`: coefficients by the `sweep` operator, and their safe digits. `inference`: tests and
+intervals. `double_double`: 106-bit arithmetic.
 """
 
 from linreg_lightning.algebra.gram import Gram, NormalEquations

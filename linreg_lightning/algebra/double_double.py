@@ -1,8 +1,8 @@
 """106-bit arithmetic: a number is the unevaluated sum of two float64.
 
-Every operation is a short sequence of float64 additions, multiplications and divisions, each
-rounded as IEEE 754 prescribes, so the result has the same bits on every device. Fused operations
-(`addcmul`, `alpha=`) are forbidden here: they round once where these sequences rely on two.
+Every operation is a short sequence of float64 operations, each rounded as IEEE 754 prescribes, so
+the result has the same bits on every device. Fused operations (`addcmul`, `alpha=`) would round
+once where these sequences rely on two.
 
 Sources: T. J. Dekker, A floating-point technique for extending the available precision, Numer.
 Math. 18 (1971); D. E. Knuth, The Art of Computer Programming 2, 4.2.2; Y. Hida, X. S. Li,
@@ -34,10 +34,7 @@ def fast_two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def split(a: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `(h, l)` with h + l = a exactly and at most 26 bits in each (Veltkamp).
-
-    |a| must be below 2^996.
-    """
+    """Return `(h, l)` with h + l = a, 26 bits in each, for |a| < 2^996 (Veltkamp)."""
     t = a * _SPLITTER
     h = t - (t - a)
     return h, a - h
@@ -132,10 +129,6 @@ class DoubleDouble:
             terms = concatenate(paired, terms[2 * half :])
         return terms[0] if terms.shape[0] else DoubleDouble.of(terms.high.sum(0))
 
-    def ldexp(self, exponent: Tensor) -> DoubleDouble:
-        """Return self * 2^exponent, exact unless the result leaves float64's range."""
-        return DoubleDouble(ldexp(self.high, exponent), ldexp(self.low, exponent))
-
 
 # Formulas over Number are written once for 53 and for 106 bits.
 Number = TypeVar("Number", Tensor, DoubleDouble)
@@ -155,31 +148,18 @@ def concatenate(first: Number, second: Number) -> Number:
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
-    """Return 2^exponent for int64 from -1022 to 1023; its bits are written, so it is exact.
-
-    >>> power_of_two(torch.tensor([-1, 0, 10]))
-    tensor([5.0000e-01, 1.0000e+00, 1.0240e+03], dtype=torch.float64)
-    """
+    """Return 2^exponent for int64 from -1022 to 1023; its bits are written, so it is exact."""
     return ((exponent + 1023) << 52).view(torch.float64)
 
 
-def ldexp(value: Tensor, exponent: Tensor) -> Tensor:
-    """Return value * 2^exponent for int64 exponents from -2000 to 2000.
-
-    The result is rounded once, where it is subnormal.
-
-    >>> ldexp(torch.tensor(3.0).double(), torch.tensor(-1))
-    tensor(1.5000, dtype=torch.float64)
-    """
+def ldexp(value: Number, exponent: Tensor) -> Number:
+    """Return value * 2^exponent, -2000 to 2000, rounded once and only where it is subnormal."""
+    if isinstance(value, DoubleDouble):
+        return DoubleDouble(ldexp(value.high, exponent), ldexp(value.low, exponent))
     half = exponent >> 1  # 2^exponent itself may be out of range
     return (value * power_of_two(half)) * power_of_two(exponent - half)
 
 
 def exponent_of(value: Tensor) -> Tensor:
-    """Return the smallest e with |value| < 2^e, as int64; -1022 for 0 and subnormal numbers.
-
-    >>> exponent_of(torch.tensor([0.5, 1.0, -3.0]).double())
-    tensor([0, 1, 2])
-    """
-    field = (value.abs().contiguous().view(torch.int64) >> 52) & 2047
-    return field - 1022
+    """Return the smallest e with |value| < 2^e, as int64; -1022 for 0 and subnormal numbers."""
+    return ((value.abs().contiguous().view(torch.int64) >> 52) & 2047) - 1022

@@ -3,12 +3,11 @@
 With z = (1, x_1 .. x_d, y_1 .. y_t) the numbers of one row and w its weight, they are the Gram
 matrix  G = sum over rows of w z z',  the number of rows and the sum of log w. They are enough to
 fit with an intercept or without one, to add rows, to remove rows, and to merge other statistics.
-
-Two classes keep them: `ExactGram` without rounding, `Float64Gram` as fast as one matrix product.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, Self
@@ -16,18 +15,20 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number
-from linreg_lightning.algebra.row_counts import counts_of, normalize
+from linreg_lightning.algebra.double_double import Number, power_of_two
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import check_finite, row_number
+from linreg_lightning.validation import check_finite, check_weight, row_number
+
+# The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
+_FRACTION_BITS = 40
+_BLOCK_ROWS = 2**17  # at a time: the sum of their fractions stays far inside int64
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
-    """Means and centred cross-products of the columns x_1 .. x_d, y_1 .. y_t.
+    """Means and centred cross-products of x_1 .. x_d, y_1 .. y_t, in units that never overflow.
 
-    Nothing overflows, because column i is in units of c_i = 2^exponent[i] and weights are in units
-    of v = 2^weight_exponent.
+    Column i is in units of c_i = 2^exponent[i], weights are in units of v = 2^weight_exponent.
     """
 
     rows: int  # of weight above 0
@@ -49,13 +50,8 @@ class NormalEquations(NamedTuple, Generic[Number]):
 class Gram(ABC):
     """Mergeable sufficient statistics of [1, x, y] with row weights.
 
-    The sums are on the device of the rows. The small tensors beside them stay on the CPU, so that a
-    GPU is waited for once or twice a block of rows, not at every decision.
-
-    Attributes:
-        features: how many columns x has.
-        targets: how many columns y has.
-        device: where the sums are; batches must be there too.
+    The sums are on `device`, as batches must be. The small tensors beside them stay on the CPU, so
+    that a GPU is waited for once or twice a block of rows, not at every decision.
     """
 
     accuracy: ClassVar[str]
@@ -74,12 +70,19 @@ class Gram(ABC):
             )
         self.features, self.targets = features, targets
         self.device = torch.device("cpu") if device is None else torch.device(device)
-        self._counts = torch.zeros(3, dtype=torch.int64)  # see `row_counts`
+        # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
+        self._counts = torch.zeros(3, dtype=torch.int64)
 
     @property
     def rows(self) -> int:
         """The number of rows with a weight above 0."""
         return int(self._counts[0])
+
+    @property
+    def _log_weight(self) -> float:
+        """The sum of the natural logarithms of the weights above 0."""
+        _, whole, units = self._counts.tolist()
+        return float(whole + units / 2**_FRACTION_BITS) * math.log(2)
 
     @property
     def exact(self) -> bool:
@@ -113,29 +116,23 @@ class Gram(ABC):
             counts = counts + torch.tensor([batch.rows, 0, 0])
         else:
             weight = batch.weight.to(torch.float64)
-            counts = normalize(counts + counts_of(weight, first_row))
+            counts = _normalize(counts + _counts_of(weight, first_row))
             batch = batch._replace(weight=weight)
         self._add(batch, first_row, names)
         self._counts = counts
 
     def merge(self, other: Self) -> None:
-        """Add the rows of other statistics, of the same columns and accuracy, on the same device.
-
-        Raises:
-            InputError: the columns or the accuracy differ.
-        """
+        """Add the rows of other statistics on the same device, or refuse other columns."""
         self._check_compatible(other, "merge")
         self._merge(other, 1)
-        self._counts = normalize(self._counts + other._counts)
+        self._counts = _normalize(self._counts + other._counts)
 
     def subtract(self, other: Self) -> None:
         """Remove rows that both these and the other statistics have counted.
 
         In `float64` their rounding error stays, and `Solution.digits` takes account of it. In
         `exact` there is none, unless they were more than 10^140 times as large as the rows left.
-
-        Raises:
-            InputError: the columns or the accuracy differ, or `other` has more rows.
+        Other columns, another accuracy or more rows are refused with an InputError.
         """
         self._check_compatible(other, "subtract")
         if other.rows > self.rows:
@@ -144,23 +141,16 @@ class Gram(ABC):
                 "give statistics of rows that were counted before"
             )
         self._merge(other, -1)
-        self._counts = normalize(self._counts - other._counts)
+        self._counts = _normalize(self._counts - other._counts)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the whole state as plain tensors, for a checkpoint or for other processes.
-
-        Their shapes may differ between processes. Later updates do not write to them.
-        """
+        """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
         return {"shape": shape, **{name: getattr(self, f"_{name}") for name in self._fields}}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
-        """Return the statistics that `state_dict` described, on the device of its tensors.
-
-        Raises:
-            InputError: the state is of another accuracy.
-        """
+        """Return the statistics of a `state_dict` of the same accuracy, on its device."""
         required = [name for name in ("shape", *cls._fields) if name not in cls._optional_fields]
         missing = [name for name in required if name not in state]
         if missing:
@@ -200,11 +190,7 @@ class Gram(ABC):
 
     @abstractmethod
     def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
-        """Return the means and centred cross-products, on the CPU; plain sums without intercept.
-
-        Raises:
-            InputError: no row with a weight above 0 has been counted.
-        """
+        """Return the means and centred cross-products, on the CPU; plain sums without intercept."""
 
     @abstractmethod
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
@@ -216,22 +202,49 @@ class Gram(ABC):
 
 
 def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> None:
-    """Name the first value that is NaN or infinite in a row with a weight above 0, if any.
-
-    Call it only once a sum has turned out not to be finite: it looks at every value.
-
-    Args:
-        batch: any batch.
-        first_row: the number of its first row.
-        names: of the columns of x and y, or none.
-
-    Raises:
-        InputError: there is such a value.
-
-    >>> refuse_non_finite(Batch(torch.ones(2, 1), torch.tensor([[1.0], [torch.nan]])), 0, [])
-    Traceback (most recent call last):
-    ...
-    linreg_lightning.errors.InputError: column 1 of y: row 2 holds nan, a missing value; fill in a \
-number, leave the row out, or give it weight 0
-    """
+    """Name the first value that is NaN or infinite in a row of weight above 0, if there is one."""
     check_finite(batch, names, lambda row: row_number(first_row + row))
+
+
+def _counts_of(weight: Tensor, first_row: int) -> Tensor:
+    """Return the counts of rows with these weights, or refuse a weight with an InputError."""
+    # One comparison finds negative, NaN and infinite weights.
+    wrong = ~((weight >= 0) & (weight < torch.inf))
+    total = weight.new_zeros(3, dtype=torch.int64)
+    for block in weight.split(_BLOCK_ROWS):
+        present = block > 0
+        whole, rest = _log2(torch.where(present, block, 1.0))
+        units = (rest * 2.0**_FRACTION_BITS).round().to(torch.int64)
+        total = _normalize(total + torch.stack((present.sum(), whole.sum(), units.sum())))
+    # One transfer, so that a GPU is waited for once.
+    *counts, any_wrong = torch.cat((total, wrong.any()[None])).tolist()
+    if any_wrong:
+        check_weight(weight, lambda row: row_number(first_row + row))
+    return torch.tensor(counts)
+
+
+def _normalize(counts: Tensor) -> Tensor:
+    """Return the same counts with the rest within [0, 1), which makes their form unique."""
+    rows, whole, units = counts
+    carry = units >> _FRACTION_BITS
+    return torch.stack((rows, whole + carry, units & (2**_FRACTION_BITS - 1)))
+
+
+def _log2(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log2 of positive numbers as a whole number and a rest in [-1/2, 1/2].
+
+    The bits of `torch.log` depend on the place in a vector. These do not: log m = 2 atanh s with
+    s = (m - 1) / (m + 1), as a series in s^2 <= 0.0295.
+    """
+    tiny = value < 2.0**-1000
+    bits = torch.where(tiny, value * 2.0**64, value).view(torch.int64)
+    exponent = (bits >> 52) - 1023 - 64 * tiny.to(torch.int64)
+    mantissa = ((bits & (2**52 - 1)) | (1023 << 52)).view(torch.float64)
+    large = (mantissa > 2.0**0.5).to(torch.int64)
+    mantissa = mantissa * power_of_two(-large)
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    square = s * s
+    series = torch.zeros_like(s)
+    for k in range(21, 0, -2):
+        series.mul_(square).add_(1.0 / k)
+    return exponent + large, series * s * 2.885390081777927  # 2 / log 2

@@ -4,13 +4,10 @@ Each column is written in units of 2^top that its largest entry fits, and each e
 
     x = (s_0 + s_1 BASE^-1 + s_2 BASE^-2 + ...) 2^top,    BASE = 2^22,  s_k whole, |s_k| <= 2^21.
 
-Matrix products of these slices have no rounding error (see `exact_matmul`) and are added as digits
-of long whole numbers (see `multiprecision`). The exact sum is one number, and its digits in normal
-form are unique, so they do not depend on the order of the rows. A few rows may need more slices
-than the others, where an entry is far below the largest of its column. These rows are added apart
-with more slices, so that no bit is lost and ordinary rows stay cheap.
-
-Weights: w x is an exact pair of float64 (two_prod), split in the same way, times slices of x.
+Matrix products of these slices have no rounding error and are added as digits of long whole numbers
+(see `multiprecision`), whose normal form does not depend on the order of the rows. Rows with an
+entry far below the largest of its column need more slices: they are added apart, so that no bit is
+lost and ordinary rows stay cheap. The product w x is an exact pair of float64, split likewise.
 
 Sources: K. Ozaki, T. Ogita, S. Oishi, S. M. Rump, Error-free transformations of matrix
 multiplication, Numer. Algorithms 59 (2012); J. Demmel, H. D. Nguyen, Parallel reproducible
@@ -26,63 +23,50 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, two_prod
-from linreg_lightning.algebra.exact_matmul import (
-    BLOCK_ROWS,
-    HEADROOM_DIGITS,
-    MIN_EXPONENT,
-    ExactSums,
-    add_products,
-    convert_units,
-    enlarge_units,
-    reciprocal_unit,
-    slice_entries,
-)
+from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, two_prod
 from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
 from linreg_lightning.algebra.multiprecision import (
     BASE,
+    BLOCK_ROWS,
     DIGIT_BITS,
+    HEADROOM_DIGITS,
+    MIN_EXPONENT,
+    ExactSums,
     add,
+    add_products,
     carry,
+    convert_units,
+    enlarge_units,
     multiply,
+    slice_entries,
     to_double_double,
 )
-from linreg_lightning.algebra.row_counts import log_weight
 from linreg_lightning.batch import Batch
 
-# Slices reach 880 bits below the largest entry of a column.
-_MAX_DEPTH = 40
+_MAX_DEPTH = 40  # slices reach 880 bits below the largest entry of a column
 # A bound on what is then missing in a cross-product, in its units: for each of at most 2^44 rows
 # 2^-837 of its weight, times the square of a number below 2^21, and less of other kinds.
 _LOST = 2.0**-750
-# To add one row in four apart costs about as much as another slice for all rows.
-_ROWS_PER_DEEP_ROW = 4
+_ROWS_PER_DEEP_ROW = 4  # one row in four added apart costs as much as a slice more for all rows
 # Bytes of slices at a time: what the cache of a processor holds, what keeps a GPU busy.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
-# Two blocks of wide rows occupy two cores; they are worth up to this many bytes.
-_TWO_BLOCKS_BYTES = 40 * 2**20
+_TWO_BLOCKS_BYTES = 40 * 2**20  # what two blocks of wide rows, for two cores, may take
 
 
 class ExactGram(Gram):
     """The exact sums of products of [1, x, y]: the same bits however the rows arrive.
 
     `normal_equations` rounds to 106 bits, at the end. The result is bit-identical for any batch
-    sizes, any order of rows, merges in any order, any number of processes and any device. A row of
-    weight 0 counts as absent. A row of weight 2 adds to the sums what two rows do, but it is one
-    row in `rows`.
-
-    This holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
+    sizes, any order of rows, merges in any order, any number of processes and any device. This
+    holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
     further than a factor of 2^800 = 10^240 below the largest entry of their column (weights: below
     the largest weight; products of both: 2^750). A bit below 2^-880 of the largest may be left out;
     then `exact` is False, the result might depend on the order of the rows, and `Solution.digits`
     takes account of such bits.
 
-    Rows: fewer than 2^44. Whole numbers beyond 2^53 lose bits on becoming float64. Extra memory:
-    about 60 MB while updating on a CPU, and 8 bytes for each of the 10 or so digits of each entry
-    of the Gram matrix.
+    Rows: fewer than 2^44. Extra memory: about 60 MB while updating on a CPU, and 8 bytes for each
+    of the 10 or so digits of each entry of the Gram matrix.
 
-    >>> import torch
-    >>> from linreg_lightning.batch import Batch
     >>> gram = ExactGram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [7.0]])))
     >>> equations = gram.normal_equations(intercept=False)
@@ -114,11 +98,7 @@ class ExactGram(Gram):
         return not self._lost
 
     def normal_equations(self, intercept: bool = True) -> NormalEquations[DoubleDouble]:
-        """Return the means and centred cross-products as `Gram` says, rounded to 106 bits.
-
-        (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j) is computed without rounding, so an offset
-        of any size costs no digit.
-        """
+        """Return what `Gram` says, rounded to 106 bits; an offset of any size costs no digit."""
         self._check_rows()
         digits = self._digits.cpu()
         weight, sums = to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
@@ -126,6 +106,7 @@ class ExactGram(Gram):
         unit = float(BASE) ** HEADROOM_DIGITS
         square = to_double_double(gram.diagonal(dim1=1, dim2=2)).high * unit
         if intercept:
+            # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding
             centred = carry(
                 multiply(digits[:, 0, 0, None, None], gram)
                 - multiply(sums[:, :, None], sums[:, None, :])
@@ -137,7 +118,7 @@ class ExactGram(Gram):
             mean = DoubleDouble.of(torch.zeros_like(square))
         return NormalEquations(
             rows=self.rows,
-            log_weight=log_weight(self._counts),
+            log_weight=self._log_weight,
             weight=DoubleDouble(weight.high * unit, weight.low * unit),
             mean=mean,
             cross=DoubleDouble(cross.high * unit, cross.low * unit),
@@ -152,16 +133,19 @@ class ExactGram(Gram):
 
     def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
         sums = self._sums()._replace(digits=self._digits.clone())
+        one = torch.ones((), dtype=torch.float64)
         start = 0
         while start < batch.rows:
             stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
             part = batch.map(itemgetter(slice(start, stop)))
             z, weight = _columns(part)
-            largest = _largest(z, weight)
+            low, high = z.aminmax(dim=1)
+            largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
+            largest = torch.cat((torch.maximum(high, -low), largest_weight)).cpu()
             if not bool(largest.isfinite().all()):
                 refuse_non_finite(part, first_row + start, names)
             sums = enlarge_units(sums, largest)
-            unit = reciprocal_unit(sums.top).to(z.device)[:, None]
+            unit = ldexp(one, -sums.top).to(z.device)[:, None]
             if bool((sums.top > 0).any()):
                 # These numbers become smaller, and the smallest may become 0.
                 nonzeros = z.count_nonzero()
@@ -171,7 +155,7 @@ class ExactGram(Gram):
                 z.mul_(unit)
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
-                weight = weight * reciprocal_unit(DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
+                weight = weight * ldexp(one, -DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
         self._set_sums(sums._replace(digits=carry(sums.digits)))
@@ -179,10 +163,9 @@ class ExactGram(Gram):
     def _add_scaled(
         self, sums: ExactSums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool
     ) -> ExactSums:
-        """Add rows in units of their columns, z (columns, rows); the digits are written to.
+        """Add rows, z (columns, rows), to the digits, z and w z in `depth` slices or more.
 
-        Entries of z and of w z are split into `depth` slices or more; `learn` says whether later
-        rows begin with the depth found.
+        `learn` says whether later rows begin with the depth found.
         """
         size = _rows_at_a_time(z.shape[0], depth, Batch(z, z, weight))
         if z.shape[1] > size:
@@ -203,10 +186,7 @@ class ExactGram(Gram):
         ).tolist()
         sums = sums._replace(lost=sums.lost | bool(lost))
         limit = z.shape[1] // _ROWS_PER_DEEP_ROW
-        deeper = (
-            min(depth[0] + (right_count > limit), _MAX_DEPTH),
-            min(depth[1] + (left_count > limit), _MAX_DEPTH),
-        )
+        deeper = _deepen(depth, right_count > limit, left_count > limit)
         if deeper != depth:
             return self._add_scaled(sums, z, weight, deeper, learn)
         if learn:
@@ -222,8 +202,7 @@ class ExactGram(Gram):
         sums = add_products(sums, right, left, place)
         if add_apart:
             part = None if weight is None else weight[unfinished]
-            deeper = (min(depth[0] + 1, _MAX_DEPTH), min(depth[1] + 1, _MAX_DEPTH))
-            sums = self._add_scaled(sums, z[:, unfinished], part, deeper, learn=False)
+            sums = self._add_scaled(sums, z[:, unfinished], part, _deepen(depth), learn=False)
         return sums
 
     def _merge(self, other: Self, sign: int) -> None:
@@ -241,6 +220,10 @@ class ExactGram(Gram):
         self._digits, self._top, self._weight_top, self._lost, _ = sums
 
 
+def _deepen(depth: tuple[int, int], right: bool = True, left: bool = True) -> tuple[int, int]:
+    return min(depth[0] + right, _MAX_DEPTH), min(depth[1] + left, _MAX_DEPTH)
+
+
 def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     """Return how many rows to slice at once: full blocks, within the bytes to be used."""
     slice_bytes = _SLICE_BYTES.get(batch.x.device.type, _SLICE_BYTES["cuda"])
@@ -248,16 +231,6 @@ def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     arrays = depth[0] + 3 if batch.weight is None else sum(depth) + 8
     block_bytes = 8 * columns * arrays * BLOCK_ROWS
     return BLOCK_ROWS * max(1, slice_bytes // block_bytes, min(2, _TWO_BLOCKS_BYTES // block_bytes))
-
-
-def _largest(z: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the largest magnitudes of the columns and of the weights, (columns + 1,), on the CPU.
-
-    z is (columns, rows) and weight (rows,), or None for weights of 1.
-    """
-    low, high = z.aminmax(dim=1)
-    largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
-    return torch.cat((torch.maximum(high, -low), largest_weight)).cpu()
 
 
 def _columns(batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -9,23 +9,19 @@ Algorithms for computing the sample variance, Am. Stat. 37 (1983)).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp
-from linreg_lightning.algebra.float64_matmul import cross_products
 from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
-from linreg_lightning.algebra.row_counts import log_weight
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 _SAMPLE_ROWS = 1024
-# Squares of numbers in 2^-300 .. 2^300 can be summed as they are.
-_SAFE_EXPONENT = 300
-# The exponent of a column that holds nothing but zeros.
-_ZERO_EXPONENT = -2000
+_SAFE_EXPONENT = 300  # squares of numbers in 2^-300 .. 2^300 can be summed as they are
+_ZERO_EXPONENT = -2000  # of a column that holds nothing but zeros
 
 
 class Float64Gram(Gram):
@@ -35,8 +31,6 @@ class Float64Gram(Gram):
     columns, so about 16 - 2 log10(condition) digits of a coefficient are right. Their bits depend
     on the batches. Extra memory while updating: about 4 MB for each core of a CPU.
 
-    >>> import torch
-    >>> from linreg_lightning.batch import Batch
     >>> gram = Float64Gram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [9.0]])))
     >>> gram.rows, gram.normal_equations().mean
@@ -61,17 +55,7 @@ class Float64Gram(Gram):
 
     @classmethod
     def from_gram(cls, gram: Gram) -> Self:
-        """Round statistics of any accuracy to float64; return a `Float64Gram` itself.
-
-        >>> import torch
-        >>> from linreg_lightning.algebra import ExactGram
-        >>> from linreg_lightning.batch import Batch
-        >>> exact = ExactGram(features=1)
-        >>> exact.update(Batch(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [4.0]])))
-        >>> Float64Gram.from_gram(exact).normal_equations().cross
-        tensor([[2., 2.],
-                [2., 2.]], dtype=torch.float64)
-        """
+        """Round statistics of any accuracy to float64; return a `Float64Gram` itself."""
         if isinstance(gram, cls):
             return gram
         result = cls(gram.features, gram.targets, gram.device)
@@ -107,7 +91,7 @@ class Float64Gram(Gram):
             mean = torch.zeros_like(mean)
         return NormalEquations(
             rows=self.rows,
-            log_weight=log_weight(self._counts),
+            log_weight=self._log_weight,
             weight=weight,
             mean=mean,
             cross=cross,
@@ -126,17 +110,17 @@ class Float64Gram(Gram):
         if self.rows == 0:
             # Rows that were added and subtracted again may have left their rounding error.
             sums, peak = torch.zeros_like(sums), torch.zeros_like(peak)
-            shift, exponent = (v.cpu() for v in _shift_and_exponent(_sample(batch)))
+            shift, exponent = (v.cpu() for v in _sample_mean_and_unit(batch))
             if not bool(shift.isfinite().all()):
                 refuse_non_finite(batch, first_row, names)
-        products = cross_products(batch, shift, exponent)
+        products = _cross_products(batch, shift, exponent)
         # Sums of squares far inside float64's range show that the units fit.
         squares = products.diagonal()
         if not bool(((squares > 2.0**-900) & (squares < 2.0**900)).all()):
             refuse_non_finite(batch, first_row, names)
             magnitude = torch.maximum(_batch_magnitude(batch, shift), _magnitude(sums, exponent))
             exponent = _choose_units(magnitude, exponent)
-            products = cross_products(batch, shift, exponent)
+            products = _cross_products(batch, shift, exponent)
             if self.rows:
                 sums, peak = self._sums_in_units(exponent)
         self._sums, self._peak, self._shift, self._exponent = sums + products, peak, shift, exponent
@@ -166,19 +150,14 @@ class Float64Gram(Gram):
         return _rescale(self._sums, change), _rescale(peak.diag(), change).diag()
 
 
-def _sample(batch: Batch) -> Batch:
-    """Return a few rows with a weight above 0, spread evenly over the batch."""
+def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the mean and the exponent of the unit of each of [1, x, y], from a few rows."""
     x, y, weight = batch
     rows: Tensor | slice = slice(None, None, max(1, batch.rows // _SAMPLE_ROWS))
     if weight is not None:
         present = weight.nonzero().flatten()
         rows = present[:: max(1, len(present) // _SAMPLE_ROWS)]
-    return Batch(x[rows], y[rows])
-
-
-def _shift_and_exponent(sample: Batch) -> tuple[Tensor, Tensor]:
-    """Return the mean and the unit of each column of [1, x, y]; (columns,) each."""
-    z = torch.cat((sample.x.double(), sample.y.double()), 1)
+    z = torch.cat((x[rows].double(), y[rows].double()), 1)
     zero = z.new_zeros(1 + z.shape[1])
     if not z.shape[0]:
         return zero, zero.to(torch.int64)
@@ -239,3 +218,67 @@ def _shift_peak(peak: Tensor, by: Tensor) -> Tensor:
     """Return a bound on the terms of shifted sums: (|z| + |by|)^2 of columns z and by."""
     length = peak.sqrt()
     return (length + by.abs() * length[0]).square()
+
+
+class _BlockShape(NamedTuple):
+    """How a kind of device divides a matrix product."""
+
+    bytes: int  # of shifted rows at a time; those of a core should stay in its own cache
+    rows: int  # of one product of a batched product; fewer rows mean less rounding error
+    columns: int  # of one product, so that little is computed below the diagonal
+    multiple: int  # of columns for which kernels of matrix products have no remainder
+
+
+def _cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
+    """Return the sum of w z z' with z = (1, 2^-exponent (x - shift), ..), (columns, columns).
+
+    `shift` is that of [1, x, y], 0 for the first; `exponent` that of the units of [w, x, y], int64.
+    Both are (columns,), on the CPU. The batch has at least one row.
+    """
+    x, y, weight = batch
+    columns, features = shift.shape[0], x.shape[1]
+    if x.is_cuda:
+        shape = _BlockShape(bytes=2**29, rows=2**12, columns=2**30, multiple=1)
+    else:
+        shape = _BlockShape(2**21 * torch.get_num_threads(), rows=2**8, columns=36, multiple=12)
+    width = -(-columns // shape.multiple) * shape.multiple
+    if width**2 >= 2 * columns**2:  # that would double the work
+        width = columns
+    size = min(batch.rows, shape.rows * max(1, shape.bytes // (8 * width * shape.rows)))
+    unit = -exponent.to(x.device) if bool(exponent.any()) else None
+    negative_shift = -shift.to(x.device)
+    # In the memory order of x: a transposed copy takes long.
+    by_column = x.stride(0) == 1
+    zeros = negative_shift.new_zeros
+    z = zeros(width, size).T if by_column else zeros(size, width)
+    z[:, 0] = 1.0
+    sums = zeros(width, width)
+    for start in range(0, batch.rows, size):
+        rows = slice(start, min(start + size, batch.rows))
+        block = z[: rows.stop - start]
+        torch.add(x[rows], negative_shift[1 : 1 + features], out=block[:, 1 : 1 + features])
+        torch.add(y[rows], negative_shift[1 + features :], out=block[:, 1 + features : columns])
+        if unit is not None:
+            block[:, 1:columns] = ldexp(block[:, 1:columns], unit[1:])
+        if weight is None:
+            _add_product(sums, block, block, shape)
+            continue
+        w = weight[rows] if unit is None else ldexp(weight[rows], unit[0])
+        # The values of an absent row may be NaN, and NaN times 0 is NaN.
+        block[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
+        _add_product(sums, block * w[:, None], block, shape)
+    upper = sums[:columns, :columns].triu()
+    return upper + upper.triu(1).T
+
+
+def _add_product(sums: Tensor, left: Tensor, right: Tensor, shape: _BlockShape) -> None:
+    """Add left' right, which is symmetric, to the sums; entries below the diagonal may be wrong."""
+    rows, columns = right.shape
+    full = rows // shape.rows * shape.rows
+    for part, size in ((slice(full), shape.rows), (slice(full, rows), rows - full)):
+        if not size or part.stop == 0:
+            continue
+        a, b = (z[part].view(-1, size, columns) for z in (left, right))
+        for first in range(0, columns, shape.columns):
+            strip = slice(first, first + shape.columns)
+            sums[strip, first:] += torch.bmm(a[:, :, strip].mT, b[:, :, first:]).sum(0)

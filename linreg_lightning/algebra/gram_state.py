@@ -14,13 +14,11 @@ from linreg_lightning.algebra.least_squares import EXACT_LIMIT
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
-FORMAT = 1
-"""The format of the state in a checkpoint; it changes with the state's parts or their meaning."""
-_GRAMS: dict[str, type[Gram]] = {"exact": ExactGram, "float64": Float64Gram}
+FORMAT = 1  # of the state in a checkpoint
 
 
 class PassShape(NamedTuple):
-    """How a pass divides the rows: the number of batches on each process, and of processes."""
+    """How a pass divides the rows: batches on each process, and processes."""
 
     batches: int | float
     processes: int
@@ -32,25 +30,15 @@ class GramState:
 
     `auto` adds exactly while the rows are few, and goes on in float64 from there; in a second pass
     it adds all of them exactly.
-
-    Attributes:
-        fitted: sums of all rows that have been fitted, of all processes, on the CPU; or None.
-        current: sums of this process's rows in the current pass; None between passes.
-        second_pass: whether the current pass is a second one over the same rows.
     """
 
     def __init__(self, accuracy: str) -> None:
         self.accuracy = accuracy
-        self.fitted: Gram | None = None
-        self.current: Gram | None = None
-        self.second_pass = False
+        self.fitted: Gram | None = None  # the rows of finished passes, of all processes; on the CPU
+        self.current: Gram | None = None  # this process's rows in the current pass
+        self.second_pass = False  # over the same rows
         self._shape: PassShape | None = None
         self._rows_seen = 0
-
-    def reset(self) -> None:
-        """Forget all rows."""
-        self.fitted = self.current = None
-        self.second_pass = False
 
     def begin_pass(self, features: int, targets: int, device: torch.device, second: bool) -> None:
         """Begin a pass with no rows."""
@@ -59,16 +47,7 @@ class GramState:
         self.second_pass, self._rows_seen = second, 0
 
     def resume_pass(self, device: torch.device, first_process: bool, shape: PassShape) -> None:
-        """Go on with the pass in which a checkpoint was made.
-
-        Args:
-            device: where the rows will be.
-            first_process: whether this is the process that takes over the sums of all of them.
-            shape: how this run divides the rows.
-
-        Raises:
-            InputError: the checkpoint's run divided the rows otherwise.
-        """
+        """Go on with a checkpoint's pass; the first process takes over the sums of all."""
         assert self.current is not None
         assert self._shape is not None
         if shape != self._shape:
@@ -77,9 +56,9 @@ class GramState:
                 f"batches on {self._shape.processes} processes; go on with the same rows, "
                 "batch_size and devices"
             )
-        gram = self.current
+        gram, self._rows_seen = self.current, 0
         empty = type(gram)(gram.features, gram.targets, device)
-        self.current, self._rows_seen = gram.to(device) if first_process else empty, 0
+        self.current = gram.to(device) if first_process else empty
 
     @property
     def has_rows(self) -> bool:
@@ -87,11 +66,7 @@ class GramState:
         return self.current is not None and self._rows_seen > 0
 
     def check_accuracy(self) -> None:
-        """Refuse an accuracy that the sums of a checkpoint do not have.
-
-        Raises:
-            InputError: the accuracy is `exact`, and earlier rows were added in float64.
-        """
+        """Refuse, with an InputError, to make exact what a checkpoint has added in float64."""
         earlier = [gram for gram in (self.fitted, self.current) if gram is not None]
         if self.accuracy == "exact" and any(gram.accuracy != "exact" for gram in earlier):
             raise InputError(
@@ -100,13 +75,7 @@ class GramState:
             )
 
     def add(self, batch: Batch, processes: int, names: list[str]) -> None:
-        """Add a batch to the current pass.
-
-        Args:
-            batch: the rows.
-            processes: how many processes take part, each with as many rows.
-            names: of the columns of x and y, for messages.
-        """
+        """Add a batch to the current pass, in which each process adds about as many rows."""
         gram = self.current
         assert gram is not None
         numbers = processes * (gram.rows + batch.rows) * (gram.features + gram.targets)
@@ -126,13 +95,7 @@ class GramState:
         self.fitted, self.current, self.second_pass = total, None, False
 
     def state_dict(self, shape: PassShape) -> dict[str, Any]:
-        """Return the state for a checkpoint, as plain tensors and numbers.
-
-        All processes must call this together.
-
-        Args:
-            shape: how this run divides the rows.
-        """
+        """Return the state for a checkpoint; all processes must call this together."""
         current = None if self.current is None else self._current_of_all(shape.processes)
         return {
             "format": FORMAT,
@@ -143,11 +106,7 @@ class GramState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned.
-
-        Raises:
-            InputError: another version wrote the state in another format.
-        """
+        """Take over what `state_dict` returned; refuse another format with an InputError."""
         written = state.get("format", 0)
         if written != FORMAT:
             raise InputError(
@@ -184,5 +143,5 @@ def _to_state(gram: Gram) -> dict[str, Any]:
 
 
 def _from_state(state: Mapping[str, Any]) -> Gram:
-    tensors = {name: value for name, value in state.items() if name != "accuracy"}
-    return _GRAMS[state["accuracy"]].from_state_dict(tensors)
+    kind = Float64Gram if state["accuracy"] == "float64" else ExactGram
+    return kind.from_state_dict({name: state[name] for name in state if name != "accuracy"})

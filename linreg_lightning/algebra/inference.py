@@ -2,23 +2,25 @@
 
 With n rows of weight above 0, k coefficients (the intercept included) and SSR = sum of w r^2 the
 residual variance is s^2 = SSR / (n - k). Weights are precisions, as in `statsmodels.WLS` and R's
-`lm`: a row of weight 2 moves the coefficients as two rows do, but it is one row in n, and a row of
-weight 0 is not in n. To count a row twice, give it twice.
+`lm`: a row of weight 2 moves the coefficients as two rows do, but it is one row in n.
 
-Where no residual degrees of freedom are left, everything that needs s is NaN. A ridge penalty
-biases the estimates, which then have no t distribution: standard errors and what follows from them
-are NaN.
+Everything that needs s is NaN where no residual degrees of freedom are left, and with a ridge
+penalty, which biases the estimates so that they have no t distribution.
+
+torch has no incomplete beta function. Here it is a continued fraction of fewer than 60 terms (W. H.
+Press et al., Numerical Recipes, 6.4), times a factor in which the large logarithms cancel before
+they are rounded (C. Loader, Fast and accurate computation of binomial probabilities (2000)).
 """
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.distributions import f_tail, t_quantile, t_two_sided
 from linreg_lightning.algebra.double_double import (
     DoubleDouble,
     Number,
@@ -28,43 +30,26 @@ from linreg_lightning.algebra.double_double import (
 )
 from linreg_lightning.algebra.solve import Solution
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
 
-
-class CoefficientTable(NamedTuple):
-    """The columns of the table of coefficients, (terms, targets) each; see `Fit`."""
-
-    estimate: Tensor
-    standard_error: Tensor
-    t: Tensor
-    p: Tensor
-    low: Tensor
-    high: Tensor
+_MAX_TERMS = 512
+_TERM_BLOCK = 64  # terms at a time: the number of operations takes the time, not their size
 
 
 class Prediction(NamedTuple):
-    """Standard errors and intervals of predictions, (rows, targets) each.
+    """Standard errors and intervals of predictions, (rows, targets) each."""
 
-    Attributes:
-        mean: the prediction, b_0 + x b.
-        mean_error: standard error of the mean of y at x.
-        mean_low: lower end of the confidence interval of the mean.
-        mean_high: its upper end.
-        row_error: standard error of one y observed at x with weight 1.
-        row_low: lower end of the prediction interval of that y.
-        row_high: its upper end.
-    """
-
-    mean: Tensor
-    mean_error: Tensor
-    mean_low: Tensor
+    mean: Tensor  # the prediction, b_0 + x b
+    mean_error: Tensor  # standard error of the mean of y at x
+    mean_low: Tensor  # ends of the confidence interval of that mean
     mean_high: Tensor
-    row_error: Tensor
-    row_low: Tensor
+    row_error: Tensor  # standard error of one y observed at x with weight 1
+    row_low: Tensor  # ends of the prediction interval of that y
     row_high: Tensor
 
 
-def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> CoefficientTable:
-    """Return estimates, standard errors, t tests and confidence intervals; the intercept first.
+def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> dict[str, Any]:
+    """Return the table of coefficients by name, as `Fit` has it; (terms, targets) each.
 
     The variance of coefficient j is s^2 ((X'WX)^-1)_jj, that of the intercept
     s^2 (1 / sum(w) + m' (X'WX)^-1 m) with m the means of the columns.
@@ -82,8 +67,14 @@ def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> C
         standard_error, estimate = standard_error[1:], estimate[1:]
     t = estimate / standard_error
     margin = t_quantile(confidence, df) * standard_error
-    p = t_two_sided(t, df)
-    return CoefficientTable(estimate, standard_error, t, p, estimate - margin, estimate + margin)
+    return {
+        "estimate": estimate,
+        "standard_error": standard_error,
+        "t": t,
+        "p": t_two_sided(t, df),
+        "low": estimate - margin,
+        "high": estimate + margin,
+    }
 
 
 def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
@@ -126,11 +117,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
 
 
 def predict_mean(solution: Solution[Number], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return b_0 + x b, (rows, targets), and x less the means in scaled units, (rows, kept).
-
-    Raises:
-        InputError: x is not (rows, features).
-    """
+    """Return b_0 + x b, (rows, targets), and x less the means in scaled units, (rows, kept)."""
     equations, features, kept = solution.equations, solution.equations.features, solution.kept
     if x.ndim != 2 or x.shape[1] != features:
         raise InputError(f"x: a shape of {tuple(x.shape)} was given; (rows, {features}) is needed")
@@ -161,27 +148,15 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     noise = ldexp(residual_sd, exponent + equations.weight_exponent // 2)
     row_error = torch.hypot(mean_error, noise)
     quantile = t_quantile(confidence, equations.rows - solution.rank)
-    return Prediction(
-        mean=mean,
-        mean_error=mean_error,
-        mean_low=mean - quantile * mean_error,
-        mean_high=mean + quantile * mean_error,
-        row_error=row_error,
-        row_low=mean - quantile * row_error,
-        row_high=mean + quantile * row_error,
-    )
+    mean_margin, row_margin = quantile * mean_error, quantile * row_error
+    mean_interval = mean_error, mean - mean_margin, mean + mean_margin
+    return Prediction(mean, *mean_interval, row_error, mean - row_margin, mean + row_margin)
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse a confidence for which the quantile is not right to eleven digits.
-
-    Raises:
-        InputError: the confidence is below 0.000001, or at least 1.
-    """
-    if not 1e-6 <= confidence < 1.0:
-        raise InputError(
-            f"confidence: {confidence} was given; type a number from 0.000001 to below 1, as 0.95"
-        )
+    """Refuse, with an InputError, a confidence whose quantile is not right to eleven digits."""
+    expected = "a number from 0.000001 to below 1, as 0.95"
+    check_argument("confidence", confidence, 1e-6 <= confidence < 1.0, expected)
 
 
 def _residual_variance(solution: Solution[Number]) -> Number:
@@ -193,3 +168,112 @@ def _residual_variance(solution: Solution[Number]) -> Number:
 def _divisor(count: int) -> float:
     """Return a count of degrees of freedom as a divisor: NaN for 0."""
     return float(count) if count > 0 else math.nan
+
+
+def f_tail(f: Tensor, df_model: float, df_residual: float) -> Tensor:
+    """Return P(F > f) for Fisher's F, with a relative error of about 1e-13.
+
+    P = I_x(m/2, k/2) with x = m / (m + k f), I the regularised incomplete beta function, k and m
+    the degrees of freedom. f >= 0 is float64. NaN, and degrees of freedom of 0, give NaN.
+
+    >>> f_tail(torch.tensor([0.0, 4.0, torch.inf]).double(), 2, 2)
+    tensor([1.0000, 0.2000, 0.0000], dtype=torch.float64)
+    """
+    k, m = float(df_model), float(df_residual)
+    if not (k > 0 and m > 0):
+        return torch.full_like(f, math.nan)
+    x, y = m / (m + k * f), k / (k + m / f)
+    factor = _factor(f, k, m)
+    # The fraction converges fast for either P or 1 - P.
+    direct = x < (m / 2 + 1) / ((m + k) / 2 + 2)
+    a, b = f.new_tensor(m / 2), f.new_tensor(k / 2)
+    a, b = torch.where(direct, a, b), torch.where(direct, b, a)
+    x, y = torch.where(direct, x, y), torch.where(direct, y, x)
+    part = factor * _fraction(a, b, x, y)
+    tail = torch.where(direct, part, 1 - part)
+    tail = torch.where(f == 0, 1.0, torch.where(f == math.inf, 0.0, tail))
+    return torch.where(f.isnan(), f, tail)
+
+
+def t_two_sided(t: Tensor, df: float) -> Tensor:
+    """Return P(|T| > |t|) for Student's t; NaN where t is NaN or `df` is not above 0."""
+    size = t.abs().clamp(max=1e150)
+    # For larger t only the leading power is left: P(t) = P(s) (s / t)^df.
+    return f_tail(size * size, 1.0, df) * (size / t.abs()).nan_to_num(1.0) ** max(df, 0.0)
+
+
+def t_quantile(confidence: float, df: float) -> float:
+    """Return the t with P(|T| <= t) = confidence; NaN where `df` is not above 0.
+
+    Newton's method on log P as a function of log t, which falls and is concave: from the second
+    step on, it approaches the solution from one side.
+    """
+    if not df > 0:
+        return math.nan
+    log_p = math.log1p(-confidence)
+    z = -NormalDist().inv_cdf((1 - confidence) / 2)
+    # The first terms for many degrees of freedom (Abramowitz and Stegun, 26.7.5).
+    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    u = math.log(z + terms[0] / df + terms[1] / df**2)
+    for _ in range(200):
+        f = torch.tensor(math.exp(2 * u), dtype=torch.float64)
+        p = float(f_tail(f, 1.0, df))
+        step = (math.log(p) - log_p) * p / (2 * float(_factor(f, 1.0, df)))
+        u += max(-1.0, min(1.0, step))
+        if abs(step) < 1e-8:
+            break  # the remaining error is about its square
+    return math.exp(u)
+
+
+def _factor(f: Tensor, k: float, m: float) -> Tensor:
+    """Return x^(m/2) y^(k/2) / B(m/2, k/2), which is f times the density of F at f.
+
+    With a = m/2, b = k/2, n = a + b and Stirling's formula for B it is
+    (a / (n x))^-a (b / (n y))^-b sqrt(a b / (2 pi n)) e^(s(n) - s(a) - s(b)).
+    """
+    above = torch.log1p(k * (f - 1) / (k + m))  # log of a / (n x)
+    below = torch.log1p(m * (1 / f - 1) / (k + m))  # log of b / (n y)
+    a, b = m / 2, k / 2
+    scale = 0.5 * math.log(a * b / (2 * math.pi * (a + b)))
+    scale += _stirling(a + b) - _stirling(a) - _stirling(b)
+    return torch.exp(scale - (a * above + b * below))
+
+
+def _fraction(a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Return I_x(a, b) B(a, b) / (x^a y^b) for x < (a + 1) / (a + b + 2), all of one shape.
+
+    For large a the fraction needs all digits of y = 1 - x. Each term multiplies the matrix
+    [A_n A_n-1; B_n B_n-1] of two convergents A / B by its own; a tree multiplies many terms.
+    """
+    start = a * (a * y - b * x + 1) / (a + 1)
+    one, zero = torch.ones_like(start), torch.zeros_like(start)
+    state = _matrix(start, one, one, zero)
+    for first in range(1, _MAX_TERMS if x.numel() else 1, _TERM_BLOCK):
+        m = torch.arange(first, first + _TERM_BLOCK, dtype=x.dtype).reshape(-1, *[1] * x.ndim)
+        odd = a + 2 * m - 1
+        over = (a + m - 1) * (a + b + m - 1) * m * (b - m) / odd**2 * x * x
+        under = m + m * (b - m) * x / odd
+        under = under + (a + m) * (a * y - b * x + 1 + m * (1 + y)) / (odd + 2)
+        size = over.abs() + under.abs()
+        terms = _matrix(under / size, 1 / size, over / size, torch.zeros_like(size))
+        while len(terms) > 1:
+            terms = terms[::2] @ terms[1::2]
+        state = state @ terms[0]
+        state = state / state[..., 1:, :1]
+        value, previous = (state[..., 0, :] / state[..., 1, :]).unbind(-1)
+        if bool(((value - previous).abs() <= 2.0**-51 * value.abs()).all()):
+            break
+    return state[..., 1, 0] / state[..., 0, 0]
+
+
+def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """Return the matrices [a b; c d], (..., 2, 2)."""
+    return torch.stack((torch.stack((a, b), -1), torch.stack((c, d), -1)), -2)
+
+
+def _stirling(z: float) -> float:
+    """Return log Gamma(z) - ((z - 1/2) log z - z + log(2 pi) / 2), for z > 0."""
+    if z < 16:
+        return math.lgamma(z) - ((z - 0.5) * math.log(z) - z + 0.5 * math.log(2 * math.pi))
+    w = 1 / (z * z)
+    return (1 / 12 - w * (1 / 360 - w * (1 / 1260 - w * (1 / 1680 - w / 1188)))) / z

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic, diagnose
+from linreg_lightning.algebra import inference
+from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.inference import (
-    Prediction,
-    check_confidence,
-    coefficient_table,
-    fit_statistics,
-    predict_mean,
-    prediction,
-)
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 Accuracy = Literal["auto", "exact", "float64"]
-EXACT_LIMIT = 2**20
-"""How many numbers `auto` adds exactly: that takes no noticeable time."""
+EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
+_ENOUGH_DIGITS = 8  # safe in float64, for `auto` to do without exact sums
+_REMEDY = "fit all rows with accuracy exact."
+
+
+class Diagnostic(NamedTuple):
+    """One sentence about a fit; a warning says that numbers may be wrong or missing."""
+
+    message: str
+    is_warning: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,64 +40,42 @@ class Fit:
     of freedom is left, and with a ridge penalty, only the estimates are numbers and the rest of the
     table is NaN. If y was (rows,), the shapes below lack the dimension of the targets.
 
-    Attributes:
-        coefficients: b, (features, targets).
-        intercept: b_0, (targets,); zeros where none was fitted.
-        estimate: both, (terms, targets).
-        standard_error: (terms, targets); 0 where the fit is exact.
-        t: estimate / standard_error; +-inf where the fit is exact; (terms, targets).
-        p: P(|T| > |t|) with n - k degrees of freedom; (terms, targets).
-        low: lower end of the confidence interval; (terms, targets).
-        high: its upper end; (terms, targets).
-        statistics: name to number, or to a list of numbers where there are several targets.
-            With n = `rows` of weight above 0, k = `rank` and SSR, SST the sums of w r^2 and of
-            w (y - mean)^2 (without an intercept of w y^2): `df_residual` n - k; `condition` of the
-            scaled columns; `loss` SSR / sum(w), averaged over the targets; `rmse` its root, for
-            each target; `residual_sd` s = sqrt(SSR / (n - k)); `r2` 1 - SSR / SST; `r2_adjusted`
-            1 - (1 - r2) (n - intercept) / (n - k); `f` ((SST - SSR) / (k - intercept)) / s^2 and
-            `f_p` P(F > f); `log_likelihood` of normal errors, (sum log w - n log(2 pi SSR / n) -
-            n) / 2; `aic` 2 k - 2 log_likelihood; `bic` k log(n) - 2 log_likelihood.
-        rank: how many terms were fitted.
-        collinear: the numbers of the columns left out.
-        digits: how many decimal digits of every coefficient, or of its standard error where that
-            is larger, are safe from rounding; a lower bound, at most 15.9.
-        error_digits: likewise of the standard errors.
-        accuracy: `exact` or `float64`, the arithmetic of the sums.
-        exact: whether no bit of any sum was lost.
-        confidence: how often the intervals cover the truth.
-        solution: what was solved, in scaled units.
+    `statistics` has a number for each name, or a list of numbers where there are several targets.
+    With n = `rows` of weight above 0, k = `rank` and SSR, SST the sums of w r^2 and of
+    w (y - mean)^2 (without an intercept of w y^2): `df_residual` n - k; `condition` of the scaled
+    columns; `loss` SSR / sum(w), averaged over the targets; `rmse` its root, for each target;
+    `residual_sd` s = sqrt(SSR / (n - k)); `r2` 1 - SSR / SST; `r2_adjusted`
+    1 - (1 - r2) (n - intercept) / (n - k); `f` ((SST - SSR) / (k - intercept)) / s^2 and `f_p`
+    P(F > f); `log_likelihood` of normal errors, (sum log w - n log(2 pi SSR / n) - n) / 2; `aic`
+    2 k - 2 log_likelihood; `bic` k log(n) - 2 log_likelihood.
     """
 
-    coefficients: Tensor
-    intercept: Tensor
-    estimate: Tensor
-    standard_error: Tensor
-    t: Tensor
-    p: Tensor
-    low: Tensor
+    coefficients: Tensor  # b, (features, targets)
+    intercept: Tensor  # b_0, (targets,); zeros where none was fitted
+    estimate: Tensor  # both; (terms, targets), like the next five
+    standard_error: Tensor  # 0 where the fit is exact
+    t: Tensor  # estimate / standard_error; +-inf where the fit is exact
+    p: Tensor  # P(|T| > |t|) with n - k degrees of freedom
+    low: Tensor  # ends of the confidence interval
     high: Tensor
     statistics: dict[str, Any]
-    rank: int
-    collinear: tuple[int, ...]
+    rank: int  # how many terms were fitted
+    collinear: tuple[int, ...]  # the numbers of the columns left out
+    # How many decimal digits of every coefficient, or of its standard error where that is larger,
+    # are safe from rounding; a lower bound, at most 15.9.
     digits: float
-    error_digits: float
-    accuracy: str
-    exact: bool
-    confidence: float
-    solution: Solution[Any] = field(repr=False)
+    error_digits: float  # likewise of the standard errors
+    accuracy: str  # `exact` or `float64`, the arithmetic of the sums
+    exact: bool  # whether no bit of any sum was lost
+    confidence: float  # how often the intervals cover the truth
+    solution: Solution[Any] = field(repr=False)  # in scaled units
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
     def from_gram(
         cls, gram: Gram, *, intercept: bool = True, ridge: float = 0.0, confidence: float = 0.95
     ) -> Self:
-        """Fit the rows that sufficient statistics have counted, in one pass or in many.
-
-        Args:
-            gram: an `ExactGram` or a `Float64Gram`.
-            intercept: whether to fit a constant, here and below as in `least_squares`.
-            ridge: the penalty.
-            confidence: how often the intervals cover the truth.
+        """Fit the rows that sufficient statistics have counted; options as in `least_squares`.
 
         Raises:
             InputError: no row was counted; an argument is outside its range; a coefficient leaves
@@ -113,8 +92,8 @@ class Fit:
         return cls(
             coefficients=solution.coefficients,
             intercept=solution.intercept,
-            **coefficient_table(solution, confidence)._asdict(),
-            statistics=fit_statistics(solution),
+            **inference.coefficient_table(solution, confidence),
+            statistics=inference.fit_statistics(solution),
             rank=solution.rank,
             collinear=solution.collinear,
             digits=solution.digits,
@@ -128,7 +107,7 @@ class Fit:
     @property
     def precise(self) -> bool:
         """Whether eight digits of the coefficients and of their standard errors are safe."""
-        return min(self.digits, self.error_digits) >= ENOUGH_DIGITS
+        return min(self.digits, self.error_digits) >= _ENOUGH_DIGITS
 
     def predict(self, x: Any) -> Tensor:
         """Return b_0 + x b for x, (rows, features), in the shape of y; columns left out count as 0.
@@ -136,32 +115,74 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        mean, _ = predict_mean(self.solution, to_tensor("x", x).cpu())
+        mean, _ = inference.predict_mean(self.solution, to_tensor("x", x).cpu())
         return mean[:, 0] if self._one_dimensional else mean
 
-    def prediction(self, x: Any) -> Prediction:
+    def prediction(self, x: Any) -> inference.Prediction:
         """Return predictions with standard errors, confidence and prediction intervals.
 
-        The variance of the mean at x is s^2 (1 / sum(w) + (x - m)' (X'WX)^-1 (x - m)), m the means
-        of the columns (without an intercept m = 0 and no first term); one observation of weight 1
-        adds s^2. Columns that were left out are not looked at.
-
-        Args:
-            x: (rows, features).
+        For x, (rows, features), the variance of the mean is
+        s^2 (1 / sum(w) + (x - m)' (X'WX)^-1 (x - m)), m the means of the columns (without an
+        intercept m = 0 and no first term); one observation of weight 1 adds s^2.
 
         Raises:
             InputError: x has another number of columns.
         """
-        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
-        return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+        result = inference.prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
+        return inference.Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
         """Return what a user should know of the fit: collinear columns, too few safe digits ...
 
         `names` are those of the columns of x; None stands for x1, x2 ...
         """
-        features = self.solution.equations.features
-        return diagnose(self, names or [f"x{j}" for j in range(1, features + 1)])
+        names = names or [f"x{j}" for j in range(1, self.solution.equations.features + 1)]
+        exact = self.accuracy == "exact"
+        digits, error_digits = int(self.digits), int(self.error_digits)
+        residuals_seen = bool(to_float64(self.solution.residual).all())
+        perfect = not residuals_seen and self.statistics["df_residual"] > 0
+        harmless = exact or digits >= _ENOUGH_DIGITS
+        smallest = "the rounding of the rows" if exact else "float64 sees, 1e-8 of the target"
+        candidates = [  # whether it applies, whether it is a warning, the sentence
+            (
+                perfect and harmless,
+                False,
+                f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
+                "errors are given as 0.",
+            ),
+            (
+                perfect and not harmless,
+                True,
+                "The residuals are too small for float64 to see: standard errors are given as 0, "
+                f"and {digits} digits of the coefficients are safe; {_REMEDY}",
+            ),
+            (
+                not perfect and not exact and min(digits, error_digits) < _ENOUGH_DIGITS,
+                True,
+                f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
+                f"their standard errors: {_REMEDY}",
+            ),
+            (
+                exact and min(self.digits, self.error_digits) < 2,
+                True,
+                "The columns are so nearly linear combinations of each other that not even two "
+                "digits of the coefficients and of their standard errors are safe: leave some out, "
+                "or give a ridge.",
+            ),
+            (
+                bool(self.collinear),
+                True,
+                "Left out, as linear combinations of earlier columns: "
+                + ", ".join(names[j] for j in self.collinear),
+            ),
+            (
+                exact and not self.exact,
+                True,
+                "The magnitudes within a column differ by more than exact sums can hold: the bits "
+                "of the result may depend on the order of the rows.",
+            ),
+        ]
+        return [Diagnostic(message, warns) for applies, warns, message in candidates if applies]
 
 
 def least_squares(
@@ -224,15 +245,11 @@ def least_squares(
 
 
 def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
-    """Refuse arguments of a fit that are outside their range.
-
-    Raises:
-        InputError: an accuracy of another name, or a number outside its range.
-    """
+    """Refuse, with an InputError, arguments of a fit that are outside their range."""
     if accuracy not in get_args(Accuracy):
         raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
     check_ridge(ridge)
-    check_confidence(confidence)
+    inference.check_confidence(confidence)
 
 
 def _fit(kind: type[Gram], batch: Batch, options: dict[str, Any]) -> Fit:
@@ -242,11 +259,7 @@ def _fit(kind: type[Gram], batch: Batch, options: dict[str, Any]) -> Fit:
 
 
 def to_tensor(name: str, value: Any) -> Tensor:
-    """Return a value as a tensor of real numbers, in float64 unless it is a tensor already.
-
-    Raises:
-        InputError: the value holds something else than real numbers.
-    """
+    """Return real numbers as a tensor, in float64 unless they are one; refuse anything else."""
     if not isinstance(value, Tensor):
         try:
             # torch takes no data frame, and warns of its array where that is read-only.

@@ -1,4 +1,4 @@
-"""Whole numbers of any length, one for each entry of a matrix, as digits held in tensors.
+"""Whole numbers of any length, one for each entry of a matrix, and exact products of matrices.
 
 The digits of a number x lie along the first dimension, the most significant first:
 
@@ -7,17 +7,30 @@ The digits of a number x lie along the first dimension, the most significant fir
 Digits are int64. In *normal form* every digit but the first lies in [-BASE/2, BASE/2). That form is
 unique, so the same sum has the same digits whatever the order of its terms. Leading and trailing
 zeros change nothing.
+
+A matrix product of slices of at most 22 bits over at most 2048 rows adds whole numbers that stay
+within 2^53, so it has no rounding error in any order of summation.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble
+from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, fast_two_sum
 
 DIGIT_BITS = 22
 BASE = 2**DIGIT_BITS
+BLOCK_ROWS = 2048  # of products of at most 2^42 add up to at most 2^53
+HEADROOM_DIGITS = 2  # above that of s_0 s_0, for sums of many rows
+# The smallest unit, 2^MIN_EXPONENT, holds every entry below 2^-969 exactly, subnormal ones too.
+MIN_EXPONENT = -45 * DIGIT_BITS
+# Rows of a symmetric product at a time: this skips most of the triangle below the diagonal, and
+# kernels of matrix products, which work on blocks of 12 rows or a divisor, have no remainder.
+_STRIP = 72
+_MAX_PENDING = 2**19  # products of 2^42 stay far inside int64
 
 
 def carry(digits: Tensor) -> Tensor:
@@ -43,23 +56,13 @@ def pad(digits: Tensor, length: int) -> Tensor:
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
-    """Return a + b in normal form, for a and b in normal form, of any two lengths.
-
-    >>> add(torch.tensor([1]), torch.tensor([2, 3]))
-    tensor([3, 3])
-    """
+    """Return a + b in normal form, for a and b in normal form, of any two lengths."""
     length = max(a.shape[0], b.shape[0])
     return carry(pad(a, length) + pad(b, length))
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Return a * b in normal form, for a and b in normal form with first digits below 2^30.
-
-    The shapes after the first dimension broadcast.
-
-    >>> multiply(torch.tensor([0, 3]), torch.tensor([0, 5]))
-    tensor([ 0,  0, 15])
-    """
+    """Return a * b in normal form, for a and b in normal form with first digits below 2^30."""
     product = a.new_zeros(a.shape[0] + b.shape[0] - 1, *(a[0] * b[0]).shape)
     for place, digit in enumerate(a):
         product[place : place + b.shape[0]] += digit * b
@@ -67,12 +70,7 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
-    """Return numbers in normal form divided by 2^bits, exactly; each has its own bits >= 0.
-
-    >>> shift_right(torch.tensor([[8, 8, 8]]), torch.tensor([0, 1, 22]))
-    tensor([[8, 4, 0],
-            [0, 0, 8]])
-    """
+    """Return numbers in normal form divided by 2^bits, exactly; each has its own bits >= 0."""
     if not bool(digits.any()):
         return digits[:1]
     length = digits.shape[0]
@@ -82,20 +80,112 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     digits = digits << (places * DIGIT_BITS - bits)
     source = torch.arange(new_length, device=digits.device).reshape(-1, *[1] * places.ndim) - places
     inside = (source >= 0) & (source < length)
-    shifted = digits.gather(0, source.clamp(0, length - 1)) * inside
-    shifted = carry(shifted)
+    shifted = carry(digits.gather(0, source.clamp(0, length - 1)) * inside)
     used = shifted.flatten(1).any(1).nonzero()
     return shifted[: int(used.max()) + 1]  # without the trailing zeros
 
 
 def to_double_double(digits: Tensor) -> DoubleDouble:
-    """Round numbers in normal form to 106 bits; leading and trailing zeros do not change the bits.
-
-    >>> to_double_double(torch.tensor([1, 2**21])).high
-    tensor(1.5000, dtype=torch.float64)
-    """
-    zero = torch.zeros(digits.shape[1:], dtype=torch.float64, device=digits.device)
-    value = DoubleDouble.of(zero)
+    """Round numbers in normal form to 106 bits, whatever their leading and trailing zeros."""
+    value = DoubleDouble.of(torch.zeros_like(digits[0], dtype=torch.float64))
     for digit in digits.flip(0):
         value = DoubleDouble(value.high / BASE, value.low / BASE) + digit.double()
     return value
+
+
+class ExactSums(NamedTuple):
+    """The Gram matrix, the number digits BASE^(HEADROOM_DIGITS + weight_top) 2^(top_i + top_j)."""
+
+    digits: Tensor  # (length, columns, columns) int64, on the device of the rows
+    top: Tensor  # (columns,) int64 exponents of the units of the columns, on the CPU
+    weight_top: Tensor  # () int64, the unit of the weights in digits, on the CPU
+    lost: Tensor  # () bool: a bit beyond the deepest slice was left out; on the CPU
+    pending: int = 0  # products of 2^42 added to a digit since the last carry
+
+
+def enlarge_units(sums: ExactSums, largest: Tensor) -> ExactSums:
+    """Return the sums in units in which the first slice of each coming entry is at most 2^21.
+
+    `largest` are the largest magnitudes of the coming columns and weights, (columns + 1,).
+    """
+    exponent = exponent_of(largest)
+    top = torch.maximum(exponent[:-1] - DIGIT_BITS + 1, sums.top)
+    # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
+    weight_top = torch.maximum(exponent[-1] // DIGIT_BITS, sums.weight_top)
+    if torch.equal(top, sums.top) and torch.equal(weight_top, sums.weight_top):
+        return sums
+    return convert_units(sums, top, weight_top)
+
+
+def convert_units(sums: ExactSums, top: Tensor, weight_top: Tensor) -> ExactSums:
+    """Return the same sums in units that are at least as large."""
+    rise = top - sums.top
+    bits = rise[:, None] + rise + DIGIT_BITS * (weight_top - sums.weight_top)
+    digits = shift_right(carry(sums.digits), bits)
+    return sums._replace(digits=digits, top=top, weight_top=weight_top, pending=0)
+
+
+def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
+    """Split high + low, |high| <= 2^21, (columns, rows), into whole numbers s_0 + s_1 / BASE + ...
+
+    Return the slices, (depth, columns, rows), and which rows have bits left, (rows,).
+    """
+    slices = high.new_empty(depth, *high.shape)
+    rest = torch.empty_like(high)
+    for place, whole in enumerate(slices):
+        torch.round(high if place == 0 else rest, out=whole)
+        torch.sub(high if place == 0 else rest, whole, out=rest)
+        if low is not None:
+            rest, low = fast_two_sum(rest, low)
+            low = low * BASE
+        if place < depth - 1:
+            rest.mul_(BASE)
+    unfinished = rest.any(0)
+    return slices, unfinished if low is None else unfinished | low.any(0)
+
+
+def add_products(sums: ExactSums, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
+    """Add the product of slices of z and of w z, (depth, columns, rows) each, in place.
+
+    `left` is None without weights; `place` is the digit of the product of the two first slices.
+    """
+    depth, _, rows = right.shape
+    left_depth = depth if left is None else left.shape[0]
+    digits, pending = pad(sums.digits, place + depth + left_depth - 1), sums.pending
+    start = 0
+    while start < rows:
+        size = min(BLOCK_ROWS, rows - start)
+        blocks = max(1, min((rows - start) // size, _MAX_PENDING // (2 * depth * size)))
+        count = 2 * depth * blocks * size
+        pending += count
+        if pending > _MAX_PENDING:
+            digits, pending = carry(digits), count
+        part = slice(start, start + blocks * size)
+        right_blocks = right[:, :, part].unflatten(2, (blocks, size))
+        left_blocks = None if left is None else left[:, :, part].unflatten(2, (blocks, size))
+        _add_block_products(digits, right_blocks, left_blocks, place)
+        start = part.stop
+    return sums._replace(digits=digits, pending=pending)
+
+
+def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, place: int) -> None:
+    """Add products of slices, (depth, columns, blocks, block rows) each, to the digits."""
+    depth, columns = right.shape[:2]
+    symmetric = left is None
+    left = right if left is None else left
+    width = _STRIP if symmetric and not right.is_cuda else columns
+    for i, left_slice in enumerate(left):
+        # The Gram matrix is symmetric: without weights half of the products are enough.
+        first = i if symmetric else 0
+        others = right[first:].flatten(0, 1).permute(1, 2, 0)
+        whole = digits.new_empty(columns, others.shape[2])
+        for start in range(0, columns, width):
+            strip = slice(start, min(start + width, columns))
+            product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, start:])
+            whole[strip, start:] = product.sum(0, dtype=torch.int64)
+            whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
+        whole = whole.view(columns, depth - first, columns).transpose(0, 1)
+        top = place + i + first
+        digits[top : top + depth - first] += whole
+        if symmetric:
+            digits[top + 1 : top + depth - first] += whole[1:].mT

@@ -1,8 +1,8 @@
 """From statistics to coefficients: rank, condition and the least-squares solution.
 
-The steps: scale, sweep, unscale, bound the error. With an intercept, means are subtracted first:
-the intercept is never penalised and an offset of a column costs no digits. Columns are scaled by
-powers of two to sums of squares near 1. The same steps run in 53 and in 106 bits.
+With an intercept, means are subtracted first: the intercept is never penalised and an offset of a
+column costs no digits. Columns are scaled by powers of two to sums of squares near 1. The same
+steps run in 53 and in 106 bits.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from linreg_lightning.algebra.double_double import (
     ldexp,
     to_float64,
 )
-from linreg_lightning.algebra.error_bounds import ScaledSolution, safe_digits
 from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.sweep import condition_number, diagonal, reciprocal, sweep_independent
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
+
+_MAX_DIGITS = 15.9
 
 
 class Solution(NamedTuple, Generic[Number]):
@@ -32,8 +34,7 @@ class Solution(NamedTuple, Generic[Number]):
 
     The first part is in the user's units. The second is scaled, so that nothing overflows: column i
     (features, then targets) is in units of c_i = 2^exponent[i], weights in units of
-    v = 2^weight_exponent. A lower bound on the correct decimal digits is one or two digits below
-    the truth for well-conditioned columns, up to five for others.
+    v = 2^weight_exponent.
     """
 
     coefficients: Tensor  # (features, targets) float64; NaN for columns in `collinear`
@@ -43,13 +44,10 @@ class Solution(NamedTuple, Generic[Number]):
     # The 2-norm condition number of the columns kept, less their means if there is an intercept,
     # each scaled to length 1, ridge included; 1 for orthogonal columns.
     condition: float
-    # A lower bound on the correct digits of every coefficient, or of its standard error where that
-    # is larger; at most 15.9. It is 0 where `float64` left a column out: only `exact` can tell
-    # whether that is a combination.
+    # As in `Fit`; 0 where `float64` left a column out: only `exact` can tell whether that is a
+    # combination.
     digits: float
-    # Likewise of every standard error and residual sum of squares; 0 where the residuals are too
-    # small for `float64`.
-    error_digits: float
+    error_digits: float  # as in `Fit`; 0 where the residuals are too small for `float64`
     ridge: float
 
     residual: Number  # sum of w r^2 in units of v c_y^2; (targets,)
@@ -74,6 +72,18 @@ class _ScaledEquations(NamedTuple, Generic[Number]):
     rounded_square: Tensor  # the sums of squares whose rounding error matters
 
 
+class _ScaledSolution(NamedTuple, Generic[Number]):
+    """The solution in the same units."""
+
+    kept: Tensor  # the columns not left out, (kept,)
+    factor: Tensor  # R with R'R = A, A the cross-products of these columns; (kept, kept)
+    inverse: Number  # A^-1
+    coefficients: Number  # b, (kept, targets)
+    intercept: Number  # (targets,)
+    intercept_inverse: Number  # the intercept's variance per unit of residual variance, ()
+    residual: Number  # the residual sum of squares, 0 where it is too small to be seen; (targets,)
+
+
 def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Number]:
     """Minimise the sum of w (y - b_0 - x b)^2 + ridge |b|^2.
 
@@ -82,19 +92,15 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     their coefficients. The rounding error of a column in `exact` is 2^-51 of the root mean square
     of its entries, to which they were rounded themselves, or, among d columns, sqrt(d) 2^-51 of its
     standard deviation if that is larger; in `float64` it is sqrt(d + 1) 2^-25 of its standard
-    deviation. Residuals smaller than the rounding error of the targets count as 0.
-
-    Args:
-        equations: what `Gram.normal_equations` returned.
-        ridge: the penalty, at least 0, in the units of the user's columns; never on the intercept.
+    deviation. Residuals smaller than the rounding error of the targets count as 0. The penalty is
+    in the units of the user's columns.
 
     Raises:
         InputError: ridge is negative or not finite; a coefficient leaves float64's range.
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> from linreg_lightning.batch import Batch
-    >>> x = torch.tensor([[0.0], [1.0], [2.0]])
-    >>> gram = ExactGram(features=1)
+    >>> x, gram = torch.tensor([[0.0], [1.0], [2.0]]), ExactGram(features=1)
     >>> gram.update(Batch(x, 3 * x + 1))
     >>> solution = solve(gram.normal_equations())
     >>> solution.coefficients, solution.intercept
@@ -105,8 +111,8 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     scaled = _scale(equations, ridge)
     swept = _solve_scaled(equations, scaled)
     coefficients, intercept = _unscale(equations, scaled.exponent, swept)
-    digits, error_digits = safe_digits(swept)
-    if _is_float64(equations):  # which cannot tell a small number from 0
+    digits, error_digits = _safe_digits(equations, scaled, swept)
+    if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
         if len(swept.kept) < d:
             digits = error_digits = 0.0
         if not bool(to_float64(swept.residual).all()):
@@ -133,13 +139,8 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
 
 
 def check_ridge(ridge: float) -> None:
-    """Refuse a penalty that is negative, NaN or infinite.
-
-    Raises:
-        InputError: the penalty is not a finite number of at least 0.
-    """
-    if not 0.0 <= ridge < math.inf:
-        raise InputError(f"ridge: {ridge} was given; type a finite number, 0 or above")
+    """Refuse, with an InputError, a penalty that is negative, NaN or infinite."""
+    check_argument("ridge", ridge, 0.0 <= ridge < math.inf, "a finite number, 0 or above")
 
 
 def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations[Number]:
@@ -153,24 +154,25 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         magnitude[:d] = torch.maximum(magnitude[:d], penalty_magnitude)
     change = -(magnitude >> 1).clamp(-1000, 1000)
     exponent = equations.exponent - change
-    cross = _ldexp(equations.cross, change + change[:, None])
+    cross = ldexp(equations.cross, change + change[:, None])
     total = diagonal(cross)[d:]
     # The rounding errors of the entries themselves, and of the sweep.
     square = ldexp(equations.square, 2 * change)
     tolerance = 4 * equations.roundoff * (square + d * to_float64(diagonal(cross)).abs())
     # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
     penalised = (squares == 0) & (torch.arange(len(squares)) < d) & (ridge > 0)
-    penalty = _penalty(ridge, exponent[:d], equations.weight_exponent)
+    change_of_penalty = (-2 * exponent[:d] - equations.weight_exponent).clamp(-2000, 2000)
+    penalty = ldexp(torch.full((d,), ridge, dtype=torch.float64), change_of_penalty)
     features = torch.arange(d)
     cross[features, features] = diagonal(cross)[:d] + penalty
     if not bool(to_float64(diagonal(cross)).isfinite().all()):
         raise _out_of_range("a sum of squares")
     # `exact` subtracts means without error, so only the centred sums have been rounded.
-    rounded_square = square if _is_float64(equations) else to_float64(diagonal(cross))
+    rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
     return _ScaledEquations(
         cross=cross,
-        mean=_ldexp(equations.mean, change),
+        mean=ldexp(equations.mean, change),
         total=total,
         exponent=exponent,
         penalty=penalty,
@@ -181,7 +183,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
 
 def _solve_scaled(
     equations: NormalEquations[Number], scaled: _ScaledEquations[Number]
-) -> ScaledSolution[Number]:
+) -> _ScaledSolution[Number]:
     d = equations.features
     swept, kept, factor = sweep_independent(scaled.cross, scaled.tolerance[:d])
     inverse = -swept[kept][:, kept]
@@ -191,26 +193,64 @@ def _solve_scaled(
     visible = to_float64(residual) > scaled.tolerance[d:]
     mean = scaled.mean[:d][kept]
     mean_variance = (mean * (inverse * mean).sum(1)).sum(0)
-    columns = torch.cat((kept, torch.arange(d, len(scaled.exponent))))
-    return ScaledSolution(
+    return _ScaledSolution(
         kept=kept,
         factor=factor,
         inverse=inverse,
         coefficients=coefficients,
         intercept=scaled.mean[d:] - (mean[:, None] * coefficients).sum(0),
-        mean=mean,
         intercept_inverse=reciprocal(equations.weight) + mean_variance,
         residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
-        smallest_residual=scaled.tolerance[d:],
-        df_residual=equations.rows - len(kept) - equations.intercept,
-        roundoff=4 * equations.roundoff,
-        norm=scaled.rounded_square[columns].sqrt(),
-        ones_inverse_norm=equations.intercept / to_float64(equations.weight).sqrt(),
     )
 
 
+def _safe_digits(
+    equations: NormalEquations[Number],
+    scaled: _ScaledEquations[Number],
+    solution: _ScaledSolution[Number],
+) -> tuple[float, float]:
+    """Return how many digits of the coefficients and of their standard errors are safe.
+
+    An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
+    with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
+    elimination, J. ACM 26 (1979)). It moves the residual sum of squares by (1, -b)' E (1, -b). The
+    error of a coefficient is relative to the coefficient or its standard error, whichever is
+    larger; a residual that cannot be seen counts as the smallest that can.
+    """
+    d, kept, roundoff = equations.features, solution.kept, 4 * equations.roundoff
+    norm = scaled.rounded_square.sqrt()
+    size, level = to_float64(solution.coefficients).abs(), to_float64(solution.intercept).abs()
+    inverse, residual = to_float64(solution.inverse), to_float64(solution.residual)
+    df = equations.rows - len(kept) - equations.intercept
+    variance = torch.maximum(residual, scaled.tolerance[d:]) / max(df, 1)
+    row_norm = inverse.abs() @ norm[kept]
+    rhs_error = roundoff * (norm[kept] @ size + norm[d:])
+    scale = torch.maximum(size, (inverse.diagonal()[:, None] * variance).sqrt())
+    # Not the sum over the errors of the coefficients: these cancel in the intercept.
+    intercept_norm = (to_float64(scaled.mean)[kept] @ inverse).abs() @ norm[kept]
+    intercept_norm = intercept_norm + equations.intercept / to_float64(equations.weight).sqrt()
+    intercept_error = intercept_norm * rhs_error + roundoff * level
+    intercept_variance = to_float64(solution.intercept_inverse) * variance
+    intercept_scale = torch.maximum(level, intercept_variance.sqrt())
+    return (
+        _digits((row_norm[:, None] * rhs_error, scale), (intercept_error, intercept_scale)),
+        _digits(
+            (roundoff * row_norm.square(), inverse.diagonal()),
+            (rhs_error.square() / roundoff, residual),
+        ),
+    )
+
+
+def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:
+    # A scale of 0, as of the residual of an exact fit, has no digits. An overflow has none safe.
+    losses = torch.cat([(error / scale)[scale != 0] for error, scale in errors_and_scales])
+    digits = -math.log10(max([1e-300, *losses.nan_to_num(math.inf).tolist()]))
+    # A first-order bound says nothing about an error as large as the number itself.
+    return min(_MAX_DIGITS, digits) if digits >= 1 else 0.0
+
+
 def _unscale(
-    equations: NormalEquations[Number], exponent: Tensor, swept: ScaledSolution[Number]
+    equations: NormalEquations[Number], exponent: Tensor, swept: _ScaledSolution[Number]
 ) -> tuple[Tensor, Tensor]:
     """Return the coefficients, NaN for columns left out, and the intercept in the user's units."""
     d, kept = equations.features, swept.kept
@@ -235,17 +275,3 @@ def _spread(values: Number, kept: Tensor, features: int) -> Number:
     nan = torch.full((1, *values.shape[1:]), math.nan, dtype=torch.float64)
     padding = nan if isinstance(values, Tensor) else DoubleDouble(nan, nan)
     return concatenate(values, padding)[place]
-
-
-def _penalty(ridge: float, exponent: Tensor, weight_exponent: Tensor) -> Tensor:
-    """Return the penalty in the units of the scaled sums of squares; (features,)."""
-    change = (-2 * exponent - weight_exponent).clamp(-2000, 2000)
-    return ldexp(torch.full(exponent.shape, ridge, dtype=torch.float64), change)
-
-
-def _is_float64(equations: NormalEquations[Number]) -> bool:
-    return equations.roundoff > 2.0**-60
-
-
-def _ldexp(value: Number, exponent: Tensor) -> Number:
-    return ldexp(value, exponent) if isinstance(value, Tensor) else value.ldexp(exponent)

@@ -2,8 +2,7 @@
 
 The sweep of one column after the other turns the cross-products [X'WX X'Wy; y'WX y'Wy] into minus
 the inverse, the coefficients and the residual sum of squares (J. H. Goodnight, A tutorial on the
-SWEEP operator, Am. Stat. 33 (1979)). In float64, where columns are many and none is left out,
-Cholesky's factor gives the same faster.
+SWEEP operator, Am. Stat. 33 (1979)). Cholesky's factor gives the same faster for many columns.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, to_float64
 
-# Fewer columns are swept as fast as they are factored, by one thread.
-_CHOLESKY_COLUMNS = 64
+_CHOLESKY_COLUMNS = 64  # fewer are swept as fast as they are factored, by one thread
 
 
 def sweep_independent(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:
@@ -36,15 +34,10 @@ def sweep_independent(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor,
 
 
 def _sweep(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:
-    """Sweep the first columns of a symmetric matrix, except where the pivot is within tolerance.
+    """Sweep the first columns, `len(tolerance)`, except where the pivot is within tolerance.
 
-    Args:
-        cross: (columns, columns).
-        tolerance: (swept columns,).
-
-    Returns:
-        [-A^-1, A^-1 b; b'A^-1, c - b'A^-1 b] of [A, b; b', c], the columns swept, (kept,), and
-        R with R'R = A, (kept, kept) float64.
+    Return [-A^-1, A^-1 b; b'A^-1, c - b'A^-1 b] of the matrix [A, b; b', c], the columns swept,
+    (kept,), and R with R'R = A, (kept, kept) float64.
     """
     if isinstance(cross, Tensor) and tolerance.shape[0] >= _CHOLESKY_COLUMNS:
         solved = _solve_by_cholesky(cross, tolerance)
@@ -60,8 +53,7 @@ def _sweep(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:
         kept.append(k)
         rows.append(to_float64(row) / to_float64(pivot).sqrt())
         cross = cross - row[:, None] * quotient
-        cross[k] = quotient
-        cross[:, k] = quotient
+        cross[k] = cross[:, k] = quotient
         cross[k, k] = -reciprocal(pivot)
     index = torch.tensor(kept, dtype=torch.int64)
     factor = torch.stack(rows)[:, index] if rows else torch.zeros(0, 0).double()
@@ -71,12 +63,10 @@ def _sweep(cross: Number, tolerance: Tensor) -> tuple[Number, Tensor, Tensor]:
 
 
 def _solve_by_cholesky(cross: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Return what `_sweep` does, all columns at once; None where it might leave a column out.
-
-    The pivots of the sweep are the squares of the diagonal of Cholesky's factor.
-    """
+    """Return what `_sweep` does, all columns at once; None where it might leave a column out."""
     d = tolerance.shape[0]
     factor, failed = torch.linalg.cholesky_ex(cross[:d, :d], upper=True)
+    # The pivots of the sweep are the squares of the factor's diagonal.
     if bool(failed) or not bool((factor.diagonal().square() > tolerance).all()):
         return None
     whitened = torch.linalg.solve_triangular(factor.T, cross[:d, d:], upper=False)

@@ -1,4 +1,4 @@
-"""An optimiser whose step is a closure, for steps that no optimiser of torch makes."""
+"""Steps that no optimiser of torch makes, counted by the Trainer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 
 @final
 class ClosureOptimizer(torch.optim.Optimizer):
-    """An optimiser whose step is the closure that it is given.
+    """An optimiser whose step is the closure that it is given; `lr` is there for callbacks to show.
 
     The Trainer counts the steps of its optimisers to save checkpoints and to stop at `max_steps`.
-    Callbacks show their learning rate.
-
-    Args:
-        params: of the module.
-        lr: the learning rate.
     """
 
     def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:

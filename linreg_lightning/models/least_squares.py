@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
@@ -17,7 +19,6 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
 from linreg_lightning.models.regression import Coefficient, RegressionModule
-from linreg_lightning.models.trainer_checks import allow_epochs, check_trainer, may_repeat_pass
 
 
 @final
@@ -89,16 +90,11 @@ class LeastSquares(RegressionModule):
         """The equation in the user's units: (targets, features) and (targets,), or None."""
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
-    # Results of a fit
-
     def coefficients(self) -> list[Coefficient]:
         """The table: beside the estimate `std_error`, `t`, `p`, `ci_low` and `ci_high`.
 
-        The estimate of a column that was left out is NaN. With a ridge penalty, and where no
-        residual degree of freedom is left, all but the estimate are NaN.
-
-        Raises:
-            InputError: the model has not been fitted yet.
+        All numbers of a column that was left out are NaN. With a ridge penalty, and where no
+        residual degree of freedom is left, all but the estimate are. Before a fit: an InputError.
         """
         fit = self._fitted_or_refuse("coefficients")
         columns = {"estimate": fit.estimate, "std_error": fit.standard_error, "t": fit.t}
@@ -113,13 +109,9 @@ class LeastSquares(RegressionModule):
         return rows
 
     def prediction(self, x: Any) -> Prediction:
-        """Predictions with standard errors, confidence and prediction intervals.
+        """Predictions for x, (rows, features), with standard errors and intervals.
 
-        Args:
-            x: (rows, features), a tensor, an array or a data frame.
-
-        Raises:
-            InputError: the model has not been fitted yet.
+        x is a tensor, an array or a data frame. Before a fit: an InputError.
         """
         fit = self._fitted_or_refuse("prediction")
         return fit.prediction(self._without_ones(to_tensor("x", x)))
@@ -129,17 +121,12 @@ class LeastSquares(RegressionModule):
         """Whether there are coefficients."""
         return self._fit is not None
 
-    # Hooks of the Trainer
+    can_predict = fitted
 
     def setup(self, stage: str) -> None:
-        """Take the columns from the data, and refuse settings that exclude a fit in one pass.
-
-        Raises:
-            InputError: a precision below float32, a validation within the pass, more passes than
-                needed, or columns other than those fitted.
-        """
+        """Take the columns from the data, and refuse settings that exclude a fit in one pass."""
         if stage == "fit":
-            check_trainer(self.trainer)
+            _check_trainer(self.trainer)
         if self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"precision: {self.trainer.precision} was given; LeastSquares computes in float64 "
@@ -155,26 +142,18 @@ class LeastSquares(RegressionModule):
         """Allow one or two passes beyond the epochs of a checkpoint."""
         self._max_epochs = self.trainer.max_epochs
         if self.trainer.ckpt_path is not None:
-            allow_epochs(self.trainer, self._checkpoint_epochs + 2)
+            _allow_epochs(self.trainer, self._checkpoint_epochs + 2)
 
     def on_train_start(self) -> None:
-        """Begin the pass without rows, or go on with the pass of a checkpoint.
-
-        Raises:
-            InputError: the checkpoint's sums are less exact than `accuracy`, or its pass divided
-                the rows into other batches.
-        """
-        sums = self._sums
+        """Begin the pass without rows, or go on with the pass of a checkpoint."""
         if self.trainer.ckpt_path is None:
-            sums.reset()
-            self._earlier_data = []
-            self._fit = None
-            self.fit_statistics = {}
-        sums.check_accuracy()
-        if sums.current is None:
+            self._sums = GramState(self.accuracy)
+            self._earlier_data, self._fit, self.fit_statistics = [], None, {}
+        self._sums.check_accuracy()
+        if self._sums.current is None:
             self._begin_pass()
         else:
-            sums.resume_pass(self.device, self.trainer.is_global_zero, self._pass_shape)
+            self._sums.resume_pass(self.device, self.trainer.is_global_zero, self._pass_shape)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the rows of one batch; solve after the last one."""
@@ -223,8 +202,6 @@ class LeastSquares(RegressionModule):
                 data.pop("design", None)  # describes the columns, not the rows
                 self._earlier_data.append(data)
 
-    # Parts of these
-
     def _begin_pass(self, second: bool = False) -> None:
         features, targets = len(self._variable_names), len(self.target_names)
         self._sums.begin_pass(features, targets, self.device, second)
@@ -234,10 +211,10 @@ class LeastSquares(RegressionModule):
         fit = self._solve(total)
         first_fit = self._sums.fitted is None and self.accuracy == "auto"
         needs_exact = total.accuracy == "float64" and not fit.precise
-        if first_fit and needs_exact and may_repeat_pass(self.trainer):
+        if first_fit and needs_exact and _may_repeat_pass(self.trainer):
             rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
             self._begin_pass(second=True)
-            allow_epochs(self.trainer, self.trainer.current_epoch + 2)
+            _allow_epochs(self.trainer, self.trainer.current_epoch + 2)
             return
         self._sums.end_pass(total)
         for message, is_warning in fit.diagnostics(self._variable_names):
@@ -264,11 +241,6 @@ class LeastSquares(RegressionModule):
         return self._fit
 
     @property
-    def can_predict(self) -> bool:
-        """Whether there are coefficients."""
-        return self.fitted
-
-    @property
     def _pass_shape(self) -> PassShape:
         return PassShape(self.trainer.num_training_batches, self.trainer.world_size)
 
@@ -289,3 +261,38 @@ def _stopped() -> InputError:
         "max_steps, max_time, callbacks: the run was stopped before it had seen all rows; leave "
         "out what stopped it"
     )
+
+
+def _check_trainer(trainer: Trainer) -> None:
+    """Refuse a minimum of epochs or steps, validation within a pass, and averaging callbacks."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets them
+        if isinstance(callback, ModelPruning | StochasticWeightAveraging | WeightAveraging):
+            raise InputError(
+                f"callbacks: {type(callback).__name__} was given, which changes weights from step "
+                "to step; LeastSquares has none before its answer: leave it out"
+            )
+    interval = trainer.val_check_interval
+    refused = {
+        "min_epochs": (trainer.min_epochs or 0) > 1,
+        "min_steps": trainer.min_steps is not None,
+        "val_check_interval": interval != 1.0 or isinstance(interval, int),
+    }
+    for name, given in refused.items():
+        if given:
+            raise InputError(
+                f"{name}: {getattr(trainer, name)} was given; LeastSquares has its answer at "
+                f"the end of one pass, and stops: leave {name} out"
+            )
+
+
+def _allow_epochs(trainer: Trainer, epochs: int) -> None:
+    """Raise max_epochs to this number, where it is lower."""
+    max_epochs = trainer.fit_loop.max_epochs
+    if max_epochs is not None and max_epochs != -1:
+        trainer.fit_loop.max_epochs = max(max_epochs, epochs)
+
+
+def _may_repeat_pass(trainer: Trainer) -> bool:
+    """Whether max_steps and fast_dev_run leave room for another pass."""
+    steps_left = trainer.max_steps == -1 or trainer.global_step < trainer.max_steps
+    return steps_left and not trainer.fast_dev_run  # type: ignore[attr-defined]
