@@ -6,7 +6,7 @@ from typing import Any, final
 
 from lightning.pytorch import Callback, LightningModule
 
-from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
 
 
 @final
@@ -23,8 +23,7 @@ class LogInterval(Callback):
     """
 
     def __init__(self, steps: int = 50) -> None:
-        if steps < 1:
-            raise InputError(f"steps: {steps} was given; type a whole number above 0")
+        check_argument("steps", steps, steps >= 1, "a whole number above 0")
         self.steps = steps
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -20,7 +22,7 @@ _GRID = 160
 def descent(
     surface: LossSurface,
     path: Tensor,
-    names: tuple[str, str],
+    names: Sequence[str],
     true: tuple[float, float] | None = None,
     target: str = "y",
     caption: str = "",
