@@ -23,11 +23,8 @@ class CoefficientMonitor(Callback):
     Where the model knows them it also logs `interval_low/<name>` and `interval_high/<name>`, and
     `truth/<name>` at the start and the end. With several targets `<name>` is `<target>/<name>`. The
     step is the number of optimiser steps taken. A model whose first estimate comes at the end of
-    its fit gets a line from the start to there. A model without `coefficients()` is ignored.
-
-    Args:
-        max_coefficients: log nothing for a model with more coefficients than this: nobody could
-            read the curves, and writing them would slow the fit.
+    its fit gets a line from the start to there. A model without `coefficients()` is ignored, as is
+    one with more than `max_coefficients`: nobody could read the curves, which would slow the fit.
 
     Raises:
         InputError: max_coefficients is below 0.

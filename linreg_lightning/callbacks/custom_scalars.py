@@ -18,10 +18,8 @@ class CustomScalars(Callback):
     """Lays out one chart of the training and validation loss, and one for each coefficient.
 
     A coefficient's chart shows its true value where that is known. Where the model knows a
-    confidence interval the chart is a line in a band.
-
-    Args:
-        max_coefficients: a model with more coefficients than this gets no charts of them.
+    confidence interval the chart is a line in a band. A model with more coefficients than
+    `max_coefficients` gets no charts of them.
 
     Raises:
         InputError: max_coefficients is below 0.
@@ -70,4 +68,4 @@ def layout(rows: list[dict[str, Any]], validates: bool) -> dict[str, dict[str, l
         else:
             patterns = [f"^{name}/{re.escape(tag)}$" for name in ("coefficient", "truth")]
             coefficients[tag] = ["Multiline", patterns]
-    return {"fit": fit, **({"coefficients": coefficients} if coefficients else {})}
+    return {"fit": fit, "coefficients": coefficients} if coefficients else {"fit": fit}

@@ -25,11 +25,7 @@ from linreg_lightning.protocols import (
 from linreg_lightning.validation import check_argument
 
 _MAX_TARGETS = 4
-_MAX_FEATURES = 1000
-"""Reading more coefficients than this at each step would slow a fit."""
-
-Rows = list[dict[str, Any]]
-"""A table of coefficients."""
+_MAX_FEATURES = 1000  # reading more coefficients than this at each step would slow a fit
 
 
 @final
@@ -43,10 +39,8 @@ class FitPlots(Callback):
     a warning, because the fit has succeeded.
 
     Args:
-        epochs: after how many epochs to draw as well, such as [1, 10]. The files are then replaced;
-            TensorBoard keeps all.
-        rows: the number of rows drawn of each split; of more rows a random sample is drawn, and the
-            caption says so.
+        epochs: after how many epochs to draw as well, such as [1, 10]; TensorBoard keeps all plots.
+        rows: how many rows of each split to draw; of more rows a random sample is drawn.
         coefficients: the two coefficients of the loss surface; None means the first two columns,
             or the intercept and the only column.
 
@@ -56,8 +50,7 @@ class FitPlots(Callback):
     """
 
     content: ClassVar[str] = "figures"
-    path: Path | None = None
-    """The files as a pattern, once they are written."""
+    path: Path | None = None  # the files as a pattern, once they are written
 
     def __init__(
         self,
@@ -68,8 +61,8 @@ class FitPlots(Callback):
         self.epochs = epochs or []
         self.rows = rows
         self.coefficients = coefficients
-        valid = all(epoch >= 1 for epoch in self.epochs)
-        check_argument("epochs", epochs, valid, "whole numbers above 0")
+        first = min(self.epochs, default=1)
+        check_argument("epochs", epochs, first >= 1, "whole numbers above 0")
         check_argument("rows", rows, rows >= 1, "a whole number above 0")
         two = coefficients is None or len(set(coefficients)) == 2
         check_argument("coefficients", coefficients, two, "the names of two")
@@ -79,11 +72,7 @@ class FitPlots(Callback):
         self._estimates: list[dict[tuple[str, str], float]] = []
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Record where the descent starts.
-
-        Raises:
-            InputError: the model has no coefficient of a name in `coefficients`.
-        """
+        """Record where the descent starts."""
         self._pair, self._steps, self._estimates = [], [], []
         # All processes ask, because the first one broadcasts its answer.
         folder = trainer.log_dir or trainer.default_root_dir
@@ -94,9 +83,7 @@ class FitPlots(Callback):
             self._record(trainer, pl_module)
 
     @per_step
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Record the coefficients; after more steps less often, so that paths stay short."""
         if self._pair:
             first, last = self._steps[0], self._steps[-1]
@@ -115,9 +102,8 @@ class FitPlots(Callback):
     def _choose_pair(self, model: LightningModule) -> list[str]:
         """Return the names of the two coefficients of the loss surface, or none."""
         names = list(dict.fromkeys(row["name"] for row in coefficient_rows(model)))
-        if not isinstance(model, NamedColumns) or not names:
-            return []
-        if not 0 < len(model.feature_names) <= _MAX_FEATURES:
+        features = len(model.feature_names) if isinstance(model, NamedColumns) else 0
+        if not names or not 0 < features <= _MAX_FEATURES:
             return []
         unknown = [name for name in self.coefficients or [] if name not in names]
         if unknown:
@@ -157,7 +143,7 @@ class FitPlots(Callback):
         from linreg_lightning.plots import SplitPredictions, coefficients, predicted, residuals
 
         samples = self._samples(trainer, model)
-        tables: dict[str, Rows] = {}
+        tables: dict[str, list[dict[str, Any]]] = {}
         for row in coefficient_rows(model):
             tables.setdefault(row["target"], []).append(row)
         targets = (list(model.target_names) if isinstance(model, NamedColumns) else []) or [*tables]
@@ -166,11 +152,10 @@ class FitPlots(Callback):
             targets = ["y"] if count == 1 else [f"y{k}" for k in range(1, count + 1)]
         described = " and ".join(sample.describe(split) for split, sample in samples.items())
         step, described = f"Step {trainer.global_step}", f"{described}.{_processes(trainer)}"
-        file, tag, number = "", "", ""
+        several = len(targets) > 1
         for k, target in enumerate(targets[:_MAX_TARGETS]):
-            if len(targets) > 1:
-                file, tag = f"-{k + 1}", f"/{target}"
-                number = f" Target {k + 1} of {len(targets)}."
+            file, tag = (f"-{k + 1}", f"/{target}") if several else ("", "")
+            number = f" Target {k + 1} of {len(targets)}." if several else ""
             splits = [
                 SplitPredictions(split, sample.y[:, k], sample.predicted[:, k])
                 for split, sample in samples.items()
@@ -207,7 +192,7 @@ class FitPlots(Callback):
         return samples
 
     def _descent(
-        self, trainer: Trainer, model: Any, sample: RowSample | None, table: Rows, k: int
+        self, trainer: Trainer, model: Any, sample: RowSample | None, table: list[Any], k: int
     ) -> Any:
         """Return the Figure of the path of target k; None without a path or named columns of x."""
         from linreg_lightning.plots import LossSurface, descent
@@ -232,10 +217,9 @@ class FitPlots(Callback):
             f"The path from step {first}{resumed} to {last}. The loss is the mean squared error of "
             f"{sample.describe('training')}.{rest}{_processes(trainer)}"
         )
-        path = [[estimates[target, name] for name in self._pair] for estimates in self._estimates]
-        return descent(
-            surface, torch.tensor(path, dtype=torch.float64), self._pair, true, target, caption
-        )
+        points = [[estimates[target, name] for name in self._pair] for estimates in self._estimates]
+        path = torch.tensor(points, dtype=torch.float64)
+        return descent(surface, path, self._pair, true, target, caption)
 
 
 def _warn(what: str, error: Exception) -> None:

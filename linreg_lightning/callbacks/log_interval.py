@@ -15,9 +15,6 @@ class LogInterval(Callback):
 
     Lightning's default of 50 logs no training loss, and warns, in epochs of fewer batches.
 
-    Args:
-        steps: the interval in epochs of at least that many batches.
-
     Raises:
         InputError: steps is below 1.
     """

@@ -11,12 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.protocols import (
-    IntervalModel,
-    KeepsColumns,
-    NamedColumns,
-    OrderedPredictions,
-)
+from linreg_lightning.protocols import IntervalModel, KeepsColumns, NamedColumns, OrderedPredictions
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, merge_parts
 
 _INTERVAL_SUFFIXES = ("", "_std_error", "_mean_low", "_mean_high", "_low", "_high")
@@ -43,8 +38,7 @@ class PredictionWriter(Callback):
     """
 
     content: ClassVar[str] = "predictions"
-    path: Path | None = None
-    """The file, once it is complete."""
+    path: Path | None = None  # the file, once it is complete
 
     def __init__(
         self, intervals: bool = False, keep: Sequence[str] = (), format: Format = "csv"
@@ -74,6 +68,8 @@ class PredictionWriter(Callback):
 
     def on_predict_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Choose the file."""
+        if len(trainer.num_predict_batches) > 1:
+            raise InputError("predict: the data have several loaders; give them one at a time")
         data = trainer.datamodule
         ordered = isinstance(data, OrderedPredictions) and data.predicts_in_order
         if trainer.world_size > 1 and not ordered:
@@ -85,17 +81,9 @@ class PredictionWriter(Callback):
         self._file = PredictionFile(folder / f"predictions.{self.format}", trainer.global_rank)
 
     def on_predict_batch_end(
-        self,
-        trainer: Any,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Append the predictions of one batch."""
-        if dataloader_idx:
-            raise InputError("predict: the data have several loaders; give them one at a time")
         if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
             return
         values = outputs.reshape(len(outputs), -1)
@@ -133,9 +121,7 @@ class PredictionWriter(Callback):
         self.path = path if trainer.strategy.broadcast(written) else self.path
         self._file = None
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Delete the unfinished file."""
         if self._file is not None:
             self._file.discard()

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 
+# No batch is read after this many rows: a plot must not cost as much as another epoch.
 _MAX_ROWS_READ = 2**18
-"""No batch is read after this many rows: a plot must not cost as much as another epoch."""
 
 
 class RowSample(NamedTuple):

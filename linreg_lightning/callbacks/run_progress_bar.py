@@ -22,9 +22,9 @@ _MAX_HIDDEN_VALIDATION_BATCHES = 20
 class RunProgressBar(TQDMProgressBar):
     """One bar for all epochs, with the number of the epoch and the newest losses.
 
-    Lightning's bar restarts at each epoch and is drawn at each batch. With an epoch of one or two
-    batches it is always full, and drawing takes longer than a small step. This bar is drawn ten
-    times a second. Validation has its own bar where it takes more than 20 batches.
+    Lightning's bar restarts at each epoch and is drawn at each batch, which takes longer than a
+    small step. This bar is drawn ten times a second. Validation has its own bar where it takes more
+    than 20 batches.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class RunProgressBar(TQDMProgressBar):
             batches = min(batches, self.trainer.max_steps * self.trainer.accumulate_grad_batches)
         return Tqdm(
             total=None if math.isinf(batches) else int(batches),
-            initial=self._batches_done,
+            initial=self.trainer.fit_loop.epoch_loop.batch_progress.total.completed,
             disable=self.is_disabled,
             dynamic_ncols=True,
             file=sys.stdout,
@@ -66,7 +66,7 @@ class RunProgressBar(TQDMProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Update the bar as after a batch, and close it after the last epoch."""
         epochs = trainer.fit_loop.epoch_progress.current.ready
-        if epochs == trainer.max_epochs or trainer.global_step == trainer.max_steps:
+        if epochs == self._epochs or trainer.global_step == trainer.max_steps:
             self.on_train_end(trainer, pl_module)  # before Lightning prints why it stops
         else:
             self.on_train_batch_end(trainer, pl_module)
@@ -96,10 +96,6 @@ class RunProgressBar(TQDMProgressBar):
             return self.trainer.current_epoch + 1
         return math.inf if self.trainer.max_epochs in (None, -1) else self.trainer.max_epochs
 
-    @property
-    def _batches_done(self) -> int:
-        return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.completed)
-
     def _update(self, trainer: Trainer, model: LightningModule, refresh: bool = True) -> None:
         if self.is_disabled:
             return
@@ -108,7 +104,7 @@ class RunProgressBar(TQDMProgressBar):
         bar = self.train_progress_bar
         bar.set_description("Pass" if is_single_pass(model) else epoch, refresh=False)
         bar.set_postfix(self.get_metrics(trainer, model), refresh=False)
-        bar.n = self._batches_done
+        bar.n = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         if refresh:
             bar.refresh()
         self._last_update = time.monotonic()

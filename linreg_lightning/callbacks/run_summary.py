@@ -24,9 +24,7 @@ class RunSummary(Callback):
     """Writes the command of the run and its table of coefficients to TensorBoard's text page.
 
     It also adds the classes of model and data to the hyper-parameters there, to tell runs apart.
-
-    Args:
-        command: the words of the command that started the run; None takes those of the process.
+    `command` holds the words that started the run; None takes those of the process.
     """
 
     def __init__(self, command: list[str] | None = None) -> None:
