@@ -23,6 +23,7 @@ from linreg_lightning import (
 from linreg_lightning.callbacks import (
     CoefficientFile,
     CoefficientMonitor,
+    CustomScalars,
     LogInterval,
     PredictionWriter,
 )
@@ -59,6 +60,12 @@ def test_several_targets_have_tags_and_too_many_coefficients_have_none(
     tags = events("logs/version_0").Tags()["scalars"]
     assert {"coefficient/y1/x2", "coefficient/y2/intercept"} <= set(tags)
     assert not [tag for tag in events("logs/version_1").Tags()["scalars"] if "coefficient" in tag]
+
+
+@pytest.mark.parametrize("callback", [CoefficientMonitor, CustomScalars])
+def test_a_negative_number_of_coefficients_is_refused(callback: Any) -> None:
+    with pytest.raises(InputError, match="max_coefficients: -1 was given; type a whole number, 0"):
+        callback(max_coefficients=-1)
 
 
 def test_the_log_interval_follows_the_length_of_the_epoch(trainer: MakeTrainer) -> None:

@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "tight_loop": {"errors", "hook_markers"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
     | {"tutorial", "algebra", "metrics", "design_matrix"},
-    "callbacks": {"errors", "atomic_file", "batch", "protocols", "hook_markers"}
+    "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop"},
     "logger": set(),
     "project": {"errors"},

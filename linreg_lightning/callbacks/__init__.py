@@ -1,21 +1,9 @@
 """Lightning callbacks, one a file, each file named after its class.
 
-    CoefficientFile     writes coefficients.json at the end of a fit
-    CoefficientMonitor  logs each coefficient at the start and after each epoch
-    CustomScalars       lays out TensorBoard's charts of losses and coefficients
-    DescentMonitor      logs the learning rate and the norm of the gradient
-    FitMonitor          logs how well the final weights fit
-    FitPlots            draws predictions, residuals, coefficients and the descent
-    LogInterval         adapts the Trainer's logging interval to the length of an epoch
-    PredictionWriter    writes predictions to a CSV or Parquet file
-    RunProgressBar      shows one progress bar for the whole run
-    RunSummary          writes the command, versions and results to TensorBoard's text page
-
-`row_sampler.py` and `tensorboard.py` hold helpers of these.
-
 To add a callback, write its class in a file of its own and list it here. `Trainer(callbacks=[...])`
 and `--trainer.callbacks` then accept it; to use it in each run of the command, add its path to
-`CALLBACKS` in `cli/defaults.py`. What a callback asks of models and data is in `protocols.py`.
+`CALLBACKS` in `cli/defaults.py`. What a callback asks of models and data is in `protocols.py`;
+`row_sampler.py` and `tensorboard.py` hold helpers.
 """
 
 from linreg_lightning.callbacks.coefficient_file import CoefficientFile

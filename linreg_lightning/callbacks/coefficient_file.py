@@ -19,12 +19,11 @@ class CoefficientFile(Callback):
 
     The file holds `{"model", "rows", "targets", "coefficients": [{"target", "name", "estimate",
     ...}], "fit": {"r2", "rmse", ...}}`. Its numbers read back to the same float64; NaN and
-    infinity are null. For a model without `coefficients()` and `fit_statistics` there is no file.
+    infinity are null. A model without `coefficients()` or `fit_statistics` gets no file.
     """
 
     content: ClassVar[str] = "coefficients"
-    path: Path | None = None
-    """The file, once it is written."""
+    path: Path | None = None  # the file, once it is written
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
         """Write the file, on the first process."""
@@ -33,9 +32,9 @@ class CoefficientFile(Callback):
             return
         if coefficient_rows(pl_module) and fit_statistics_of(pl_module):
             path = Path(folder) / "coefficients.json"
-            text = json.dumps(report(pl_module), indent=2, ensure_ascii=False)
+            text = json.dumps(report(pl_module), indent=2, ensure_ascii=False) + "\n"
             with atomic_path(path) as unfinished:
-                unfinished.write_text(f"{text}\n", encoding="utf-8")
+                unfinished.write_text(text, encoding="utf-8")
             self.path = path
 
 

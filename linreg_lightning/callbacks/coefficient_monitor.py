@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.callbacks.tensorboard import rows_by_tag
 from linreg_lightning.protocols import coefficient_rows
+from linreg_lightning.validation import check_argument
 
 # Name in the log to column of the table.
 _TRUTH = {"truth": "true"}
@@ -22,22 +23,24 @@ class CoefficientMonitor(Callback):
     Where the model knows them it also logs `interval_low/<name>` and `interval_high/<name>`, and
     `truth/<name>` at the start and the end. With several targets `<name>` is `<target>/<name>`. The
     step is the number of optimiser steps taken. A model whose first estimate comes at the end of
-    its fit gets a line from the start to there. A model without `coefficients()` is ignored.
+    its fit gets a line from the start to there. A model without `coefficients()` is ignored, as is
+    one with more than `max_coefficients`: nobody could read the curves, which would slow the fit.
 
-    Args:
-        max_coefficients: log nothing for a model with more coefficients than this: nobody could
-            read the curves, and writing them would slow the fit.
+    Raises:
+        InputError: max_coefficients is below 0.
     """
 
     def __init__(self, max_coefficients: int = 50) -> None:
+        expected = "a whole number, 0 or above"
+        check_argument("max_coefficients", max_coefficients, max_coefficients >= 0, expected)
         self.max_coefficients = max_coefficients
         self._too_many = False
-        self._unlogged_start: int | None = None
+        self._unlogged_steps: list[int] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the initial coefficients."""
         self._too_many = False
-        self._unlogged_start = trainer.global_step
+        self._unlogged_steps = [trainer.global_step]
         self._log(trainer, pl_module, _TRUTH | _ESTIMATE)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -62,10 +65,8 @@ class CoefficientMonitor(Callback):
             if math.isfinite(row.get(column, math.nan))
         }
         # TensorBoard shows no band for a single point: the first estimates count from the start.
-        steps = {trainer.global_step}
-        if self._unlogged_start is not None:
-            steps.add(self._unlogged_start)
-            self._unlogged_start = None
+        steps = sorted({*self._unlogged_steps, trainer.global_step})
+        self._unlogged_steps = []
         for logger in trainer.loggers:
-            for step in sorted(steps):
+            for step in steps:
                 logger.log_metrics(values, step=step)

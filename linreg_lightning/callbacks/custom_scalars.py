@@ -10,8 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.callbacks.tensorboard import rows_by_tag, tensorboard_writers
 from linreg_lightning.protocols import Fitted, coefficient_rows
-
-Layout = dict[str, dict[str, list[Any]]]
+from linreg_lightning.validation import check_argument
 
 
 @final
@@ -19,13 +18,16 @@ class CustomScalars(Callback):
     """Lays out one chart of the training and validation loss, and one for each coefficient.
 
     A coefficient's chart shows its true value where that is known. Where the model knows a
-    confidence interval the chart is a line in a band.
+    confidence interval the chart is a line in a band. A model with more coefficients than
+    `max_coefficients` gets no charts of them.
 
-    Args:
-        max_coefficients: a model with more coefficients than this gets no charts of them.
+    Raises:
+        InputError: max_coefficients is below 0.
     """
 
     def __init__(self, max_coefficients: int = 50) -> None:
+        expected = "a whole number, 0 or above"
+        check_argument("max_coefficients", max_coefficients, max_coefficients >= 0, expected)
         self.max_coefficients = max_coefficients
         self._written = False
 
@@ -43,19 +45,14 @@ class CustomScalars(Callback):
         if self._written or (isinstance(model, Fitted) and not model.fitted):
             return
         rows = coefficient_rows(model)
-        if len(rows) > self.max_coefficients:
-            rows = []
+        shown = rows if len(rows) <= self.max_coefficients else []
         for writer in tensorboard_writers(trainer):
-            writer.add_custom_scalars(layout(rows, validates=sum(trainer.num_val_batches) > 0))
+            writer.add_custom_scalars(layout(shown, validates=sum(trainer.num_val_batches) > 0))
         self._written = True
 
 
-def layout(rows: list[dict[str, Any]], validates: bool) -> Layout:
+def layout(rows: list[dict[str, Any]], validates: bool) -> dict[str, dict[str, list[Any]]]:
     """Return category to chart to its kind and tags, as SummaryWriter takes it.
-
-    Args:
-        rows: the table of coefficients.
-        validates: whether the run has validation metrics.
 
     >>> layout([{"target": "y", "name": "x1", "estimate": 2.0}], True)["coefficients"]
     {'x1': ['Multiline', ['^coefficient/x1$', '^truth/x1$']]}
@@ -71,4 +68,4 @@ def layout(rows: list[dict[str, Any]], validates: bool) -> Layout:
         else:
             patterns = [f"^{name}/{re.escape(tag)}$" for name in ("coefficient", "truth")]
             coefficients[tag] = ["Multiline", patterns]
-    return {"fit": fit, **({"coefficients": coefficients} if coefficients else {})}
+    return {"fit": fit, "coefficients": coefficients} if coefficients else {"fit": fit}

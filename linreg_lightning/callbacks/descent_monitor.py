@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch.optim import Optimizer
 
@@ -23,9 +23,7 @@ class DescentMonitor(Callback):
     """
 
     @per_step
-    def on_before_optimizer_step(
-        self, trainer: Any, pl_module: LightningModule, optimizer: Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
         """Log if the Trainer logs at this step."""
         interval = max(1, trainer.log_every_n_steps)
         if not trainer.loggers or (trainer.global_step + 1) % interval:

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from lightning.pytorch import Callback, LightningModule
 
-from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
 
 
 @final
@@ -15,16 +15,12 @@ class LogInterval(Callback):
 
     Lightning's default of 50 logs no training loss, and warns, in epochs of fewer batches.
 
-    Args:
-        steps: the interval in epochs of at least that many batches.
-
     Raises:
         InputError: steps is below 1.
     """
 
     def __init__(self, steps: int = 50) -> None:
-        if steps < 1:
-            raise InputError(f"steps: {steps} was given; type a whole number above 0")
+        check_argument("steps", steps, steps >= 1, "a whole number above 0")
         self.steps = steps
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:

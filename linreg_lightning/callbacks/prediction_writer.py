@@ -11,29 +11,24 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.protocols import (
-    IntervalModel,
-    KeepsColumns,
-    NamedColumns,
-    OrderedPredictions,
-)
+from linreg_lightning.protocols import IntervalModel, KeepsColumns, NamedColumns, OrderedPredictions
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, merge_parts
+
+_INTERVAL_SUFFIXES = ("", "_std_error", "_mean_low", "_mean_high", "_low", "_high")
 
 
 @final
 class PredictionWriter(Callback):
     """Writes the predictions to `predictions.csv` in the run's folder, in the order of the rows.
 
-    The columns are the kept columns of the input, then one for each target of the model, named
-    `<target>`, or `<target>_predicted` where a column of that name is kept. Intervals add for each
-    target `<target>_std_error` (of the mean of y at x), `_mean_low` and `_mean_high` (the
-    confidence interval of that mean), `_low` and `_high` (the prediction interval of one y). The
-    file appears when it is complete. A model that predicts anything but a tensor of (rows,) or
-    (rows, targets) gets none.
+    The columns are the kept columns of the input, then one for each target, named `<target>`, or
+    `<target>_predicted` where a column of that name is kept. Intervals add `<target>_std_error` (of
+    the mean of y at x), `_mean_low` and `_mean_high` (the confidence interval of that mean), `_low`
+    and `_high` (the prediction interval of one y). The file appears when it is complete. A model
+    that predicts anything but a tensor of (rows,) or (rows, targets) gets none.
 
     Args:
-        intervals: whether to write standard errors and intervals; the model must have
-            `prediction(x)`.
+        intervals: whether to write standard errors and intervals; needs `model.prediction(x)`.
         keep: columns of the input to write beside the predictions.
         format: csv or parquet.
 
@@ -43,8 +38,7 @@ class PredictionWriter(Callback):
     """
 
     content: ClassVar[str] = "predictions"
-    path: Path | None = None
-    """The file, once it is complete."""
+    path: Path | None = None  # the file, once it is complete
 
     def __init__(
         self, intervals: bool = False, keep: Sequence[str] = (), format: Format = "csv"
@@ -68,13 +62,14 @@ class PredictionWriter(Callback):
         if self.keep:
             data = trainer.datamodule
             if not isinstance(data, KeepsColumns):
-                raise InputError(
-                    f"keep: {type(data).__name__} has no columns to keep; leave it out"
-                )
+                kind = type(data).__name__
+                raise InputError(f"keep: {kind} has no columns to keep; leave it out")
             data.keep(self.keep)
 
     def on_predict_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Choose the file."""
+        if len(trainer.num_predict_batches) > 1:
+            raise InputError("predict: the data have several loaders; give them one at a time")
         data = trainer.datamodule
         ordered = isinstance(data, OrderedPredictions) and data.predicts_in_order
         if trainer.world_size > 1 and not ordered:
@@ -86,17 +81,9 @@ class PredictionWriter(Callback):
         self._file = PredictionFile(folder / f"predictions.{self.format}", trainer.global_rank)
 
     def on_predict_batch_end(
-        self,
-        trainer: Any,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Append the predictions of one batch."""
-        if dataloader_idx:
-            raise InputError("predict: the data have several loaders; give them one at a time")
         if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
             return
         values = outputs.reshape(len(outputs), -1)
@@ -105,67 +92,42 @@ class PredictionWriter(Callback):
             names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
         if self.intervals:
             x = batch if isinstance(batch, torch.Tensor) else batch[0]
-            names, values = _predict_intervals(pl_module, x, names)
-        columns: dict[str, Any] = {}
-        if self.keep:
-            kept = batch.kept
-            columns = {name: _decoded(kept.column(name)) for name in self.keep}
-        for name, column in zip(names, _arrow_columns(values), strict=True):
+            p = pl_module.prediction(x)
+            parts = [p.mean, p.mean_error, p.mean_low, p.mean_high, p.row_low, p.row_high]
+            values = torch.stack(parts, dim=2).flatten(1)
+            names = [f"{name}{suffix}" for name in names for suffix in _INTERVAL_SUFFIXES]
+        if values.dtype not in (torch.float32, torch.float64):
+            values = values.float()
+        arrays = values.detach().cpu().T.contiguous().numpy()
+        columns = {name: _decoded(batch.kept.column(name)) for name in self.keep}
+        for name, array in zip(names, arrays, strict=True):
             name = f"{name}_predicted" if name in self.keep else name
             if name in columns:
                 raise InputError(
                     f"keep: {name!r} is also the name of a column of predictions; rename the "
                     "column of the input or leave it out"
                 )
-            columns[name] = column
+            columns[name] = pa.array(array, from_pandas=True)  # NaN is missing
         assert self._file is not None
         self._file.write(pa.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Join the files of all processes under the final name."""
         assert self._file is not None
-        path = self._file.path
         self._file.close()
         trainer.strategy.barrier("predictions of all processes")
-        written = merge_parts(path, trainer.world_size) if trainer.is_global_zero else False
-        if trainer.strategy.broadcast(written):
-            self.path = path
+        path = self._file.path
+        written = trainer.is_global_zero and merge_parts(path, trainer.world_size)
+        self.path = path if trainer.strategy.broadcast(written) else self.path
         self._file = None
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Delete the unfinished file."""
         if self._file is not None:
             self._file.discard()
             self._file = None
 
 
-def _arrow_columns(values: torch.Tensor) -> list[Any]:
-    """Return each column as a pyarrow array in which NaN is missing."""
-    if values.dtype not in (torch.float32, torch.float64):
-        values = values.float()
-    columns = values.detach().cpu().T.contiguous().numpy()
-    return [pa.array(column, from_pandas=True) for column in columns]
-
-
 def _decoded(column: Any) -> Any:
     """Return the column without its dictionary, which may differ from batch to batch."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _predict_intervals(
-    model: Any, x: torch.Tensor, targets: list[str]
-) -> tuple[list[str], torch.Tensor]:
-    """Return names and values of the prediction and its errors and intervals for each target."""
-    prediction = model.prediction(x)
-    columns = {
-        "": prediction.mean,
-        "_std_error": prediction.mean_error,
-        "_mean_low": prediction.mean_low,
-        "_mean_high": prediction.mean_high,
-        "_low": prediction.row_low,
-        "_high": prediction.row_high,
-    }
-    names = [f"{target}{suffix}" for target in targets for suffix in columns]
-    return names, torch.stack(list(columns.values()), dim=2).flatten(1)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from copy import copy
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -19,20 +16,15 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 
+# No batch is read after this many rows: a plot must not cost as much as another epoch.
 _MAX_ROWS_READ = 2**18
-"""No batch is read after this many rows: a plot must not cost as much as another epoch."""
 
 
 class RowSample(NamedTuple):
     """Rows drawn at random from a loader, on the CPU.
 
-    Attributes:
-        x: the first tensor of the batches, (rows, ...).
-        y: the second, (rows, targets).
-        predicted: the model's predictions, (rows, targets).
-        weight: (rows,), or None.
-        rows_read: the number of rows they were drawn from.
-        all_read: whether these were all rows that the Trainer takes.
+    `x` is (rows, ...), `y` and `predicted` are (rows, targets), and `weight` is (rows,). They were
+    drawn from `rows_read` rows; `all_read` says whether these are all that the Trainer takes.
     """
 
     x: Tensor
@@ -55,45 +47,35 @@ def sample_rows(
 ) -> RowSample | None:
     """Draw rows of the loader's first `batches` batches and predict them, on the Trainer's device.
 
-    The loader's position and all random states stay as they are. A model with a `predict_step` of
-    its own predicts by that, another by `forward`. The result is None for several loaders, for
-    batches that are not (x, y, ...) with float y, and where predictions do not match y.
+    The loader's position and its generators stay as they are. A model with a `predict_step` of its
+    own predicts by that, another by `forward`. The result is None for several loaders, for batches
+    that are not (x, y, ...) with float y, and where predictions do not match y.
     """
     if isinstance(loader, list | tuple) and len(loader) == 1:
         loader = loader[0]
     if loader is None or isinstance(loader, dict | list | tuple):
         return None
-    with _random_states_restored(loader):
-        limit = None if math.isinf(batches) else int(batches)
-        # A copy, because a loader may count the epochs for which it is iterated.
-        drawn = _draw(islice(copy(loader), limit), max_rows)
-        if drawn is None:
-            return None
-        batch, rows_read, all_read = drawn
-        predicted = _predict(batch, trainer, model)
-    y = batch[1].reshape(len(batch[1]), -1).cpu()
-    if predicted is None or predicted.numel() != y.numel():
-        return None
-    weight = batch.weight.cpu() if _is_weighted(batch) else None
-    predicted = predicted.reshape(y.shape).cpu()
-    return RowSample(batch[0].cpu(), y, predicted, weight, rows_read, all_read)
-
-
-@contextmanager
-def _random_states_restored(loader: Any) -> Iterator[None]:
-    """Restore the random states of torch, numpy, Python and the loader afterwards."""
     owners = loader, getattr(loader, "sampler", None)
     generators = [getattr(owner, "generator", None) for owner in owners]
     states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)
-            for generator, state in states:
-                generator.set_state(state)
+    limit = None if math.isinf(batches) else int(batches)
+    try:
+        # A copy, because a loader may count the epochs for which it is iterated.
+        drawn = _draw(islice(copy(loader), limit), max_rows)
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
+    if drawn is None:
+        return None
+    batch, rows_read, all_read = drawn
+    predicted = _predict(batch, trainer, model)
+    y = batch[1].reshape(len(batch[1]), -1).cpu()
+    if predicted is None or predicted.numel() != y.numel():
+        return None
+    predicted = predicted.reshape(y.shape).cpu()
+    weight = batch.weight if isinstance(batch, Batch) else None
+    weight = None if weight is None else weight.cpu()
+    return RowSample(batch[0].cpu(), y, predicted, weight, rows_read, all_read)
 
 
 def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None:
@@ -102,60 +84,52 @@ def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None
     held: list[Any] = []
     keys: list[Tensor] = []
     rows_held = rows_read = 0
+    all_read = True
     for batch in batches:
         if rows_read >= _MAX_ROWS_READ:
-            return _smallest(held, keys, max_rows)[0], rows_read, False
+            all_read = False
+            break
         if not _is_regression(batch):
             return None
-        if _is_weighted(batch):  # rows of weight 0 count as absent
+        if isinstance(batch, Batch) and batch.weight is not None:
+            # Rows of weight 0 count as absent.
             batch = _select(batch, batch.weight.nonzero()[:, 0])
+        rows = len(batch[0])
         held.append(batch)
-        keys.append(torch.rand(len(batch[0]), generator=generator))
-        rows_read += len(batch[0])
-        rows_held += len(batch[0])
+        keys.append(torch.rand(rows, generator=generator))
+        rows_read += rows
+        rows_held += rows
         if rows_held > 4 * max_rows:
-            batch, key = _smallest(held, keys, max_rows)
-            held, keys, rows_held = [batch], [key], max_rows
-    return (_smallest(held, keys, max_rows)[0], rows_read, True) if rows_read else None
+            held, keys = _smallest(held, keys, max_rows)
+            rows_held = max_rows
+    return (_smallest(held, keys, max_rows)[0][0], rows_read, all_read) if rows_read else None
 
 
-def _smallest(batches: list[Any], keys: list[Tensor], count: int) -> tuple[Any, Tensor]:
-    """Return the rows with the smallest keys, in their original order, and their keys."""
-    batch, key = _concatenate(batches), torch.cat(keys)
-    if len(key) <= count:
-        return batch, key
-    chosen = key.topk(count, largest=False, sorted=False).indices.sort().values
-    return _select(batch, chosen), key[chosen]
+def _smallest(batches: list[Any], keys: list[Tensor], count: int) -> tuple[list[Any], list[Tensor]]:
+    """Return one batch, the rows with the smallest keys in their original order, and its keys."""
+    columns = zip(*batches, strict=True)
+    parts = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
+    kind = type(batches[0])
+    batch, key = kind(*parts) if hasattr(kind, "_fields") else kind(parts), torch.cat(keys)
+    if len(key) > count:
+        chosen = key.topk(count, largest=False, sorted=False).indices.sort().values
+        batch, key = _select(batch, chosen), key[chosen]
+    return [batch], [key]
 
 
 def _is_regression(batch: Any) -> bool:
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
-        return False
-    x, y = batch[:2]
-    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
-        return False
-    return x.shape[:1] == y.shape[:1] != () and y.is_floating_point()
-
-
-def _is_weighted(batch: Any) -> bool:
-    return isinstance(batch, Batch) and batch.weight is not None
+    match batch:
+        case [Tensor() as x, Tensor() as y, *_]:
+            return x.shape[:1] == y.shape[:1] != () and y.is_floating_point()
+    return False
 
 
 def _select(batch: Any, rows: Tensor) -> Any:
     """Return some rows of all tensors that have a value for each row."""
     count = batch[0].shape[:1]
-
-    def select(part: Tensor) -> Tensor:
-        return part[rows.to(part.device)] if part.shape[:1] == count else part
-
-    return apply_to_collection(batch, Tensor, select)
-
-
-def _concatenate(batches: list[Any]) -> Any:
-    columns = zip(*batches, strict=True)
-    parts = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
-    kind = type(batches[0])
-    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    return apply_to_collection(
+        batch, Tensor, lambda part: part[rows.to(part.device)] if part.shape[:1] == count else part
+    )
 
 
 def _predict(batch: Any, trainer: Trainer, model: LightningModule) -> Tensor | None:

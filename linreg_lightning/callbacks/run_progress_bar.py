@@ -22,9 +22,9 @@ _MAX_HIDDEN_VALIDATION_BATCHES = 20
 class RunProgressBar(TQDMProgressBar):
     """One bar for all epochs, with the number of the epoch and the newest losses.
 
-    Lightning's bar restarts at each epoch and is drawn at each batch. With an epoch of one or two
-    batches it is always full, and drawing takes longer than a small step. This bar is drawn ten
-    times a second. Validation has its own bar where it takes more than 20 batches.
+    Lightning's bar restarts at each epoch and is drawn at each batch, which takes longer than a
+    small step. This bar is drawn ten times a second. Validation has its own bar where it takes more
+    than 20 batches.
     """
 
     def __init__(self) -> None:
@@ -33,15 +33,13 @@ class RunProgressBar(TQDMProgressBar):
 
     def init_train_tqdm(self) -> Tqdm:
         """Return a bar as long as the run."""
-        epochs = self._epochs
-        batches = math.inf if epochs in (None, -1) else self.total_train_batches * (epochs or 0)
+        batches = self.total_train_batches * self._epochs
         if self.trainer.max_steps != -1:
             batches = min(batches, self.trainer.max_steps * self.trainer.accumulate_grad_batches)
         return Tqdm(
             total=None if math.isinf(batches) else int(batches),
-            initial=self._batches_done,
+            initial=self.trainer.fit_loop.epoch_loop.batch_progress.total.completed,
             disable=self.is_disabled,
-            leave=True,
             dynamic_ncols=True,
             file=sys.stdout,
             smoothing=0,
@@ -51,8 +49,7 @@ class RunProgressBar(TQDMProgressBar):
 
     def init_validation_tqdm(self) -> Tqdm:
         """Return a hidden bar for a short validation during a fit."""
-        batches = self.trainer.num_val_batches
-        count = sum(batches) if isinstance(batches, list) else batches
+        count = sum(self.trainer.num_val_batches)
         if self.trainer.state.fn == "fit" and count <= _MAX_HIDDEN_VALIDATION_BATCHES:
             return Tqdm(disable=True)
         return super().init_validation_tqdm()
@@ -61,9 +58,7 @@ class RunProgressBar(TQDMProgressBar):
         """Keep the bar of the epochs before."""
 
     @per_group
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Update the bar if the last update is long enough ago."""
         if time.monotonic() - self._last_update > _SECONDS_BETWEEN_UPDATES:
             self._update(trainer, pl_module)
@@ -71,10 +66,10 @@ class RunProgressBar(TQDMProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Update the bar as after a batch, and close it after the last epoch."""
         epochs = trainer.fit_loop.epoch_progress.current.ready
-        if epochs == trainer.max_epochs or trainer.global_step == trainer.max_steps:
+        if epochs == self._epochs or trainer.global_step == trainer.max_steps:
             self.on_train_end(trainer, pl_module)  # before Lightning prints why it stops
-        elif time.monotonic() - self._last_update > _SECONDS_BETWEEN_UPDATES:
-            self._update(trainer, pl_module)
+        else:
+            self.on_train_batch_end(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar of the validation."""
@@ -95,25 +90,21 @@ class RunProgressBar(TQDMProgressBar):
         return metrics
 
     @property
-    def _epochs(self) -> int | None:
-        """The epochs of the run; None or -1 if unknown."""
+    def _epochs(self) -> float:
+        """The epochs of the run; infinite if unknown."""
         if is_single_pass(self.trainer.lightning_module):
             return self.trainer.current_epoch + 1
-        return self.trainer.max_epochs
-
-    @property
-    def _batches_done(self) -> int:
-        return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.completed)
+        return math.inf if self.trainer.max_epochs in (None, -1) else self.trainer.max_epochs
 
     def _update(self, trainer: Trainer, model: LightningModule, refresh: bool = True) -> None:
         if self.is_disabled:
             return
-        bar, epochs = self.train_progress_bar, self._epochs
-        total = "" if epochs in (None, -1) else f"/{epochs}"
+        total = "" if math.isinf(self._epochs) else f"/{self._epochs}"
         epoch = f"Epoch {trainer.fit_loop.epoch_progress.current.ready}{total}"
+        bar = self.train_progress_bar
         bar.set_description("Pass" if is_single_pass(model) else epoch, refresh=False)
         bar.set_postfix(self.get_metrics(trainer, model), refresh=False)
-        bar.n = self._batches_done
+        bar.n = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         if refresh:
             bar.refresh()
         self._last_update = time.monotonic()

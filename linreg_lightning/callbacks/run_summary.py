@@ -16,17 +16,13 @@ from linreg_lightning.callbacks.tensorboard import tensorboard_writers
 from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
 from linreg_lightning.text_table import markdown_table
 
-_PACKAGES = ("lightning", "torch", "numpy")
-
 
 @final
 class RunSummary(Callback):
     """Writes the command of the run and its table of coefficients to TensorBoard's text page.
 
     It also adds the classes of model and data to the hyper-parameters there, to tell runs apart.
-
-    Args:
-        command: the words of the command that started the run; None takes those of the process.
+    `command` holds the words that started the run; None takes those of the process.
     """
 
     def __init__(self, command: list[str] | None = None) -> None:
@@ -57,9 +53,9 @@ class RunSummary(Callback):
 
 def repeat_instructions(command: list[str], folder: str | None) -> str:
     """Return the command, the versions of packages and the place of all settings, as Markdown."""
-    package = __name__.partition(".")[0]
+    package = __name__.partition(".")[0].replace("_", "-")
     versions = [f"Python {platform.python_version()}"]
-    for name in (package.replace("_", "-"), *_PACKAGES):
+    for name in (package, "lightning", "torch", "numpy"):
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:

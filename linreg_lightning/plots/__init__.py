@@ -1,6 +1,5 @@
 """Plots of a fit: pure functions from data to a matplotlib Figure, one plot a file.
 
-They know nothing of models, Trainers or files, and leave matplotlib's global state alone.
 `style.py` gives all plots the same look; `scale.py` formats numbers of any magnitude. Importing
 this package imports matplotlib, so callers import it only when they draw.
 
@@ -15,8 +14,7 @@ b'PNG'
 """
 
 from linreg_lightning.plots.coefficients import coefficients
-from linreg_lightning.plots.descent import descent
-from linreg_lightning.plots.loss_surface import LossSurface
+from linreg_lightning.plots.descent import LossSurface, descent
 from linreg_lightning.plots.predicted import SplitPredictions, predicted
 from linreg_lightning.plots.residuals import residuals
 from linreg_lightning.plots.style import png

@@ -17,7 +17,6 @@ from linreg_lightning.plots.style import BLUE, GREY, INK, VERMILION
 
 _MAX_ROWS = 40
 _MAX_ROWS_WELL_SPACED = 16
-_DIGITS = 5
 _LOGARITHMIC_RATIO = 300.0  # a linear axis hides the smallest of magnitudes further apart
 
 Rows = Sequence[Mapping[str, Any]]
@@ -27,15 +26,12 @@ Rows = Sequence[Mapping[str, Any]]
 def coefficients(rows: Rows, target: str, caption: str = "") -> Figure:
     """Plot one line per coefficient: its estimate, confidence interval and true value.
 
+    The rows of the table hold `name`, `estimate`, and where known `true`, `std_error`, `ci_low` and
+    `ci_high`; NaN means unknown. `target` is the name of y, `caption` the text below the plot.
+
     The axis is logarithmic on both sides of zero where magnitudes differ by a factor above 300. Of
     more than 40 coefficients the plot shows the largest: by |estimate / std_error| where there are
     standard errors, else by magnitude.
-
-    Args:
-        rows: the table of coefficients: `name`, `estimate`, and where known `true`, `std_error`,
-            `ci_low` and `ci_high`; NaN means unknown.
-        target: the name of y.
-        caption: the text below the plot.
     """
     shown = _largest(rows)
     columns = [_column(shown, key) for key in ("estimate", "ci_low", "ci_high", "true")]
@@ -53,10 +49,10 @@ def coefficients(rows: Rows, target: str, caption: str = "") -> Figure:
     y = np.arange(len(shown))
     known = np.isfinite(low + estimate + high)
     if known.any():
-        axes.hlines(y[known], low[known], high[known], color=BLUE, label="confidence interval")
+        places, low, high = y[known], low[known], high[known]
+        axes.hlines(places, low, high, color=BLUE, label="confidence interval")
         # The ends are taller than the estimate's dot, so that short intervals show.
-        for end in (low, high):
-            axes.plot(end[known], y[known], "|", color=BLUE, markersize=8)
+        axes.plot(low, places, "|", high, places, "|", color=BLUE, markersize=8)
     axes.plot(estimate, y, "o", color=BLUE, markersize=4.5, label="estimate")
     if np.isfinite(true).any():
         axes.plot(true, y, "D", mfc="none", mec=VERMILION, mew=1.3, markersize=8, label="truth")
@@ -68,7 +64,7 @@ def coefficients(rows: Rows, target: str, caption: str = "") -> Figure:
         style.set_plain_ticks(axes.xaxis, max_characters=24)  # long names leave little room
     _label_rows(axes, [row["name"] for row in shown], scale.apply(columns[0]))
     axes.set_xlabel(scale.label(f"{style.shorten(target, 14)} per unit of the column"))
-    style.add_legend(figure, f"Coefficients of {style.shorten(target)}", axes)
+    style.add_legend(figure, f"Coefficients of {style.shorten(target)}")
     return figure
 
 
@@ -79,21 +75,18 @@ def _label_rows(axes: Axes, names: Sequence[str], estimates: Array) -> None:
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.set_ylim(len(names) - 0.5, -0.5)
-    texts = ["left out" if math.isnan(e) else format_number(e, _DIGITS) for e in estimates]
+    texts = ["left out" if math.isnan(e) else format_number(e, 5) for e in estimates]
     # A digit is 0.64 of the font size wide; measuring the texts would take longer than all else.
     width = (8 + 0.64 * size * max(map(len, texts))) / 72
-    offset = ScaledTranslation(width, 0, axes.figure.dpi_scale_trans)
-    at_right_edge = axes.get_yaxis_transform() + offset
+    place = axes.get_yaxis_transform() + ScaledTranslation(width, 0, axes.figure.dpi_scale_trans)
     for row, text in enumerate(texts):
-        axes.text(
-            1, row, text, ha="right", va="center_baseline", fontsize=size, transform=at_right_edge
-        )
+        axes.text(1, row, text, ha="right", va="center_baseline", size=size, transform=place)
 
 
 def _set_logarithmic_axis(axes: Axes, sizes: Array, scale: Scale) -> None:
     """Set an axis of at most nine powers of ten on both sides of zero."""
-    top = math.floor(math.log10(sizes.max()))
-    bottom = max(math.floor(math.log10(sizes.min())), top - 9)
+    lowest, top = (math.floor(math.log10(size)) for size in (sizes.min(), sizes.max()))
+    bottom = max(lowest, top - 9)
     axes.set_xscale("symlog", linthresh=10.0**bottom, linscale=0.5)
     axes.autoscale(axis="x")  # the margins belong to the linear scale
     smallest, largest = axes.dataLim.intervalx
@@ -104,8 +97,8 @@ def _set_logarithmic_axis(axes: Axes, sizes: Array, scale: Scale) -> None:
         text = power_of_ten(k + scale.exponent)
         ticks |= {10.0**k: text, -(10.0**k): f"−{text}"}
     low, high = axes.get_xlim()
-    ticks = {x: text for x, text in ticks.items() if low <= x <= high}
-    axes.set_xticks([*ticks], [*ticks.values()])
+    shown = [x for x in ticks if low <= x <= high]
+    axes.set_xticks(shown, [ticks[x] for x in shown])
     axes.minorticks_off()
 
 
@@ -116,8 +109,7 @@ def _column(rows: Rows, key: str) -> Array:
 
 def _largest(rows: Rows) -> Rows:
     """Return the largest rows in their original order."""
-    size = np.abs(_column(rows, "estimate"))
-    std_error = _column(rows, "std_error")
+    size, std_error = np.abs(_column(rows, "estimate")), _column(rows, "std_error")
     if not np.isnan(std_error).all():
         with np.errstate(divide="ignore", invalid="ignore"):
             size = size / std_error

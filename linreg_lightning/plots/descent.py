@@ -2,72 +2,132 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
+import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from linreg_lightning.plots import style
-from linreg_lightning.plots.loss_surface import LossSurface
 from linreg_lightning.plots.scale import Array, Scale, format_distinctly, times_power
 from linreg_lightning.plots.style import BLACK, GREEN, VERMILION
 
 _GRID = 160
 
 
+class LossSurface(NamedTuple):
+    """The mean squared error as a function of two coefficients b; all others minimise it given b.
+
+        loss(b) = floor + (b - minimum)' curvature (b - minimum)
+
+    This is exact. The minimum is the least-squares solution, whatever the scaling of the columns.
+
+    `minimum` is (2,) and `curvature` (2, 2). The two coefficients are in units of 10^exponent,
+    losses in units of 10^loss_exponent; exponents are 0 except for extreme magnitudes.
+    """
+
+    minimum: Array
+    curvature: Array
+    floor: float
+    exponent: Sequence[int]
+    loss_exponent: int
+
+    @classmethod
+    def of(cls, pair: Tensor, y: Tensor, others: Tensor, weight: Tensor | None) -> LossSurface:
+        """Compute the surface from the columns of the two coefficients, (rows, 2), and y, (rows,).
+
+        `others` are the columns of all other coefficients, with the constant, (rows, any number).
+        The weights are (rows,); None means 1 for every row.
+
+        >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
+        >>> surface = LossSurface.of(x, x @ torch.tensor([2.0, 3.0]), x[:, :0], None)
+        >>> surface.minimum.round(6), round(surface.floor, 6)
+        (array([2., 3.]), 0.0)
+        """
+        columns = torch.column_stack([pair.double(), y.double()]).cpu().numpy()
+        exponents = np.array([_exponent(column) for column in columns.T])
+        weights = torch.ones(len(y)) if weight is None else weight.double().cpu()
+        root = (weights / weights.mean()).sqrt().numpy()[:, None]
+        scaled = times_power(columns, -exponents) * root
+        sizes = _sizes(scaled[:, :2])
+        rest = others.double().cpu().numpy() * root
+        rest = rest / _sizes(rest)
+        scaled = scaled - rest @ np.linalg.lstsq(rest, scaled, rcond=None)[0]
+        x, target = scaled[:, :2], scaled[:, 2]
+        # Columns of one size: `lstsq` takes a column that is much smaller than another for zero.
+        minimum: Array = np.linalg.lstsq(x / sizes, target, rcond=None)[0] / sizes
+        return cls(
+            minimum=minimum,
+            curvature=x.T @ x / len(x),
+            floor=float(np.mean((target - x @ minimum) ** 2)),
+            exponent=(exponents[2] - exponents[:2]).tolist(),
+            loss_exponent=2 * int(exponents[2]),
+        )
+
+    def at(self, first: Array, second: Array) -> Array:
+        """Return the loss at pairs of coefficients, arrays of one shape, in the surface's units."""
+        a, b = first - self.minimum[0], second - self.minimum[1]
+        (aa, ab), (_, bb) = self.curvature
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss: Array = self.floor + aa * a**2 + 2 * ab * a * b + bb * b**2
+        return loss
+
+
 @style.styled
 def descent(
     surface: LossSurface,
     path: Tensor,
-    names: tuple[str, str],
+    names: Sequence[str],
     true: tuple[float, float] | None = None,
     target: str = "y",
     caption: str = "",
 ) -> Figure:
     """Plot contours of the loss, at levels that grow by a constant factor, and a path on them.
 
-    Args:
-        surface: the loss.
-        path: the two coefficients at each step, in the user's units, (points, 2).
-        names: the names of the two coefficients.
-        true: the true values of the two; left out where they are far from all other points.
-        target: the name of y.
-        caption: the text below the plot.
+    The path holds the two coefficients at each step, in the user's units, (points, 2). `names` and
+    `true` are their names and true values; the plot leaves out a truth far from all other points.
+    `target` is the name of y, `caption` the text below the plot.
     """
-    steps = _in_surface_units(path.double().cpu().numpy(), surface)
+    exponents = np.array(surface.exponent)
+    steps = times_power(path.double().cpu().numpy(), -exponents)
     steps = steps[np.isfinite(steps).all(axis=1)]
     minimum = surface.minimum[None]
-    points = np.concatenate([steps, minimum])
-    truth = np.empty((0, 2)) if true is None else _in_surface_units(np.array([true]), surface)
-    if len(truth) and not _is_near(truth[0], points):
-        truth = truth[:0]
-    points = np.concatenate([points, truth])
-    scales = [Scale.of([points[:, i]]) for i in (0, 1)]
+    truth = times_power(np.array([true or (np.nan, np.nan)]), -exponents)
+    truth = truth[_is_near(truth, np.concatenate([steps, minimum]))]
+    points = np.concatenate([steps, minimum, truth])
+    scales = [Scale.of([column]) for column in points.T]
 
     figure = style.new_figure(caption)
     axes = figure.add_subplot()
     axes.grid(visible=False)
-    _draw_contours(axes, surface, [_window(points[:, i]) for i in (0, 1)], scales)
-    scaled = [[scales[i].apply(p[:, i]) for i in (0, 1)] for p in (steps, minimum, truth)]
-    _draw_points(axes, *scaled)
+    _draw_contours(axes, surface, points, scales)
+    powers = -np.array([scale.exponent for scale in scales])
+    (x, y), lowest, truth = (times_power(p, powers).T for p in (steps, minimum, truth))
+    if len(x):
+        axes.plot(x, y, color=VERMILION, linewidth=1.4, marker=".", markersize=4, label="path")
+        axes.plot(x[:1], y[:1], "s", color=VERMILION, markersize=8, label="start", mec="white")
+        # Small and on top: a descent that succeeds ends at the minimum and near the truth.
+        axes.plot(x[-1:], y[-1:], "o", color=VERMILION, markersize=6, label="end", zorder=3)
+    axes.plot(*lowest, "+", color=BLACK, markersize=14, mew=1.6, label="minimum")
+    if truth.size:
+        axes.plot(*truth, "D", mfc="none", mec=GREEN, mew=1.8, markersize=11, label="truth")
     for i, (axis, length) in enumerate(((axes.xaxis, 28), (axes.yaxis, 14))):
         name = names[i]
         text = name if name == "intercept" else f"coefficient of {style.shorten(name, length)}"
         axis.set_label_text(Scale(scales[i].exponent + surface.exponent[i]).label(text))
         style.set_plain_ticks(axis)
-    title = f"Descent on the loss of {style.shorten(target, 20)}"
-    style.add_legend(figure, title, axes, columns=5)
+    style.add_legend(figure, f"Descent on the loss of {style.shorten(target, 20)}", columns=5)
     return figure
 
 
-def _draw_contours(
-    axes: Axes, surface: LossSurface, window: list[Array], scales: list[Scale]
-) -> None:
-    """Fill the window with contours and add their colour bar."""
-    x, y = np.meshgrid(*window)
-    loss = surface.at(x, y)
-    loss[~np.isfinite(loss)] = np.finfo(np.float64).max
+def _draw_contours(axes: Axes, surface: LossSurface, points: Array, scales: list[Scale]) -> None:
+    """Draw contours around the points and add their colour bar."""
+    x, y = np.meshgrid(*map(_window, points.T))
+    loss = np.nan_to_num(surface.at(x, y), nan=np.finfo(np.float64).max)
     loss_scale = Scale.of([loss])
     levels = loss_scale.apply(_levels(surface.floor, loss))
     colours = colormaps["Blues"](np.linspace(0.62, 0.04, len(levels) - 1))
@@ -75,35 +135,18 @@ def _draw_contours(
     filled = axes.contourf(x, y, loss, levels=levels, colors=colours, extend="max")
     bar = axes.figure.colorbar(filled, ax=axes, extendfrac=0.04)
     bar.set_ticks(levels.tolist(), labels=format_distinctly(levels))
-    loss_unit = Scale(loss_scale.exponent + surface.loss_exponent)
-    bar.set_label(loss_unit.label("mean squared error"))
+    exponent = loss_scale.exponent + surface.loss_exponent
+    bar.set_label(Scale(exponent).label("mean squared error"))
     bar.ax.tick_params(labelsize=8, length=2)
     bar.outline.set_linewidth(0.5)
 
 
-def _draw_points(axes: Axes, steps: list[Array], minimum: list[Array], truth: list[Array]) -> None:
-    x, y = steps
-    if len(x):
-        axes.plot(x, y, color=VERMILION, linewidth=1.4, marker=".", markersize=4, label="path")
-        axes.plot(x[:1], y[:1], "s", color=VERMILION, markersize=8, label="start", mec="white")
-        # Small and on top: a descent that succeeds ends at the minimum and near the truth.
-        axes.plot(x[-1:], y[-1:], "o", color=VERMILION, markersize=6, label="end", zorder=3)
-    axes.plot(*minimum, "+", color=BLACK, markersize=14, mew=1.6, label="minimum")
-    if len(truth[0]):
-        axes.plot(*truth, "D", mfc="none", mec=GREEN, mew=1.8, markersize=11, label="truth")
-
-
-def _in_surface_units(coefficients: Array, surface: LossSurface) -> Array:
-    columns = [times_power(coefficients[:, i], -surface.exponent[i]) for i in (0, 1)]
-    return np.stack(columns, axis=1)
-
-
-def _is_near(point: Array, points: Array) -> bool:
-    """Whether one window can show the point and the points without shrinking these to a dot."""
+def _is_near(truth: Array, points: Array) -> Any:
+    """Whether one window can show a truth and the points without shrinking these to a dot."""
     low, high = points.min(axis=0), points.max(axis=0)
     width = np.where(high > low, high - low, np.abs(low) + 1.0)
     with np.errstate(over="ignore"):
-        return bool((np.abs(point - (low + high) / 2) <= 5 * width).all())
+        return (np.abs(truth - (low + high) / 2) <= 5 * width).all(axis=1)
 
 
 def _window(values: Array) -> Array:
@@ -122,3 +165,14 @@ def _levels(floor: float, loss: Array) -> Array:
     if floor < 1e-9 * rise:
         floor = 0.0  # the rest is rounding
     return np.concatenate([[floor], floor + rise * np.geomspace(10.0**-3, 0.9, 9)])
+
+
+def _sizes(columns: Array) -> Array:
+    largest = np.abs(columns).max(axis=0)
+    return np.where(largest > 0, largest, 1.0)
+
+
+def _exponent(column: Array) -> int:
+    """Return 0, or where squares would leave float64's range the power of ten to divide by."""
+    largest = float(np.abs(column).max(initial=0.0))
+    return 0 if largest == 0 or 1e-50 < largest < 1e50 else 3 * int(np.floor(np.log10(largest) / 3))

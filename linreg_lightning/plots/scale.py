@@ -18,10 +18,7 @@ class Scale(NamedTuple):
     """The power of ten by which the numbers of an axis are divided; its label names the power.
 
     matplotlib itself fails on ranges as small as 1e-300 and overflows in the margins of ranges near
-    1e308. Everyday numbers keep the exponent 0.
-
-    Attributes:
-        exponent: a multiple of three.
+    1e308. The exponent is a multiple of three; everyday numbers keep 0.
 
     >>> Scale.of([np.array([1.5e300, -2e299])])
     Scale(exponent=300)
@@ -34,20 +31,14 @@ class Scale(NamedTuple):
     @classmethod
     def of(cls, arrays: Iterable[Array]) -> Scale:
         """Return the scale on which the largest finite magnitude is between 1 and 1000."""
-        finite = [array[np.isfinite(array)] for array in arrays]
-        largest = max((float(np.abs(a).max()) for a in finite if a.size), default=0.0)
+        finite = (np.abs(array[np.isfinite(array)]) for array in arrays)
+        largest = max((float(sizes.max(initial=0.0)) for sizes in finite), default=0.0)
         if largest == 0 or 1e-3 <= largest < 1e5:
             return cls(0)
         return cls(3 * math.floor(math.log10(largest) / 3))
 
     def unless_tiny(self, arrays: Sequence[Array]) -> Scale:
-        """Return this scale, or the arrays' own where this one would make them tiny.
-
-        Two axes on the same scale can be compared.
-
-        >>> Scale(6).unless_tiny([np.array([2e4])]), Scale(6).unless_tiny([np.array([2.0])])
-        (Scale(exponent=6), Scale(exponent=0))
-        """
+        """Return this scale, or the arrays' own where this one would make them tiny."""
         return Scale(self.exponent + Scale.of([self.apply(a) for a in arrays]).exponent)
 
     def apply(self, values: Array) -> Array:
@@ -59,8 +50,8 @@ class Scale(NamedTuple):
         return f"{name} (×{power_of_ten(self.exponent)})" if self.exponent else name
 
 
-def times_power(values: Array, exponent: int) -> Array:
-    """Multiply by 10^exponent, even where that is outside float64; overflow gives infinity."""
+def times_power(values: Array, exponent: int | NDArray[np.int64]) -> Array:
+    """Multiply all or each column by 10^exponent, in two steps: it may be outside float64."""
     half = exponent // 2
     with np.errstate(over="ignore", under="ignore"):
         product: Array = values * 10.0**half * 10.0 ** (exponent - half)
@@ -73,12 +64,10 @@ def format_number(value: float, digits: int) -> str:
     >>> format_number(-1234.567, 5), format_number(109767.4, 5), format_number(2.0112e21, 3)
     ('−1234.6', '109767', '2.01×10²¹')
     """
-    mantissa, _, exponent_text = f"{value:.{digits - 1}e}".partition("e")
-    exponent = int(exponent_text)
-    if -5 < exponent < 8:
-        text = f"{value:.{max(digits - 1 - exponent, 0)}f}"
-    else:
-        text = f"{mantissa}×{power_of_ten(exponent)}"
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    text = f"{mantissa}×{power_of_ten(int(exponent))}"
+    if -5 < int(exponent) < 8:
+        text = f"{value:.{max(digits - 1 - int(exponent), 0)}f}"
     return text.replace("-", "−")
 
 
@@ -89,9 +78,5 @@ def format_distinctly(values: Array) -> list[str]:
 
 
 def power_of_ten(exponent: int) -> str:
-    """Write a power of ten.
-
-    >>> power_of_ten(-300)
-    '10⁻³⁰⁰'
-    """
+    """Write a power of ten, as in 10⁻³⁰⁰."""
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"

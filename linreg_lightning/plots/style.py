@@ -8,7 +8,6 @@ import warnings
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
@@ -26,10 +25,8 @@ SPLIT_MARKERS: tuple[dict[str, Any], ...] = (
     {"color": VERMILION, "marker": "^"},
 )
 
-# 700 pixels wide: TensorBoard shows images 350 wide and drops pixels, cleanly at a whole factor.
-# Few inches make large type.
+# 700 pixels: TensorBoard shows images 350 wide and drops pixels. Few inches make large type.
 _WIDTH, _HEIGHT, _DPI = 5.0, 4.2, 140
-_CAPTION_COLUMNS = 88
 # Used where installed, for scripts that matplotlib's own font lacks.
 _FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAexGothic")
 _INSTALLED_FONTS = set(fontManager.get_font_names())
@@ -39,20 +36,13 @@ _RC_PARAMS: dict[Any, Any] = {
     "font.family": ["DejaVu Sans", *(f for f in _FALLBACK_FONTS if f in _INSTALLED_FONTS)],
     "text.parse_math": False,  # column names may hold dollar signs
     "text.color": INK,
-    "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.axisbelow", "axes.grid"), True),
     "figure.constrained_layout.w_pad": 0.1,
     "grid.color": "#EBEBEB",
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9),
+    **dict.fromkeys(("xtick.color", "ytick.color", "axes.edgecolor"), GREY),
     "legend.handletextpad": 0.5,
     "legend.columnspacing": 1.4,
 }
@@ -62,18 +52,18 @@ styled = mpl.rc_context(_RC_PARAMS)
 
 def new_figure(caption: str, height: float = _HEIGHT) -> Figure:
     """Return an empty figure with a caption below; captions above two lines add to the height."""
-    lines = textwrap.wrap(caption, _CAPTION_COLUMNS)
-    height += 0.125 * len(lines[2:])
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    lines = textwrap.wrap(caption, 88)
+    size = _WIDTH, height + 0.125 * len(lines[2:])
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     if lines:
         figure.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=7.5, color=GREY)
     return figure
 
 
-def add_legend(figure: Figure, title: str, *axes: Axes, columns: int = 3) -> None:
+def add_legend(figure: Figure, title: str, columns: int = 3) -> None:
     """Add the title with the legend below it, above the axes, where it covers no data."""
-    entries = [axis.get_legend_handles_labels() for axis in axes]
+    entries = [axes.get_legend_handles_labels() for axes in figure.axes]
     legend = figure.legend(
         [handle for handles, _ in entries for handle in handles],
         [label for _, labels in entries for label in labels],
@@ -84,9 +74,8 @@ def add_legend(figure: Figure, title: str, *axes: Axes, columns: int = 3) -> Non
         ncols=columns,
         borderaxespad=0.2,
     )
-    for handle in legend.legend_handles:
-        if isinstance(handle, PathCollection):
-            handle.set(alpha=1.0, sizes=[22])
+    for points in legend.findobj(PathCollection):
+        points.set(alpha=1.0, sizes=[22])
 
 
 def set_plain_ticks(axis: Axis, max_characters: int = 34) -> None:
@@ -105,9 +94,8 @@ def set_plain_ticks(axis: Axis, max_characters: int = 34) -> None:
 
 def point_style(rows: int) -> dict[str, Any]:
     """Return scatter arguments: many points are smaller and fainter than few."""
-    if rows <= 300:
-        return {"s": 22, "alpha": 0.65, "linewidths": 0}
-    return {"s": 6, "alpha": 0.4, "linewidths": 0}
+    size, alpha = (22, 0.65) if rows <= 300 else (6, 0.4)
+    return {"s": size, "alpha": alpha, "linewidths": 0}
 
 
 def shorten(name: str, length: int = 28) -> str:
