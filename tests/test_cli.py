@@ -420,13 +420,13 @@ def test_tight_loop_is_a_default_callback(settings: dict[str, Any], steps: list[
     assert [each.steps for each in callbacks if isinstance(each, TightLoop)] == steps
 
 
-def test_the_command_takes_several_steps_at_a_time(command: Linreg, alone: list[int]) -> None:
+def test_the_command_takes_several_steps_at_a_time(command: Linreg, group_sizes: list[int]) -> None:
     line = "fit --data.rows 400 --data.batch_size 10 --trainer.max_epochs 3"
     fast = command(line)
-    assert sum(alone) > 0
-    alone.clear()
+    assert sum(group_sizes) > 0
+    group_sizes.clear()
     assert command(f"{line} --trainer.callbacks+=TightLoop --trainer.callbacks.steps=1") == fast
-    assert not alone
+    assert not group_sizes
 
 
 # Errors
