@@ -15,7 +15,6 @@ from torch.utils.tensorboard.summary import hparams
 
 _STAGES = ("train", "val", "test", "fit")
 _COMPARED = ("train/loss", "val/", "test/", "fit/")
-_KEPT_IF_NULL = ("batch_size",)  # stays a column of the tab in runs where it is null
 
 
 @final
@@ -66,8 +65,8 @@ class RunLogger(TensorBoardLogger):
             # log_hyperparams would log the metrics a second time
             given = {k: value for k, value in self.hparams.items() if value is not None}
             shown = {k: v if isinstance(v, int | float | str) else str(v) for k, v in given.items()}
-            # TensorBoard takes the columns from any one of the runs.
-            null = {name: "" for name in _KEPT_IF_NULL if name in self.hparams}
+            # TensorBoard takes the columns from any one of the runs, also where batch_size is null.
+            null = {"batch_size": ""} if "batch_size" in self.hparams else {}
             columns, _, _ = hparams(null | shown, metrics)
             for summary in (columns, *hparams(shown, metrics)[1:]):
                 self.experiment.file_writer.add_summary(summary)

@@ -117,9 +117,9 @@ class RegressionCLI(LightningCLI):
                 parser.set_defaults(self._checkpoint.trainer_settings)
         for key, default in defaults.items():
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
-            given = self._first.classes.get(key)
+            given = self._first.classes.get(key, "").rpartition(".")[2]
             # The parser would pass the arguments of a default class on to another class.
-            if default and (given is None or _name(given) == _name(default["class_path"])):
+            if default and given in ("", default["class_path"].rpartition(".")[2]):
                 parser.set_defaults({key: default})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -278,7 +278,3 @@ def _check_null(key: str, given: dict[str, Any]) -> None:
         annotation = str(parameters[name].annotation) if name in parameters else "Any"
         if value is None and not re.search("None|Optional|Any|_empty", annotation):
             raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
-
-
-def _name(class_path: str) -> str:
-    return class_path.rpartition(".")[2]
