@@ -15,16 +15,15 @@ from torch.utils.tensorboard.summary import hparams
 
 _STAGES = ("train", "val", "test", "fit")
 _COMPARED = ("train/loss", "val/", "test/", "fit/")
-_KEPT_IF_NULL = ("batch_size",)  # stays a column of the tab in runs where it is null
 
 
 @final
 class RunLogger(TensorBoardLogger):
     """Lightning's TensorBoardLogger with one folder `version_N` per run, directly in `save_dir`.
 
-    A metric is filed by the stage that its name begins with, `val_loss` as `val/loss`, because
-    TensorBoard groups charts by the text before a slash. The HPARAMS tab gets the hyper-parameters
-    of model and data and the last value of each metric, once the run has succeeded.
+    `val_loss` becomes `val/loss`, because TensorBoard groups charts by the text before a slash.
+    The HPARAMS tab gets the hyper-parameters of model and data, and the last value of each metric,
+    once the run has succeeded.
 
     Args:
         save_dir: the folder that holds all runs.
@@ -37,17 +36,12 @@ class RunLogger(TensorBoardLogger):
         self._has_logged = False
 
     @rank_zero_only
-    def log_hyperparams(
-        self,
-        params: dict[str, Any] | Namespace,
-        metrics: dict[str, Any] | None = None,
-        step: int | None = None,
-    ) -> None:
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Keep the hyper-parameters, except those that only Lightning reads."""
         self._has_logged = True
         params = vars(params) if isinstance(params, Namespace) else params
         visible = {name: value for name, value in params.items() if not name.startswith("_")}
-        super().log_hyperparams(visible, metrics, step)
+        super().log_hyperparams(visible, *args, **kwargs)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -66,13 +60,13 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the HPARAMS tab and close; remove the files of a run that failed at its start."""
-        metrics = {name: value for name, value in self._last_values.items() if math.isfinite(value)}
+        metrics = {k: value for k, value in self._last_values.items() if math.isfinite(value)}
         if status == "success" and metrics:
             # log_hyperparams would log the metrics a second time
             given = {k: value for k, value in self.hparams.items() if value is not None}
             shown = {k: v if isinstance(v, int | float | str) else str(v) for k, v in given.items()}
-            # TensorBoard takes the columns from any one of the runs.
-            null = {name: "" for name in _KEPT_IF_NULL if name in self.hparams}
+            # TensorBoard takes the columns from any one of the runs, also where batch_size is null.
+            null = {"batch_size": ""} if "batch_size" in self.hparams else {}
             columns, _, _ = hparams(null | shown, metrics)
             for summary in (columns, *hparams(shown, metrics)[1:]):
                 self.experiment.file_writer.add_summary(summary)

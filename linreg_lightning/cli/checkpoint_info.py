@@ -21,14 +21,8 @@ READING_ARGUMENTS = frozenset({"batch_size", "shuffle", "stream", "unseen"})
 COLUMN_ARGUMENTS = frozenset({"features", "exclude", "categorical", "max_levels", "design"})
 # Arguments of the Trainer that a resumed run keeps.
 TRAINER_ARGUMENTS = (
-    "max_epochs",
-    "max_steps",
-    "precision",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "limit_train_batches",
-    "overfit_batches",
+    *("max_epochs", "max_steps", "precision", "accumulate_grad_batches"),
+    *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "overfit_batches"),
 )
 REMEDY = "or start anew without --ckpt_path"
 
@@ -36,22 +30,16 @@ REMEDY = "or start anew without --ckpt_path"
 class CheckpointInfo(NamedTuple):
     """The content of a checkpoint that decides defaults of a command line.
 
-    Attributes:
-        path: the file.
-        model: `{"class_path": ..., "init_args": {...}}`; None if the checkpoint does not say it.
-        data: the same for the data module.
-        earlier_data: the arguments of data of earlier fits, whose rows are in the statistics too.
-        epochs: the number of completed epochs.
-        batches: the number of batches trained on.
-        done: whether the statistics hold all rows of the data.
-        partial: whether the statistics hold some rows, because a pass was interrupted.
-        trainer_settings: the run's settings of TRAINER_ARGUMENTS, by option.
+    `model`, `data` and each of `earlier_data`, whose rows are in the statistics too, are
+    `{"class_path": ..., "init_args": {...}}`; None if the checkpoint does not say it. The
+    statistics hold all rows of the data if `done`, and some, of an interrupted pass, if `partial`.
+    `trainer_settings` are the run's settings of TRAINER_ARGUMENTS, by option.
     """
 
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
-    earlier_data: list[dict[str, Any]]
+    earlier_data: list[dict[str, Any] | None]
     epochs: int
     batches: int
     done: bool
@@ -73,7 +61,7 @@ class CheckpointInfo(NamedTuple):
             path,
             _class_and_arguments(content.get("hyper_parameters", {})),
             _class_and_arguments(content.get("datamodule_hyper_parameters", {})),
-            content.get("earlier_data", []),
+            [_class_and_arguments(each) for each in content.get("earlier_data", [])],
             progress["epoch_progress"]["current"]["processed"],
             progress["epoch_loop.batch_progress"]["total"]["ready"],
             statistics["done"] is not None and not partial,
@@ -110,23 +98,23 @@ class CheckpointInfo(NamedTuple):
         differences = _differences(self.data, given)
         same_rows = "path" not in differences and ("path" in stored or fitting)
         for name, value in differences.items():
+            leave_out = f"leave --data.{name} out"
             if name in COLUMN_ARGUMENTS and stored.get("design") is not None:
                 raise InputError(
                     f"--data.{name}: {value} was given, but what the columns are was learned with "
-                    f"{stored[name]}; leave --data.{name} out, {REMEDY}"
+                    f"{stored[name]}; {leave_out}, {REMEDY}"
                 )
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
                 raise InputError(
                     f"--data.{name}: {value} was given, but {self.path} was made with "
-                    f"{stored[name]} from the same rows; leave --data.{name} out, name another "
-                    f"table, {REMEDY}"
+                    f"{stored[name]} from the same rows; {leave_out}, name another table, {REMEDY}"
                 )
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
         if not self.done or self.data is None:
             return False
-        fitted = [self.data, *filter(None, map(_class_and_arguments, self.earlier_data))]
+        fitted = [self.data, *filter(None, self.earlier_data)]
         if "path" in given.get("init_args", {}):
             files = _files(given["init_args"]["path"])
             return any(files & _files(data["init_args"].get("path", [])) for data in fitted)
@@ -157,25 +145,26 @@ def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any
 
 def _files(paths: Any) -> set[str]:
     """Return absolute paths of all files; addresses stay as they are."""
-    files: list[str] = []
+    files: set[str] = set()
     for path in map(str, [paths] if isinstance(paths, str | Path) else paths):
         names = [path]
         if "://" not in path:
             with contextlib.suppress(InputError):  # the file may be gone
                 names = [file.path for file in find_files(path)]
             names = [str(Path(name).resolve()) for name in names]
-        files += names
-    return set(files)
+        files.update(names)
+    return files
 
 
 def _newest(root: Path) -> Path:
-    files = sorted(root.glob("**/*.ckpt"), key=lambda file: file.stat().st_mtime_ns)
-    if not files:
+    files = root.glob("**/*.ckpt")
+    newest = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
+    if newest is None:
         raise InputError(
             f"--ckpt_path: there is no checkpoint below {root}; fit a model first (linreg fit), or "
             "type a checkpoint's path"
         )
-    return files[-1]
+    return newest
 
 
 def _best(content: dict[str, Any], path: Path) -> Path:

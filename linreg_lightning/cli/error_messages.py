@@ -18,10 +18,8 @@ TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 def add_flags(message: str, classes: Mapping[str, type]) -> str:
     """Turn the arguments that a message begins with into options: `lr: ...` into `--model.lr: ...`.
 
-    Args:
-        message: `name: text` or `name, name: text`; any other form stays as it is.
-        classes: the classes whose arguments are options, by the prefix of the options. A name that
-            several of them have stays as it is, because either may be meant.
+    A message of another form than `name: text` or `name, name: text` stays as it is, and so does a
+    name that several classes have. The keys of `classes` are the prefixes of the options.
 
     >>> add_flags("width: 0 was given", {"model": textwrap.TextWrapper})
     '--model.width: 0 was given'
@@ -83,7 +81,6 @@ def _given_value(error: str) -> str:
 
 
 def _alternatives(expected: list[tuple[str, str]]) -> str:
-    """Return the accepted types, or literals, as `a, b or c`."""
     alternatives: list[str] = []
     for type_name, literals in expected:
         if literals:

@@ -1,27 +1,26 @@
-"""What the command must know before it can build its parser."""
+"""What the command reads before it can build its parser: some options, and files of settings."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+from jsonargparse import ActionConfigFile, get_loader, set_loader  # type: ignore[attr-defined]
 from lightning.pytorch.cli import LightningCLI
 
-from linreg_lightning.cli.config_files import find_config, is_file, read_yaml
 from linreg_lightning.cli.defaults import COMMAND, ROOT
 from linreg_lightning.errors import InputError
 
+PACKAGE = Path(__file__).parent.parent
+PARSER_MODE = "linreg"
+
 
 class FirstParse(NamedTuple):
-    """The arguments that decide the defaults of all others.
-
-    Attributes:
-        command: the subcommand, if one is named.
-        ckpt_path: the checkpoint, if one is given.
-        root: the folder that holds all runs.
-        classes: the classes given for `model` and `data`.
-    """
+    """The subcommand, and the arguments that decide the defaults of all others."""
 
     command: str | None
     ckpt_path: str | None
@@ -49,18 +48,17 @@ class FirstParse(NamedTuple):
         _check_class("data", flags.data)
         settings |= {name: value for name, value in vars(flags).items() if value is not None}
         ckpt_path = settings["ckpt_path"]
-        ckpt_path = None if ckpt_path is None else str(ckpt_path)
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
-        return cls(command, ckpt_path, str(settings["root"]), classes)
+        return cls(command, ckpt_path and str(ckpt_path), str(settings["root"]), classes)
 
 
 def _settings(file: Path, command: str | None) -> dict[str, Any]:
     """Return the settings of a configuration that matter here, those that are not null."""
-    content = read_yaml(file)
+    content = _read_yaml(file)
     # A file before the subcommand has the settings below the subcommand's name.
     content |= _section(content, command, file)
     if isinstance(content.get("trainer"), str):
-        content["trainer"] = read_yaml(file.parent / content["trainer"])
+        content["trainer"] = _read_yaml(file.parent / content["trainer"])
     content["root"] = _section(content, "trainer", file).get("default_root_dir")
     for key in ("model", "data"):
         if isinstance(content.get(key), dict):
@@ -77,8 +75,58 @@ def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any,
 
 def _check_class(key: str, value: str | None) -> None:
     """Refuse a table in the place of a class, before the parser reads all of it as YAML."""
-    if value is None or value.endswith((".yaml", ".yml", ".json")) or not is_file(value):
+    if value is None or value.endswith((".yaml", ".yml", ".json")) or not _is_file(value):
         return
     table = f"--data TabularData --data.path {value}"
     remedy = table if key == "data" else f"a class of {COMMAND} --help"
     raise InputError(f"--{key}: {value} is a file, not a class; type {remedy}")
+
+
+def _read_yaml(file: Path) -> dict[Any, Any]:
+    """Return a file's settings; none of a file that the parser will refuse later."""
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _is_file(text: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # too long for a file's name
+        return Path(text).is_file()
+    return False
+
+
+def find_config(name: str) -> str:
+    """Return the path of a configuration: a file, or one that the package brings, by its name."""
+    folder = PACKAGE / "configs"  # in a wheel
+    folder = folder if folder.is_dir() else PACKAGE.parent / "configs"
+    if _is_file(name) or not re.fullmatch(r"[\w-]+", name):
+        return name  # the parser reports a missing file
+    for file in (Path(f"{name}.yaml"), folder / f"{name}.yaml"):
+        if file.is_file():
+            return str(file)
+    known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    raise InputError(f"--config: there is no file {name}; type a file, or one of {known}")
+
+
+class ConfigByName(ActionConfigFile):
+    """The action of `-c`: a file, or a configuration that the package brings, by its name."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+        """Apply the configuration."""
+        super().__call__(parser, cfg, find_config(values))  # type: ignore[no-untyped-call]
+
+
+def load_value(text: str, path: str = "") -> Any:
+    """Read YAML, but take a line such as `#w` or `a: b` as text: columns have such names.
+
+    >>> load_value("#w"), load_value("a: b"), load_value("[a, b]"), load_value("a: b", "run.yaml")
+    ('#w', 'a: b', ['a', 'b'], {'a': 'b'})
+    """
+    value = get_loader("yaml")(text)
+    is_option = not path and "\n" not in text and not text.startswith(("[", "{"))
+    return text if is_option and not isinstance(value, int | float) else value
+
+
+set_loader(PARSER_MODE, load_value, (yaml.YAMLError,))

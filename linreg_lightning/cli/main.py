@@ -15,14 +15,10 @@ from linreg_lightning.errors import InputError
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one command line.
+    """Run one command line; None takes the arguments after `linreg` from the process.
 
-    Args:
-        args: the arguments after `linreg`; None takes them from the process.
-
-    Raises:
-        SystemExit: the command failed and has printed its message; the code is 1 or 2, or 143 after
-            SIGTERM. Also with code 0 after a help text such as `fit --help`.
+    SystemExit says that the command failed and has printed its message: the code is 1 or 2, or 143
+    after SIGTERM. Its code is 0 after a help text such as `fit --help`.
 
     >>> main(["--version"])
     linreg 0.1.0

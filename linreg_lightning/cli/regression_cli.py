@@ -22,16 +22,17 @@ from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
-from linreg_lightning.cli.config_files import PARSER_MODE, ConfigByName
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
-from linreg_lightning.cli.first_parse import FirstParse
+from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.protocols import WritesFile, is_single_pass
 from linreg_lightning.tables.prediction_file import Format
 from linreg_lightning.tight_loop import TightLoop
+
+TRAINER_DEFAULTS = {"default_root_dir": ROOT, "max_epochs": 100, "enable_model_summary": False}
 
 
 @final
@@ -40,13 +41,7 @@ class RegressionCLI(LightningCLI):
 
     With a checkpoint, its classes and hyper-parameters are the defaults, and an option that
     contradicts the model's is an error. Without one, only `fit` runs.
-
-    Args:
-        args: the arguments after `linreg`.
-        first: what the first parse of them has found.
-
-    Raises:
-        InputError: an argument cannot work; the message names its option.
+    An argument that cannot work raises InputError, whose message names the option.
     """
 
     def __init__(self, args: list[str], first: FirstParse) -> None:
@@ -58,18 +53,14 @@ class RegressionCLI(LightningCLI):
             self._checkpoint = CheckpointInfo.read(first.ckpt_path, first.root)
         needs_checkpoint = first.command in ("validate", "test", "predict")
         self._lacks_checkpoint = needs_checkpoint and self._checkpoint is None
-        kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
+        parser_kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         try:
             super().__init__(
                 save_config_kwargs={"overwrite": True},  # each run has its own folder
-                trainer_defaults={
-                    "default_root_dir": ROOT,
-                    "max_epochs": 100,
-                    "enable_model_summary": False,
-                },
+                trainer_defaults=TRAINER_DEFAULTS,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                parser_kwargs={**kwargs, **{name: dict(kwargs) for name in self.subcommands()}},
+                parser_kwargs=parser_kwargs | dict.fromkeys(self.subcommands(), parser_kwargs),
                 args=args,
                 model_class=LightningModule,
                 subclass_mode_model=True,
@@ -81,22 +72,22 @@ class RegressionCLI(LightningCLI):
             cause = error if isinstance(error, InputError) else error.__cause__
             if not isinstance(cause, InputError):
                 raise
-            keys: tuple[str, ...] = ("model", "data") if self.config is not None else ()
             classes: dict[str, type] = {"trainer": Trainer}
-            classes |= {key: resolve_name(self._config[key].class_path) for key in keys}
+            if self.config is not None:
+                classes |= {k: resolve_name(self._config[k].class_path) for k in ("model", "data")}
             raise InputError(add_flags(str(cause), classes)) from None
 
     @property
     def _config(self) -> Any:
-        """The settings of the subcommand."""
         return self.config[self.config.subcommand]
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the given subcommand, or all, with its arguments that are not options."""
-        passed = {"ckpt_path", "return_predictions"}  # by the methods below
-        commands = {name: skip | passed for name, skip in LightningCLI.subcommands().items()}
-        given = self._first.command
-        return commands if given is None else {given: commands[given]}
+        return {
+            name: skipped | {"ckpt_path", "return_predictions"}  # the methods below pass these
+            for name, skipped in LightningCLI.subcommands().items()
+            if self._first.command in (None, name)
+        }
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser whose configurations may be given by name."""
@@ -126,9 +117,9 @@ class RegressionCLI(LightningCLI):
                 parser.set_defaults(self._checkpoint.trainer_settings)
         for key, default in defaults.items():
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
-            given = self._first.classes.get(key)
+            given = self._first.classes.get(key, "").rpartition(".")[2]
             # The parser would pass the arguments of a default class on to another class.
-            if default and (given is None or _name(given) == _name(default["class_path"])):
+            if default and given in ("", default["class_path"].rpartition(".")[2]):
                 parser.set_defaults({key: default})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -202,9 +193,9 @@ class RegressionCLI(LightningCLI):
         self.trainer.test(ckpt_path=self._config.ckpt_path, **kwargs)
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict; PredictionWriter writes the predictions, so memory does not hold them."""
-        options = {"ckpt_path": self._config.ckpt_path, "return_predictions": False}
-        self.trainer.predict(**options, **kwargs)
+        """Write predictions by PredictionWriter, so that memory does not hold them."""
+        kwargs |= {"ckpt_path": self._config.ckpt_path, "return_predictions": False}
+        self.trainer.predict(**kwargs)
 
     def before_fit(self) -> None:
         """Refuse to resume a run with no epoch left, or to add the same rows twice."""
@@ -234,12 +225,7 @@ class RegressionCLI(LightningCLI):
             )
         if isinstance(self.model, SupervisedModule) and self.trainer.is_global_zero:
             print(f"\n{self.model.summary()}\n")
-        logger = self.trainer.logger
-        if isinstance(logger, RunLogger):
-            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
-            self._print_files({"run": logger.log_dir}, {"curves": command})
-        else:
-            self._print_files({}, {})
+        self._print_files()
 
     def after_predict(self) -> None:
         """Print the file of predictions; refuse a run that has written none."""
@@ -248,13 +234,17 @@ class RegressionCLI(LightningCLI):
                 "predict: nothing was written; the model must predict a tensor of (rows,) or "
                 "(rows, targets), and the data must have rows to predict"
             )
-        self._print_files({}, {})
+        self._print_files()
 
-    def _print_files(self, first: dict[str, str], last: dict[str, str]) -> None:
-        """Print what the callbacks have written, between other lines."""
+    def _print_files(self) -> None:
+        """Print where the logger and the callbacks have written."""
+        logger = self.trainer.logger if self.subcommand == "fit" else None
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         writers = [each for each in callbacks if isinstance(each, WritesFile) and each.path]
-        lines = {**first, **{each.content: str(each.path) for each in writers}, **last}
+        lines = {each.content: str(each.path) for each in writers}
+        if isinstance(logger, RunLogger):
+            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
+            lines = {"run": logger.log_dir, **lines, "curves": command}
         width = max(map(len, lines), default=0)
         for content, place in lines.items() if self.trainer.is_global_zero else ():
             print(f"{content:<{width}}  {place}")
@@ -288,7 +278,3 @@ def _check_null(key: str, given: dict[str, Any]) -> None:
         annotation = str(parameters[name].annotation) if name in parameters else "Any"
         if value is None and not re.search("None|Optional|Any|_empty", annotation):
             raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
-
-
-def _name(class_path: str) -> str:
-    return class_path.rpartition(".")[2]

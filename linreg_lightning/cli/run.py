@@ -17,9 +17,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from linreg_lightning.cli.config_files import PACKAGE
 from linreg_lightning.cli.error_messages import parse_error_message
-from linreg_lightning.cli.first_parse import FirstParse
+from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
 from linreg_lightning.cli.main import fail
 from linreg_lightning.cli.regression_cli import RegressionCLI
 from linreg_lightning.errors import InputError
@@ -34,7 +33,7 @@ _LOST_CONNECTION = re.compile(r"(closed|reset) by peer|Broken pipe|remote proces
 
 
 def run(args: list[str]) -> None:
-    """Run a command line that names a subcommand; exit with a message if it fails."""
+    """Run a command line; exit with a message if it fails."""
     with _warning_filters():
         try:
             first = FirstParse.of(args)
@@ -87,8 +86,6 @@ def _warning_filters() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """Raise SIGTERMException on SIGTERM."""
-
     def raise_sigterm(*_: Any) -> NoReturn:
         raise SIGTERMException
 

@@ -17,20 +17,14 @@ from linreg_lightning.models import RegressionModule
 def summary(args: list[str]) -> str:
     """Return a fitted model's table of coefficients, or the content of coefficients.json.
 
-    Args:
-        args: the arguments after `summary`.
-
-    Raises:
-        InputError: no checkpoint is given or found, or its model has no coefficients.
-        SystemExit: an argument is unknown.
+    InputError says that there is no checkpoint, or that its model has no coefficients.
     """
-    parser = argparse.ArgumentParser(
-        "linreg summary", description="Print the coefficients that a checkpoint holds."
-    )
+    text = "Print the coefficients that a checkpoint holds."
+    parser = argparse.ArgumentParser("linreg summary", description=text)
     parser.add_argument("--ckpt_path", default="last", help="a file, last or best (default: last)")
     parser.add_argument("--format", choices=("text", "json"), default="text")
-    root_help = "where last and best look"
-    parser.add_argument("--trainer.default_root_dir", dest="root", default=ROOT, help=root_help)
+    text = "where last and best look"
+    parser.add_argument("--trainer.default_root_dir", dest="root", default=ROOT, help=text)
     given = parser.parse_args(args)
     checkpoint = CheckpointInfo.read(given.ckpt_path, given.root)
     cls: Any = None

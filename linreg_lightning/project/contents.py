@@ -48,9 +48,7 @@ def contents(names: Names) -> Iterator[tuple[str, str]]:
         if path == "pyproject.toml":
             text = _requirements(text)
         if path != "LICENSE":  # it names the authors of the files
-            text = names.put_into(text)
-        if path.endswith(".py"):
-            text = _wrap_imports(text)
+            text = _wrap_imports(names.put_into(text))
         yield path.replace("linreg_lightning", names.package, 1), text
 
 
@@ -101,24 +99,22 @@ def files() -> Iterator[tuple[str, Path]]:
     A wheel has `configs` in the package, and in `_checkout` the other files beside the package.
     """
     in_wheel = (PACKAGE / "_checkout").is_dir()
+    checkout = PACKAGE / "_checkout" if in_wheel else PACKAGE.parent
     for part in (".ci", ".github", ".gitignore", "LICENSE", "pyproject.toml", "tests"):
-        yield from _below((PACKAGE / "_checkout" if in_wheel else PACKAGE.parent) / part, part)
-    yield from _below((PACKAGE if in_wheel else PACKAGE.parent) / "configs", "configs")
-    for path in sorted(PACKAGE.iterdir()):
+        yield from _below(checkout / part, Path(part))
+    yield from _below((PACKAGE if in_wheel else PACKAGE.parent) / "configs", Path("configs"))
+    for path in PACKAGE.iterdir():
         if path.name not in ("_checkout", "configs"):
-            yield from _below(path, f"{PACKAGE.name}/{path.name}")
+            yield from _below(path, Path(PACKAGE.name, path.name))
 
 
-def _below(path: Path, name: str) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        yield name, path
-    elif path.is_dir() and path.name != "__pycache__":
-        for child in sorted(path.iterdir()):
-            yield from _below(child, f"{name}/{child.name}")
+def _below(path: Path, name: Path) -> Iterator[tuple[str, Path]]:
+    for file in (path, *path.rglob("*")):
+        if file.is_file() and file.parent.name != "__pycache__":
+            yield (name / file.relative_to(path)).as_posix(), file
 
 
 def _requirements(text: str) -> str:
-    """Remove from pyproject.toml what a new project does not need."""
     for pattern in NOT_NEEDED:
         text = re.sub(pattern, "", text)
     description = 'description = "Regression on PyTorch Lightning"'
@@ -131,9 +127,9 @@ def _wrap_imports(text: str) -> str:
     """Break imports that a longer package name has made too long, as the formatter does."""
 
     def wrap(match: re.Match[str]) -> str:
-        line, indent, start, names = match[0], match[1], match[2], match[3]
-        if len(line) <= 100:
-            return line
+        indent, start, names = match.groups()
+        if len(match[0]) <= 100:
+            return match[0]
         items = "".join(f"{indent}    {name},\n" for name in names.split(", "))
         return f"{indent}{start} (\n{items}{indent})"
 

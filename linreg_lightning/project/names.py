@@ -12,17 +12,10 @@ from linreg_lightning.errors import InputError
 
 MAX_LENGTH = 40
 FOLDERS = {"build", "configs", "dist", "logs", "tests"}
-"""Names of the project's other folders."""
 
 
 class Names(NamedTuple):
-    """The three spellings of a project's name.
-
-    Attributes:
-        package: the name that Python imports.
-        distribution: the name that pip installs.
-        command: the name that a terminal runs.
-    """
+    """The spellings that Python imports, that pip installs, and that a terminal runs."""
 
     package: str
     distribution: str
@@ -32,9 +25,8 @@ class Names(NamedTuple):
     def of(cls, given: str) -> Names:
         """Return the spellings of a name: lower-case words joined by `_` or `-`.
 
-        Raises:
-            InputError: the name has another form, or Python, an installed package or another folder
-                of the project has the same name.
+        InputError refuses other forms, and names of Python, of installed packages and of the
+        project's other folders.
 
         >>> Names.of("my-project")
         Names(package='my_project', distribution='my-project', command='my-project')

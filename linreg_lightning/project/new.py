@@ -1,4 +1,4 @@
-"""`linreg new`: the command."""
+"""`linreg new`: the command that makes a project of one's own from this package's files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,10 @@ from linreg_lightning.project.names import Names
 def new(args: list[str]) -> str:
     """Make a project in a folder of its name, completely or not at all; return the next steps.
 
-    Args:
-        args: the arguments after `new`.
-
-    Raises:
-        InputError: the name cannot be used, or the folder exists.
-        OSError: the folder cannot be written.
-        SystemExit: an argument is unknown.
+    InputError says that the name cannot be used, or that the folder exists.
     """
-    parser = argparse.ArgumentParser(
-        "linreg new",
-        description="Make your own project: a package with command, tests and CI, in a folder.",
-    )
+    text = "Make your own project: a package with command, tests and CI, in a folder."
+    parser = argparse.ArgumentParser("linreg new", description=text)
     parser.add_argument("name", help="the package's name, in lower case, such as my_project")
     given = parser.parse_args(args).name
     names = Names.of(given)
