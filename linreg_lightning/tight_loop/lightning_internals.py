@@ -26,10 +26,16 @@ TRAINER_NAMES = (
     "_logger_connector._first_loop_iter",
     "_logger_connector.on_batch_end",
     "_logger_connector.update_train_step_metrics",
+    "fit_loop._combined_loader._iterator._idx",
+    "fit_loop._combined_loader._iterator.iterators",
+    "fit_loop._data_fetcher.done",
+    "fit_loop._data_fetcher.fetched",
+    "fit_loop._data_fetcher.length",
     "fit_loop.epoch_loop._batches_that_stepped",
     "fit_loop.epoch_loop._results.batch",
     "fit_loop.epoch_loop._results.batch_size",
     "fit_loop.epoch_loop._results.update_metrics",
+    "fit_loop.epoch_loop._results.valid_items",
     "fit_loop.epoch_loop._warning_cache.warn",
     "fit_loop.epoch_loop.advance",
     "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.increment_completed",
@@ -53,9 +59,6 @@ TRAINER_NAMES = (
     "lightning_module._on_before_batch_transfer",
 )
 """Dotted names that start from the Trainer."""
-
-LOG_FLAGS = ("prog_bar", "logger", "on_step", "on_epoch")
-"""What Lightning keeps of the arguments of `module.log`."""
 
 CHECKPOINT_NAMES = ("_every_n_train_steps",)
 """Names of a ModelCheckpoint."""
@@ -89,6 +92,28 @@ def replace_advance(trainer: Any, wrap: Callable[[Advance], Advance]) -> None:
 def restore_advance(trainer: Any) -> None:
     """Let the Trainer call its own function for each iteration."""
     vars(trainer.fit_loop.epoch_loop).pop("advance", None)
+
+
+def batch_source(fetcher: Any) -> Callable[[], Any]:
+    """Return what takes the next batch of the Trainer's iterator over batches.
+
+    A single loader is asked directly: the Trainer's way, which joins any number of loaders, costs
+    as much as zeroing the gradients.
+    """
+    combined = fetcher.combined_loader
+    if combined.iterables is not combined.flattened[0]:
+        return lambda: next(fetcher)[0]
+    position = combined._iterator
+    batches = position.iterators[0]
+
+    def take() -> Any:
+        batch = next(batches)
+        position._idx += 1
+        fetcher.fetched += 1
+        fetcher.done = fetcher.fetched >= fetcher.length
+        return batch
+
+    return take
 
 
 @final
@@ -137,19 +162,17 @@ class EpochState:
         if ends_epoch:
             self._loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
 
-    def log_again(self, name: str, value: Tensor, prog_bar: bool, logger: bool) -> bool:
-        """Log a number of this step under a name that training_step has logged before.
+    def logged_names(self) -> set[str]:
+        """The names, within training_step, of all values that the Trainer would write now."""
+        return {key.removeprefix("training_step.") for key, _ in self._results.valid_items()}
 
-        Cheaper than `module.log`. Returns False where the call before had other flags.
+    def log_again(self, name: str, value: Tensor) -> None:
+        """Log a number that training_step has logged before with the same flags.
+
+        Cheaper than `module.log`.
         """
-        key = f"training_step.{name}"
-        earlier = self._results.get(key)
-        flags = (prog_bar, logger, True, False)
-        if earlier is None or flags != attrgetter(*LOG_FLAGS)(earlier.meta):
-            return False
-        self._results.update_metrics(key, value, batch_size=1)
+        self._results.update_metrics(f"training_step.{name}", value, batch_size=1)
         self._connector._current_fx = "training_step"
-        return True
 
     def update_metrics(self) -> None:
         """Update `trainer.callback_metrics` and the like from what has been logged."""

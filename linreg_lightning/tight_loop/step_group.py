@@ -11,7 +11,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from linreg_lightning.tight_loop.buffered_loggers import BufferedLoggers
-from linreg_lightning.tight_loop.lightning_internals import EpochState
+from linreg_lightning.tight_loop.fusion_rules import BATCH_HOOKS
+from linreg_lightning.tight_loop.lightning_internals import EpochState, batch_source
 from linreg_lightning.tight_loop.step_function import hooks_of_each_step, step_function
 from linreg_lightning.tight_loop.step_log import StepLog
 
@@ -50,6 +51,7 @@ class StepGroup:
         state, batches = self._state, self._state.batches.current
         state.begin_group()
         self._choose_hooks()
+        self._take_batch = batch_source(fetcher)
         begun = batches.ready
         with self._log, state.calling("training_step"):
             try:
@@ -72,11 +74,14 @@ class StepGroup:
         self._start_hooks = hooks_of_each_step(trainer, state, "on_train_batch_start")
         self._end_hooks = hooks_of_each_step(trainer, state, "on_train_batch_end")
         self._rate_monitors = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
+        self._hooks_may_write = bool(self._rate_monitors) or any(
+            hooks_of_each_step(trainer, state, name) for name in BATCH_HOOKS
+        )
 
     def _step(self, fetcher: Any, is_last: bool = False) -> bool:
         """Take one step; returns whether it is the last, or must be, as one that stops the run."""
         trainer, module, state = self._trainer, self._module, self._state
-        batch = self._to_device(next(fetcher)[0])
+        batch = self._to_device(self._take_batch())
         index = state.begin_batch(batch)
         if is_last:
             state.batches.is_last_batch = fetcher.done
@@ -101,19 +106,23 @@ class StepGroup:
                 state.step_lr_schedulers(False)
             for hook in self._end_hooks:
                 hook(trainer, module, outputs, batch, index)
-        if is_last or is_written:
-            self._log.log_kept_values()
+        if is_last:
             state.update_metrics()
         state.batches.increment_completed()
-        if is_last or is_written:
+        if is_last:
             state.write_metrics()
-        if not is_last:
-            state.count_logged_step()  # the Trainer counts the last one
-        return is_last
+            return True  # the Trainer counts it as a logged step
+        if is_written:
+            self._log.write()
+            if self._hooks_may_write:
+                self._log.flush()
+        state.count_logged_step()
+        return False
 
     def _start(self, batch: Any, index: int, is_last: bool, is_written: bool) -> None:
         trainer, module = self._trainer, self._module
         if is_last:
+            self._log.flush()
             self._call_all_hooks("on_train_batch_start", batch, index)
             return
         if is_written:
