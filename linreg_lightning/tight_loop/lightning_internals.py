@@ -43,6 +43,7 @@ TRAINER_NAMES = (
     "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_completed",
     "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_ready",
     "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_started",
+    "fit_loop.epoch_loop.automatic_optimization.output_result_cls",
     "fit_loop.epoch_loop.batch_progress.current.ready",
     "fit_loop.epoch_loop.batch_progress.increment_completed",
     "fit_loop.epoch_loop.batch_progress.increment_processed",
@@ -52,6 +53,7 @@ TRAINER_NAMES = (
     "fit_loop.epoch_loop.batch_progress.total.ready",
     "fit_loop.epoch_loop.manual_optimization.on_run_end",
     "fit_loop.epoch_loop.manual_optimization.on_run_start",
+    "fit_loop.epoch_loop.manual_optimization.output_result_cls",
     "fit_loop.epoch_loop.restarting",
     "fit_loop.epoch_loop.update_lr_schedulers",
     "fit_loop.epoch_loop.val_loop.restarting",
@@ -127,10 +129,9 @@ class EpochState:
     def __init__(self, trainer: Any) -> None:
         loop = self._loop = trainer.fit_loop.epoch_loop
         self._connector, self._results = trainer._logger_connector, loop._results
-        self._module, self._manual = trainer.lightning_module, loop.manual_optimization
+        self._module = trainer.lightning_module
         self.batches = loop.batch_progress
-        optimizer = loop.automatic_optimization.optim_progress.optimizer
-        self.optimizer_step, self.zero_grad = optimizer.step, optimizer.zero_grad
+        self.automatic, self.manual = loop.automatic_optimization, loop.manual_optimization
 
     def is_restarting(self) -> bool:
         """Whether the epoch goes on from a checkpoint, before its first batch."""
@@ -150,7 +151,8 @@ class EpochState:
 
     def logged_steps(self) -> int:
         """The number under which loggers write the current step."""
-        return int(self._loop._batches_that_stepped)
+        steps: int = self._loop._batches_that_stepped
+        return steps
 
     def count_logged_step(self) -> None:
         """Count the step under which loggers write."""
@@ -201,13 +203,6 @@ class EpochState:
         """Call the module's and the data module's `on_before_batch_transfer`."""
         return self._module._on_before_batch_transfer(batch, dataloader_idx=0)
 
-    def run_manual_step(self, training_step: Callable[[], Any]) -> Any:
-        """Call a training_step that steps its optimizer itself, and count those steps."""
-        self._manual.on_run_start()
-        output = training_step()
-        self._manual.on_run_end()
-        return output
-
     def warn_of_missing_batch(self) -> None:
         """Warn, once, of a loader that yields None."""
         self._loop._warning_cache.warn(
@@ -237,13 +232,6 @@ def unwrapped_step(optimizer: Optimizer) -> Callable[..., Any]:
     except AttributeError:
         is_used = True
     return optimizer.step if is_used else MethodType(wrapper.__wrapped__, optimizer)
-
-
-def keeps_model_in_other_processes(trainer: Any) -> bool:
-    """Whether the Trainer fits copies of the model in processes that it spawns or forks."""
-    launchers = import_module("lightning.pytorch.strategies.launchers")
-    multiprocessing = getattr(launchers, "_MultiProcessingLauncher", ())
-    return isinstance(trainer.strategy.launcher, multiprocessing)
 
 
 def _is_model_checkpoint(callback: object) -> bool:

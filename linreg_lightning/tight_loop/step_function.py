@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.loops.optimization.automatic import ClosureResult
-from lightning.pytorch.loops.optimization.manual import ManualResult
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
@@ -33,27 +30,12 @@ def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep)
     module = trainer.lightning_module
     (optimizer,) = trainer.optimizers
     optimizer_step, clip = unwrapped_step(optimizer), trainer.gradient_clip_val
+    counters = state.automatic.optim_progress.optimizer
+    stepped, zeroed = counters.step, counters.zero_grad
     before_zero_grad = hooks_of_each_step(trainer, state, "on_before_zero_grad")
     before_backward = hooks_of_each_step(trainer, state, "on_before_backward")
     after_backward = hooks_of_each_step(trainer, state, "on_after_backward")
     before_optimizer_step = hooks_of_each_step(trainer, state, "on_before_optimizer_step")
-
-    def zero_grad() -> None:
-        state.zero_grad.increment_ready()
-        for hook in before_zero_grad:
-            hook(trainer, module, optimizer)
-        state.zero_grad.increment_started()
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
-        state.zero_grad.increment_completed()
-
-    def backward(loss: Tensor) -> None:
-        for hook in before_backward:
-            hook(trainer, module, loss)
-        loss.backward()
-        for hook in after_backward:
-            hook(trainer, module)
 
     def take(batch: Any, index: int) -> dict[str, Any]:
         output: Any = None
@@ -65,11 +47,22 @@ def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep)
                 torch.set_grad_enabled(True)
             output = training_step(batch, index)
             if not isinstance(output, Tensor):
-                output = ClosureResult.from_training_step_output(output)
+                output = state.automatic.output_result_cls.from_training_step_output(output)
             loss: Tensor | None = output if isinstance(output, Tensor) else output.closure_loss
-            zero_grad()
+            zeroed.increment_ready()
+            for hook in before_zero_grad:
+                hook(trainer, module, optimizer)
+            zeroed.increment_started()
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
+            zeroed.increment_completed()
             if loss is not None:
-                backward(loss)
+                for hook in before_backward:
+                    hook(trainer, module, loss)
+                loss.backward()
+                for hook in after_backward:
+                    hook(trainer, module)
             if disabled:
                 torch.set_grad_enabled(False)
             for hook in before_optimizer_step:
@@ -78,9 +71,9 @@ def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep)
                 module.clip_gradients(optimizer, clip, trainer.gradient_clip_algorithm)
             return loss
 
-        state.optimizer_step.increment_ready()
+        stepped.increment_ready()
         optimizer_step(closure=closure)
-        state.optimizer_step.increment_completed()
+        stepped.increment_completed()
         if isinstance(output, Tensor):
             return {"loss": output.detach()}
         return {} if output.loss is None else dict(output.asdict())
@@ -92,8 +85,11 @@ def manual_step(trainer: Any, state: EpochState, training_step: TrainingStep) ->
     """Return what takes a step of a module that steps its optimizer itself."""
 
     def take(batch: Any, index: int) -> dict[str, Any]:
-        output = state.run_manual_step(partial(training_step, batch, index))
-        return ManualResult.from_training_step_output(output).asdict()
+        state.manual.on_run_start()
+        output = training_step(batch, index)
+        state.manual.on_run_end()
+        result = state.manual.output_result_cls.from_training_step_output(output)
+        return dict(result.asdict())
 
     return take
 

@@ -73,31 +73,41 @@ class StepGroup:
         self._write_interval = trainer.log_every_n_steps if trainer.loggers else 0
         self._start_hooks = hooks_of_each_step(trainer, state, "on_train_batch_start")
         self._end_hooks = hooks_of_each_step(trainer, state, "on_train_batch_end")
-        self._rate_monitors = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
-        self._hooks_may_write = bool(self._rate_monitors) or any(
+        monitors = [each for each in trainer.callbacks if isinstance(each, LearningRateMonitor)]
+        self._write_hooks = [each.on_train_batch_start for each in monitors] + self._start_hooks
+        self._is_manual = not self._module.automatic_optimization
+        self._hooks_may_write = bool(monitors) or any(
             hooks_of_each_step(trainer, state, name) for name in BATCH_HOOKS
         )
 
     def _step(self, fetcher: Any, is_last: bool = False) -> bool:
         """Take one step; returns whether it is the last, or must be, as one that stops the run."""
         trainer, module, state = self._trainer, self._module, self._state
+        batches = state.batches
         batch = self._to_device(self._take_batch())
         index = state.begin_batch(batch)
         if is_last:
-            state.batches.is_last_batch = fetcher.done
+            batches.is_last_batch = fetcher.done
         interval = self._write_interval
-        is_written = interval > 0 and (state.logged_steps() + 1) % interval == 0
+        is_written = interval and (state.logged_steps() + 1) % interval == 0
         outputs = None
         if batch is None:
             state.warn_of_missing_batch()
         else:
-            self._start(batch, index, is_last, is_written)
-            state.batches.increment_started()
+            if is_last:
+                self._log.flush()
+                self._call_all_hooks("on_train_batch_start", batch, index)
+            else:
+                for hook in self._write_hooks if is_written else self._start_hooks:
+                    hook(trainer, module, batch, index)
+            batches.increment_started()
             outputs = self._take_step(batch, index)
-            is_last = is_last or trainer.should_stop or self._took_more_steps_than_batches()
+            is_last = is_last or trainer.should_stop
+            if self._is_manual:  # it may have taken more steps than batches
+                is_last = is_last or trainer.global_step > batches.total.ready
         if is_last:
             self._log.log_kept_values()
-        state.batches.increment_processed()
+        batches.increment_processed()
         if is_last:
             state.step_lr_schedulers(fetcher.done)
             self._call_all_hooks("on_train_batch_end", outputs, batch, index)
@@ -108,7 +118,7 @@ class StepGroup:
                 hook(trainer, module, outputs, batch, index)
         if is_last:
             state.update_metrics()
-        state.batches.increment_completed()
+        batches.increment_completed()
         if is_last:
             state.write_metrics()
             return True  # the Trainer counts it as a logged step
@@ -118,23 +128,6 @@ class StepGroup:
                 self._log.flush()
         state.count_logged_step()
         return False
-
-    def _start(self, batch: Any, index: int, is_last: bool, is_written: bool) -> None:
-        trainer, module = self._trainer, self._module
-        if is_last:
-            self._log.flush()
-            self._call_all_hooks("on_train_batch_start", batch, index)
-            return
-        if is_written:
-            for monitor in self._rate_monitors:
-                monitor.on_train_batch_start(trainer)
-        for hook in self._start_hooks:
-            hook(trainer, module, batch, index)
-
-    def _took_more_steps_than_batches(self) -> bool:
-        if self._module.automatic_optimization:
-            return False
-        return bool(self._trainer.global_step > self._state.batches.total.ready)
 
     def _call_all_hooks(self, name: str, *args: Any) -> None:
         for callback in self._trainer.callbacks:
@@ -151,13 +144,10 @@ def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:
     overridden = any(is_overridden(hook, owner) for hook in TRANSFER_HOOKS for owner in owners)
     may_stay = type(precision) is Precision and not overridden
 
-    def is_there(part: Any) -> bool:
-        return part is None or (isinstance(part, Tensor) and part.device == device)
-
     def move(batch: Any) -> Any:
         if may_stay and (isinstance(batch, tuple) or type(batch) is list):
             for part in batch:
-                if not is_there(part):
+                if part is not None and not (isinstance(part, Tensor) and part.device == device):
                     break
             else:
                 # A step may change its list; the loader's own stays as it is.
