@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,22 +13,13 @@ from torch import Tensor
 
 from linreg_lightning.tight_loop.lightning_internals import EpochState, unwrapped_step
 
-TrainingStep = Callable[[Any, int], Any]
-"""From a batch and its index to what the module's training_step returns."""
 StepFunction = Callable[[Any, int], dict[str, Any]]
 """Takes one step on a batch of an index; returns the outputs that hooks get."""
 
 
-def step_function(trainer: Any, state: EpochState) -> StepFunction:
-    """Return what takes one step of a fit."""
-    module = trainer.lightning_module
-    make = automatic_step if module.automatic_optimization else manual_step
-    return make(trainer, state, training_step_of(trainer))
-
-
-def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep) -> StepFunction:
+def automatic_step(trainer: Any, state: EpochState) -> StepFunction:
     """Return what takes a step as the Trainer's automatic optimisation does."""
-    module = trainer.lightning_module
+    module, training_step = trainer.lightning_module, training_step_of(trainer)
     (optimizer,) = trainer.optimizers
     optimizer_step, clip = unwrapped_step(optimizer), trainer.gradient_clip_val
     counters = state.automatic.optim_progress.optimizer
@@ -81,21 +73,21 @@ def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep)
     return take
 
 
-def manual_step(trainer: Any, state: EpochState, training_step: TrainingStep) -> StepFunction:
+def manual_step(trainer: Any, state: EpochState) -> StepFunction:
     """Return what takes a step of a module that steps its optimizer itself."""
+    training_step, manual = training_step_of(trainer), state.manual
 
     def take(batch: Any, index: int) -> dict[str, Any]:
-        state.manual.on_run_start()
+        manual.on_run_start()
         output = training_step(batch, index)
-        state.manual.on_run_end()
-        result = state.manual.output_result_cls.from_training_step_output(output)
-        return dict(result.asdict())
+        manual.on_run_end()
+        return dict(manual.output_result_cls.from_training_step_output(output).asdict())
 
     return take
 
 
-def training_step_of(trainer: Any) -> TrainingStep:
-    """Return the module's training_step, in the Trainer's precision."""
+def training_step_of(trainer: Any) -> Callable[[Any, int], Any]:
+    """Return the module's training_step in the Trainer's precision, always with an index."""
     precision: Precision = trainer.precision_plugin
     step: Callable[..., Any] = trainer.lightning_module.training_step
     takes_index = is_param_in_hook_signature(step, "batch_idx", min_args=2)
@@ -113,12 +105,4 @@ def hooks_of_each_step(trainer: Any, state: EpochState, name: str) -> list[Calla
     """Return the callbacks' hooks of a name that are marked `per_step`."""
     hooks = [getattr(callback, name) for callback in trainer.callbacks]
     marked = [hook for hook in hooks if getattr(hook, "tight_loop", "") == "per_step"]
-
-    def named(hook: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> None:
-            with state.calling(name):
-                hook(*args)
-
-        return call
-
-    return [named(hook) for hook in marked]
+    return [partial(state.call, name, hook) for hook in marked]

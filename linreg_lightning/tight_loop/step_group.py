@@ -13,7 +13,11 @@ from torch import Tensor
 from linreg_lightning.tight_loop.buffered_loggers import BufferedLoggers
 from linreg_lightning.tight_loop.fusion_rules import BATCH_HOOKS
 from linreg_lightning.tight_loop.lightning_internals import EpochState, batch_source
-from linreg_lightning.tight_loop.step_function import hooks_of_each_step, step_function
+from linreg_lightning.tight_loop.step_function import (
+    automatic_step,
+    hooks_of_each_step,
+    manual_step,
+)
 from linreg_lightning.tight_loop.step_log import StepLog
 
 TRANSFER_HOOKS = (
@@ -25,15 +29,7 @@ TRANSFER_HOOKS = (
 
 @final
 class StepGroup:
-    """Takes groups of steps, and leaves everything as if the Trainer had taken them.
-
-    Args:
-        trainer: within a fit; its class does not declare all of its attributes.
-        state: its epoch.
-
-    Attributes:
-        loggers: the Trainer's loggers of TensorBoard, which write later than they are told to.
-    """
+    """Takes groups of steps, and leaves everything as if the Trainer had taken them."""
 
     def __init__(self, trainer: Any, state: EpochState) -> None:
         self._trainer, self._module, self._state = trainer, trainer.lightning_module, state
@@ -42,40 +38,39 @@ class StepGroup:
         self.loggers = BufferedLoggers(trainer.loggers)
 
     def take(self, fetcher: Any, count: int) -> None:
-        """Take the next steps of an epoch; not beyond its end.
-
-        Args:
-            fetcher: the Trainer's iterator over batches.
-            count: how many steps.
-        """
-        state, batches = self._state, self._state.batches.current
-        state.begin_group()
+        """Take the next `count` steps of an epoch, not beyond its end."""
+        self._state.begin_group()
         self._choose_hooks()
         self._take_batch = batch_source(fetcher)
+        with self._log:
+            self._state.call("training_step", self._take_steps, fetcher, count)
+
+    def _take_steps(self, fetcher: Any, count: int) -> None:
+        batches = self._state.batches.current
         begun = batches.ready
-        with self._log, state.calling("training_step"):
-            try:
-                while count > 1 and not self._step(fetcher):
-                    count -= 1
-                if count == 1:
-                    self._step(fetcher, is_last=True)
-            except BaseException:
-                if batches.ready > begun:
-                    self._log.log_kept_values()
-                    state.update_metrics()
-                raise
+        try:
+            while count > 1 and not self._step(fetcher):
+                count -= 1
+            if count == 1:
+                self._step(fetcher, is_last=True)
+        except BaseException:
+            if batches.ready > begun:
+                self._log.log_kept_values()
+                self._state.update_metrics()
+            raise
 
     def _choose_hooks(self) -> None:
         """Look up what each step calls; a step may change it for the next group."""
         trainer, state = self._trainer, self._state
-        self._take_step = step_function(trainer, state)
+        self._is_manual = not self._module.automatic_optimization
+        make_step = manual_step if self._is_manual else automatic_step
+        self._take_step = make_step(trainer, state)
         self._has_schedule = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._write_interval = trainer.log_every_n_steps if trainer.loggers else 0
         self._start_hooks = hooks_of_each_step(trainer, state, "on_train_batch_start")
         self._end_hooks = hooks_of_each_step(trainer, state, "on_train_batch_end")
         monitors = [each for each in trainer.callbacks if isinstance(each, LearningRateMonitor)]
         self._write_hooks = [each.on_train_batch_start for each in monitors] + self._start_hooks
-        self._is_manual = not self._module.automatic_optimization
         self._hooks_may_write = bool(monitors) or any(
             hooks_of_each_step(trainer, state, name) for name in BATCH_HOOKS
         )
@@ -105,10 +100,9 @@ class StepGroup:
             is_last = is_last or trainer.should_stop
             if self._is_manual:  # it may have taken more steps than batches
                 is_last = is_last or trainer.global_step > batches.total.ready
-        if is_last:
-            self._log.log_kept_values()
         batches.increment_processed()
         if is_last:
+            self._log.log_kept_values()
             state.step_lr_schedulers(fetcher.done)
             self._call_all_hooks("on_train_batch_end", outputs, batch, index)
         else:
@@ -131,10 +125,8 @@ class StepGroup:
 
     def _call_all_hooks(self, name: str, *args: Any) -> None:
         for callback in self._trainer.callbacks:
-            with self._state.calling(name):
-                getattr(callback, name)(self._trainer, self._module, *args)
-        with self._state.calling(name):
-            getattr(self._module, name)(*args)
+            self._state.call(name, getattr(callback, name), self._trainer, self._module, *args)
+        self._state.call(name, getattr(self._module, name), *args)
 
 
 def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:

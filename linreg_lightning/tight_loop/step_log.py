@@ -25,11 +25,7 @@ class StepLog:
     A call of `module.log` is slow beside a small step, and at most steps nobody reads what
     it logs before the next step replaces it. So the last value of each name is kept, and logged
     when the loggers write or the group ends. Values to average over the epoch, and values that a
-    hook logs, go to `module.log` at once.
-
-    Args:
-        trainer: within a fit; the log of its module is replaced while this context is open.
-        state: the Trainer's epoch.
+    hook logs, go to `module.log` at once. It replaces `module.log` while it is open as a context.
     """
 
     def __init__(self, trainer: Any, state: EpochState) -> None:
@@ -102,8 +98,7 @@ class StepLog:
                 if _is_plain(*call) and self._flags.get(name) == flags:
                     self._state.log_again(name, call[0])
                     continue
-                *arguments, options = call
-                self._log(name, *arguments, **options)
+                self._log(name, *call[:-1], **call[-1])
                 if _is_plain(*call):
                     self._flags[name] = flags
 
