@@ -5,13 +5,7 @@ logger, checkpoint and progress bar whether there is something to do. `TightLoop
 when there is. Until then one iteration takes a group of steps: all but the last in a plain loop
 (loss, gradient, update), and the last as the Trainer takes it, with all hooks.
 
-The Trainer takes all steps itself where something has to see each of them: a callback or module
-with an unmarked hook for batches or gradients (`hook_markers`), several processes, accumulated
-gradients, several optimizers, 16-mixed precision, a profiler, an unknown number of batches, or a
-Lightning that lacks a private name that the loop needs (`lightning_internals`, with a warning).
-
-Weights, logged values and their steps, learning rates, checkpoints, `global_step` and random
-numbers have the same bits as in a run without it.
+The docstring of `TightLoop` says where the Trainer takes all steps itself, and what stays the same.
 
     callback.py             TightLoop: when an iteration takes a group of steps
     fusion_rules.py         how many steps fit in a group, and whether any may

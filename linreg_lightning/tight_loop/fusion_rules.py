@@ -66,13 +66,7 @@ PRECISIONS = (Precision, DoublePrecision, HalfPrecision, MixedPrecision)
 
 
 def group_size(trainer: Any, state: EpochState, limit: int) -> int:
-    """Return how many steps lie before the next validation, checkpoint or end, that step included.
-
-    Args:
-        trainer: within a fit; its class does not declare all of its attributes.
-        state: its epoch.
-        limit: at most how many steps the group may have.
-    """
+    """Return how many steps, up to `limit`, reach the next validation, checkpoint or end."""
     batches: int = state.batches.current.ready
     total: int = state.batches.total.ready
     if math.isinf(trainer.num_training_batches):
@@ -99,7 +93,7 @@ def allows_groups(trainer: Any, state: EpochState, fetcher: Any) -> bool:
     """Whether each step is loss, gradient and update alone, and nothing has to see each of them."""
     module, strategy = trainer.lightning_module, trainer.strategy
     return (
-        not state.is_restarting()
+        not state.loop.restarting
         and not trainer.should_stop
         and not trainer.fast_dev_run
         and trainer.accumulate_grad_batches == 1

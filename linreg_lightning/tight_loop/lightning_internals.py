@@ -6,8 +6,7 @@ objects of one Trainer before the first step, so that a fit without one still go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from operator import attrgetter
 from types import MethodType
@@ -18,25 +17,27 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.optim import Optimizer
 
-Advance = Callable[[Any], None]
-"""Takes one batch from the Trainer's iterator over batches, and a step on it."""
-
 TRAINER_NAMES = (
     "_logger_connector._current_fx",
     "_logger_connector._first_loop_iter",
     "_logger_connector.on_batch_end",
     "_logger_connector.update_train_step_metrics",
+    "fit_loop._combined_loader._iterator._idx",
+    "fit_loop._combined_loader._iterator.iterators",
+    "fit_loop._data_fetcher.combined_loader",
+    "fit_loop._data_fetcher.done",
+    "fit_loop._data_fetcher.fetched",
+    "fit_loop._data_fetcher.length",
     "fit_loop.epoch_loop._batches_that_stepped",
     "fit_loop.epoch_loop._results.batch",
     "fit_loop.epoch_loop._results.batch_size",
     "fit_loop.epoch_loop._results.update_metrics",
+    "fit_loop.epoch_loop._results.valid_items",
     "fit_loop.epoch_loop._warning_cache.warn",
     "fit_loop.epoch_loop.advance",
-    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.increment_completed",
-    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.increment_ready",
-    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_completed",
-    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_ready",
-    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad.increment_started",
+    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step",
+    "fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.zero_grad",
+    "fit_loop.epoch_loop.automatic_optimization.output_result_cls",
     "fit_loop.epoch_loop.batch_progress.current.ready",
     "fit_loop.epoch_loop.batch_progress.increment_completed",
     "fit_loop.epoch_loop.batch_progress.increment_processed",
@@ -46,6 +47,7 @@ TRAINER_NAMES = (
     "fit_loop.epoch_loop.batch_progress.total.ready",
     "fit_loop.epoch_loop.manual_optimization.on_run_end",
     "fit_loop.epoch_loop.manual_optimization.on_run_start",
+    "fit_loop.epoch_loop.manual_optimization.output_result_cls",
     "fit_loop.epoch_loop.restarting",
     "fit_loop.epoch_loop.update_lr_schedulers",
     "fit_loop.epoch_loop.val_loop.restarting",
@@ -54,16 +56,13 @@ TRAINER_NAMES = (
 )
 """Dotted names that start from the Trainer."""
 
-LOG_FLAGS = ("prog_bar", "logger", "on_step", "on_epoch")
-"""What Lightning keeps of the arguments of `module.log`."""
-
 CHECKPOINT_NAMES = ("_every_n_train_steps",)
 """Names of a ModelCheckpoint."""
 
 
 def missing_name(trainer: Any) -> str | None:
     """The first name that the objects of a Trainer lack, once its fit has started; or None."""
-    checkpoints = [each for each in trainer.checkpoint_callbacks if _is_model_checkpoint(each)]
+    checkpoints = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
     names = [(trainer, name) for name in TRAINER_NAMES]
     names += [(checkpoint, name) for checkpoint in checkpoints for name in CHECKPOINT_NAMES]
     for owner, name in names:
@@ -76,10 +75,10 @@ def missing_name(trainer: Any) -> str | None:
 
 def steps_between_checkpoints(checkpoint: Any) -> int:
     """How many steps a ModelCheckpoint waits before it saves; 0 if it does not count steps."""
-    return checkpoint._every_n_train_steps if _is_model_checkpoint(checkpoint) else 0
+    return checkpoint._every_n_train_steps if isinstance(checkpoint, ModelCheckpoint) else 0
 
 
-def replace_advance(trainer: Any, wrap: Callable[[Advance], Advance]) -> None:
+def replace_advance(trainer: Any, wrap: Callable[[Any], Callable[[Any], None]]) -> None:
     """Let the Trainer call `wrap(advance)` for each iteration, instead of its own `advance`."""
     restore_advance(trainer)
     loop = trainer.fit_loop.epoch_loop
@@ -91,29 +90,42 @@ def restore_advance(trainer: Any) -> None:
     vars(trainer.fit_loop.epoch_loop).pop("advance", None)
 
 
+def batch_source(fetcher: Any) -> Callable[[], Any]:
+    """Return what takes the next batch of the Trainer's iterator over batches.
+
+    A single loader is asked directly: the Trainer's way, which joins any number of loaders, costs
+    as much as zeroing the gradients.
+    """
+    combined = fetcher.combined_loader
+    if combined.iterables is not combined.flattened[0]:
+        return lambda: next(fetcher)[0]
+    position = combined._iterator
+    batches = position.iterators[0]
+
+    def take() -> Any:
+        batch = next(batches)
+        position._idx += 1
+        fetcher.fetched += 1
+        fetcher.done = fetcher.fetched >= fetcher.length
+        return batch
+
+    return take
+
+
 @final
 class EpochState:
-    """The counters and the log of the Trainer's epoch, which a group of steps keeps up to date.
-
-    Args:
-        trainer: within a fit; its class does not declare its private attributes.
-    """
+    """The counters and the log of the Trainer's epoch, which a group of steps keeps up to date."""
 
     def __init__(self, trainer: Any) -> None:
-        loop = self._loop = trainer.fit_loop.epoch_loop
+        loop = trainer.fit_loop.epoch_loop
         self._connector, self._results = trainer._logger_connector, loop._results
-        self._module, self._manual = trainer.lightning_module, loop.manual_optimization
-        self.batches = loop.batch_progress
-        optimizer = loop.automatic_optimization.optim_progress.optimizer
-        self.optimizer_step, self.zero_grad = optimizer.step, optimizer.zero_grad
-
-    def is_restarting(self) -> bool:
-        """Whether the epoch goes on from a checkpoint, before its first batch."""
-        return bool(self._loop.restarting)
+        self._module = trainer.lightning_module
+        self.loop, self.batches = loop, loop.batch_progress
+        self.automatic, self.manual = loop.automatic_optimization, loop.manual_optimization
 
     def begin_group(self) -> None:
         """Let the next validation start afresh, as the Trainer does before each batch."""
-        self._loop.val_loop.restarting = False
+        self.loop.val_loop.restarting = False
 
     def begin_batch(self, batch: Any) -> int:
         """Count a batch, and let averages be weighted by its size; returns its index."""
@@ -125,31 +137,26 @@ class EpochState:
 
     def logged_steps(self) -> int:
         """The number under which loggers write the current step."""
-        return int(self._loop._batches_that_stepped)
+        return int(self.loop._batches_that_stepped)
 
     def count_logged_step(self) -> None:
         """Count the step under which loggers write."""
-        self._loop._batches_that_stepped += 1
+        self.loop._batches_that_stepped += 1
 
     def step_lr_schedulers(self, ends_epoch: bool) -> None:
         """Advance the learning rates that change with each step, and with each epoch at its end."""
-        self._loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+        self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
         if ends_epoch:
-            self._loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+            self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
 
-    def log_again(self, name: str, value: Tensor, prog_bar: bool, logger: bool) -> bool:
-        """Log a number of this step under a name that training_step has logged before.
+    def logged_names(self) -> set[str]:
+        """The names, within training_step, of all values that the Trainer would write now."""
+        return {key.removeprefix("training_step.") for key, _ in self._results.valid_items()}
 
-        Cheaper than `module.log`. Returns False where the call before had other flags.
-        """
-        key = f"training_step.{name}"
-        earlier = self._results.get(key)
-        flags = (prog_bar, logger, True, False)
-        if earlier is None or flags != attrgetter(*LOG_FLAGS)(earlier.meta):
-            return False
-        self._results.update_metrics(key, value, batch_size=1)
+    def log_again(self, name: str, value: Tensor) -> None:
+        """Log a number as `module.log` with the same flags as before would, but at less cost."""
+        self._results.update_metrics(f"training_step.{name}", value, batch_size=1)
         self._connector._current_fx = "training_step"
-        return True
 
     def update_metrics(self) -> None:
         """Update `trainer.callback_metrics` and the like from what has been logged."""
@@ -159,13 +166,12 @@ class EpochState:
         """Write what has been logged to the loggers, if this is a step to write at."""
         self._connector.update_train_step_metrics()
 
-    @contextmanager
-    def calling(self, name: str) -> Iterator[None]:
-        """Let `module.log` know which hook, or training_step, is being called."""
+    def call(self, name: str, hook: Callable[..., Any], *args: Any) -> None:
+        """Call a hook, and let `module.log` know its name."""
         state = vars(self._module)  # setattr of an nn.Module takes ten times as long
         outer, state["_current_fx_name"] = state["_current_fx_name"], name
         try:
-            yield
+            hook(*args)
         finally:
             state["_current_fx_name"] = outer
 
@@ -178,16 +184,9 @@ class EpochState:
         """Call the module's and the data module's `on_before_batch_transfer`."""
         return self._module._on_before_batch_transfer(batch, dataloader_idx=0)
 
-    def run_manual_step(self, training_step: Callable[[], Any]) -> Any:
-        """Call a training_step that steps its optimizer itself, and count those steps."""
-        self._manual.on_run_start()
-        output = training_step()
-        self._manual.on_run_end()
-        return output
-
     def warn_of_missing_batch(self) -> None:
         """Warn, once, of a loader that yields None."""
-        self._loop._warning_cache.warn(
+        self.loop._warning_cache.warn(
             "train_dataloader yielded None. If this was on purpose, ignore this warning..."
         )
 
@@ -214,14 +213,3 @@ def unwrapped_step(optimizer: Optimizer) -> Callable[..., Any]:
     except AttributeError:
         is_used = True
     return optimizer.step if is_used else MethodType(wrapper.__wrapped__, optimizer)
-
-
-def keeps_model_in_other_processes(trainer: Any) -> bool:
-    """Whether the Trainer fits copies of the model in processes that it spawns or forks."""
-    launchers = import_module("lightning.pytorch.strategies.launchers")
-    multiprocessing = getattr(launchers, "_MultiProcessingLauncher", ())
-    return isinstance(trainer.strategy.launcher, multiprocessing)
-
-
-def _is_model_checkpoint(callback: object) -> bool:
-    return isinstance(callback, ModelCheckpoint)

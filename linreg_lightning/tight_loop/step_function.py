@@ -7,53 +7,27 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.loops.optimization.automatic import ClosureResult
-from lightning.pytorch.loops.optimization.manual import ManualResult
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 
 from linreg_lightning.tight_loop.lightning_internals import EpochState, unwrapped_step
 
-TrainingStep = Callable[[Any, int], Any]
-"""From a batch and its index to what the module's training_step returns."""
 StepFunction = Callable[[Any, int], dict[str, Any]]
 """Takes one step on a batch of an index; returns the outputs that hooks get."""
 
 
-def step_function(trainer: Any, state: EpochState) -> StepFunction:
-    """Return what takes one step of a fit."""
-    module = trainer.lightning_module
-    make = automatic_step if module.automatic_optimization else manual_step
-    return make(trainer, state, training_step_of(trainer))
-
-
-def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep) -> StepFunction:
+def automatic_step(trainer: Any, state: EpochState) -> StepFunction:
     """Return what takes a step as the Trainer's automatic optimisation does."""
-    module = trainer.lightning_module
+    module, training_step = trainer.lightning_module, training_step_of(trainer)
     (optimizer,) = trainer.optimizers
     optimizer_step, clip = unwrapped_step(optimizer), trainer.gradient_clip_val
+    counters = state.automatic.optim_progress.optimizer
+    stepped, zeroed = counters.step, counters.zero_grad
     before_zero_grad = hooks_of_each_step(trainer, state, "on_before_zero_grad")
     before_backward = hooks_of_each_step(trainer, state, "on_before_backward")
     after_backward = hooks_of_each_step(trainer, state, "on_after_backward")
     before_optimizer_step = hooks_of_each_step(trainer, state, "on_before_optimizer_step")
-
-    def zero_grad() -> None:
-        state.zero_grad.increment_ready()
-        for hook in before_zero_grad:
-            hook(trainer, module, optimizer)
-        state.zero_grad.increment_started()
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
-        state.zero_grad.increment_completed()
-
-    def backward(loss: Tensor) -> None:
-        for hook in before_backward:
-            hook(trainer, module, loss)
-        loss.backward()
-        for hook in after_backward:
-            hook(trainer, module)
 
     def take(batch: Any, index: int) -> dict[str, Any]:
         output: Any = None
@@ -65,11 +39,22 @@ def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep)
                 torch.set_grad_enabled(True)
             output = training_step(batch, index)
             if not isinstance(output, Tensor):
-                output = ClosureResult.from_training_step_output(output)
+                output = state.automatic.output_result_cls.from_training_step_output(output)
             loss: Tensor | None = output if isinstance(output, Tensor) else output.closure_loss
-            zero_grad()
+            zeroed.increment_ready()
+            for hook in before_zero_grad:
+                hook(trainer, module, optimizer)
+            zeroed.increment_started()
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
+            zeroed.increment_completed()
             if loss is not None:
-                backward(loss)
+                for hook in before_backward:
+                    hook(trainer, module, loss)
+                loss.backward()
+                for hook in after_backward:
+                    hook(trainer, module)
             if disabled:
                 torch.set_grad_enabled(False)
             for hook in before_optimizer_step:
@@ -78,9 +63,9 @@ def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep)
                 module.clip_gradients(optimizer, clip, trainer.gradient_clip_algorithm)
             return loss
 
-        state.optimizer_step.increment_ready()
+        stepped.increment_ready()
         optimizer_step(closure=closure)
-        state.optimizer_step.increment_completed()
+        stepped.increment_completed()
         if isinstance(output, Tensor):
             return {"loss": output.detach()}
         return {} if output.loss is None else dict(output.asdict())
@@ -88,18 +73,21 @@ def automatic_step(trainer: Any, state: EpochState, training_step: TrainingStep)
     return take
 
 
-def manual_step(trainer: Any, state: EpochState, training_step: TrainingStep) -> StepFunction:
+def manual_step(trainer: Any, state: EpochState) -> StepFunction:
     """Return what takes a step of a module that steps its optimizer itself."""
+    training_step, manual = training_step_of(trainer), state.manual
 
     def take(batch: Any, index: int) -> dict[str, Any]:
-        output = state.run_manual_step(partial(training_step, batch, index))
-        return ManualResult.from_training_step_output(output).asdict()
+        manual.on_run_start()
+        output = training_step(batch, index)
+        manual.on_run_end()
+        return dict(manual.output_result_cls.from_training_step_output(output).asdict())
 
     return take
 
 
-def training_step_of(trainer: Any) -> TrainingStep:
-    """Return the module's training_step, in the Trainer's precision."""
+def training_step_of(trainer: Any) -> Callable[[Any, int], Any]:
+    """Return the module's training_step in the Trainer's precision, always with an index."""
     precision: Precision = trainer.precision_plugin
     step: Callable[..., Any] = trainer.lightning_module.training_step
     takes_index = is_param_in_hook_signature(step, "batch_idx", min_args=2)
@@ -117,12 +105,4 @@ def hooks_of_each_step(trainer: Any, state: EpochState, name: str) -> list[Calla
     """Return the callbacks' hooks of a name that are marked `per_step`."""
     hooks = [getattr(callback, name) for callback in trainer.callbacks]
     marked = [hook for hook in hooks if getattr(hook, "tight_loop", "") == "per_step"]
-
-    def named(hook: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> None:
-            with state.calling(name):
-                hook(*args)
-
-        return call
-
-    return [named(hook) for hook in marked]
+    return [partial(state.call, name, hook) for hook in marked]

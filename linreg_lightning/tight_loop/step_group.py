@@ -11,8 +11,13 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from linreg_lightning.tight_loop.buffered_loggers import BufferedLoggers
-from linreg_lightning.tight_loop.lightning_internals import EpochState
-from linreg_lightning.tight_loop.step_function import hooks_of_each_step, step_function
+from linreg_lightning.tight_loop.fusion_rules import BATCH_HOOKS
+from linreg_lightning.tight_loop.lightning_internals import EpochState, batch_source
+from linreg_lightning.tight_loop.step_function import (
+    automatic_step,
+    hooks_of_each_step,
+    manual_step,
+)
 from linreg_lightning.tight_loop.step_log import StepLog
 
 TRANSFER_HOOKS = (
@@ -24,15 +29,7 @@ TRANSFER_HOOKS = (
 
 @final
 class StepGroup:
-    """Takes groups of steps, and leaves everything as if the Trainer had taken them.
-
-    Args:
-        trainer: within a fit; its class does not declare all of its attributes.
-        state: its epoch.
-
-    Attributes:
-        loggers: the Trainer's loggers of TensorBoard, which write later than they are told to.
-    """
+    """Takes groups of steps, and leaves everything as if the Trainer had taken them."""
 
     def __init__(self, trainer: Any, state: EpochState) -> None:
         self._trainer, self._module, self._state = trainer, trainer.lightning_module, state
@@ -41,59 +38,71 @@ class StepGroup:
         self.loggers = BufferedLoggers(trainer.loggers)
 
     def take(self, fetcher: Any, count: int) -> None:
-        """Take the next steps of an epoch; not beyond its end.
-
-        Args:
-            fetcher: the Trainer's iterator over batches.
-            count: how many steps.
-        """
-        state, batches = self._state, self._state.batches.current
-        state.begin_group()
+        """Take the next `count` steps of an epoch, not beyond its end."""
+        self._state.begin_group()
         self._choose_hooks()
+        self._take_batch = batch_source(fetcher)
+        with self._log:
+            self._state.call("training_step", self._take_steps, fetcher, count)
+
+    def _take_steps(self, fetcher: Any, count: int) -> None:
+        batches = self._state.batches.current
         begun = batches.ready
-        with self._log, state.calling("training_step"):
-            try:
-                while count > 1 and not self._step(fetcher):
-                    count -= 1
-                if count == 1:
-                    self._step(fetcher, is_last=True)
-            except BaseException:
-                if batches.ready > begun:
-                    self._log.log_kept_values()
-                    state.update_metrics()
-                raise
+        try:
+            while count > 1 and not self._step(fetcher):
+                count -= 1
+            if count == 1:
+                self._step(fetcher, is_last=True)
+        except BaseException:
+            if batches.ready > begun:
+                self._log.log_kept_values()
+                self._state.update_metrics()
+            raise
 
     def _choose_hooks(self) -> None:
         """Look up what each step calls; a step may change it for the next group."""
         trainer, state = self._trainer, self._state
-        self._take_step = step_function(trainer, state)
+        self._is_manual = not self._module.automatic_optimization
+        make_step = manual_step if self._is_manual else automatic_step
+        self._take_step = make_step(trainer, state)
         self._has_schedule = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._write_interval = trainer.log_every_n_steps if trainer.loggers else 0
         self._start_hooks = hooks_of_each_step(trainer, state, "on_train_batch_start")
         self._end_hooks = hooks_of_each_step(trainer, state, "on_train_batch_end")
-        self._rate_monitors = [c for c in trainer.callbacks if isinstance(c, LearningRateMonitor)]
+        monitors = [each for each in trainer.callbacks if isinstance(each, LearningRateMonitor)]
+        self._write_hooks = [each.on_train_batch_start for each in monitors] + self._start_hooks
+        self._hooks_may_write = bool(monitors) or any(
+            hooks_of_each_step(trainer, state, name) for name in BATCH_HOOKS
+        )
 
     def _step(self, fetcher: Any, is_last: bool = False) -> bool:
         """Take one step; returns whether it is the last, or must be, as one that stops the run."""
         trainer, module, state = self._trainer, self._module, self._state
-        batch = self._to_device(next(fetcher)[0])
+        batches = state.batches
+        batch = self._to_device(self._take_batch())
         index = state.begin_batch(batch)
         if is_last:
-            state.batches.is_last_batch = fetcher.done
+            batches.is_last_batch = fetcher.done
         interval = self._write_interval
-        is_written = interval > 0 and (state.logged_steps() + 1) % interval == 0
+        is_written = interval and (state.logged_steps() + 1) % interval == 0
         outputs = None
         if batch is None:
             state.warn_of_missing_batch()
         else:
-            self._start(batch, index, is_last, is_written)
-            state.batches.increment_started()
+            if is_last:
+                self._log.flush()
+                self._call_all_hooks("on_train_batch_start", batch, index)
+            else:
+                for hook in self._write_hooks if is_written else self._start_hooks:
+                    hook(trainer, module, batch, index)
+            batches.increment_started()
             outputs = self._take_step(batch, index)
-            is_last = is_last or trainer.should_stop or self._took_more_steps_than_batches()
+            is_last = is_last or trainer.should_stop
+            if self._is_manual:  # it may have taken more steps than batches
+                is_last = is_last or trainer.global_step > batches.total.ready
+        batches.increment_processed()
         if is_last:
             self._log.log_kept_values()
-        state.batches.increment_processed()
-        if is_last:
             state.step_lr_schedulers(fetcher.done)
             self._call_all_hooks("on_train_batch_end", outputs, batch, index)
         else:
@@ -101,38 +110,23 @@ class StepGroup:
                 state.step_lr_schedulers(False)
             for hook in self._end_hooks:
                 hook(trainer, module, outputs, batch, index)
-        if is_last or is_written:
-            self._log.log_kept_values()
-            state.update_metrics()
-        state.batches.increment_completed()
-        if is_last or is_written:
-            state.write_metrics()
-        if not is_last:
-            state.count_logged_step()  # the Trainer counts the last one
-        return is_last
-
-    def _start(self, batch: Any, index: int, is_last: bool, is_written: bool) -> None:
-        trainer, module = self._trainer, self._module
         if is_last:
-            self._call_all_hooks("on_train_batch_start", batch, index)
-            return
+            state.update_metrics()
+        batches.increment_completed()
+        if is_last:
+            state.write_metrics()
+            return True  # the Trainer counts it as a logged step
         if is_written:
-            for monitor in self._rate_monitors:
-                monitor.on_train_batch_start(trainer)
-        for hook in self._start_hooks:
-            hook(trainer, module, batch, index)
-
-    def _took_more_steps_than_batches(self) -> bool:
-        if self._module.automatic_optimization:
-            return False
-        return bool(self._trainer.global_step > self._state.batches.total.ready)
+            self._log.write()
+            if self._hooks_may_write:
+                self._log.flush()
+        state.count_logged_step()
+        return False
 
     def _call_all_hooks(self, name: str, *args: Any) -> None:
         for callback in self._trainer.callbacks:
-            with self._state.calling(name):
-                getattr(callback, name)(self._trainer, self._module, *args)
-        with self._state.calling(name):
-            getattr(self._module, name)(*args)
+            self._state.call(name, getattr(callback, name), self._trainer, self._module, *args)
+        self._state.call(name, getattr(self._module, name), *args)
 
 
 def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:
@@ -142,13 +136,10 @@ def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:
     overridden = any(is_overridden(hook, owner) for hook in TRANSFER_HOOKS for owner in owners)
     may_stay = type(precision) is Precision and not overridden
 
-    def is_there(part: Any) -> bool:
-        return part is None or (isinstance(part, Tensor) and part.device == device)
-
     def move(batch: Any) -> Any:
         if may_stay and (isinstance(batch, tuple) or type(batch) is list):
             for part in batch:
-                if not is_there(part):
+                if part is not None and not (isinstance(part, Tensor) and part.device == device):
                     break
             else:
                 # A step may change its list; the loader's own stays as it is.
