@@ -3,14 +3,83 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
+import pyarrow as pa
 
-from linreg_lightning.design_matrix.column_values import Floats, Rows
-from linreg_lightning.design_matrix.terms import CategoryTerm, NumberTerm, Term
+from linreg_lightning.design_matrix.column_values import Floats, Rows, categories, numbers
 from linreg_lightning.errors import InputError
+
+_MISSING, _UNKNOWN = -1, -2
+
+
+@dataclass(frozen=True)
+class NumberTerm:
+    """A column of numbers or booleans: one column of x.
+
+    Attributes:
+        column: its name.
+        means: the mean that replaces a missing value; empty where none is replaced.
+    """
+
+    column: str
+    means: Sequence[float] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of x."""
+        return [self.column]
+
+    def transform(self, values: Any, x: Floats) -> Rows:
+        """Write a pyarrow array into the columns of x, (columns, rows), NaN for a missing value.
+
+        Returns:
+            The rows whose value is unknown.
+        """
+        x[0] = numbers(values)
+        return np.empty(0, np.intp)
+
+
+@dataclass(frozen=True)
+class CategoryTerm:
+    """A column of categories: a column of zeros and ones for each level, named `city[Paris]`.
+
+    Attributes:
+        column: its name.
+        levels: in their order.
+        first: the first level that has a column; those before it are the baseline.
+        means: the share of each of these levels, which replaces a missing value.
+    """
+
+    column: str
+    levels: Sequence[str]
+    first: int
+    means: Sequence[float] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of x."""
+        return [f"{self.column}[{level}]" for level in self.levels[self.first :]]
+
+    def transform(self, values: Any, x: Floats) -> Rows:
+        """Write indicators, NaN for a missing value; return the rows with an unknown level."""
+        code_of = {level: code for code, level in enumerate(self.levels)} | {None: _MISSING}
+        values = categories(values)
+        codes = [code_of.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()]
+        # The last entry is for rows without a level; int8 may not hold its index.
+        indices = values.indices.cast(pa.int64()).fill_null(len(codes))
+        code = np.array([*codes, _MISSING])[indices.to_numpy()]
+        has_indicator = np.flatnonzero(code >= self.first)
+        x.fill(0.0)
+        x[code[has_indicator] - self.first, has_indicator] = 1.0
+        x[:, code == _MISSING] = np.nan
+        return np.flatnonzero(code == _UNKNOWN)
+
+
+Term = NumberTerm | CategoryTerm
 
 
 @final
@@ -61,7 +130,6 @@ class Design:
             )
 
     def _term(self, feature: str) -> Term:
-        """Choose the term of a column."""
         means = self.means.get(feature, [])
         if feature not in self.levels:
             return NumberTerm(feature, means)
@@ -81,10 +149,7 @@ class Design:
         }
 
     def matrix(self, table: Any) -> tuple[Floats, dict[str, Rows]]:
-        """Compute the design matrix, and find unknown levels.
-
-        Args:
-            table: a pyarrow record batch with the features.
+        """Compute the design matrix of a pyarrow record batch, and find unknown levels.
 
         Returns:
             x transposed, (columns of x, rows), NaN for a missing value and 0 in all columns of an
