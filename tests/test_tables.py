@@ -25,9 +25,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 from linreg_lightning import Batch, InputError, LeastSquares, LinearRegression, TabularData
 from linreg_lightning.data.stream_loader import StreamLoader
-from linreg_lightning.design_matrix.fsum import ExactSum
-from linreg_lightning.design_matrix.hash_split import TEST, VAL, HashSplit
-from linreg_lightning.design_matrix.row_subset import RowSubset
+from linreg_lightning.design_matrix.fit_design import ExactSum
+from linreg_lightning.design_matrix.row_subset import TEST, VAL, HashSplit, RowSubset
 from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.discovery import find_files

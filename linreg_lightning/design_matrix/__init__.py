@@ -1,8 +1,8 @@
 """From the columns of a table to the design matrix x; knows no Lightning.
 
     column_roles   which columns are features, categories, targets, weight
-    row_subset     which rows: the split (hash_split) and the share of a process
-    fit_design     what the rows to train on determine: levels of categories, means (fsum)
+    row_subset     which rows: the split by hash and the share of a process
+    fit_design     what the rows to train on determine: levels of categories, means
     design         the columns of x: a term turns one column of the table into columns of x
     batch_builder  rows of the table to a Batch: missing values, unknown levels, checks
 

@@ -15,11 +15,7 @@ Rows = NDArray[np.intp]
 
 
 def numbers(column: Any) -> Floats:
-    """Return a pyarrow array as float64, NaN where a value is missing; text is read as numbers.
-
-    Raises:
-        pa.ArrowInvalid: a text is no number.
-    """
+    """Return a pyarrow array as float64, NaN for a missing value; ArrowInvalid if text is none."""
     types = pa.types
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -18,12 +18,7 @@ _MISSING, _UNKNOWN = -1, -2
 
 @dataclass(frozen=True)
 class NumberTerm:
-    """A column of numbers or booleans: one column of x.
-
-    Attributes:
-        column: its name.
-        means: the mean that replaces a missing value; empty where none is replaced.
-    """
+    """A column of numbers or booleans: one column of x; `means` has one, or none to fill in."""
 
     column: str
     means: Sequence[float] = ()
@@ -34,24 +29,16 @@ class NumberTerm:
         return [self.column]
 
     def transform(self, values: Any, x: Floats) -> Rows:
-        """Write a pyarrow array into the columns of x, (columns, rows), NaN for a missing value.
-
-        Returns:
-            The rows whose value is unknown.
-        """
+        """Write a pyarrow array into x, (1, rows), NaN for a missing value; no row is unknown."""
         x[0] = numbers(values)
         return np.empty(0, np.intp)
 
 
 @dataclass(frozen=True)
 class CategoryTerm:
-    """A column of categories: a column of zeros and ones for each level, named `city[Paris]`.
+    """A column of categories: a column of zeros and ones for each level from `first` on.
 
-    Attributes:
-        column: its name.
-        levels: in their order.
-        first: the first level that has a column; those before it are the baseline.
-        means: the share of each of these levels, which replaces a missing value.
+    `means` has the share of each of these levels, which replaces a missing value.
     """
 
     column: str
@@ -83,6 +70,7 @@ Term = NumberTerm | CategoryTerm
 
 
 @final
+@dataclass
 class Design:
     """The columns of x, one term after the other.
 
@@ -90,7 +78,7 @@ class Design:
     l_0 < l_1 < ... is a column of zeros and ones for each level but the first, named `city[Paris]`;
     the coefficients compare the others to the first. Without a constant in the model the first such
     column keeps all its levels, as in R: together they make up the constant. A column of one level
-    keeps it too, so that it stays visible, although it says nothing beside a constant.
+    keeps it too, to stay visible.
 
     Args:
         features: the columns of the table, in the order of x.
@@ -106,24 +94,19 @@ class Design:
     ['area', 'city[Paris]', 'city[Rome]']
     """
 
-    def __init__(
-        self,
-        features: list[str],
-        levels: Mapping[str, list[str]] | None = None,
-        means: Mapping[str, list[float]] | None = None,
-        constant: bool = True,
-    ) -> None:
-        self.features = features
-        self.levels = dict(levels or {})
-        self.means = dict(means or {})
-        self.constant = constant
-        self.terms = [self._term(feature) for feature in features]
+    features: list[str]
+    levels: dict[str, list[str]] = field(default_factory=dict)
+    means: dict[str, list[float]] = field(default_factory=dict)
+    constant: bool = True
+
+    def __post_init__(self) -> None:
+        self.terms = [self._term(feature) for feature in self.features]
         self.names = [name for term in self.terms for name in term.names]
         """The columns of x."""
         self.sources = [term.column for term in self.terms for _ in term.names]
         """The column of the table that each column of x comes from."""
         repeated = [name for name, times in Counter(self.names).items() if times > 1]
-        if repeated and levels:
+        if repeated and self.levels:
             raise InputError(
                 f"features: two columns of x would be named {min(repeated)!r}, one for a level; "
                 "rename a column"
@@ -141,12 +124,7 @@ class Design:
 
     def state(self) -> dict[str, Any]:
         """Return the arguments as plain strings, numbers and lists, for a checkpoint."""
-        return {
-            "features": list(self.features),
-            "levels": {name: list(levels) for name, levels in self.levels.items()},
-            "means": {name: list(means) for name, means in self.means.items()},
-            "constant": self.constant,
-        }
+        return asdict(self)
 
     def matrix(self, table: Any) -> tuple[Floats, dict[str, Rows]]:
         """Compute the design matrix of a pyarrow record batch, and find unknown levels.

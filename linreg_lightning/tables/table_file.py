@@ -20,9 +20,7 @@ Batches = Iterator[tuple[int, pa.RecordBatch]]
 
 
 class TableFile(ABC):
-    """A file that is read in order, in part or as a whole, in constant memory.
-
-    Creating one reads the columns into `schema`.
+    """A file that is read in order, in constant memory; creating one reads the `schema`.
 
     Raises:
         InputError: the file cannot be read, two columns have the same name, or one has none.
@@ -47,13 +45,9 @@ class TableFile(ABC):
 
     @abstractmethod
     def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield (number of the first row, rows), in the order of the rows.
+        """Yield (number of the first row, at most `size` rows) from row `start` to before `stop`.
 
-        Args:
-            types: at least one column; a format with types of its own ignores these.
-            start: the first row.
-            stop: the row after the last one; None reads to the end.
-            size: the most rows of a record batch.
+        `types` names at least one column; a format with types of its own ignores these.
 
         Raises:
             InputError: the file is damaged, or a value of text does not have its type.
@@ -81,7 +75,7 @@ def read_error(error: Exception, path: str, format_name: str) -> InputError:
 
 
 def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
-    """Find the rows between start and stop in a block of `rows` rows, counted from 0 in the block.
+    """Find the rows from start to stop in a block of `rows` rows, counted from 0 in the block.
 
     >>> overlap(first_row=100, rows=10, start=105, stop=None)
     range(5, 10)
@@ -99,9 +93,9 @@ def slices(
 
 
 def _check_column_names(names: list[str], path: str) -> None:
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise InputError(f"path: {path} has two columns named {repeated[0]!r}; rename one")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"path: {path} has two columns named {name!r}; rename one")
     if "" in names:
         raise InputError(
             f"path: column {names.index('') + 1} of {path} has no name; name it or leave it out "
