@@ -140,9 +140,8 @@ class RegressionDataModule(LightningDataModule, ABC):
     @property
     def rank_and_world_size(self) -> tuple[int, int]:
         """Which process this is, from 0, and how many there are."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
+        trainer = self.trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
     def train_dataloader(self) -> Loader:
         """Return the rows to fit, at least two."""
@@ -201,6 +200,5 @@ class RegressionDataModule(LightningDataModule, ABC):
             if self.trainer is not None:
                 # Without --seed_everything each process has its own seed, and shares would overlap.
                 seed = self.trainer.strategy.broadcast(seed)
-            # A generator takes no seed above 2^64; the epoch is added to this one.
-            self._shuffle_seed = seed % 2**62
+            self._shuffle_seed = seed % 2**62  # room to add epochs: a generator takes up to 2^64
         return self._shuffle_seed

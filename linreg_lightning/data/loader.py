@@ -26,8 +26,7 @@ class BatchLoader:
     makes the same number of batches, and no row is repeated or lost: where the shares differ by a
     row, the last batch of the larger ones may hold one row more than `batch_size`.
 
-    Each iteration is a pass in a new order. Lightning keeps `state_dict` in its checkpoints, so an
-    interrupted pass continues after the last batch that was handed out.
+    Each iteration is a pass in a new order. An interrupted pass continues after its last batch.
 
     Shuffled by rows, each pass is a new random permutation of all rows. Shuffled by blocks, the
     rows are permuted once, into a copy, and divided into blocks of `batch_size`; a pass is a random
@@ -44,8 +43,7 @@ class BatchLoader:
             `Trainer(limit_train_batches=...)`: a pass that got so far is complete.
         blocks: whether to shuffle by blocks.
         drop_last: whether to leave out the rows after the last whole batch of a pass.
-        device: where the batches are used. A GPU receives all rows once if they fill at most half
-            of its free memory; passes then move nothing.
+        device: a GPU receives all rows once if they fill at most half of its free memory.
 
     Raises:
         InputError: fewer rows than processes; no batch left after dropping.
@@ -75,10 +73,9 @@ class BatchLoader:
         whole, rest = divmod(smallest_share, self._batch_size)
         self._length = whole if drop_last else whole + (rest > 0)
         if self._length == 0:
-            raise InputError(
-                f"batch_size: {batch_size} was given with drop_last, but a process has only "
-                f"{smallest_share} rows; type a smaller size, or leave drop_last out"
-            )
+            reason = f"with drop_last, but a process has only {smallest_share} rows"
+            remedy = "type a smaller size, or leave drop_last out"
+            raise InputError(f"batch_size: {batch_size} was given {reason}; {remedy}")
         self._drop_last = drop_last
         # A single batch holds the same rows in any order, so it needs no copy of them.
         single = self._length == 1 and not (drop_last and rows.rows > world_size * self._batch_size)
@@ -120,10 +117,7 @@ class BatchLoader:
             yield batch
 
     def chunks(self, batches: int | float) -> Iterator[Batch]:
-        """Yield the rows of a pass in large parts, or its first `batches` batches, for sums.
-
-        The place in the pass stays as it is.
-        """
+        """Yield a pass's rows in large parts, or its first `batches` batches; keep the place."""
         if batches < self._length or self._drop_last:
             again = copy(self)
             again._resumed = False
@@ -136,9 +130,9 @@ class BatchLoader:
 
     def _shuffled_blocks(self) -> Iterator[Batch]:
         """Yield the rest of the pass, by blocks; the last, which may be short, stays last."""
-        last = torch.tensor([self._length - 1])
-        order = torch.cat([self._permutation(self._pass, self._length - 1), last])
-        for block in order[self._handed_out :].tolist():
+        last = self._length - 1
+        order = [*self._permutation(self._pass, last).tolist(), last]
+        for block in order[self._handed_out :]:
             yield self._rows.map(itemgetter(self._positions(block, block + 1)))
 
     def _row_batches(self) -> Iterator[Batch]:

@@ -65,10 +65,8 @@ class SplitReader:
             return
         self._report(counts)
         if rows < min_rows:
-            raise InputError(
-                f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}; at least "
-                f"{min_rows} are needed"
-            )
+            text = f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}"
+            raise InputError(f"{text}; at least {min_rows} are needed")
 
     def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:
         """Yield the rows to predict, with the kept columns, if any, as they are in the files."""
@@ -100,7 +98,7 @@ class SplitReader:
         return Batch.concatenate(blocks[1:] or blocks)
 
     def count_rows_and_batches(self, batch_size: int) -> tuple[int | None, int | None]:
-        """Count this process's rows, and the batches that every process divides its rows into.
+        """Count this process's rows and batches, the same number of batches in every process.
 
         Rows are None where only reading tells; batches are None in a single process.
         """
@@ -111,17 +109,14 @@ class SplitReader:
         rows = self._count_complete_rows() if drops else self.subset.count_rows()
         counts = self._all_gather(rows)
         if min(counts) == 0:
-            raise InputError(
-                f"rows: {sum(counts)} cannot be shared by {self.world_size} processes; use fewer "
-                "devices"
-            )
+            reason = f"cannot be shared by {self.world_size} processes"
+            raise InputError(f"rows: {sum(counts)} {reason}; use fewer devices")
         return rows, min(-(-max(counts) // batch_size), min(counts))
 
     def _read(self, size: int, kept: Sequence[str] = ()) -> Iterator[RowBlock]:
         return self.subset.read(self.builder.roles.types(self.subset.dataset, kept), size)
 
     def _count_complete_rows(self) -> int:
-        """Read this process's rows to count those that are complete."""
         missing = (self.builder.build(block)[1] for block in self._read(self.block_rows))
         counts = sum(missing, MissingCounts())
         self._report(sum(self._all_gather(counts), MissingCounts()))

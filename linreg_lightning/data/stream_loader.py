@@ -121,8 +121,7 @@ def half_of_the_threads() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-_threads_before: list[int] = []
-"""torch's own number of threads, once for each stream that is read."""
+_threads_before: list[int] = []  # torch's own number, once for each stream that is read
 
 
 def rebatch(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:

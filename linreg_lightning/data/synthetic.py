@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import ClassVar, Literal, final
 
 import torch
@@ -22,16 +23,15 @@ class SyntheticData(RegressionDataModule):
     The defaults are the tutorial's rows: y = 1 + 2 x1 + 3 x2.
 
     Args:
-        weights: the truth, the intercept first: one list of numbers, or a list of such lists, one
-            for each target. Without it the weights count: 1, 2, 3, ...
+        weights: the truth, the intercept first: a list of numbers, or one such list for each
+            target. Without it the weights count: 1, 2, 3, ...
         features: how many x there are, where no weights are given (default 2).
         targets: how many y there are, where no weights are given (default 1).
         noise: standard deviation of the noise, in units of y.
         rows: rows to train on.
         val_rows: rows for validation, 0 for none.
         test_rows: rows for test and predict, 0 for none.
-        ones: whether x has a column of ones, named `intercept`. Without it y still has its
-            constant, which the model then adds.
+        ones: whether x has a column of ones, `intercept`; else the model adds y's constant.
         batch_size: rows in a batch; null for all at once.
         shuffle: whether each epoch orders the rows anew; `blocks` orders batches, which is faster.
         seed: of the data's own generator; `--seed_everything` does not change the rows.
@@ -116,13 +116,11 @@ def _weight_table(
         size = (1 + features) * targets
         return torch.arange(1, size + 1, dtype=torch.float64).reshape(targets, -1).T
     if features is not None or targets is not None:
-        raise InputError(
-            "weights: given beside features or targets, which they determine; leave one of them out"
-        )
-    try:
+        reason = "given beside features or targets, which they determine"
+        raise InputError(f"weights: {reason}; leave one of them out")
+    table = torch.empty(0)
+    with suppress(TypeError, ValueError):
         table = torch.tensor(weights, dtype=torch.float64)
-    except (TypeError, ValueError):
-        table = torch.empty(0)
     if table.ndim not in (1, 2) or not table.numel() or not table.isfinite().all():
         raise InputError(
             f"weights: {weights} was given; type a list of numbers, the intercept first, such as "

@@ -116,7 +116,6 @@ class TabularData(RegressionDataModule):
         self._stream, self._max_levels = stream, max_levels
         self._csv_options = {"delimiter": delimiter, "decimal": decimal}
         self._kept: list[str] = []
-        self._roles: ColumnRoles | None = None
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
         try:
@@ -140,10 +139,10 @@ class TabularData(RegressionDataModule):
         if self._weight in self._targets:
             given = f"{self._weight!r} was given, which is a target"
             raise InputError(f"weight: {given}; name another column")
-        missing, unseen = self._missing, self._unseen
-        valid = missing in ("error", "drop", "mean")
-        check_argument("missing", repr(missing), valid, "error, drop or mean")
-        check_argument("unseen", repr(unseen), unseen in ("error", "zero"), "error or zero")
+        valid = self._missing in ("error", "drop", "mean")
+        check_argument("missing", repr(self._missing), valid, "error, drop or mean")
+        valid = self._unseen in ("error", "zero")
+        check_argument("unseen", repr(self._unseen), valid, "error or zero")
         for split, fraction in self._fractions.items():
             if self._paths[f"{split}_path"] and fraction:
                 text = f"{split}_path: it was given beside a {split}_fraction"
@@ -163,7 +162,7 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         splits = [split for split in _SPLITS[stage] if self._is_asked_for(split)]
         for split in splits:
-            self._roles_in(split).check(self._subset(split).dataset)
+            self._roles(split).check(self._subset(split).dataset)
         self.fit_design()
         max_bytes = {None: _MAX_BYTES_IN_MEMORY, True: 0, False: float("inf")}[self._stream]
         for split in splits:
@@ -177,15 +176,10 @@ class TabularData(RegressionDataModule):
         if self._design is None:
             model = None if self.trainer is None else self.trainer.lightning_module
             constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
-            roles = self._column_roles()
-            self._design = fit_design(
-                self._subset("train"),
-                roles,
-                self._categorical,
-                self._missing,
-                self._max_levels,
-                constant=constant or "intercept" in roles.features,
-            )
+            roles = self._roles("train")
+            constant = constant or "intercept" in roles.features
+            arguments = self._categorical, self._missing, self._max_levels, constant
+            self._design = fit_design(self._subset("train"), roles, *arguments)
         self.hparams["design"] = self._design.state()
         return self._design
 
@@ -244,13 +238,11 @@ class TabularData(RegressionDataModule):
         by_hash = HashSplit(self._fractions["val"], self._fractions["test"], self.seed)
         return RowSubset(self._dataset("path"), by_hash, _PARTS[split])
 
-    def _column_roles(self) -> ColumnRoles:
-        """Assign roles to columns as the design or the arguments say, once."""
-        if self._roles is not None:
-            return self._roles
+    def _roles(self, split: Split) -> ColumnRoles:
+        """Assign roles to the columns of a split as the design or the arguments say."""
         if self._design is None:
             roles = self._features, self._exclude, self._categorical, self._targets, self._weight
-            self._roles = ColumnRoles.assign(self._dataset("path"), *roles)
+            assigned = ColumnRoles.assign(self._dataset("path"), *roles)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean" and features and not self._design.means:
@@ -258,17 +250,13 @@ class TabularData(RegressionDataModule):
                 raise InputError(
                     f"missing: mean was given, but the fit has learned no means; {remedy}"
                 )
-            self._roles = ColumnRoles(features, levels, self._targets, self._weight)
-        return self._roles
-
-    def _roles_in(self, split: Split) -> ColumnRoles:
-        roles = self._column_roles()
-        return roles._replace(targets=[], weight=None) if split == "predict" else roles
+            assigned = ColumnRoles(features, levels, self._targets, self._weight)
+        return assigned._replace(targets=[], weight=None) if split == "predict" else assigned
 
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:
-            roles = self._roles_in(split)
-            builder = BatchBuilder(self.fit_design(), roles, self._missing, self._unseen)
+            design, roles = self.fit_design(), self._roles(split)
+            builder = BatchBuilder(design, roles, self._missing, self._unseen)
             purpose = _PURPOSES.get(split, "to predict")
             self._readers[split] = SplitReader(self._subset(split), builder, purpose)
         return self._readers[split]

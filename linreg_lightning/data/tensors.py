@@ -20,7 +20,7 @@ from linreg_lightning.validation import check_fractions, check_rows, not_a_numbe
 class TensorData(RegressionDataModule):
     """Rows already in memory, used as they are: not copied, and in their own precision.
 
-    Columns are named by a data frame's column names, a series' name, or x1, x2, ... and y.
+    A data frame or a series names the columns; else they are x1, x2, ... and y.
 
     Args:
         x: the features, (rows, features): a tensor, a NumPy array, a data frame, nested lists.
@@ -71,9 +71,8 @@ class TensorData(RegressionDataModule):
         self._given = Batch(features, targets, weights).validate()
         self._feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self._target_names = _names("target_names", target_names, y, "y", targets.shape[1])
-        self._checked: Batch | None = None
-        if weight is not None or "intercept" in self._feature_names:
-            self._checked = check_rows(self._given, self._feature_names, self._target_names)
+        checks_now = weight is not None or "intercept" in self._feature_names
+        self._checked = self._check() if checks_now else None
         self.save_hyperparameters(ignore=["x", "y", "weight"])
 
     @property
@@ -89,12 +88,15 @@ class TensorData(RegressionDataModule):
     def load(self, stage: str) -> None:
         """Check and split the rows."""
         if self._checked is None and not self._model_checks_rows(stage):
-            self._checked = check_rows(self._given, self._feature_names, self._target_names)
+            self._checked = self._check()
         rows = self._given if self._checked is None else self._checked
         parts = random_split(rows, *self._fractions, self.seed)
         self.splits["train"], self.splits["val"], self.splits["test"] = parts
         # A row of weight 0 has no prediction where its values are missing.
         self.splits["predict"] = self._given
+
+    def _check(self) -> Batch:
+        return check_rows(self._given, self._feature_names, self._target_names)
 
     def _model_checks_rows(self, stage: str) -> bool:
         """Whether the model refuses NaN and infinity by itself, with the row's number in `x`."""

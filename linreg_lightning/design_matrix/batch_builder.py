@@ -50,10 +50,9 @@ class MissingCounts:
 
 @dataclass(frozen=True)
 class BatchBuilder:
-    """Builds a Batch of a block of rows, whole columns at a time.
+    """Builds a Batch of a block of rows; `missing` and `unseen` are those of `TabularData`.
 
-    `missing` and `unseen` are those of `TabularData`. Without targets, for rows to predict, no row
-    is left out: one that lacks a value stays NaN unless it is refused or filled in.
+    Without targets, for rows to predict, no row is left out: a missing value may stay NaN.
     """
 
     design: Design

@@ -85,17 +85,13 @@ class ColumnRoles(NamedTuple):
                 is_category = name in self.categories
                 if not is_category and dtype_kind(dataset.schema.field(name).type) == "text":
                     use = " for a regression" if argument == "target" else ""
-                    raise InputError(
-                        f"{argument}: column {name!r} of {dataset.name} holds text, and numbers "
-                        f"are needed{use}; turn it into numbers, or name another"
-                    )
+                    text = f"column {name!r} of {dataset.name} holds text, and numbers are needed"
+                    remedy = "turn it into numbers, or name another"
+                    raise InputError(f"{argument}: {text}{use}; {remedy}")
                 _check_kind(dataset, argument, name, is_category)
 
     def types(self, dataset: TableDataset, kept: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the columns to read, with the type to read each as where the table is text.
-
-        Columns that are only kept for the predictions are read as they are written.
-        """
+        """Return the columns to read, with the type to read each as where the table is text."""
         types: dict[str, Any] = dict.fromkeys(kept, pa.string())
         for name in [*self.features, *self.values]:
             is_boolean = pa.types.is_boolean(dataset.schema.field(name).type)

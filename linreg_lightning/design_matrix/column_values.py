@@ -15,7 +15,11 @@ Rows = NDArray[np.intp]
 
 
 def numbers(column: Any) -> Floats:
-    """Return a pyarrow array as float64, NaN for a missing value; ArrowInvalid if text is none."""
+    """Return a pyarrow array as float64, NaN where a value is missing; parse text.
+
+    Raises:
+        pa.ArrowInvalid: a text is no number.
+    """
     types = pa.types
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()

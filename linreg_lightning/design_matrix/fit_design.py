@@ -22,6 +22,7 @@ from linreg_lightning.tables.csv import not_a_number
 
 _BLOCK_ROWS = 2**16
 _HALF = 2**27
+_IDENTIFIER_REMEDY = "is it an identifier? leave it out by exclude"
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -82,7 +83,7 @@ def fit_design(
 
 
 class LevelCounts:
-    """The levels of a column of categories, `is_guess` if only its text says so; rows of each."""
+    """How many rows have each level of a column; `is_guess`: only its text says it has any."""
 
     def __init__(self, name: str, max_levels: int, is_guess: bool) -> None:
         self._name, self._max_levels, self._is_guess = name, max_levels, is_guess
@@ -104,20 +105,18 @@ class LevelCounts:
         if self._is_guess:
             self._refuse_numbers(block, column, new, file)
         if len(self._rows) > self._max_levels:
-            raise InputError(
-                f"column {self._name!r}: it has more than {self._max_levels} levels, such as "
-                f"{new[0]!r}; is it an identifier? leave it out by exclude, or raise max_levels"
-            )
+            remedy = f"{_IDENTIFIER_REMEDY}, or raise max_levels"
+            text = f"it has more than {self._max_levels} levels, such as {new[0]!r}"
+            raise InputError(f"column {self._name!r}: {text}; {remedy}")
 
     def check(self, rows: int) -> None:
         """Refuse a column without a level, or with another one in each row."""
         if not self._rows:
             raise _no_value(self._name)
         if len(self._rows) == rows > 2:
-            raise InputError(
-                f"column {self._name!r}: it has another level in each of the {rows} rows, such as "
-                f"{self.sorted()[0]!r}; is it an identifier? leave it out by exclude"
-            )
+            example = repr(self.sorted()[0])
+            text = f"it has another level in each of the {rows} rows, such as {example}"
+            raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
 
     def sorted(self) -> list[str]:
         """Return the levels in their order."""

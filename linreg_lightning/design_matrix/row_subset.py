@@ -21,7 +21,7 @@ TRAIN, VAL, TEST = 0, 1, 2
 
 
 class RowBlock(NamedTuple):
-    """Some rows of a chunk, at `positions` in it; None means all."""
+    """A record batch of some rows of a chunk, at `positions` in it; None means all of its rows."""
 
     table: Any
     chunk: Chunk

@@ -16,8 +16,9 @@ from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.discovery import DataFile
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, read_error, slices
 
-# A section gives all processors work, its parts one thread each; a sample shows types of columns.
-_SECTION_BYTES, _THREAD_BYTES, _SAMPLE_BYTES = 2**23, 2**20, 2**22
+_SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
+_THREAD_BYTES = 2**20  # parsed by one thread at a time
+_SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
 # The first bytes of files that are not CSV.
 _NOT_CSV = {
     b"\xff\xfe": "is not UTF-8 text; save it as UTF-8",
@@ -211,8 +212,6 @@ def check_dialect(delimiter: str, decimal: str) -> tuple[str, str]:
         valid = bool(value) and len(value) == 1 and value not in '\r\n"' and value.isascii()
         validation.check_argument(name, repr(value), valid, "one character of ASCII, or tab")
     if delimiter == decimal:
-        raise InputError(
-            f"decimal: {decimal!r} was given, which separates the columns too; type what does, "
-            "such as delimiter ';'"
-        )
+        text = f"decimal: {decimal!r} was given, which separates the columns too"
+        raise InputError(f"{text}; type what does, such as delimiter ';'")
     return delimiter, decimal

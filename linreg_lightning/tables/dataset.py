@@ -100,10 +100,8 @@ class TableDataset:
     def _name_hint(self, name: str) -> str:
         names = self.schema.names
         if len(names) == 1 and self.is_text and re.search(r"[;\t|]", names[0]):
-            return (
-                "it has one column, with ; or tabs in it: type what separates columns, such as "
-                "delimiter ';' or tab"
-            )
+            remedy = "type what separates columns, such as delimiter ';' or tab"
+            return f"it has one column, with ; or tabs in it: {remedy}"
         if similar := difflib.get_close_matches(name, names, n=1):
             return f"did you mean {similar[0]!r}?"
         unlisted = len(names) - _LISTED_NAMES
@@ -156,9 +154,10 @@ class TableDataset:
                 try:
                     column = column.cast(dtype)
                 except pa.ArrowException as error:
+                    types = f"{column.type}, and in other files {dtype} ({first_line(error)})"
                     raise InputError(
-                        f"path: column {name!r} of {file.path} is {column.type}, and in "
-                        f"other files {dtype} ({first_line(error)}); write it with the same type"
+                        f"path: column {name!r} of {file.path} is {types}; "
+                        "write it with the same type"
                     ) from None
             columns.append(column)
         return pa.RecordBatch.from_arrays(columns, names=names)
@@ -171,10 +170,8 @@ class TableDataset:
             schema = file.schema
             for name in file.partition:
                 if name in schema.names:
-                    raise InputError(
-                        f"path: {file.path} has a column {name!r}, and lies in a folder "
-                        f"{name}=...; rename one"
-                    )
+                    text = f"{file.path} has a column {name!r}, and lies in a folder {name}=..."
+                    raise InputError(f"path: {text}; rename one")
                 schema = schema.append(pa.field(name, pa.string() if name in texts else pa.int64()))
             if merged is None:
                 merged = schema

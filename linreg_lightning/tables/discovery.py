@@ -48,9 +48,8 @@ def find_files(path: str) -> list[DataFile]:
             return [file for match in matches for file in _list_files(filesystem, match, match)]
         return _list_files(filesystem, path, path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"path: {path} cannot be opened ({first_line(error)}); check the name and your rights"
-        ) from None
+        reason = f"cannot be opened ({first_line(error)})"
+        raise InputError(f"path: {path} {reason}; check the name and your rights") from None
 
 
 def first_line(error: Exception) -> str:

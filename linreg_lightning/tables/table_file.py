@@ -27,7 +27,6 @@ class TableFile(ABC):
     """
 
     format_name: ClassVar[str]
-    """What messages call the format."""
 
     def __init__(self, file: DataFile) -> None:
         self.path, self.filesystem, self.size, self.partition = file
@@ -68,10 +67,8 @@ def read_error(error: Exception, path: str, format_name: str) -> InputError:
         return InputError(f"path: there is no file {path}; check the name")
     if isinstance(error, PermissionError):
         return InputError(f"path: {path} is not yours to read; change its permissions")
-    return InputError(
-        f"path: {path} cannot be read as {format_name}: it is damaged, cut off or something else "
-        f"({first_line(error)}); get it again"
-    )
+    reason = f"it is damaged, cut off or something else ({first_line(error)})"
+    return InputError(f"path: {path} cannot be read as {format_name}: {reason}; get it again")
 
 
 def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
@@ -97,7 +94,6 @@ def _check_column_names(names: list[str], path: str) -> None:
         if count > 1:
             raise InputError(f"path: {path} has two columns named {name!r}; rename one")
     if "" in names:
-        raise InputError(
-            f"path: column {names.index('') + 1} of {path} has no name; name it or leave it out "
-            "(pandas writes such a column of row numbers without index=False)"
-        )
+        hint = "pandas writes such a column of row numbers without index=False"
+        text = f"path: column {names.index('') + 1} of {path} has no name"
+        raise InputError(f"{text}; name it or leave it out ({hint})")
