@@ -30,6 +30,9 @@ class RegressionDataModule(LightningDataModule, ABC):
             the batches do, which is faster (see `BatchLoader`). The order depends on torch's seed
             (`--seed_everything`) and the epoch, never on the data's own seed.
         seed: of the rows or of their split, in a generator of its own.
+
+    Raises:
+        InputError: a batch size below 1; a seed below 0 or above 2^63 - 1.
     """
 
     split_option: ClassVar[str]

@@ -66,7 +66,7 @@ class TabularData(RegressionDataModule):
         unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
             its column to 0.
         val_path: files for validation alone, instead of a fraction.
-        test_path: files for the test alone, instead of a fraction.
+        test_path: the same for the test.
         stream: whether to read the rows anew in each pass; null: if they have more than 256 MB.
         delimiter: what separates the columns of a CSV file, one character or `tab`.
         decimal: the decimal point of a CSV file.
@@ -213,7 +213,7 @@ class TabularData(RegressionDataModule):
         )
 
     def keep(self, columns: Sequence[str]) -> None:
-        """Put columns of the table into each batch to predict (`KeptBatch`)."""
+        """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
         self._dataset("path").check_columns("keep", columns)
         self._kept = list(columns)
 
@@ -246,10 +246,9 @@ class TabularData(RegressionDataModule):
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean" and features and not self._design.means:
+                text = "missing: mean was given, but the fit has learned no means"
                 remedy = "type error or drop, or set missing to mean in the fit"
-                raise InputError(
-                    f"missing: mean was given, but the fit has learned no means; {remedy}"
-                )
+                raise InputError(f"{text}; {remedy}")
             assigned = ColumnRoles(features, levels, self._targets, self._weight)
         return assigned._replace(targets=[], weight=None) if split == "predict" else assigned
 

@@ -107,10 +107,8 @@ class Design:
         """The column of the table that each column of x comes from."""
         repeated = [name for name, times in Counter(self.names).items() if times > 1]
         if repeated and self.levels:
-            raise InputError(
-                f"features: two columns of x would be named {min(repeated)!r}, one for a level; "
-                "rename a column"
-            )
+            text = f"two columns of x would be named {min(repeated)!r}, one for a level"
+            raise InputError(f"features: {text}; rename a column")
 
     def _term(self, feature: str) -> Term:
         means = self.means.get(feature, [])

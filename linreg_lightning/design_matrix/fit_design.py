@@ -178,6 +178,5 @@ class ExactSum:
 
 
 def _no_value(name: str) -> InputError:
-    return InputError(
-        f"column {name!r}: it holds no value in any row to train on; leave it out by exclude"
-    )
+    reason = "it holds no value in any row to train on"
+    return InputError(f"column {name!r}: {reason}; leave it out by exclude")

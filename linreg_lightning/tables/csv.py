@@ -94,10 +94,9 @@ class CsvFile(TableFile):
         for text in self._read_sections(offset, _SECTION_BYTES):
             table = self._parse_section(text, types, first_row)
             if expected is not None and next(expected, None) != table.num_rows:
-                raise self._error(
-                    "has other lines than a moment ago, or lines that end in different ways; "
-                    "let it be written to the end, or read it with one process"
-                )
+                reason = "has other lines than a moment ago, or lines that end in different ways"
+                remedy = "let it be written to the end, or read it with one process"
+                raise self._error(f"{reason}; {remedy}")
             for batch in table.combine_chunks().to_batches():
                 yield from slices(batch, first_row, start, stop, size)
                 first_row += batch.num_rows

@@ -91,9 +91,8 @@ class TableDataset:
         header = self.schema.names
         for name in names:
             if name not in header:
-                raise InputError(
-                    f"{argument}: {self.name} has no column {name!r}; {self._name_hint(name)}"
-                )
+                text = f"{argument}: {self.name} has no column {name!r}"
+                raise InputError(f"{text}; {self._name_hint(name)}")
         if len(set(names)) < len(names):
             raise InputError(f"{argument}: {list(names)} names a column twice; name it once")
 
@@ -189,9 +188,8 @@ class TableDataset:
         for name in [*first.names, *other.names]:
             if name not in first.names or name not in other.names:
                 has, lacks = (first_path, path) if name in first.names else (path, first_path)
-                raise InputError(
-                    f"path: {has} has a column {name!r}, and {lacks} has none; {remedy}"
-                )
+                text = f"{has} has a column {name!r}, and {lacks} has none"
+                raise InputError(f"path: {text}; {remedy}")
         for name in first.names:
             one, two = first.field(name).type, other.field(name).type
             # Types of CSV files are guesses, and a column without values has none.
@@ -225,7 +223,6 @@ def _check_files(files: Sequence[TableFile]) -> None:
         raise InputError(f"path: {path} is named {times} times; name each file once")
     for file in files:
         if type(file) is not type(first):
-            raise InputError(
-                f"path: {first.path} is {first.format_name} and {file.path} is {file.format_name}; "
-                "name files of one kind, such as by a pattern"
-            )
+            formats = f"{first.path} is {first.format_name} and {file.path} is {file.format_name}"
+            remedy = "name files of one kind, such as by a pattern"
+            raise InputError(f"path: {formats}; {remedy}")

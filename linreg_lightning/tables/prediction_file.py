@@ -22,8 +22,7 @@ from linreg_lightning.tables.dtypes import dtype_kind
 
 FORMATS = ("csv", "parquet")
 Format = Literal["csv", "parquet"]
-# Rows to write at a time.
-_WRITE_ROWS = 2**16
+_MIN_ROWS_TO_WRITE = 2**16
 
 
 @final
@@ -47,7 +46,7 @@ class PredictionFile:
             # A kept column may have another type in another file.
             self._schema = self._schema or table.schema
             self._pending.append(table.cast(self._schema))
-            if sum(pending.num_rows for pending in self._pending) >= _WRITE_ROWS:
+            if sum(pending.num_rows for pending in self._pending) >= _MIN_ROWS_TO_WRITE:
                 self._flush()
 
     def close(self) -> None:
