@@ -25,9 +25,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 from linreg_lightning import Batch, InputError, LeastSquares, LinearRegression, TabularData
 from linreg_lightning.data.stream_loader import StreamLoader
-from linreg_lightning.design_matrix.fsum import ExactSum
-from linreg_lightning.design_matrix.hash_split import TEST, VAL, HashSplit
-from linreg_lightning.design_matrix.row_subset import RowSubset
+from linreg_lightning.design_matrix.fit_design import ExactSum
+from linreg_lightning.design_matrix.row_subset import TEST, VAL, HashSplit, RowSubset
 from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.discovery import find_files
@@ -409,6 +408,20 @@ def test_dictionaries_that_change_from_file_to_file() -> None:
     data.setup("fit")
     assert data.feature_names == ["c[b]", "c[c]"]
     assert data.splits["train"].x.tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("levels", [127, 128])
+def test_a_dictionary_may_use_every_index_of_its_type_beside_a_missing_value(levels: int) -> None:
+    indices = pyarrow.array([*range(levels), 0, None], pyarrow.int8())
+    names = [f"level {k:03}" for k in range(levels)]
+    column = pyarrow.DictionaryArray.from_arrays(indices, names)
+    table = pyarrow.table({"c": column, "y": [1.0] * len(column)})
+    pyarrow.feather.write_feather(table, "t.arrow", compression="uncompressed")
+    data = TabularData("t.arrow", "y", missing="drop")
+    with pytest.warns(UserWarning, match="1 of .* rows were left out"):
+        data.setup("fit")
+    assert data.feature_names == [f"c[{name}]" for name in names[1:]]
+    assert data.splits["train"].x.argmax(1)[1:-1].tolist() == list(range(levels - 1))
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,14 @@ from linreg_lightning.data.loader import BatchLoader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ColumnModel, is_single_pass
+from linreg_lightning.validation import check_argument
 
 Split = Literal["train", "val", "test", "predict"]
 Loader = BatchLoader | StreamLoader
 
 
 class RegressionDataModule(LightningDataModule, ABC):
-    """Rows, split, with a name for each column; a subclass says where they come from.
-
-    A subclass fills `splits`, rows in memory, in `load`. The Trainer gives the names of its columns
-    to the model.
+    """Rows, split, with a name for each column; a subclass fills `splits` in `load`.
 
     Args:
         batch_size: rows in a batch of one process; None means all of them.
@@ -48,13 +46,12 @@ class RegressionDataModule(LightningDataModule, ABC):
         super().__init__()
         # A process may have no row to predict.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        if not 0 <= seed < 2**63:
-            raise InputError(f"seed: {seed} was given; type a whole number from 0 to 2^63 - 1")
-        if batch_size is not None and not (isinstance(batch_size, Integral) and batch_size > 0):
-            remedy = "type a whole number above 0, or null for all rows at once"
-            raise InputError(f"batch_size: {batch_size} was given; {remedy}")
-        if shuffle not in (True, False, "blocks"):
-            raise InputError(f"shuffle: {shuffle!r} was given; type true, false or blocks")
+        check_argument("seed", seed, 0 <= seed < 2**63, "a whole number from 0 to 2^63 - 1")
+        valid = batch_size is None or (isinstance(batch_size, Integral) and batch_size > 0)
+        expected = "a whole number above 0, or null for all rows at once"
+        check_argument("batch_size", batch_size, valid, expected)
+        valid = shuffle in (True, False, "blocks")
+        check_argument("shuffle", repr(shuffle), valid, "true, false or blocks")
         self.batch_size = None if batch_size is None else int(batch_size)
         self.shuffle = shuffle
         self.seed = seed
@@ -121,10 +118,10 @@ class RegressionDataModule(LightningDataModule, ABC):
         self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
     ) -> Loader:
         """Return this process's batches of a split; `BatchLoader` says what the arguments mean."""
-        rows, name = self.splits[split], type(self).__name__
+        rows = self.splits[split]
         if split == "train" and rows.rows < 2:
-            count = "1 row" if rows.rows == 1 else f"{rows.rows} rows"
-            raise InputError(f"{name}: {count} to train on; a fit needs at least 2")
+            count = "1 row" if rows.rows == 1 else "0 rows"
+            raise InputError(f"{type(self).__name__}: {count} to train on; a fit needs at least 2")
         rank, world_size = self.rank_and_world_size
         if split == "predict" and world_size > 1:
             # Consecutive rows, so that the predictions of all ranks only need to be joined.
@@ -146,9 +143,8 @@ class RegressionDataModule(LightningDataModule, ABC):
     @property
     def rank_and_world_size(self) -> tuple[int, int]:
         """Which process this is, from 0, and how many there are."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
+        trainer = self.trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
     def train_dataloader(self) -> Loader:
         """Return the rows to fit, at least two."""
@@ -156,13 +152,12 @@ class RegressionDataModule(LightningDataModule, ABC):
             raise InputError(f"{type(self).__name__}: no y was given; a fit needs targets")
         limit = 1.0 if self.trainer is None else self.trainer.limit_train_batches
         seed = self._order_seed() if self._reorders() else None
-        loader = self.loader("train", seed, limit)
-        self._train_loader = loader
+        self._train_loader = self.loader("train", seed, limit)
         if self._resume_at is not None:
             # Lightning gives a loader its state only where the run stopped within an epoch.
-            loader.load_state_dict(self._resume_at)
+            self._train_loader.load_state_dict(self._resume_at)
             self._resume_at = None
-        return loader
+        return self._train_loader
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """Return the rows for validation; none in a fit without them, even if a tuner asks."""
@@ -189,17 +184,15 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     def _loader_with_rows(self, split: Split) -> Loader:
         if not self.has_rows(split):
-            option = self.split_option.format(split=split)
-            name = type(self).__name__
-            raise InputError(f"{name}: no rows for {split}; give it some by {option}")
+            remedy = f"give it some by {self.split_option.format(split=split)}"
+            raise InputError(f"{type(self).__name__}: no rows for {split}; {remedy}")
         return self.loader(split)
 
     def _reorders(self) -> bool:
-        """Whether the order of the rows changes from epoch to epoch, and matters to the model."""
+        """Whether epochs order the rows anew: not those to overfit, nor those of a single pass."""
         trainer = self.trainer
         if trainer is None or not self.shuffle:
             return bool(self.shuffle)
-        # The batches to overfit must be the same in each epoch.
         overfits = trainer.overfit_batches  # type: ignore[attr-defined]
         return not (overfits or is_single_pass(trainer.lightning_module))
 
@@ -210,6 +203,5 @@ class RegressionDataModule(LightningDataModule, ABC):
             if self.trainer is not None:
                 # Without --seed_everything each process has its own seed, and shares would overlap.
                 seed = self.trainer.strategy.broadcast(seed)
-            # A generator takes no seed above 2^64; the epoch is added to this one.
-            self._shuffle_seed = seed % 2**62
+            self._shuffle_seed = seed % 2**62  # room to add epochs: a generator takes up to 2^64
         return self._shuffle_seed

@@ -26,15 +26,12 @@ class BatchLoader:
     makes the same number of batches, and no row is repeated or lost: where the shares differ by a
     row, the last batch of the larger ones may hold one row more than `batch_size`.
 
-    Each iteration is a pass in a new order. Lightning keeps `state_dict` in its checkpoints, so an
-    interrupted pass continues after the last batch that was handed out.
+    Each iteration is a pass in a new order. An interrupted pass continues after its last batch.
 
     Shuffled by rows, each pass is a new random permutation of all rows. Shuffled by blocks, the
     rows are permuted once, into a copy, and divided into blocks of `batch_size`; a pass is a random
-    permutation of the blocks. It gathers nothing and runs at the speed of memory, and each batch is
-    as random a sample as before; but the same rows meet in every pass, so SGD has the noise of a
-    fixed set of batches: fine where batches are many, less so where weights are averaged over
-    passes.
+    permutation of the blocks. It runs at the speed of memory, but the same rows meet in every pass:
+    fine where batches are many, less so where weights are averaged over passes.
 
     Args:
         rows: all rows, of all processes.
@@ -42,12 +39,11 @@ class BatchLoader:
         shuffle_seed: fixes the order, with the number of the pass; None keeps the rows in order.
         rank: which process this is, from 0.
         world_size: W.
-        limit: how many batches of a pass will be taken, a whole number, or which fraction of them,
-            as in `Trainer(limit_train_batches=...)`: a pass that got so far is complete.
+        limit: the batches of a pass to take, a whole number, or the fraction of them, as in
+            `Trainer(limit_train_batches=...)`: a pass that got so far is complete.
         blocks: whether to shuffle by blocks.
         drop_last: whether to leave out the rows after the last whole batch of a pass.
-        device: where the batches are used. A GPU receives all rows once if they fill at most half
-            of its free memory; passes then move nothing.
+        device: a GPU receives all rows once if they fill at most half of its free memory.
 
     Raises:
         InputError: fewer rows than processes; no batch left after dropping.
@@ -71,17 +67,15 @@ class BatchLoader:
     ) -> None:
         smallest_share = rows.rows // world_size
         if smallest_share == 0:
-            raise InputError(
-                f"rows: {rows.rows} cannot be shared by {world_size} processes; use fewer devices"
-            )
+            reason = f"cannot be shared by {world_size} processes"
+            raise InputError(f"rows: {rows.rows} {reason}; use fewer devices")
         self._batch_size = batch_size or smallest_share
         whole, rest = divmod(smallest_share, self._batch_size)
         self._length = whole if drop_last else whole + (rest > 0)
         if self._length == 0:
-            raise InputError(
-                f"batch_size: {batch_size} was given with drop_last, but a process has only "
-                f"{smallest_share} rows; type a smaller size, or leave drop_last out"
-            )
+            reason = f"with drop_last, but a process has only {smallest_share} rows"
+            remedy = "type a smaller size, or leave drop_last out"
+            raise InputError(f"batch_size: {batch_size} was given {reason}; {remedy}")
         self._drop_last = drop_last
         # A single batch holds the same rows in any order, so it needs no copy of them.
         single = self._length == 1 and not (drop_last and rows.rows > world_size * self._batch_size)
@@ -97,9 +91,7 @@ class BatchLoader:
             self._share = slice(None)
         taken = int(limit * self._length) if isinstance(limit, float) else limit
         self._batches_per_pass = min(taken, self._length)
-        self._pass = -1
-        self._handed_out = 0
-        self._resumed = False
+        self._pass, self._handed_out, self._resumed = -1, 0, False
 
     def state_dict(self) -> dict[str, int]:
         """Return the pass, and how many of its batches have been handed out; 0 if it is over."""
@@ -125,10 +117,7 @@ class BatchLoader:
             yield batch
 
     def chunks(self, batches: int | float) -> Iterator[Batch]:
-        """Yield the rows of so many batches of a pass, for sums, without losing the place.
-
-        All rows of a pass come many batches at a time; fewer are batches of the next pass.
-        """
+        """Yield a pass's rows in large parts, or its first `batches` batches; keep the place."""
         if batches < self._length or self._drop_last:
             again = copy(self)
             again._resumed = False
@@ -141,16 +130,13 @@ class BatchLoader:
 
     def _shuffled_blocks(self) -> Iterator[Batch]:
         """Yield the rest of the pass, by blocks; the last, which may be short, stays last."""
-        last = torch.tensor([self._length - 1])
-        order = torch.cat([self._permutation(self._pass, self._length - 1), last])
-        for block in order[self._handed_out :].tolist():
+        last = self._length - 1
+        order = [*self._permutation(self._pass, last).tolist(), last]
+        for block in order[self._handed_out :]:
             yield self._rows.map(itemgetter(self._positions(block, block + 1)))
 
     def _row_batches(self) -> Iterator[Batch]:
-        """Yield the rest of the pass as views of rows that are gathered many batches at a time.
-
-        One call of torch for each batch would take as long as a small batch takes to be used.
-        """
+        """Yield the rest of the pass as views of rows that are gathered many batches at a time."""
         order, size = None, self._batch_size
         if self._shuffle_seed is not None:
             order = self._permutation(self._pass, self._all_rows)[self._share]
@@ -164,7 +150,6 @@ class BatchLoader:
             yield from map(Batch, chunk.x.split(sizes), chunk.y.split(sizes), weights)
 
     def _select(self, order: Tensor | None, positions: slice) -> Batch:
-        """Return this process's rows at some positions of an order."""
         if order is None:
             return self._rows.map(lambda tensor: tensor[self._share][positions])
         chosen = order[positions]

@@ -17,8 +17,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.tables.prefetch import prefetch
 from linreg_lightning.validation import all_weights_zero
 
-# A block has at most so many numbers and rows.
-_NUMBERS, _ROWS = 2**21, 2**16
+_MAX_NUMBERS, _MAX_ROWS = 2**21, 2**16
 Value = TypeVar("Value")
 
 
@@ -27,14 +26,7 @@ class SplitReader:
     """The rows of a split, or one process's share of them; each pass reads them anew.
 
     A warning says once how many rows lack a value: after the first pass, or before it where several
-    processes have to agree on the number of batches.
-
-    Attributes:
-        subset: the rows.
-        builder: makes batches of them.
-        purpose: what the rows are for, in messages.
-        rank: which process this is.
-        world_size: how many processes have a share.
+    processes have to agree on the number of batches. `purpose` says in messages what rows are for.
     """
 
     subset: RowSubset
@@ -47,12 +39,12 @@ class SplitReader:
     @property
     def block_rows(self) -> int:
         """The most rows of a block: few where rows are long."""
-        return max(1, min(_ROWS, _NUMBERS // (len(self.builder.design.names) + 1)))
+        return max(1, min(_MAX_ROWS, _MAX_NUMBERS // (len(self.builder.design.names) + 1)))
 
     def share(self, rank: int, world_size: int) -> SplitReader:
         """Return the rows of one process, consecutive."""
         if world_size == 1:
-            return self
+            return self  # which remembers whether it has warned
         subset = self.subset.share(rank, world_size)
         return replace(self, subset=subset, rank=rank, world_size=world_size)
 
@@ -73,10 +65,8 @@ class SplitReader:
             return
         self._report(counts)
         if rows < min_rows:
-            raise InputError(
-                f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}; at least "
-                f"{min_rows} are needed"
-            )
+            text = f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}"
+            raise InputError(f"{text}; at least {min_rows} are needed")
 
     def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:
         """Yield the rows to predict, with the kept columns, if any, as they are in the files."""
@@ -87,8 +77,9 @@ class SplitReader:
             yield KeptBatch(*batch, block.table.select(list(kept))) if kept else batch
         if self.world_size == 1:
             self._report(counts)
-        elif (text := counts.describe("given no prediction")) is not None:
+        elif counts.incomplete:
             # Processes end at different times and do not wait to add their counts up.
+            text = counts.describe("given no prediction")
             warnings.warn(f"Process {self.rank + 1}: {text}", stacklevel=2)
 
     def read_all(self, max_bytes: int | float) -> Batch | None:
@@ -107,10 +98,9 @@ class SplitReader:
         return Batch.concatenate(blocks[1:] or blocks)
 
     def count_rows_and_batches(self, batch_size: int) -> tuple[int | None, int | None]:
-        """Count this process's rows, and the batches that every process divides its rows into.
+        """Count this process's rows and batches, the same number of batches in every process.
 
-        The number of rows is None where only reading them tells; the number of batches is None in a
-        single process, which ends when it has no more rows.
+        Rows are None where only reading tells; batches are None in a single process.
         """
         drops = self.builder.drops_rows
         if self.world_size == 1:
@@ -119,35 +109,28 @@ class SplitReader:
         rows = self._count_complete_rows() if drops else self.subset.count_rows()
         counts = self._all_gather(rows)
         if min(counts) == 0:
-            raise InputError(
-                f"rows: {sum(counts)} cannot be shared by {self.world_size} processes; use fewer "
-                "devices"
-            )
+            reason = f"cannot be shared by {self.world_size} processes"
+            raise InputError(f"rows: {sum(counts)} {reason}; use fewer devices")
         return rows, min(-(-max(counts) // batch_size), min(counts))
 
     def _read(self, size: int, kept: Sequence[str] = ()) -> Iterator[RowBlock]:
         return self.subset.read(self.builder.roles.types(self.subset.dataset, kept), size)
 
     def _count_complete_rows(self) -> int:
-        """Read this process's rows to count those that are complete."""
-        rows, counts = 0, MissingCounts()
-        for batch, missing in map(self.builder.build, self._read(self.block_rows)):
-            rows += batch.rows
-            counts += missing
+        missing = (self.builder.build(block)[1] for block in self._read(self.block_rows))
+        counts = sum(missing, MissingCounts())
         self._report(sum(self._all_gather(counts), MissingCounts()))
-        return rows
+        return counts.rows - counts.incomplete
 
     def _all_gather(self, value: Value) -> list[Value]:
-        """Return the value of each process."""
         values: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(values, value)
         return values
 
     def _report(self, counts: MissingCounts) -> None:
         """Warn of rows that lack a value, once."""
-        trains = bool(self.builder.roles.targets)
-        outcome = f"left out of those {self.purpose}" if trains else "given no prediction"
-        text = counts.describe(outcome)
-        if text is not None and not self._reported:
-            rank_zero_warn(text)
+        has_targets = bool(self.builder.roles.targets)
+        outcome = f"left out of those {self.purpose}" if has_targets else "given no prediction"
+        if counts.incomplete and not self._reported:
+            rank_zero_warn(counts.describe(outcome))
         self._reported = True

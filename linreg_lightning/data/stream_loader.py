@@ -18,12 +18,9 @@ from linreg_lightning.tables.prefetch import prefetch
 class StreamLoader:
     """The batches of one process, read while the model works, in constant memory.
 
-    Each iteration is a pass, which shuffles rows as far as a buffer reaches. Where several
-    processes need the same number of batches, each divides its rows into that many, whose sizes
-    differ by a row at most.
-
-    Lightning keeps `state_dict` in its checkpoints: an interrupted pass reads the rows again and
-    skips the batches that the model has worked on.
+    Each iteration is a pass, which shuffles rows as far as a buffer reaches. Lightning keeps
+    `state_dict` in its checkpoints: an interrupted pass reads the rows again and skips the batches
+    that the model has worked on.
 
     Args:
         blocks: begins a pass over this process's rows, in blocks of any size.
@@ -31,9 +28,9 @@ class StreamLoader:
         shuffle_seed: fixes the order, with the number of the pass; None keeps the rows in order.
         shuffle_buffer: the rows among which the next one is drawn.
         rows: how many rows this process has, if that is known.
-        batches: into how many batches to divide them, instead of by `batch_size`.
-        limit: how many batches of a pass will be taken, or which fraction of them, as in
-            `Trainer(limit_train_batches=...)`.
+        batches: into how many batches, whose sizes differ by a row at most, to divide them instead
+            of by `batch_size`, so that all processes have the same number.
+        limit: the batches of a pass to take, as in `Trainer(limit_train_batches=...)`.
         name: of the rows; a pass is resumed only within rows of the same name.
 
     >>> rows = Batch(torch.arange(10.0).reshape(5, 2), torch.ones(5, 1))
@@ -53,17 +50,12 @@ class StreamLoader:
         limit: int | float = 1.0,
         name: str = "",
     ) -> None:
-        self._blocks = blocks
-        self._batch_size = batch_size
+        self._blocks, self._batch_size = blocks, batch_size
         self._shuffle_seed, self._shuffle_buffer = shuffle_seed, shuffle_buffer
         self._rows, self._batches = rows, batches
         self._length = batches if rows is None or batches else -(-rows // (batch_size or 1))
-        self._limit = limit
-        self._name = name
-        self._pass = -1
-        self._handed_out = 0
-        self._over = False
-        self._resumed = False
+        self._limit, self._name = limit, name
+        self._pass, self._handed_out, self._over, self._resumed = -1, 0, False, False
 
     def state_dict(self) -> dict[str, Any]:
         """Return the pass, and how many of its batches have been worked on; 0 if it is over."""
@@ -100,27 +92,23 @@ class StreamLoader:
             generator = torch.Generator().manual_seed(self._shuffle_seed + self._pass)
             blocks = shuffle(blocks, self._shuffle_buffer, generator)
         if self._batch_size is not None:
-            blocks = rebatch(blocks, self._sizes(self._batch_size))
+            sizes: Iterator[int] = repeat(self._batch_size)
+            if (rows := self._rows) is not None and (count := self._batches) is not None:
+                sizes = (rows * (k + 1) // count - rows * k // count for k in range(count))
+            blocks = rebatch(blocks, sizes)
         with half_of_the_threads():
             for batch in islice(prefetch(blocks), self._handed_out, None):
                 self._handed_out += 1
                 yield batch
         self._over = True
 
-    def _sizes(self, batch_size: int) -> Iterator[int]:
-        rows, batches = self._rows, self._batches
-        if rows is None or batches is None:
-            return repeat(batch_size)
-        return (rows * (k + 1) // batches - rows * k // batches for k in range(batches))
-
 
 @contextmanager
 def half_of_the_threads() -> Iterator[None]:
-    """Leave half of torch's threads to the reading.
+    """Leave half of torch's threads to the reading; the last stream to end restores them.
 
-    Threads of torch wait for each other actively. Where threads that decode take a processor away
-    from one of them, all wait, at three times the processor time. Streams overlap, such as those of
-    training and validation: the last to end restores the number of threads.
+    Threads of torch wait for each other actively. Where a thread that decodes takes a processor
+    away from one of them, all wait, at three times the processor time.
     """
     threads = _threads_before[0] if _threads_before else torch.get_num_threads()
     _threads_before.append(threads)
@@ -133,8 +121,7 @@ def half_of_the_threads() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-_threads_before: list[int] = []
-"""torch's own number of threads, once for each stream that is read."""
+_threads_before: list[int] = []  # torch's own number, once for each stream that is read
 
 
 def rebatch(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:
@@ -181,6 +168,4 @@ def _permute(parts: list[Batch], generator: torch.Generator) -> Batch:
 
 
 def _slice(rows: Batch, start: int, stop: int) -> Batch:
-    if (start, stop) == (0, rows.rows):
-        return rows
     return rows.map(itemgetter(slice(start, stop)))

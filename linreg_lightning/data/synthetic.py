@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.data.base import RegressionDataModule
+from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.errors import InputError
 from linreg_lightning.tutorial import make_rows
+from linreg_lightning.validation import check_argument
 
 
 @final
 class SyntheticData(RegressionDataModule):
     """Known weights plus noise: y = w0 + w1 x1 + w2 x2 + ... + noise * N(0, 1), each x N(0, 1).
 
-    The defaults are the tutorial's problem, y = 1 + 2 x1 + 3 x2, and `make_rows` draws it: the rows
-    to train on are those of `python -m linreg_lightning.tutorial`.
+    The defaults are the tutorial's rows: y = 1 + 2 x1 + 3 x2.
 
     Args:
-        weights: the truth, the intercept first: one list of numbers, or a list of such lists, one
-            for each target. Without it the weights count: 1, 2, 3, ...
+        weights: the truth, the intercept first: a list of numbers, or one such list for each
+            target. Without it the weights count: 1, 2, 3, ...
         features: how many x there are, where no weights are given (default 2).
         targets: how many y there are, where no weights are given (default 1).
         noise: standard deviation of the noise, in units of y.
         rows: rows to train on.
         val_rows: rows for validation, 0 for none.
         test_rows: rows for test and predict, 0 for none.
-        ones: whether x has a column of ones, named `intercept`. Without it y still has its
-            constant, which the model then adds.
+        ones: whether x has a column of ones, `intercept`; else the model adds y's constant.
         batch_size: rows in a batch; null for all at once.
-        shuffle: whether the rows come in another order in each epoch; `blocks`: whether the batches
-            do, which is faster (see `BatchLoader`).
+        shuffle: whether each epoch orders the rows anew; `blocks` orders batches, which is faster.
         seed: of the data's own generator; `--seed_everything` does not change the rows.
 
     Raises:
@@ -64,8 +63,7 @@ class SyntheticData(RegressionDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
-        if not (noise >= 0 and math.isfinite(noise)):
-            raise InputError(f"noise: {noise} was given; type a number, 0 or above")
+        check_argument("noise", noise, 0 <= noise < math.inf, "a number, 0 or above")
         _check_at_least("rows", rows, 2)
         _check_at_least("val_rows", val_rows, 0)
         _check_at_least("test_rows", test_rows, 0)
@@ -73,9 +71,9 @@ class SyntheticData(RegressionDataModule):
         self.rows, self.val_rows, self.test_rows = rows, val_rows, test_rows
         self.noise, self.ones = noise, ones
         self.save_hyperparameters()
-        coefficients, targets = self.weights.shape
-        self._variables = [f"x{j}" for j in range(1, coefficients)]
-        self._targets = ["y"] if targets == 1 else [f"y{k}" for k in range(1, targets + 1)]
+        self._variables = [f"x{j}" for j in range(1, len(self.weights))]
+        numbered = [f"y{k}" for k in range(1, self.weights.shape[1] + 1)]
+        self._targets = ["y"] if numbered == ["y1"] else numbered
 
     @property
     def feature_names(self) -> list[str]:
@@ -99,14 +97,11 @@ class SyntheticData(RegressionDataModule):
     def load(self, stage: str) -> None:
         """Draw the rows; those to train on come first, so they do not depend on the others."""
         generator = torch.Generator().manual_seed(self.seed)
-        self.splits["train"] = self._draw(self.rows, generator)
-        self.splits["val"] = self._draw(self.val_rows, generator)
-        self.splits["test"] = self._draw(self.test_rows, generator)
+        sizes: dict[Split, int] = {"train": self.rows, "val": self.val_rows, "test": self.test_rows}
+        for split, rows in sizes.items():
+            x, y = make_rows(self.weights.float(), rows, self.noise, generator)
+            self.splits[split] = Batch(x if self.ones else x[:, 1:].contiguous(), y)
         self.splits["predict"] = self.splits["test"]
-
-    def _draw(self, rows: int, generator: torch.Generator) -> Batch:
-        x, y = make_rows(self.weights.float(), rows, self.noise, generator)
-        return Batch(x if self.ones else x[:, 1:].contiguous(), y)
 
 
 def _weight_table(
@@ -121,13 +116,11 @@ def _weight_table(
         size = (1 + features) * targets
         return torch.arange(1, size + 1, dtype=torch.float64).reshape(targets, -1).T
     if features is not None or targets is not None:
-        raise InputError(
-            "weights: given beside features or targets, which they determine; leave one of them out"
-        )
-    try:
+        reason = "given beside features or targets, which they determine"
+        raise InputError(f"weights: {reason}; leave one of them out")
+    table = torch.empty(0)
+    with suppress(TypeError, ValueError):
         table = torch.tensor(weights, dtype=torch.float64)
-    except (TypeError, ValueError):
-        table = torch.empty(0)
     if table.ndim not in (1, 2) or not table.numel() or not table.isfinite().all():
         raise InputError(
             f"weights: {weights} was given; type a list of numbers, the intercept first, such as "
@@ -137,5 +130,4 @@ def _weight_table(
 
 
 def _check_at_least(argument: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{argument}: {value} was given; type a whole number, {least} or above")
+    check_argument(argument, value, value >= least, f"a whole number, {least} or above")

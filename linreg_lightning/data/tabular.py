@@ -14,26 +14,18 @@ from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
-from linreg_lightning.design_matrix.hash_split import TEST, TRAIN, VAL, HashSplit
-from linreg_lightning.design_matrix.row_subset import RowSubset
+from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import LinearModel
 from linreg_lightning.tables.dataset import TableDataset
-from linreg_lightning.validation import check_fractions
+from linreg_lightning.validation import check_argument, check_fractions
 
-_IN_MEMORY = 2**28
-"""Bytes of files, and of the rows in them, up to which the rows are held in memory."""
-_SHUFFLE_NUMBERS = 2**22
-"""Numbers of the buffer in which a stream is shuffled."""
-NAMES = ("path", "val_path", "test_path", "target", "features", "weight", "exclude", "categorical")
+_MAX_BYTES_IN_MEMORY = 2**28
+_SHUFFLE_BUFFER_NUMBERS = 2**22
+_NAMES = ("path", "val_path", "test_path", "target", "features", "weight", "exclude", "categorical")
 """The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
-_PURPOSES: dict[Split, str] = {
-    "train": "to train on",
-    "val": "to validate on",
-    "test": "to test on",
-    "predict": "to predict",
-}
+_PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
 _SPLITS: dict[str, list[Split]] = {
     "fit": ["train", "val"],
     "validate": ["val"],
@@ -46,40 +38,35 @@ _SPLITS: dict[str, list[Split]] = {
 class TabularData(RegressionDataModule):
     """Tables in files of any size: CSV with a header (also compressed), Parquet, Arrow or Feather.
 
-    Numbers and booleans are used as they are, as float64; columns of text become indicators of
-    their levels, `city[Paris]`, the first level left out (see `Design`). Up to 256 MB the rows are
-    held in memory; beyond, every pass reads them anew, in constant memory.
+    Numbers and booleans become float64; columns of text become indicators of their levels,
+    `city[Paris]`, the first level left out (see `Design`). Up to 256 MB the rows are held in
+    memory; beyond, every pass reads them anew, in constant memory.
 
-    The columns of x, with levels and means, are fitted to the rows to train on when a run is set
-    up, and go into the checkpoint as `design`: later files may have their columns in another order,
-    and need no target to be predicted.
+    The columns of x, with levels and means, are fitted to the rows to train on, and go into the
+    checkpoint as `design`: later files may have their columns in another order.
 
     Args:
         path: a file, a folder, a pattern such as `sales-*.parquet`, an address that pyarrow knows
-            (s3://, gs://), or a list of these, whose rows follow each other. Folders named
-            `column=value` give their files that column.
+            (s3://, gs://), or a list of these. Folders named `column=value` give that column.
         target: the column to predict, or a list of several.
         features: the columns to predict it from; null for all others.
         weight: the column that says how much each row counts; null means 1 for every row. A row of
             weight 0 does not count: its values may be missing.
-        val_fraction: the fraction of rows for validation, 0 for none. Rows are split by a hash of
-            their number: the same row is always in the same split.
-        test_fraction: the fraction of rows for the test, 0 for none.
-        batch_size: rows in a batch; null for all at once or, in a stream, about two million
-            numbers.
+        val_fraction: the fraction of rows for validation, split by a hash of their number.
+        test_fraction: the same for the test.
+        batch_size: rows in a batch; null for all or, in a stream, about two million numbers.
         shuffle: whether the rows come in another order in each epoch; a stream is shuffled in a
-            buffer of four million numbers. `blocks`: whether the batches do, which is faster, of
-            rows in memory (see `BatchLoader`).
+            buffer of four million numbers. `blocks` shuffles batches (see `BatchLoader`).
         seed: of the split.
         exclude: columns that are no features.
         categorical: columns of categories that look like numbers, such as postal codes.
-        missing: what to do where a value is missing: `error` refuses it; `drop` leaves the row out,
-            or predicts nothing for it; `mean` fills in the mean of the rows to train on, of a level
-            its share. Rows without a target or weight are never filled in.
-        unseen: what to do with a level that no row to train on has: `error` refuses it; `zero` sets
-            all indicators of its column to 0.
+        missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
+            it; `mean` fills in the mean of the rows to train on, of a level its share, but never a
+            target or weight.
+        unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
+            its column to 0.
         val_path: files for validation alone, instead of a fraction.
-        test_path: files for the test alone, instead of a fraction.
+        test_path: the same for the test.
         stream: whether to read the rows anew in each pass; null: if they have more than 256 MB.
         delimiter: what separates the columns of a CSV file, one character or `tab`.
         decimal: the decimal point of a CSV file.
@@ -129,7 +116,6 @@ class TabularData(RegressionDataModule):
         self._stream, self._max_levels = stream, max_levels
         self._csv_options = {"delimiter": delimiter, "decimal": decimal}
         self._kept: list[str] = []
-        self._roles: ColumnRoles | None = None
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
         try:
@@ -144,7 +130,7 @@ class TabularData(RegressionDataModule):
             raise InputError("target: no column was given; type the name of one")
         # Under the command hyper-parameters pass through YAML, and a checkpoint holds what YAML
         # makes of a name such as 1e3; the arguments themselves do not show that.
-        for argument in NAMES:
+        for argument in _NAMES:
             for name in _as_list(self.hparams[argument]):
                 if not isinstance(name, str):
                     raise InputError(
@@ -152,10 +138,10 @@ class TabularData(RegressionDataModule):
                     )
         if self._weight in self._targets:
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
-        if self._missing not in ("error", "drop", "mean"):
-            raise InputError(f"missing: {self._missing!r} was given; type error, drop or mean")
-        if self._unseen not in ("error", "zero"):
-            raise InputError(f"unseen: {self._unseen!r} was given; type error or zero")
+        valid = self._missing in ("error", "drop", "mean")
+        check_argument("missing", repr(self._missing), valid, "error, drop or mean")
+        valid = self._unseen in ("error", "zero")
+        check_argument("unseen", repr(self._unseen), valid, "error or zero")
         for split, fraction in self._fractions.items():
             if self._paths[f"{split}_path"] and fraction:
                 text = f"{split}_path: it was given beside a {split}_fraction"
@@ -175,9 +161,9 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         splits = [split for split in _SPLITS[stage] if self._is_asked_for(split)]
         for split in splits:
-            self._roles_in(split).check(self._subset(split).dataset)
+            self._roles(split).check(self._subset(split).dataset)
         self.fit_design()
-        max_bytes = _IN_MEMORY if self._stream is None else 0 if self._stream else float("inf")
+        max_bytes = {None: _MAX_BYTES_IN_MEMORY, True: 0, False: float("inf")}[self._stream]
         for split in splits:
             if split not in self.splits and split != "predict":
                 rows = self._reader(split).read_all(max_bytes)
@@ -185,22 +171,14 @@ class TabularData(RegressionDataModule):
                     self.splits[split] = rows
 
     def fit_design(self) -> Design:
-        """Return how columns become x: the checkpoint's, or fitted to the rows to train on, once.
-
-        Levels of text, and means to fill in, take a pass over the columns concerned.
-        """
+        """Return the checkpoint's design, or fit one to the rows to train on, once."""
         if self._design is None:
             model = None if self.trainer is None else self.trainer.lightning_module
             constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
-            roles = self._column_roles()
-            self._design = fit_design(
-                self._subset("train"),
-                roles,
-                self._categorical,
-                self._missing,
-                self._max_levels,
-                constant=constant or "intercept" in roles.features,
-            )
+            roles = self._roles("train")
+            constant = constant or "intercept" in roles.features
+            arguments = self._categorical, self._missing, self._max_levels, constant
+            self._design = fit_design(self._subset("train"), roles, *arguments)
         self.hparams["design"] = self._design.state()
         return self._design
 
@@ -221,12 +199,12 @@ class TabularData(RegressionDataModule):
             return StreamLoader(lambda: reader.prediction_blocks(self._kept, size))
         rows, batches = reader.count_rows_and_batches(batch_size)
         dataset = reader.subset.dataset
-        numbers = len(self.feature_names) + len(self._targets) + 1
+        numbers_in_row = len(self.feature_names) + len(self._targets) + 1
         return StreamLoader(
             partial(reader.blocks, min_rows=2 if split == "train" else 1),
             batch_size,
             shuffle_seed,
-            max(1, _SHUFFLE_NUMBERS // numbers),
+            max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row),
             rows,
             batches,
             limit,
@@ -234,19 +212,15 @@ class TabularData(RegressionDataModule):
         )
 
     def keep(self, columns: Sequence[str]) -> None:
-        """Put columns of the table into each batch to predict (`KeptBatch`).
-
-        Raises:
-            InputError: the table has no such column.
-        """
+        """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
         self._dataset("path").check_columns("keep", columns)
         self._kept = list(columns)
 
     def _is_asked_for(self, split: Split) -> bool:
         """Whether the arguments give a split rows."""
-        if split in ("train", "predict"):
-            return True
-        return bool(self._paths[f"{split}_path"] or self._fractions[split])
+        if split in self._fractions:
+            return bool(self._paths[f"{split}_path"] or self._fractions[split])
+        return True
 
     def _dataset(self, argument: str) -> TableDataset:
         if argument not in self._datasets:
@@ -263,33 +237,26 @@ class TabularData(RegressionDataModule):
         by_hash = HashSplit(self._fractions["val"], self._fractions["test"], self.seed)
         return RowSubset(self._dataset("path"), by_hash, _PARTS[split])
 
-    def _column_roles(self) -> ColumnRoles:
-        """Return the roles that the design or the arguments give to columns, assigned once."""
-        if self._roles is not None:
-            return self._roles
+    def _roles(self, split: Split) -> ColumnRoles:
+        """Assign roles to the columns of a split as the design or the arguments say."""
         if self._design is None:
             roles = self._features, self._exclude, self._categorical, self._targets, self._weight
-            self._roles = ColumnRoles.assign(self._dataset("path"), *roles)
+            assigned = ColumnRoles.assign(self._dataset("path"), *roles)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean" and features and not self._design.means:
-                raise InputError(
-                    "missing: mean was given, but the fit has learned no means; type error or "
-                    "drop, or set missing to mean in the fit"
-                )
-            self._roles = ColumnRoles(features, levels, self._targets, self._weight)
-        return self._roles
-
-    def _roles_in(self, split: Split) -> ColumnRoles:
-        """Return the roles of the columns that a split needs."""
-        roles = self._column_roles()
-        return roles._replace(targets=[], weight=None) if split == "predict" else roles
+                text = "missing: mean was given, but the fit has learned no means"
+                remedy = "type error or drop, or set missing to mean in the fit"
+                raise InputError(f"{text}; {remedy}")
+            assigned = ColumnRoles(features, levels, self._targets, self._weight)
+        return assigned._replace(targets=[], weight=None) if split == "predict" else assigned
 
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:
-            roles = self._roles_in(split)
-            builder = BatchBuilder(self.fit_design(), roles, self._missing, self._unseen)
-            self._readers[split] = SplitReader(self._subset(split), builder, _PURPOSES[split])
+            design, roles = self.fit_design(), self._roles(split)
+            builder = BatchBuilder(design, roles, self._missing, self._unseen)
+            purpose = _PURPOSES.get(split, "to predict")
+            self._readers[split] = SplitReader(self._subset(split), builder, purpose)
         return self._readers[split]
 
 

@@ -20,7 +20,7 @@ from linreg_lightning.validation import check_fractions, check_rows, not_a_numbe
 class TensorData(RegressionDataModule):
     """Rows already in memory, used as they are: not copied, and in their own precision.
 
-    Columns are named by a data frame's column names, a series' name, or x1, x2, ... and y.
+    A data frame or a series names the columns; else they are x1, x2, ... and y.
 
     Args:
         x: the features, (rows, features): a tensor, a NumPy array, a data frame, nested lists.
@@ -30,8 +30,7 @@ class TensorData(RegressionDataModule):
         val_fraction: the fraction of rows for validation, 0 for none.
         test_fraction: the fraction of rows for the test, 0 for none.
         batch_size: rows in a batch; None for all at once.
-        shuffle: whether the rows come in another order in each epoch; `blocks`: whether the batches
-            do, which is faster (see `BatchLoader`).
+        shuffle: whether each epoch orders the rows anew; `blocks` orders batches, which is faster.
         seed: of the split.
         feature_names: names for the columns of x, instead of their own.
         target_names: names for the columns of y, instead of their own.
@@ -72,9 +71,8 @@ class TensorData(RegressionDataModule):
         self._given = Batch(features, targets, weights).validate()
         self._feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self._target_names = _names("target_names", target_names, y, "y", targets.shape[1])
-        self._checked: Batch | None = None
-        if weight is not None or "intercept" in self._feature_names:
-            self._checked = check_rows(self._given, self._feature_names, self._target_names)
+        checks_now = weight is not None or "intercept" in self._feature_names
+        self._checked = self._check() if checks_now else None
         self.save_hyperparameters(ignore=["x", "y", "weight"])
 
     @property
@@ -90,12 +88,15 @@ class TensorData(RegressionDataModule):
     def load(self, stage: str) -> None:
         """Check and split the rows."""
         if self._checked is None and not self._model_checks_rows(stage):
-            self._checked = check_rows(self._given, self._feature_names, self._target_names)
+            self._checked = self._check()
         rows = self._given if self._checked is None else self._checked
         parts = random_split(rows, *self._fractions, self.seed)
         self.splits["train"], self.splits["val"], self.splits["test"] = parts
         # A row of weight 0 has no prediction where its values are missing.
         self.splits["predict"] = self._given
+
+    def _check(self) -> Batch:
+        return check_rows(self._given, self._feature_names, self._target_names)
 
     def _model_checks_rows(self, stage: str) -> bool:
         """Whether the model refuses NaN and infinity by itself, with the row's number in `x`."""
@@ -110,13 +111,7 @@ def random_split(
 ) -> tuple[Batch, Batch, Batch]:
     """Split rows at random into disjoint train, validation and test rows, which keep their order.
 
-    A row's split depends on the number of rows, the fractions and the seed alone.
-
-    Args:
-        rows: what to split.
-        val_fraction: the fraction for validation, from 0 (none) to 1 (all); rounded to whole rows.
-        test_fraction: the same for the test.
-        seed: of a generator of its own.
+    The number of rows, the fractions, rounded to whole rows, and the seed alone decide.
 
     Raises:
         InputError: a fraction outside [0, 1], or two whose sum is above 1.
@@ -133,9 +128,9 @@ def random_split(
         return rows, none, none
     n_train = max(rows.rows - n_val - n_test, 0)
     order = torch.randperm(rows.rows, generator=torch.Generator().manual_seed(seed))
+    parts = order.tensor_split([n_train, n_train + n_val])
     train, val, test = (
-        rows.map(itemgetter(part.sort().values.to(rows.x.device)))
-        for part in (order[:n_train], order[n_train : n_train + n_val], order[n_train + n_val :])
+        rows.map(itemgetter(part.sort().values.to(rows.x.device))) for part in parts
     )
     return train, val, test
 
@@ -167,13 +162,14 @@ def _to_tensor(argument: str, values: Any) -> Tensor:
 
 def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
     """Name the first text among the values."""
-    names = _own_names(values)
-    for (row, *column), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
+    names, reason = _own_names(values), str(error)
+    for (row, *columns), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
         if isinstance(value, str):
-            name = str([*column, 0][0] + 1) if names is None else names[[*column, 0][0]]
-            text = not_a_number(name, value, row_number(row))
-            return InputError(f"{argument}: it {text}; give numbers only")
-    return InputError(f"{argument}: {error}; give numbers only")
+            column = columns[0] if columns else 0
+            name = str(column + 1) if names is None else names[column]
+            reason = f"it {not_a_number(name, value, row_number(row))}"
+            break
+    return InputError(f"{argument}: {reason}; give numbers only")
 
 
 def _own_names(values: Any) -> list[str] | None:

@@ -1,12 +1,12 @@
 """From the columns of a table to the design matrix x; knows no Lightning.
 
     column_roles   which columns are features, categories, targets, weight
-    row_subset     which rows: the split (hash_split) and the share of a process
-    fit_design     what the rows to train on determine: levels of categories, means (fsum)
-    design, terms  the columns of x: a term turns one column of the table into columns of x
+    row_subset     which rows: the split by hash and the share of a process
+    fit_design     what the rows to train on determine: levels of categories, means
+    design         the columns of x: a term turns one column of the table into columns of x
     batch_builder  rows of the table to a Batch: missing values, unknown levels, checks
 
 To add a column transformation, such as a logarithm or a spline, write a class beside `NumberTerm`
-and `CategoryTerm` in terms.py and choose it in `Design`; what it learns from the rows to train on
+and `CategoryTerm` in design.py and choose it in `Design`; what it learns from the rows to train on
 is gathered in fit_design.py and written by `Design.state`, so that checkpoints keep it.
 """

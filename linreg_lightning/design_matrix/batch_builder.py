@@ -26,47 +26,33 @@ _MISSING_HINT = ", or set missing to drop, which leaves such rows out, or to mea
 
 @dataclass(frozen=True)
 class MissingCounts:
-    """How many rows lack a value.
-
-    Attributes:
-        rows: all rows that were read.
-        incomplete: those that lack a value after means were filled in.
-        by_column: how many lack it, by column.
-    """
+    """How many of the `rows` read lack a value after means were filled in, and in which column."""
 
     rows: int = 0
     incomplete: int = 0
     by_column: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: MissingCounts) -> MissingCounts:
-        return MissingCounts(
-            self.rows + other.rows,
-            self.incomplete + other.incomplete,
-            self.by_column + other.by_column,
-        )
+        by_column = self.by_column + other.by_column
+        return MissingCounts(self.rows + other.rows, self.incomplete + other.incomplete, by_column)
 
-    def describe(self, outcome: str) -> str | None:
-        """Say what happened to the incomplete rows; None where there are none.
+    def describe(self, outcome: str) -> str:
+        """Say what happened to the incomplete rows.
 
         >>> counts = MissingCounts(10, 2, Counter(age=1, city=1))
         >>> counts.describe("left out of those to train on")
         '2 of 10 rows were left out of those to train on, for want of a value in: age 1, city 1'
         """
-        if not self.incomplete:
-            return None
         columns = ", ".join(f"{name} {count}" for name, count in sorted(self.by_column.items()))
-        return (
-            f"{self.incomplete} of {self.rows} rows were {outcome}, for want of a value in: "
-            f"{columns}"
-        )
+        rows = f"{self.incomplete} of {self.rows} rows"
+        return f"{rows} were {outcome}, for want of a value in: {columns}"
 
 
 @dataclass(frozen=True)
 class BatchBuilder:
-    """Builds a Batch of a block of rows, whole columns at a time.
+    """Builds a Batch of a block of rows; `missing` and `unseen` are those of `TabularData`.
 
-    `missing` and `unseen` are those of `TabularData`. Without targets, for rows to predict, no row
-    is left out: one that lacks a value stays NaN unless it is refused or filled in.
+    Without targets, for rows to predict, no row is left out: a missing value may stay NaN.
     """
 
     design: Design
@@ -83,7 +69,7 @@ class BatchBuilder:
         """Return the rows of a block, and how many of them lack a value.
 
         Raises:
-            InputError: a value is missing, not finite or an unknown level, and is to be refused; a
+            InputError: a value that is missing, infinite or an unknown level is to be refused; a
                 weight is below 0; a column named `intercept` is not all ones.
         """
         table, roles = block.table, self.roles
@@ -93,13 +79,15 @@ class BatchBuilder:
             for k, name in enumerate(roles.values):
                 y[k] = numbers(table.column(name))
         except pa.ArrowInvalid as error:
-            raise InputError(
-                f"path: a column holds text among numbers ({error}); mend it"
-            ) from None
+            reason = f"a column holds text among numbers ({error})"
+            raise InputError(f"path: {reason}; mend it") from None
         # A row of weight 0 does not count, whatever it holds.
         absent = np.zeros(table.num_rows, bool) if roles.weight is None else y[-1] == 0
         if unknown and self.unseen == "error":
-            self._refuse_unknown(block, unknown, absent, x, y)
+            ignored = absent
+            if self.missing == "drop":
+                ignored = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
+            _refuse_unknown(block, unknown, ignored)
         counts = MissingCounts(table.num_rows)
         rows = None
         # The sums tell at once whether a closer look is needed.
@@ -135,31 +123,20 @@ class BatchBuilder:
         by_column: Counter[str] = Counter()
         for name, values in zip(names, [*x, *y], strict=True):
             lacks = np.isnan(values)
-            if name not in by_column and lacks.any():
-                by_column[name] = int(lacks.sum())
+            if lacks.any():
+                by_column[name] = int(lacks.sum())  # the same in all columns of a category
             incomplete |= lacks
         counts = MissingCounts(len(incomplete), int(incomplete.sum()), by_column)
         leaves_out = bool(self.roles.targets) and counts.incomplete > 0
         return (np.flatnonzero(~incomplete) if leaves_out else None), counts
 
-    def _refuse_unknown(
-        self,
-        block: RowBlock,
-        unknown: dict[str, Rows],
-        absent: NDArray[np.bool_],
-        x: Floats,
-        y: Floats,
-    ) -> None:
-        """Refuse levels that no row to train on had, in rows that count and are not left out."""
-        if self.missing == "drop":
-            absent = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
-        for name, rows in unknown.items():
-            counting = rows[~absent[rows]]
-            if len(counting):
-                row = int(counting[0])
-                value = block.table.column(name)[row].as_py()
-                raise InputError(
-                    f"column {name!r}: {block.row_name(row)} holds {value!r}, which no row that "
-                    "was trained on had; mend it, or set unseen to zero to count it as none of the "
-                    "levels"
-                )
+
+def _refuse_unknown(block: RowBlock, unknown: dict[str, Rows], absent: NDArray[np.bool_]) -> None:
+    """Refuse unknown levels in rows that count and are not left out."""
+    for name, rows in unknown.items():
+        for row in rows[~absent[rows]].tolist():
+            value = block.table.column(name)[row].as_py()
+            raise InputError(
+                f"column {name!r}: {block.row_name(row)} holds {value!r}, which no row that was "
+                "trained on had; mend it, or set unseen to zero to count it as none of the levels"
+            )

@@ -15,7 +15,7 @@ Rows = NDArray[np.intp]
 
 
 def numbers(column: Any) -> Floats:
-    """Return a pyarrow array as float64, NaN where a value is missing; text is read as numbers.
+    """Return a pyarrow array as float64, NaN where a value is missing; parse text.
 
     Raises:
         pa.ArrowInvalid: a text is no number.

@@ -3,17 +3,74 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import numpy as np
+import pyarrow as pa
 
-from linreg_lightning.design_matrix.column_values import Floats, Rows
-from linreg_lightning.design_matrix.terms import CategoryTerm, NumberTerm, Term
+from linreg_lightning.design_matrix.column_values import Floats, Rows, categories, numbers
 from linreg_lightning.errors import InputError
+
+_MISSING, _UNKNOWN = -1, -2
+
+
+@dataclass(frozen=True)
+class NumberTerm:
+    """A column of numbers or booleans: one column of x; `means` has one, or none to fill in."""
+
+    column: str
+    means: Sequence[float] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of x."""
+        return [self.column]
+
+    def transform(self, values: Any, x: Floats) -> Rows:
+        """Write a pyarrow array into x, (1, rows), NaN for a missing value; no row is unknown."""
+        x[0] = numbers(values)
+        return np.empty(0, np.intp)
+
+
+@dataclass(frozen=True)
+class CategoryTerm:
+    """A column of categories: a column of zeros and ones for each level from `first` on.
+
+    `means` has the share of each of these levels, which replaces a missing value.
+    """
+
+    column: str
+    levels: Sequence[str]
+    first: int
+    means: Sequence[float] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of x."""
+        return [f"{self.column}[{level}]" for level in self.levels[self.first :]]
+
+    def transform(self, values: Any, x: Floats) -> Rows:
+        """Write indicators, NaN for a missing value; return the rows with an unknown level."""
+        code_of = {level: code for code, level in enumerate(self.levels)} | {None: _MISSING}
+        values = categories(values)
+        codes = [code_of.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()]
+        # The last entry is for rows without a level; int8 may not hold its index.
+        indices = values.indices.cast(pa.int64()).fill_null(len(codes))
+        code = np.array([*codes, _MISSING])[indices.to_numpy()]
+        has_indicator = np.flatnonzero(code >= self.first)
+        x.fill(0.0)
+        x[code[has_indicator] - self.first, has_indicator] = 1.0
+        x[:, code == _MISSING] = np.nan
+        return np.flatnonzero(code == _UNKNOWN)
+
+
+Term = NumberTerm | CategoryTerm
 
 
 @final
+@dataclass
 class Design:
     """The columns of x, one term after the other.
 
@@ -21,7 +78,7 @@ class Design:
     l_0 < l_1 < ... is a column of zeros and ones for each level but the first, named `city[Paris]`;
     the coefficients compare the others to the first. Without a constant in the model the first such
     column keeps all its levels, as in R: together they make up the constant. A column of one level
-    keeps it too, so that it stays visible, although it says nothing beside a constant.
+    keeps it too, to stay visible.
 
     Args:
         features: the columns of the table, in the order of x.
@@ -37,31 +94,23 @@ class Design:
     ['area', 'city[Paris]', 'city[Rome]']
     """
 
-    def __init__(
-        self,
-        features: list[str],
-        levels: Mapping[str, list[str]] | None = None,
-        means: Mapping[str, list[float]] | None = None,
-        constant: bool = True,
-    ) -> None:
-        self.features = features
-        self.levels = dict(levels or {})
-        self.means = dict(means or {})
-        self.constant = constant
-        self.terms = [self._term(feature) for feature in features]
+    features: list[str]
+    levels: dict[str, list[str]] = field(default_factory=dict)
+    means: dict[str, list[float]] = field(default_factory=dict)
+    constant: bool = True
+
+    def __post_init__(self) -> None:
+        self.terms = [self._term(feature) for feature in self.features]
         self.names = [name for term in self.terms for name in term.names]
         """The columns of x."""
         self.sources = [term.column for term in self.terms for _ in term.names]
         """The column of the table that each column of x comes from."""
         repeated = [name for name, times in Counter(self.names).items() if times > 1]
-        if repeated and levels:
-            raise InputError(
-                f"features: two columns of x would be named {min(repeated)!r}, one for a level; "
-                "rename a column"
-            )
+        if repeated and self.levels:
+            text = f"two columns of x would be named {min(repeated)!r}, one for a level"
+            raise InputError(f"features: {text}; rename a column")
 
     def _term(self, feature: str) -> Term:
-        """Choose the term of a column."""
         means = self.means.get(feature, [])
         if feature not in self.levels:
             return NumberTerm(feature, means)
@@ -73,18 +122,10 @@ class Design:
 
     def state(self) -> dict[str, Any]:
         """Return the arguments as plain strings, numbers and lists, for a checkpoint."""
-        return {
-            "features": list(self.features),
-            "levels": {name: list(levels) for name, levels in self.levels.items()},
-            "means": {name: list(means) for name, means in self.means.items()},
-            "constant": self.constant,
-        }
+        return asdict(self)
 
     def matrix(self, table: Any) -> tuple[Floats, dict[str, Rows]]:
-        """Compute the design matrix, and find unknown levels.
-
-        Args:
-            table: a pyarrow record batch with the features.
+        """Compute the design matrix of a pyarrow record batch, and find unknown levels.
 
         Returns:
             x transposed, (columns of x, rows), NaN for a missing value and 0 in all columns of an

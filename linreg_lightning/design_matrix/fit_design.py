@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection
-from typing import Any
+from fractions import Fraction
+from typing import Any, final
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.column_values import categories, numbers, sort_levels
 from linreg_lightning.design_matrix.design import Design
-from linreg_lightning.design_matrix.fsum import ExactSum
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv import not_a_number
 
 _BLOCK_ROWS = 2**16
+_HALF = 2**27
+_IDENTIFIER_REMEDY = "is it an identifier? leave it out by exclude"
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
@@ -32,13 +36,8 @@ def fit_design(
 ) -> Design:
     """Fit the design to the rows to train on; reads only the columns that it needs.
 
-    Args:
-        subset: the rows to train on.
-        roles: of the columns.
-        declared: the categories that may look like numbers.
-        missing: `mean` asks for means; `drop` takes levels from complete rows alone.
-        max_levels: the most levels of a column.
-        constant: whether there is a constant beside x.
+    Categories that are `declared` may look like numbers. Where `missing` is `mean`, the design gets
+    means; where it is `drop`, levels are those of complete rows.
 
     Raises:
         InputError: a column of categories has no level, too many, one for each row, or numbers
@@ -84,14 +83,11 @@ def fit_design(
 
 
 class LevelCounts:
-    """The levels of a column of categories, and how many rows have each.
-
-    A column `is_guess` if it is taken for categories only because it holds text.
-    """
+    """How many rows have each level of a column; `is_guess`: only its text says it has any."""
 
     def __init__(self, name: str, max_levels: int, is_guess: bool) -> None:
         self._name, self._max_levels, self._is_guess = name, max_levels, is_guess
-        self._rows: dict[str, int] = {}
+        self._rows: Counter[str] = Counter()
         # By whether it looks like a number: the first such level and its row.
         self._first: dict[bool, tuple[str, str]] = {}
 
@@ -105,24 +101,22 @@ class LevelCounts:
                 continue
             if level not in self._rows:
                 new.append(level)
-            self._rows[level] = self._rows.get(level, 0) + item["counts"]
+            self._rows[level] += item["counts"]
         if self._is_guess:
             self._refuse_numbers(block, column, new, file)
         if len(self._rows) > self._max_levels:
-            raise InputError(
-                f"column {self._name!r}: it has more than {self._max_levels} levels, such as "
-                f"{new[0]!r}; is it an identifier? leave it out by exclude, or raise max_levels"
-            )
+            remedy = f"{_IDENTIFIER_REMEDY}, or raise max_levels"
+            text = f"it has more than {self._max_levels} levels, such as {new[0]!r}"
+            raise InputError(f"column {self._name!r}: {text}; {remedy}")
 
     def check(self, rows: int) -> None:
         """Refuse a column without a level, or with another one in each row."""
         if not self._rows:
             raise _no_value(self._name)
         if len(self._rows) == rows > 2:
-            raise InputError(
-                f"column {self._name!r}: it has another level in each of the {rows} rows, such as "
-                f"{self.sorted()[0]!r}; is it an identifier? leave it out by exclude"
-            )
+            example = repr(self.sorted()[0])
+            text = f"it has another level in each of the {rows} rows, such as {example}"
+            raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
 
     def sorted(self) -> list[str]:
         """Return the levels in their order."""
@@ -130,8 +124,7 @@ class LevelCounts:
 
     def shares(self) -> list[float]:
         """Return the fraction of each level among the rows that have one."""
-        total = sum(self._rows.values())
-        return [self._rows[level] / total for level in self.sorted()]
+        return [self._rows[level] / self._rows.total() for level in self.sorted()]
 
     def _refuse_numbers(self, block: RowBlock, column: Any, new: list[str], file: str) -> None:
         """Refuse numbers and text in one column: nobody can tell a slip from a category."""
@@ -145,7 +138,45 @@ class LevelCounts:
             raise InputError(f"path: {file} {not_a_number(self._name, text, row_name)}")
 
 
+@final
+class ExactSum:
+    """A sum of float64 numbers without rounding, whose mean has the same bits in any order.
+
+    Each number is a whole mantissa times a power of 2; mantissas are added up power by power.
+
+    >>> total = ExactSum()
+    >>> for part in ([1e16, 1.0], [-1e16]):
+    ...     total.add(np.array(part))
+    >>> total.mean
+    0.3333333333333333
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = Fraction(0)
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Add finite numbers, at most 2^25 at a time."""
+        if not len(values):
+            return
+        self.count += len(values)
+        fraction, exponent = np.frexp(values)
+        mantissa = (fraction * 2.0**53).astype(np.int64)
+        smallest = int(exponent.min())
+        power = exponent - smallest
+        # Sums of half mantissas stay below 2^53, where float64 is exact.
+        high = np.bincount(power, mantissa // _HALF)
+        low = np.bincount(power, mantissa % _HALF)
+        for i in np.flatnonzero((high != 0) | (low != 0)).tolist():
+            total = int(high[i]) * _HALF + int(low[i])
+            self._sum += total * Fraction(2) ** (smallest + i - 53)
+
+    @property
+    def mean(self) -> float:
+        """The mean, rounded once."""
+        return float(self._sum / self.count)
+
+
 def _no_value(name: str) -> InputError:
-    return InputError(
-        f"column {name!r}: it holds no value in any row to train on; leave it out by exclude"
-    )
+    reason = "it holds no value in any row to train on"
+    return InputError(f"column {name!r}: {reason}; leave it out by exclude")

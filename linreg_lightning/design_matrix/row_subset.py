@@ -10,29 +10,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.column_values import Rows, numbers
-from linreg_lightning.design_matrix.hash_split import TRAIN, HashSplit
 from linreg_lightning.tables.dataset import Chunk, TableDataset
 from linreg_lightning.tables.dtypes import dtype_kind
 
-# Rows whose parts are counted at a time.
 _COUNT_ROWS = 2**20
+"""Rows whose parts are counted at a time."""
+_BLOCK = 100
+"""The fractions of a split hold in each block of this many rows, as far as whole rows allow."""
+TRAIN, VAL, TEST = 0, 1, 2
 
 
 class RowBlock(NamedTuple):
-    """Some rows of a chunk.
-
-    Attributes:
-        table: a pyarrow record batch of these rows.
-        chunk: the rows in succession that they come from.
-        positions: of each row within the chunk; None means all rows of it.
-    """
+    """A record batch of some rows of a chunk, at `positions` in it; None means all of its rows."""
 
     table: Any
     chunk: Chunk
     positions: Rows | None
 
     def row_name(self, row: int) -> str:
-        """Call a row, at a position in this block, by its number in its file."""
+        """Name a row of this block, counted from 0, by its number in its file."""
         return self.chunk.where(row if self.positions is None else int(self.positions[row]))
 
     def weighted(self, weight: str) -> RowBlock:
@@ -57,16 +53,41 @@ class RowBlock(NamedTuple):
         return RowBlock(self.table.take(pa.array(rows)), self.chunk, positions)
 
 
-class RowSubset(NamedTuple):
-    """Some rows of a table.
+class HashSplit(NamedTuple):
+    """Splits rows at random by a hash of their numbers: no row depends on any other.
 
-    Attributes:
-        dataset: the table.
-        split: how its rows are split; None takes all.
-        part: which part of the split.
-        start: the first row that may be taken.
-        stop: the row after the last one; None means to the end.
+    In each block of 100 consecutive rows, those with the smallest hashes validate and those with
+    the largest test. Only the number of a row, the fractions and the seed decide where it goes: not
+    the size of the table, the batch size or the process that reads it.
+
+    >>> HashSplit(val_fraction=0.2).parts(0, 12)
+    array([0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], dtype=int8)
     """
+
+    val_fraction: float = 0.0
+    test_fraction: float = 0.0
+    seed: int = 0
+
+    def parts(self, start: int, stop: int) -> NDArray[np.int8]:
+        """Return the part, TRAIN, VAL or TEST, of each row from `start` to before `stop`."""
+        first, last = start // _BLOCK, -(-stop // _BLOCK)
+        key = splitmix64(np.array([self.seed], np.uint64))
+        blocks = np.arange(first, last).astype(np.uint64)[:, None]
+        rows = np.arange(first * _BLOCK, last * _BLOCK).astype(np.uint64)
+        order = splitmix64(rows ^ key).reshape(-1, _BLOCK).argsort(axis=1)
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(_BLOCK)[None], axis=1)
+        # A random offset for each block rounds a fraction of a row up or down.
+        offset = (splitmix64(~(blocks ^ key)) >> np.uint64(11)).astype(np.float64) / 2.0**53
+        place = ((rank + offset) / _BLOCK).ravel()[start - first * _BLOCK :][: stop - start]
+        parts = np.full(stop - start, TRAIN, np.int8)
+        parts[place < self.val_fraction] = VAL
+        parts[place >= 1.0 - self.test_fraction] = TEST
+        return parts
+
+
+class RowSubset(NamedTuple):
+    """The rows of one part of a split from `start` to `stop`, exclusive; None means to the end."""
 
     dataset: TableDataset
     split: HashSplit = HashSplit()
@@ -77,12 +98,10 @@ class RowSubset(NamedTuple):
     @property
     def is_whole(self) -> bool:
         """Whether it has all rows between start and stop."""
-        return not self.split.holds_out and self.part == TRAIN
+        return self.part == TRAIN and not (self.split.val_fraction or self.split.test_fraction)
 
     def share(self, rank: int, world_size: int) -> RowSubset:
         """Return the rows of one process: consecutive, in the order of ranks, equally many."""
-        if world_size == 1:
-            return self
         rows = self.dataset.count_rows()
         return self._replace(start=rows * rank // world_size, stop=rows * (rank + 1) // world_size)
 
@@ -108,3 +127,11 @@ class RowSubset(NamedTuple):
             positions = np.flatnonzero(parts == self.part)
             if len(positions):
                 yield RowBlock(chunk.table.take(pa.array(positions)), chunk, positions)
+
+
+def splitmix64(number: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash each number by the generator splitmix64 (S. Vigna, 2015)."""
+    number = number + np.uint64(0x9E3779B97F4A7C15)
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))

@@ -1,10 +1,9 @@
 """Reads tables from files, and knows neither torch nor Lightning.
 
-The way of a row: `discovery` finds the files of a path; `formats` looks at the first bytes of each
-and opens it as a `csv`, `parquet` or `arrow` file; `dataset` reads the files one after the other
-and yields chunks, each a record batch of pyarrow; `prefetch` reads the next one in a thread.
-`prediction_file` writes.
+The way of a row: `discovery` finds the files of a path; `dataset` opens each as a `csv`, `parquet`
+or `arrow` file, as its first bytes say, reads one after the other and yields chunks, each a record
+batch of pyarrow; `prefetch` reads the next one in a thread. `prediction_file` writes.
 
 To add a format, write a file beside `parquet.py` with a subclass of `TableFile` that has
-`read_schema`, `count_rows` and `read`, and add its first bytes to `FIRST_BYTES` in `formats.py`.
+`read_schema`, `count_rows` and `read`, and add its first bytes to `FIRST_BYTES` in `dataset.py`.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple, final
 
 import pyarrow as pa
@@ -11,21 +12,13 @@ from pyarrow import csv
 
 from linreg_lightning import validation
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.csv_lines import (
-    count_lines,
-    has_quoted_newlines,
-    last_line_end,
-    line_ends,
-)
+from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.discovery import DataFile
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, read_error, slices
 
-# Bytes to parse at a time: enough work for all processors, and little memory.
-_SECTION_BYTES = 2**23
-# Bytes that one thread parses at a time.
-_THREAD_BYTES = 2**20
-# Bytes from which the types of the columns are guessed.
-_SAMPLE_BYTES = 2**22
+_SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
+_THREAD_BYTES = 2**20  # parsed by one thread at a time
+_SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
 # The first bytes of files that are not CSV.
 _NOT_CSV = {
     b"\xff\xfe": "is not UTF-8 text; save it as UTF-8",
@@ -71,7 +64,7 @@ class CsvFile(TableFile):
             raise self._error("is empty; it needs a header and rows")
         # Blank lines and a byte order mark may come before the header.
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
-        ends = line_ends(text[blank:], self._delimiter)
+        ends = csv_lines.line_ends(text[blank:], self._delimiter)
         self._header_end = blank + int(ends[0]) + 1 if len(ends) else len(text)
         try:
             schema = self._parse(text, None, {}, threads=False).schema
@@ -101,15 +94,12 @@ class CsvFile(TableFile):
         for text in self._read_sections(offset, _SECTION_BYTES):
             table = self._parse_section(text, types, first_row)
             if expected is not None and next(expected, None) != table.num_rows:
-                raise self._error(
-                    "has other lines than a moment ago, or lines that end in different ways; "
-                    "let it be written to the end, or read it with one process"
-                )
-            row = first_row
+                reason = "has other lines than a moment ago, or lines that end in different ways"
+                remedy = "let it be written to the end, or read it with one process"
+                raise self._error(f"{reason}; {remedy}")
             for batch in table.combine_chunks().to_batches():
-                yield from slices(batch, row, start, stop, size)
-                row += batch.num_rows
-            first_row += table.num_rows
+                yield from slices(batch, first_row, start, stop, size)
+                first_row += batch.num_rows
             if stop is not None and first_row >= stop:
                 return
 
@@ -118,7 +108,7 @@ class CsvFile(TableFile):
         if self._index is None:
             index, offset, first_row = [], self._header_end, 0
             for text in self._read_sections(offset, _SECTION_BYTES):
-                rows = count_lines(text, self._delimiter)
+                rows = csv_lines.count_lines(text, self._delimiter)
                 index.append(Section(offset, first_row, rows))
                 offset += len(text)
                 first_row += rows
@@ -126,19 +116,18 @@ class CsvFile(TableFile):
         return self._index
 
     def _read_sections(self, offset: int, size: int) -> Iterator[bytes]:
-        """Yield the text from an offset on, in whole lines, about `size` bytes at a time.
-
-        Where a section ends depends only on where it begins. So sections are the same in each pass.
-        """
-        with (
-            self.read_errors(),
-            self.filesystem.open_input_stream(self.path, buffer_size=0) as stream,
-        ):
-            _skip(stream, offset)
+        """Yield whole lines from an offset on, about `size` bytes at a time, the same each pass."""
+        open_stream = self.filesystem.open_input_stream
+        with self.read_errors(), open_stream(self.path, buffer_size=0) as stream:
+            if stream.seekable():
+                stream.seek(offset)
+                offset = 0
+            while offset > 0 and (skipped := len(stream.read(min(offset, _SECTION_BYTES)))):
+                offset -= skipped
             rest = b""
             while text := stream.read(size - len(rest) if len(rest) < size else size):
                 text = rest + text
-                end = last_line_end(text, self._delimiter)
+                end = csv_lines.last_line_end(text, self._delimiter)
                 if end:
                     yield text[:end]
                 rest = text[end:]
@@ -146,14 +135,13 @@ class CsvFile(TableFile):
                 yield rest
 
     def _parse_section(self, text: bytes, types: Types, first_row: int) -> pa.Table:
-        try:
+        with suppress(pa.ArrowException):
             return self._parse_columns(text, types, threads=True)
-        except pa.ArrowException:
-            try:
-                # One thread is slower, but takes rows of any length and tells which row is wrong.
-                return self._parse_columns(text, types, threads=False)
-            except pa.ArrowException as error:
-                raise self._parse_error(error, self.schema.names, first_row) from None
+        try:
+            # One thread is slower, but takes rows of any length and tells which row is wrong.
+            return self._parse_columns(text, types, threads=False)
+        except pa.ArrowException as error:
+            raise self._parse_error(error, self.schema.names, first_row) from None
 
     def _parse_columns(self, text: bytes, types: Types, threads: bool) -> pa.Table:
         names = self.schema.names
@@ -170,15 +158,12 @@ class CsvFile(TableFile):
         self, text: bytes, names: list[str] | None, types: Types, threads: bool, nulls: bool = True
     ) -> pa.Table:
         """Parse some columns, or all if there are no types; without names the header has them."""
-        options = csv.ParseOptions(
-            delimiter=self._delimiter,
-            newlines_in_values=has_quoted_newlines(text, self._delimiter),
-        )
         block_size = _THREAD_BYTES if threads else len(text)
+        newlines = csv_lines.has_quoted_newlines(text, self._delimiter)
         return csv.read_csv(
             pa.BufferReader(text),
             csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
-            options,
+            csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=newlines),
             csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
@@ -199,12 +184,9 @@ class CsvFile(TableFile):
             expected = "neither true nor false" if match[2] == "bool" else "no number"
             return self._error(not_a_number(names[int(match[1])], match[3], row, expected))
         if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
-            remedy = "mend the row"
-            if match[1] == "1":
-                remedy += ", or type what separates columns, such as delimiter ';'"
-            return self._error(
-                f"has {match[2]} values in {row} where its header has {match[1]}; {remedy}"
-            )
+            text = f"has {match[2]} values in {row} where its header has {match[1]}; mend the row"
+            hint = ", or type what separates columns, such as delimiter ';'"
+            return self._error(text + (hint if match[1] == "1" else ""))
         return read_error(error, self.path, self.format_name)
 
     def _error(self, reason: str) -> InputError:
@@ -212,14 +194,9 @@ class CsvFile(TableFile):
 
 
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
-    """Say that a value in a column of numbers is none, and what to do about it.
-
-    >>> not_a_number("area", "1 m", "row 10")[:57]
-    "has '1 m' in column 'area', row 10, which is no number; m"
-    """
-    decimal = ""
-    if re.fullmatch(r"-?\d+,\d+", value):
-        decimal = ' (with decimal commas, type decimal ",")'
+    """Say that a value in a column of numbers is none, and what to do about it."""
+    has_comma = re.fullmatch(r"-?\d+,\d+", value)
+    decimal = ' (with decimal commas, type decimal ",")' if has_comma else ""
     text = validation.not_a_number(column, value, row, expected)
     return (
         f"{text}{decimal}; mend it, leave the column out by exclude, or, if it holds categories, "
@@ -228,27 +205,12 @@ def not_a_number(column: str, value: str, row: str, expected: str = "no number")
 
 
 def check_dialect(delimiter: str, decimal: str) -> tuple[str, str]:
-    r"""Check the delimiter and the decimal point, and return them.
-
-    >>> check_dialect("tab", ",")
-    ('\t', ',')
-    """
+    """Check the delimiter and the decimal point, and return them; `tab` is a tabulator."""
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     for name, value in (("delimiter", delimiter), ("decimal", decimal)):
-        if not value or len(value) != 1 or value in '\r\n"' or not value.isascii():
-            raise InputError(f"{name}: {value!r} was given; type one character of ASCII, or tab")
+        valid = bool(value) and len(value) == 1 and value not in '\r\n"' and value.isascii()
+        validation.check_argument(name, repr(value), valid, "one character of ASCII, or tab")
     if delimiter == decimal:
-        raise InputError(
-            f"decimal: {decimal!r} was given, which separates the columns too; type what does, "
-            "such as delimiter ';'"
-        )
+        text = f"decimal: {decimal!r} was given, which separates the columns too"
+        raise InputError(f"{text}; type what does, such as delimiter ';'")
     return delimiter, decimal
-
-
-def _skip(stream: pa.NativeFile, offset: int) -> None:
-    if stream.seekable():
-        stream.seek(offset)
-        return
-    while offset > 0:
-        read = len(stream.read(min(offset, _SECTION_BYTES)))
-        offset = offset - read if read else 0

@@ -40,7 +40,8 @@ def _newlines(text: bytes) -> NDArray[np.intp]:
     if b"\r" in text:
         returns = np.flatnonzero(characters[:-1] == _RETURN)
         single = returns[characters[returns + 1] != _NEWLINE]
-        newlines = np.sort(np.concatenate((newlines, single))) if len(single) else newlines
+        if len(single):
+            return np.sort(np.concatenate((newlines, single)))
     return newlines
 
 
@@ -48,7 +49,6 @@ def _enclosing_quotes(
     quotes: NDArray[np.intp], before: NDArray[np.uint8], delimiter: int
 ) -> NDArray[np.intp]:
     """Find the quotes that open and close values; `before` has the character before each quote."""
-    opening = {delimiter, _NEWLINE, _RETURN}
     enclosing: list[int] = []
     positions, escaped = quotes.tolist(), -1
     following = [*positions[1:], -1]
@@ -58,7 +58,7 @@ def _enclosing_quotes(
             continue
         if is_open and next_quote == position + 1:
             escaped = next_quote
-        elif is_open or position == 0 or character in opening:
+        elif is_open or position == 0 or character in (delimiter, _NEWLINE, _RETURN):
             enclosing.append(position)
     return np.array(enclosing, np.intp)
 

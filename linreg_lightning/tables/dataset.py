@@ -13,32 +13,28 @@ import pyarrow as pa
 from pyarrow import fs
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.arrow import ArrowFile
 from linreg_lightning.tables.csv import CsvFile, check_dialect
-from linreg_lightning.tables.discovery import find_files, first_line
+from linreg_lightning.tables.discovery import DataFile, find_files, first_line
 from linreg_lightning.tables.dtypes import common_dtype, dtype_kind
-from linreg_lightning.tables.formats import open_table_file
-from linreg_lightning.tables.table_file import TableFile, Types, overlap
+from linreg_lightning.tables.parquet import ParquetFile
+from linreg_lightning.tables.table_file import TableFile, Types, overlap, read_error
 
+# How the files of a format begin; a file that begins otherwise is read as CSV.
+FIRST_BYTES: dict[bytes, type[TableFile]] = {b"PAR1": ParquetFile, b"ARROW1": ArrowFile}
 _LISTED_NAMES = 20
 
 
 class Chunk(NamedTuple):
-    """Consecutive rows of a table.
-
-    Attributes:
-        table: the rows.
-        start: the number of the first row in the table, from 0.
-        file: the path of its file; empty where the table is one file.
-        start_in_file: the number of the first row in its file, from 0.
-    """
+    """Consecutive rows of a table; `start` is the number of the first one, from 0."""
 
     table: pa.RecordBatch
     start: int
-    file: str
+    file: str  # empty where the table is one file
     start_in_file: int
 
     def where(self, row: int) -> str:
-        """Name a row of the chunk, counted from 0, for a message.
+        """Name a row of the chunk, counted from 0, in messages.
 
         >>> Chunk(None, start=50, file="b.csv", start_in_file=10).where(0)
         'row 11 of b.csv'
@@ -50,18 +46,14 @@ class Chunk(NamedTuple):
 class TableDataset:
     """Files of one format with the same columns; the rows of a file follow those of the one before.
 
-    Files of a folder or a pattern come in the order of their paths. A folder named `column=value`
-    gives its files that column. Creating a dataset reads the columns of every file.
+    Creating a dataset reads the columns of every file into `schema`, with the types that the files
+    share; those of CSV files are guesses.
 
     Args:
-        paths: files, folders, patterns such as `2024-*.csv`, or addresses such as `s3://bucket/a`.
+        paths: see `find_files`.
         argument: the name of the argument that gave the paths, for messages.
         delimiter: between the columns of a CSV file, one character, or `tab`.
         decimal: the decimal point of a CSV file.
-
-    Attributes:
-        name: the paths, for messages.
-        schema: all columns, with the types that the files share; those of CSV files are guesses.
 
     Raises:
         InputError: a file does not exist or cannot be read, or files have other formats or columns.
@@ -71,11 +63,11 @@ class TableDataset:
         self, paths: Sequence[str], argument: str = "path", delimiter: str = ",", decimal: str = "."
     ) -> None:
         delimiter, decimal = check_dialect(delimiter, decimal)
-        found = [file for path in paths for file in find_files(path)]
-        if not found:
+        files = [file for path in paths for file in find_files(path)]
+        if not files:
             raise InputError(f"{argument}: none was given; type the name of a file")
         self.name = " ".join(paths)
-        self._files = [open_table_file(file, delimiter, decimal) for file in found]
+        self._files = [_open_table_file(file, delimiter, decimal) for file in files]
         self._row_counts: list[int] | None = None
         _check_files(self._files)
         self.schema = self._merge_schemas()
@@ -95,29 +87,25 @@ class TableDataset:
         return sum(self._count_rows_by_file())
 
     def check_columns(self, argument: str, names: Sequence[str]) -> None:
-        """Check columns that an argument names.
-
-        Raises:
-            InputError: a column does not exist, or is named twice.
-        """
+        """Raise InputError if an argument names a column that does not exist, or one twice."""
         header = self.schema.names
         for name in names:
             if name not in header:
-                similar = difflib.get_close_matches(name, header, n=1)
-                if len(header) == 1 and self.is_text and re.search(r"[;\t|]", header[0]):
-                    hint = (
-                        "it has one column, with ; or tabs in it: type what separates columns, "
-                        "such as delimiter ';' or tab"
-                    )
-                elif similar:
-                    hint = f"did you mean {similar[0]!r}?"
-                else:
-                    hint = "it has " + ", ".join(header[:_LISTED_NAMES])
-                    if len(header) > _LISTED_NAMES:
-                        hint += f" and {len(header) - _LISTED_NAMES} more"
-                raise InputError(f"{argument}: {self.name} has no column {name!r}; {hint}")
+                text = f"{argument}: {self.name} has no column {name!r}"
+                raise InputError(f"{text}; {self._name_hint(name)}")
         if len(set(names)) < len(names):
             raise InputError(f"{argument}: {list(names)} names a column twice; name it once")
+
+    def _name_hint(self, name: str) -> str:
+        names = self.schema.names
+        if len(names) == 1 and self.is_text and re.search(r"[;\t|]", names[0]):
+            remedy = "type what separates columns, such as delimiter ';' or tab"
+            return f"it has one column, with ; or tabs in it: {remedy}"
+        if similar := difflib.get_close_matches(name, names, n=1):
+            return f"did you mean {similar[0]!r}?"
+        unlisted = len(names) - _LISTED_NAMES
+        listed = ", ".join(names[:_LISTED_NAMES])
+        return f"it has {listed}" + (f" and {unlisted} more" if unlisted > 0 else "")
 
     def read(
         self, types: Types, size: int, start: int = 0, stop: int | None = None
@@ -157,18 +145,18 @@ class TableDataset:
         for name in names:
             dtype = self.schema.field(name).type
             if name in file.partition:
-                columns.append(
-                    pa.repeat(pa.scalar(file.partition[name]).cast(dtype), batch.num_rows)
-                )
+                value = pa.scalar(file.partition[name]).cast(dtype)
+                columns.append(pa.repeat(value, batch.num_rows))
                 continue
             column = batch.column(name)
             if not self.is_text and column.type != (dtype := common_dtype(dtype, column.type)):
                 try:
                     column = column.cast(dtype)
                 except pa.ArrowException as error:
+                    types = f"{column.type}, and in other files {dtype} ({first_line(error)})"
                     raise InputError(
-                        f"path: column {name!r} of {file.path} is {column.type}, and in "
-                        f"other files {dtype} ({first_line(error)}); write it with the same type"
+                        f"path: column {name!r} of {file.path} is {types}; "
+                        "write it with the same type"
                     ) from None
             columns.append(column)
         return pa.RecordBatch.from_arrays(columns, names=names)
@@ -181,10 +169,8 @@ class TableDataset:
             schema = file.schema
             for name in file.partition:
                 if name in schema.names:
-                    raise InputError(
-                        f"path: {file.path} has a column {name!r}, and lies in a folder "
-                        f"{name}=...; rename one"
-                    )
+                    text = f"{file.path} has a column {name!r}, and lies in a folder {name}=..."
+                    raise InputError(f"path: {text}; rename one")
                 schema = schema.append(pa.field(name, pa.string() if name in texts else pa.int64()))
             if merged is None:
                 merged = schema
@@ -198,27 +184,32 @@ class TableDataset:
         return merged
 
     def _check_same_columns(self, first: pa.Schema, other: pa.Schema, path: str) -> None:
-        first_path = self._files[0].path
-        for has, lacks, one, two in (
-            (first_path, path, first, other),
-            (path, first_path, other, first),
-        ):
-            for name in one.names:
-                if name not in two.names:
-                    raise InputError(
-                        f"path: {has} has a column {name!r}, and {lacks} has none; name files "
-                        "with the same columns"
-                    )
+        first_path, remedy = self._files[0].path, "name files with the same columns"
+        for name in [*first.names, *other.names]:
+            if name not in first.names or name not in other.names:
+                has, lacks = (first_path, path) if name in first.names else (path, first_path)
+                text = f"{has} has a column {name!r}, and {lacks} has none"
+                raise InputError(f"path: {text}; {remedy}")
         for name in first.names:
             one, two = first.field(name).type, other.field(name).type
             # Types of CSV files are guesses, and a column without values has none.
             if self.is_text or pa.types.is_null(one) or pa.types.is_null(two):
                 continue
             if dtype_kind(one) != dtype_kind(two):
-                raise InputError(
-                    f"path: column {name!r} is {one} in {first_path} and {two} in {path}; name "
-                    "files with the same columns"
-                )
+                text = f"path: column {name!r} is {one} in {first_path} and {two} in {path}"
+                raise InputError(f"{text}; {remedy}")
+
+
+def _open_table_file(file: DataFile, delimiter: str, decimal: str) -> TableFile:
+    try:
+        with file.filesystem.open_input_stream(file.path, compression=None) as stream:
+            start = stream.read(max(map(len, FIRST_BYTES)))
+    except (OSError, pa.ArrowException) as error:
+        raise read_error(error, file.path, "a table") from None
+    for first_bytes, file_class in FIRST_BYTES.items():
+        if start.startswith(first_bytes):
+            return file_class(file)
+    return CsvFile(file, delimiter, decimal)
 
 
 def _check_files(files: Sequence[TableFile]) -> None:
@@ -232,7 +223,6 @@ def _check_files(files: Sequence[TableFile]) -> None:
         raise InputError(f"path: {path} is named {times} times; name each file once")
     for file in files:
         if type(file) is not type(first):
-            raise InputError(
-                f"path: {first.path} is {first.format_name} and {file.path} is {file.format_name}; "
-                "name files of one kind, such as by a pattern"
-            )
+            formats = f"{first.path} is {first.format_name} and {file.path} is {file.format_name}"
+            remedy = "name files of one kind, such as by a pattern"
+            raise InputError(f"path: {formats}; {remedy}")

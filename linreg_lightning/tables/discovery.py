@@ -28,10 +28,9 @@ class DataFile(NamedTuple):
 
 
 def find_files(path: str) -> list[DataFile]:
-    """Find all files that a path means, in a fixed order.
+    """Find all files of a path: a file, a folder, a pattern such as `2024-*.csv`, an address.
 
-    Args:
-        path: a file, a folder, a pattern, or an address that pyarrow knows.
+    They come in the order of their paths. Addresses are those that pyarrow knows (s3://, gs://).
 
     Raises:
         InputError: there is no such file, or it may not be read.
@@ -49,9 +48,8 @@ def find_files(path: str) -> list[DataFile]:
             return [file for match in matches for file in _list_files(filesystem, match, match)]
         return _list_files(filesystem, path, path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"path: {path} cannot be opened ({first_line(error)}); check the name and your rights"
-        ) from None
+        reason = f"cannot be opened ({first_line(error)})"
+        raise InputError(f"path: {path} {reason}; check the name and your rights") from None
 
 
 def first_line(error: Exception) -> str:

@@ -8,32 +8,29 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, final
+from typing import Any, Literal, final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from linreg_lightning.atomic_file import atomic_path
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.discovery import first_line
 from linreg_lightning.tables.dtypes import dtype_kind
 
 FORMATS = ("csv", "parquet")
 Format = Literal["csv", "parquet"]
-# Rows to write at a time.
-_WRITE_ROWS = 2**16
+_MIN_ROWS_TO_WRITE = 2**16
 
 
 @final
 class PredictionFile:
-    """One process's part of a table, `<path>.part<rank>`; `merge_parts` makes one table of them.
+    """One process's part of the table `path`, whose suffix is the format, in `<path>.part<rank>`.
 
-    Missing values are empty in CSV. After an InputError, `discard` removes the part.
-
-    Args:
-        path: of the complete table; its suffix is the format.
-        rank: of the process.
+    `merge_parts` makes one table of all parts. After an InputError, `discard` removes the part.
+    Missing values are empty in CSV.
     """
 
     def __init__(self, path: Path, rank: int) -> None:
@@ -44,24 +41,16 @@ class PredictionFile:
         self._pending: list[pa.Table] = []
 
     def write(self, table: pa.Table) -> None:
-        """Append some rows.
-
-        Raises:
-            InputError: they cannot be written.
-        """
+        """Append some rows; raise InputError if they cannot be written."""
         with _write_errors(self.path):
             # A kept column may have another type in another file.
             self._schema = self._schema or table.schema
             self._pending.append(table.cast(self._schema))
-            if sum(pending.num_rows for pending in self._pending) >= _WRITE_ROWS:
+            if sum(pending.num_rows for pending in self._pending) >= _MIN_ROWS_TO_WRITE:
                 self._flush()
 
     def close(self) -> None:
-        """Write the remaining rows and close the part.
-
-        Raises:
-            InputError: they cannot be written.
-        """
+        """Write the remaining rows and close the part; raise InputError if that fails."""
         with _write_errors(self.path):
             self._flush()
             if self._writer is None:
@@ -88,11 +77,7 @@ class PredictionFile:
 
 
 def merge_parts(path: Path, processes: int) -> bool:
-    """Merge the parts of all processes into the table, in the order of their ranks.
-
-    Args:
-        path: of the complete table.
-        processes: how many processes may have written a part.
+    """Merge the parts of all processes into the table `path`, in the order of their ranks.
 
     Returns:
         Whether there was a part.
@@ -100,20 +85,18 @@ def merge_parts(path: Path, processes: int) -> bool:
     Raises:
         InputError: the table cannot be written.
     """
-    parts = [_part_path(path, rank) for rank in range(processes)]
-    parts = [part for part in parts if part.exists()]
+    parts = [part for rank in range(processes) if (part := _part_path(path, rank)).exists()]
     if not parts:
         return False
     with _write_errors(path):
         if len(parts) == 1:
             parts[0].replace(path)
             return True
-        merged = path.with_name(f"{path.name}.part")
         try:
-            (_merge_csv if path.suffix == ".csv" else _merge_parquet)(merged, parts)
-            merged.replace(path)
+            with atomic_path(path) as merged:
+                (_merge_csv if path.suffix == ".csv" else _merge_parquet)(merged, parts)
         finally:
-            for part in (merged, *parts):
+            for part in parts:
                 part.unlink(missing_ok=True)
     return True
 
@@ -122,15 +105,10 @@ def _merge_csv(merged: Path, parts: list[Path]) -> None:
     with merged.open("wb") as target:
         for k, part in enumerate(parts):
             with part.open("rb") as source:
-                if k > 0:
-                    _skip_header(source)
+                header = source.readline() if k > 0 else b""
+                while header.count(b'"') % 2:  # a name has a newline in quotes
+                    header += source.readline()
                 shutil.copyfileobj(source, target, 2**20)
-
-
-def _skip_header(stream: BinaryIO) -> None:
-    line = stream.readline()
-    while line.count(b'"') % 2:  # a name has a newline in quotes
-        line += stream.readline()
 
 
 def _merge_parquet(merged: Path, parts: list[Path]) -> None:
@@ -166,9 +144,8 @@ class _CsvWriter:
 
 
 def _needs_quotes(column: pa.ChunkedArray) -> bool:
-    if dtype_kind(column.type) != "text":
-        return False
-    return bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
+    is_text = dtype_kind(column.type) == "text"
+    return is_text and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
 
 
 def _part_path(path: Path, rank: int) -> Path:
@@ -180,13 +157,10 @@ def _write_errors(path: Path) -> Iterator[None]:
     """Turn an error of the disk or of pyarrow into an InputError."""
     try:
         yield
-    except OSError as error:
-        raise InputError(
-            f"predictions: {path} cannot be written ({error.strerror or error}); make room, or "
-            "give the Trainer another default_root_dir"
-        ) from None
-    except pa.ArrowException as error:
-        raise InputError(
-            f"predictions: {path} cannot be written ({first_line(error)}); keep other columns, or "
-            "set format to parquet"
-        ) from None
+    except (OSError, pa.ArrowException) as error:
+        reason, remedy = first_line(error), "keep other columns, or set format to parquet"
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            remedy = "make room, or give the Trainer another default_root_dir"
+        text = f"predictions: {path} cannot be written ({reason}); {remedy}"
+        raise InputError(text) from None

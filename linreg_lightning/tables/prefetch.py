@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -12,23 +12,17 @@ _END: Any = object()
 
 
 def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
-    """Yield the same items, which another thread prepares.
+    """Yield the same items, which a thread prepares, and raise its errors.
 
-    The thread ends with the iteration, also when the caller abandons it. An error in the thread is
-    raised here.
-
-    Args:
-        items: the items.
-        depth: how many finished items may wait while the thread prepares another.
+    The thread ends with the iteration, also when the caller abandons it. At most `depth` finished
+    items wait while the thread prepares another.
 
     >>> list(prefetch(iter("abc")))
     ['a', 'b', 'c']
     """
     executor = ThreadPoolExecutor(1, "prefetch")
     try:
-        futures: deque[Future[Item]] = deque()
-        for _ in range(depth + 1):
-            futures.append(executor.submit(next, items, _END))
+        futures = deque(executor.submit(next, items, _END) for _ in range(depth + 1))
         while (item := futures.popleft().result()) is not _END:
             futures.append(executor.submit(next, items, _END))
             yield item

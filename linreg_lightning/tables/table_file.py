@@ -20,16 +20,13 @@ Batches = Iterator[tuple[int, pa.RecordBatch]]
 
 
 class TableFile(ABC):
-    """A file that is read in order, in part or as a whole, in constant memory.
-
-    Creating one reads the columns into `schema`.
+    """A file that is read in order, in constant memory; creating one reads the `schema`.
 
     Raises:
         InputError: the file cannot be read, two columns have the same name, or one has none.
     """
 
     format_name: ClassVar[str]
-    """What messages call the format."""
 
     def __init__(self, file: DataFile) -> None:
         self.path, self.filesystem, self.size, self.partition = file
@@ -47,13 +44,9 @@ class TableFile(ABC):
 
     @abstractmethod
     def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield (number of the first row, rows), in the order of the rows.
+        """Yield (number of the first row, at most `size` rows) from row `start` to before `stop`.
 
-        Args:
-            types: at least one column; a format with types of its own ignores these.
-            start: the first row.
-            stop: the row after the last one; None reads to the end.
-            size: the most rows of a record batch.
+        `types` names at least one column; a format with types of its own ignores these.
 
         Raises:
             InputError: the file is damaged, or a value of text does not have its type.
@@ -74,14 +67,12 @@ def read_error(error: Exception, path: str, format_name: str) -> InputError:
         return InputError(f"path: there is no file {path}; check the name")
     if isinstance(error, PermissionError):
         return InputError(f"path: {path} is not yours to read; change its permissions")
-    return InputError(
-        f"path: {path} cannot be read as {format_name}: it is damaged, cut off or something else "
-        f"({first_line(error)}); get it again"
-    )
+    reason = f"it is damaged, cut off or something else ({first_line(error)})"
+    return InputError(f"path: {path} cannot be read as {format_name}: {reason}; get it again")
 
 
 def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
-    """Find the rows between start and stop in a block of `rows` rows, counted from 0 in the block.
+    """Find the rows from start to stop in a block of `rows` rows, counted from 0 in the block.
 
     >>> overlap(first_row=100, rows=10, start=105, stop=None)
     range(5, 10)
@@ -99,11 +90,10 @@ def slices(
 
 
 def _check_column_names(names: list[str], path: str) -> None:
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise InputError(f"path: {path} has two columns named {repeated[0]!r}; rename one")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"path: {path} has two columns named {name!r}; rename one")
     if "" in names:
-        raise InputError(
-            f"path: column {names.index('') + 1} of {path} has no name; name it or leave it out "
-            "(pandas writes such a column of row numbers without index=False)"
-        )
+        hint = "pandas writes such a column of row numbers without index=False"
+        text = f"path: column {names.index('') + 1} of {path} has no name"
+        raise InputError(f"{text}; name it or leave it out ({hint})")
