@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 TORCH_ALONE = {"batch", "tutorial", "algebra"}
+NO_LIGHTNING = TORCH_ALONE | {"tables", "design_matrix", "plots", "validation", "protocols"}
 ONLY_THE_COMMAND = {"lightning.pytorch.cli", "jsonargparse"}
 MODULES = sorted(
     path
@@ -72,11 +73,23 @@ def test_imports_run_one_way(path: Path) -> None:
             assert rest.split(".")[0] in ALLOWED[here] | {here}, name
         assert top != "pytorch_lightning"
         if here in TORCH_ALONE:
-            assert top not in {"lightning", "torchmetrics", "numpy"}, name
+            assert top not in {"torchmetrics", "numpy"}, name
+        if here in NO_LIGHTNING:
+            assert top != "lightning", name
         if top == "matplotlib":
             assert here == "plots"
         if name in ONLY_THE_COMMAND:
             assert here == "cli"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 60, node.name
 
 
 def test_no_model_moves_itself_to_a_device() -> None:
