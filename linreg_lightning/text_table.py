@@ -11,9 +11,7 @@ from typing import Any
 def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Align text to the left and numbers to the right; numbers have six digits, NaN is NA.
 
-    Args:
-        rows: each a mapping from column to text or number. The columns are those of the first row;
-            a cell is blank where a later row lacks its column.
+    The columns are those of the first row; a cell is blank if a later row lacks its column.
 
     >>> rows = [{"name": "intercept", "estimate": 1.0}, {"name": "x1", "estimate": 2 / 3}]
     >>> print(format_table(rows))
@@ -50,7 +48,7 @@ def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def format_statistics(statistics: Mapping[str, float | list[float]]) -> str:
-    """Put names and numbers one after the other; a list has a number for each target.
+    """Join names and numbers into lines of text; a list has a number for each target.
 
     >>> format_statistics({"rows": 100, "r2": [0.5, 2 / 3]})
     'rows 100  r2 0.5, 0.666667'

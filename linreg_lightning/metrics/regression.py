@@ -38,11 +38,6 @@ def regression_metrics(sums: Tensor) -> dict[str, Tensor]:
 
     loss = sum(w r^2) / sum(w),   rmse = sqrt(loss),   mae = sum(w |r|) / sum(w),
     r2 = 1 - sum(w r^2) / sum(w (y - mean(y))^2), each averaged over the targets
-
-    >>> y = torch.tensor([[1.0], [2.0], [3.0]])
-    >>> {name: round(value.item(), 4) for name, value in
-    ...  regression_metrics(error_sums(y + 0.5, y)).items()}
-    {'loss': 0.25, 'rmse': 0.5, 'mae': 0.5, 'r2': 0.625}
     """
     total, _, squares, squared_error, absolute_error = sums
     loss = (squared_error / total).mean()
@@ -90,10 +85,8 @@ class RegressionMetrics(Metric):
 def weighted_mse_loss(prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """Return sum(w r^2) / rows, averaged over the targets; a scalar.
 
-    With weights of mean 1 over all rows, the mean of this over batches of one size is the loss of
-    all rows, and a heavy row counts as much in any batch.
-
-    Residuals are r = prediction - y, (rows, targets), weights w are (rows,).
+    Residuals are r = prediction - y, (rows, targets), weights w are (rows,). If the weights of all
+    rows have mean 1, the mean over batches of one size is the loss of all rows.
 
     >>> weighted_mse_loss(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1), torch.tensor([1.5, 0.5]))
     tensor(3.)
