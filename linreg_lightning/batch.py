@@ -47,10 +47,8 @@ class Batch(NamedTuple):
         return cls(torch.cat(x), torch.cat(y), torch.cat(weights) if weights else None)
 
     def validate(self) -> Batch:
-        """Return the batch itself, or raise an InputError if shapes do not belong together.
-
-        Nothing broadcasts: torch would compare (rows,) with (rows, 1) as (rows, rows).
-        """
+        """Return the batch itself, or raise an InputError if shapes do not belong together."""
+        # Nothing may broadcast: torch would compare (rows,) with (rows, 1) as (rows, rows).
         x, y, weight = self
         shape = tuple(x.shape)
         if x.ndim != 2:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Align text to the left and numbers to the right; numbers have six digits, NaN is NA.
 
     The columns are those of the first row; a cell is blank if a later row lacks its column.
@@ -19,7 +19,6 @@ def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
     intercept         1
     x1         0.666667
     """
-    rows = list(rows)
     columns = []
     for name in rows[0] if rows else ():
         is_text = isinstance(rows[0][name], str)
@@ -29,7 +28,7 @@ def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
-def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as a Markdown table, numbers with six digits; missing values and NaN are blank.
 
     >>> print(markdown_table([{"name": "x|1", "estimate": 2 / 3}]))
@@ -37,7 +36,6 @@ def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
     |---|---|
     | x&#124;1 | 0.666667 |
     """
-    rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:

@@ -1,4 +1,4 @@
-"""How well predictions fit: sums over batches, metrics of the sums, and a weighted loss."""
+"""How well predictions fit: metrics from sums over batches, and a weighted loss."""
 
 from __future__ import annotations
 
@@ -33,24 +33,15 @@ def merge_sums(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([torch.stack(moments), a[3:] + b[3:]])
 
 
-def regression_metrics(sums: Tensor) -> dict[str, Tensor]:
-    """Return `loss`, `rmse`, `mae` and `r2` of `error_sums`; r2 is NaN if a target is constant.
+@final
+class RegressionMetrics(Metric):
+    """Loss, RMSE, MAE and R2 over batches and processes of any sizes; y has `targets` columns.
 
     loss = sum(w r^2) / sum(w),   rmse = sqrt(loss),   mae = sum(w |r|) / sum(w),
     r2 = 1 - sum(w r^2) / sum(w (y - mean(y))^2), each averaged over the targets
-    """
-    total, _, squares, squared_error, absolute_error = sums
-    loss = (squared_error / total).mean()
-    r2 = torch.where(squares > 0, 1 - squared_error / squares, torch.nan).mean()
-    return {"loss": loss, "rmse": loss.sqrt(), "mae": (absolute_error / total).mean(), "r2": r2}
-
-
-@final
-class RegressionMetrics(Metric):
-    """`regression_metrics` over batches and processes of any sizes; y has `targets` columns.
 
     torchmetrics has each of the four, but without row weights, and its R2 subtracts sums of
-    squares, which leaves no digits where y is far from zero.
+    squares, which leaves no digits if y is far from zero.
 
     >>> metrics = RegressionMetrics(targets=1)
     >>> y = torch.tensor([[1.0], [2.0], [3.0]])
@@ -77,9 +68,12 @@ class RegressionMetrics(Metric):
         self.rows = self.rows + (len(y) if weight is None else (weight > 0).sum())
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the metrics, and `rows`, the number of rows with a weight above 0."""
+        """Return `rows` of weight above 0, and the metrics; r2 is NaN if a target is constant."""
         sums = reduce(merge_sums, self.sums.reshape(-1, *self.sums.shape[-2:]))
-        return {"rows": self.rows, **regression_metrics(sums)}
+        total, _, squares, squared_error, absolute_error = sums
+        loss, mae = (squared_error / total).mean(), (absolute_error / total).mean()
+        r2 = torch.where(squares > 0, 1 - squared_error / squares, torch.nan).mean()
+        return {"rows": self.rows, "loss": loss, "rmse": loss.sqrt(), "mae": mae, "r2": r2}
 
 
 def weighted_mse_loss(prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -80,14 +80,10 @@ class ModelColumns:
         shapes = x.shape, y.shape, None if weight is None else weight.shape
         if shapes != self._last_valid_shapes:  # nearly all batches have the shapes of the last one
             batch.validate()
-            self.validate_x(x)
-            _check_width("y", y, self.targets)
+            check_width("x", x, self.features)
+            check_width("y", y, self.targets)
             self._last_valid_shapes = shapes
         return batch
-
-    def validate_x(self, x: Tensor) -> None:
-        """Raise an InputError unless x has a column for each feature."""
-        _check_width("x", x, self.features)
 
 
 def _as_batch(batch: tuple[Tensor, ...]) -> Batch:
@@ -105,7 +101,8 @@ def _as_batch(batch: tuple[Tensor, ...]) -> Batch:
     return Batch(*batch)
 
 
-def _check_width(name: str, tensor: Tensor, columns: list[str]) -> None:
+def check_width(name: str, tensor: Tensor, columns: list[str]) -> None:
+    """Raise an InputError unless x, or y, has as many columns as the model."""
     if tensor.shape[1:] != (len(columns),):
         raise InputError(
             f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "

@@ -102,10 +102,7 @@ class LinearRegression(RegressionModule, StandardizedModule):
         )
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """Return coefficients and intercepts with the standardisation undone.
-
-        They are (targets, features) and (targets,); the intercepts are None without an intercept.
-        """
+        """Return coefficients and intercepts (None without one), with standardisation undone."""
         weight = self.linear.weight.detach()
         intercept = self.linear.bias.detach() if self.has_intercept else None
         return self.standardization.unscale(weight, intercept, self.columns.intercept)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, final
 
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from linreg_lightning.errors import InputError
@@ -43,17 +42,10 @@ class RegressionModule(SupervisedModule):
 
     @abstractmethod
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """Return coefficients and intercepts in the user's units.
-
-        They are (targets, features) and (targets,); the intercepts are None without an intercept.
-        """
+        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
 
     def coefficients(self) -> list[Coefficient]:
-        """The coefficients in the user's units, target by target, the intercept first.
-
-        Raises:
-            InputError: the model has not seen any data yet.
-        """
+        """The table in the user's units, intercepts first; before a fit: an InputError."""
         if not self.target_names:
             raise InputError("coefficients: the model has no columns yet; fit it first")
         weight, intercept = self.weight_and_intercept()
@@ -96,9 +88,7 @@ class RegressionModule(SupervisedModule):
 
     def _take_step(self, closure: Callable[[], Any]) -> Any:
         """Run the closure as the next step, which the Trainer counts; return its result."""
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)  # a Trainer runs the model
-        return optimizer.step(closure=closure)
+        return self.optimizers().step(closure=closure)  # type: ignore[union-attr]  # there is one
 
     def _assign_columns(self, columns: ModelColumns) -> None:
         """Decide whether the model adds a constant, before its parameters are made."""

@@ -19,7 +19,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.metrics.regression import RegressionMetrics
-from linreg_lightning.models.columns import ModelColumns
+from linreg_lightning.models.columns import ModelColumns, check_width
 from linreg_lightning.protocols import NamedColumns, ReadsInChunks
 from linreg_lightning.text_table import format_statistics
 
@@ -81,10 +81,7 @@ class SupervisedModule(LightningModule, ABC):
         return format_statistics(self.fit_statistics)
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return rows, loss, RMSE, MAE and R2 over the batches of all processes.
-
-        Batches may be on any device; the model computes in its own precision.
-        """
+        """Return rows, loss, RMSE, MAE and R2 over the batches, on any device, of all processes."""
         training = self.training
         self.eval()
         self._metrics.reset()
@@ -192,7 +189,7 @@ class SupervisedModule(LightningModule, ABC):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The prediction of one batch, (rows, targets); a batch may be x alone."""
         x = batch if isinstance(batch, Tensor) else batch[0]
-        self.columns.validate_x(x)
+        check_width("x", x, self.feature_names)
         prediction: Tensor = self(x)
         return prediction
 
