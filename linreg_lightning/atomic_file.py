@@ -12,7 +12,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` when the block succeeds.
 
     A block that fails leaves no temporary file, and an older file at `path` stays as it was.
-    The folder is made where it is missing.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

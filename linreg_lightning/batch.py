@@ -12,14 +12,11 @@ from linreg_lightning.errors import InputError
 
 
 class Batch(NamedTuple):
-    """Rows on their way to a model.
-
-    A plain tuple to torch and Lightning, so that moving to a device, pinning and collating work
-    as for any other batch; `Batch(*batch)` reads the `(x, y)` pairs of other data modules.
+    """Rows with their targets and row weights; to torch and Lightning a tuple like any other.
 
     Attributes:
         x: the features, (rows, features).
-        y: the targets, (rows, targets); (rows, 0) where rows are only to be predicted.
+        y: the targets, (rows, targets); (rows, 0) if the rows are only to be predicted.
         weight: how much each row counts, (rows,); None means 1 for every row.
 
     >>> Batch(torch.ones(4, 3), torch.ones(4, 1)).validate().rows
@@ -36,7 +33,7 @@ class Batch(NamedTuple):
         return self.x.shape[0]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        """A batch of what `function` makes of each tensor; a weight of None stays None."""
+        """Apply a function to each tensor; a weight of None stays None."""
         weight = None if self.weight is None else function(self.weight)
         return Batch(function(self.x), function(self.y), weight)
 
@@ -45,21 +42,13 @@ class Batch(NamedTuple):
         """One batch with the rows of all of them, in order; a single batch is not copied."""
         if len(batches) == 1:
             return batches[0]
-        weights = [batch.weight for batch in batches if batch.weight is not None]
-        return cls(
-            torch.cat([batch.x for batch in batches]),
-            torch.cat([batch.y for batch in batches]),
-            torch.cat(weights) if weights else None,
-        )
+        x, y, weight = zip(*batches, strict=True)
+        weights = [part for part in weight if part is not None]
+        return cls(torch.cat(x), torch.cat(y), torch.cat(weights) if weights else None)
 
     def validate(self) -> Batch:
-        """Return the batch itself if its shapes belong together.
-
-        Raises:
-            InputError: a tensor has the wrong number of dimensions or of rows. Nothing broadcasts:
-                a target of shape (rows,) against a prediction of shape (rows, 1) would otherwise
-                be compared as (rows, rows).
-        """
+        """Return the batch itself, or raise an InputError if shapes do not belong together."""
+        # Nothing may broadcast: torch would compare (rows,) with (rows, 1) as (rows, rows).
         x, y, weight = self
         shape = tuple(x.shape)
         if x.ndim != 2:
@@ -79,10 +68,7 @@ class Batch(NamedTuple):
 
 
 class KeptBatch(NamedTuple):
-    """A `Batch` of rows to predict, with the columns that the file of predictions keeps.
-
-    `kept` is a pyarrow record batch of these columns, with the same rows.
-    """
+    """A `Batch` to predict, and a pyarrow record batch of the columns its predictions keep."""
 
     x: Tensor
     y: Tensor

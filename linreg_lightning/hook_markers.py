@@ -1,6 +1,7 @@
-"""Marks by which a hook for batches tells a `TightLoop` at which steps it needs to be called.
+"""Decorators by which a hook for batches says at which steps it must be called.
 
-A hook without a mark is called at each step, and the Trainer then takes all steps itself.
+`TightLoop` runs several optimiser steps, a group, between two rounds of hooks, which is faster. A
+hook without a mark must be called at each step: with such a hook there are no groups.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 
 def per_group(hook: Hook) -> Hook:
-    """Mark a hook for the start or end of a batch that needs only the last step of each group.
+    """Mark a hook for the start or end of a batch to be called only at the last step of a group.
 
-    A batch at which the Trainer saves, validates or ends an epoch is always the last of its group.
+    A batch after which the Trainer saves, validates or ends an epoch always ends its group.
 
     >>> from lightning.pytorch import Callback
     >>> class LossPrinter(Callback):
@@ -27,10 +28,9 @@ def per_group(hook: Hook) -> Hook:
 
 
 def per_step(hook: Hook) -> Hook:
-    """Mark a callback's hook for batches or gradients that may be called within a group.
+    """Mark a callback's hook for batches or gradients to be called at each step of a group.
 
-    It is called at each step. It must neither read what the module has logged nor stop the run,
-    because a group does both later.
+    It must not read what the module has logged or stop the run: a group does both at its end.
     """
     hook.__dict__["tight_loop"] = "per_step"
     return hook

@@ -1,9 +1,7 @@
 """What data modules, models and callbacks may ask of each other.
 
-Data modules and models never import each other, and both may come from outside this package. Each
-protocol below is one question that one side asks: `isinstance(data, NamedColumns)` tells whether
-the other side can answer. To take part, a class has the attributes and methods of the protocol; it
-need not inherit from it.
+Data modules and models never import each other, and both may come from outside this package, so
+`isinstance(data, NamedColumns)` asks whether a class has the attributes and methods of a protocol.
 """
 
 from __future__ import annotations
@@ -13,17 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-_COEFFICIENT_KEYS = {"target", "name", "estimate"}
-
-# Asked of data and their loaders
-
 
 @runtime_checkable
 class NamedColumns(Protocol):
-    """Data that name the columns of x and y once they are set up; also a model that knows them.
-
-    A column of ones in x is named `intercept`. Rows that are only to be predicted have no targets.
-    """
+    """Data, or a model, that name the columns of x and y; a column of ones is named `intercept`."""
 
     feature_names: list[str]
     target_names: list[str]
@@ -59,9 +50,6 @@ class ReadsInChunks(Protocol):
         """Yield the rows of the first `batches` batches; the loader keeps its place."""
 
 
-# Asked of models
-
-
 @runtime_checkable
 class ColumnModel(NamedColumns, Protocol):
     """A model that takes its columns, and their names, from the data."""
@@ -86,7 +74,7 @@ class ChecksValues(Protocol):
 
 @runtime_checkable
 class LinearModel(Protocol):
-    """A model that says whether it adds a constant; None: unless the data have a column of ones."""
+    """A model that says whether it adds a constant; None means yes, unless x has one already."""
 
     fit_intercept: bool | None
 
@@ -113,9 +101,6 @@ class ConfidenceLevel(Protocol):
     confidence: float
 
 
-# Asked of callbacks
-
-
 @runtime_checkable
 class WritesFile(Protocol):
     """A callback that writes a file which the command mentions at its end."""
@@ -132,8 +117,6 @@ def is_single_pass(model: object) -> bool:
 def coefficient_rows(model: object) -> list[dict[str, Any]]:
     """Return the rows of the model's `coefficients()`; none without such a table or before a fit.
 
-    A weight that is called `coefficients` is no table, nor is a method that needs arguments.
-
     >>> class Model:
     ...     def coefficients(self):
     ...         return [{"target": "y", "name": "x1", "estimate": 2.0}]
@@ -145,11 +128,11 @@ def coefficient_rows(model: object) -> list[dict[str, Any]]:
         return []
     if isinstance(model, Fitted) and not model.fitted:
         return []
-    rows = method()
-    if not isinstance(rows, list):
-        return []
-    well_formed = (isinstance(row, dict) and row.keys() >= _COEFFICIENT_KEYS for row in rows)
-    return rows if all(well_formed) else []
+    rows, keys = method(), {"target", "name", "estimate"}
+    is_table = isinstance(rows, list) and all(
+        isinstance(r, dict) and r.keys() >= keys for r in rows
+    )
+    return rows if is_table else []
 
 
 def fit_statistics_of(model: object) -> dict[str, Any]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Align text to the left and numbers to the right; numbers have six digits, NaN is NA.
 
-    Args:
-        rows: each a mapping from column to text or number. The columns are those of the first row;
-            a cell is blank where a later row lacks its column.
+    The columns are those of the first row; a cell is blank if a later row lacks its column.
 
     >>> rows = [{"name": "intercept", "estimate": 1.0}, {"name": "x1", "estimate": 2 / 3}]
     >>> print(format_table(rows))
@@ -21,7 +19,6 @@ def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
     intercept         1
     x1         0.666667
     """
-    rows = list(rows)
     columns = []
     for name in rows[0] if rows else ():
         is_text = isinstance(rows[0][name], str)
@@ -31,7 +28,7 @@ def format_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
-def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as a Markdown table, numbers with six digits; missing values and NaN are blank.
 
     >>> print(markdown_table([{"name": "x|1", "estimate": 2 / 3}]))
@@ -39,7 +36,6 @@ def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
     |---|---|
     | x&#124;1 | 0.666667 |
     """
-    rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
@@ -50,7 +46,7 @@ def markdown_table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def format_statistics(statistics: Mapping[str, float | list[float]]) -> str:
-    """Put names and numbers one after the other; a list has a number for each target.
+    """Join names and numbers into lines of text; a list has a number for each target.
 
     >>> format_statistics({"rows": 100, "r2": [0.5, 2 / 3]})
     'rows 100  r2 0.5, 0.666667'

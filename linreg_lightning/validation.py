@@ -1,8 +1,4 @@
-"""The one place that refuses values no fit can use: the same words for tensors, frames and files.
-
-A message names the column, the row and the value. `row_name` turns the position of a row, counted
-from 0, into what the user calls it, such as `row 5 of b.csv`.
-"""
+"""Refuse values that no fit can use, with the same words for tensors, frames and files."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 RowName = Callable[[int], str]
+"""From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
 
 
 def row_number(row: int) -> str:
@@ -33,11 +30,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 
 def check_rows(batch: Batch, feature_names: Sequence[str], target_names: Sequence[str]) -> Batch:
-    """Refuse what would end in a silently wrong number.
-
-    Returns:
-        The batch itself, or a copy: a row of weight 0 does not count, so zeros replace its NaN and
-        infinity.
+    """Return the rows, with 0 for NaN and infinity in rows of weight 0, which do not count.
 
     Raises:
         InputError: NaN or infinity in a row that counts; weights that are negative, not finite, or
@@ -75,18 +68,13 @@ def check_finite(
 ) -> None:
     """Raise an InputError for NaN or infinity in a row whose weight is not 0.
 
-    Args:
-        batch: the rows.
-        names: of the columns of x and y; empty where they have no names.
-        row_name: what to call a row.
-        missing_hint: what else the user can do about a missing value.
-        allow_missing: whether NaN may stay.
+    The message names the column, the row and the value. `names` are those of the columns of x and
+    y, or empty; `missing_hint` says what else to do about a NaN; `allow_missing` lets NaN pass.
     """
     features = batch.x.shape[1]
     parts = ("x", batch.x, names[:features]), ("y", batch.y, names[features:])
     for argument, values, columns in parts:
-        # One pass without a copy: NaN and infinity show in the sum. A sum that overflows is not
-        # finite either, which the closer look finds out.
+        # The sum shows NaN and infinity without a copy. A sum that overflows is no error.
         if values.sum().isfinite():
             continue
         wrong = values.isinf() if allow_missing else ~values.isfinite()
@@ -120,18 +108,12 @@ def check_weight(weight: Tensor, row_name: RowName = row_number, column: str = "
 
 
 def all_weights_zero() -> InputError:
-    """Say that no row counts."""
+    """Return the error for rows of which none counts."""
     return InputError("weight: it is 0 in every row; at least one row must count")
 
 
 def check_intercept(x: Tensor, names: Sequence[str], absent: Tensor | None = None) -> None:
-    """Raise an InputError if a column named `intercept` is not all ones.
-
-    Args:
-        x: the features, (rows, features).
-        names: of its columns.
-        absent: which rows do not count, (rows,); None: all rows count.
-    """
+    """Raise an InputError if a column of x named `intercept` is not 1 in all but `absent` rows."""
     if "intercept" not in names:
         return
     wrong = x[:, list(names).index("intercept")] != 1
@@ -145,7 +127,7 @@ def check_intercept(x: Tensor, names: Sequence[str], absent: Tensor | None = Non
 
 
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
-    """Say which text stands in a column of numbers.
+    """Return the part of a message that names the text found in a column of numbers.
 
     >>> not_a_number("area", "1 m", "row 10")
     "has '1 m' in column 'area', row 10, which is no number"

@@ -14,19 +14,12 @@ from linreg_lightning.metrics.moments import Moments
 class Standardization(nn.Module):
     """z = (x - mean) / scale column by column, and y - target_mean; part of the checkpoint.
 
-    Means are subtracted where a constant can take them up: the model's intercept, or a column of
-    ones, which stays as it is. Otherwise mean is 0 and scale the root mean square of x.
+    Means are subtracted if the model has a constant: its own intercept, or a column of ones, which
+    stays as it is. Otherwise mean is 0 and scale the root mean square of x. A column that does not
+    vary has an infinite scale, so that its z, and its coefficient in the user's units, are 0.
 
-    A column that does not vary says nothing that the constant does not say. Its scale is infinite,
-    so that its z, and its coefficient in the user's units, are exactly 0.
-
-    Before `fit`, and with `enabled` false, it changes no value. Its buffers are float64 unless the
+    Before `fit`, and with `enabled` false, no value changes. The buffers are float64 unless the
     Trainer's precision turns the whole model into less (`bf16-true`, `16-true`).
-
-    Args:
-        features: the number of columns of x.
-        targets: the number of columns of y.
-        enabled: whether to standardise; if not, tensors pass as they are.
 
     >>> standardization = Standardization(features=1, targets=1)
     >>> rows = torch.tensor([[1.0, 7.0], [3.0, 9.0]])
@@ -56,23 +49,20 @@ class Standardization(nn.Module):
     def fit(
         self, moments: Moments, has_intercept: bool, intercept_column: int | None = None
     ) -> None:
-        """Take means and scales from the moments of the training rows.
+        """Take means and scales from the moments of the training rows, x and y side by side.
 
-        Args:
-            moments: of the columns of x and y, side by side.
-            has_intercept: whether the model has an intercept of its own.
-            intercept_column: the index of the column of ones in x; None: x has none.
+        `intercept_column` is the index of the column of ones in x, or None.
         """
-        features = len(self.mean)
+        features, variance = len(self.mean), moments.squares / moments.total
         centered = has_intercept or intercept_column is not None
         mean = moments.mean if centered else torch.zeros_like(moments.mean)
-        scale = (moments.variance + (moments.mean - mean) ** 2).sqrt()[:features]
+        scale = (variance + (moments.mean - mean) ** 2).sqrt()[:features]
         # Rounding alone gives equal numbers this spread.
         rounding = 64 * torch.finfo(torch.float64).eps * moments.mean[:features].abs()
         scale[scale <= (rounding if centered else 0)] = torch.inf
         if intercept_column is not None:
             mean[intercept_column], scale[intercept_column] = 0.0, 1.0
-        target_scale = moments.variance[features:].sqrt()
+        target_scale = variance[features:].sqrt()
         self.mean.copy_(mean[:features])
         self.scale.copy_(scale)
         self.target_mean.copy_(mean[features:])
@@ -102,12 +92,8 @@ class Standardization(nn.Module):
 
         target_mean + w (x - mean) / scale = (w / scale) x + target_mean - sum(w mean / scale)
 
-        The constant goes into the intercept, or else into the coefficient of the column of ones.
-
-        Args:
-            weight: w, (targets, features).
-            intercept: of the model, (targets,), or None.
-            intercept_column: the index of the column of ones in x; None: x has none.
+        The constant is added to the intercept, (targets,), or without one to the coefficient of the
+        column of ones, w[:, intercept_column]; w is (targets, features).
         """
         if not self.enabled:
             return weight, intercept

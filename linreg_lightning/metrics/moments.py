@@ -17,13 +17,9 @@ class Moments(NamedTuple):
 
     mean = sum_i w_i v_i / sum_i w_i,   squares = sum_i w_i (v_i - mean)^2
 
-    Parts merge by the update of Chan, Golub and LeVeque (1979). It subtracts no large sums from
-    each other, so columns whose mean is far above their spread keep their digits.
-
-    Attributes:
-        total: the sum of the weights, a scalar.
-        mean: (columns,).
-        squares: (columns,).
+    `total` is the sum of the weights, a scalar; `mean` and `squares` are (columns,). Parts merge by
+    the update of Chan, Golub and LeVeque (1979). It subtracts no large sums from each other, so
+    columns whose mean is far above their spread keep their digits.
 
     >>> a, b = torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0]])
     >>> Moments.of(a).merge(Moments.of(b)).squares
@@ -48,23 +44,12 @@ class Moments(NamedTuple):
         total = self.total + other.total
         fraction = other.total / total.clamp(min=_TINY)
         difference = other.mean - self.mean
-        return Moments(
-            total,
-            self.mean + fraction * difference,
-            self.squares + other.squares + self.total * fraction * difference**2,
-        )
-
-    @property
-    def variance(self) -> Tensor:
-        """Squares / total, (columns,)."""
-        return self.squares / self.total
+        squares = self.squares + other.squares + self.total * fraction * difference**2
+        return Moments(total, self.mean + fraction * difference, squares)
 
 
 def gather_moments(moments: Moments, rows: float) -> tuple[Moments, float]:
-    """Merge the moments of all processes, and add up their numbers of rows.
-
-    Every process must call it, with its own moments and rows; every process gets the same answer.
-    """
+    """Merge the moments, and add the rows, of all processes, each of which must call this."""
     total, mean, squares = moments
     packed = torch.stack([total.expand_as(mean), mean, squares, torch.full_like(mean, rows)])
     parts = gather_all_tensors(packed)

@@ -1,4 +1,4 @@
-"""How well predictions fit: sums over batches, metrics of the sums, and a weighted loss."""
+"""How well predictions fit: metrics from sums over batches, and a weighted loss."""
 
 from __future__ import annotations
 
@@ -33,29 +33,15 @@ def merge_sums(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([torch.stack(moments), a[3:] + b[3:]])
 
 
-def regression_metrics(sums: Tensor) -> dict[str, Tensor]:
-    """Return `loss`, `rmse`, `mae` and `r2` of `error_sums`; r2 is NaN if a target is constant.
+@final
+class RegressionMetrics(Metric):
+    """Loss, RMSE, MAE and R2 over batches and processes of any sizes; y has `targets` columns.
 
     loss = sum(w r^2) / sum(w),   rmse = sqrt(loss),   mae = sum(w |r|) / sum(w),
     r2 = 1 - sum(w r^2) / sum(w (y - mean(y))^2), each averaged over the targets
 
-    >>> y = torch.tensor([[1.0], [2.0], [3.0]])
-    >>> {name: round(value.item(), 4) for name, value in
-    ...  regression_metrics(error_sums(y + 0.5, y)).items()}
-    {'loss': 0.25, 'rmse': 0.5, 'mae': 0.5, 'r2': 0.625}
-    """
-    total, _, squares, squared_error, absolute_error = sums
-    loss = (squared_error / total).mean()
-    r2 = torch.where(squares > 0, 1 - squared_error / squares, torch.nan).mean()
-    return {"loss": loss, "rmse": loss.sqrt(), "mae": (absolute_error / total).mean(), "r2": r2}
-
-
-@final
-class RegressionMetrics(Metric):
-    """`regression_metrics` over batches and processes of any sizes; y has `targets` columns.
-
     torchmetrics has each of the four, but without row weights, and its R2 subtracts sums of
-    squares, which leaves no digits where y is far from zero.
+    squares, which leaves no digits if y is far from zero.
 
     >>> metrics = RegressionMetrics(targets=1)
     >>> y = torch.tensor([[1.0], [2.0], [3.0]])
@@ -82,18 +68,19 @@ class RegressionMetrics(Metric):
         self.rows = self.rows + (len(y) if weight is None else (weight > 0).sum())
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the metrics, and `rows`, the number of rows with a weight above 0."""
+        """Return `rows` of weight above 0, and the metrics; r2 is NaN if a target is constant."""
         sums = reduce(merge_sums, self.sums.reshape(-1, *self.sums.shape[-2:]))
-        return {"rows": self.rows, **regression_metrics(sums)}
+        total, _, squares, squared_error, absolute_error = sums
+        loss, mae = (squared_error / total).mean(), (absolute_error / total).mean()
+        r2 = torch.where(squares > 0, 1 - squared_error / squares, torch.nan).mean()
+        return {"rows": self.rows, "loss": loss, "rmse": loss.sqrt(), "mae": mae, "r2": r2}
 
 
 def weighted_mse_loss(prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """Return sum(w r^2) / rows, averaged over the targets; a scalar.
 
-    With weights of mean 1 over all rows, the mean of this over batches of one size is the loss of
-    all rows, and a heavy row counts as much in any batch.
-
-    Residuals are r = prediction - y, (rows, targets), weights w are (rows,).
+    Residuals are r = prediction - y, (rows, targets), weights w are (rows,). If the weights of all
+    rows have mean 1, the mean over batches of one size is the loss of all rows.
 
     >>> weighted_mse_loss(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1), torch.tensor([1.5, 0.5]))
     tensor(3.)

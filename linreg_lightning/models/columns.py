@@ -21,8 +21,9 @@ class ModelColumns:
         named: whether data have named the columns; if not, only their numbers count.
 
     >>> columns = ModelColumns.from_counts(2, None)
-    >>> columns.features, columns.rename(["sqft", "age"], ["price"]).features
-    (['x1', 'x2'], ['sqft', 'age'])
+    >>> columns.features, columns.targets
+    (['x1', 'x2'], ['y'])
+    >>> columns.check_same(["sqft", "age"], ["price"])  # two features, one target: no error
     """
 
     def __init__(self, features: list[str], targets: list[str], named: bool = True) -> None:
@@ -31,11 +32,7 @@ class ModelColumns:
 
     @classmethod
     def from_counts(cls, in_features: int | None, out_features: int | None) -> Self:
-        """Columns of which only the numbers are known; no columns if `in_features` is None.
-
-        Raises:
-            InputError: `in_features` is below 0, or `out_features` below 1.
-        """
+        """Columns of which only the numbers are known; no columns if `in_features` is None."""
         arguments = ("in_features", in_features, 0), ("out_features", out_features, 1)
         for name, value, lowest in arguments:
             if value is not None and value < lowest:
@@ -54,15 +51,19 @@ class ModelColumns:
         """The index in x of the column of ones, which is named `intercept`; None: x has none."""
         return self.features.index("intercept") if "intercept" in self.features else None
 
-    def rename(self, features: list[str], targets: list[str]) -> Self:
-        """Return the same columns under the names that the data give them.
+    def check_same(self, features: list[str], targets: list[str]) -> None:
+        """Raise an InputError unless these are the model's columns, in order.
 
-        Raises:
-            InputError: these columns have other names, another order or another number.
+        Names count if data have named the model's columns, and numbers if there are columns at all.
         """
-        if self.named:
-            _check_names("features", self.features, features)
-            _check_names("target", self.targets, targets)
+        pairs = ("features", self.features, features), ("target", self.targets, targets)
+        for argument, fitted, given in pairs:
+            if self.named and given != fitted:
+                raise InputError(
+                    f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this "
+                    f"order; the data have {', '.join(given) or 'none'}; give the columns of the "
+                    "model"
+                )
         n, m = len(self.features), len(self.targets)
         if self and (len(features), len(targets)) != (n, m):
             raise InputError(
@@ -70,28 +71,19 @@ class ModelColumns:
                 f"{len(features)} ({', '.join(features)}) and {len(targets)} "
                 f"({', '.join(targets)}); leave these arguments out"
             )
-        return type(self)(features, targets)
 
     def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """Return a batch, or the (x, y) of any other loader, as a `Batch` of these columns.
-
-        Raises:
-            InputError: the shapes do not belong together, or there are more or fewer columns.
-        """
+        """Return a `Batch` or other (x, y) as a `Batch`, or raise if it has other columns."""
         if not isinstance(batch, Batch):
             batch = _as_batch(batch)
         x, y, weight = batch
         shapes = x.shape, y.shape, None if weight is None else weight.shape
         if shapes != self._last_valid_shapes:  # nearly all batches have the shapes of the last one
             batch.validate()
-            self.validate_x(x)
-            _check_width("y", y, self.targets)
+            check_width("x", x, self.features)
+            check_width("y", y, self.targets)
             self._last_valid_shapes = shapes
         return batch
-
-    def validate_x(self, x: Tensor) -> None:
-        """Raise an InputError unless x has a column for each feature."""
-        _check_width("x", x, self.features)
 
 
 def _as_batch(batch: tuple[Tensor, ...]) -> Batch:
@@ -109,17 +101,10 @@ def _as_batch(batch: tuple[Tensor, ...]) -> Batch:
     return Batch(*batch)
 
 
-def _check_width(name: str, tensor: Tensor, columns: list[str]) -> None:
+def check_width(name: str, tensor: Tensor, columns: list[str]) -> None:
+    """Raise an InputError unless x, or y, has as many columns as the model."""
     if tensor.shape[1:] != (len(columns),):
         raise InputError(
             f"{name}: a batch of shape {tuple(tensor.shape)} was given to a model of "
             f"{len(columns)} columns: {', '.join(columns)}; give exactly these columns"
-        )
-
-
-def _check_names(argument: str, fitted: list[str], given: list[str]) -> None:
-    if given != fitted:
-        raise InputError(
-            f"{argument}: the model was fitted on {', '.join(fitted) or 'none'}, in this order; "
-            f"the data have {', '.join(given) or 'none'}; give the columns of the model"
         )

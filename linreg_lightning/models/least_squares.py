@@ -17,8 +17,7 @@ from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
-from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
-from linreg_lightning.models.regression import Coefficient, RegressionModule
+from linreg_lightning.models.regression import ClosureOptimizer, Coefficient, RegressionModule
 
 
 @final
@@ -37,8 +36,8 @@ class LeastSquares(RegressionModule):
             `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
             is `exact` for up to a million numbers, then takes `float64`, and a second pass in
             `exact` where `float64` leaves fewer than eight digits safe.
-        intercept: whether the model adds a constant; None: unless the data have a column of ones
-            named `intercept`.
+        intercept: whether the model adds a constant; None means yes, unless the data have a column
+            of ones named `intercept`.
         ridge: the penalty, 0 or above, in the units of the user's columns; never on the constant.
             Above 0 there are no standard errors: the estimates are biased.
         confidence: how often the intervals cover the truth, from 0.000001, below 1.
@@ -87,7 +86,7 @@ class LeastSquares(RegressionModule):
         return x.double() @ self.weight.T + self.bias
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """The equation in the user's units: (targets, features) and (targets,), or None."""
+        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
     def coefficients(self) -> list[Coefficient]:
@@ -160,7 +159,7 @@ class LeastSquares(RegressionModule):
         batch = self.validate_batch(batch)
         batch = batch._replace(x=self._without_ones(batch.x))
         names = self._variable_names + self.target_names
-        take_step(self, partial(self._sums.add, batch, self.trainer.world_size, names))
+        self._take_step(partial(self._sums.add, batch, self.trainer.world_size, names))
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()

@@ -1,4 +1,4 @@
-"""Linear regression as torch has it: nn.Linear, nn.MSELoss, SGD."""
+"""Linear regression with torch's own building blocks: nn.Linear, nn.MSELoss, SGD."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from linreg_lightning.validation import check_argument
 class LinearRegression(RegressionModule, StandardizedModule):
     """nn.Linear fitted by SGD on the mean squared error, in the Trainer's precision.
 
-    loss = sum(w (y - weight x - intercept)^2) / (rows * mean(w)), averaged over the targets
+    loss = sum(w (y - weight x - intercept)^2) / rows, averaged over the targets
 
-    Without row weights w this is `nn.MSELoss`. The mean of w is taken over all rows, not over those
-    of the batch, so that a heavy row counts as much in any batch and in any process.
+    The sum runs over the `rows` rows of a batch. `prepare_batch` divides the row weights w by their
+    mean over all training rows, so a row has the same influence whichever batch or process it is
+    in. Without row weights the loss is `nn.MSELoss`.
 
     Args:
         lr: the learning rate, above 0.
         momentum: of SGD, from 0 to below 1.
         weight_decay: of SGD, 0 or above; as in torch it acts on the intercept too, and on the
             weights of the standardised features where `standardize` is on.
-        intercept: whether the model adds a constant; None: unless the data have a column of ones
-            named `intercept`.
+        intercept: whether the model adds a constant; None means yes, unless the data have a column
+            of ones named `intercept`.
         standardize: whether to fit on features of mean 0 and standard deviation 1 and targets of
-            mean 0, which lets tables with wild units converge. Coefficients, predictions and losses
-            stay in the user's units.
+            mean 0, which lets features on very different scales converge. Coefficients,
+            predictions and losses stay in the user's units.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
 
@@ -61,7 +62,7 @@ class LinearRegression(RegressionModule, StandardizedModule):
         check_argument("lr", lr, 0 < lr < math.inf, "a number above 0, such as 0.1")
         check_argument("momentum", momentum, 0 <= momentum < 1, "a number from 0 to below 1")
         check_argument("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "0 or above")
-        self.standardize = standardize
+        self.standardize = standardize  # `build` reads it, and super().__init__ may call `build`
         super().__init__(intercept, in_features, out_features)
         self.save_hyperparameters()
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
@@ -84,21 +85,24 @@ class LinearRegression(RegressionModule, StandardizedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean squared error of one batch."""
-        x, y, weight = self.prepare_batch(batch)
+        x, y, row_weight = self.prepare_batch(batch)
         prediction = self.linear(x)
-        if weight is None:
+        if row_weight is None:
             loss: Tensor = self.criterion(prediction, y)
         else:
-            loss = weighted_mse_loss(prediction, y, weight)
+            loss = weighted_mse_loss(prediction, y, row_weight)
         self.log("train_loss", loss, prog_bar=True)
+        # The log shows the loss of these rows; only the gradients need the scale.
         return self.scale_loss(loss, len(x))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over all parameters."""
-        return torch.optim.SGD(self.parameters(), self.lr, self.momentum, 0.0, self.weight_decay)
+        return torch.optim.SGD(
+            self.parameters(), self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """The equation in the user's units: (targets, features) and (targets,), or None."""
+        """Return coefficients and intercepts (None without one), with standardisation undone."""
         weight = self.linear.weight.detach()
         intercept = self.linear.bias.detach() if self.has_intercept else None
         return self.standardization.unscale(weight, intercept, self.columns.intercept)

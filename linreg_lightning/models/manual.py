@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from linreg_lightning import tutorial
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.closure_optimizer import ClosureOptimizer, take_step
-from linreg_lightning.models.regression import RegressionModule
+from linreg_lightning.models.regression import ClosureOptimizer, RegressionModule
 from linreg_lightning.validation import check_argument
 
 
@@ -20,13 +19,13 @@ from linreg_lightning.validation import check_argument
 class ManualLinearRegression(RegressionModule):
     """Gradient descent by hand: `linreg_lightning.tutorial.step` is the training step.
 
-    y = X w, with weights w, (features, targets), drawn from N(0, 1). Where the data have no column
-    of ones, the model puts one in front of X for its intercept.
+    y = X w, with w, (features, targets), drawn from N(0, 1). For an intercept of its own, the model
+    puts a column of ones in front of X.
 
     Args:
         lr: the learning rate, above 0.
-        intercept: whether the model adds a constant; None: unless the data have a column of ones
-            named `intercept`.
+        intercept: whether the model adds a constant; None means yes, unless the data have a column
+            of ones named `intercept`.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
 
@@ -64,8 +63,8 @@ class ManualLinearRegression(RegressionModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of the raw loop."""
-        x, y, weight = self.validate_batch(batch)
-        if weight is not None:
+        x, y, row_weight = self.validate_batch(batch)
+        if row_weight is not None:
             raise InputError(
                 "weight: rows with weights were given, but the loop by hand counts each row once; "
                 "use LinearRegression"
@@ -76,7 +75,7 @@ class ManualLinearRegression(RegressionModule):
         def backward(loss: Tensor) -> None:
             self.manual_backward(self.scale_loss(loss, len(x)))
 
-        loss: Tensor = take_step(self, lambda: tutorial.step(x, y, self.weight, lr, backward))
+        loss: Tensor = self._take_step(lambda: tutorial.step(x, y, self.weight, lr, backward))
         self.log("train_loss", loss, prog_bar=True, batch_size=len(x))
         return loss
 
@@ -93,7 +92,7 @@ class ManualLinearRegression(RegressionModule):
             )
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """The equation in the user's units: (targets, features) and (targets,), or None."""
+        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
         weight = self.weight.detach().T
         return (weight[:, 1:], weight[:, 0]) if self.has_intercept else (weight, None)
 

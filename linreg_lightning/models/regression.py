@@ -1,9 +1,10 @@
-"""What the linear models share: an equation, and its coefficients by name."""
+"""The base of the linear models: an equation, and its coefficients by name."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -15,25 +16,20 @@ from linreg_lightning.protocols import NamedColumns, TrueCoefficients
 from linreg_lightning.text_table import format_table
 
 Coefficient = dict[str, Any]
-"""One row of the table: `target`, `name`, `estimate`, `true` where known, and what a model adds."""
+"""A row of the table: `target`, `name`, `estimate`, `true` if known, and what a model adds."""
 
 
 class RegressionModule(SupervisedModule):
     """A linear model of named columns, y = weight x + intercept, however it is fitted.
 
-    A column of the data named `intercept` is the constant; otherwise the model adds one unless told
-    not to. Where the data know the true coefficients, the table shows them.
-
-    A subclass defines what `SupervisedModule` asks for, and returns its equation from
-    `weight_and_intercept`. In `build` it knows `has_intercept`.
+    Where the data know the true coefficients, the table of coefficients shows them. A subclass also
+    defines `weight_and_intercept`, and its `build` can read `has_intercept`.
 
     Args:
-        intercept: whether the model adds a constant; None: unless the data have it as a column.
+        intercept: whether the model adds a constant; None means yes, unless the data have a column
+            of ones named `intercept`.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
-
-    Raises:
-        InputError: `in_features` is below 0, or `out_features` below 1.
     """
 
     def __init__(
@@ -46,14 +42,10 @@ class RegressionModule(SupervisedModule):
 
     @abstractmethod
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """The equation in the user's units: (targets, features) and (targets,), or None."""
+        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
 
     def coefficients(self) -> list[Coefficient]:
-        """The coefficients in the user's units, target by target, the intercept first.
-
-        Raises:
-            InputError: the model has not seen any data yet.
-        """
+        """The table in the user's units, intercepts first; before a fit: an InputError."""
         if not self.target_names:
             raise InputError("coefficients: the model has no columns yet; fit it first")
         weight, intercept = self.weight_and_intercept()
@@ -94,6 +86,10 @@ class RegressionModule(SupervisedModule):
         super().on_load_checkpoint(checkpoint)
         self.true_coefficients = self.true_coefficients or checkpoint["columns"]["true"]
 
+    def _take_step(self, closure: Callable[[], Any]) -> Any:
+        """Run the closure as the next step, which the Trainer counts; return its result."""
+        return self.optimizers().step(closure=closure)  # type: ignore[union-attr]  # there is one
+
     def _assign_columns(self, columns: ModelColumns) -> None:
         """Decide whether the model adds a constant, before its parameters are made."""
         has_ones, is_built = columns.intercept is not None, bool(self.target_names)
@@ -106,3 +102,15 @@ class RegressionModule(SupervisedModule):
             )
         self.has_intercept = not has_ones if constant is None else constant
         super()._assign_columns(columns)
+
+
+@final
+class ClosureOptimizer(torch.optim.Optimizer):
+    """An optimiser whose step only calls the closure, so that the Trainer counts it as a step."""
+
+    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": 0.0})  # callbacks show both
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Call the closure and return its result."""
+        return None if closure is None else closure()

@@ -1,4 +1,4 @@
-"""Gradient descent in any units: columns of one scale, rows of mean weight 1."""
+"""Gradient descent in any units: columns on one scale, row weights of mean 1."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from linreg_lightning.models.supervised import SupervisedModule
 
 
 class StandardizedModule(SupervisedModule):
-    """A model whose layers see columns of one scale, and rows whose weights are 1 on average.
+    """A model whose layers see columns on one scale, and row weights of mean 1.
 
-    Both scales are measured on the training rows before the first step and travel in the
-    checkpoint: `standardization` holds those of the columns, `mean_weight` that of the rows.
-
-    A subclass calls `super().build` in its `build`.
+    It measures the scales (`standardization`) and `mean_weight` on the training rows before the
+    first step. Both are in the checkpoint. A subclass calls `super().build` in its `build`.
     """
 
     standardize: bool = True
-    """Whether to standardise the columns; weights are scaled in any case."""
+    """Whether to standardise the columns; row weights are scaled in any case."""
     has_intercept: bool = True
-    """Whether the model has a constant of its own, which takes up the means of the columns."""
+    """Whether the model has a constant of its own; only with one are means subtracted."""
     standardization: Standardization
     mean_weight: Tensor
 
@@ -36,12 +34,9 @@ class StandardizedModule(SupervisedModule):
         self.register_buffer("mean_weight", torch.ones((), dtype=torch.float64))
 
     def prepare_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """Return a valid batch as the layers need it.
+        """Return a batch with x standardised, y of mean 0, and row weights of mean 1.
 
-        x is standardised, y has mean 0, both in the model's precision; weights are 1 on average.
-
-        Raises:
-            InputError: the shapes do not belong together, or the model has other columns.
+        x and y are in the model's precision. The mean is over all training rows, not the batch's.
         """
         x, y, weight = self.validate_batch(batch)
         if self.standardize:
@@ -50,12 +45,12 @@ class StandardizedModule(SupervisedModule):
         return Batch(_cast(x, self.dtype), _cast(y, self.dtype), weight)
 
     def on_train_start(self) -> None:
-        """Measure the scales of columns and weights, unless a checkpoint has brought them."""
+        """Measure the scales and the mean weight, unless they come from a checkpoint."""
         if self.trainer.ckpt_path is not None:
             return
         first = next(self.training_batches(), None)
-        weighted = first is not None and first.weight is not None
-        if not (self.standardize or weighted):
+        has_weights = first is not None and first.weight is not None
+        if not (self.standardize or has_weights):
             return
         moments, rows = self.training_moments()
         self.mean_weight.copy_(moments.total / rows)

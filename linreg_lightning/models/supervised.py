@@ -1,4 +1,4 @@
-"""What all models share: named columns, predictions, evaluation, checkpoints."""
+"""The base of all models: named columns, predictions, evaluation, checkpoints."""
 
 from __future__ import annotations
 
@@ -19,40 +19,37 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.metrics.regression import RegressionMetrics
-from linreg_lightning.models.columns import ModelColumns
+from linreg_lightning.models.columns import ModelColumns, check_width
 from linreg_lightning.protocols import NamedColumns, ReadsInChunks
 from linreg_lightning.text_table import format_statistics
 
 
 class SupervisedModule(LightningModule, ABC):
-    """A model from named columns x to named columns y; a subclass says what it computes.
+    """A model that predicts named columns y from named columns x.
 
     The columns come from the data module when the Trainer sets the model up, and travel in the
-    checkpoint. With data that do not name theirs, `in_features` and `out_features` say how many.
+    checkpoint. If the data do not name their columns, give `in_features` and `out_features`.
 
     A subclass makes its parameters in `build`, predicts in `forward`, and defines `training_step`
     and `configure_optimizers`.
 
     Args:
-        in_features: the number of columns of x; None takes it from the data.
-        out_features: the number of columns of y; None takes it from the data.
-
-    Raises:
-        InputError: `in_features` is below 0, or `out_features` below 1.
+        in_features: the number of columns of x, 0 or above; None takes it from the data.
+        out_features: the number of columns of y, 1 or above; None takes it from the data.
     """
 
     one_pass: ClassVar[bool] = False
-    """Whether a single epoch is the whole fit: then there is no learning rate to show."""
+    """Whether one epoch is the whole fit. Progress bar, plots and command then show no descent."""
     checks_values: ClassVar[bool] = False
-    """Whether the fit itself refuses NaN and infinity, so that the data need not look for them."""
+    """Whether the fit itself refuses NaN and infinity. `TensorData` then skips its own search."""
     revisable: ClassVar[frozenset[str]] = frozenset()
-    """The hyper-parameters that may differ from those of a checkpoint."""
+    """Hyper-parameters that may differ from a checkpoint's; loading and the command allow them."""
 
     def __init__(self, in_features: int | None, out_features: int | None) -> None:
         super().__init__()
         self.columns = ModelColumns([], [], named=False)
         self.fit_statistics: dict[str, Any] = {}
-        self._needs_checkpoint = False
+        self._is_unfitted = False  # `setup` sets it where a task needs a fitted model
         if columns := ModelColumns.from_counts(in_features, out_features):
             self._assign_columns(columns)
 
@@ -66,17 +63,17 @@ class SupervisedModule(LightningModule, ABC):
 
     @property
     def feature_names(self) -> list[str]:
-        """The columns of x; none before the model has seen data."""
+        """The columns of x; empty before the model has seen data."""
         return self.columns.features
 
     @property
     def target_names(self) -> list[str]:
-        """The columns of y; none before the model has seen data."""
+        """The columns of y; empty before the model has seen data."""
         return self.columns.targets
 
     @property
     def can_predict(self) -> bool:
-        """Whether the model has parameters: fitted, loaded or, given `in_features`, initial."""
+        """Whether there are parameters: from a fit, a checkpoint, or drawn for `in_features`."""
         return bool(self.columns)
 
     def summary(self) -> str:
@@ -84,10 +81,7 @@ class SupervisedModule(LightningModule, ABC):
         return format_statistics(self.fit_statistics)
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return rows, loss, RMSE, MAE and R2 over the batches of all processes.
-
-        Batches may be on any device; the model computes in its own precision.
-        """
+        """Return rows, loss, RMSE, MAE and R2 over the batches, on any device, of all processes."""
         training = self.training
         self.eval()
         self._metrics.reset()
@@ -100,29 +94,25 @@ class SupervisedModule(LightningModule, ABC):
         return values
 
     def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """Return a batch, or the (x, y) of any other loader, as a `Batch`.
-
-        Raises:
-            InputError: the shapes do not belong together, or the model has other columns.
-        """
+        """Return a `Batch` or other (x, y) as a `Batch`, or raise if it has other columns."""
         return self.columns.validate_batch(batch)
 
     def scale_loss(self, loss: Tensor, rows: int) -> Tensor:
-        """Return loss * rows / (mean rows of all processes in this step): what goes backward.
+        """Return the loss to call `backward` on: loss * rows / (mean rows per process now).
 
-        DDP averages the gradients of the processes as if each had the same number of rows.
+        DDP takes the plain mean of the processes' gradients, however many rows each process has.
         """
         processes = self.trainer.world_size
         if processes == 1:
             return loss
-        own_rows = torch.full_like(loss.detach(), rows)
-        total = self.trainer.strategy.reduce(own_rows, reduce_op="sum")
+        local_rows = torch.full_like(loss.detach(), rows)
+        total = self.trainer.strategy.reduce(local_rows, reduce_op="sum")
         return loss * (rows * processes / total)
 
     def training_batches(self) -> Iterator[Batch]:
         """Yield the rows of one training epoch once more, in batches on the model's device.
 
-        Of a loader without end, it yields as many batches as the Trainer takes.
+        If the loader never ends, stop after as many batches as the Trainer takes in its whole run.
         """
         loader, limit = self.trainer.train_dataloader, self.trainer.num_training_batches
         if loader is None:
@@ -131,7 +121,7 @@ class SupervisedModule(LightningModule, ABC):
             batches = loader.chunks(limit)
         else:
             count = self._count_batches() if math.isinf(limit) else int(limit)
-            # A copy, so that the loader keeps its place among its epochs.
+            # A copy, because reading the loader itself would move it to its next shuffle.
             batches = islice(copy(loader), count)
         for batch in batches:
             yield self.validate_batch(self.transfer_batch_to_device(batch, self.device, 0))
@@ -142,7 +132,7 @@ class SupervisedModule(LightningModule, ABC):
             raise InputError(
                 "accelerator: mps was given, which has no float64 for exact statistics; type cpu"
             )
-        self._needs_checkpoint = stage != "fit" and not self.can_predict
+        self._is_unfitted = stage != "fit" and not self.can_predict
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, NamedColumns):
             keep_targets = stage == "predict" and self.columns.named  # rows to predict need none
@@ -155,17 +145,15 @@ class SupervisedModule(LightningModule, ABC):
             )
 
     def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
-        """Give the model columns, and make its parameters if it has none.
-
-        Raises:
-            InputError: the model has other columns already.
-        """
+        """Make parameters for these columns, or check that they are the model's."""
         targets = targets or self.target_names or ["y"]  # rows to predict may have none
-        self._assign_columns(self.columns.rename(list(features), list(targets)))
+        columns = ModelColumns(list(features), list(targets))
+        self.columns.check_same(columns.features, columns.targets)
+        self._assign_columns(columns)
 
     @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop a run whose loss is NaN or infinite."""
+        """Stop a run whose loss is NaN or infinite; the last step of a group still shows it."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:
             return
@@ -177,17 +165,17 @@ class SupervisedModule(LightningModule, ABC):
     def on_train_end(self) -> None:
         """Measure the fit: the final weights over all training rows."""
         statistics = self.evaluate(self.training_batches())
-        # A loader that yields its rows only once has none left.
+        # There are no rows if the loader can be read only once: the fit has used them up.
         self.fit_statistics = statistics if statistics["rows"] else {}
         if self.fit_statistics:
             self._stop_if_diverged(statistics["loss"])
 
     def on_validation_start(self) -> None:
-        """Refuse to predict with the weights that `setup` has drawn."""
-        if self._needs_checkpoint:
+        """Refuse to use initial weights, which `setup` has just made, as if they were a fit."""
+        if self._is_unfitted:
             raise InputError(
-                f"{type(self).__name__}: it has not been fitted in this process; fit it first, "
-                "with a strategy that spawns no others, or give ckpt_path"
+                f"{type(self).__name__}: it has not been fitted in this process (a strategy that "
+                "spawns processes fits in those); fit it in this process, or give ckpt_path"
             )
 
     on_test_start = on_predict_start = on_validation_start
@@ -201,7 +189,7 @@ class SupervisedModule(LightningModule, ABC):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The prediction of one batch, (rows, targets); a batch may be x alone."""
         x = batch if isinstance(batch, Tensor) else batch[0]
-        self.columns.validate_x(x)
+        check_width("x", x, self.feature_names)
         prediction: Tensor = self(x)
         return prediction
 
@@ -220,15 +208,16 @@ class SupervisedModule(LightningModule, ABC):
         checkpoint.setdefault("hyper_parameters", {}).setdefault("_class_path", class_path)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the columns of the checkpoint; refuse one of another class or other arguments."""
+        """Take the checkpoint's columns; refuse one of another class, columns or arguments."""
         self._check_hyperparameters(checkpoint)
-        self._needs_checkpoint = False
+        self._is_unfitted = False
         fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
         if self.columns.named:
             predicts = self.trainer.state.fn == TrainerFn.PREDICTING  # which needs no targets
-            fitted.rename(self.feature_names, fitted.targets if predicts else self.target_names)
+            targets = fitted.targets if predicts else self.target_names
+            fitted.check_same(self.feature_names, targets)
         else:
-            self.columns.rename(fitted.features, fitted.targets)
+            self.columns.check_same(fitted.features, fitted.targets)
         self._assign_columns(fitted)
 
     def _check_hyperparameters(self, checkpoint: dict[str, Any]) -> None:
@@ -270,7 +259,7 @@ class SupervisedModule(LightningModule, ABC):
         values = self._metrics.compute()
         self._metrics.reset()
         named = {f"{stage}_{name}": value for name, value in values.items() if name != "rows"}
-        # The metrics are those of all processes already; Lightning warns without sync_dist.
+        # The metrics already cover all processes; sync_dist only silences a warning of Lightning.
         self.log_dict(named, sync_dist=self.trainer.world_size > 1)
 
     def _stop_if_diverged(self, loss: float) -> None:
