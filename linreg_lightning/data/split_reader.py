@@ -65,7 +65,8 @@ class SplitReader:
             return
         self._report(counts)
         if rows < min_rows:
-            text = f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}"
+            dataset = self.subset.dataset
+            text = f"{dataset.argument}: {dataset.name} has {rows} rows {self.purpose}"
             raise InputError(f"{text}; at least {min_rows} are needed")
 
     def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:

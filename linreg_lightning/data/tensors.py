@@ -31,7 +31,7 @@ class TensorData(RegressionDataModule):
         test_fraction: the fraction of rows for the test, 0 for none.
         batch_size: rows in a batch; None for all at once.
         shuffle: whether each epoch orders the rows anew; `blocks` orders batches, which is faster.
-        seed: of the split.
+        seed: of the random split; torch's own seed decides the order of the rows.
         feature_names: names for the columns of x, instead of their own.
         target_names: names for the columns of y, instead of their own.
 

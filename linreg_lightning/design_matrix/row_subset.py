@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.column_values import Rows, numbers
 from linreg_lightning.tables.dataset import Chunk, TableDataset
-from linreg_lightning.tables.dtypes import dtype_kind
+from linreg_lightning.tables.table_file import dtype_kind
 
 _COUNT_ROWS = 2**20
 """Rows whose parts are counted at a time."""
