@@ -2,7 +2,9 @@
 
 One word for rows at each step: a *record batch* is pyarrow's, as a file gives it; a *chunk* is a
 record batch with its place in the table (`TableDataset`); a *block* has those rows of a chunk that
-a split chooses (`RowBlock`, then tensors); a *batch* is what the model gets at a time.
+a split chooses (`RowBlock`, then tensors); a *batch* is what the model gets at a time. Two
+older names differ: the option `shuffle: blocks` reorders whole batches, and `chunks` of a loader
+yields several batches at a time.
 """
 
 from linreg_lightning.data.base import RegressionDataModule

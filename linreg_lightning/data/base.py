@@ -132,16 +132,10 @@ class RegressionDataModule(LightningDataModule, ABC):
             rows, rank, world_size = rows.map(lambda tensor: tensor[first:last]), 0, 1
             if first == last:
                 return StreamLoader(lambda: iter(()), rows=0)
-        return BatchLoader(
-            rows,
-            self.batch_size,
-            shuffle_seed,
-            rank,
-            world_size,
-            limit,
-            blocks=self.shuffle == "blocks",
-            device=None if self.trainer is None else self.trainer.strategy.root_device,
-        )
+        blocks = self.shuffle == "blocks"
+        device = None if self.trainer is None else self.trainer.strategy.root_device
+        order = self.batch_size, shuffle_seed, rank, world_size, limit, blocks
+        return BatchLoader(rows, *order, device=device)
 
     @property
     def rank_and_world_size(self) -> tuple[int, int]:

@@ -38,9 +38,8 @@ _SPLITS: dict[str, list[Split]] = {
 class TabularData(RegressionDataModule):
     """Tables in files of any size: CSV with a header (also compressed), Parquet, Arrow or Feather.
 
-    Numbers and booleans become float64; columns of text become indicators of their levels,
-    `city[Paris]`, the first level left out (see `Design`). Up to 256 MB the rows are held in
-    memory; beyond, every pass reads them anew, in constant memory.
+    Numbers and booleans become float64; columns of text become indicators of their levels (see
+    `Design`). Up to 256 MB of rows are held in memory; of more, each pass reads all anew.
 
     The columns of x, with levels and means, are fitted to the rows to train on, and go into the
     checkpoint as `design`: later files may have their columns in another order.
@@ -200,17 +199,12 @@ class TabularData(RegressionDataModule):
             size = min(batch_size, reader.block_rows)
             return StreamLoader(lambda: reader.prediction_blocks(self._kept, size))
         rows, batches = reader.count_rows_and_batches(batch_size)
-        dataset = reader.subset.dataset
         numbers_in_row = len(self.feature_names) + len(self._targets) + 1
+        buffer = max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row)
+        blocks = partial(reader.blocks, min_rows=2 if split == "train" else 1)  # a fit needs 2
+        name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
         return StreamLoader(
-            partial(reader.blocks, min_rows=2 if split == "train" else 1),  # a fit needs 2 rows
-            batch_size,
-            shuffle_seed,
-            max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row),
-            rows,
-            batches,
-            limit,
-            name=f"{dataset.name}, {dataset.size} bytes",
+            blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name=name
         )
 
     def keep(self, columns: Sequence[str]) -> None:
@@ -231,7 +225,6 @@ class TabularData(RegressionDataModule):
         return self._datasets[argument]
 
     def _subset(self, split: Split) -> RowSubset:
-        """Return all rows of a split, of all processes."""
         if split == "predict":
             return RowSubset(self._dataset("path"))
         if self._paths.get(f"{split}_path"):
@@ -261,7 +254,6 @@ class TabularData(RegressionDataModule):
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Return names that were given one or several at a time as a list."""
     if isinstance(value, list | tuple):
         return list(value)
     return [] if value is None else [value]

@@ -161,7 +161,6 @@ def _to_tensor(argument: str, values: Any) -> Tensor:
 
 
 def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
-    """Name the first text among the values."""
     names, reason = _own_names(values), str(error)
     for (row, *columns), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
         if isinstance(value, str):
@@ -173,7 +172,6 @@ def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
 
 
 def _own_names(values: Any) -> list[str] | None:
-    """Return the names of columns that a table, a frame or a series has."""
     for attribute in ("column_names", "columns"):
         if hasattr(values, attribute):
             return [str(name) for name in getattr(values, attribute)]

@@ -52,14 +52,9 @@ class Chunk(NamedTuple):
 class TableDataset:
     """Files of one format with the same columns; the rows of a file follow those of the one before.
 
-    Creating a dataset reads the columns of every file into `schema`, with the types that the files
-    share; those of CSV files are guesses.
-
-    Args:
-        paths: see `find_files`.
-        argument: the name of the argument that gave the paths, for messages.
-        delimiter: between the columns of a CSV file, one character, or `tab`.
-        decimal: the decimal point of a CSV file.
+    Creating a dataset finds the files (see `find_files`) and reads their columns into `schema`,
+    with the types that the files share; those of CSV files are guesses. Messages name `argument`,
+    which gave the paths; `delimiter` and `decimal` are those of CSV files (see `check_dialect`).
 
     Raises:
         InputError: a file does not exist or cannot be read, or files have other formats or columns.

@@ -95,7 +95,7 @@ def read_error(error: Exception, file: DataFile | TableFile, format_name: str) -
 
 
 def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
-    """Find the rows from start to stop in a block of `rows` rows, counted from 0 in the block.
+    """Find the rows from start to stop among `rows` rows from `first_row` on, counted from 0.
 
     >>> overlap(first_row=100, rows=10, start=105, stop=None)
     range(5, 10)
