@@ -325,8 +325,10 @@ def test_separate_files_for_validation_and_test(trainer: MakeTrainer) -> None:
     runner.fit(model, data)
     assert data.splits["val"].y.flatten().tolist() == mixed(50, 1).price.tolist()
     assert runner.test(model, data)[0]["test_rmse"] > 0
-    with pytest.raises(InputError, match="val_path: it was given beside a val_fraction"):
+    with pytest.raises(InputError, match="val_path: val_fraction was given too"):
         TabularData("train.csv", "price", val_path="val.csv", val_fraction=0.1)
+    with pytest.raises(InputError, match=r"val_path: there is no file absent\.csv"):
+        TabularData("train.csv", "price", val_path="absent.csv").setup("fit")
 
 
 # Files

@@ -27,16 +27,16 @@ class RegressionDataModule(LightningDataModule, ABC):
     Args:
         batch_size: rows in a batch of one process; None means all of them.
         shuffle: whether the rows to train on come in another order in each epoch; `blocks`: whether
-            the batches do, which is faster (see `BatchLoader`). The order depends on torch's seed
+            whole batches do, which is faster (see `BatchLoader`). The order depends on torch's seed
             (`--seed_everything`) and the epoch, never on the data's own seed.
-        seed: of the rows or of their split, in a generator of its own.
+        seed: of the generator that makes the rows or splits them; the order has another one.
 
     Raises:
         InputError: a batch size below 1; a seed below 0 or above 2^63 - 1.
     """
 
     split_option: ClassVar[str]
-    """The argument that gives a split rows, with an example; `{split}` stands for its name."""
+    """How to give a split rows, for the error that it has none; `{split}` stands for its name."""
     predicts_in_order: ClassVar[bool] = True
     """Whether several processes predict consecutive rows, in the order of their ranks."""
 
@@ -63,7 +63,10 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def load(self, stage: str) -> None:
-        """Fill `splits` with what the stage needs: fit, validate, test or predict."""
+        """Fill `splits` with what the stage needs: fit, validate, test or predict.
+
+        `setup` calls it.
+        """
 
     @property
     @abstractmethod
@@ -129,16 +132,10 @@ class RegressionDataModule(LightningDataModule, ABC):
             rows, rank, world_size = rows.map(lambda tensor: tensor[first:last]), 0, 1
             if first == last:
                 return StreamLoader(lambda: iter(()), rows=0)
-        return BatchLoader(
-            rows,
-            self.batch_size,
-            shuffle_seed,
-            rank,
-            world_size,
-            limit,
-            blocks=self.shuffle == "blocks",
-            device=None if self.trainer is None else self.trainer.strategy.root_device,
-        )
+        blocks = self.shuffle == "blocks"
+        device = None if self.trainer is None else self.trainer.strategy.root_device
+        order = self.batch_size, shuffle_seed, rank, world_size, limit, blocks
+        return BatchLoader(rows, *order, device=device)
 
     @property
     def rank_and_world_size(self) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import final
@@ -26,12 +27,10 @@ class BatchLoader:
     makes the same number of batches, and no row is repeated or lost: where the shares differ by a
     row, the last batch of the larger ones may hold one row more than `batch_size`.
 
-    Each iteration is a pass in a new order. An interrupted pass continues after its last batch.
-
-    Shuffled by rows, each pass is a new random permutation of all rows. Shuffled by blocks, the
-    rows are permuted once, into a copy, and divided into blocks of `batch_size`; a pass is a random
-    permutation of the blocks. It runs at the speed of memory, but the same rows meet in every pass:
-    fine where batches are many, less so where weights are averaged over passes.
+    Each iteration is a pass; an interrupted pass continues after its last batch. With a seed, each
+    pass has the rows in a new random order. With `blocks`, the rows are permuted and divided into
+    batches once, into a copy, and each pass has these batches in a new random order. That runs at
+    the speed of memory, but the same rows meet in every pass.
 
     Args:
         rows: all rows, of all processes.
@@ -41,7 +40,7 @@ class BatchLoader:
         world_size: W.
         limit: the batches of a pass to take, a whole number, or the fraction of them, as in
             `Trainer(limit_train_batches=...)`: a pass that got so far is complete.
-        blocks: whether to shuffle by blocks.
+        blocks: whether to shuffle whole batches.
         drop_last: whether to leave out the rows after the last whole batch of a pass.
         device: a GPU receives all rows once if they fill at most half of its free memory.
 
@@ -111,7 +110,7 @@ class BatchLoader:
         if not self._resumed:
             self._pass, self._handed_out = self._pass + 1, 0
         self._resumed = False
-        batches = self._shuffled_blocks() if self._blocks else self._row_batches()
+        batches = self._whole_batches() if self._blocks else self._row_batches()
         for index, batch in enumerate(batches, self._handed_out + 1):
             self._handed_out = index
             yield batch
@@ -128,32 +127,31 @@ class BatchLoader:
         for first in range(0, share.rows, size):
             yield share.map(itemgetter(slice(first, first + size)))
 
-    def _shuffled_blocks(self) -> Iterator[Batch]:
-        """Yield the rest of the pass, by blocks; the last, which may be short, stays last."""
+    def _whole_batches(self) -> Iterator[Batch]:
+        """Yield the rest of the pass; the last batch, which may be short, stays last."""
         last = self._length - 1
         order = [*self._permutation(self._pass, last).tolist(), last]
-        for block in order[self._handed_out :]:
-            yield self._rows.map(itemgetter(self._positions(block, block + 1)))
+        for index in order[self._handed_out :]:
+            yield self._rows.map(itemgetter(self._positions(index, index + 1)))
 
     def _row_batches(self) -> Iterator[Batch]:
         """Yield the rest of the pass as views of rows that are gathered many batches at a time."""
-        order, size = None, self._batch_size
+        order, size, share = None, self._batch_size, self._rows.map(itemgetter(self._share))
         if self._shuffle_seed is not None:
             order = self._permutation(self._pass, self._all_rows)[self._share]
         batches_at_a_time = max(1, CHUNK_BYTES // (size * self._row_bytes))
         for first in range(self._handed_out, self._length, batches_at_a_time):
             stop = min(first + batches_at_a_time, self._length)
-            chunk = self._select(order, self._positions(first, stop))
+            positions = self._positions(first, stop)
+            if order is None:
+                rows = share.map(itemgetter(positions))
+            else:
+                chosen = order[positions]
+                rows = self._rows.map(partial(torch.index_select, dim=0, index=chosen))
             sizes = [size] * (stop - first - 1)
-            sizes.append(chunk.rows - sum(sizes))
-            weights = [None] * len(sizes) if chunk.weight is None else chunk.weight.split(sizes)
-            yield from map(Batch, chunk.x.split(sizes), chunk.y.split(sizes), weights)
-
-    def _select(self, order: Tensor | None, positions: slice) -> Batch:
-        if order is None:
-            return self._rows.map(lambda tensor: tensor[self._share][positions])
-        chosen = order[positions]
-        return self._rows.map(lambda tensor: tensor.index_select(0, chosen))
+            sizes.append(rows.rows - sum(sizes))
+            weights = [None] * len(sizes) if rows.weight is None else rows.weight.split(sizes)
+            yield from map(Batch, rows.x.split(sizes), rows.y.split(sizes), weights)
 
     def _positions(self, first: int, stop: int) -> slice:
         """Return the positions of batches from `first` up to `stop`; the last has all the rest."""

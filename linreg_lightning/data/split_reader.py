@@ -65,7 +65,8 @@ class SplitReader:
             return
         self._report(counts)
         if rows < min_rows:
-            text = f"path: {self.subset.dataset.name} has {rows} rows {self.purpose}"
+            dataset = self.subset.dataset
+            text = f"{dataset.argument}: {dataset.name} has {rows} rows {self.purpose}"
             raise InputError(f"{text}; at least {min_rows} are needed")
 
     def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:
@@ -86,16 +87,16 @@ class SplitReader:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""
         if self.subset.dataset.size > max_bytes:
             return None
-        # Without a row, the batch still has its columns.
         widths = len(self.builder.design.names), len(self.builder.roles.targets)
-        blocks = [Batch(*(torch.empty(0, width, dtype=torch.float64) for width in widths))]
-        size = 0
+        blocks, size = [], 0
         for block in self.blocks():
             blocks.append(block)
             size += 8 * block.rows * (sum(widths) + 1)
             if size > max_bytes:
                 return None
-        return Batch.concatenate(blocks[1:] or blocks)
+        if not blocks:
+            blocks = [Batch(*(torch.empty(0, width, dtype=torch.float64) for width in widths))]
+        return Batch.concatenate(blocks)
 
     def count_rows_and_batches(self, batch_size: int) -> tuple[int | None, int | None]:
         """Count this process's rows and batches, the same number of batches in every process.

@@ -18,9 +18,8 @@ from linreg_lightning.tables.prefetch import prefetch
 class StreamLoader:
     """The batches of one process, read while the model works, in constant memory.
 
-    Each iteration is a pass, which shuffles rows as far as a buffer reaches. Lightning keeps
-    `state_dict` in its checkpoints: an interrupted pass reads the rows again and skips the batches
-    that the model has worked on.
+    Each iteration is a pass, which shuffles rows as far as a buffer reaches. An interrupted pass
+    reads the rows again and skips the batches that the model has worked on.
 
     Args:
         blocks: begins a pass over this process's rows, in blocks of any size.
@@ -63,11 +62,10 @@ class StreamLoader:
         if self._length is None:
             # Lightning takes one batch more than it works on where it does not know the length.
             taken = max(taken - 1, 0)
-            batches_per_pass = limit if isinstance(limit, int) else None
         else:
             wanted = limit if isinstance(limit, int) else int(limit * self._length)
-            batches_per_pass = min(wanted, self._length)
-        over = self._over or (batches_per_pass is not None and taken >= batches_per_pass)
+            limit = min(wanted, self._length)
+        over = self._over or (isinstance(limit, int) and taken >= limit)
         return {"pass": self._pass, "batches": 0 if over else taken, "rows": self._name}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

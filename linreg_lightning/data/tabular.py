@@ -21,7 +21,7 @@ from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.validation import check_argument, check_fractions
 
 _MAX_BYTES_IN_MEMORY = 2**28
-_SHUFFLE_BUFFER_NUMBERS = 2**22
+_SHUFFLE_BUFFER_NUMBERS = 2**22  # a row of 3 features, target and weight has 5 numbers
 _NAMES = ("path", "val_path", "test_path", "target", "features", "weight", "exclude", "categorical")
 """The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
@@ -38,9 +38,8 @@ _SPLITS: dict[str, list[Split]] = {
 class TabularData(RegressionDataModule):
     """Tables in files of any size: CSV with a header (also compressed), Parquet, Arrow or Feather.
 
-    Numbers and booleans become float64; columns of text become indicators of their levels,
-    `city[Paris]`, the first level left out (see `Design`). Up to 256 MB the rows are held in
-    memory; beyond, every pass reads them anew, in constant memory.
+    Numbers and booleans become float64; columns of text become indicators of their levels (see
+    `Design`). Up to 256 MB of rows are held in memory; of more, each pass reads all anew.
 
     The columns of x, with levels and means, are fitted to the rows to train on, and go into the
     checkpoint as `design`: later files may have their columns in another order.
@@ -56,13 +55,14 @@ class TabularData(RegressionDataModule):
         test_fraction: the same for the test.
         batch_size: rows in a batch; null for all or, in a stream, about two million numbers.
         shuffle: whether the rows come in another order in each epoch; a stream is shuffled in a
-            buffer of four million numbers. `blocks` shuffles batches (see `BatchLoader`).
-        seed: of the split.
+            buffer of four million numbers. `blocks` shuffles whole batches only, which is faster,
+            for rows in memory (see `BatchLoader`).
+        seed: of the hash that splits the rows; torch's own seed decides their order.
         exclude: columns that are no features.
         categorical: columns of categories that look like numbers, such as postal codes.
         missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
-            it; `mean` fills in the mean of the rows to train on, of a level its share, but never a
-            target or weight.
+            it; `mean` fills in the mean of the rows to train on (for an indicator, the fraction of
+            them with that level), but never a target or weight.
         unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
             its column to 0.
         val_path: files for validation alone, instead of a fraction.
@@ -128,14 +128,13 @@ class TabularData(RegressionDataModule):
     def _check_arguments(self) -> None:
         if not self._targets:
             raise InputError("target: no column was given; type the name of one")
-        # Under the command hyper-parameters pass through YAML, and a checkpoint holds what YAML
-        # makes of a name such as 1e3; the arguments themselves do not show that.
+        # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000: a
+        # checkpoint would hold the number, although the argument here is text.
         for argument in _NAMES:
             for name in _as_list(self.hparams[argument]):
                 if not isinstance(name, str):
-                    raise InputError(
-                        f"{argument}: {name!r} was given, a number to YAML; name it otherwise"
-                    )
+                    text = f"{name!r} was given: YAML reads the name as a number"
+                    raise InputError(f"{argument}: {text}; rename the column or the file")
         if self._weight in self._targets:
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
         valid = self._missing in ("error", "drop", "mean")
@@ -144,8 +143,8 @@ class TabularData(RegressionDataModule):
         check_argument("unseen", repr(self._unseen), valid, "error or zero")
         for split, fraction in self._fractions.items():
             if self._paths[f"{split}_path"] and fraction:
-                text = f"{split}_path: it was given beside a {split}_fraction"
-                raise InputError(f"{text}; leave one of them out")
+                remedy = f"give {split}_path or {split}_fraction, not both"
+                raise InputError(f"{split}_path: {split}_fraction was given too; {remedy}")
 
     @property
     def feature_names(self) -> list[str]:
@@ -159,11 +158,13 @@ class TabularData(RegressionDataModule):
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
-        splits = [split for split in _SPLITS[stage] if self._is_asked_for(split)]
+        splits = [split for split in _SPLITS[stage] if self._has_source(split)]
         for split in splits:
             self._roles(split).check(self._subset(split).dataset)
         self.fit_design()
-        max_bytes = {None: _MAX_BYTES_IN_MEMORY, True: 0, False: float("inf")}[self._stream]
+        max_bytes: float = _MAX_BYTES_IN_MEMORY
+        if self._stream is not None:
+            max_bytes = 0 if self._stream else float("inf")
         for split in splits:
             if split not in self.splits and split != "predict":
                 rows = self._reader(split).read_all(max_bytes)
@@ -183,8 +184,8 @@ class TabularData(RegressionDataModule):
         return self._design
 
     def has_rows(self, split: Split) -> bool:
-        """Whether a split has any row; of a stream, whether the arguments ask for some."""
-        return super().has_rows(split) if split in self.splits else self._is_asked_for(split)
+        """Whether a split has any row; of a stream, whether the arguments name a source."""
+        return super().has_rows(split) if split in self.splits else self._has_source(split)
 
     def loader(
         self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
@@ -198,17 +199,12 @@ class TabularData(RegressionDataModule):
             size = min(batch_size, reader.block_rows)
             return StreamLoader(lambda: reader.prediction_blocks(self._kept, size))
         rows, batches = reader.count_rows_and_batches(batch_size)
-        dataset = reader.subset.dataset
         numbers_in_row = len(self.feature_names) + len(self._targets) + 1
+        buffer = max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row)
+        blocks = partial(reader.blocks, min_rows=2 if split == "train" else 1)  # a fit needs 2
+        name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
         return StreamLoader(
-            partial(reader.blocks, min_rows=2 if split == "train" else 1),
-            batch_size,
-            shuffle_seed,
-            max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row),
-            rows,
-            batches,
-            limit,
-            name=f"{dataset.name}, {dataset.size} bytes",
+            blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name=name
         )
 
     def keep(self, columns: Sequence[str]) -> None:
@@ -216,8 +212,8 @@ class TabularData(RegressionDataModule):
         self._dataset("path").check_columns("keep", columns)
         self._kept = list(columns)
 
-    def _is_asked_for(self, split: Split) -> bool:
-        """Whether the arguments give a split rows."""
+    def _has_source(self, split: Split) -> bool:
+        """Whether the arguments name a fraction or files for a split."""
         if split in self._fractions:
             return bool(self._paths[f"{split}_path"] or self._fractions[split])
         return True
@@ -229,7 +225,6 @@ class TabularData(RegressionDataModule):
         return self._datasets[argument]
 
     def _subset(self, split: Split) -> RowSubset:
-        """Return all rows of a split, of all processes."""
         if split == "predict":
             return RowSubset(self._dataset("path"))
         if self._paths.get(f"{split}_path"):
@@ -244,10 +239,8 @@ class TabularData(RegressionDataModule):
             assigned = ColumnRoles.assign(self._dataset("path"), *roles)
         else:
             features, levels = self._design.features, list(self._design.levels)
-            if self._missing == "mean" and features and not self._design.means:
-                text = "missing: mean was given, but the fit has learned no means"
-                remedy = "type error or drop, or set missing to mean in the fit"
-                raise InputError(f"{text}; {remedy}")
+            if self._missing == "mean":
+                self._design.check_means()
             assigned = ColumnRoles(features, levels, self._targets, self._weight)
         return assigned._replace(targets=[], weight=None) if split == "predict" else assigned
 
@@ -261,7 +254,6 @@ class TabularData(RegressionDataModule):
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Return names that were given one or several at a time as a list."""
     if isinstance(value, list | tuple):
         return list(value)
     return [] if value is None else [value]

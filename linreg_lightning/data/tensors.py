@@ -31,7 +31,7 @@ class TensorData(RegressionDataModule):
         test_fraction: the fraction of rows for the test, 0 for none.
         batch_size: rows in a batch; None for all at once.
         shuffle: whether each epoch orders the rows anew; `blocks` orders batches, which is faster.
-        seed: of the split.
+        seed: of the random split; torch's own seed decides the order of the rows.
         feature_names: names for the columns of x, instead of their own.
         target_names: names for the columns of y, instead of their own.
 
@@ -161,7 +161,6 @@ def _to_tensor(argument: str, values: Any) -> Tensor:
 
 
 def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
-    """Name the first text among the values."""
     names, reason = _own_names(values), str(error)
     for (row, *columns), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
         if isinstance(value, str):
@@ -173,7 +172,6 @@ def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
 
 
 def _own_names(values: Any) -> list[str] | None:
-    """Return the names of columns that a table, a frame or a series has."""
     for attribute in ("column_names", "columns"):
         if hasattr(values, attribute):
             return [str(name) for name in getattr(values, attribute)]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.dataset import TableDataset
-from linreg_lightning.tables.dtypes import dtype_kind
+from linreg_lightning.tables.table_file import dtype_kind
 
 _TIMES_HINT = (
     "turn it into a number, such as days since a date, or into parts such as its month; or "

@@ -18,7 +18,7 @@ _MISSING, _UNKNOWN = -1, -2
 
 @dataclass(frozen=True)
 class NumberTerm:
-    """A column of numbers or booleans: one column of x; `means` has one, or none to fill in."""
+    """A column of numbers or booleans: one column of x; `means` has its mean, or is empty."""
 
     column: str
     means: Sequence[float] = ()
@@ -28,9 +28,9 @@ class NumberTerm:
         """The columns of x."""
         return [self.column]
 
-    def transform(self, values: Any, x: Floats) -> Rows:
-        """Write a pyarrow array into x, (1, rows), NaN for a missing value; no row is unknown."""
-        x[0] = numbers(values)
+    def transform(self, values: Any, out: Floats) -> Rows:
+        """Write a pyarrow array into `out`, (1, rows), NaN for missing; no level is unknown."""
+        out[0] = numbers(values)
         return np.empty(0, np.intp)
 
 
@@ -38,7 +38,7 @@ class NumberTerm:
 class CategoryTerm:
     """A column of categories: a column of zeros and ones for each level from `first` on.
 
-    `means` has the share of each of these levels, which replaces a missing value.
+    `means` has, for each of these levels, the fraction of the rows to train on that have it.
     """
 
     column: str
@@ -51,19 +51,21 @@ class CategoryTerm:
         """The columns of x."""
         return [f"{self.column}[{level}]" for level in self.levels[self.first :]]
 
-    def transform(self, values: Any, x: Floats) -> Rows:
-        """Write indicators, NaN for a missing value; return the rows with an unknown level."""
-        code_of = {level: code for code, level in enumerate(self.levels)} | {None: _MISSING}
+    def transform(self, values: Any, out: Floats) -> Rows:
+        """Write indicators, NaN where a value is missing; return rows with an unknown level."""
+        level_numbers = {level: k for k, level in enumerate(self.levels)} | {None: _MISSING}
         values = categories(values)
-        codes = [code_of.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()]
+        numbers_in_dictionary = [
+            level_numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
+        ]
         # The last entry is for rows without a level; int8 may not hold its index.
-        indices = values.indices.cast(pa.int64()).fill_null(len(codes))
-        code = np.array([*codes, _MISSING])[indices.to_numpy()]
-        has_indicator = np.flatnonzero(code >= self.first)
-        x.fill(0.0)
-        x[code[has_indicator] - self.first, has_indicator] = 1.0
-        x[:, code == _MISSING] = np.nan
-        return np.flatnonzero(code == _UNKNOWN)
+        indices = values.indices.cast(pa.int64()).fill_null(len(numbers_in_dictionary))
+        level_of_row = np.array([*numbers_in_dictionary, _MISSING])[indices.to_numpy()]
+        has_indicator = np.flatnonzero(level_of_row >= self.first)
+        out.fill(0.0)
+        out[level_of_row[has_indicator] - self.first, has_indicator] = 1.0
+        out[:, level_of_row == _MISSING] = np.nan
+        return np.flatnonzero(level_of_row == _UNKNOWN)
 
 
 Term = NumberTerm | CategoryTerm
@@ -74,24 +76,31 @@ Term = NumberTerm | CategoryTerm
 class Design:
     """The columns of x, one term after the other.
 
-    A column of numbers or booleans is a column of x. A column of categories with levels
-    l_0 < l_1 < ... is a column of zeros and ones for each level but the first, named `city[Paris]`;
-    the coefficients compare the others to the first. Without a constant in the model the first such
-    column keeps all its levels, as in R: together they make up the constant. A column of one level
-    keeps it too, to stay visible.
-
-    Args:
-        features: the columns of the table, in the order of x.
-        levels: of each column of categories, in their order.
-        means: where missing values are filled in: of a column of numbers its mean, in a list of
-            one; of a column of categories the share of each level.
-        constant: whether there is a constant beside x.
-
-    Raises:
-        InputError: two columns of x would have the same name.
+    A column of numbers or booleans is a column of x. A column of categories gives an indicator,
+    a column of zeros and ones named `city[Paris]`, for each level but the first, to which the
+    coefficients compare the others.
 
     >>> Design(["area", "city"], {"city": ["Oslo", "Paris", "Rome"]}).names
     ['area', 'city[Paris]', 'city[Rome]']
+
+    Without a constant in the model, the first column of categories keeps its first level, as in R:
+    its indicators add up to the constant. A column with a single level keeps it, to stay visible.
+
+    >>> levels = {"city": ["Oslo", "Rome"], "fuel": ["gas", "oil"]}
+    >>> Design(["city", "fuel"], levels, constant=False).names
+    ['city[Oslo]', 'city[Rome]', 'fuel[oil]']
+    >>> Design(["city"], {"city": ["Oslo"]}).names
+    ['city[Oslo]']
+
+    Args:
+        features: the columns of the table, in the order of x.
+        levels: for each column of categories, its levels; the first one is left out.
+        means: what replaces a missing value, by column: the mean of numbers, in a list of one, or
+            the fraction of the rows to train on that each level has. Empty if nothing does.
+        constant: whether the model has a constant beside x.
+
+    Raises:
+        InputError: a column and an indicator would have the same name.
     """
 
     features: list[str]
@@ -133,19 +142,27 @@ class Design:
         """
         x = np.empty((len(self.names), table.num_rows))
         unknown = {}
-        for term, columns in self._blocks(x):
-            rows = term.transform(table.column(term.column), columns)
+        for term, out in self._terms_with_columns(x):
+            rows = term.transform(table.column(term.column), out)
             if len(rows):
                 unknown[term.column] = rows
         return x, unknown
 
     def fill(self, x: Floats) -> None:
-        """Put the means where x, (columns of x, rows), is NaN."""
-        for term, columns in self._blocks(x):
+        """Put the means where x, (columns of x, rows), is NaN; raise InputError without means."""
+        self.check_means()
+        for term, columns in self._terms_with_columns(x):
             for column, mean in zip(columns, term.means, strict=True):
                 column[np.isnan(column)] = mean
 
-    def _blocks(self, x: Floats) -> Iterator[tuple[Term, Floats]]:
+    def check_means(self) -> None:
+        """Raise InputError if the fit has learned no means."""
+        if self.features and not self.means:
+            text = "missing: mean was given, but the fit has learned no means"
+            remedy = "type error or drop, or set missing to mean in the fit"
+            raise InputError(f"{text}; {remedy}")
+
+    def _terms_with_columns(self, x: Floats) -> Iterator[tuple[Term, Floats]]:
         """Yield each term with its columns of x."""
         start = 0
         for term in self.terms:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.column_values import Rows, numbers
 from linreg_lightning.tables.dataset import Chunk, TableDataset
-from linreg_lightning.tables.dtypes import dtype_kind
+from linreg_lightning.tables.table_file import dtype_kind
 
 _COUNT_ROWS = 2**20
 """Rows whose parts are counted at a time."""
-_BLOCK = 100
-"""The fractions of a split hold in each block of this many rows, as far as whole rows allow."""
+_GROUP = 100
+"""The fractions of a split hold in each group of this many rows, as far as whole rows allow."""
 TRAIN, VAL, TEST = 0, 1, 2
 
 
@@ -56,7 +56,7 @@ class RowBlock(NamedTuple):
 class HashSplit(NamedTuple):
     """Splits rows at random by a hash of their numbers: no row depends on any other.
 
-    In each block of 100 consecutive rows, those with the smallest hashes validate and those with
+    In each group of 100 consecutive rows, those with the smallest hashes validate and those with
     the largest test. Only the number of a row, the fractions and the seed decide where it goes: not
     the size of the table, the batch size or the process that reads it.
 
@@ -70,16 +70,16 @@ class HashSplit(NamedTuple):
 
     def parts(self, start: int, stop: int) -> NDArray[np.int8]:
         """Return the part, TRAIN, VAL or TEST, of each row from `start` to before `stop`."""
-        first, last = start // _BLOCK, -(-stop // _BLOCK)
+        first, last = start // _GROUP, -(-stop // _GROUP)
         key = splitmix64(np.array([self.seed], np.uint64))
-        blocks = np.arange(first, last).astype(np.uint64)[:, None]
-        rows = np.arange(first * _BLOCK, last * _BLOCK).astype(np.uint64)
-        order = splitmix64(rows ^ key).reshape(-1, _BLOCK).argsort(axis=1)
+        groups = np.arange(first, last).astype(np.uint64)[:, None]
+        rows = np.arange(first * _GROUP, last * _GROUP).astype(np.uint64)
+        order = splitmix64(rows ^ key).reshape(-1, _GROUP).argsort(axis=1)
         rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(_BLOCK)[None], axis=1)
-        # A random offset for each block rounds a fraction of a row up or down.
-        offset = (splitmix64(~(blocks ^ key)) >> np.uint64(11)).astype(np.float64) / 2.0**53
-        place = ((rank + offset) / _BLOCK).ravel()[start - first * _BLOCK :][: stop - start]
+        np.put_along_axis(rank, order, np.arange(_GROUP)[None], axis=1)
+        # A random offset for each group rounds a fraction of a row up or down.
+        offset = (splitmix64(~(groups ^ key)) >> np.uint64(11)).astype(np.float64) / 2.0**53
+        place = ((rank + offset) / _GROUP).ravel()[start - first * _GROUP :][: stop - start]
         parts = np.full(stop - start, TRAIN, np.int8)
         parts[place < self.val_fraction] = VAL
         parts[place >= 1.0 - self.test_fraction] = TEST

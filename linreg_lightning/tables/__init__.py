@@ -5,5 +5,5 @@ or `arrow` file, as its first bytes say, reads one after the other and yields ch
 batch of pyarrow; `prefetch` reads the next one in a thread. `prediction_file` writes.
 
 To add a format, write a file beside `parquet.py` with a subclass of `TableFile` that has
-`read_schema`, `count_rows` and `read`, and add its first bytes to `FIRST_BYTES` in `dataset.py`.
+`read_schema`, `count_rows` and `read_batches`. Add its first bytes to `FIRST_BYTES` in dataset.py.
 """

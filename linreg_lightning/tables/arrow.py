@@ -7,12 +7,12 @@ from typing import final
 import pyarrow as pa
 from pyarrow import ipc
 
-from linreg_lightning.tables.table_file import Batches, TableFile, Types, slices
+from linreg_lightning.tables.table_file import Batches, TableFile, Types
 
 
 @final
 class ArrowFile(TableFile):
-    """Rows come in the record batches of the file; long ones are sliced."""
+    """Reads a file one record batch after the other."""
 
     format_name = "Arrow"
 
@@ -27,17 +27,15 @@ class ArrowFile(TableFile):
             file = self._open(ipc.IpcReadOptions(included_fields=[0]))
             return sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
 
-    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield (number of the first row, rows)."""
-        first_row = 0
-        with self.read_errors():
-            file = self._open()
-            for i in range(file.num_record_batches):
-                if stop is not None and first_row >= stop:
-                    return
-                batch = file.get_batch(i).select(list(types))
-                yield from slices(batch, first_row, start, stop, size)
-                first_row += batch.num_rows
+    def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield the record batches of the file up to `stop`."""
+        file, first_row = self._open(), 0
+        for i in range(file.num_record_batches):
+            if stop is not None and first_row >= stop:
+                return
+            batch = file.get_batch(i).select(list(types))
+            yield first_row, batch
+            first_row += batch.num_rows
 
     def _open(self, options: ipc.IpcReadOptions | None = None) -> ipc.RecordBatchFileReader:
         return ipc.open_file(self.filesystem.open_input_file(self.path), options=options)

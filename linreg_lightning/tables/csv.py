@@ -14,7 +14,7 @@ from linreg_lightning import validation
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.discovery import DataFile
-from linreg_lightning.tables.table_file import Batches, TableFile, Types, read_error, slices
+from linreg_lightning.tables.table_file import Batches, TableFile, Types, read_error
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
@@ -56,12 +56,12 @@ class CsvFile(TableFile):
         text = next(self._read_sections(0, _SAMPLE_BYTES), b"")
         for first_bytes, reason in _NOT_CSV.items():
             if text.startswith(first_bytes):
-                raise self._error(reason)
+                raise self.error(reason)
         content = text.strip()
         if b"\r" in content and b"\n" not in content:
-            raise self._error("ends its lines by carriage returns; save it with line feeds")
+            raise self.error("ends its lines by carriage returns; save it with line feeds")
         if not content or b"\n" not in text:
-            raise self._error("is empty; it needs a header and rows")
+            raise self.error("is empty; it needs a header and rows")
         # Blank lines and a byte order mark may come before the header.
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
         ends = csv_lines.line_ends(text[blank:], self._delimiter)
@@ -79,8 +79,8 @@ class CsvFile(TableFile):
         """Count the lines that are not empty."""
         return sum(section.rows for section in self._index_sections())
 
-    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield (number of the first row, rows)."""
+    def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield the rows of sections from the one that has row `start`."""
         offset, first_row = self._header_end, 0
         expected: Iterator[int] | None = None
         if start > 0 or self._index is not None:
@@ -96,9 +96,9 @@ class CsvFile(TableFile):
             if expected is not None and next(expected, None) != table.num_rows:
                 reason = "has other lines than a moment ago, or lines that end in different ways"
                 remedy = "let it be written to the end, or read it with one process"
-                raise self._error(f"{reason}; {remedy}")
+                raise self.error(f"{reason}; {remedy}")
             for batch in table.combine_chunks().to_batches():
-                yield from slices(batch, first_row, start, stop, size)
+                yield first_row, batch
                 first_row += batch.num_rows
             if stop is not None and first_row >= stop:
                 return
@@ -179,18 +179,15 @@ class CsvFile(TableFile):
         # Where the header is parsed, pyarrow counts it as the first row.
         row = f"row {first_row + int(match[1]) - (not names)}" if match else "a row"
         if "\ufffd" in message or isinstance(error, UnicodeDecodeError) or "UTF8" in message:
-            return self._error(f"is not UTF-8 text, in {row} or before; save it as UTF-8")
+            return self.error(f"is not UTF-8 text, in {row} or before; save it as UTF-8")
         if match := re.search(r"column #(\d+): .* to (\w+): invalid value '(.*)'", message, re.S):
             expected = "neither true nor false" if match[2] == "bool" else "no number"
-            return self._error(not_a_number(names[int(match[1])], match[3], row, expected))
+            return self.error(not_a_number(names[int(match[1])], match[3], row, expected))
         if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
             text = f"has {match[2]} values in {row} where its header has {match[1]}; mend the row"
             hint = ", or type what separates columns, such as delimiter ';'"
-            return self._error(text + (hint if match[1] == "1" else ""))
-        return read_error(error, self.path, self.format_name)
-
-    def _error(self, reason: str) -> InputError:
-        return InputError(f"path: {self.path} {reason}")
+            return self.error(text + (hint if match[1] == "1" else ""))
+        return read_error(error, self, self.format_name)
 
 
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:

@@ -16,9 +16,15 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.tables.arrow import ArrowFile
 from linreg_lightning.tables.csv import CsvFile, check_dialect
 from linreg_lightning.tables.discovery import DataFile, find_files, first_line
-from linreg_lightning.tables.dtypes import common_dtype, dtype_kind
 from linreg_lightning.tables.parquet import ParquetFile
-from linreg_lightning.tables.table_file import TableFile, Types, overlap, read_error
+from linreg_lightning.tables.table_file import (
+    TableFile,
+    Types,
+    common_dtype,
+    dtype_kind,
+    overlap,
+    read_error,
+)
 
 # How the files of a format begin; a file that begins otherwise is read as CSV.
 FIRST_BYTES: dict[bytes, type[TableFile]] = {b"PAR1": ParquetFile, b"ARROW1": ArrowFile}
@@ -46,14 +52,9 @@ class Chunk(NamedTuple):
 class TableDataset:
     """Files of one format with the same columns; the rows of a file follow those of the one before.
 
-    Creating a dataset reads the columns of every file into `schema`, with the types that the files
-    share; those of CSV files are guesses.
-
-    Args:
-        paths: see `find_files`.
-        argument: the name of the argument that gave the paths, for messages.
-        delimiter: between the columns of a CSV file, one character, or `tab`.
-        decimal: the decimal point of a CSV file.
+    Creating a dataset finds the files (see `find_files`) and reads their columns into `schema`,
+    with the types that the files share; those of CSV files are guesses. Messages name `argument`,
+    which gave the paths; `delimiter` and `decimal` are those of CSV files (see `check_dialect`).
 
     Raises:
         InputError: a file does not exist or cannot be read, or files have other formats or columns.
@@ -63,18 +64,18 @@ class TableDataset:
         self, paths: Sequence[str], argument: str = "path", delimiter: str = ",", decimal: str = "."
     ) -> None:
         delimiter, decimal = check_dialect(delimiter, decimal)
-        files = [file for path in paths for file in find_files(path)]
+        files = [file for path in paths for file in find_files(path, argument)]
         if not files:
             raise InputError(f"{argument}: none was given; type the name of a file")
-        self.name = " ".join(paths)
+        self.argument, self.name = argument, " ".join(paths)
         self._files = [_open_table_file(file, delimiter, decimal) for file in files]
         self._row_counts: list[int] | None = None
-        _check_files(self._files)
+        self._check_files()
         self.schema = self._merge_schemas()
 
     @property
     def is_text(self) -> bool:
-        """Whether types are guesses, which each value read as text may refute."""
+        """Whether the files are CSV; their types are guesses, and a later value may not fit."""
         return isinstance(self._files[0], CsvFile)
 
     @property
@@ -111,16 +112,17 @@ class TableDataset:
         self, types: Types, size: int, start: int = 0, stop: int | None = None
     ) -> Iterator[Chunk]:
         """Yield chunks of some columns, in the order of the rows; see `TableFile.read`."""
-        types = types or {self.schema.names[0]: pa.string()}  # no columns would mean no rows
+        # A record batch without columns has no rows.
+        types = types or {self.schema.names[0]: pa.string()}
         reads_all = start == 0 and stop is None
-        # Nobody needs to count the rows beforehand to read all of them.
+        # Counting reads CSV files from end to end, and is needed only to find a range of rows.
         row_counts = None if reads_all else self._count_rows_by_file()
         file_start = 0
         for i, file in enumerate(self._files):
-            first, last, rows = 0, None, 0
+            first, last, file_rows = 0, None, 0
             if row_counts is not None:
-                rows = row_counts[i]
-                wanted = overlap(file_start, rows, start, stop)
+                file_rows = row_counts[i]
+                wanted = overlap(file_start, file_rows, start, stop)
                 first, last = wanted.start, wanted.stop
             if last is None or first < last:
                 in_file = {name: types[name] for name in types if name not in file.partition}
@@ -129,10 +131,11 @@ class TableDataset:
                     table = self._select(batch, list(types), file)
                     path = file.path if len(self._files) > 1 else ""
                     yield Chunk(table, file_start + first_row, path, first_row)
-                    rows = max(rows, first_row + batch.num_rows)
-            file_start += rows
+                    file_rows = max(file_rows, first_row + batch.num_rows)
+            file_start += file_rows
         if reads_all and file_start == 0:
-            raise InputError(f"path: {self.name} has a header but no rows; name a file with rows")
+            text = f"{self.name} has a header but no rows; name a file with rows"
+            raise InputError(f"{self.argument}: {text}")
 
     def _count_rows_by_file(self) -> list[int]:
         if self._row_counts is None:
@@ -149,35 +152,35 @@ class TableDataset:
                 columns.append(pa.repeat(value, batch.num_rows))
                 continue
             column = batch.column(name)
-            if not self.is_text and column.type != (dtype := common_dtype(dtype, column.type)):
+            if not self.is_text:
+                common = common_dtype(dtype, column.type)
                 try:
-                    column = column.cast(dtype)
+                    column = column if column.type == common else column.cast(common)
                 except pa.ArrowException as error:
-                    types = f"{column.type}, and in other files {dtype} ({first_line(error)})"
-                    raise InputError(
-                        f"path: column {name!r} of {file.path} is {types}; "
-                        "write it with the same type"
-                    ) from None
+                    types = f"{column.type}, and in other files {common} ({first_line(error)})"
+                    text = f"column {name!r} of {file.path} is {types}; write it with the same type"
+                    raise InputError(f"{self.argument}: {text}") from None
             columns.append(column)
         return pa.RecordBatch.from_arrays(columns, names=names)
 
     def _merge_schemas(self) -> pa.Schema:
         partition_values = [item for file in self._files for item in file.partition.items()]
-        texts = {name for name, value in partition_values if isinstance(value, str)}
+        text_columns = {name for name, value in partition_values if isinstance(value, str)}
         merged = None
         for file in self._files:
             schema = file.schema
             for name in file.partition:
                 if name in schema.names:
-                    text = f"{file.path} has a column {name!r}, and lies in a folder {name}=..."
-                    raise InputError(f"path: {text}; rename one")
-                schema = schema.append(pa.field(name, pa.string() if name in texts else pa.int64()))
+                    text = f"has a column {name!r}, and lies in a folder {name}=..."
+                    raise file.error(f"{text}; rename one")
+                dtype = pa.string() if name in text_columns else pa.int64()
+                schema = schema.append(pa.field(name, dtype))
             if merged is None:
                 merged = schema
                 continue
             self._check_same_columns(merged, schema, file.path)
             for i, field in enumerate(merged):
-                # CSV files need no common type; only an empty column takes that of another file.
+                # Types of CSV files are guesses, so the first file decides, unless it has no value.
                 if not self.is_text or pa.types.is_null(field.type):
                     dtype = common_dtype(field.type, schema.field(field.name).type)
                     merged = merged.set(i, field.with_type(dtype))
@@ -189,15 +192,32 @@ class TableDataset:
             if name not in first.names or name not in other.names:
                 has, lacks = (first_path, path) if name in first.names else (path, first_path)
                 text = f"{has} has a column {name!r}, and {lacks} has none"
-                raise InputError(f"path: {text}; {remedy}")
+                raise InputError(f"{self.argument}: {text}; {remedy}")
         for name in first.names:
             one, two = first.field(name).type, other.field(name).type
             # Types of CSV files are guesses, and a column without values has none.
             if self.is_text or pa.types.is_null(one) or pa.types.is_null(two):
                 continue
             if dtype_kind(one) != dtype_kind(two):
-                text = f"path: column {name!r} is {one} in {first_path} and {two} in {path}"
-                raise InputError(f"{text}; {remedy}")
+                text = f"column {name!r} is {one} in {first_path} and {two} in {path}"
+                raise InputError(f"{self.argument}: {text}; {remedy}")
+
+    def _check_files(self) -> None:
+        first = self._files[0]
+        paths = [
+            Path(file.path).resolve()
+            if isinstance(file.filesystem, fs.LocalFileSystem)
+            else file.path
+            for file in self._files
+        ]
+        path, times = Counter(paths).most_common(1)[0]
+        if times > 1:
+            text = f"{path} is named {times} times; name each file once"
+            raise InputError(f"{self.argument}: {text}")
+        for file in self._files:
+            if type(file) is not type(first):
+                formats = f"is {first.format_name} and {file.path} is {file.format_name}"
+                raise first.error(f"{formats}; name files of one kind, such as by a pattern")
 
 
 def _open_table_file(file: DataFile, delimiter: str, decimal: str) -> TableFile:
@@ -205,24 +225,8 @@ def _open_table_file(file: DataFile, delimiter: str, decimal: str) -> TableFile:
         with file.filesystem.open_input_stream(file.path, compression=None) as stream:
             start = stream.read(max(map(len, FIRST_BYTES)))
     except (OSError, pa.ArrowException) as error:
-        raise read_error(error, file.path, "a table") from None
+        raise read_error(error, file, "a table") from None
     for first_bytes, file_class in FIRST_BYTES.items():
         if start.startswith(first_bytes):
             return file_class(file)
     return CsvFile(file, delimiter, decimal)
-
-
-def _check_files(files: Sequence[TableFile]) -> None:
-    first = files[0]
-    paths = [
-        Path(file.path).resolve() if isinstance(file.filesystem, fs.LocalFileSystem) else file.path
-        for file in files
-    ]
-    path, times = Counter(paths).most_common(1)[0]
-    if times > 1:
-        raise InputError(f"path: {path} is named {times} times; name each file once")
-    for file in files:
-        if type(file) is not type(first):
-            formats = f"{first.path} is {first.format_name} and {file.path} is {file.format_name}"
-            remedy = "name files of one kind, such as by a pattern"
-            raise InputError(f"path: {formats}; {remedy}")

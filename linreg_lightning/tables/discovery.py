@@ -19,15 +19,19 @@ _MISSING = "__HIVE_DEFAULT_PARTITION__"
 
 
 class DataFile(NamedTuple):
-    """A file before it is opened; `partition` has the columns and values of its folders."""
+    """A file before it is opened.
+
+    `partition` has the columns and values of its folders; `argument` named it, for messages.
+    """
 
     path: str
     filesystem: fs.FileSystem
     size: int
     partition: Partition
+    argument: str = "path"
 
 
-def find_files(path: str) -> list[DataFile]:
+def find_files(path: str, argument: str = "path") -> list[DataFile]:
     """Find all files of a path: a file, a folder, a pattern such as `2024-*.csv`, an address.
 
     They come in the order of their paths. Addresses are those that pyarrow knows (s3://, gs://).
@@ -38,18 +42,19 @@ def find_files(path: str) -> list[DataFile]:
     try:
         if "://" in path:
             filesystem, inner_path = fs.FileSystem.from_uri(path)
-            return _list_files(filesystem, inner_path, path)
+            return _list_files(filesystem, inner_path, path, argument)
         filesystem = fs.LocalFileSystem()
         if re.search(r"[*?\[]", path) and not Path(path).exists():
             # Path.glob refuses absolute patterns.
             matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
             if not matches:
-                raise InputError(f"path: {path} matches no file; check the pattern")
-            return [file for match in matches for file in _list_files(filesystem, match, match)]
-        return _list_files(filesystem, path, path)
+                raise InputError(f"{argument}: {path} matches no file; check the pattern")
+            found = [_list_files(filesystem, match, match, argument) for match in matches]
+            return [file for files in found for file in files]
+        return _list_files(filesystem, path, path, argument)
     except (OSError, pa.ArrowException) as error:
-        reason = f"cannot be opened ({first_line(error)})"
-        raise InputError(f"path: {path} {reason}; check the name and your rights") from None
+        reason = f"cannot be opened ({first_line(error)}); check the name and your rights"
+        raise InputError(f"{argument}: {path} {reason}") from None
 
 
 def first_line(error: Exception) -> str:
@@ -57,22 +62,22 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _list_files(filesystem: fs.FileSystem, path: str, given: str) -> list[DataFile]:
+def _list_files(filesystem: fs.FileSystem, path: str, given: str, argument: str) -> list[DataFile]:
     """List one file, or all visible files below a folder; messages name the path as given."""
     info = filesystem.get_file_info(path)
     if info.type == fs.FileType.NotFound:
-        raise InputError(f"path: there is no file {given}; check the name")
+        raise InputError(f"{argument}: there is no file {given}; check the name")
     if info.type != fs.FileType.Directory:
-        return [DataFile(path, filesystem, info.size or 0, {})]
+        return [DataFile(path, filesystem, info.size or 0, {}, argument)]
     files = []
     for file in filesystem.get_file_info(fs.FileSelector(path, recursive=True)):
         inner_path = file.path[len(info.path) :].strip("/")
         hidden = any(part.startswith((".", "_")) for part in inner_path.split("/"))
         if file.type == fs.FileType.File and not hidden:
             partition = _parse_partition(inner_path)
-            files.append(DataFile(file.path, filesystem, file.size, partition))
+            files.append(DataFile(file.path, filesystem, file.size, partition, argument))
     if not files:
-        raise InputError(f"path: there are no files in the folder {given}; check the name")
+        raise InputError(f"{argument}: there are no files in the folder {given}; check the name")
     return sorted(files, key=lambda file: file.path)
 
 

@@ -8,7 +8,7 @@ from typing import final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from linreg_lightning.tables.table_file import Batches, TableFile, Types, overlap, slices
+from linreg_lightning.tables.table_file import Batches, TableFile, Types, overlap
 
 # Bytes of a column to read at a time: by default pyarrow holds all columns of a row group.
 _BUFFER_BYTES = 2**20
@@ -33,19 +33,18 @@ class ParquetFile(TableFile):
         with self.read_errors():
             return int(self._open().metadata.num_rows)
 
-    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield (number of the first row, rows)."""
-        with self.read_errors():
-            file = self._open()
-            rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            first_rows = list(accumulate(rows, initial=0))
-            groups = [i for i in range(len(rows)) if overlap(first_rows[i], rows[i], start, stop)]
-            if not groups:
-                return
-            first_row = first_rows[groups[0]]
-            for batch in file.iter_batches(size, row_groups=groups, columns=list(types)):
-                yield from slices(batch, first_row, start, stop, size)
-                first_row += batch.num_rows
+    def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield the rows of the row groups that have rows from `start` to before `stop`."""
+        file = self._open()
+        rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        first_rows = list(accumulate(rows, initial=0))
+        groups = [i for i in range(len(rows)) if overlap(first_rows[i], rows[i], start, stop)]
+        if not groups:
+            return
+        first_row = first_rows[groups[0]]
+        for batch in file.iter_batches(size, row_groups=groups, columns=list(types)):
+            yield first_row, batch
+            first_row += batch.num_rows
 
     def _open(self) -> pq.ParquetFile:
         file = self.filesystem.open_input_file(self.path)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from linreg_lightning.atomic_file import atomic_path
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.discovery import first_line
-from linreg_lightning.tables.dtypes import dtype_kind
+from linreg_lightning.tables.table_file import dtype_kind
 
 FORMATS = ("csv", "parquet")
 Format = Literal["csv", "parquet"]

@@ -1,4 +1,4 @@
-"""What each file format offers: the columns, the number of rows, and the rows themselves."""
+"""What each file format offers: columns with their types, the number of rows, and the rows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow as pa
+from pyarrow import types as pa_types
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.discovery import DataFile, first_line
 
+DtypeKind = Literal["numbers", "text", "times", "other"]
 Types = Mapping[str, pa.DataType]
 """Columns, with the type to read each as."""
 Batches = Iterator[tuple[int, pa.RecordBatch]]
@@ -29,10 +31,17 @@ class TableFile(ABC):
     format_name: ClassVar[str]
 
     def __init__(self, file: DataFile) -> None:
-        self.path, self.filesystem, self.size, self.partition = file
+        self.path, self.filesystem, self.size, self.partition, self.argument = file
         with self.read_errors():
             self.schema = self.read_schema()
-        _check_column_names(self.schema.names, self.path)
+        names = self.schema.names
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise self.error(f"has two columns named {name!r}; rename one")
+        if "" in names:
+            hint = "pandas writes such a column of row numbers without index=False"
+            text = f"{self.argument}: column {names.index('') + 1} of {self.path} has no name"
+            raise InputError(f"{text}; name it or leave it out ({hint})")
 
     @abstractmethod
     def read_schema(self) -> pa.Schema:
@@ -43,14 +52,23 @@ class TableFile(ABC):
         """Count the rows; a format of text reads the whole file for it."""
 
     @abstractmethod
-    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield (number of the first row, at most `size` rows) from row `start` to before `stop`.
+    def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield at least the rows from `start` to before `stop`, in batches of any size.
 
         `types` names at least one column; a format with types of its own ignores these.
+        """
+
+    def read(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        """Yield the rows from `start` to before `stop`, at most `size` at a time.
 
         Raises:
             InputError: the file is damaged, or a value of text does not have its type.
         """
+        with self.read_errors():
+            for first_row, batch in self.read_batches(types, start, stop, size):
+                wanted = overlap(first_row, batch.num_rows, start, stop)
+                for row in wanted[::size]:
+                    yield first_row + row, batch.slice(row, min(size, wanted.stop - row))
 
     @contextmanager
     def read_errors(self) -> Iterator[None]:
@@ -58,21 +76,26 @@ class TableFile(ABC):
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            raise read_error(error, self.path, self.format_name) from None
+            raise read_error(error, self, self.format_name) from None
+
+    def error(self, reason: str) -> InputError:
+        """Name the argument and the file, and say what is wrong with it."""
+        return InputError(f"{self.argument}: {self.path} {reason}")
 
 
-def read_error(error: Exception, path: str, format_name: str) -> InputError:
+def read_error(error: Exception, file: DataFile | TableFile, format_name: str) -> InputError:
     """Say why pyarrow cannot open or read a file."""
+    path, argument = file.path, file.argument
     if isinstance(error, FileNotFoundError):
-        return InputError(f"path: there is no file {path}; check the name")
+        return InputError(f"{argument}: there is no file {path}; check the name")
     if isinstance(error, PermissionError):
-        return InputError(f"path: {path} is not yours to read; change its permissions")
+        return InputError(f"{argument}: {path} is not yours to read; change its permissions")
     reason = f"it is damaged, cut off or something else ({first_line(error)})"
-    return InputError(f"path: {path} cannot be read as {format_name}: {reason}; get it again")
+    return InputError(f"{argument}: {path} cannot be read as {format_name}: {reason}; get it again")
 
 
 def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
-    """Find the rows from start to stop in a block of `rows` rows, counted from 0 in the block.
+    """Find the rows from start to stop among `rows` rows from `first_row` on, counted from 0.
 
     >>> overlap(first_row=100, rows=10, start=105, stop=None)
     range(5, 10)
@@ -80,20 +103,47 @@ def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
     return range(max(start - first_row, 0), rows if stop is None else min(stop - first_row, rows))
 
 
-def slices(
-    batch: pa.RecordBatch, first_row: int, start: int, stop: int | None, size: int
-) -> Batches:
-    """Yield the rows of a batch between start and stop, `size` at a time."""
-    wanted = overlap(first_row, batch.num_rows, start, stop)
-    for row in wanted[::size]:
-        yield first_row + row, batch.slice(row, min(size, wanted.stop - row))
+def dtype_kind(dtype: pa.DataType) -> DtypeKind:
+    """Say what a column of some type holds; a dictionary of numbers or text counts as text.
+
+    >>> dtype_kind(pa.int32()), dtype_kind(pa.string()), dtype_kind(pa.date32())
+    ('numbers', 'text', 'times')
+    """
+    if pa_types.is_dictionary(dtype):
+        kind = dtype_kind(dtype.value_type)
+        return "text" if kind == "numbers" else kind
+    if pa_types.is_boolean(dtype) or pa_types.is_null(dtype) or pa_types.is_decimal(dtype):
+        return "numbers"
+    if pa_types.is_integer(dtype) or pa_types.is_floating(dtype):
+        return "numbers"
+    if (
+        pa_types.is_string(dtype)
+        or pa_types.is_large_string(dtype)
+        or pa_types.is_string_view(dtype)
+    ):
+        return "text"
+    return "times" if pa_types.is_temporal(dtype) else "other"
 
 
-def _check_column_names(names: list[str], path: str) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise InputError(f"path: {path} has two columns named {name!r}; rename one")
-    if "" in names:
-        hint = "pandas writes such a column of row numbers without index=False"
-        text = f"path: column {names.index('') + 1} of {path} has no name"
-        raise InputError(f"{text}; name it or leave it out ({hint})")
+def common_dtype(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Choose the type of a column that two files hold as two types; they may be the same.
+
+    Text becomes a plain string, because pyarrow can neither select from views of text nor write
+    them. A dictionary stays one, since each file may have its own.
+
+    >>> common_dtype(pa.int32(), pa.float64()), common_dtype(pa.string_view(), pa.string())
+    (DataType(double), DataType(string))
+    """
+    if pa_types.is_dictionary(other):
+        is_view = pa_types.is_string_view(other.value_type)
+        return pa.dictionary(other.index_type, pa.string()) if is_view else other
+    if pa_types.is_dictionary(one):
+        one = other
+    one, other = (pa.string() if pa_types.is_string_view(t) else t for t in (one, other))
+    if one == other:
+        return one
+    schemas = [pa.schema([("", dtype)]) for dtype in (one, other)]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        return pa.float64() if dtype_kind(one) == "numbers" else pa.string()
