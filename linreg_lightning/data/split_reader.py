@@ -63,7 +63,7 @@ class SplitReader:
             raise all_weights_zero()
         if self.world_size > 1:
             return
-        self._report(counts)
+        self._warn_once(counts)
         if rows < min_rows:
             dataset = self.subset.dataset
             text = f"{dataset.argument}: {dataset.name} has {rows} rows {self.purpose}"
@@ -77,7 +77,7 @@ class SplitReader:
             counts += missing
             yield KeptBatch(*batch, block.table.select(list(kept))) if kept else batch
         if self.world_size == 1:
-            self._report(counts)
+            self._warn_once(counts)
         elif counts.incomplete:
             # Processes end at different times and do not wait to add their counts up.
             text = counts.describe("given no prediction")
@@ -120,7 +120,7 @@ class SplitReader:
     def _count_complete_rows(self) -> int:
         missing = (self.builder.build(block)[1] for block in self._read(self.block_rows))
         counts = sum(missing, MissingCounts())
-        self._report(sum(self._all_gather(counts), MissingCounts()))
+        self._warn_once(sum(self._all_gather(counts), MissingCounts()))
         return counts.rows - counts.incomplete
 
     def _all_gather(self, value: Value) -> list[Value]:
@@ -128,8 +128,7 @@ class SplitReader:
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def _report(self, counts: MissingCounts) -> None:
-        """Warn of rows that lack a value, once."""
+    def _warn_once(self, counts: MissingCounts) -> None:
         has_targets = bool(self.builder.roles.targets)
         outcome = f"left out of those {self.purpose}" if has_targets else "given no prediction"
         if counts.incomplete and not self._reported:

@@ -233,7 +233,6 @@ class TabularData(RegressionDataModule):
         return RowSubset(self._dataset("path"), by_hash, _PARTS[split])
 
     def _roles(self, split: Split) -> ColumnRoles:
-        """Assign roles to the columns of a split as the design or the arguments say."""
         if self._design is None:
             roles = self._features, self._exclude, self._categorical, self._targets, self._weight
             assigned = ColumnRoles.assign(self._dataset("path"), *roles)

@@ -163,7 +163,6 @@ class Design:
             raise InputError(f"{text}; {remedy}")
 
     def _terms_with_columns(self, x: Floats) -> Iterator[tuple[Term, Floats]]:
-        """Yield each term with its columns of x."""
         start = 0
         for term in self.terms:
             stop = start + len(term.names)

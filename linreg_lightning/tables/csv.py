@@ -13,8 +13,8 @@ from pyarrow import csv
 from linreg_lightning import validation
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables import csv_lines
-from linreg_lightning.tables.discovery import DataFile
-from linreg_lightning.tables.table_file import Batches, TableFile, Types, read_error
+from linreg_lightning.tables.discovery import DataFile, read_error
+from linreg_lightning.tables.table_file import Batches, TableFile, Types
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
@@ -187,7 +187,7 @@ class CsvFile(TableFile):
             text = f"has {match[2]} values in {row} where its header has {match[1]}; mend the row"
             hint = ", or type what separates columns, such as delimiter ';'"
             return self.error(text + (hint if match[1] == "1" else ""))
-        return read_error(error, self, self.format_name)
+        return read_error(error, self.argument, self.path, self.format_name)
 
 
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:

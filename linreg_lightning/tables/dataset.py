@@ -15,16 +15,9 @@ from pyarrow import fs
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.arrow import ArrowFile
 from linreg_lightning.tables.csv import CsvFile, check_dialect
-from linreg_lightning.tables.discovery import DataFile, find_files, first_line
+from linreg_lightning.tables.discovery import DataFile, find_files, first_line, read_error
 from linreg_lightning.tables.parquet import ParquetFile
-from linreg_lightning.tables.table_file import (
-    TableFile,
-    Types,
-    common_dtype,
-    dtype_kind,
-    overlap,
-    read_error,
-)
+from linreg_lightning.tables.table_file import TableFile, Types, common_dtype, dtype_kind, overlap
 
 # How the files of a format begin; a file that begins otherwise is read as CSV.
 FIRST_BYTES: dict[bytes, type[TableFile]] = {b"PAR1": ParquetFile, b"ARROW1": ArrowFile}
@@ -225,7 +218,7 @@ def _open_table_file(file: DataFile, delimiter: str, decimal: str) -> TableFile:
         with file.filesystem.open_input_stream(file.path, compression=None) as stream:
             start = stream.read(max(map(len, FIRST_BYTES)))
     except (OSError, pa.ArrowException) as error:
-        raise read_error(error, file, "a table") from None
+        raise read_error(error, file.argument, file.path, "a table") from None
     for first_bytes, file_class in FIRST_BYTES.items():
         if start.startswith(first_bytes):
             return file_class(file)

@@ -62,6 +62,16 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+def read_error(error: Exception, argument: str, path: str, format_name: str) -> InputError:
+    """Say why pyarrow cannot open or read a file."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{argument}: there is no file {path}; check the name")
+    if isinstance(error, PermissionError):
+        return InputError(f"{argument}: {path} is not yours to read; change its permissions")
+    reason = f"it is damaged, cut off or something else ({first_line(error)})"
+    return InputError(f"{argument}: {path} cannot be read as {format_name}: {reason}; get it again")
+
+
 def _list_files(filesystem: fs.FileSystem, path: str, given: str, argument: str) -> list[DataFile]:
     """List one file, or all visible files below a folder; messages name the path as given."""
     info = filesystem.get_file_info(path)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import types as pa_types
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.discovery import DataFile, first_line
+from linreg_lightning.tables.discovery import DataFile, read_error
 
 DtypeKind = Literal["numbers", "text", "times", "other"]
 Types = Mapping[str, pa.DataType]
@@ -76,22 +76,11 @@ class TableFile(ABC):
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            raise read_error(error, self, self.format_name) from None
+            raise read_error(error, self.argument, self.path, self.format_name) from None
 
     def error(self, reason: str) -> InputError:
         """Name the argument and the file, and say what is wrong with it."""
         return InputError(f"{self.argument}: {self.path} {reason}")
-
-
-def read_error(error: Exception, file: DataFile | TableFile, format_name: str) -> InputError:
-    """Say why pyarrow cannot open or read a file."""
-    path, argument = file.path, file.argument
-    if isinstance(error, FileNotFoundError):
-        return InputError(f"{argument}: there is no file {path}; check the name")
-    if isinstance(error, PermissionError):
-        return InputError(f"{argument}: {path} is not yours to read; change its permissions")
-    reason = f"it is damaged, cut off or something else ({first_line(error)})"
-    return InputError(f"{argument}: {path} cannot be read as {format_name}: {reason}; get it again")
 
 
 def overlap(first_row: int, rows: int, start: int, stop: int | None) -> range:
