@@ -5,8 +5,8 @@
 `least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
 `gram_exact` sums without rounding (`multiprecision`: whole numbers of any length), `gram_float64`
 as fast as one matrix product; `gram_state`: statistics over passes, processes and checkpoints.
-`solve`: coefficients by the `sweep` operator, and their safe digits. `inference`: tests and
-intervals. `double_double`: 106-bit arithmetic.
+`solve`: coefficients by the `sweep` operator, and how many of their digits are correct.
+`inference`: tests and intervals. `double_double`: 106-bit arithmetic.
 """
 
 from linreg_lightning.algebra.gram import Gram, NormalEquations

@@ -72,6 +72,7 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
+        self._set_zeros(1 + features + targets)
 
     @property
     def rows(self) -> int:
@@ -80,7 +81,6 @@ class Gram(ABC):
 
     @property
     def _log_weight(self) -> float:
-        """The sum of the natural logarithms of the weights above 0."""
         _, whole, units = self._counts.tolist()
         return float(whole + units / 2**_FRACTION_BITS) * math.log(2)
 
@@ -189,6 +189,10 @@ class Gram(ABC):
             )
 
     @abstractmethod
+    def _set_zeros(self, columns: int) -> None:
+        """Set the other fields to those of no rows, for [1, x, y] of this many columns."""
+
+    @abstractmethod
     def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
         """Return the means and centred cross-products, on the CPU; plain sums without intercept."""
 
@@ -207,7 +211,6 @@ def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> Non
 
 
 def _counts_of(weight: Tensor, first_row: int) -> Tensor:
-    """Return the counts of rows with these weights, or refuse a weight with an InputError."""
     # One comparison finds negative, NaN and infinite weights.
     wrong = ~((weight >= 0) & (weight < torch.inf))
     total = weight.new_zeros(3, dtype=torch.int64)

@@ -54,15 +54,14 @@ _TWO_BLOCKS_BYTES = 40 * 2**20  # what two blocks of wide rows, for two cores, m
 
 
 class ExactGram(Gram):
-    """The exact sums of products of [1, x, y]: the same bits however the rows arrive.
+    """The exact sums of products of [1, x, y], rounded to 106 bits by `normal_equations`.
 
-    `normal_equations` rounds to 106 bits, at the end. The result is bit-identical for any batch
-    sizes, any order of rows, merges in any order, any number of processes and any device. This
-    holds for entries (and weights) of any finite float64 magnitude that are either 0 or no
-    further than a factor of 2^800 = 10^240 below the largest entry of their column (weights: below
-    the largest weight; products of both: 2^750). A bit below 2^-880 of the largest may be left out;
-    then `exact` is False, the result might depend on the order of the rows, and `Solution.digits`
-    takes account of such bits.
+    The result is bit-identical for any batch sizes, any order of rows, merges in any order, any
+    number of processes and any device. This holds for entries (and weights) of any finite float64
+    magnitude that are either 0 or no further than a factor of 2^800 = 10^240 below the largest
+    entry of their column (weights: below the largest weight; products of both: 2^750). A bit below
+    2^-880 of the largest may be left out; then `exact` is False, the result might depend on the
+    order of the rows, and `Solution.digits` takes account of such bits.
 
     Rows: fewer than 2^44. Extra memory: about 60 MB while updating on a CPU, and 8 bytes for each
     of the 10 or so digits of each entry of the Gram matrix.
@@ -78,11 +77,7 @@ class ExactGram(Gram):
     accuracy: ClassVar[str] = "exact"
     _fields: ClassVar[tuple[str, ...]] = ("digits", "counts", "top", "weight_top", "lost")
 
-    def __init__(
-        self, features: int, targets: int = 1, device: torch.device | str | None = None
-    ) -> None:
-        super().__init__(features, targets, device)
-        columns = 1 + features + targets
+    def _set_zeros(self, columns: int) -> None:
         like = self._counts
         self._digits = like.new_zeros(1, columns, columns, device=self.device)
         self._top = like.new_full((columns,), MIN_EXPONENT)
@@ -146,13 +141,11 @@ class ExactGram(Gram):
                 refuse_non_finite(part, first_row + start, names)
             sums = enlarge_units(sums, largest)
             unit = ldexp(one, -sums.top).to(z.device)[:, None]
-            if bool((sums.top > 0).any()):
-                # These numbers become smaller, and the smallest may become 0.
-                nonzeros = z.count_nonzero()
-                z.mul_(unit)
+            shrinks = bool((sums.top > 0).any())  # and the smallest numbers may become 0
+            nonzeros = z.count_nonzero() if shrinks else 0
+            z.mul_(unit)
+            if shrinks:
                 sums = sums._replace(lost=sums.lost | (z.count_nonzero() != nonzeros).cpu())
-            else:
-                z.mul_(unit)
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
                 weight = weight * ldexp(one, -DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
@@ -225,7 +218,6 @@ def _deepen(depth: tuple[int, int], right: bool = True, left: bool = True) -> tu
 
 
 def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
-    """Return how many rows to slice at once: full blocks, within the bytes to be used."""
     slice_bytes = _SLICE_BYTES.get(batch.x.device.type, _SLICE_BYTES["cuda"])
     # The slices, the rows themselves and a few working arrays of the same size.
     arrays = depth[0] + 3 if batch.weight is None else sum(depth) + 8

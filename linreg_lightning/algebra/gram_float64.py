@@ -41,11 +41,7 @@ class Float64Gram(Gram):
     _fields: ClassVar[tuple[str, ...]] = ("sums", "counts", "shift", "exponent", "peak")
     _optional_fields: ClassVar[tuple[str, ...]] = ("peak",)
 
-    def __init__(
-        self, features: int, targets: int = 1, device: torch.device | str | None = None
-    ) -> None:
-        super().__init__(features, targets, device)
-        columns = 1 + features + targets
+    def _set_zeros(self, columns: int) -> None:
         # sum of w z z' for z = (1, 2^-exponent (x - shift), ..), w in units of 2^exponent[0]
         self._sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
         self._shift = torch.zeros(columns, dtype=torch.float64)
@@ -144,7 +140,6 @@ class Float64Gram(Gram):
         self._shift, self._exponent = larger._shift, exponent
 
     def _sums_in_units(self, exponent: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sums in other units, and their peak diagonal, on the CPU."""
         peak = torch.maximum(self._peak, self._sums.diagonal().cpu())
         change = self._exponent - exponent
         return _rescale(self._sums, change), _rescale(peak.diag(), change).diag()

@@ -34,17 +34,17 @@ class GramState:
 
     def __init__(self, accuracy: str) -> None:
         self.accuracy = accuracy
-        self.fitted: Gram | None = None  # the rows of finished passes, of all processes; on the CPU
+        self.fitted_gram: Gram | None = None  # finished passes of all processes; on the CPU
         self.current: Gram | None = None  # this process's rows in the current pass
         self.second_pass = False  # over the same rows
         self._shape: PassShape | None = None
-        self._rows_seen = 0
+        self.rows_seen = 0  # by this process, since the current pass began or was resumed
 
     def begin_pass(self, features: int, targets: int, device: torch.device, second: bool) -> None:
         """Begin a pass with no rows."""
         kind = Float64Gram if self.accuracy == "float64" else ExactGram
         self.current = kind(features, targets, device)
-        self.second_pass, self._rows_seen = second, 0
+        self.second_pass, self.rows_seen = second, 0
 
     def resume_pass(self, device: torch.device, first_process: bool, shape: PassShape) -> None:
         """Go on with a checkpoint's pass; the first process takes over the sums of all."""
@@ -56,18 +56,13 @@ class GramState:
                 f"batches on {self._shape.processes} processes; go on with the same rows, "
                 "batch_size and devices"
             )
-        gram, self._rows_seen = self.current, 0
+        gram, self.rows_seen = self.current, 0
         empty = type(gram)(gram.features, gram.targets, device)
         self.current = gram.to(device) if first_process else empty
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether the current pass has added rows."""
-        return self.current is not None and self._rows_seen > 0
-
     def check_accuracy(self) -> None:
         """Refuse, with an InputError, to make exact what a checkpoint has added in float64."""
-        earlier = [gram for gram in (self.fitted, self.current) if gram is not None]
+        earlier = [gram for gram in (self.fitted_gram, self.current) if gram is not None]
         if self.accuracy == "exact" and any(gram.accuracy != "exact" for gram in earlier):
             raise InputError(
                 "accuracy: exact was given, but the earlier rows were added in float64; "
@@ -82,24 +77,24 @@ class GramState:
         many = self.accuracy == "auto" and not self.second_pass and numbers > EXACT_LIMIT
         if many or self.accuracy == "float64":
             gram = Float64Gram.from_gram(gram)
-        gram.update(batch, self._rows_seen, names)
-        self.current, self._rows_seen = gram, self._rows_seen + batch.rows
+        gram.update(batch, self.rows_seen, names)
+        self.current, self.rows_seen = gram, self.rows_seen + batch.rows
 
     def total(self, processes: int) -> Gram:
         """Return the sums of the current pass and of all rows fitted, of all processes."""
-        earlier = [] if self.fitted is None else [self.fitted]
+        earlier = [] if self.fitted_gram is None else [self.fitted_gram]
         return _merge_all([self._current_of_all(processes), *earlier])
 
     def end_pass(self, total: Gram) -> None:
         """End the pass; the total becomes the sums of all rows fitted."""
-        self.fitted, self.current, self.second_pass = total, None, False
+        self.fitted_gram, self.current, self.second_pass = total, None, False
 
     def state_dict(self, shape: PassShape) -> dict[str, Any]:
         """Return the state for a checkpoint; all processes must call this together."""
         current = None if self.current is None else self._current_of_all(shape.processes)
         return {
             "format": FORMAT,
-            "done": None if self.fitted is None else _to_state(self.fitted),
+            "done": None if self.fitted_gram is None else _to_state(self.fitted_gram),
             "partial": None if current is None else _to_state(current),
             "second": self.second_pass,
             "cut": shape._asdict(),
@@ -114,12 +109,11 @@ class GramState:
                 f"of linreg_lightning reads format {FORMAT}; fit the rows anew, or use the "
                 f"{'later' if written > FORMAT else 'earlier'} version that wrote it"
             )
-        self.fitted = None if state["done"] is None else _from_state(state["done"])
+        self.fitted_gram = None if state["done"] is None else _from_state(state["done"])
         self.current = None if state["partial"] is None else _from_state(state["partial"])
         self.second_pass, self._shape = state["second"], PassShape(**state["cut"])
 
     def _current_of_all(self, processes: int) -> Gram:
-        """Return the sums of the current pass, of all processes, on the CPU."""
         assert self.current is not None
         mine = _to_state(self.current.to("cpu"))
         states: list[Any] = [mine] * processes
@@ -129,7 +123,6 @@ class GramState:
 
 
 def _merge_all(grams: list[Gram]) -> Gram:
-    """Return the sum of all, as exact as the least exact of them, on the CPU."""
     if any(gram.accuracy == "float64" for gram in grams):
         grams = [Float64Gram.from_gram(gram) for gram in grams]
     total = grams[0].to("cpu")

@@ -2,10 +2,9 @@
 
 With n rows of weight above 0, k coefficients (the intercept included) and SSR = sum of w r^2 the
 residual variance is s^2 = SSR / (n - k). Weights are precisions, as in `statsmodels.WLS` and R's
-`lm`: a row of weight 2 moves the coefficients as two rows do, but it is one row in n.
+`lm`: a row of weight 2 moves the coefficients as two rows do, but counts once in n.
 
-Everything that needs s is NaN where no residual degrees of freedom are left, and with a ridge
-penalty, which biases the estimates so that they have no t distribution.
+Everything that needs s is NaN where n = k, and with a ridge penalty, which biases the estimates.
 
 torch has no incomplete beta function. Here it is a continued fraction of fewer than 60 terms (W. H.
 Press et al., Numerical Recipes, 6.4), times a factor in which the large logarithms cancel before
@@ -29,6 +28,7 @@ from linreg_lightning.algebra.double_double import (
     to_float64,
 )
 from linreg_lightning.algebra.solve import Solution
+from linreg_lightning.algebra.sweep import diagonal
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
@@ -57,12 +57,14 @@ def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> d
     check_confidence(confidence)
     equations, features = solution.equations, solution.equations.features
     df = equations.rows - solution.rank
-    inverse = concatenate(solution.intercept_inverse[None], solution.inverse)
+    inverse = concatenate(solution.intercept_inverse[None], diagonal(solution.inverse))
     error = (inverse[:, None] * _residual_variance(solution)).sqrt()
-    intercept_unit = torch.zeros(1, dtype=torch.int64)
-    columns = torch.cat((intercept_unit, solution.exponent[:features]))
-    standard_error = ldexp(to_float64(error), solution.exponent[features:] - columns[:, None])
+    zero = torch.zeros(1, dtype=torch.int64)  # the index of the intercept, whose unit is 2^0
+    units = torch.cat((zero, solution.exponent[solution.kept]))[:, None]
     estimate = torch.cat((solution.intercept[None], solution.coefficients))
+    standard_error = torch.full_like(estimate, math.nan)
+    fitted_terms = torch.cat((zero, solution.kept + 1))
+    standard_error[fitted_terms] = ldexp(to_float64(error), solution.exponent[features:] - units)
     if not equations.intercept:
         standard_error, estimate = standard_error[1:], estimate[1:]
     t = estimate / standard_error
@@ -86,8 +88,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     variance = _residual_variance(solution)
     explained = solution.total - solution.residual
     unexplained = to_float64(solution.residual / solution.total)
-    valid_df = _divisor(df_residual if solution.ridge == 0 else 0)
-    f = to_float64(explained / _divisor(df_model)) / to_float64(variance)
+    f = to_float64(explained / (df_model or math.nan)) / to_float64(variance)
     log_residual = to_float64(solution.residual).log()
     log_residual = log_residual + math.log(2) * (2 * exponent + equations.weight_exponent).double()
     deviance = n * (log_residual + math.log(2 * math.pi / n) + 1)
@@ -99,7 +100,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
         "residual_sd": ldexp(to_float64(variance.sqrt()), exponent + half_weight),
         "rmse": loss.sqrt(),
         "r2": to_float64(explained / solution.total),
-        "r2_adjusted": 1 - unexplained * ((n - equations.intercept) / valid_df),
+        "r2_adjusted": 1 - unexplained * ((n - equations.intercept) / _residual_df(solution)),
         "f": f,
         "f_p": f_tail(f, df_model, df_residual),
         "log_likelihood": log_likelihood,
@@ -127,8 +128,7 @@ def predict_mean(solution: Solution[Number], x: Tensor) -> tuple[Tensor, Tensor]
         centred = centred - equations.mean.low[kept]
     centred = ldexp(centred, unit - solution.exponent[kept])
     # Not intercept + x b, whose large terms cancel where the columns are far from 0.
-    change = (solution.exponent[kept, None] - exponent).clamp(-2044, 2044)
-    slope = ldexp(solution.coefficients[kept], change)
+    slope = to_float64(solution.scaled_coefficients)
     y_mean = ldexp(to_float64(equations.mean)[features:], equations.exponent[features:])
     return y_mean + ldexp(centred @ slope, exponent), centred
 
@@ -160,14 +160,14 @@ def check_confidence(confidence: float) -> None:
 
 
 def _residual_variance(solution: Solution[Number]) -> Number:
-    """Return s^2 in units of v c_y^2, (targets,); NaN with a penalty."""
+    """Return s^2 in units of v c_y^2, (targets,)."""
+    return solution.residual / _residual_df(solution)
+
+
+def _residual_df(solution: Solution[Number]) -> float:
+    """Return n - k; NaN where it is 0, and with a penalty."""
     df = solution.equations.rows - solution.rank
-    return solution.residual / _divisor(df if solution.ridge == 0 else 0)
-
-
-def _divisor(count: int) -> float:
-    """Return a count of degrees of freedom as a divisor: NaN for 0."""
-    return float(count) if count > 0 else math.nan
+    return df if df > 0 and solution.ridge == 0 else math.nan
 
 
 def f_tail(f: Tensor, df_model: float, df_residual: float) -> Tensor:
@@ -247,7 +247,7 @@ def _fraction(a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """
     start = a * (a * y - b * x + 1) / (a + 1)
     one, zero = torch.ones_like(start), torch.zeros_like(start)
-    state = _matrix(start, one, one, zero)
+    state = torch.stack((start, one, one, zero), -1).reshape(*start.shape, 2, 2)
     for first in range(1, _MAX_TERMS if x.numel() else 1, _TERM_BLOCK):
         m = torch.arange(first, first + _TERM_BLOCK, dtype=x.dtype).reshape(-1, *[1] * x.ndim)
         odd = a + 2 * m - 1
@@ -255,7 +255,8 @@ def _fraction(a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
         under = m + m * (b - m) * x / odd
         under = under + (a + m) * (a * y - b * x + 1 + m * (1 + y)) / (odd + 2)
         size = over.abs() + under.abs()
-        terms = _matrix(under / size, 1 / size, over / size, torch.zeros_like(size))
+        entries = under / size, 1 / size, over / size, torch.zeros_like(size)
+        terms = torch.stack(entries, -1).reshape(*size.shape, 2, 2)
         while len(terms) > 1:
             terms = terms[::2] @ terms[1::2]
         state = state @ terms[0]
@@ -264,11 +265,6 @@ def _fraction(a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Tensor:
         if bool(((value - previous).abs() <= 2.0**-51 * value.abs()).all()):
             break
     return state[..., 1, 0] / state[..., 0, 0]
-
-
-def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Return the matrices [a b; c d], (..., 2, 2)."""
-    return torch.stack((torch.stack((a, b), -1), torch.stack((c, d), -1)), -2)
 
 
 def _stirling(z: float) -> float:

@@ -20,7 +20,7 @@ from linreg_lightning.errors import InputError
 
 Accuracy = Literal["auto", "exact", "float64"]
 EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
-_ENOUGH_DIGITS = 8  # safe in float64, for `auto` to do without exact sums
+_ENOUGH_DIGITS = 8  # guaranteed correct in float64, for `auto` to do without exact sums
 _REMEDY = "fit all rows with accuracy exact."
 
 
@@ -36,37 +36,42 @@ class Fit:
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
-    combination of earlier ones is left out, and all its numbers are NaN. Where no residual degree
-    of freedom is left, and with a ridge penalty, only the estimates are numbers and the rest of the
-    table is NaN. If y was (rows,), the shapes below lack the dimension of the targets.
+    combination of earlier ones is left out: its row of the table is NaN, and `predict` takes its
+    coefficient as 0. Where no residual degree of freedom is left, and with a ridge penalty, only
+    the estimates are numbers. If y was (rows,), the shapes lack the dimension of the targets.
 
     `statistics` has a number for each name, or a list of numbers where there are several targets.
-    With n = `rows` of weight above 0, k = `rank` and SSR, SST the sums of w r^2 and of
-    w (y - mean)^2 (without an intercept of w y^2): `df_residual` n - k; `condition` of the scaled
-    columns; `loss` SSR / sum(w), averaged over the targets; `rmse` its root, for each target;
-    `residual_sd` s = sqrt(SSR / (n - k)); `r2` 1 - SSR / SST; `r2_adjusted`
-    1 - (1 - r2) (n - intercept) / (n - k); `f` ((SST - SSR) / (k - intercept)) / s^2 and `f_p`
-    P(F > f); `log_likelihood` of normal errors, (sum log w - n log(2 pi SSR / n) - n) / 2; `aic`
-    2 k - 2 log_likelihood; `bic` k log(n) - 2 log_likelihood.
+    SSR is sum(w r^2), SST sum(w (y - mean)^2) or, without an intercept, sum(w y^2); i is 1 with an
+    intercept, else 0:
+
+    - `rows`: n, the number of rows of weight above 0; `rank`: k, the number of terms fitted
+    - `df_residual`: n - k
+    - `condition`: the condition number of the columns, centred if i = 1 and scaled to length 1
+    - `loss`: SSR / sum(w), averaged over the targets; `rmse`: its root, for each target
+    - `residual_sd`: s = sqrt(SSR / (n - k))
+    - `r2`: 1 - SSR / SST; `r2_adjusted`: 1 - (1 - r2) (n - i) / (n - k)
+    - `f`: ((SST - SSR) / (k - i)) / s^2; `f_p`: P(F > f)
+    - `log_likelihood` of normal errors: (sum(log w) - n log(2 pi SSR / n) - n) / 2
+    - `aic`: 2 k - 2 log_likelihood; `bic`: k log(n) - 2 log_likelihood
     """
 
     coefficients: Tensor  # b, (features, targets)
     intercept: Tensor  # b_0, (targets,); zeros where none was fitted
-    estimate: Tensor  # both; (terms, targets), like the next five
-    standard_error: Tensor  # 0 where the fit is exact
-    t: Tensor  # estimate / standard_error; +-inf where the fit is exact
+    estimate: Tensor  # intercept, then coefficients; (terms, targets), like the next five
+    standard_error: Tensor  # 0 where the fit is perfect
+    t: Tensor  # estimate / standard_error; +-inf where the fit is perfect
     p: Tensor  # P(|T| > |t|) with n - k degrees of freedom
     low: Tensor  # ends of the confidence interval
     high: Tensor
     statistics: dict[str, Any]
     rank: int  # how many terms were fitted
-    collinear: tuple[int, ...]  # the numbers of the columns left out
+    collinear: tuple[int, ...]  # 0-based indices of the columns left out
     # How many decimal digits of every coefficient, or of its standard error where that is larger,
-    # are safe from rounding; a lower bound, at most 15.9.
+    # are guaranteed correct; a lower bound, at most 15.9.
     digits: float
     error_digits: float  # likewise of the standard errors
     accuracy: str  # `exact` or `float64`, the arithmetic of the sums
-    exact: bool  # whether no bit of any sum was lost
+    exact: bool  # whether accuracy is `exact` and no sum lost a bit; False in float64
     confidence: float  # how often the intervals cover the truth
     solution: Solution[Any] = field(repr=False)  # in scaled units
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
@@ -75,7 +80,7 @@ class Fit:
     def from_gram(
         cls, gram: Gram, *, intercept: bool = True, ridge: float = 0.0, confidence: float = 0.95
     ) -> Self:
-        """Fit the rows that sufficient statistics have counted; options as in `least_squares`.
+        """Fit from an accumulated Gram matrix; options as in `least_squares`.
 
         Raises:
             InputError: no row was counted; an argument is outside its range; a coefficient leaves
@@ -106,11 +111,11 @@ class Fit:
 
     @property
     def precise(self) -> bool:
-        """Whether eight digits of the coefficients and of their standard errors are safe."""
+        """Whether eight digits of coefficients and standard errors are guaranteed correct."""
         return min(self.digits, self.error_digits) >= _ENOUGH_DIGITS
 
     def predict(self, x: Any) -> Tensor:
-        """Return b_0 + x b for x, (rows, features), in the shape of y; columns left out count as 0.
+        """Return b_0 + x b for x, (rows, features), in the shape of y.
 
         Raises:
             InputError: x has another number of columns.
@@ -132,57 +137,53 @@ class Fit:
         return inference.Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
-        """Return what a user should know of the fit: collinear columns, too few safe digits ...
+        """Return what a user should know of the fit: collinear columns, too few correct digits ...
 
         `names` are those of the columns of x; None stands for x1, x2 ...
         """
         names = names or [f"x{j}" for j in range(1, self.solution.equations.features + 1)]
-        exact = self.accuracy == "exact"
+        sums_exactly = self.accuracy == "exact"
         digits, error_digits = int(self.digits), int(self.error_digits)
         residuals_seen = bool(to_float64(self.solution.residual).all())
         perfect = not residuals_seen and self.statistics["df_residual"] > 0
-        harmless = exact or digits >= _ENOUGH_DIGITS
-        smallest = "the rounding of the rows" if exact else "float64 sees, 1e-8 of the target"
-        candidates = [  # whether it applies, whether it is a warning, the sentence
-            (
-                perfect and harmless,
-                False,
+        found: list[Diagnostic] = []
+
+        def warn(message: str) -> None:
+            found.append(Diagnostic(message, is_warning=True))
+
+        if perfect and (sums_exactly or digits >= _ENOUGH_DIGITS):
+            float64_limit = "float64 sees, 1e-8 of the target"
+            smallest = "the rounding of the rows" if sums_exactly else float64_limit
+            message = (
                 f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
-                "errors are given as 0.",
-            ),
-            (
-                perfect and not harmless,
-                True,
+                "errors are given as 0."
+            )
+            found.append(Diagnostic(message, is_warning=False))
+        elif perfect:
+            warn(
                 "The residuals are too small for float64 to see: standard errors are given as 0, "
-                f"and {digits} digits of the coefficients are safe; {_REMEDY}",
-            ),
-            (
-                not perfect and not exact and min(digits, error_digits) < _ENOUGH_DIGITS,
-                True,
+                f"and {digits} digits of the coefficients are safe; {_REMEDY}"
+            )
+        elif not sums_exactly and not self.precise:
+            warn(
                 f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
-                f"their standard errors: {_REMEDY}",
-            ),
-            (
-                exact and min(self.digits, self.error_digits) < 2,
-                True,
+                f"their standard errors: {_REMEDY}"
+            )
+        if sums_exactly and min(self.digits, self.error_digits) < 2:
+            warn(
                 "The columns are so nearly linear combinations of each other that not even two "
                 "digits of the coefficients and of their standard errors are safe: leave some out, "
-                "or give a ridge.",
-            ),
-            (
-                bool(self.collinear),
-                True,
-                "Left out, as linear combinations of earlier columns: "
-                + ", ".join(names[j] for j in self.collinear),
-            ),
-            (
-                exact and not self.exact,
-                True,
+                "or give a ridge."
+            )
+        if self.collinear:
+            left_out = ", ".join(names[j] for j in self.collinear)
+            warn(f"Left out, as linear combinations of earlier columns: {left_out}")
+        if sums_exactly and not self.exact:
+            warn(
                 "The magnitudes within a column differ by more than exact sums can hold: the bits "
-                "of the result may depend on the order of the rows.",
-            ),
-        ]
-        return [Diagnostic(message, warns) for applies, warns, message in candidates if applies]
+                "of the result may depend on the order of the rows."
+            )
+        return found
 
 
 def least_squares(
@@ -201,18 +202,18 @@ def least_squares(
         x: (rows, features); a tensor or anything that `torch.as_tensor` takes.
         y: (rows, targets), each target fitted by itself, or (rows,).
         weight: (rows,), at least 0; None counts every row once. Weights are precisions: a row of
-            weight 2 moves the coefficients as two rows do, but it is one row.
+            weight 2 moves the coefficients as two rows do, but counts once in n.
         intercept: whether to fit the constant b_0.
         ridge: the penalty, 0 or above, in the units of the columns; never on the intercept. Above 0
             there are no standard errors.
         accuracy: `exact` adds without any rounding, so that the order of the rows changes no bit;
             `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
             takes `exact` for up to a million numbers, and beyond that `float64`, then `exact` if
-            `float64` leaves fewer than eight digits safe.
-        confidence: how often the intervals cover the truth, from 0.000001 to below 1.
+            `float64` guarantees fewer than eight digits.
+        confidence: how often the intervals cover the truth, between 0.000001 and 1.
 
     Returns:
-        The fit. A warning says which columns are collinear, or how few digits are safe.
+        The fit. A warning names collinear columns, or says how few digits are correct.
 
     Raises:
         InputError: shapes do not fit; a value is no number, NaN or infinite in a row with a weight
@@ -229,11 +230,17 @@ def least_squares(
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
     numbers = batch.rows * (batch.x.shape[1] + batch.y.shape[1])
-    exact = accuracy == "exact" or (accuracy == "auto" and numbers <= EXACT_LIMIT)
-    options = {"intercept": intercept, "ridge": ridge, "confidence": confidence}
-    fit = _fit(ExactGram if exact else Float64Gram, batch, options)
-    if accuracy == "auto" and not exact and not fit.precise:
-        fit = _fit(ExactGram, batch, options)
+    kinds: list[type[Gram]] = [ExactGram]
+    if accuracy == "float64":
+        kinds = [Float64Gram]
+    elif accuracy == "auto" and numbers > EXACT_LIMIT:
+        kinds = [Float64Gram, ExactGram]
+    for kind in kinds:
+        gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
+        gram.update(batch)
+        fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
+        if fit.precise:
+            break
     for diagnostic in fit.diagnostics():
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
@@ -250,12 +257,6 @@ def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
         raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
     check_ridge(ridge)
     inference.check_confidence(confidence)
-
-
-def _fit(kind: type[Gram], batch: Batch, options: dict[str, Any]) -> Fit:
-    gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
-    gram.update(batch)
-    return Fit.from_gram(gram, **options)
 
 
 def to_tensor(name: str, value: Any) -> Tensor:

@@ -13,14 +13,7 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    Number,
-    concatenate,
-    exponent_of,
-    ldexp,
-    to_float64,
-)
+from linreg_lightning.algebra.double_double import Number, exponent_of, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.sweep import condition_number, diagonal, reciprocal, sweep_independent
 from linreg_lightning.errors import InputError
@@ -50,9 +43,11 @@ class Solution(NamedTuple, Generic[Number]):
     error_digits: float  # as in `Fit`; 0 where the residuals are too small for `float64`
     ridge: float
 
-    residual: Number  # sum of w r^2 in units of v c_y^2; (targets,)
+    scaled_coefficients: Number  # (kept, targets)
+    scaled_intercept: Number  # (targets,)
+    residual: Number  # sum of w r^2 in units of v c_y^2, 0 where it cannot be seen; (targets,)
     total: Number  # sum of w (y - mean)^2, without an intercept of w y^2, likewise
-    inverse: Number  # diagonal of (X'WX)^-1 in units of 1 / (v c_i^2); NaN if left out; (features,)
+    inverse: Number  # (X'WX)^-1 of the columns kept, in units of 1 / (v c_i c_j); (kept, kept)
     intercept_inverse: Number  # 1 / sum(w) + mean' (X'WX)^-1 mean, in units of 1 / v; ()
     factor: Tensor  # R with R'R = X'WX of the columns kept; (kept, kept) float64
     kept: Tensor  # the columns not left out, (kept,) int64
@@ -70,18 +65,6 @@ class _ScaledEquations(NamedTuple, Generic[Number]):
     penalty: Tensor  # (features,)
     tolerance: Tensor  # sums of squares that rounding error alone may cause, (features + targets,)
     rounded_square: Tensor  # the sums of squares whose rounding error matters
-
-
-class _ScaledSolution(NamedTuple, Generic[Number]):
-    """The solution in the same units."""
-
-    kept: Tensor  # the columns not left out, (kept,)
-    factor: Tensor  # R with R'R = A, A the cross-products of these columns; (kept, kept)
-    inverse: Number  # A^-1
-    coefficients: Number  # b, (kept, targets)
-    intercept: Number  # (targets,)
-    intercept_inverse: Number  # the intercept's variance per unit of residual variance, ()
-    residual: Number  # the residual sum of squares, 0 where it is too small to be seen; (targets,)
 
 
 def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Number]:
@@ -107,35 +90,15 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     (tensor([[3.]], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     check_ridge(ridge)
-    d = equations.features
     scaled = _scale(equations, ridge)
-    swept = _solve_scaled(equations, scaled)
-    coefficients, intercept = _unscale(equations, scaled.exponent, swept)
-    digits, error_digits = _safe_digits(equations, scaled, swept)
+    solution = _solve_scaled(equations, scaled, ridge)
+    digits, error_digits = _correct_digits(solution, scaled)
     if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
-        if len(swept.kept) < d:
+        if solution.collinear:
             digits = error_digits = 0.0
-        if not bool(to_float64(swept.residual).all()):
+        if not bool(to_float64(solution.residual).all()):
             error_digits = 0.0
-    left_out = coefficients[:, 0].isnan()
-    return Solution(
-        coefficients=coefficients,
-        intercept=intercept,
-        collinear=tuple(left_out.nonzero()[:, 0].tolist()),
-        rank=len(swept.kept) + equations.intercept,
-        condition=condition_number(swept.factor),
-        digits=digits,
-        error_digits=error_digits,
-        ridge=ridge,
-        residual=swept.residual,
-        total=scaled.total,
-        inverse=_spread(diagonal(swept.inverse), swept.kept, d),
-        intercept_inverse=swept.intercept_inverse,
-        factor=swept.factor,
-        kept=swept.kept,
-        exponent=scaled.exponent,
-        equations=equations,
-    )
+    return solution._replace(digits=digits, error_digits=error_digits)
 
 
 def check_ridge(ridge: float) -> None:
@@ -182,34 +145,50 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
 
 
 def _solve_scaled(
-    equations: NormalEquations[Number], scaled: _ScaledEquations[Number]
-) -> _ScaledSolution[Number]:
-    d = equations.features
+    equations: NormalEquations[Number], scaled: _ScaledEquations[Number], ridge: float
+) -> Solution[Number]:
+    d, exponent = equations.features, scaled.exponent
     swept, kept, factor = sweep_independent(scaled.cross, scaled.tolerance[:d])
     inverse = -swept[kept][:, kept]
-    coefficients = swept[kept][:, d:]
-    penalty = (coefficients * coefficients * scaled.penalty[kept, None]).sum(0)
+    slope = swept[kept][:, d:]
+    penalty = (slope * slope * scaled.penalty[kept, None]).sum(0)
     residual = diagonal(swept)[d:] - penalty
     visible = to_float64(residual) > scaled.tolerance[d:]
     mean = scaled.mean[:d][kept]
+    level = scaled.mean[d:] - (mean[:, None] * slope).sum(0)
     mean_variance = (mean * (inverse * mean).sum(1)).sum(0)
-    return _ScaledSolution(
-        kept=kept,
-        factor=factor,
-        inverse=inverse,
+    change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
+    coefficients = torch.full((d, level.shape[0]), math.nan, dtype=torch.float64)
+    coefficients[kept] = ldexp(to_float64(slope), change)
+    intercept = ldexp(to_float64(level), exponent[d:]) * equations.intercept
+    if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
+        raise _out_of_range("a coefficient")
+    return Solution(
         coefficients=coefficients,
-        intercept=scaled.mean[d:] - (mean[:, None] * coefficients).sum(0),
-        intercept_inverse=reciprocal(equations.weight) + mean_variance,
+        intercept=intercept,
+        collinear=tuple(sorted(set(range(d)) - set(kept.tolist()))),
+        rank=len(kept) + equations.intercept,
+        condition=condition_number(factor),
+        digits=0.0,
+        error_digits=0.0,
+        ridge=ridge,
+        scaled_coefficients=slope,
+        scaled_intercept=level,
         residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
+        total=scaled.total,
+        inverse=inverse,
+        intercept_inverse=reciprocal(equations.weight) + mean_variance,
+        factor=factor,
+        kept=kept,
+        exponent=exponent,
+        equations=equations,
     )
 
 
-def _safe_digits(
-    equations: NormalEquations[Number],
-    scaled: _ScaledEquations[Number],
-    solution: _ScaledSolution[Number],
+def _correct_digits(
+    solution: Solution[Number], scaled: _ScaledEquations[Number]
 ) -> tuple[float, float]:
-    """Return how many digits of the coefficients and of their standard errors are safe.
+    """Return how many digits of the coefficients and of their standard errors are correct.
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
     with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
@@ -217,11 +196,13 @@ def _safe_digits(
     error of a coefficient is relative to the coefficient or its standard error, whichever is
     larger; a residual that cannot be seen counts as the smallest that can.
     """
-    d, kept, roundoff = equations.features, solution.kept, 4 * equations.roundoff
+    equations, kept = solution.equations, solution.kept
+    d, roundoff = equations.features, 4 * equations.roundoff
     norm = scaled.rounded_square.sqrt()
-    size, level = to_float64(solution.coefficients).abs(), to_float64(solution.intercept).abs()
+    size = to_float64(solution.scaled_coefficients).abs()
+    level = to_float64(solution.scaled_intercept).abs()
     inverse, residual = to_float64(solution.inverse), to_float64(solution.residual)
-    df = equations.rows - len(kept) - equations.intercept
+    df = equations.rows - solution.rank
     variance = torch.maximum(residual, scaled.tolerance[d:]) / max(df, 1)
     row_norm = inverse.abs() @ norm[kept]
     rhs_error = roundoff * (norm[kept] @ size + norm[d:])
@@ -232,12 +213,11 @@ def _safe_digits(
     intercept_error = intercept_norm * rhs_error + roundoff * level
     intercept_variance = to_float64(solution.intercept_inverse) * variance
     intercept_scale = torch.maximum(level, intercept_variance.sqrt())
+    coefficient_error = row_norm[:, None] * rhs_error
+    variance_error, residual_error = roundoff * row_norm.square(), rhs_error.square() / roundoff
     return (
-        _digits((row_norm[:, None] * rhs_error, scale), (intercept_error, intercept_scale)),
-        _digits(
-            (roundoff * row_norm.square(), inverse.diagonal()),
-            (rhs_error.square() / roundoff, residual),
-        ),
+        _digits((coefficient_error, scale), (intercept_error, intercept_scale)),
+        _digits((variance_error, inverse.diagonal()), (residual_error, residual)),
     )
 
 
@@ -249,29 +229,8 @@ def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:
     return min(_MAX_DIGITS, digits) if digits >= 1 else 0.0
 
 
-def _unscale(
-    equations: NormalEquations[Number], exponent: Tensor, swept: _ScaledSolution[Number]
-) -> tuple[Tensor, Tensor]:
-    """Return the coefficients, NaN for columns left out, and the intercept in the user's units."""
-    d, kept = equations.features, swept.kept
-    change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
-    coefficients = ldexp(to_float64(swept.coefficients), change)
-    intercept = ldexp(to_float64(swept.intercept), exponent[d:]) * equations.intercept
-    if not bool(coefficients.isfinite().all() and intercept.isfinite().all()):
-        raise _out_of_range("a coefficient")
-    return _spread(coefficients, kept, d), intercept
-
-
 def _out_of_range(what: str) -> InputError:
     return InputError(
         f"x, y, ridge: {what} leaves the range of float64; "
         "give columns in units that are less far apart"
     )
-
-
-def _spread(values: Number, kept: Tensor, features: int) -> Number:
-    """Return the values of the columns kept among NaN for the others; (features, ...)."""
-    place = torch.full((features,), len(kept)).index_put((kept,), torch.arange(len(kept)))
-    nan = torch.full((1, *values.shape[1:]), math.nan, dtype=torch.float64)
-    padding = nan if isinstance(values, Tensor) else DoubleDouble(nan, nan)
-    return concatenate(values, padding)[place]

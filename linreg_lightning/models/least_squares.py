@@ -27,20 +27,20 @@ class LeastSquares(RegressionModule):
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
     `algebra.least_squares`, and stops the Trainer. Everything is in float64 or better, whatever the
     precision of the rows. A column that is a linear combination of earlier ones is left out and
-    named in a warning, as in R; its coefficient is NaN. A fit with `ckpt_path` adds its rows to
-    those of the checkpoint, which holds the matrix, as if one fit had seen all of them.
+    named in a warning, as in R: its row of the table is NaN, and predictions take its coefficient
+    as 0. A fit with `ckpt_path` adds its rows to those of the checkpoint, which holds the matrix.
 
     Args:
         accuracy: `exact` adds without any rounding: the coefficients have the same bits for any
             batch size, order of rows or number of processes (for magnitudes see `ExactGram`);
             `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
             is `exact` for up to a million numbers, then takes `float64`, and a second pass in
-            `exact` where `float64` leaves fewer than eight digits safe.
+            `exact` where `float64` guarantees fewer than eight digits.
         intercept: whether the model adds a constant; None means yes, unless the data have a column
             of ones named `intercept`.
         ridge: the penalty, 0 or above, in the units of the user's columns; never on the constant.
             Above 0 there are no standard errors: the estimates are biased.
-        confidence: how often the intervals cover the truth, from 0.000001, below 1.
+        confidence: how often the intervals cover the truth, between 0.000001 and 1.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
 
@@ -48,8 +48,11 @@ class LeastSquares(RegressionModule):
         InputError: a hyper-parameter outside its range; when fitting, a precision below float32.
     """
 
+    # The Trainer needs one pass over the rows, not many epochs.
     one_pass: ClassVar[bool] = True
+    # The sums refuse NaN and infinite values, so that the data need not look for them.
     checks_values: ClassVar[bool] = True
+    # A fit that goes on from a checkpoint may change these arguments.
     revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
     weight: nn.Parameter
     bias: nn.Parameter
@@ -90,10 +93,9 @@ class LeastSquares(RegressionModule):
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
     def coefficients(self) -> list[Coefficient]:
-        """The table: beside the estimate `std_error`, `t`, `p`, `ci_low` and `ci_high`.
+        """The table: estimate, `std_error`, `t`, `p`, `ci_low`, `ci_high`, NaN as in `Fit`.
 
-        All numbers of a column that was left out are NaN. With a ridge penalty, and where no
-        residual degree of freedom is left, all but the estimate are. Before a fit: an InputError.
+        Before a fit: an InputError.
         """
         fit = self._fitted_or_refuse("coefficients")
         columns = {"estimate": fit.estimate, "std_error": fit.standard_error, "t": fit.t}
@@ -141,10 +143,10 @@ class LeastSquares(RegressionModule):
         """Allow one or two passes beyond the epochs of a checkpoint."""
         self._max_epochs = self.trainer.max_epochs
         if self.trainer.ckpt_path is not None:
-            _allow_epochs(self.trainer, self._checkpoint_epochs + 2)
+            _raise_max_epochs(self.trainer, self._checkpoint_epochs + 2)
 
     def on_train_start(self) -> None:
-        """Begin the pass without rows, or go on with the pass of a checkpoint."""
+        """Begin a pass without rows, or go on with the pass of a checkpoint."""
         if self.trainer.ckpt_path is None:
             self._sums = GramState(self.accuracy)
             self._earlier_data, self._fit, self.fit_statistics = [], None, {}
@@ -159,6 +161,7 @@ class LeastSquares(RegressionModule):
         batch = self.validate_batch(batch)
         batch = batch._replace(x=self._without_ones(batch.x))
         names = self._variable_names + self.target_names
+        # A step of the optimizer, so that the Trainer counts the batch as a step.
         self._take_step(partial(self._sums.add, batch, self.trainer.world_size, names))
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.
@@ -172,7 +175,7 @@ class LeastSquares(RegressionModule):
         """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""
         if self._sums.current is None:
             self.trainer.should_stop = True
-        elif self._sums.has_rows:
+        elif self._sums.rows_seen:
             raise _stopped()
 
     def on_train_end(self) -> None:
@@ -194,8 +197,8 @@ class LeastSquares(RegressionModule):
         self._checkpoint_epochs = progress["processed"]
         self._sums.load_state_dict(checkpoint["statistics"])
         self._earlier_data = list(checkpoint.get("earlier_data", []))
-        if self._sums.fitted is not None:
-            self._solve(self._sums.fitted)
+        if self._sums.fitted_gram is not None:
+            self._solve(self._sums.fitted_gram)
             if self._sums.current is None and "datamodule_hyper_parameters" in checkpoint:
                 data = dict(checkpoint["datamodule_hyper_parameters"])
                 data.pop("design", None)  # describes the columns, not the rows
@@ -208,12 +211,15 @@ class LeastSquares(RegressionModule):
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
         fit = self._solve(total)
-        first_fit = self._sums.fitted is None and self.accuracy == "auto"
+        trainer = self.trainer
+        first_fit = self._sums.fitted_gram is None and self.accuracy == "auto"
         needs_exact = total.accuracy == "float64" and not fit.precise
-        if first_fit and needs_exact and _may_repeat_pass(self.trainer):
+        steps_left = trainer.max_steps == -1 or trainer.global_step < trainer.max_steps
+        may_repeat = steps_left and not trainer.fast_dev_run  # type: ignore[attr-defined]
+        if first_fit and needs_exact and may_repeat:
             rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
             self._begin_pass(second=True)
-            _allow_epochs(self.trainer, self.trainer.current_epoch + 2)
+            _raise_max_epochs(trainer, trainer.current_epoch + 2)
             return
         self._sums.end_pass(total)
         for message, is_warning in fit.diagnostics(self._variable_names):
@@ -221,7 +227,6 @@ class LeastSquares(RegressionModule):
         self.log("train_loss", self.fit_statistics["loss"])
 
     def _solve(self, gram: Gram) -> Fit:
-        """Fit the rows of these sums, and make the coefficients the model's own."""
         ones = self.columns.intercept
         constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
@@ -248,10 +253,11 @@ class LeastSquares(RegressionModule):
         return [name for name in self.feature_names if name != "intercept"]
 
     def _without_ones(self, x: Tensor) -> Tensor:
-        """The columns of x except the constant."""
         ones = self.columns.intercept
-        if not ones:  # None, or the first column: a view will do
-            return x if ones is None else x[:, 1:]
+        if ones is None:
+            return x
+        if ones == 0:
+            return x[:, 1:]  # a view, not a copy
         return torch.cat([x[:, :ones], x[:, ones + 1 :]], dim=1)
 
 
@@ -263,7 +269,6 @@ def _stopped() -> InputError:
 
 
 def _check_trainer(trainer: Trainer) -> None:
-    """Refuse a minimum of epochs or steps, validation within a pass, and averaging callbacks."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets them
         if isinstance(callback, ModelPruning | StochasticWeightAveraging | WeightAveraging):
             raise InputError(
@@ -284,14 +289,7 @@ def _check_trainer(trainer: Trainer) -> None:
             )
 
 
-def _allow_epochs(trainer: Trainer, epochs: int) -> None:
-    """Raise max_epochs to this number, where it is lower."""
+def _raise_max_epochs(trainer: Trainer, epochs: int) -> None:
     max_epochs = trainer.fit_loop.max_epochs
     if max_epochs is not None and max_epochs != -1:
         trainer.fit_loop.max_epochs = max(max_epochs, epochs)
-
-
-def _may_repeat_pass(trainer: Trainer) -> bool:
-    """Whether max_steps and fast_dev_run leave room for another pass."""
-    steps_left = trainer.max_steps == -1 or trainer.global_step < trainer.max_steps
-    return steps_left and not trainer.fast_dev_run  # type: ignore[attr-defined]
