@@ -69,13 +69,12 @@ def sample_rows(
         return None
     batch, rows_read, all_read = drawn
     predicted = _predict(batch, trainer, model)
-    y = batch[1].reshape(len(batch[1]), -1).cpu()
+    batch = apply_to_collection(batch, Tensor, Tensor.cpu)
+    y = batch[1].reshape(len(batch[1]), -1)
     if predicted is None or predicted.numel() != y.numel():
         return None
-    predicted = predicted.reshape(y.shape).cpu()
     weight = batch.weight if isinstance(batch, Batch) else None
-    weight = None if weight is None else weight.cpu()
-    return RowSample(batch[0].cpu(), y, predicted, weight, rows_read, all_read)
+    return RowSample(batch[0], y, predicted.cpu().reshape(y.shape), weight, rows_read, all_read)
 
 
 def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None:
