@@ -103,9 +103,9 @@ class ConfidenceLevel(Protocol):
 
 @runtime_checkable
 class WritesFile(Protocol):
-    """A callback that writes a file which the command mentions at its end."""
+    """A callback whose file the command lists at its end, as `file_label  path`."""
 
-    content: str
+    file_label: str
     path: Path | None
 
 

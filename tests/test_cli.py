@@ -464,7 +464,7 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
         ("fit --model Nonsense", "--model: there is no class Nonsense"),
         ("fit --model.in_features 5", "in_features & 5 & 3"),
         ("fit --model.intercept true", "--model.intercept: "),
-        ("fit --model.lr 3", "diverged & lr & 3"),
+        ("fit --model.lr 3", "--model.lr: the loss is & has diverged; lower lr (3 was given)"),
         ("fit --data.batch_size 0", "--data.batch_size: & 0"),
         ("fit --data TabularData", "--data: TabularData needs --data.path, --data.target"),
         (

@@ -1,10 +1,12 @@
 """When plots are drawn, of which rows, and that drawing leaves a run as it is."""
 
+import itertools
 import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from linreg_lightning.callbacks import (
     FitMonitor,
     FitPlots,
     RunSummary,
+    run_progress_bar,
 )
 from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.plots import png
@@ -375,15 +378,24 @@ def test_the_norm_and_rate_are_logged(trainer: MakeTrainer) -> None:
 CPU = ["--figures", "false", "--trainer.accelerator", "cpu"]
 
 
-def test_one_bar_spans_the_run_and_is_seldom_drawn(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def run_with_clock(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit while each look at the clock finds it this much later."""
+    clock = SimpleNamespace(monotonic=itertools.count(1.0, seconds).__next__)
+    monkeypatch.setattr(run_progress_bar, "time", clock)
     cli.main(["fit", *CPU, "--data.batch_size", "50"])
+
+
+def test_one_bar_spans_the_run_and_is_drawn_by_the_clock(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_with_clock(1, monkeypatch)
+    assert capsys.readouterr().out.count("\r") >= 100
+    run_with_clock(0, monkeypatch)
     out = capsys.readouterr().out
     bar, *rest = out.split("\n\n", 1)
     assert "Epoch 100/100" in bar
     assert "200/200" in bar
-    assert bar.count("\r") < 100
+    assert bar.count("\r") < 20
     last = bar.rpartition("\r")[2]
     for name in ("train_loss=0.", "val_loss=0."):
         assert name in last
@@ -391,8 +403,8 @@ def test_one_bar_spans_the_run_and_is_seldom_drawn(
     lines = rest[0].strip().splitlines()
     assert lines[0].split() == ["name", "true", "estimate"]
     assert lines[-3:] == [
-        "run           logs/version_0",
-        "coefficients  logs/version_0/coefficients.json",
+        "run           logs/version_1",
+        "coefficients  logs/version_1/coefficients.json",
         "curves        tensorboard --logdir logs",
     ]
 

@@ -14,8 +14,13 @@ from pathlib import Path
 import pytest
 
 from linreg_lightning import InputError, cli
-from linreg_lightning.project.contents import PACKAGE, contents, modules_named_in, project_files
-from linreg_lightning.project.names import Names
+from linreg_lightning.project.new import (
+    PACKAGE,
+    Names,
+    contents,
+    modules_named_in,
+    project_files,
+)
 
 ROOT = PACKAGE.parent
 LINEAR = {"algebra", "project", "tutorial", "synthetic", "summary"}
@@ -54,7 +59,7 @@ TEXT = "linreg_lightning.tutorial shows it"
 def test_the_spellings_of_a_name(name: str) -> None:
     names = Names.of(name)
     assert names.package == name.replace("-", "_")
-    assert names.distribution == names.command == name.replace("_", "-")
+    assert names.command == name.replace("_", "-")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ def test_a_wheel_makes_the_same_project_which_works_by_itself() -> None:
         for path in project.rglob("*")
         if path.is_file()
     }
-    assert made == dict(contents(Names("my_project", "my-project", "my-project")))
+    assert made == dict(contents(Names("my_project", "my-project")))
     lines = [line for text in made.values() for line in text.splitlines()]
     named = [line for line in lines if re.search("lin.?reg", line, re.IGNORECASE)]
     assert named == ["Copyright (c) 2026 The linreg_lightning authors"]

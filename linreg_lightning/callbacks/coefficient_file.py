@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -22,7 +21,7 @@ class CoefficientFile(Callback):
     infinity are null. A model without `coefficients()` or `fit_statistics` gets no file.
     """
 
-    content: ClassVar[str] = "coefficients"
+    file_label: ClassVar[str] = "coefficients"
     path: Path | None = None  # the file, once it is written
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
@@ -41,18 +40,12 @@ class CoefficientFile(Callback):
 def report(model: Any) -> dict[str, Any]:
     """Return the content of coefficients.json for a fitted RegressionModule."""
     fit = dict(model.fit_statistics)
-    return {
+    content = {
         "model": type(model).__name__,
         "rows": fit.pop("rows", None),
         "targets": model.target_names,
-        "coefficients": _nonfinite_to_none(model.coefficients()),
-        "fit": _nonfinite_to_none(fit),
+        "coefficients": model.coefficients(),
+        "fit": fit,
     }
-
-
-def _nonfinite_to_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _nonfinite_to_none(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_nonfinite_to_none(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    # NaN and infinity, which JSON does not have, are read back as null.
+    return dict(json.loads(json.dumps(content), parse_constant=lambda _: None))

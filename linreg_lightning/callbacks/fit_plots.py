@@ -49,7 +49,7 @@ class FitPlots(Callback):
             the model does not have.
     """
 
-    content: ClassVar[str] = "figures"
+    file_label: ClassVar[str] = "figures"
     path: Path | None = None  # the files as a pattern, once they are written
 
     def __init__(
@@ -68,12 +68,12 @@ class FitPlots(Callback):
         check_argument("coefficients", coefficients, two, "the names of two")
         self._folder: Path | None = None
         self._pair: list[str] = []
-        self._steps: list[int] = []
-        self._estimates: list[dict[tuple[str, str], float]] = []
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Record where the descent starts."""
-        self._pair, self._steps, self._estimates = [], [], []
+        self._pair = []
+        self._steps: list[int] = []
+        self._estimates: list[dict[tuple[str, str], float]] = []
         # All processes ask, because the first one broadcasts its answer.
         folder = trainer.log_dir or trainer.default_root_dir
         draws = trainer.is_global_zero and not trainer.fast_dev_run
@@ -223,8 +223,7 @@ class FitPlots(Callback):
 
 
 def _warn(what: str, error: Exception) -> None:
-    text = " ".join(str(error).split())
-    rank_zero_warn(f"FitPlots: {what}: {type(error).__name__}: {text}")
+    rank_zero_warn(f"FitPlots: {what}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _processes(trainer: Trainer) -> str:

@@ -37,7 +37,7 @@ class PredictionWriter(Callback):
             predict; the model has no intervals; the data keep no columns; the disk is full.
     """
 
-    content: ClassVar[str] = "predictions"
+    file_label: ClassVar[str] = "predictions"
     path: Path | None = None  # the file, once it is complete
 
     def __init__(
@@ -62,8 +62,8 @@ class PredictionWriter(Callback):
         if self.keep:
             data = trainer.datamodule
             if not isinstance(data, KeepsColumns):
-                kind = type(data).__name__
-                raise InputError(f"keep: {kind} has no columns to keep; leave it out")
+                name = type(data).__name__
+                raise InputError(f"keep: {name} has no columns to keep; leave it out")
             data.keep(self.keep)
 
     def on_predict_start(self, trainer: Any, pl_module: LightningModule) -> None:
@@ -96,8 +96,7 @@ class PredictionWriter(Callback):
             parts = [p.mean, p.mean_error, p.mean_low, p.mean_high, p.row_low, p.row_high]
             values = torch.stack(parts, dim=2).flatten(1)
             names = [f"{name}{suffix}" for name in names for suffix in _INTERVAL_SUFFIXES]
-        if values.dtype not in (torch.float32, torch.float64):
-            values = values.float()
+        values = values if values.dtype in (torch.float32, torch.float64) else values.float()
         arrays = values.detach().cpu().T.contiguous().numpy()
         columns = {name: _decoded(batch.kept.column(name)) for name in self.keep}
         for name, array in zip(names, arrays, strict=True):

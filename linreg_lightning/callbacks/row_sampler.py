@@ -69,22 +69,20 @@ def sample_rows(
         return None
     batch, rows_read, all_read = drawn
     predicted = _predict(batch, trainer, model)
-    y = batch[1].reshape(len(batch[1]), -1).cpu()
+    batch = apply_to_collection(batch, Tensor, Tensor.cpu)
+    y = batch[1].reshape(len(batch[1]), -1)
     if predicted is None or predicted.numel() != y.numel():
         return None
-    predicted = predicted.reshape(y.shape).cpu()
     weight = batch.weight if isinstance(batch, Batch) else None
-    weight = None if weight is None else weight.cpu()
-    return RowSample(batch[0].cpu(), y, predicted, weight, rows_read, all_read)
+    return RowSample(batch[0], y, predicted.cpu().reshape(y.shape), weight, rows_read, all_read)
 
 
 def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None:
     """Return the rows with the smallest random keys, the number read, and whether all were."""
     generator = torch.Generator().manual_seed(0)
     held: list[Any] = []
-    keys: list[Tensor] = []
-    rows_held = rows_read = 0
-    all_read = True
+    keys = torch.empty(0)
+    rows_read, all_read = 0, True
     for batch in batches:
         if rows_read >= _MAX_ROWS_READ:
             all_read = False
@@ -94,27 +92,25 @@ def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None
         if isinstance(batch, Batch) and batch.weight is not None:
             # Rows of weight 0 count as absent.
             batch = _select(batch, batch.weight.nonzero()[:, 0])
-        rows = len(batch[0])
         held.append(batch)
-        keys.append(torch.rand(rows, generator=generator))
-        rows_read += rows
-        rows_held += rows
-        if rows_held > 4 * max_rows:
-            held, keys = _smallest(held, keys, max_rows)
-            rows_held = max_rows
-    return (_smallest(held, keys, max_rows)[0][0], rows_read, all_read) if rows_read else None
+        keys = torch.cat([keys, torch.rand(len(batch[0]), generator=generator)])
+        rows_read += len(batch[0])
+        if len(keys) > 4 * max_rows:
+            batch, keys = _smallest(held, keys, max_rows)
+            held = [batch]
+    return (_smallest(held, keys, max_rows)[0], rows_read, all_read) if rows_read else None
 
 
-def _smallest(batches: list[Any], keys: list[Tensor], count: int) -> tuple[list[Any], list[Tensor]]:
-    """Return one batch, the rows with the smallest keys in their original order, and its keys."""
+def _smallest(batches: list[Any], keys: Tensor, count: int) -> tuple[Any, Tensor]:
+    """Return the rows with the smallest keys, in their original order, and these keys."""
     columns = zip(*batches, strict=True)
     parts = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
     kind = type(batches[0])
-    batch, key = kind(*parts) if hasattr(kind, "_fields") else kind(parts), torch.cat(keys)
-    if len(key) > count:
-        chosen = key.topk(count, largest=False, sorted=False).indices.sort().values
-        batch, key = _select(batch, chosen), key[chosen]
-    return [batch], [key]
+    batch = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if len(keys) > count:
+        chosen = keys.topk(count, largest=False, sorted=False).indices.sort().values
+        batch, keys = _select(batch, chosen), keys[chosen]
+    return batch, keys
 
 
 def _is_regression(batch: Any) -> bool:

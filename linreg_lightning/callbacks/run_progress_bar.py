@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import Any, final
 
@@ -36,21 +35,16 @@ class RunProgressBar(TQDMProgressBar):
         batches = self.total_train_batches * self._epochs
         if self.trainer.max_steps != -1:
             batches = min(batches, self.trainer.max_steps * self.trainer.accumulate_grad_batches)
-        return Tqdm(
-            total=None if math.isinf(batches) else int(batches),
-            initial=self.trainer.fit_loop.epoch_loop.batch_progress.total.completed,
-            disable=self.is_disabled,
-            dynamic_ncols=True,
-            file=sys.stdout,
-            smoothing=0,
-            unit="batch",
-            bar_format=self.BAR_FORMAT,
-        )
+        bar = super().init_train_tqdm()
+        bar.total = None if math.isinf(batches) else int(batches)
+        bar.initial = bar.n = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        bar.unit = "batch"
+        return bar
 
     def init_validation_tqdm(self) -> Tqdm:
         """Return a hidden bar for a short validation during a fit."""
-        count = sum(self.trainer.num_val_batches)
-        if self.trainer.state.fn == "fit" and count <= _MAX_HIDDEN_VALIDATION_BATCHES:
+        short = sum(self.trainer.num_val_batches) <= _MAX_HIDDEN_VALIDATION_BATCHES
+        if self.trainer.state.fn == "fit" and short:
             return Tqdm(disable=True)
         return super().init_validation_tqdm()
 

@@ -12,6 +12,7 @@ from typing import Any, final
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from linreg_lightning import __version__
 from linreg_lightning.callbacks.tensorboard import tensorboard_writers
 from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
 from linreg_lightning.text_table import markdown_table
@@ -54,12 +55,8 @@ class RunSummary(Callback):
 def repeat_instructions(command: list[str], folder: str | None) -> str:
     """Return the command, the versions of packages and the place of all settings, as Markdown."""
     package = __name__.partition(".")[0].replace("_", "-")
-    versions = [f"Python {platform.python_version()}"]
-    for name in (package, "lightning", "torch", "numpy"):
-        try:
-            versions.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue  # this package runs from a folder without being installed
+    versions = [f"Python {platform.python_version()}", f"{package} {__version__}"]
+    versions += [f"{name} {metadata.version(name)}" for name in ("lightning", "torch", "numpy")]
     lines = ["The command:", "", f"    {shlex.join(command)}", ""]
     lines += ["The versions:", "", *(f"- {version}" for version in versions)]
     if folder is not None and (Path(folder) / "config.yaml").is_file():

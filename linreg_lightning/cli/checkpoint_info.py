@@ -7,7 +7,7 @@ import pickle
 import zipfile
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 import yaml
@@ -24,7 +24,7 @@ TRAINER_ARGUMENTS = (
     *("max_epochs", "max_steps", "precision", "accumulate_grad_batches"),
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "overfit_batches"),
 )
-REMEDY = "or start anew without --ckpt_path"
+REMEDY = ", or start anew without --ckpt_path"
 
 
 class CheckpointInfo(NamedTuple):
@@ -55,8 +55,8 @@ class CheckpointInfo(NamedTuple):
             path = _best(content, path)
             content = _load(path)
         progress = content["loops"]["fit_loop"]
-        statistics = content.get("statistics", {"done": None, "partial": None})
-        partial = statistics["partial"] is not None
+        statistics = content.get("statistics", {})
+        partial = statistics.get("partial") is not None
         return cls(
             path,
             _class_and_arguments(content.get("hyper_parameters", {})),
@@ -64,7 +64,7 @@ class CheckpointInfo(NamedTuple):
             [_class_and_arguments(each) for each in content.get("earlier_data", [])],
             progress["epoch_progress"]["current"]["processed"],
             progress["epoch_loop.batch_progress"]["total"]["ready"],
-            statistics["done"] is not None and not partial,
+            statistics.get("done") is not None and not partial,
             partial,
             _trainer_settings(path),
         )
@@ -75,16 +75,12 @@ class CheckpointInfo(NamedTuple):
             return
         model_class = resolve_name(given["class_path"])
         if model_class is not resolve_name(self.model["class_path"]):
-            raise InputError(
-                f"--model: {given['class_path']} was given, but {self.path} holds a "
-                f"{self.model['class_path']}; leave --model out"
-            )
+            holds = f"{self.path} holds a {self.model['class_path']}"
+            _refuse("model", given["class_path"], holds)
         for name, value in _differences(self.model, given).items():
             if name not in getattr(model_class, "revisable", ()):
-                raise InputError(
-                    f"--model.{name}: {value} was given, but {self.path} was made with "
-                    f"{self.model['init_args'][name]}; leave --model.{name} out, {REMEDY}"
-                )
+                made = f"{self.path} was made with {self.model['init_args'][name]}"
+                _refuse(f"model.{name}", value, made, REMEDY)
 
     def check_data(self, given: dict[str, Any], fitting: bool) -> None:
         """Refuse arguments that would mix rows that were held out with rows that were not.
@@ -98,17 +94,12 @@ class CheckpointInfo(NamedTuple):
         differences = _differences(self.data, given)
         same_rows = "path" not in differences and ("path" in stored or fitting)
         for name, value in differences.items():
-            leave_out = f"leave --data.{name} out"
             if name in COLUMN_ARGUMENTS and stored.get("design") is not None:
-                raise InputError(
-                    f"--data.{name}: {value} was given, but what the columns are was learned with "
-                    f"{stored[name]}; {leave_out}, {REMEDY}"
-                )
+                learned = f"what the columns are was learned with {stored[name]}"
+                _refuse(f"data.{name}", value, learned, REMEDY)
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
-                raise InputError(
-                    f"--data.{name}: {value} was given, but {self.path} was made with "
-                    f"{stored[name]} from the same rows; {leave_out}, name another table, {REMEDY}"
-                )
+                made = f"{self.path} was made with {stored[name]} from the same rows"
+                _refuse(f"data.{name}", value, made, f", name another table{REMEDY}")
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
@@ -123,6 +114,10 @@ class CheckpointInfo(NamedTuple):
             and _differences(data, given).keys() <= READING_ARGUMENTS
             for data in fitted
         )
+
+
+def _refuse(option: str, value: Any, reason: str, remedies: str = "") -> NoReturn:
+    raise InputError(f"--{option}: {value} was given, but {reason}; leave --{option} out{remedies}")
 
 
 def _trainer_settings(path: Path) -> dict[str, Any]:
@@ -148,23 +143,19 @@ def _files(paths: Any) -> set[str]:
     files: set[str] = set()
     for path in map(str, [paths] if isinstance(paths, str | Path) else paths):
         names = [path]
-        if "://" not in path:
-            with contextlib.suppress(InputError):  # the file may be gone
-                names = [file.path for file in find_files(path)]
-            names = [str(Path(name).resolve()) for name in names]
-        files.update(names)
+        with contextlib.suppress(InputError):  # the file may be gone
+            names = [path] if "://" in path else [file.path for file in find_files(path)]
+        files.update(name if "://" in name else str(Path(name).resolve()) for name in names)
     return files
 
 
 def _newest(root: Path) -> Path:
-    files = root.glob("**/*.ckpt")
-    newest = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
-    if newest is None:
-        raise InputError(
-            f"--ckpt_path: there is no checkpoint below {root}; fit a model first (linreg fit), or "
-            "type a checkpoint's path"
-        )
-    return newest
+    if files := list(root.glob("**/*.ckpt")):
+        return max(files, key=lambda file: file.stat().st_mtime_ns)
+    raise InputError(
+        f"--ckpt_path: there is no checkpoint below {root}; fit a model first (linreg fit), or "
+        "type a checkpoint's path"
+    )
 
 
 def _best(content: dict[str, Any], path: Path) -> Path:

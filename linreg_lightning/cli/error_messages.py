@@ -75,8 +75,7 @@ def parse_error_message(error: str) -> str:
 
 
 def _given_value(error: str) -> str:
-    values = re.findall(r"(?:Got value|Given value): (.+)", error)
-    values = [value for value in values if not value.startswith(("NestedArg(", "Namespace("))]
+    values = re.findall(r"(?:Got value|Given value): (?!NestedArg\(|Namespace\()(.+)", error)
     return textwrap.shorten(values[0], 100) if values else "this value"
 
 
@@ -92,7 +91,6 @@ def _alternatives(expected: list[tuple[str, str]]) -> str:
 
 
 def _class_with(option: str, key: str) -> str | None:
-    """Return the package's own model or data module that has the option."""
     classes = [BASES[key]] if key in BASES else []
     for cls in classes:
         classes += cls.__subclasses__()

@@ -29,7 +29,7 @@ class FirstParse(NamedTuple):
 
     @classmethod
     def of(cls, args: list[str]) -> FirstParse:
-        """Read these from a command line and from the configuration files that it names.
+        """Read these from a command line and its configuration files.
 
         >>> FirstParse.of(["fit", "--data", "TabularData", "--data.path", "a.csv"])
         FirstParse(command='fit', ckpt_path=None, root='logs', classes={'data': 'TabularData'})
@@ -53,7 +53,6 @@ class FirstParse(NamedTuple):
 
 
 def _settings(file: Path, command: str | None) -> dict[str, Any]:
-    """Return the settings of a configuration that matter here, those that are not null."""
     content = _read_yaml(file)
     # A file before the subcommand has the settings below the subcommand's name.
     content |= _section(content, command, file)

@@ -16,7 +16,8 @@ from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-import linreg_lightning.data  # noqa: F401  # only imported classes are found by their short names
+# The parser knows a class by its short name only after its module is imported.
+import linreg_lightning.data  # noqa: F401
 from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
@@ -42,16 +43,19 @@ class RegressionCLI(LightningCLI):
     With a checkpoint, its classes and hyper-parameters are the defaults, and an option that
     contradicts the model's is an error. Without one, only `fit` runs.
     An argument that cannot work raises InputError, whose message names the option.
+
+    The command line is parsed twice: `first_parse` has its subcommand, classes and checkpoint,
+    because these decide the options and defaults of the parser that reads all of it.
     """
 
-    def __init__(self, args: list[str], first: FirstParse) -> None:
-        self._args, self._first = args, first
+    def __init__(self, args: list[str], first_parse: FirstParse) -> None:
+        self._args, self._first_parse = args, first_parse
         self.config: Any = None
         self._checkpoint: CheckpointInfo | None = None
         self._prediction_writer: PredictionWriter | None = None
-        if first.ckpt_path is not None:
-            self._checkpoint = CheckpointInfo.read(first.ckpt_path, first.root)
-        needs_checkpoint = first.command in ("validate", "test", "predict")
+        if first_parse.ckpt_path is not None:
+            self._checkpoint = CheckpointInfo.read(first_parse.ckpt_path, first_parse.root)
+        needs_checkpoint = first_parse.command in ("validate", "test", "predict")
         self._lacks_checkpoint = needs_checkpoint and self._checkpoint is None
         parser_kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         try:
@@ -74,19 +78,20 @@ class RegressionCLI(LightningCLI):
                 raise
             classes: dict[str, type] = {"trainer": Trainer}
             if self.config is not None:
-                classes |= {k: resolve_name(self._config[k].class_path) for k in ("model", "data")}
+                classes |= {k: resolve_name(self._options[k].class_path) for k in ("model", "data")}
             raise InputError(add_flags(str(cause), classes)) from None
 
     @property
-    def _config(self) -> Any:
+    def _options(self) -> Any:
+        """The subcommand's options as values; `config_init` holds the objects made of them."""
         return self.config[self.config.subcommand]
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Return the given subcommand, or all, with its arguments that are not options."""
+        """Return the given subcommand, or all; its parameters listed here get no option."""
         return {
-            name: skipped | {"ckpt_path", "return_predictions"}  # the methods below pass these
+            name: skipped | {"ckpt_path", "return_predictions"}  # set by this class
             for name, skipped in LightningCLI.subcommands().items()
-            if self._first.command in (None, name)
+            if self._first_parse.command in (None, name)
         }
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -100,10 +105,10 @@ class RegressionCLI(LightningCLI):
         """Add the command's own options; set the defaults, which a checkpoint overrides."""
         text = "A checkpoint: a file, last (the newest run's), or best (the newest run's best)."
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=text)
-        if self._first.command == "fit":
+        if self._first_parse.command == "fit":
             text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
             parser.add_argument("--figures", type=bool, default=True, help=text)
-        if self._first.command == "predict":
+        if self._first_parse.command == "predict":
             text = "Whether to write standard errors and intervals too, of a model that has them."
             parser.add_argument("--intervals", type=bool, default=False, help=text)
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
@@ -113,43 +118,44 @@ class RegressionCLI(LightningCLI):
         defaults: dict[str, Any] = {"model": {"class_path": MODEL}, "data": {"class_path": DATA}}
         if self._checkpoint is not None:
             defaults = {"model": self._checkpoint.model, "data": self._checkpoint.data}
-            if self._first.command == "fit":
+            if self._first_parse.command == "fit":
                 parser.set_defaults(self._checkpoint.trainer_settings)
         for key, default in defaults.items():
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
-            given = self._first.classes.get(key, "").rpartition(".")[2]
-            # The parser would pass the arguments of a default class on to another class.
+            given = self._first_parse.classes.get(key, "").rpartition(".")[2]
+            # If the user chose another class, it would get the arguments of the default class.
             if default and given in ("", default["class_path"].rpartition(".")[2]):
                 parser.set_defaults({key: default})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse options that contradict the checkpoint, and anything but a fit without one."""
-        # Without its checkpoint a line is read with defaults that its author does not mean.
+        # Parse errors mislead if the checkpoint, which sets defaults, is missing: report only that.
         ignored = (argparse.ArgumentError,) if self._lacks_checkpoint else ()
         with contextlib.suppress(*ignored):
             super().parse_arguments(parser, args)
         if self._lacks_checkpoint:
             raise InputError(
-                f"--ckpt_path: none was given, and {self._first.command} needs a fitted model; "
-                "type --ckpt_path last for the newest, or a checkpoint's path"
+                f"--ckpt_path: none was given, and {self._first_parse.command} needs a fitted "
+                "model; type --ckpt_path last for the newest, or a checkpoint's path"
             )
-        config = self._config
-        seed = config.seed_everything
+        options = self._options
+        seed = options.seed_everything
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
         if self._checkpoint is not None:
-            self._checkpoint.check_model(config.model.as_dict())
-            self._checkpoint.check_data(config.data.as_dict(), self._first.command == "fit")
-        # Lightning would let the checkpoint's hyper-parameters override the options.
-        config.ckpt_path = None
+            self._checkpoint.check_model(options.model.as_dict())
+            self._checkpoint.check_data(options.data.as_dict(), self._first_parse.command == "fit")
+        # From this path Lightning would read hyper-parameters, which then override the options.
+        # `before_instantiate_classes` restores it.
+        options.ckpt_path = None
 
     def before_instantiate_classes(self) -> None:
-        """Refuse null where a class does not accept it, and strategies that lose the fit."""
-        config = self._config
-        config.ckpt_path = None if self._checkpoint is None else str(self._checkpoint.path)
+        """Refuse null that a class does not accept, and strategies that do not return the fit."""
+        options = self._options
+        options.ckpt_path = None if self._checkpoint is None else str(self._checkpoint.path)
         for key in ("model", "data"):
-            _check_null(key, config[key].as_dict())
-        strategy = str(config.trainer.strategy)
+            _check_null(key, options[key].as_dict())
+        strategy = str(options.trainer.strategy)
         if any(method in strategy for method in ("spawn", "fork", "notebook")):
             raise InputError(
                 f"--trainer.strategy: {strategy} was given, whose processes do not return what "
@@ -158,8 +164,8 @@ class RegressionCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the default callbacks and logger, where the user has not chosen others."""
-        config = self.config_init[self.subcommand]
-        trainer = config.trainer
+        options = self.config_init[self.subcommand]
+        trainer = options.trainer
         if trainer.logger in (None, True) and not trainer.barebones:
             kwargs["logger"] = RunLogger(trainer.default_root_dir or ROOT)
         if trainer.log_every_n_steps is None and not trainer.barebones:
@@ -167,11 +173,11 @@ class RegressionCLI(LightningCLI):
             warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
         if trainer.accelerator == "auto" and MPSAccelerator.is_available():
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
-        figures = self.subcommand == "fit" and config.figures and not trainer.barebones
+        figures = self.subcommand == "fit" and options.figures and not trainer.barebones
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "predict":
-            keep = [config.keep] if isinstance(config.keep, str) else config.keep
-            self._prediction_writer = PredictionWriter(config.intervals, keep, config.format)
+            keep = [options.keep] if isinstance(options.keep, str) else options.keep
+            self._prediction_writer = PredictionWriter(options.intervals, keep, options.format)
             callbacks.append(self._prediction_writer)
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
@@ -182,19 +188,19 @@ class RegressionCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Fit; with a checkpoint, resume its run."""
-        self.trainer.fit(ckpt_path=self._config.ckpt_path, **kwargs)
+        self.trainer.fit(ckpt_path=self._options.ckpt_path, **kwargs)
 
     def validate(self, **kwargs: Any) -> None:
         """Measure the checkpoint's model on the validation rows."""
-        self.trainer.validate(ckpt_path=self._config.ckpt_path, **kwargs)
+        self.trainer.validate(ckpt_path=self._options.ckpt_path, **kwargs)
 
     def test(self, **kwargs: Any) -> None:
         """Measure the checkpoint's model on the test rows."""
-        self.trainer.test(ckpt_path=self._config.ckpt_path, **kwargs)
+        self.trainer.test(ckpt_path=self._options.ckpt_path, **kwargs)
 
     def predict(self, **kwargs: Any) -> None:
         """Write predictions by PredictionWriter, so that memory does not hold them."""
-        kwargs |= {"ckpt_path": self._config.ckpt_path, "return_predictions": False}
+        kwargs |= {"ckpt_path": self._options.ckpt_path, "return_predictions": False}
         self.trainer.predict(**kwargs)
 
     def before_fit(self) -> None:
@@ -203,7 +209,7 @@ class RegressionCLI(LightningCLI):
         if checkpoint is None:
             return
         if is_single_pass(self.model):
-            if checkpoint.has_rows_of(self._config.data.as_dict()):
+            if checkpoint.has_rows_of(self._options.data.as_dict()):
                 raise InputError(
                     f"--data: {checkpoint.path} holds the statistics of these rows already, or of "
                     "some of them, and a fit would add them once more; name new rows, such as "
@@ -241,17 +247,17 @@ class RegressionCLI(LightningCLI):
         logger = self.trainer.logger if self.subcommand == "fit" else None
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         writers = [each for each in callbacks if isinstance(each, WritesFile) and each.path]
-        lines = {each.content: str(each.path) for each in writers}
+        lines = {each.file_label: str(each.path) for each in writers}
         if isinstance(logger, RunLogger):
             command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
             lines = {"run": logger.log_dir, **lines, "curves": command}
         width = max(map(len, lines), default=0)
-        for content, place in lines.items() if self.trainer.is_global_zero else ():
-            print(f"{content:<{width}}  {place}")
+        for label, place in lines.items() if self.trainer.is_global_zero else ():
+            print(f"{label:<{width}}  {place}")
 
 
 def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[Callback]:
-    """Return the callbacks of the Trainer's settings and the default ones that are not there."""
+    """Return the Trainer's callbacks, and each default one whose class is not among them."""
     given = trainer.callbacks or []
     given = given if isinstance(given, list) else [given]
     classes: list[Any] = [resolve_name(path) for path in CALLBACKS]
@@ -260,7 +266,9 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
     elif given:
         given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
     if not trainer.barebones:
-        classes += [TightLoop] + [LogInterval] * (trainer.log_every_n_steps is None)
+        classes.append(TightLoop)
+        if trainer.log_every_n_steps is None:
+            classes.append(LogInterval)
         if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
             classes.append(RunProgressBar)
     summary = [] if _has(given, RunSummary) else [RunSummary(command)]

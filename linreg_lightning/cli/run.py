@@ -36,10 +36,10 @@ def run(args: list[str]) -> None:
     """Run a command line; exit with a message if it fails."""
     with _warning_filters():
         try:
-            first = FirstParse.of(args)
+            first_parse = FirstParse.of(args)
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
-            with contextlib.nullcontext() if first.command == "fit" else _sigterm_raises():
-                RegressionCLI(args, first)
+            with contextlib.nullcontext() if first_parse.command == "fit" else _sigterm_raises():
+                RegressionCLI(args, first_parse)
         except argparse.ArgumentError as error:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:

@@ -265,5 +265,5 @@ class SupervisedModule(LightningModule, ABC):
     def _stop_if_diverged(self, loss: float) -> None:
         if not math.isfinite(loss):
             lr = self.hparams.get("lr")
-            given = "" if lr is None else f" ({lr:g} was given)"
-            raise InputError(f"the loss is {loss}: the fit has diverged; lower lr{given}")
+            start, end = ("", "") if lr is None else ("lr: ", f" ({lr:g} was given)")
+            raise InputError(f"{start}the loss is {loss}: the fit has diverged; lower lr{end}")
