@@ -244,11 +244,13 @@ def least_squares(
     for diagnostic in fit.diagnostics():
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
-    if y.ndim == 1:
-        names = ("coefficients", "intercept", "estimate", "standard_error", "t", "p", "low", "high")
-        flat: dict[str, Any] = {name: getattr(fit, name)[..., 0] for name in names}
-        fit = replace(fit, **flat, _one_dimensional=True)
-    return fit
+    return _drop_target_dimension(fit) if y.ndim == 1 else fit
+
+
+def _drop_target_dimension(fit: Fit) -> Fit:
+    names = ("coefficients", "intercept", "estimate", "standard_error", "t", "p", "low", "high")
+    flat: dict[str, Any] = {name: getattr(fit, name)[..., 0] for name in names}
+    return replace(fit, **flat, _one_dimensional=True)
 
 
 def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
