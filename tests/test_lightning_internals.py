@@ -36,7 +36,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def owners() -> dict[str, type]:
-    """From each private name to the class whose objects have it."""
+    """Map each private name to the class of the objects that have it."""
     found: dict[str, type] = dict.fromkeys(CHECKPOINT_NAMES, ModelCheckpoint)
 
     class Looks(Small):

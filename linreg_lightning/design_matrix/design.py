@@ -38,7 +38,7 @@ class NumberTerm:
 class CategoryTerm:
     """A column of categories: a column of zeros and ones for each level from `first` on.
 
-    `means` has, for each of these levels, the fraction of the rows to train on that have it.
+    `means` holds the fraction of training rows that have each of these levels.
     """
 
     column: str

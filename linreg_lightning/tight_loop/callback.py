@@ -49,8 +49,8 @@ class TightLoop(Callback):
     end.
 
     Args:
-        steps: at most how many steps a group has; None chooses so many that it takes 0.05 s:
-            hundreds of steps of microseconds, a single one of 25 ms.
+        steps: at most how many steps a group has; None sizes groups to last 0.05 s:
+            hundreds of steps of microseconds; a step of 25 ms or more runs alone.
 
     Raises:
         InputError: steps below 1.
