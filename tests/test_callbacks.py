@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -26,6 +27,7 @@ from linreg_lightning.callbacks import (
     CustomScalars,
     LogInterval,
     PredictionWriter,
+    RunCheckpoint,
 )
 
 MakeTrainer = Callable[..., Trainer]
@@ -153,3 +155,38 @@ def test_a_failed_run_has_no_metrics_to_compare(trainer: MakeTrainer) -> None:
         trainer(logger=RunLogger()).fit(LinearRegression(lr=3.0), SyntheticData())
     with pytest.raises(KeyError):
         events("logs/version_0").PluginTagToContent("hparams")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "saved"), [(0, [1, 2, 3, 4, 5]), (1000, [1, 5])], ids=["each epoch", "first, last"]
+)
+@pytest.mark.parametrize("end", [{"max_epochs": 5}, {"max_epochs": 9, "max_steps": 5}], ids=str)
+def test_the_first_and_the_last_epoch_are_saved(
+    trainer: MakeTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    saved: list[int],
+    end: Any,
+) -> None:
+    epochs: list[int] = []
+    save = Trainer.save_checkpoint
+
+    def save_and_count(self: Trainer, *args: Any, **kwargs: Any) -> None:
+        epochs.append(self.global_step)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", save_and_count)
+    options = {"enable_checkpointing": True, "callbacks": [RunCheckpoint(seconds)], **end}
+    trainer(**options).fit(LinearRegression(), SyntheticData(batch_size=1000))
+    assert epochs == saved
+    (file,) = Path().rglob("*.ckpt")  # the newest alone is kept
+    assert file.name == "epoch=4-step=5.ckpt"
+    assert torch.load(file, weights_only=True)["global_step"] == 5
+
+
+def test_early_stopping_saves_its_last_epoch(trainer: MakeTrainer) -> None:
+    stopping = EarlyStopping("val_loss", patience=1, min_delta=1e9)
+    options = {"enable_checkpointing": True, "callbacks": [stopping, RunCheckpoint(1000)]}
+    trainer(**options, max_epochs=9).fit(LinearRegression(), SyntheticData(batch_size=1000))
+    (file,) = Path().rglob("*.ckpt")
+    assert file.name == "epoch=1-step=2.ckpt"

@@ -415,7 +415,7 @@ def test_data_of_another_package_need_in_features(command: Linreg, refused: Refu
 )
 def test_tight_loop_is_a_default_callback(settings: dict[str, Any], steps: list[Any]) -> None:
     trainer = {"callbacks": None, "barebones": False, "log_every_n_steps": None}
-    trainer |= {"enable_progress_bar": None, **settings}
+    trainer |= {"enable_progress_bar": None, "enable_checkpointing": None, **settings}
     callbacks = default_callbacks(Namespace(**trainer), figures=False, command=["linreg"])
     assert [each.steps for each in callbacks if isinstance(each, TightLoop)] == steps
 

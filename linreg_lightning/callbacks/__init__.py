@@ -14,6 +14,7 @@ from linreg_lightning.callbacks.fit_monitor import FitMonitor
 from linreg_lightning.callbacks.fit_plots import FitPlots
 from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
+from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
 
@@ -26,6 +27,7 @@ __all__ = [
     "FitPlots",
     "LogInterval",
     "PredictionWriter",
+    "RunCheckpoint",
     "RunProgressBar",
     "RunSummary",
 ]

@@ -13,13 +13,14 @@ from typing import Any, final
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 # The parser knows a class by its short name only after its module is imported.
 import linreg_lightning.data  # noqa: F401
 from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
+from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
@@ -267,6 +268,8 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
         given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
     if not trainer.barebones:
         classes.append(TightLoop)
+        if trainer.enable_checkpointing is not False and not _has(given, Checkpoint):
+            classes.append(RunCheckpoint)
         if trainer.log_every_n_steps is None:
             classes.append(LogInterval)
         if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
