@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -53,6 +54,9 @@ def run(args: list[str]) -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
+    if torch.distributed.is_initialized():
+        # Threads of the process group crash if they still run while Python shuts down.
+        torch.distributed.destroy_process_group()
     # Each process reads its own rows, so the message says which process failed.
     rank = getattr(rank_zero_only, "rank", 0)
     fail(f"process {rank + 1}: {message}" if rank else message, status)
