@@ -612,17 +612,17 @@ def test_a_checkpoint_named_in_a_configuration_before_fit_is_read(
 def test_a_checkpoint_without_class_paths_needs_the_model_and_data_options(
     refused: Refused, command: Linreg
 ) -> None:
-    silent = "--model third_party.silent.Model --data third_party.silent.Data"
-    command(f"fit {silent} --trainer.max_epochs 1")
+    classes = "--model third_party.no_hparams.Model --data third_party.no_hparams.Data"
+    command(f"fit {classes} --trainer.max_epochs 1")
     assert "--model: " in refused("test --ckpt_path last")
-    assert "--data: " in refused("test --ckpt_path last --model third_party.silent.Model")
-    command(f"test --ckpt_path last {silent}")
+    assert "--data: " in refused("test --ckpt_path last --model third_party.no_hparams.Model")
+    command(f"test --ckpt_path last {classes}")
 
 
 def test_predictions_that_cannot_be_written_are_an_error(refused: Refused, command: Linreg) -> None:
-    silent = "--model third_party.silent.Model --data third_party.silent.Data"
-    command(f"fit {silent} --trainer.max_epochs 1")
-    assert "predict: nothing was written" in refused(f"predict --ckpt_path last {silent}")
+    classes = "--model third_party.no_hparams.Model --data third_party.no_hparams.Data"
+    command(f"fit {classes} --trainer.max_epochs 1")
+    assert "predict: nothing was written" in refused(f"predict --ckpt_path last {classes}")
 
 
 def test_files_that_are_not_checkpoints_are_refused(refused: Refused) -> None:

@@ -1,1 +1,1 @@
-"""Models and data as another package defines them, and a script that tests run."""
+"""Models and data as another package would define them, and a script that tests run."""
