@@ -161,7 +161,7 @@ class Classifier(CubicModel):
         return torch.nn.functional.binary_cross_entropy_with_logits(self(x)[:, 0], y.float())
 
 
-class Silent(LightningModule):
+class CannotPredict(LightningModule):
     """Has neither `forward` nor `predict_step`."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ def test_plots_that_do_not_apply_to_a_model_are_left_out(trainer: MakeTrainer) -
     rows = DataLoader(TensorDataset(x, 2 * x), batch_size=20)
     for model, data, expected in (
         (Classifier(), labels, set()),
-        (Silent(), rows, set()),
+        (CannotPredict(), rows, set()),
         (CubicModel(), rows, {"predicted", "residuals"}),
     ):
         name = type(model).__name__
@@ -209,7 +209,7 @@ def test_attributes_with_our_names_but_another_meaning_are_ignored(trainer: Make
     assert not list(Path().glob("**/coefficients.json"))
 
 
-class Fails(CubicModel):
+class FailsToPredict(CubicModel):
     def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         raise RuntimeError("not\ntoday")
 
@@ -217,7 +217,7 @@ class Fails(CubicModel):
 def test_a_model_that_cannot_predict_is_still_fitted(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=1, callbacks=[FitPlots()])
     with pytest.warns(UserWarning, match="predicting rows failed: RuntimeError: not today") as seen:
-        runner.fit(Fails(), CubicData())
+        runner.fit(FailsToPredict(), CubicData())
     assert len([each for each in seen if "FitPlots" in str(each.message)]) == 1
     assert runner.state.finished
     assert not pictures()
@@ -305,13 +305,13 @@ def test_a_run_with_plots_still_takes_steps_in_groups(
 # Which rows are drawn
 
 
-class Predicts(LightningModule):
+class DoublesX(LightningModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 2 * x[:, :1]
 
 
 def draw(loader: Any, max_rows: int, batches: float = math.inf) -> RowSample | None:
-    return sample_rows(loader, batches, Trainer(logger=False, barebones=True), Predicts(), max_rows)
+    return sample_rows(loader, batches, Trainer(logger=False, barebones=True), DoublesX(), max_rows)
 
 
 def test_few_rows_are_all_drawn_and_many_are_sampled() -> None:

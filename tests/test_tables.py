@@ -199,7 +199,7 @@ def test_rows_with_missing_values_get_no_prediction_and_keep_their_place(
     assert predicted.isnan().flatten().nonzero().flatten().tolist() == [3, 7, 9, 40]
 
 
-class Outside(LightningModule):
+class ForeignModel(LightningModule):
     """A model from another package, which unpacks x and y of a batch."""
 
     def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
@@ -218,7 +218,7 @@ def test_any_model_can_predict_batches_with_kept_columns(trainer: MakeTrainer) -
     plain = torch.cat(trainer().predict(model, data))
     data.keep(["rooms", "city"])
     assert torch.equal(torch.cat(trainer().predict(model, data)), plain)
-    predicted = torch.cat(trainer().predict(Outside(), data))
+    predicted = torch.cat(trainer().predict(ForeignModel(), data))
     assert predicted.flatten().tolist() == frame.rooms.tolist()
     (first, *_) = data.predict_dataloader()
     assert first.kept.column("city").to_pylist() == frame.city[:70].tolist()
