@@ -80,7 +80,9 @@ def test_without_a_private_name_the_trainer_takes_all_steps(
     assert_same(with_loop, without)
 
 
-def test_with_all_names_there_is_no_warning(trainer: MakeTrainer, group_sizes: list[int]) -> None:
+def test_no_warning_is_given_if_all_private_names_exist(
+    trainer: MakeTrainer, group_sizes: list[int]
+) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="TightLoop")
         fitted(Small, trainer, [TightLoop(8)], [])

@@ -31,7 +31,7 @@ from linreg_lightning.hook_markers import per_group, per_step
 from linreg_lightning.tight_loop.lightning_internals import unwrapped_step
 
 
-class EveryBatch(Callback):
+class HasBatchHook(Callback):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
@@ -39,12 +39,12 @@ class EveryBatch(Callback):
         self.batches.append(batch_idx)
 
 
-class Gradients(Callback):
+class HasGradientHook(Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         pass
 
 
-class OwnStep(Small):
+class OverridesOptimizerStep(Small):
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
         optimizer.step(closure=optimizer_closure)
 
@@ -64,9 +64,9 @@ UNGROUPED = [
     (Small, {"accumulate_grad_batches": 2}, []),
     (Small, {"profiler": "simple"}, []),
     (Small, {"fast_dev_run": 9}, []),
-    (Small, {}, [EveryBatch()]),
-    (Small, {}, [Gradients()]),
-    (OwnStep, {}, []),
+    (Small, {}, [HasBatchHook()]),
+    (Small, {}, [HasGradientHook()]),
+    (OverridesOptimizerStep, {}, []),
     (KeepsHalfOfGradients, {}, []),
     (OverridesLog, {}, []),
     (PlateauByStep, {}, []),

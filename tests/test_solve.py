@@ -448,7 +448,7 @@ def test_an_intercept_alone_is_the_mean(kind: type[Gram]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_extreme_units_keep_columns_independent(kind: type[Gram]) -> None:
-    """scikit-learn 1.9.1 finds a rank of one for these two independent columns."""
+    """scikit-learn 1.9.1 finds rank 1 for these two independent columns."""
     torch.manual_seed(0)
     x = torch.randn(1000, 2, dtype=F64)
     y = x.sum(1, keepdim=True) + 0.1 * torch.randn(1000, 1, dtype=F64)
