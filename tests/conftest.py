@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Fixtures and helpers that several test files use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Each worker of pytest-xdist has a core. With more threads than cores, torch's threads spin while
-# they wait for each other: a test of 3 seconds took 57.
+# Each pytest-xdist worker gets one core. With more threads than cores, torch's threads spin while
+# they wait for each other: one test took 57 seconds instead of 3.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -24,16 +24,14 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_and_a_random_stream_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _empty_folder_and_fixed_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def trainer() -> Callable[..., Trainer]:
-    """Makes a Trainer that writes nothing."""
+    """Return a function that makes a Trainer; this Trainer writes no file and prints nothing."""
 
     def make(**options: Any) -> Trainer:
         quiet: dict[str, Any] = {
@@ -53,9 +51,9 @@ def trainer() -> Callable[..., Trainer]:
 
 @pytest.fixture
 def command() -> Callable[..., dict[str, Any]]:
-    """Runs `linreg` in this process on the CPU; returns the newest run's coefficients.json.
+    """Return a function that runs `linreg` and returns the newest coefficients.json.
 
-    It draws nothing unless `--figures` is among the words.
+    The command runs in this process, on the CPU. It draws figures only if `--figures` is given.
     """
 
     def run(*args: str) -> dict[str, Any]:
@@ -78,22 +76,25 @@ def command() -> Callable[..., dict[str, Any]]:
 def refused(
     command: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Runs `linreg`, which must refuse; returns its one line of complaint."""
+    """Return a function that runs `linreg`, checks that it fails, and returns its error message."""
 
     def run(*args: str) -> str:
         with pytest.raises(SystemExit) as stop:
             command(*args)
         assert stop.value.code in (1, 2)
-        complaint = capsys.readouterr().err.strip().splitlines()[-1]
-        assert complaint.startswith("linreg: error: ")
-        return complaint
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message.startswith("linreg: error: ")
+        return message
 
     return run
 
 
 @pytest.fixture
 def houses() -> Path:
-    """A table with wild units: price = 50000 + 150 sqft + 10000 beds - 500 age + noise."""
+    """Write a table of columns with different scales.
+
+    price = 50000 + 150 sqft + 10000 beds - 500 age + noise.
+    """
     generator = torch.Generator().manual_seed(1)
     rows = 200
     sqft = 500 + 3500 * torch.rand(rows, generator=generator, dtype=torch.float64)
@@ -109,24 +110,24 @@ def houses() -> Path:
 
 
 def least_squares(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The solution in float64, (features, targets), by an independent road."""
+    """Return the coefficients, (features, targets), by torch.linalg.lstsq in float64."""
     return torch.linalg.lstsq(x.double(), y.double()).solution
 
 
 def estimates(answer: dict[str, Any]) -> dict[str, float]:
-    """Name to estimate."""
+    """Map the name of each coefficient to its estimate."""
     return {row["name"]: row["estimate"] for row in answer["coefficients"]}
 
 
 @pytest.fixture
 def group_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many steps each group of a TightLoop had, in the order of the groups."""
+    """Record the number of steps in each group that a TightLoop takes."""
     sizes: list[int] = []
     take = StepGroup.take
 
-    def counting(self: StepGroup, fetcher: Any, count: int) -> None:
+    def take_and_record(self: StepGroup, fetcher: Any, count: int) -> None:
         sizes.append(count)
         take(self, fetcher, count)
 
-    monkeypatch.setattr(StepGroup, "take", counting)
+    monkeypatch.setattr(StepGroup, "take", take_and_record)
     return sizes

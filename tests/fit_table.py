@@ -1,4 +1,4 @@
-"""The results of a solution, each as a tensor."""
+"""The coefficient table and the fit statistics of a Solution, as tensors."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from linreg_lightning.algebra.inference import coefficient_table, fit_statistics
 
 
 def fit_table(solution: Solution, confidence: float = 0.95) -> SimpleNamespace:
-    """Return the table of coefficients, (terms, targets), and the measures of fit, (targets,)."""
+    """Return the coefficient table, (coefficients, targets), and fit statistics, (targets,)."""
     statistics = {
         name: torch.tensor(value, dtype=torch.float64).reshape(-1)
         for name, value in fit_statistics(solution).items()

@@ -1,7 +1,7 @@
-"""The linear sets of the NIST Statistical Reference Datasets: data, and the exact answers.
+"""NIST's Statistical Reference Datasets for linear regression, with exact results.
 
-The answers are those of rational arithmetic on the decimal data; they agree with the certified
-values to all digits that are certified. Source: https://www.itl.nist.gov/div898/strd/ (public).
+The results come from rational arithmetic on the decimal data. They agree with NIST's certified
+values to every certified digit. Source: https://www.itl.nist.gov/div898/strd/ (public).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Reference(NamedTuple):
     residual_sd: float
     r2: float
     intercept: bool = True
-    least_digits: float = 13  # of a coefficient, that columns rounded to float64 allow
+    least_digits: float = 13  # correct digits of a coefficient to expect from float64 columns
 
 
 def _powers(y: list[str], x: list[str], degree: int) -> str:
@@ -58,7 +58,7 @@ NORRIS = """y,x
 228.9,229.2 668.4,669.1 449.2,448.9 0.2,0.5
 """.replace(" ", "\n")
 
-# What Wampler3, 4 and 5 add to 1 + x + ... + x^5, times 1, 100 and 10000.
+# Wampler3, 4 and 5 add these numbers, times 1, 100 and 10000, to 1 + x + ... + x^5.
 DELTA = [759, -2048, 2048, -2048, 2523, -2048, 2048, -2048, 1838, -2048, 2048]
 DELTA += DELTA[-2::-1]
 POLYNOMIAL = [sum(x**k for k in range(6)) for x in range(21)]

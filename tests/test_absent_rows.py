@@ -1,4 +1,4 @@
-"""A row of weight 0 counts as absent, whatever numbers it holds."""
+"""Rows of weight 0 are absent: they change no result, even if they hold NaN."""
 
 import math
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from linreg_lightning.callbacks.row_sampler import sample_rows
 
 Linreg = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., Trainer]
-TERMS = ["intercept", "area", "city[Oslo]", "city[Rome]"]
+COEFFICIENT_NAMES = ["intercept", "area", "city[Oslo]", "city[Rome]"]
 Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def problem(dtype: torch.dtype = torch.float64) -> Rows:
-    """Rows of which a third have weight 0, with NaN and infinity among them."""
+    """Return rows; a third of them have weight 0 and hold NaN or infinity."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(120, 3, generator=generator, dtype=dtype) * torch.tensor([1, 10, 100]) + 5
     y = x.sum(dim=1) + torch.randn(120, generator=generator, dtype=dtype)
@@ -30,7 +30,7 @@ def problem(dtype: torch.dtype = torch.float64) -> Rows:
     return x, y, weight
 
 
-def left_out(rows: Rows) -> Rows:
+def drop_absent_rows(rows: Rows) -> Rows:
     x, y, weight = rows
     return x[weight > 0], y[weight > 0], weight[weight > 0]
 
@@ -48,12 +48,12 @@ def numbers(rows: list[dict[str, Any]]) -> list[float]:
         (LinearRegression, {"standardize": True}, 20),
     ],
 )
-def test_tensors_with_absent_rows_fit_and_measure_as_without_them(
+def test_absent_rows_of_tensors_change_neither_fit_nor_metrics(
     model: Any, options: dict[str, Any], epochs: int, trainer: MakeTrainer
 ) -> None:
     found = []
-    for rows in (problem(), left_out(problem())):
-        torch.manual_seed(0)  # of the weights that gradient descent begins with
+    for rows in (problem(), drop_absent_rows(problem())):
+        torch.manual_seed(0)  # both fits start from the same random coefficients
         runner, fitted = trainer(max_epochs=epochs), model(**options)
         runner.fit(fitted, TensorData(*rows))
         (tested,) = runner.test(fitted, TensorData(*rows, test_fraction=1), verbose=False)
@@ -63,7 +63,7 @@ def test_tensors_with_absent_rows_fit_and_measure_as_without_them(
     assert ours == (theirs if "exact" in options.values() else pytest.approx(theirs, rel=1e-5))
 
 
-def test_given_tensors_stay_as_they_are_and_absent_rows_predict_nan(trainer: MakeTrainer) -> None:
+def test_a_fit_leaves_tensors_unchanged_and_rows_with_nan_predict_nan(trainer: MakeTrainer) -> None:
     x, y, weight = problem()
     before = x.clone()
     data, model = TensorData(x, y, weight), LeastSquares()
@@ -73,7 +73,7 @@ def test_given_tensors_stay_as_they_are_and_absent_rows_predict_nan(trainer: Mak
     assert torch.equal(predicted[:, 0].isfinite(), x.isfinite().all(dim=1))
 
 
-def test_pictures_show_no_absent_row(trainer: MakeTrainer) -> None:
+def test_plots_show_no_absent_row(trainer: MakeTrainer) -> None:
     data, model, runner = TensorData(*problem(), batch_size=7), LeastSquares(), trainer()
     runner.fit(model, data)
     sample = sample_rows(runner.train_dataloader, math.inf, runner, model, 50)
@@ -82,7 +82,7 @@ def test_pictures_show_no_absent_row(trainer: MakeTrainer) -> None:
     assert bool((sample.weight > 0).all())
 
 
-def test_nan_is_refused_in_weights_and_in_rows_that_count() -> None:
+def test_nan_in_a_weight_or_in_a_row_with_weight_is_refused() -> None:
     x, y, weight = problem()
     x[7, 2] = math.nan
     with pytest.raises(InputError, match="column 'x3': row 8 holds nan"):
@@ -97,7 +97,7 @@ def test_nan_is_refused_in_weights_and_in_rows_that_count() -> None:
 @pytest.mark.parametrize(
     "how", ["", "--data.stream true", "--data.missing drop", "--data.missing mean"]
 )
-def test_tables_with_absent_rows_fit_as_without_them(
+def test_absent_rows_of_a_table_do_not_change_the_fit(
     model: str, how: str, command: Linreg, refused: Callable[..., str]
 ) -> None:
     random = np.random.default_rng(1)
@@ -116,7 +116,7 @@ def test_tables_with_absent_rows_fit_as_without_them(
     frame.loc[absent, "w"] = 0
     frame.loc[frame.index % 8 == 1, "area"] = np.nan
     frame.loc[frame.index % 8 == 5, ["price", "city"]] = [np.nan, None]
-    frame.loc[[9, 17], "city"] = "Atlantis"  # no level: no row that counts has it
+    frame.loc[[9, 17], "city"] = "Atlantis"  # is no level, because only absent rows have it
     frame.to_csv("with.csv", index=False)
     frame[~absent].to_csv("without.csv", index=False)
     line = f"fit --model {model} --data TabularData --data.target price --data.weight w {how}"
@@ -125,7 +125,7 @@ def test_tables_with_absent_rows_fit_as_without_them(
     ours, theirs = (command(f"{line} --data.path {name}.csv") for name in ("with", "without"))
     assert ours["rows"] == theirs["rows"] == (~absent).sum()
     exact = model == "LeastSquares"
-    assert [row["name"] for row in ours["coefficients"]] == TERMS
+    assert [row["name"] for row in ours["coefficients"]] == COEFFICIENT_NAMES
     a, b = (numbers([*each["coefficients"], each["fit"]]) for each in (ours, theirs))
     assert a == (b if exact else pytest.approx(b, rel=1e-5))
     frame.loc[0, "w"] = np.nan
@@ -138,7 +138,7 @@ def test_tables_with_absent_rows_fit_as_without_them(
     "model", [LeastSquares("exact"), LeastSquares("float64"), LinearRegression()]
 )
 @pytest.mark.parametrize("options", [{}, {"batch_size": 3}, {"val_fraction": 0.1}])
-def test_an_infinite_value_is_refused_by_column_and_row_for_every_model(
+def test_every_model_refuses_an_infinite_value_and_names_its_column_and_row(
     model: LeastSquares | LinearRegression, options: dict[str, Any], trainer: MakeTrainer
 ) -> None:
     x = torch.randn(20, 3)

@@ -1,4 +1,4 @@
-"""By hand, nn.Linear + SGD, the Trainer and least squares agree."""
+"""The raw loops, the Trainer and least squares give the same coefficients."""
 
 from collections.abc import Callable
 
@@ -18,17 +18,17 @@ from linreg_lightning.models import RegressionModule
 
 
 class Recorder(Callback):
-    """Keeps the loss of each step and the weights after it, (features, targets)."""
+    """Records each step's loss and the coefficients after the step, (features, targets)."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
-        self.weights: list[torch.Tensor] = []
+        self.coefficients: list[torch.Tensor] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.losses.append(outputs["loss"].item())
         (weight, *_) = pl_module.parameters()
         manual = isinstance(pl_module, ManualLinearRegression)
-        self.weights.append((weight if manual else weight.T).detach().clone())
+        self.coefficients.append((weight if manual else weight.T).detach().clone())
 
 
 def fitted(
@@ -50,7 +50,7 @@ PAIRS = [(gradient_descent, ManualLinearRegression), (gradient_descent_nn, Linea
 @pytest.mark.parametrize(("descend", "model"), PAIRS)
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])
-def test_the_trainer_takes_the_raw_loops_steps_bit_for_bit(
+def test_the_trainer_and_the_raw_loop_take_the_same_steps_bit_for_bit(
     descend: Callable, model: type, targets: int, precision: str, trainer: Callable[..., Trainer]
 ) -> None:
     data = SyntheticData(targets=targets)
@@ -67,12 +67,12 @@ def test_the_trainer_takes_the_raw_loops_steps_bit_for_bit(
     )
     _, losses = descend(x, y, start, epochs=epochs)
     assert recorder.losses == losses
-    for epoch, weight in enumerate(recorder.weights, start=1):
-        assert weight.shape == (3, targets)
-        assert torch.equal(weight, descend(x, y, start, epochs=epoch)[0])
+    for epoch, coefficients in enumerate(recorder.coefficients, start=1):
+        assert coefficients.shape == (3, targets)
+        assert torch.equal(coefficients, descend(x, y, start, epochs=epoch)[0])
 
 
-def test_the_two_pairs_agree_within_rounding_and_reach_least_squares(
+def test_the_manual_and_the_nn_model_agree_and_reach_least_squares(
     trainer: Callable[..., Trainer],
 ) -> None:
     data = SyntheticData()
@@ -83,15 +83,15 @@ def test_the_two_pairs_agree_within_rounding_and_reach_least_squares(
         fitted(model(intercept=False, in_features=3), start, data, trainer()) for _, model in PAIRS
     )
     torch.testing.assert_close(by_hand.losses, by_sgd.losses, rtol=1e-5, atol=1e-6)
-    for one, other in zip(by_hand.weights, by_sgd.weights, strict=True):
+    for one, other in zip(by_hand.coefficients, by_sgd.coefficients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     exact = least_squares(x, y)
     for recorder in (by_hand, by_sgd):
-        torch.testing.assert_close(recorder.weights[-1].double(), exact, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(recorder.coefficients[-1].double(), exact, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", [LinearRegression, ManualLinearRegression])
-def test_a_column_of_ones_and_an_intercept_are_the_same_model(
+def test_a_column_of_ones_and_an_intercept_give_the_same_coefficients(
     model: type[RegressionModule], trainer: Callable[..., Trainer]
 ) -> None:
     answers = []

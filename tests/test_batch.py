@@ -30,13 +30,13 @@ def test_validate_names_both_shapes_of_a_mismatch(batch: Batch, message: str) ->
         batch.validate()
 
 
-def test_a_batch_moved_to_a_device_is_a_batch() -> None:
+def test_moving_a_batch_to_a_device_returns_a_batch() -> None:
     moved = move_data_to_device(Batch(X, Y, WEIGHT), torch.device("cpu"))
     assert isinstance(moved, Batch)
     assert move_data_to_device(Batch(X, Y), torch.device("cpu")).weight is None
 
 
-def test_kept_columns_travel_with_their_batch() -> None:
+def test_kept_columns_stay_with_a_batch_that_moves_to_a_device() -> None:
     kept = pyarrow.record_batch({"id": [1, 2, 3, 4]})
     moved = move_data_to_device(KeptBatch(X, Y, None, kept), torch.device("meta"))
     assert isinstance(moved, KeptBatch)

@@ -1,4 +1,4 @@
-"""Loggers that are called late get the same, in the same order, and are left as they were."""
+"""Buffered loggers get the same calls later, in the same order, and get their methods back."""
 
 import copy
 from typing import Any
@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class Board(TensorBoardLogger):
-    """Keeps what is logged, and when it is saved."""
+    """Records each logged value, and each save as step -1."""
 
     def __init__(self) -> None:
         super().__init__("boards", default_hp_metric=False)
@@ -47,7 +47,7 @@ class Board(TensorBoardLogger):
         self.rows.append((-1, {}))
 
 
-def test_calls_are_made_when_it_is_time_in_their_order(clock: Any) -> None:
+def test_buffered_calls_are_made_in_order_once_they_are_due(clock: Any) -> None:
     logger, other = Board(), Board()
     buffered = BufferedLoggers([logger, other, logger])
     metrics = {"loss": 1.0}
@@ -69,7 +69,7 @@ def test_calls_are_made_when_it_is_time_in_their_order(clock: Any) -> None:
     assert len(logger.rows) == 4
 
 
-def test_what_may_change_is_not_kept(clock: Any) -> None:
+def test_values_that_can_change_are_not_buffered(clock: Any) -> None:
     logger = Board()
     buffered = BufferedLoggers([logger])
     logger.log_metrics({"loss": 1.0}, 1)
@@ -78,7 +78,7 @@ def test_what_may_change_is_not_kept(clock: Any) -> None:
     buffered.restore()
 
 
-def test_others_are_called_at_once(clock: Any) -> None:
+def test_loggers_of_other_types_are_called_at_once(clock: Any) -> None:
     logger = Recorder()
     buffered = BufferedLoggers([logger])
     logger.log_metrics({"loss": 1.0}, step=1)
@@ -86,20 +86,20 @@ def test_others_are_called_at_once(clock: Any) -> None:
     buffered.restore()
 
 
-def test_methods_of_an_instance_come_back(clock: Any) -> None:
+def test_restore_brings_back_methods_set_on_the_logger(clock: Any) -> None:
     logger, calls = Board(), []
-    logger.log_metrics = own = lambda metrics, step: calls.append(step)
+    logger.log_metrics = original = lambda metrics, step: calls.append(step)
     buffered = BufferedLoggers([logger])
     logger.log_metrics({}, 1)
     logger.save()
     buffered.restore()
     assert calls == [1]
-    assert logger.log_metrics is own
+    assert logger.log_metrics is original
     assert "save" not in vars(logger)
     buffered.restore()
 
 
-def test_of_calls_that_fail_one_is_lost(clock: Any) -> None:
+def test_a_failing_call_is_lost_and_later_calls_are_kept(clock: Any) -> None:
     class Full(Board):
         def log_metrics(self, metrics: dict[str, float], step: int) -> None:
             if step == 1:
@@ -118,48 +118,50 @@ def test_of_calls_that_fail_one_is_lost(clock: Any) -> None:
     assert logger.rows == [(2, {"loss": 1.0})]
 
 
-def test_a_validation_finds_all_called(clock: Any, trainer: MakeTrainer) -> None:
-    logger, found = Board(), []
+def test_all_buffered_calls_are_made_before_a_validation(clock: Any, trainer: MakeTrainer) -> None:
+    logger, calls_before_validation = Board(), []
 
-    class Looks(Callback):
+    class CountCalls(Callback):
         def on_validation_epoch_start(self, *_: Any) -> None:
-            found.append(sum(step >= 0 for step, _ in logger.rows))
+            calls_before_validation.append(sum(step >= 0 for step, _ in logger.rows))
 
     runner = trainer(
         logger=logger,
         log_every_n_steps=2,
         max_epochs=2,
         num_sanity_val_steps=0,
-        callbacks=[TightLoop(8), Looks()],
+        callbacks=[TightLoop(8), CountCalls()],
     )
     runner.fit(Small(), *loaders())
-    assert found[0] == BATCHES // 2
-    assert len(logger.rows) > found[1] > found[0]
+    assert calls_before_validation[0] == BATCHES // 2
+    assert len(logger.rows) > calls_before_validation[1] > calls_before_validation[0]
     assert logger.rows[-1] == (-1, {})
 
 
-def test_a_fit_within_a_fit_may_share_loop_and_logger(clock: Any, trainer: MakeTrainer) -> None:
+def test_a_fit_within_a_fit_can_share_its_tight_loop_and_logger(
+    clock: Any, trainer: MakeTrainer
+) -> None:
     logger, tight = Board(), TightLoop(8)
     options = {"logger": logger, "log_every_n_steps": 2, "max_epochs": 2}
 
-    class Within(Callback):
+    class FitAgain(Callback):
         def on_train_epoch_end(self, *_: Any) -> None:
             trainer(callbacks=[tight], **options).fit(Small(), loaders()[0])
 
-    trainer(callbacks=[tight, Within()], **options).fit(Small(), loaders()[0])
+    trainer(callbacks=[tight, FitAgain()], **options).fit(Small(), loaders()[0])
     assert sum(step >= 0 for step, _ in logger.rows) >= 3 * 2 * (BATCHES // 2)
     assert not vars(logger).keys() & {"log_metrics", "save"}
 
 
-def test_a_module_may_be_copied_within_its_step(trainer: MakeTrainer) -> None:
+def test_a_module_can_be_copied_within_its_training_step(trainer: MakeTrainer) -> None:
     copies = []
 
-    class Copied(Small):
+    class CopiesItself(Small):
         def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> Any:
             if batch_idx == 3:
                 copies.append(copy.deepcopy(self))
             return super().training_step(batch, batch_idx)
 
-    module = Copied()
+    module = CopiesItself()
     trainer(max_epochs=1, callbacks=[TightLoop(8)]).fit(module, loaders()[0])
     assert [each.log.__self__ for each in copies] == copies

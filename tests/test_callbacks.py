@@ -1,4 +1,4 @@
-"""Each callback by itself, in small runs."""
+"""Each callback alone, in short runs."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def events(folder: str) -> EventAccumulator:
     return accumulator
 
 
-def test_coefficients_are_logged_from_start_to_end(trainer: MakeTrainer) -> None:
+def test_coefficients_are_logged_at_the_start_and_after_every_epoch(trainer: MakeTrainer) -> None:
     model = LinearRegression()
     trainer(max_epochs=5, logger=RunLogger(), callbacks=[CoefficientMonitor()]).fit(
         model, SyntheticData(batch_size=50)
@@ -51,7 +51,7 @@ def test_coefficients_are_logged_from_start_to_end(trainer: MakeTrainer) -> None
         assert abs(points[-1].value - row["estimate"]) < 1e-6
 
 
-def test_several_targets_have_tags_and_too_many_coefficients_have_none(
+def test_each_target_has_its_own_tags_and_too_many_coefficients_are_not_logged(
     trainer: MakeTrainer,
 ) -> None:
     data = SyntheticData(targets=2)
@@ -65,7 +65,7 @@ def test_several_targets_have_tags_and_too_many_coefficients_have_none(
 
 
 @pytest.mark.parametrize("callback", [CoefficientMonitor, CustomScalars])
-def test_a_negative_number_of_coefficients_is_refused(callback: Any) -> None:
+def test_a_negative_max_coefficients_is_refused(callback: Any) -> None:
     with pytest.raises(InputError, match="max_coefficients: -1 was given; type a whole number, 0"):
         callback(max_coefficients=-1)
 
@@ -82,7 +82,7 @@ def test_the_log_interval_follows_the_length_of_the_epoch(trainer: MakeTrainer) 
         assert runner.log_every_n_steps == expected
 
 
-def test_the_file_of_coefficients_writes_nan_as_null(
+def test_coefficients_json_writes_nan_as_null(
     trainer: MakeTrainer,
 ) -> None:
     x = torch.randn(20, 1)
@@ -102,7 +102,7 @@ def test_a_fast_dev_run_writes_nothing(trainer: MakeTrainer) -> None:
     assert not list(Path().iterdir())
 
 
-def test_the_file_holds_the_models_predictions(trainer: MakeTrainer) -> None:
+def test_the_prediction_file_holds_the_models_predictions(trainer: MakeTrainer) -> None:
     x = torch.randn(10, 2, dtype=torch.float64)
     model = LinearRegression(in_features=2, out_features=2)
     trainer(callbacks=[PredictionWriter()], default_root_dir="run").predict(
@@ -128,7 +128,7 @@ def test_an_interrupted_prediction_leaves_no_file(trainer: MakeTrainer) -> None:
     assert not [path for path in Path("run").glob("**/*") if path.is_file()]
 
 
-def test_the_hparams_tab_holds_arguments_and_metrics_alone(trainer: MakeTrainer) -> None:
+def test_the_hparams_tab_holds_only_arguments_and_metrics(trainer: MakeTrainer) -> None:
     data = SyntheticData(weights=[1.0, 2.0])
     runner = trainer(max_epochs=3, logger=RunLogger())
     runner.fit(LinearRegression(lr=0.05), data)
@@ -149,7 +149,7 @@ def test_the_hparams_tab_holds_arguments_and_metrics_alone(trainer: MakeTrainer)
     assert "hp_metric" not in accumulator.Tags()["scalars"]
 
 
-def test_a_failed_run_has_no_metrics_to_compare(trainer: MakeTrainer) -> None:
+def test_a_failed_run_is_absent_from_the_hparams_tab(trainer: MakeTrainer) -> None:
     logging.getLogger("lightning").setLevel(logging.ERROR)
     with pytest.raises(InputError, match="diverged"):
         trainer(logger=RunLogger()).fit(LinearRegression(lr=3.0), SyntheticData())

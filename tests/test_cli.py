@@ -56,7 +56,9 @@ def test_help_and_version_import_no_torch() -> None:
     assert done.stdout.splitlines()[-1].startswith("linreg 0.")
 
 
-def test_no_argument_is_an_error_and_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_linreg_without_arguments_fails_and_shows_the_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([])
     assert stop.value.code == 2
@@ -122,7 +124,7 @@ def test_coefficients_json_reads_back_exactly(command: Linreg) -> None:
     assert not list(Path().glob("**/*.part"))
 
 
-def test_main_may_be_called_again_and_again(command: Linreg) -> None:
+def test_main_can_be_called_repeatedly(command: Linreg) -> None:
     line = "fit --trainer.max_epochs 3"
     first, other, again = command(line), command(f"{line} --seed_everything 1"), command(line)
     assert first == again
@@ -134,7 +136,7 @@ def test_main_may_be_called_again_and_again(command: Linreg) -> None:
     ]
 
 
-def test_several_targets(command: Linreg) -> None:
+def test_a_fit_of_several_targets_recovers_the_true_coefficients(command: Linreg) -> None:
     answer = command("fit --data.features 3 --data.targets 2 --trainer.max_epochs 60")
     assert answer["targets"] == ["y1", "y2"]
     for row in answer["coefficients"]:
@@ -142,7 +144,7 @@ def test_several_targets(command: Linreg) -> None:
     assert [row["true"] for row in answer["coefficients"]] == list(range(1, 9))
 
 
-def test_a_table_of_the_user(command: Linreg, houses: Path) -> None:
+def test_a_fit_of_a_csv_table_agrees_with_least_squares(command: Linreg, houses: Path) -> None:
     answer = command(
         f"fit -c {CONFIGS}/tabular.yaml --data.path {houses} --data.target price",
         "--data.val_fraction 0",
@@ -158,7 +160,9 @@ def test_a_table_of_the_user(command: Linreg, houses: Path) -> None:
 
 
 @pytest.mark.parametrize("data", ["SyntheticData", TABULAR])
-def test_models_by_short_name_and_by_class_path(command: Linreg, houses: Path, data: str) -> None:
+def test_a_short_class_name_and_a_class_path_give_the_same_fit(
+    command: Linreg, houses: Path, data: str
+) -> None:
     lr = "--model.lr 1e-8 --trainer.max_epochs 1"
     short = command(f"fit --model ManualLinearRegression --data {data.format(houses)} {lr}")
     path = "linreg_lightning.models.ManualLinearRegression"
@@ -166,7 +170,7 @@ def test_models_by_short_name_and_by_class_path(command: Linreg, houses: Path, d
     assert short["model"] == "ManualLinearRegression"
 
 
-def test_without_a_logger_the_root_folder_holds_the_coefficients(command: Linreg) -> None:
+def test_without_a_logger_coefficients_json_is_in_the_root_folder(command: Linreg) -> None:
     command("fit --trainer.logger false --trainer.default_root_dir here")
     assert Path("here/coefficients.json").exists()
     assert {path.parts[0] for path in Path().glob("*")} == {"here"}
@@ -184,7 +188,7 @@ WEIGHTED = (
 )
 
 
-def test_two_processes_fit_what_one_does_and_one_of_them_reports_its_bad_row(
+def test_two_processes_fit_like_one_and_one_process_reports_a_bad_row(
     command: Linreg,
 ) -> None:
     rows = [f"{i},{i / 20 if i % 2 else 5 - i / 20},{0.1 if i % 2 else 10}" for i in range(101)]
@@ -223,7 +227,7 @@ def test_two_processes_fit_what_one_does_and_one_of_them_reports_its_bad_row(
 TABLE = f"--data {TABULAR} --model.standardize true"
 
 
-def test_a_fitted_table_is_tested_and_predicted_from_its_checkpoint_alone(
+def test_a_checkpoint_alone_is_enough_to_test_and_to_predict(
     command: Linreg, houses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = command(f"fit {TABLE.format(houses)} --data.test_fraction 0.25")
@@ -247,7 +251,7 @@ def test_a_fitted_table_is_tested_and_predicted_from_its_checkpoint_alone(
     torch.testing.assert_close(predicted.double(), expected, rtol=1e-6, atol=0)
 
 
-def test_a_checkpoint_made_from_python_serves_the_command(
+def test_the_command_predicts_from_a_checkpoint_saved_in_python(
     command: Linreg, houses: Path, trainer: Callable[..., Any]
 ) -> None:
     frame = pd.read_csv(houses)
@@ -267,7 +271,9 @@ RESUMABLE = "--data.batch_size 16 --data.rows 101 --model.momentum 0.9 --model.l
 
 
 @pytest.mark.parametrize("options", ["", RESUMABLE, "--model ManualLinearRegression"])
-def test_a_resumed_run_ends_like_a_run_without_a_stop(command: Linreg, options: str) -> None:
+def test_a_resumed_run_gives_the_result_of_an_uninterrupted_run(
+    command: Linreg, options: str
+) -> None:
     whole = command(f"fit {options} --trainer.max_epochs 8 --trainer.default_root_dir whole")
     command(f"fit {options} --trainer.max_epochs 3 --trainer.default_root_dir halves")
     resumed = command(
@@ -278,14 +284,14 @@ def test_a_resumed_run_ends_like_a_run_without_a_stop(command: Linreg, options: 
 
 
 class Kill(Callback):
-    """Ends the process within an epoch, as a power failure does."""
+    """Kills the process within an epoch, like a power failure."""
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == 18:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_run_killed_within_an_epoch_resumes_within_it(command: Linreg) -> None:
+def test_a_run_killed_within_an_epoch_resumes_within_the_epoch(command: Linreg) -> None:
     whole = command(f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir whole")
     killed = run_linreg(
         *f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir killed".split(),
@@ -302,7 +308,7 @@ def test_a_run_killed_within_an_epoch_resumes_within_it(command: Linreg) -> None
     assert resumed == whole
 
 
-def test_a_run_stopped_by_max_steps_within_an_epoch_resumes_within_it(command: Linreg) -> None:
+def test_a_run_stopped_by_max_steps_resumes_within_the_epoch(command: Linreg) -> None:
     line = f"fit {RESUMABLE} --trainer.max_epochs -1 --trainer.max_steps"
     whole = command(f"{line} 18 --trainer.default_root_dir whole")
     command(f"{line} 10 --trainer.default_root_dir halves")
@@ -313,7 +319,7 @@ def test_a_run_stopped_by_max_steps_within_an_epoch_resumes_within_it(command: L
 
 
 class Fail(Callback):
-    """Ends the run within an epoch by an exception."""
+    """Raises an exception within an epoch."""
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == 18:
@@ -341,10 +347,10 @@ def test_best_is_the_best_checkpoint_of_the_newest_run(command: Linreg) -> None:
     command("validate --ckpt_path best")
 
 
-# Classes of the user
+# Classes from other packages
 
 
-def test_a_model_and_data_of_another_package_run_by_class_path(
+def test_a_model_and_data_of_another_package_run_by_their_class_paths(
     command: Linreg, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outside = "--model third_party.plain.CubicModel --data third_party.plain.CubicData"
@@ -374,7 +380,7 @@ class EqualColumns(LightningDataModule):
 """
 
 
-def test_a_class_of_the_present_folder_and_a_warning_on_one_line() -> None:
+def test_a_class_in_the_working_folder_is_found_and_its_warning_takes_one_line() -> None:
     Path("present_folder.py").write_text(EQUAL_COLUMNS)
     line = "fit --model LeastSquares --model.in_features 2 --data present_folder.EqualColumns"
     linreg = Path(sys.executable).parent / "linreg"
@@ -389,7 +395,7 @@ def test_a_class_of_the_present_folder_and_a_warning_on_one_line() -> None:
     assert warning.endswith("x2")
 
 
-def test_our_data_feed_a_model_of_another_package(command: Linreg) -> None:
+def test_a_model_of_another_package_accepts_our_data(command: Linreg) -> None:
     command(
         "fit --model third_party.plain.CubicModel --data SyntheticData --data.features 1",
         "--data.ones false --trainer.max_epochs 2",
@@ -397,7 +403,9 @@ def test_our_data_feed_a_model_of_another_package(command: Linreg) -> None:
     assert newest_checkpoint().name == "epoch=1-step=2.ckpt"
 
 
-def test_data_of_another_package_need_in_features(command: Linreg, refused: Refused) -> None:
+def test_data_of_another_package_need_the_argument_in_features(
+    command: Linreg, refused: Refused
+) -> None:
     assert "in_features" in refused("fit --data third_party.plain.CubicData")
 
 
@@ -420,7 +428,9 @@ def test_tight_loop_is_a_default_callback(settings: dict[str, Any], steps: list[
     assert [each.steps for each in callbacks if isinstance(each, TightLoop)] == steps
 
 
-def test_the_command_takes_several_steps_at_a_time(command: Linreg, group_sizes: list[int]) -> None:
+def test_the_command_takes_steps_in_groups_by_default(
+    command: Linreg, group_sizes: list[int]
+) -> None:
     line = "fit --data.rows 400 --data.batch_size 10 --trainer.max_epochs 3"
     fast = command(line)
     assert sum(group_sizes) > 0
@@ -444,7 +454,7 @@ def test_the_command_takes_several_steps_at_a_time(command: Linreg, group_sizes:
         ("the loss is nan: lower lr", "the loss is nan: lower lr"),
     ],
 )
-def test_flags_of_arguments(message: str, expected: str) -> None:
+def test_messages_get_the_flags_of_arguments(message: str, expected: str) -> None:
     classes = {"model": LinearRegression, "data": SyntheticData, "trainer": Trainer}
     assert add_flags(message, classes) == expected
 
@@ -506,7 +516,7 @@ def test_bad_arguments_are_refused_in_one_line(refused: Refused, line: str, fact
         assert fact in message
 
 
-def test_a_table_is_not_a_class(refused: Refused, houses: Path) -> None:
+def test_a_file_in_place_of_a_class_name_is_refused(refused: Refused, houses: Path) -> None:
     message = refused(f"fit --data {houses}")
     assert message.endswith(f"type --data TabularData --data.path {houses}")
     assert f"--model: {houses} is a file, not a class" in refused(f"fit --model {houses}")
@@ -526,7 +536,7 @@ def test_a_bad_configuration_is_refused(refused: Refused, settings: str, message
     assert message in refused("fit -c bad.yaml")
 
 
-def test_the_trainer_may_have_its_own_file_of_settings(command: Linreg) -> None:
+def test_trainer_settings_can_be_in_a_separate_file(command: Linreg) -> None:
     Path("trainer.yaml").write_text("max_epochs: 3\ndefault_root_dir: elsewhere\n")
     Path("run.yaml").write_text("trainer: trainer.yaml\n")
     command("fit -c run.yaml")
@@ -545,7 +555,9 @@ def test_a_bad_table_is_refused_and_leaves_no_file(refused: Refused) -> None:
     assert not list(Path().glob("**/coefficients.json*"))
 
 
-def test_an_option_may_not_contradict_the_checkpoint(command: Linreg, refused: Refused) -> None:
+def test_an_option_that_contradicts_the_checkpoint_is_refused(
+    command: Linreg, refused: Refused
+) -> None:
     command("fit --trainer.max_epochs 3")
     for line, message in (
         ("fit --ckpt_path last --model.lr 0.5", "--model.lr: 0.5 was given, but logs/version_0"),
@@ -564,7 +576,7 @@ def test_an_option_may_not_contradict_the_checkpoint(command: Linreg, refused: R
     assert command(agreeing)["rows"] == 100
 
 
-def test_a_configuration_may_not_contradict_the_checkpoint(
+def test_a_configuration_that_contradicts_the_checkpoint_is_refused(
     command: Linreg, refused: Refused
 ) -> None:
     command("fit --trainer.max_epochs 3")
@@ -574,7 +586,9 @@ def test_a_configuration_may_not_contradict_the_checkpoint(
     assert "--model.lr: 0.2 was given" in refused("fit -c path.yaml")
 
 
-def test_held_out_rows_stay_held_out(command: Linreg, refused: Refused, houses: Path) -> None:
+def test_options_that_change_the_held_out_rows_of_a_checkpoint_are_refused(
+    command: Linreg, refused: Refused, houses: Path
+) -> None:
     command(f"fit {TABLE.format(houses)} --data.val_fraction 0.2 --trainer.max_epochs 2")
     for subcommand in ("fit", "validate", "test"):
         for option in ("seed 1", "val_fraction 0.5", "test_fraction 0.5"):
@@ -587,27 +601,31 @@ def test_held_out_rows_stay_held_out(command: Linreg, refused: Refused, houses: 
     )
 
 
-def test_a_checkpoint_in_a_configuration_before_fit(command: Linreg, refused: Refused) -> None:
+def test_a_checkpoint_named_in_a_configuration_before_fit_is_read(
+    command: Linreg, refused: Refused
+) -> None:
     command("fit --trainer.max_epochs 2")
     Path("sub.yaml").write_text("fit:\n  ckpt_path: last\n  model: {init_args: {lr: 0.2}}\n")
     assert "--model.lr: 0.2 was given" in refused("--config sub.yaml fit")
 
 
-def test_a_checkpoint_without_class_paths(refused: Refused, command: Linreg) -> None:
-    silent = "--model third_party.silent.Model --data third_party.silent.Data"
-    command(f"fit {silent} --trainer.max_epochs 1")
+def test_a_checkpoint_without_class_paths_needs_the_model_and_data_options(
+    refused: Refused, command: Linreg
+) -> None:
+    classes = "--model third_party.no_hparams.Model --data third_party.no_hparams.Data"
+    command(f"fit {classes} --trainer.max_epochs 1")
     assert "--model: " in refused("test --ckpt_path last")
-    assert "--data: " in refused("test --ckpt_path last --model third_party.silent.Model")
-    command(f"test --ckpt_path last {silent}")
+    assert "--data: " in refused("test --ckpt_path last --model third_party.no_hparams.Model")
+    command(f"test --ckpt_path last {classes}")
 
 
 def test_predictions_that_cannot_be_written_are_an_error(refused: Refused, command: Linreg) -> None:
-    silent = "--model third_party.silent.Model --data third_party.silent.Data"
-    command(f"fit {silent} --trainer.max_epochs 1")
-    assert "predict: nothing was written" in refused(f"predict --ckpt_path last {silent}")
+    classes = "--model third_party.no_hparams.Model --data third_party.no_hparams.Data"
+    command(f"fit {classes} --trainer.max_epochs 1")
+    assert "predict: nothing was written" in refused(f"predict --ckpt_path last {classes}")
 
 
-def test_files_that_are_not_checkpoints(refused: Refused) -> None:
+def test_files_that_are_not_checkpoints_are_refused(refused: Refused) -> None:
     Path("text.ckpt").write_text("hello")
     torch.save({"weights": torch.ones(1)}, "other.ckpt")
     damaged = Path("other.ckpt").read_bytes().replace(b"weights", b"we\xff\x80hts")
@@ -618,7 +636,7 @@ def test_files_that_are_not_checkpoints(refused: Refused) -> None:
         )
 
 
-def test_a_table_without_a_column_of_the_checkpoint(
+def test_a_table_that_lacks_a_column_of_the_checkpoint_is_refused(
     command: Linreg, refused: Refused, houses: Path
 ) -> None:
     command(f"fit {TABLE.format(houses)} --trainer.max_epochs 2")
@@ -629,7 +647,7 @@ def test_a_table_without_a_column_of_the_checkpoint(
     assert not list(Path().glob("**/predictions.csv*"))
 
 
-def test_a_run_that_sigterm_ends_says_so(
+def test_a_run_that_sigterm_ends_reports_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def terminated(*_: Any) -> None:
@@ -643,7 +661,7 @@ def test_a_run_that_sigterm_ends_says_so(
 
 
 @pytest.mark.parametrize("reason", ["closed by peer", "reset by peer", "Broken pipe"])
-def test_a_process_says_that_another_has_ended(
+def test_a_lost_connection_reports_that_another_process_has_ended(
     reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def lost_connection(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Each configuration runs by its name through the real command and gives the right numbers."""
+"""Each configuration runs by its name and gives the right coefficients."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,13 +25,13 @@ def estimates_tensor(answer: dict[str, Any]) -> torch.Tensor:
     return torch.tensor(list(estimates(answer).values()), dtype=torch.float64)
 
 
-def test_every_configuration_is_tested_here() -> None:
+def test_every_configuration_has_a_test() -> None:
     names = {path.stem for path in CONFIGS.iterdir()}
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert names <= tested
 
 
-def test_each_is_short_and_has_comments() -> None:
+def test_each_configuration_is_short_and_has_comments() -> None:
     for path in CONFIGS.iterdir():
         text = path.read_text()
         assert len(text.splitlines()) <= 20
@@ -39,7 +39,9 @@ def test_each_is_short_and_has_comments() -> None:
         assert isinstance(yaml.safe_load(text), dict)
 
 
-def test_a_file_of_the_present_folder_goes_first(command: Linreg) -> None:
+def test_a_file_in_the_working_folder_takes_precedence_over_a_configuration(
+    command: Linreg,
+) -> None:
     for file in ("tutorial.yaml", "tutorial"):
         path = Path(file)
         path.write_text("trainer:\n  max_epochs: 2\ndata:\n  init_args:\n    rows: 50\n")
@@ -70,7 +72,7 @@ def test_tabular(command: Linreg, houses: Path) -> None:
     assert answer["fit"]["r2"] > 0.99
 
 
-def test_tabular_by_hand(command: Linreg, houses: Path) -> None:
+def test_the_manual_configuration_fits_a_table(command: Linreg, houses: Path) -> None:
     frame = pd.read_csv(houses)
     ((frame - frame.mean()) / frame.std()).to_csv("scaled.csv", index=False)
     answer = command(

@@ -23,7 +23,7 @@ from linreg_lightning.tutorial import make_rows
 # SyntheticData
 
 
-def test_the_defaults_are_the_tutorials_rows() -> None:
+def test_synthetic_data_give_the_tutorials_rows_by_default() -> None:
     data = SyntheticData()
     data.setup("fit")
     truth = torch.tensor([[1.0], [2.0], [3.0]])
@@ -41,7 +41,7 @@ def test_the_defaults_are_the_tutorials_rows() -> None:
     assert batch.rows == 100
 
 
-def test_the_seed_of_the_run_leaves_the_rows_alone() -> None:
+def test_synthetic_rows_do_not_depend_on_the_global_seed() -> None:
     drawn = []
     for seed in (1, 2):
         seed_everything(seed)
@@ -54,7 +54,7 @@ def test_the_seed_of_the_run_leaves_the_rows_alone() -> None:
     assert not torch.equal(other.splits["train"].x, drawn[0])
 
 
-def test_splits_differ_and_the_training_rows_do_not_depend_on_the_others() -> None:
+def test_splits_differ_and_training_rows_do_not_depend_on_other_splits() -> None:
     data, alone = SyntheticData(), SyntheticData(val_rows=0, test_rows=0)
     data.setup("fit")
     alone.setup("fit")
@@ -72,7 +72,9 @@ def test_splits_differ_and_the_training_rows_do_not_depend_on_the_others() -> No
         ({"weights": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]}, (2, 3), [1, 2, 3, 4, 5, 6]),
     ],
 )
-def test_any_number_of_features_and_targets(options: dict, shape: tuple, truth: list) -> None:
+def test_synthetic_data_have_any_number_of_features_and_targets(
+    options: dict, shape: tuple, truth: list
+) -> None:
     data = SyntheticData(**options, noise=0.0)
     data.setup("fit")
     rows = data.splits["train"]
@@ -83,7 +85,7 @@ def test_any_number_of_features_and_targets(options: dict, shape: tuple, truth: 
     assert values == truth
 
 
-def test_without_the_column_of_ones_y_keeps_its_constant() -> None:
+def test_y_keeps_its_constant_without_the_column_of_ones() -> None:
     data, bare = SyntheticData(), SyntheticData(ones=False)
     data.setup("fit")
     bare.setup("fit")
@@ -110,7 +112,7 @@ def test_without_the_column_of_ones_y_keeps_its_constant() -> None:
         ({"seed": 2**63}, "seed: 9223372036854775808 was given"),
     ],
 )
-def test_synthetic_data_refuses(options: dict, message: str) -> None:
+def test_synthetic_data_refuse_invalid_arguments(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         SyntheticData(**options)
 
@@ -139,7 +141,7 @@ def test_tensors_are_not_copied() -> None:
     assert data.splits["train"].x.data_ptr() == x.data_ptr()
 
 
-def test_data_frames_bring_their_names() -> None:
+def test_data_frames_give_the_column_names() -> None:
     frame = pd.DataFrame({"a": [1, 2, 3], "b": [True, False, True], "c": [0.5, 1.5, 2.5]})
     data = TensorData(frame[["a", "b"]], frame["c"])
     data.setup("fit")
@@ -149,7 +151,7 @@ def test_data_frames_bring_their_names() -> None:
     assert torch.equal(data.splits["train"].y, torch.tensor([[0.5], [1.5], [2.5]]).double())
 
 
-def test_lists_and_given_names() -> None:
+def test_lists_are_accepted_with_given_column_names() -> None:
     data = TensorData(
         [[1, 2], [3, 4]], [[5, 6], [7, 8]], feature_names=["p", "q"], target_names=["r", "s"]
     )
@@ -180,7 +182,7 @@ def test_lists_and_given_names() -> None:
         ({"x": torch.ones(4, 2, dtype=torch.complex64)}, "complex"),
     ],
 )
-def test_tensor_data_refuses(options: dict, message: str) -> None:
+def test_tensor_data_refuse_invalid_arguments(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         TensorData(**{"x": torch.ones(4, 2), "y": torch.ones(4), **options}).setup("fit")
 
@@ -223,7 +225,7 @@ def test_splits_are_disjoint_complete_and_repeatable(
         assert torch.equal(part.x.squeeze(1), part.weight)
 
 
-def test_the_split_does_not_depend_on_batches_or_the_runs_seed(houses: Path) -> None:
+def test_the_split_does_not_depend_on_batch_size_or_global_seed(houses: Path) -> None:
     validation = []
     for batch_size, seed in ((None, 1), (7, 2)):
         seed_everything(seed)
@@ -240,7 +242,7 @@ def test_the_split_does_not_depend_on_batches_or_the_runs_seed(houses: Path) -> 
 # TabularData
 
 
-def test_a_table_is_what_numpy_reads(houses: Path) -> None:
+def test_tabular_data_read_the_same_numbers_as_numpy(houses: Path) -> None:
     data = TabularData(str(houses), "price")
     data.setup("fit")
     table = np.loadtxt(houses, delimiter=",", skiprows=1)
@@ -250,7 +252,7 @@ def test_a_table_is_what_numpy_reads(houses: Path) -> None:
     assert np.array_equal(rows.y.numpy(), table[:, 3:])
 
 
-def test_columns_by_name_in_the_order_asked_for(houses: Path) -> None:
+def test_columns_are_chosen_by_name_in_the_given_order(houses: Path) -> None:
     data = TabularData(str(houses), ["price", "beds"], features=["age"], weight="sqft")
     data.setup("fit")
     table = np.loadtxt(houses, delimiter=",", skiprows=1)
@@ -315,19 +317,19 @@ def test_text_that_is_not_utf8_is_refused() -> None:
         ({"batch_size": -2}, "batch_size: -2 was given"),
     ],
 )
-def test_tabular_data_refuses(houses: Path, options: dict, message: str) -> None:
+def test_tabular_data_refuse_invalid_arguments(houses: Path, options: dict, message: str) -> None:
     Path("empty").mkdir()
     with pytest.raises(InputError, match=message):
         TabularData(**{"path": str(houses), "target": "price", **options}).setup("fit")
 
 
-def test_a_bad_cell_is_named_by_its_column_in_any_order_of_features() -> None:
+def test_a_bad_cell_is_reported_by_column_in_any_order_of_features() -> None:
     Path("bad.csv").write_text("a,b,c,y\n1,2,3,4\n1,2,oops,4\n")
     with pytest.raises(InputError, match="'oops' in column 'c', row 2"):
         TabularData("bad.csv", "y", features=["c", "a"]).setup("fit")
 
 
-def test_shuffling_by_blocks_is_asked_for_by_name() -> None:
+def test_shuffle_by_blocks_keeps_the_rows_of_each_batch() -> None:
     data = TensorData(
         torch.arange(40.0).unsqueeze(1), torch.zeros(40), batch_size=4, shuffle="blocks"
     )
@@ -340,7 +342,7 @@ def test_shuffling_by_blocks_is_asked_for_by_name() -> None:
         TensorData(torch.ones(4, 1), torch.ones(4), shuffle="rows")
 
 
-def test_arrays_of_other_makes_are_taken_for_what_they_hold() -> None:
+def test_reversed_big_endian_and_masked_arrays_are_read_correctly() -> None:
     x = np.arange(12.0).reshape(6, 2)
     for array in (x[::-1], x.astype(">f8"), x.astype(np.longdouble)):
         data = TensorData(array, x[:, 0], batch_size=np.int64(3))
@@ -351,7 +353,7 @@ def test_arrays_of_other_makes_are_taken_for_what_they_hold() -> None:
         masked.setup("fit")
 
 
-def test_batches_that_are_to_be_overfitted_stay_the_same(trainer: Callable[..., Trainer]) -> None:
+def test_overfit_batches_repeats_the_same_batches(trainer: Callable[..., Trainer]) -> None:
     seen = []
 
     class Spy(Callback):
@@ -365,7 +367,7 @@ def test_batches_that_are_to_be_overfitted_stay_the_same(trainer: Callable[..., 
     assert seen[0] != seen[1]
 
 
-def test_tensors_with_gradients_are_rows_and_sparse_ones_are_refused() -> None:
+def test_tensors_with_gradients_are_accepted_and_sparse_tensors_are_refused() -> None:
     x = torch.ones(4, 2, requires_grad=True)
     data = TensorData(x * 2, x.sum(1), weight=x[:, 0])
     data.setup("fit")

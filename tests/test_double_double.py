@@ -1,4 +1,4 @@
-"""106-bit arithmetic and long whole numbers, against exact fractions."""
+"""Double-double and multiprecision arithmetic against exact fractions."""
 
 import math
 from fractions import Fraction
@@ -59,7 +59,7 @@ def test_operations_keep_104_bits(a: float, b: float, share: float, other: float
 
 @SETTINGS
 @given(NUMBERS, st.floats(-1, 1))
-def test_square_root_squares_back(a: float, share: float) -> None:
+def test_the_square_of_a_square_root_is_the_number(a: float, share: float) -> None:
     x = pair(abs(a), share)
     root = x.sqrt()
     if a:
@@ -68,16 +68,16 @@ def test_square_root_squares_back(a: float, share: float) -> None:
         assert float(root.high) == 0.0
 
 
-def test_sum_adds_every_term_once() -> None:
-    terms = DoubleDouble.of(torch.randn(37, 3, dtype=torch.float64))
-    for column, total in enumerate(fraction(terms.sum(0)[i]) for i in range(3)):
-        truth = sum(Fraction(v) for v in terms.high[:, column].tolist())
+def test_sum_adds_every_number_once() -> None:
+    values = DoubleDouble.of(torch.randn(37, 3, dtype=torch.float64))
+    for column, total in enumerate(fraction(values.sum(0)[i]) for i in range(3)):
+        truth = sum(Fraction(v) for v in values.high[:, column].tolist())
         assert abs(total - truth) < Fraction(2) ** -95
-    assert float(terms[:0].sum(0)[0].high) == 0.0
+    assert float(values[:0].sum(0)[0].high) == 0.0
 
 
 @pytest.mark.parametrize("value", [1.0, -3.0, 0.75, 5e-324, 2.0**-1022, 1.7e308, 2.0**52 - 1])
-def test_exponents_bound_their_numbers(value: float) -> None:
+def test_the_exponent_bounds_the_number(value: float) -> None:
     exponent = int(exponent_of(tensor(value)))
     assert abs(Fraction(value)) < Fraction(2) ** exponent
     if abs(value) >= 2.0**-1022:
@@ -93,7 +93,7 @@ def test_ldexp_multiplies_by_a_power_of_two(exponent: int) -> None:
 
 
 def digits_of(numbers: list[int], length: int) -> torch.Tensor:
-    """Return digits in no normal form: the last one holds everything."""
+    """Return the digits of whole numbers; `carry` spreads each number over all digits."""
     digits = torch.zeros(length, len(numbers), dtype=torch.int64)
     digits[-1] = torch.tensor(numbers)
     return multiprecision.carry(digits)
@@ -140,6 +140,6 @@ def test_leading_and_trailing_zeros_do_not_change_the_rounding() -> None:
     zeros = torch.zeros(3, 50, dtype=torch.int64)
     padded = multiprecision.to_double_double(torch.cat((zeros, digits, zeros)))
     scale = float(multiprecision.BASE) ** 3
-    # A first digit that was free to be large moves into normal form on the way.
+    # The leading zeros give a large first digit room to carry, which must not change the result.
     assert torch.equal(plain.high, padded.high * scale)
     assert torch.equal(plain.low, padded.low * scale)

@@ -28,7 +28,7 @@ def problem(rows: int = 150, targets: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     return x, y, torch.rand(rows).double() + 0.05
 
 
-def test_the_function_needs_no_lightning() -> None:
+def test_least_squares_imports_no_lightning() -> None:
     code = (
         "import sys; from linreg_lightning import least_squares; "
         "least_squares([[1.0], [2.0], [3.0]], [1.0, 2.0, 4.0]); "
@@ -57,8 +57,8 @@ def test_coefficients_agree_with_lstsq(accuracy: Any, intercept: bool) -> None:
     design = torch.cat([torch.ones(150, 1).double(), x], 1) if intercept else x
     expected = torch.linalg.lstsq(design, y).solution
     torch.testing.assert_close(fit.estimate, expected, rtol=1e-9, atol=0)
-    terms = fit.estimate[1:] if intercept else fit.estimate
-    assert torch.equal(fit.coefficients, terms)
+    slopes = fit.estimate[1:] if intercept else fit.estimate
+    assert torch.equal(fit.coefficients, slopes)
     assert torch.equal(fit.intercept, fit.estimate[0] if intercept else torch.zeros(2).double())
     torch.testing.assert_close(fit.predict(x), design @ expected, rtol=1e-9, atol=1e-9)
 
@@ -93,7 +93,7 @@ def test_every_number_agrees_with_statsmodels(intercept: bool, weighted: bool) -
         }.items():
             assert fit.statistics[name][k] == pytest.approx(value, rel=1e-9), name
         if weighted:
-            continue  # intervals of one row differ: ours has weight 1
+            continue  # the intervals of a new row differ, because ours gives the row weight 1
         frame = result.get_prediction(design[:9]).summary_frame(alpha=0.1)
         prediction = fit.prediction(x[:9])
         for name, column in {
@@ -109,7 +109,7 @@ def test_every_number_agrees_with_statsmodels(intercept: bool, weighted: bool) -
 
 @pytest.mark.parametrize("accuracy", ACCURACIES)
 @pytest.mark.parametrize("intercept", [True, False])
-def test_ridge_is_the_closed_form_and_has_no_standard_errors(
+def test_ridge_agrees_with_the_closed_form_and_gives_no_standard_errors(
     accuracy: Any, intercept: bool
 ) -> None:
     x, y, weight = problem()
@@ -134,7 +134,7 @@ def test_one_dimensional_y_gives_results_without_the_target_dimension() -> None:
     assert torch.equal(one.predict(x), two.predict(x)[:, 0])
     for a, b in zip(one.prediction(x), two.prediction(x), strict=True):
         assert torch.equal(a, b[:, 0])
-    # Nothing broadcasts to (rows, rows).
+    # The difference does not broadcast to (rows, rows).
     assert (y[:, 0] - one.predict(x)).shape == (150,)
 
 
@@ -149,13 +149,13 @@ def test_arrays_frames_lists_and_whole_numbers_give_the_same_fit() -> None:
     frame = pd.DataFrame({"a": y.numpy()})
     assert torch.equal(least_squares(x, frame).estimate, expected.estimate[:, None])
     assert torch.equal(least_squares(x, frame["a"]).estimate, expected.estimate)
-    tenths = [[0.1], [0.2], [0.4]]  # which float32 would round
+    tenths = [[0.1], [0.2], [0.4]]  # float32 would lose digits
     assert torch.equal(least_squares(tenths, tenths).coefficients, torch.ones(1, 1).double())
     leaf = x.double().requires_grad_()
     assert torch.equal(least_squares(leaf, y).estimate, expected.estimate)
 
 
-def test_statistics_of_parts_merge_to_the_fit_of_all_rows() -> None:
+def test_merged_gram_matrices_give_the_fit_of_all_rows() -> None:
     x, y, weight = problem()
     whole = least_squares(x, y, weight, ridge=0.5, accuracy="exact")
     gram = ExactGram(4, 2)
@@ -170,7 +170,7 @@ def test_statistics_of_parts_merge_to_the_fit_of_all_rows() -> None:
         )
 
 
-def test_exact_has_the_same_bits_in_any_order_of_the_rows() -> None:
+def test_exact_gives_the_same_bits_for_any_order_of_rows() -> None:
     x, y, _ = problem()
     order = torch.randperm(150)
     a, b = (least_squares(*rows, accuracy="exact") for rows in ((x, y), (x[order], y[order])))
@@ -178,7 +178,7 @@ def test_exact_has_the_same_bits_in_any_order_of_the_rows() -> None:
     assert a.exact
 
 
-def test_auto_adds_many_rows_in_float64_and_exactly_where_digits_are_few() -> None:
+def test_auto_uses_float64_for_many_rows_but_exact_for_ill_conditioned_columns() -> None:
     x = torch.randn(300_000, 3).double()
     y = x.sum(1) + torch.randn(300_000).double()
     assert least_squares(x[:1000], y[:1000]).accuracy == "exact"
@@ -194,10 +194,10 @@ def test_auto_adds_many_rows_in_float64_and_exactly_where_digits_are_few() -> No
     assert rough.digits < 8 < ill.digits
 
 
-# Awkward rows and columns
+# Unusual rows and columns
 
 
-def test_one_row_fits_its_intercept() -> None:
+def test_one_row_fits_only_the_intercept() -> None:
     with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x1, x2"):
         fit = least_squares([[1.0, 2.0]], [5.0])
     assert (float(fit.intercept), fit.rank, fit.collinear) == (5.0, 1, (0, 1))
@@ -206,14 +206,14 @@ def test_one_row_fits_its_intercept() -> None:
     assert float(fit.predict([[9.0, 9.0]])) == 5.0
 
 
-def test_one_column_and_no_column() -> None:
+def test_one_column_or_no_column_can_be_fitted() -> None:
     fit = least_squares([[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0])
     torch.testing.assert_close(fit.estimate, torch.tensor([0.5, 2.5]).double())
     mean = least_squares(torch.empty(3, 0), [1.0, 2.0, 6.0])
     assert (float(mean.intercept), mean.rank, mean.coefficients.shape) == (3.0, 1, (0,))
 
 
-def test_a_constant_column_is_left_out_beside_an_intercept_only() -> None:
+def test_a_constant_column_is_left_out_only_if_there_is_an_intercept() -> None:
     x, y, _ = problem()
     x[:, 1] = 3.0
     with pytest.warns(UserWarning, match="Left out.*: x2$"):
@@ -241,7 +241,7 @@ def test_collinear_columns_are_left_out_and_named() -> None:
     assert diagnostic == ("Left out, as linear combinations of earlier columns: e", True)
 
 
-def test_a_perfect_fit_is_no_warning() -> None:
+def test_a_perfect_fit_gives_no_warning() -> None:
     x, _, _ = problem()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -252,7 +252,7 @@ def test_a_perfect_fit_is_no_warning() -> None:
     assert bool((fit.standard_error == 0).all())
 
 
-def test_rows_of_weight_0_may_hold_anything() -> None:
+def test_rows_of_weight_0_can_hold_nan() -> None:
     x, y, weight = problem()
     weight[::3] = 0
     expected = least_squares(x[weight > 0], y[weight > 0], weight[weight > 0])
@@ -262,13 +262,13 @@ def test_rows_of_weight_0_may_hold_anything() -> None:
     assert fit.statistics == expected.statistics
 
 
-def test_a_fit_cannot_be_changed() -> None:
+def test_a_fit_is_immutable() -> None:
     fit = least_squares([[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0])
     with pytest.raises(dataclasses.FrozenInstanceError):
         fit.rank = 7  # type: ignore[misc]
 
 
-# Errors of the user
+# Invalid input
 
 
 X, Y = [[1.0], [2.0], [3.0]], [1.0, 2.0, 4.0]
@@ -299,7 +299,9 @@ X, Y = [[1.0], [2.0], [3.0]], [1.0, 2.0, 4.0]
         ((X, Y), {"confidence": 95}, "confidence: 95 was given"),
     ],
 )
-def test_what_a_user_can_put_right_is_named(args: Any, options: Any, message: str) -> None:
+def test_invalid_arguments_are_refused_with_a_message(
+    args: Any, options: Any, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         least_squares(*args, **options)
 

@@ -1,4 +1,4 @@
-"""When plots are drawn, of which rows, and that drawing leaves a run as it is."""
+"""FitPlots: when it draws, which rows it draws, and that it does not change the run."""
 
 import itertools
 import math
@@ -48,8 +48,8 @@ Refused = Callable[..., str]
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn but not rendered, which would take most of the time."""
+def blank_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace each rendered figure by a blank image, because rendering takes most of the time."""
     blank = png(Figure(figsize=(1, 1), dpi=10))
     monkeypatch.setattr("linreg_lightning.plots.png", lambda figure: blank)
 
@@ -68,7 +68,7 @@ def images(folder: str) -> dict[str, list[int]]:
 # When plots are drawn
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("blank_images")
 def test_plots_are_drawn_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=5, logger=RunLogger(), callbacks=[FitPlots(epochs=[1, 3])])
     runner.fit(LinearRegression(), SyntheticData(batch_size=25))
@@ -78,7 +78,7 @@ def test_plots_are_drawn_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer
     assert not list(Path().glob("**/*.part"))
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("blank_images")
 def test_each_of_several_targets_has_its_own_plots(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=2, logger=RunLogger(), callbacks=[FitPlots()])
     runner.fit(LinearRegression(), SyntheticData(targets=5))
@@ -123,7 +123,7 @@ trainer:
 """
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("blank_images")
 def test_plots_configured_in_yaml_can_be_turned_off(command: Command) -> None:
     Path("drawing.yaml").write_text(CONFIG)
     command("fit -c drawing.yaml --figures true")
@@ -140,7 +140,7 @@ def test_plots_configured_in_yaml_can_be_turned_off(command: Command) -> None:
         ({"coefficients": ["x1"]}, "coefficients: .* type the names of two"),
     ],
 )
-def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         FitPlots(**options)
 
@@ -161,7 +161,7 @@ class Classifier(CubicModel):
         return torch.nn.functional.binary_cross_entropy_with_logits(self(x)[:, 0], y.float())
 
 
-class Silent(LightningModule):
+class CannotPredict(LightningModule):
     """Has neither `forward` nor `predict_step`."""
 
     def __init__(self) -> None:
@@ -175,13 +175,13 @@ class Silent(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_plots_that_do_not_apply_are_left_out(trainer: MakeTrainer) -> None:
+def test_plots_that_do_not_apply_to_a_model_are_left_out(trainer: MakeTrainer) -> None:
     x = torch.randn(40, 1)
     labels = DataLoader(TensorDataset(x, (x[:, 0] > 0).long()), batch_size=20)
     rows = DataLoader(TensorDataset(x, 2 * x), batch_size=20)
     for model, data, expected in (
         (Classifier(), labels, set()),
-        (Silent(), rows, set()),
+        (CannotPredict(), rows, set()),
         (CubicModel(), rows, {"predicted", "residuals"}),
     ):
         name = type(model).__name__
@@ -191,7 +191,7 @@ def test_plots_that_do_not_apply_are_left_out(trainer: MakeTrainer) -> None:
 
 
 class OtherMeanings(CubicModel):
-    """Its `coefficients` is a layer and its `feature_names` a number."""
+    """Its attribute `coefficients` is a layer, and `feature_names` is a number."""
 
     feature_names = 3
     fit_statistics = "none"
@@ -201,7 +201,7 @@ class OtherMeanings(CubicModel):
         self.coefficients = torch.nn.Linear(1, 1)
 
 
-def test_attributes_of_the_same_name_but_another_meaning_are_ignored(trainer: MakeTrainer) -> None:
+def test_attributes_with_our_names_but_another_meaning_are_ignored(trainer: MakeTrainer) -> None:
     callbacks = [FitPlots(), CoefficientMonitor(), CoefficientFile(), CustomScalars(), FitMonitor()]
     runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[*callbacks, RunSummary()])
     runner.fit(OtherMeanings(), CubicData())
@@ -209,7 +209,7 @@ def test_attributes_of_the_same_name_but_another_meaning_are_ignored(trainer: Ma
     assert not list(Path().glob("**/coefficients.json"))
 
 
-class Fails(CubicModel):
+class FailsToPredict(CubicModel):
     def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         raise RuntimeError("not\ntoday")
 
@@ -217,13 +217,13 @@ class Fails(CubicModel):
 def test_a_model_that_cannot_predict_is_still_fitted(trainer: MakeTrainer) -> None:
     runner = trainer(max_epochs=1, callbacks=[FitPlots()])
     with pytest.warns(UserWarning, match="predicting rows failed: RuntimeError: not today") as seen:
-        runner.fit(Fails(), CubicData())
+        runner.fit(FailsToPredict(), CubicData())
     assert len([each for each in seen if "FitPlots" in str(each.message)]) == 1
     assert runner.state.finished
     assert not pictures()
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("blank_images")
 def test_a_full_disk_does_not_stop_the_fit(
     trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +240,7 @@ def test_a_full_disk_does_not_stop_the_fit(
     assert list(Path().glob("**/coefficients.json"))
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("blank_images")
 @pytest.mark.parametrize("model", [LeastSquares, LinearRegression])
 def test_unusual_rows_are_drawn(trainer: MakeTrainer, model: Callable[[], LightningModule]) -> None:
     x = torch.randn(30, 3)
@@ -261,32 +261,34 @@ def test_unusual_rows_are_drawn(trainer: MakeTrainer, model: Callable[[], Lightn
 
 
 class Shuffled(CubicData):
-    """Rows in the order of the loader's own generator, with noise from numpy."""
+    """Data whose loader shuffles with its own generator and adds noise from numpy."""
 
     def train_dataloader(self) -> DataLoader:
         def noisy(rows: list[Any]) -> Any:
             x, y = (torch.stack(part) for part in zip(*rows, strict=True))
             return x + np.random.rand(), y
 
-        own = torch.Generator().manual_seed(3)
-        options = {"shuffle": True, "collate_fn": noisy, "generator": own}
+        generator = torch.Generator().manual_seed(3)
+        options = {"shuffle": True, "collate_fn": noisy, "generator": generator}
         return DataLoader(self.rows, batch_size=16, **options)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("blank_images")
 @pytest.mark.parametrize("kind", ["ours", "outside"])
 def test_drawing_does_not_change_the_steps(trainer: MakeTrainer, kind: str) -> None:
-    weights = []
+    parameters = []
     for callbacks in ([], [FitPlots(epochs=[1, 2, 3]), DescentMonitor()]):
         seed_everything(0)
         model = LinearRegression() if kind == "ours" else CubicModel()
         data = SyntheticData(batch_size=16) if kind == "ours" else Shuffled()
         trainer(max_epochs=4, logger=RunLogger(), callbacks=callbacks).fit(model, data)
-        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-    assert torch.equal(*weights)
+        parameters.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*parameters)
 
 
-def test_a_drawn_run_takes_steps_in_groups(trainer: MakeTrainer, group_sizes: list[int]) -> None:
+def test_a_run_with_plots_still_takes_steps_in_groups(
+    trainer: MakeTrainer, group_sizes: list[int]
+) -> None:
     figures = FitPlots()
     runner = trainer(
         max_epochs=10,
@@ -303,36 +305,36 @@ def test_a_drawn_run_takes_steps_in_groups(trainer: MakeTrainer, group_sizes: li
 # Which rows are drawn
 
 
-class Predicts(LightningModule):
+class DoublesX(LightningModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 2 * x[:, :1]
 
 
 def draw(loader: Any, max_rows: int, batches: float = math.inf) -> RowSample | None:
-    return sample_rows(loader, batches, Trainer(logger=False, barebones=True), Predicts(), max_rows)
+    return sample_rows(loader, batches, Trainer(logger=False, barebones=True), DoublesX(), max_rows)
 
 
 def test_few_rows_are_all_drawn_and_many_are_sampled() -> None:
     x = torch.arange(1.0, 1001.0).unsqueeze(1)
     rows = [Batch(part, part, part[:, 0]) for part in x.split(300)]
-    all_rows = draw(iter_once(rows[:1]), 300)
+    all_rows = draw(LoaderWithoutLength(rows[:1]), 300)
     assert all_rows is not None
     torch.testing.assert_close(all_rows.x, rows[0].x)
     assert all_rows.describe("training") == "all 300 training rows"
-    sample = draw(iter_once(rows), 200)
+    sample = draw(LoaderWithoutLength(rows), 200)
     assert sample is not None
     assert sample.describe("validation") == "200 of 1000 validation rows, drawn at random"
     assert len(sample.x.unique()) == 200
     torch.testing.assert_close(sample.predicted, 2 * sample.x)
     assert sample.weight is not None
     torch.testing.assert_close(sample.weight, sample.x[:, 0])
-    # The sample is uniform, up to chance.
+    # The sample is uniform, up to random variation.
     counts = torch.histc(sample.x, bins=10, min=1, max=1000)
     assert counts.min() >= 8
     assert counts.max() <= 34
 
 
-class iter_once:  # noqa: N801  # a loader without length
+class LoaderWithoutLength:
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
 
@@ -341,14 +343,14 @@ class iter_once:  # noqa: N801  # a loader without length
 
 
 def test_only_batches_that_the_trainer_takes_are_read() -> None:
-    rows = iter_once([Batch(torch.ones(10, 1), torch.ones(10, 1))] * 5)
+    rows = LoaderWithoutLength([Batch(torch.ones(10, 1), torch.ones(10, 1))] * 5)
     sample = draw(rows, 100, batches=2)
     assert sample is not None
     assert (sample.rows_read, sample.all_read) == (20, True)
 
 
-def test_of_very_many_rows_only_the_first_are_read() -> None:
-    rows = iter_once([Batch(torch.ones(2**17, 1), torch.ones(2**17, 1))] * 50)
+def test_only_the_first_rows_of_a_very_long_loader_are_read() -> None:
+    rows = LoaderWithoutLength([Batch(torch.ones(2**17, 1), torch.ones(2**17, 1))] * 50)
     sample = draw(rows, 10)
     assert sample is not None
     assert sample.describe("training") == "10 of the first 262144 training rows, drawn at random"
@@ -357,7 +359,7 @@ def test_of_very_many_rows_only_the_first_are_read() -> None:
 # DescentMonitor
 
 
-def test_the_norm_and_rate_are_logged(trainer: MakeTrainer) -> None:
+def test_the_gradient_norm_and_the_learning_rate_are_logged(trainer: MakeTrainer) -> None:
     data = SyntheticData()
     model = LinearRegression(intercept=False, in_features=3)
     before = model.linear.weight.detach().clone()
@@ -379,13 +381,13 @@ CPU = ["--figures", "false", "--trainer.accelerator", "cpu"]
 
 
 def run_with_clock(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit while each look at the clock finds it this much later."""
+    """Fit with a fake clock that advances by `seconds` at each reading."""
     clock = SimpleNamespace(monotonic=itertools.count(1.0, seconds).__next__)
     monkeypatch.setattr(run_progress_bar, "time", clock)
     cli.main(["fit", *CPU, "--data.batch_size", "50"])
 
 
-def test_one_bar_spans_the_run_and_is_drawn_by_the_clock(
+def test_one_progress_bar_spans_the_run_and_time_decides_when_it_is_drawn(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_with_clock(1, monkeypatch)
@@ -417,7 +419,7 @@ def test_one_bar_spans_the_run_and_is_drawn_by_the_clock(
         ("--model LeastSquares --data.batch_size 10", "Pass: 100%"),
     ],
 )
-def test_the_bar_ends_once_and_full(
+def test_the_progress_bar_ends_once_at_100_percent(
     words: str, end: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.main(["fit", *CPU, *words.split()])
@@ -426,6 +428,6 @@ def test_the_bar_ends_once_and_full(
     assert bar.count(end) == 1
 
 
-def test_another_progress_bar_replaces_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_progress_bar_replaces_ours(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["fit", *CPU, "--trainer.max_epochs=2", "--trainer.callbacks+=TQDMProgressBar"])
     assert "Epoch 1: 100%" in capsys.readouterr().out

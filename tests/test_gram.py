@@ -1,4 +1,4 @@
-"""Sufficient statistics: exact against fractions, bit for bit however the rows arrive."""
+"""Gram matrices: exact sums equal rational arithmetic, in any order of the rows."""
 
 from fractions import Fraction
 
@@ -47,7 +47,7 @@ def rational_gram(batch: Batch) -> list[list[Fraction]]:
     return [[sum(a * b for a, b in zip(u, v, strict=True)) for v in columns] for u in left]
 
 
-def value_held_by(gram: ExactGram) -> list[list[Fraction]]:
+def gram_as_fractions(gram: ExactGram) -> list[list[Fraction]]:
     state = gram.state_dict()
     top, base = state["top"].tolist(), Fraction(BASE)
     columns = range(len(top))
@@ -68,7 +68,7 @@ def assert_same_bits(a: Gram, b: Gram) -> None:
                 assert torch.equal(torch.as_tensor(u), torch.as_tensor(v))
 
 
-def wide(scale: float, rows: int = 60) -> torch.Tensor:
+def log_normal(scale: float, rows: int = 60) -> torch.Tensor:
     return torch.exp(scale * torch.randn(rows, dtype=F64))
 
 
@@ -82,10 +82,10 @@ def wide(scale: float, rows: int = 60) -> torch.Tensor:
         lambda b: b._replace(x=b.x + 1e9),
         lambda b: b._replace(x=b.x * torch.tensor([1e-300, 1e300, 1e9], dtype=F64)),
         lambda b: b._replace(x=b.x.round() * 5e-324),
-        lambda b: b._replace(x=b.x * wide(20)[:, None]),
-        lambda b: b._replace(x=b.x * wide(60)[:, None]),
-        lambda b: b._replace(weight=wide(20)),
-        lambda b: b._replace(weight=1e-250 * wide(5)),
+        lambda b: b._replace(x=b.x * log_normal(20)[:, None]),
+        lambda b: b._replace(x=b.x * log_normal(60)[:, None]),
+        lambda b: b._replace(weight=log_normal(20)),
+        lambda b: b._replace(weight=1e-250 * log_normal(5)),
         lambda b: b._replace(weight=torch.arange(60) % 3),
     ],
 )
@@ -93,17 +93,17 @@ def test_exact_sums_equal_rational_arithmetic(change, weighted: bool) -> None:
     batch = change(sample(60, weighted=weighted))
     gram = gram_of(ExactGram, batch, 25)
     assert gram.exact
-    assert value_held_by(gram) == rational_gram(batch)
+    assert gram_as_fractions(gram) == rational_gram(batch)
 
 
 @pytest.mark.parametrize("value", [2.0**21, 2.0**21 - 2.0**-31, 2.0**22 * (1 - 2.0**-50), 3.0e6])
-def test_the_largest_slices_still_add_exactly(value: float) -> None:
+def test_slices_of_the_largest_size_add_exactly(value: float) -> None:
     rows = 5000
     x = torch.full((rows, 2), value, dtype=F64)
     gram = gram_of(ExactGram, Batch(x, -x[:, :1]))
-    assert value_held_by(gram)[1][1] == rows * Fraction(value) ** 2
+    assert gram_as_fractions(gram)[1][1] == rows * Fraction(value) ** 2
     gram = gram_of(ExactGram, Batch(x, -x[:, :1], x[:, 0]))
-    assert value_held_by(gram)[1][3] == -rows * Fraction(value) ** 3
+    assert gram_as_fractions(gram)[1][3] == -rows * Fraction(value) ** 3
 
 
 def test_bits_below_the_deepest_slice_are_reported_and_negligible() -> None:
@@ -111,7 +111,7 @@ def test_bits_below_the_deepest_slice_are_reported_and_negligible() -> None:
     gram = gram_of(ExactGram, Batch(x, torch.ones(4, 1, dtype=F64)))
     assert not gram.exact
     truth = rational_gram(Batch(x, torch.ones(4, 1, dtype=F64)))[1][1]
-    assert abs(value_held_by(gram)[1][1] / truth - 1) < Fraction(2) ** -106
+    assert abs(gram_as_fractions(gram)[1][1] / truth - 1) < Fraction(2) ** -106
     merged = gram_of(ExactGram, Batch(x[:1], x[:1]))
     merged.merge(gram_of(ExactGram, Batch(x, torch.ones(4, 1, dtype=F64))))
     assert not merged.exact
@@ -130,7 +130,7 @@ def test_bits_below_the_deepest_slice_are_reported_and_negligible() -> None:
     seed=st.integers(0, 10**6),
     size=st.sampled_from([1, 7, 333]),
 )
-def test_same_bits_for_any_order_batches_and_merges(
+def test_any_order_batches_and_merges_give_the_same_bits(
     rows, features, targets, scale, offset, spread, weighted, single, seed, size
 ) -> None:
     batch = sample(rows, features, targets, seed, weighted)
@@ -156,11 +156,11 @@ def test_same_bits_for_any_order_batches_and_merges(
         rest.merge(whole)
         rest.subtract(whole)
         assert rest.rows == sum(p.rows for p in parts[1:])
-        assert value_held_by(rest) == value_held_by(kept)
+        assert gram_as_fractions(rest) == gram_as_fractions(kept)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_same_bits_over_many_blocks(weighted: bool) -> None:
+def test_many_blocks_give_the_same_bits_as_one(weighted: bool) -> None:
     batch = sample(30_000, 12, weighted=weighted)
     whole = gram_of(ExactGram, batch)
     other = gram_of(ExactGram, rows_of(batch, torch.randperm(batch.rows)), 2048)
@@ -173,7 +173,7 @@ def test_exact_subtraction_removes_rows_completely() -> None:
     gram = gram_of(ExactGram, batch)
     gram.subtract(gram_of(ExactGram, rows_of(batch, slice(50, 120))))
     rest = rows_of(batch, torch.cat((torch.arange(50), torch.arange(120, 200))))
-    assert value_held_by(gram) == rational_gram(rest)
+    assert gram_as_fractions(gram) == rational_gram(rest)
     a, b = solve(gram.normal_equations()), solve(gram_of(ExactGram, rest).normal_equations())
     assert torch.equal(a.coefficients, b.coefficients)
     assert a.equations.log_weight == b.equations.log_weight
@@ -218,7 +218,7 @@ def test_float64_agrees_with_exact() -> None:
 def test_float64_fits_columns_in_extreme_units(scale: float) -> None:
     batch = sample(100)
     expected = solve(gram_of(Float64Gram, batch).normal_equations()).coefficients / scale
-    # The first batch has this unit, or zeros come first; the second half is merged.
+    # The first batch has either this unit or only zeros. The second half is merged.
     scaled = batch._replace(x=batch.x * scale)
     zeros = Batch(torch.zeros(5, 3, dtype=F64), torch.zeros(5, 1, dtype=F64))
     for first in (None, zeros):
@@ -249,7 +249,7 @@ def test_float64_merges_extreme_units_of_columns_and_weights(weight: float) -> N
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
 
-def test_float64_merges_sums_with_other_shifts() -> None:
+def test_float64_merges_sums_with_different_shifts() -> None:
     batch = sample(300)
     batch = batch._replace(x=batch.x + torch.arange(300)[:, None] * 10)
     gram = Float64Gram(3)
@@ -269,7 +269,7 @@ def test_float64_merges_sums_with_other_shifts() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_state_restores_the_same_statistics(kind: type[Gram], tmp_path) -> None:
+def test_a_saved_state_restores_the_same_gram_matrix(kind: type[Gram], tmp_path) -> None:
     batch = sample(50, weighted=True)
     gram = gram_of(kind, batch)
     torch.save(gram.state_dict(), tmp_path / "state.pt")
@@ -282,7 +282,7 @@ def test_a_state_restores_the_same_statistics(kind: type[Gram], tmp_path) -> Non
         other.from_state_dict(gram.state_dict())
 
 
-def test_states_keep_the_peak_and_states_without_it_are_read() -> None:
+def test_a_state_keeps_the_peak_and_a_state_without_a_peak_is_read() -> None:
     batch = sample(100)
     batch.x[50:] += 1000
     gram = gram_of(Float64Gram, batch, 50)
@@ -299,7 +299,7 @@ def test_states_keep_the_peak_and_states_without_it_are_read() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("rows_before", [0, 30])
-def test_nan_and_infinity_are_refused_by_row_and_column(
+def test_nan_and_infinity_are_refused_with_their_row_and_column(
     kind, value: float, rows_before: int
 ) -> None:
     batch = sample(20)
@@ -318,7 +318,7 @@ def test_nan_and_infinity_are_refused_by_row_and_column(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [-1.0, torch.nan, torch.inf])
-def test_invalid_weights_are_refused_by_row(kind, value: float) -> None:
+def test_invalid_weights_are_refused_with_their_row(kind, value: float) -> None:
     batch = sample(20, weighted=True)
     batch.weight[6] = value
     with pytest.raises(InputError, match=r"weight.* row 7"):
@@ -326,7 +326,7 @@ def test_invalid_weights_are_refused_by_row(kind, value: float) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_statistics_of_other_columns_are_refused(kind: type[Gram]) -> None:
+def test_gram_matrices_of_other_columns_are_refused(kind: type[Gram]) -> None:
     gram = gram_of(kind, sample(10))
     with pytest.raises(InputError, match="2 features and 1 targets were given to statistics of 3"):
         gram.update(sample(10, features=2))
@@ -347,8 +347,10 @@ def test_statistics_of_other_columns_are_refused(kind: type[Gram]) -> None:
     assert_same_bits(absent, gram)
 
 
-def test_log_weight_sums_over_rows_of_weight_above_0() -> None:
-    weight = torch.cat((wide(30), torch.zeros(3, dtype=F64), torch.tensor([5e-324], dtype=F64)))
+def test_log_weight_is_summed_over_rows_of_weight_above_0() -> None:
+    weight = torch.cat(
+        (log_normal(30), torch.zeros(3, dtype=F64), torch.tensor([5e-324], dtype=F64))
+    )
     batch = sample(64)._replace(weight=weight)
     truth = float(weight[weight > 0].log().sum())
     assert gram_of(ExactGram, batch).normal_equations().log_weight == pytest.approx(
@@ -359,7 +361,7 @@ def test_log_weight_sums_over_rows_of_weight_above_0() -> None:
     )
 
 
-def test_float64_begins_anew_after_all_rows_are_subtracted() -> None:
+def test_float64_starts_afresh_after_all_rows_are_subtracted() -> None:
     torch.manual_seed(0)
     far = Batch(1e9 + 1e6 * torch.randn(50, 1, dtype=F64), torch.randn(50, 1, dtype=F64))
     near = 1e-6 * torch.randn(20, 1, dtype=F64)

@@ -1,4 +1,4 @@
-"""The table against its textbook formulas, statsmodels, scipy and mpmath."""
+"""The coefficient table agrees with textbook formulas, statsmodels, scipy and mpmath."""
 
 import math
 
@@ -141,9 +141,9 @@ def test_predictions_follow_the_textbook_formulas(kind: type[Gram], intercept: b
 
 
 @pytest.mark.parametrize("offset", [0, 2**20, 2**40])
-def test_an_offset_costs_no_digit_of_a_prediction(offset: int) -> None:
+def test_an_offset_of_x_does_not_change_predictions(offset: int) -> None:
     torch.manual_seed(0)
-    # Multiples of 2^-11, which the offset leaves as they are.
+    # Multiples of 2^-11, so that adding the offset rounds nothing.
     x, y = (torch.randint(-4000, 4000, (30, 1)).double() / 2048 for _ in range(2))
     new = x[:5] + 0.5
     near = prediction(fit(ExactGram, x, y), new)
@@ -152,10 +152,10 @@ def test_an_offset_costs_no_digit_of_a_prediction(offset: int) -> None:
         torch.testing.assert_close(one, other, rtol=4e-16, atol=4e-16)
 
 
-def test_extreme_units_scale_the_table_and_nothing_else() -> None:
+def test_extreme_units_only_rescale_the_table() -> None:
     x, y, weight = problem(targets=1)
     plain = fit_table(fit(ExactGram, x, y, weight))
-    # Powers of two, so that no bit changes.
+    # Scaling by powers of two changes no digit.
     for kind in KINDS:
         solution = fit(kind, x * 2.0**-900, y * 2.0**100, weight * 2.0**-800)
         found = fit_table(solution)
@@ -172,13 +172,13 @@ def test_extreme_units_scale_the_table_and_nothing_else() -> None:
         torch.testing.assert_close(
             found.residual_sd, plain.residual_sd * 2.0**-300, rtol=1e-10, atol=0
         )
-        # log L moves by -n log of the units of y, whatever the weights are measured in.
+        # log L changes by -n log(unit of y); the unit of the weights does not matter.
         torch.testing.assert_close(
             found.log_likelihood, plain.log_likelihood - 120 * 100 * math.log(2), rtol=1e-10, atol=0
         )
 
 
-def test_a_perfect_fit_has_errors_of_0_and_infinite_t() -> None:
+def test_a_perfect_fit_has_standard_errors_of_0_and_infinite_t() -> None:
     x = torch.randn(20, 2, dtype=F64).round(decimals=1)
     found = fit_table(fit(ExactGram, x, 3 * x.sum(1, keepdim=True) + 1))
     assert torch.equal(found.standard_error, torch.zeros(3, 1, dtype=F64))
@@ -189,7 +189,7 @@ def test_a_perfect_fit_has_errors_of_0_and_infinite_t() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_errors_are_nan_without_residual_degrees_of_freedom(kind: type[Gram]) -> None:
+def test_standard_errors_are_nan_without_residual_degrees_of_freedom(kind: type[Gram]) -> None:
     x, y, _ = problem(3)
     solution = fit(kind, x[:, :2], y)
     found = fit_table(solution)
@@ -199,7 +199,7 @@ def test_errors_are_nan_without_residual_degrees_of_freedom(kind: type[Gram]) ->
     assert bool(prediction(solution, x[:, :2]).mean_error.isnan().all())
 
 
-def test_the_error_of_an_intercept_alone_is_that_of_the_mean() -> None:
+def test_an_intercept_alone_has_the_standard_error_of_the_mean() -> None:
     y = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
     found = fit_table(fit(ExactGram, torch.zeros(3, 0, dtype=F64), y))
     assert float(found.standard_error) == pytest.approx(math.sqrt(7 / 3), rel=1e-15)
@@ -222,7 +222,7 @@ def exact_f_tail(f: float, k: float, m: float) -> mpmath.mpf:
 
 @pytest.mark.parametrize("k", [1, 2, 7, 200])
 @pytest.mark.parametrize("m", [1, 2, 9, 61, 1000])
-def test_tails_of_f_agree_with_mpmath(k: int, m: int) -> None:
+def test_f_tails_agree_with_mpmath(k: int, m: int) -> None:
     f = torch.tensor([1e-8, 1e-3, 0.1, 0.5, 0.99, 1.0, 1.01, 1.5, 3.0, 10.0, 50.0, 1e4], dtype=F64)
     for point, value in zip(f.tolist(), f_tail(f, k, m).tolist(), strict=True):
         truth = exact_f_tail(point, k, m)
@@ -231,15 +231,15 @@ def test_tails_of_f_agree_with_mpmath(k: int, m: int) -> None:
 
 
 @pytest.mark.parametrize("m", [10**6, 10**8])
-def test_tails_of_f_with_many_rows_agree_with_the_closed_form(m: int) -> None:
-    """With two degrees of freedom in the model P = (1 + 2 f / m)^(-m / 2)."""
+def test_f_tails_with_many_rows_agree_with_the_closed_form(m: int) -> None:
+    """P = (1 + 2 f / m)^(-m / 2) if the model has two degrees of freedom."""
     f = torch.tensor([1e-6, 0.3, 1.0, 2.0, 10.0, 100.0], dtype=F64)
     truth = torch.exp(-m / 2 * torch.log1p(2 * f / m))
     torch.testing.assert_close(f_tail(f, 2, m), truth, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 10, 100, 10**4, 10**7])
-def test_tails_and_quantiles_of_t_agree_with_scipy(df: int) -> None:
+def test_t_tails_and_quantiles_agree_with_scipy(df: int) -> None:
     t = torch.tensor([-40.0, -3.0, 0.0, 1e-3, 0.7, 1.96, 8.0, 30.0, 1e5], dtype=F64)
     truth = 2 * scipy.stats.t.sf(t.abs().numpy(), df)
     np.testing.assert_allclose(t_two_sided(t, df), truth, rtol=2e-11, atol=1e-290)

@@ -41,7 +41,7 @@ def digits(value: float, truth: float) -> float:
 
 
 def problem(rows: int = 200, targets: int = 1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns with units of their own, and noise as large as what each of them explains."""
+    """Return x, whose columns differ in scale, and y; each column and noise add variance 1 to y."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(rows, 3, generator=generator, dtype=torch.float64)
     noise = torch.randn(rows, targets, generator=generator, dtype=torch.float64)
@@ -60,14 +60,14 @@ def numbers(model: LeastSquares) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-# The certified sets
+# NIST's certified datasets
 
 
 @pytest.mark.parametrize("name", NIST)
 @pytest.mark.parametrize(
     ("accuracy", "batch_size"), [("exact", "1"), ("exact", "7"), ("exact", "null"), ("auto", "7")]
 )
-def test_certified_digits_from_csv_through_the_command(
+def test_the_command_reaches_certified_digits_from_csv(
     name: str, accuracy: str, batch_size: str, command: Linreg
 ) -> None:
     reference = NIST[name]
@@ -86,7 +86,7 @@ def test_certified_digits_from_csv_through_the_command(
     assert answer["rows"] == len(reference.table.split()) - 1
 
 
-# The same bits, however the rows arrive
+# The same bits for any order and any batches
 
 
 @given(
@@ -99,7 +99,7 @@ def test_certified_digits_from_csv_through_the_command(
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_exact_has_the_same_bits_in_any_order_and_batches(
+def test_exact_gives_the_same_bits_for_any_order_and_batches(
     rows: int,
     exponents: list[int],
     batch_size: int | None,
@@ -116,12 +116,12 @@ def test_exact_has_the_same_bits_in_any_order_and_batches(
     one = fitted(trainer, x, y, weight, accuracy="exact")
     shuffled = None if weight is None else weight[order]
     other = fitted(trainer, x[order], y[order], shuffled, accuracy="exact", batch_size=batch_size)
-    # As text, in which NaN equals NaN and different numbers differ.
+    # Compare as text, because NaN equals NaN there.
     assert repr(one.coefficients()) == repr(other.coefficients())
     assert repr(one.fit_statistics) == repr(other.fit_statistics)
 
 
-def test_two_processes_have_the_bits_of_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_same_bits_as_one(tmp_path: Path) -> None:
     # Two processes take ten seconds to start, so they run all cases.
     command = [sys.executable, processes.__file__, str(tmp_path / "two.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -129,9 +129,9 @@ def test_two_processes_have_the_bits_of_one(tmp_path: Path) -> None:
     two = json.loads((tmp_path / "two.json").read_text())
     one = json.loads(json.dumps(processes.fits(1)))
     assert two["auto, in two passes"]["passes"] == 2
-    last = "auto, in one"
-    assert [two.pop(last)["passes"], one[last]["passes"]] == [1, 1]
-    del one[last]
+    case = "auto, in one pass"
+    assert [two.pop(case)["passes"], one[case]["passes"]] == [1, 1]
+    del one[case]
     assert two == one
 
 
@@ -153,7 +153,7 @@ def test_every_number_of_the_table_agrees_with_statsmodels(
         [result.params, result.bse, result.tvalues, result.pvalues, result.conf_int()]
     )
     ours = numbers(model).numpy()
-    p = 3  # the relative error of p = 1e-30 is a hundred times that of t
+    p = 3  # the column of p; p = 1e-30 has a hundred times the relative error of t
     np.testing.assert_allclose(ours[:, p], expected[:, p], rtol=1e-6, atol=1e-300)
     np.testing.assert_allclose(np.delete(ours, p, 1), np.delete(expected, p, 1), rtol=1e-8)
     fit = model.fit_statistics
@@ -178,9 +178,7 @@ def test_every_number_of_the_table_agrees_with_statsmodels(
 
 
 @pytest.mark.parametrize("ones", [0, 2])
-def test_a_column_of_ones_is_the_intercept_wherever_it_stands(
-    ones: int, trainer: MakeTrainer
-) -> None:
+def test_a_column_of_ones_is_the_intercept_at_any_position(ones: int, trainer: MakeTrainer) -> None:
     x, y = problem()
     plain = fitted(trainer, x, y)
     columns = list(x.T)
@@ -206,7 +204,7 @@ def test_float32_rows_are_fitted_in_float64(trainer: MakeTrainer) -> None:
         assert model(x).dtype == torch.float64
 
 
-def test_each_target_is_fitted_as_if_alone(trainer: MakeTrainer) -> None:
+def test_several_targets_give_the_same_fits_as_each_target_alone(trainer: MakeTrainer) -> None:
     x, y = problem(targets=2)
     y[:, 1] *= 3
     both = fitted(trainer, x, y)
@@ -239,7 +237,7 @@ def test_errors_and_intervals_of_predictions_agree_with_statsmodels(trainer: Mak
     torch.testing.assert_close(found.mean, model(new))
 
 
-def test_ridge_spares_the_intercept_and_has_no_standard_errors(
+def test_ridge_does_not_penalize_the_intercept_and_gives_no_standard_errors(
     trainer: MakeTrainer,
 ) -> None:
     x, y = problem()
@@ -254,14 +252,14 @@ def test_ridge_spares_the_intercept_and_has_no_standard_errors(
     assert all(math.isnan(row["std_error"]) for row in model.coefficients())
 
 
-def test_plain_loaders_of_pairs_are_enough(trainer: MakeTrainer) -> None:
+def test_a_plain_loader_of_pairs_can_be_fitted(trainer: MakeTrainer) -> None:
     x, y = problem()
     model = LeastSquares(in_features=3)
     trainer(max_epochs=1).fit(model, DataLoader(TensorDataset(x, y), batch_size=33))
     torch.testing.assert_close(numbers(model), numbers(fitted(trainer, x, y)))
 
 
-def test_validation_sees_the_solution_and_one_epoch_is_enough(trainer: MakeTrainer) -> None:
+def test_one_epoch_is_enough_and_validation_uses_its_solution(trainer: MakeTrainer) -> None:
     model, runner = LeastSquares("float64"), trainer(max_epochs=50)
     data = SyntheticData(batch_size=9)
     runner.fit(model, data)
@@ -276,7 +274,9 @@ def test_validation_sees_the_solution_and_one_epoch_is_enough(trainer: MakeTrain
 # The second pass
 
 
-def test_auto_takes_a_second_pass_only_where_digits_are_few(trainer: MakeTrainer) -> None:
+def test_auto_takes_a_second_pass_only_if_float64_gives_too_few_digits(
+    trainer: MakeTrainer,
+) -> None:
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(300_000, 4, generator=generator, dtype=torch.float64)
     y = z.sum(dim=1) + torch.randn(300_000, generator=generator, dtype=torch.float64)
@@ -298,7 +298,7 @@ def test_auto_takes_a_second_pass_only_where_digits_are_few(trainer: MakeTrainer
 @pytest.mark.parametrize(
     ("name", "passes"), [("Longley", 1), ("Pontius", 2), ("Wampler1", 2), ("Filip", 2)]
 )
-def test_auto_reaches_certified_digits_of_many_rows(
+def test_auto_reaches_certified_digits_with_many_rows(
     name: str, passes: int, trainer: MakeTrainer
 ) -> None:
     reference = NIST[name]
@@ -312,12 +312,12 @@ def test_auto_reaches_certified_digits_of_many_rows(
     runner.fit(model, TensorData(many[:, 1:], many[:, 0], batch_size=len(many) // 3))
     assert runner.current_epoch == passes
     least = min(8, reference.least_digits) if passes == 1 else reference.least_digits
-    df, more = (len(r) - len(reference.estimates) for r in (rows, many))
+    df, df_of_many = (len(r) - len(reference.estimates) for r in (rows, many))
     for row, estimate, error in zip(
         model.coefficients(), reference.estimates, reference.std_errors, strict=True
     ):
         assert digits(row["estimate"], estimate) >= least
-        assert digits(row["std_error"], error * math.sqrt(df / more)) >= min(least, 12)
+        assert digits(row["std_error"], error * math.sqrt(df / df_of_many)) >= min(least, 12)
     assert digits(model.fit_statistics["r2"], reference.r2) >= min(least, 13)
 
 
@@ -346,11 +346,11 @@ def test_a_perfect_fit_is_reported_without_a_warning(
     assert not [str(w.message) for w in recwarn if "residuals" in str(w.message)]
 
 
-# Columns and rows that are awkward
+# Unusual columns and rows
 
 
 @pytest.mark.parametrize("batch_size", [None, 10_000])
-def test_auto_adds_few_rows_exactly_and_goes_on_in_float64(
+def test_auto_is_exact_for_few_rows_and_uses_float64_for_many(
     batch_size: int | None, trainer: MakeTrainer
 ) -> None:
     x, y = problem(300_000)
@@ -365,7 +365,7 @@ def test_auto_adds_few_rows_exactly_and_goes_on_in_float64(
         assert statistics["done"]["accuracy"] == accuracy
         exact = numbers(fitted(trainer, x[:rows], y[:rows], accuracy="exact"))
         torch.testing.assert_close(numbers(model), exact, rtol=1e-9, atol=0)
-    # A few rows, added exactly, are merged with sums in float64.
+    # The exact sums of a few new rows are merged with the earlier sums in float64.
     runner, model = trainer(max_epochs=1), LeastSquares()
     runner.fit(model, TensorData(x[:99], y[:99]), ckpt_path="few.ckpt")
     assert model.fit_statistics["rows"] == 300_099
@@ -385,7 +385,9 @@ def test_combinations_of_earlier_columns_are_named_and_left_out(trainer: MakeTra
     assert model(both).isfinite().all()
 
 
-def test_fewer_rows_than_columns_leave_columns_out_with_a_warning(trainer: MakeTrainer) -> None:
+def test_with_fewer_rows_than_columns_a_warning_names_the_columns_left_out(
+    trainer: MakeTrainer,
+) -> None:
     x, y = problem(3)
     with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x3"):
         model = fitted(trainer, x, y)
@@ -402,14 +404,14 @@ def test_a_target_of_zeros_has_coefficients_of_0(trainer: MakeTrainer) -> None:
     assert fitted(trainer, x[:, :0], y).coefficients()[0]["estimate"] == 0
 
 
-def test_nearly_equal_columns_are_warned_of_in_exact(trainer: MakeTrainer) -> None:
+def test_exact_warns_of_nearly_equal_columns(trainer: MakeTrainer) -> None:
     x, y = problem()
     near = torch.cat([x, x[:, [0]] * (1 + 1e-15 * torch.randn(200, 1).double())], dim=1)
     with pytest.warns(UserWarning, match=r"not even two digits|Left out"):
         fitted(trainer, near, y, accuracy="exact")
 
 
-def test_a_call_that_trains_nothing_leaves_the_model_as_it_was(trainer: MakeTrainer) -> None:
+def test_a_fit_without_batches_leaves_the_model_unchanged(trainer: MakeTrainer) -> None:
     x, y = problem()
     model = fitted(trainer, x, y)
     before = model.coefficients()
@@ -433,14 +435,14 @@ def test_an_intercept_alone_is_the_mean(trainer: MakeTrainer) -> None:
     assert row["std_error"] == pytest.approx(y.std().item() / math.sqrt(3), rel=1e-14)
 
 
-def test_weight_0_removes_a_row_and_weight_2_moves_as_two_rows_do(trainer: MakeTrainer) -> None:
+def test_weight_0_removes_a_row_and_weight_2_equals_two_rows(trainer: MakeTrainer) -> None:
     x, y = problem()
     weight = torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(1)).double()
     x[weight == 0] = 1e6
-    often = weight.long()
+    counts = weight.long()
     weighted = fitted(trainer, x, y, weight, accuracy="exact")
     repeated = fitted(
-        trainer, x.repeat_interleave(often, 0), y.repeat_interleave(often, 0), accuracy="exact"
+        trainer, x.repeat_interleave(counts, 0), y.repeat_interleave(counts, 0), accuracy="exact"
     )
     estimate = [row["estimate"] for row in weighted.coefficients()]
     assert estimate == [row["estimate"] for row in repeated.coefficients()]
@@ -449,7 +451,9 @@ def test_weight_0_removes_a_row_and_weight_2_moves_as_two_rows_do(trainer: MakeT
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e150, 1e300])
 @pytest.mark.parametrize("accuracy", ["exact", "float64"])
-def test_columns_of_any_magnitude(scale: float, accuracy: str, trainer: MakeTrainer) -> None:
+def test_columns_of_any_magnitude_are_fitted(
+    scale: float, accuracy: str, trainer: MakeTrainer
+) -> None:
     x, y = problem()
     plain = fitted(trainer, x, y, accuracy=accuracy)
     scaled = x.clone()
@@ -474,7 +478,7 @@ def test_invalid_hyper_parameters_are_refused(options: dict, message: str) -> No
         LeastSquares(**options)
 
 
-def test_settings_that_exclude_a_fit_in_one_pass_are_refused(trainer: MakeTrainer) -> None:
+def test_trainer_settings_that_prevent_a_complete_pass_are_refused(trainer: MakeTrainer) -> None:
     x, y = problem()
     with pytest.raises(InputError, match="precision: bf16-mixed was given"):
         trainer(precision="bf16-mixed").fit(LeastSquares(), TensorData(x, y))
@@ -503,7 +507,7 @@ class StopAfterThreeBatches(Callback):
         trainer.should_stop = trainer.should_stop or trainer.global_step == 3
 
 
-def test_a_fit_that_is_stopped_within_a_pass_is_refused(trainer: MakeTrainer) -> None:
+def test_a_fit_that_stops_within_a_pass_is_refused(trainer: MakeTrainer) -> None:
     data = TensorData(*problem(), batch_size=9)
     with pytest.raises(InputError, match="stopped before it had seen all rows"):
         trainer(max_epochs=2, callbacks=[StopAfterThreeBatches()]).fit(LeastSquares(), data)
@@ -590,7 +594,7 @@ def test_statistics_of_another_format_are_refused_in_one_line(
             assert len(message.strip().splitlines()) == 1
 
 
-def test_a_fit_without_a_checkpoint_starts_anew(trainer: MakeTrainer) -> None:
+def test_a_fit_without_a_checkpoint_starts_afresh(trainer: MakeTrainer) -> None:
     x, y = problem()
     model = LeastSquares()
     for _ in range(2):
@@ -598,7 +602,7 @@ def test_a_fit_without_a_checkpoint_starts_anew(trainer: MakeTrainer) -> None:
         assert model.fit_statistics["rows"] == 200
 
 
-def test_the_command_adds_new_rows_and_refuses_the_same_ones(
+def test_the_command_adds_new_rows_and_refuses_rows_that_the_checkpoint_has(
     command: Linreg, refused: Callable[..., str], houses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     header, *lines = houses.read_text().splitlines()
@@ -627,7 +631,7 @@ def test_the_command_adds_new_rows_and_refuses_the_same_ones(
     assert "test_r2" in capsys.readouterr().out
 
 
-def test_accuracy_ridge_and_confidence_may_change_beside_a_checkpoint(
+def test_accuracy_ridge_and_confidence_can_differ_from_the_checkpoint(
     command: Linreg, refused: Callable[..., str], houses: Path
 ) -> None:
     header, *lines = houses.read_text().splitlines()
@@ -636,7 +640,7 @@ def test_accuracy_ridge_and_confidence_may_change_beside_a_checkpoint(
     config = f"-c {CONFIGS}/least_squares.yaml --data.target price"
     exact = command(f"fit {config} --data.path houses.csv")
     ridge = command(f"fit {config} --data.path houses.csv --model.ridge 5")
-    more = "fit --ckpt_path old.ckpt --data.path new.csv"
+    add_rows = "fit --ckpt_path old.ckpt --data.path new.csv"
     for first, second, closeness in (
         ("exact", "auto", 0),
         ("exact", "float64", 1e-9),
@@ -645,16 +649,18 @@ def test_accuracy_ridge_and_confidence_may_change_beside_a_checkpoint(
         command(f"fit {config} --data.path old.csv --model.accuracy {first}")
         newest = max(Path().glob("**/*.ckpt"), key=lambda file: file.stat().st_mtime_ns)
         newest.rename("old.ckpt")
-        ours = command(f"{more} --model.accuracy {second}")
+        ours = command(f"{add_rows} --model.accuracy {second}")
         assert estimates(ours) == pytest.approx(estimates(exact), rel=closeness, abs=0)
-        ours = command(f"{more} --model.accuracy {second} --model.ridge 5 --model.confidence 0.5")
+        ours = command(
+            f"{add_rows} --model.accuracy {second} --model.ridge 5 --model.confidence 0.5"
+        )
         assert estimates(ours) == pytest.approx(estimates(ridge), rel=closeness, abs=0)
-    message = refused(f"{more} --model.accuracy exact")
+    message = refused(f"{add_rows} --model.accuracy exact")
     assert "accuracy: exact was given, but the earlier rows were added in float64" in message
-    assert "--model.intercept: False was given" in refused(f"{more} --model.intercept false")
+    assert "--model.intercept: False was given" in refused(f"{add_rows} --model.intercept false")
 
 
-def test_predictions_with_intervals_on_the_command_line(
+def test_the_command_writes_predictions_with_intervals(
     command: Linreg, refused: Callable[..., str], houses: Path
 ) -> None:
     table = "--data TabularData --data.path houses.csv --data.target price"
@@ -674,7 +680,7 @@ def test_predictions_with_intervals_on_the_command_line(
     assert "intervals: LinearRegression has none; leave it out" in message
 
 
-def test_the_same_rows_of_a_users_class_are_refused(
+def test_rows_of_a_users_class_are_refused_if_the_checkpoint_has_them(
     command: Linreg, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("own_rows.py").write_text(
@@ -694,7 +700,7 @@ def test_the_same_rows_of_a_users_class_are_refused(
     monkeypatch.delitem(sys.modules, "own_rows")
 
 
-def test_summary_of_other_models_and_without_a_checkpoint(
+def test_summary_needs_a_checkpoint_of_a_model_with_coefficients(
     command: Linreg, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "there is no checkpoint below logs" in refused("summary")
@@ -716,7 +722,7 @@ def test_summary_of_other_models_and_without_a_checkpoint(
     assert "holds a my_models.Mine, which cannot be found" in refused("summary")
 
 
-def test_a_learning_rate_monitor_finds_a_rate(trainer: MakeTrainer) -> None:
+def test_a_learning_rate_monitor_finds_a_learning_rate(trainer: MakeTrainer) -> None:
     monitor = LearningRateMonitor(log_weight_decay=True)
     options = {"logger": Recorder(), "callbacks": [monitor]}
     trainer(max_epochs=1, **options).fit(LeastSquares(), TensorData(*problem()))
@@ -724,7 +730,9 @@ def test_a_learning_rate_monitor_finds_a_rate(trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("accuracy", ["auto", "exact", "float64"])
-def test_a_column_of_one_value_pays_no_penalty(accuracy: str, trainer: MakeTrainer) -> None:
+def test_ridge_gives_a_constant_column_a_coefficient_of_0(
+    accuracy: str, trainer: MakeTrainer
+) -> None:
     x, y = problem(30)
     one = torch.cat([x, torch.full((30, 1), 7.0).double(), torch.zeros(30, 1).double()], dim=1)
     found = []

@@ -1,4 +1,4 @@
-"""A TightLoop needs private names of Lightning; a fit without one of them goes its normal way."""
+"""TightLoop needs private names of Lightning; without one of them the Trainer takes all steps."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ INTERNALS = PACKAGE / "tight_loop" / "lightning_internals.py"
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
-    """Let an attribute be missing for the code of tight_loop, while Lightning still has it."""
+    """Hide an attribute from the code of tight_loop; Lightning still sees it."""
     original = owner.__getattribute__
 
     def without(self: Any, attribute: str) -> Any:
@@ -39,15 +39,17 @@ def owners() -> dict[str, type]:
     """Map each private name to the class of the objects that have it."""
     found: dict[str, type] = dict.fromkeys(CHECKPOINT_NAMES, ModelCheckpoint)
 
-    class Looks(Small):
+    class FindsOwners(Small):
         def on_train_start(self) -> None:
             for name in TRAINER_NAMES:
                 path = name.rpartition(".")[0]
                 owner = type(attrgetter(path)(self.trainer))
-                found[name] = Small if owner is Looks else owner
+                found[name] = Small if owner is FindsOwners else owner
 
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    fitted(Looks, lambda **given: Trainer(**{**given, **options, "accelerator": "cpu"}), [], [])
+    fitted(
+        FindsOwners, lambda **given: Trainer(**{**given, **options, "accelerator": "cpu"}), [], []
+    )
     return found
 
 
@@ -70,15 +72,17 @@ def test_without_a_private_name_the_trainer_takes_all_steps(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with_loop = fit([TightLoop(8)])
-    told = [str(each.message) for each in caught if "TightLoop" in str(each.message)]
-    assert len(told) == 1
+    messages = [str(each.message) for each in caught if "TightLoop" in str(each.message)]
+    assert len(messages) == 1
     attribute = name.rpartition(".")[2]  # another object of the same class lacks it too
-    assert re.search(rf"has no ([\w.]+\.)?{attribute}, so the Trainer takes all steps", told[0])
+    assert re.search(rf"has no ([\w.]+\.)?{attribute}, so the Trainer takes all steps", messages[0])
     assert not group_sizes
     assert_same(with_loop, without)
 
 
-def test_with_all_names_there_is_no_warning(trainer: MakeTrainer, group_sizes: list[int]) -> None:
+def test_no_warning_is_given_if_all_private_names_exist(
+    trainer: MakeTrainer, group_sizes: list[int]
+) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="TightLoop")
         fitted(Small, trainer, [TightLoop(8)], [])
@@ -90,7 +94,7 @@ def test_with_all_names_there_is_no_warning(trainer: MakeTrainer, group_sizes: l
     [path for path in (PACKAGE / "tight_loop").glob("*.py") if path != INTERNALS],
     ids=lambda path: path.name,
 )
-def test_private_names_of_other_objects_are_in_one_file(path: Path) -> None:
+def test_only_lightning_internals_uses_private_names_of_other_objects(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             assert isinstance(node.value, ast.Name), ast.unparse(node)

@@ -20,14 +20,14 @@ def numbers(batches: list[Batch]) -> list[int]:
     return [int(number) for batch in batches for number in batch.x]
 
 
-def test_all_rows_at_once_by_default_and_without_a_copy() -> None:
+def test_one_batch_holds_all_rows_by_default_without_a_copy() -> None:
     rows = numbered(5)
     (batch,) = BatchLoader(rows, shuffle_seed=3)
     assert batch.x.data_ptr() == rows.x.data_ptr()
     assert torch.equal(batch.x, rows.x)
 
 
-def test_the_last_batch_is_short() -> None:
+def test_the_last_batch_holds_the_remaining_rows() -> None:
     assert [batch.rows for batch in BatchLoader(numbered(10), 4)] == [4, 4, 2]
     assert [batch.rows for batch in BatchLoader(numbered(8), 4)] == [4, 4]
     assert [batch.rows for batch in BatchLoader(numbered(3), 4)] == [3]
@@ -41,7 +41,7 @@ def test_the_last_batch_is_short() -> None:
     passes=st.integers(1, 3),
     blocks=st.booleans(),
 )
-def test_processes_share_the_rows_in_equal_steps(
+def test_processes_read_each_row_once_in_equal_numbers_of_steps(
     rows: int,
     batch_size: int | None,
     shuffle_seed: int | None,
@@ -70,7 +70,7 @@ def test_processes_share_the_rows_in_equal_steps(
     assert sorted(seen) == list(range(rows))
 
 
-def test_the_order_is_the_seeds_and_the_passs() -> None:
+def test_the_order_depends_on_the_seed_and_the_pass() -> None:
     def orders(seed: int | None) -> list[list[int]]:
         loader = BatchLoader(numbered(50), 7, seed)
         return [numbers(list(loader)) for _ in range(2)]
@@ -81,7 +81,7 @@ def test_the_order_is_the_seeds_and_the_passs() -> None:
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-def test_an_interrupted_pass_goes_on_where_it_stopped(blocks: bool) -> None:
+def test_an_interrupted_pass_resumes_at_the_next_batch(blocks: bool) -> None:
     whole = BatchLoader(numbered(20), 3, shuffle_seed=1, blocks=blocks)
     passes = [list(whole) for _ in range(3)]
 
@@ -91,13 +91,13 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(blocks: bool) -> None:
     begun = [next(batches) for _ in range(4)]
 
     resumed = BatchLoader(numbered(20), 3, shuffle_seed=1, blocks=blocks)
-    iterator = iter(resumed)  # Lightning asks for it before or after it brings the state
+    iterator = iter(resumed)  # Lightning makes the iterator before or after it loads the state
     resumed.load_state_dict(stopped.state_dict())
     assert numbers(begun + list(iterator)) == numbers(passes[1])
     assert numbers(list(resumed)) == numbers(passes[2])
 
 
-def test_what_ended_a_pass_begins_the_next() -> None:
+def test_a_state_saved_at_the_end_of_a_pass_starts_the_next_pass() -> None:
     for limit, taken in ((1.0, 7), (2, 2), (0.5, 3)):
         whole = BatchLoader(numbered(20), 3, shuffle_seed=1, limit=limit)
         passes = [list(whole) for _ in range(2)]
@@ -110,7 +110,7 @@ def test_what_ended_a_pass_begins_the_next() -> None:
         assert numbers(list(resumed)) == numbers(passes[1])
 
 
-def test_other_rows_are_never_begun_in_the_middle() -> None:
+def test_a_state_of_other_rows_starts_a_whole_pass() -> None:
     loader = BatchLoader(numbered(20), 3, shuffle_seed=1)
     next(iter(loader))
     other = BatchLoader(numbered(21), 3, shuffle_seed=1)
@@ -118,13 +118,13 @@ def test_other_rows_are_never_begun_in_the_middle() -> None:
     assert sorted(numbers(list(other))) == list(range(21))
 
 
-def test_an_abandoned_pass_does_not_shorten_the_next() -> None:
+def test_an_abandoned_pass_does_not_shorten_the_next_pass() -> None:
     loader = BatchLoader(numbered(20), 3)
     next(iter(loader))
     assert numbers(list(loader)) == list(range(20))
 
 
-def test_many_batches_are_gathered_at_once_with_the_same_rows(
+def test_the_chunk_size_does_not_change_the_rows_of_a_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def passes() -> list[int]:
@@ -164,10 +164,10 @@ def test_a_short_last_batch_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(("free", "moved"), [(1000, True), (999, False)])
-def test_a_gpu_gets_the_rows_once_if_they_leave_it_room(
+def test_rows_move_to_the_gpu_once_if_its_memory_allows(
     free: int, moved: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # No GPU is needed to see who decides and on what: 25 rows of three float64 are 600 bytes.
+    # A fake device is enough to test the decision. 25 rows of three float64 take 600 bytes.
     class Cuda:
         type = "cuda"
 
@@ -184,7 +184,7 @@ def test_a_gpu_gets_the_rows_once_if_they_leave_it_room(
 @pytest.mark.parametrize("blocks", [False, True])
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize(("rows", "batch_size"), [(20, 3), (1000, 50), (7, None)])
-def test_chunks_are_the_rows_of_a_pass(
+def test_chunks_hold_the_rows_of_a_pass(
     rows: int,
     batch_size: int | None,
     drop_last: bool,
@@ -192,7 +192,7 @@ def test_chunks_are_the_rows_of_a_pass(
     shuffle_seed: int | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Bytes of 100 rows.
+    # The size of 100 rows.
     monkeypatch.setattr(loaders, "CHUNK_BYTES", 24 * 100)
     found, expected = [], []
     for rank in range(2):
@@ -220,11 +220,11 @@ def test_chunks_are_the_rows_of_a_pass(
         expected += numbers(batches)
         if not drop_last:
             assert len(chunks) == -(-rows // 2 // 100)
-    # All processes' together: which of them has a row is another matter in each pass.
+    # Compare all processes together, because each pass may give a row to another process.
     assert sorted(found) == sorted(expected)
 
 
-def test_chunks_of_a_loader_that_goes_on_are_those_of_whole_passes() -> None:
+def test_chunks_of_a_resumed_loader_cover_whole_passes() -> None:
     loader = BatchLoader(numbered(10), 2, 5, drop_last=True)
     loader.load_state_dict({"pass": 0, "batches": 3, "rows": 10})
     assert sorted(numbers(list(loader.chunks(5)))) == list(range(10))

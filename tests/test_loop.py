@@ -1,4 +1,4 @@
-"""A tight loop leaves everything as the Trainer alone would."""
+"""A run with TightLoop has the same results as a run with the Trainer alone."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,17 +11,17 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from third_party import unusual
 from third_party.small import (
     BATCHES,
-    ByHand,
     LineSearch,
+    LogsAtSomeSteps,
+    LogsInEveryWay,
     MakeTrainer,
+    ManualOptimization,
     Plateau,
-    Rates,
     Recorder,
     Scheduled,
-    Skips,
+    SkipsOneStep,
     Small,
-    Stops,
-    Talkative,
+    StopsItself,
     assert_same,
     fitted,
     loaders,
@@ -40,7 +40,7 @@ from linreg_lightning import (
     TightLoop,
 )
 
-TIGHT = [
+GROUPED = [
     (Small, {}),
     (Small, {"max_steps": 37, "max_epochs": -1}),
     (Small, {"val_check_interval": 7, "log_every_n_steps": 1}),
@@ -51,32 +51,32 @@ TIGHT = [
     (Scheduled, {"gradient_clip_val": 0.1}),
     (Scheduled, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
     (Plateau, {"max_epochs": 8}),
-    (Talkative, {}),
-    (Talkative, {"log_every_n_steps": 1}),
-    (Rates, {"precision": "64-true"}),
-    (Stops, {}),
-    (Stops, {"log_every_n_steps": 1}),
+    (LogsInEveryWay, {}),
+    (LogsInEveryWay, {"log_every_n_steps": 1}),
+    (LogsAtSomeSteps, {"precision": "64-true"}),
+    (StopsItself, {}),
+    (StopsItself, {"log_every_n_steps": 1}),
     (LineSearch, {}),
-    (Skips, {}),
-    (ByHand, {"max_steps": 30}),
-    (unusual.Watchful, {}),
-    (unusual.OneName, {}),
-    (unusual.LastWord, {}),
-    (unusual.Grows, {}),
-    (unusual.Exchanged, {}),
-    (unusual.Terse, {}),
-    (unusual.Placed, {}),
-    (unusual.Now, {}),
-    (unusual.Bound, {}),
-    (unusual.Above, {"log_every_n_steps": 1}),
-    (unusual.TwiceLater, {"max_steps": 31, "max_epochs": -1}),
+    (SkipsOneStep, {}),
+    (ManualOptimization, {"max_steps": 30}),
+    (unusual.UsesPlainOptimizer, {}),
+    (unusual.TakesClosureByKeyword, {}),
+    (unusual.OverridesOptimizerStep, {}),
+    (unusual.AddsParameters, {}),
+    (unusual.ReplacesTrainingStep, {}),
+    (unusual.LogsByPosition, {}),
+    (unusual.LogsStepAndEpoch, {}),
+    (unusual.LogsAtOneStep, {}),
+    (unusual.KeepsLogMethod, {}),
+    (unusual.LogsThroughSuper, {"log_every_n_steps": 1}),
+    (unusual.TwoStepsLater, {"max_steps": 31, "max_epochs": -1}),
 ]
 
 
 @pytest.mark.parametrize("steps", [4, 1000])
-@pytest.mark.parametrize(("model", "options"), TIGHT)
+@pytest.mark.parametrize(("model", "options"), GROUPED)
 @pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*returned `None`")
-def test_nothing_differs_bit_for_bit(
+def test_a_tight_loop_changes_no_bit_of_a_run(
     model: type, options: dict, steps: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     if options.get("logger") is False:
@@ -94,17 +94,17 @@ def test_nothing_differs_bit_for_bit(
 @pytest.mark.parametrize(
     ("model", "data"),
     [
-        (Small, unusual.gaps),
-        (ByHand, unusual.gaps),
-        (Small, unusual.short),
-        (unusual.Both, unusual.several),
-        (unusual.Alters, unusual.kept),
+        (Small, unusual.loader_with_missing_batches),
+        (ManualOptimization, unusual.loader_with_missing_batches),
+        (Small, unusual.shorter_loader),
+        (unusual.UsesOneOfTwoBatches, unusual.two_loaders),
+        (unusual.ChangesBatch, unusual.reused_batches),
     ],
 )
 @pytest.mark.filterwarnings(
     "ignore:.*yielded None", "ignore:.*`__len__`", "ignore:.*val_dataloader"
 )
-def test_batches_may_be_missing_or_kept(
+def test_a_tight_loop_changes_no_bit_with_unusual_loaders(
     model: type, data: Callable[[], Any], steps: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     with_loop, _ = fitted(model, trainer, [TightLoop(steps)], [], data=data)
@@ -114,9 +114,9 @@ def test_batches_may_be_missing_or_kept(
 
 
 @pytest.mark.parametrize(
-    ("model", "every"), [(Scheduled, 6), (Scheduled, 10), (unusual.TwiceLater, 3)]
+    ("model", "every"), [(Scheduled, 6), (Scheduled, 10), (unusual.TwoStepsLater, 3)]
 )
-def test_checkpoints_are_written_where_they_would_be_and_resume(
+def test_checkpoints_are_written_at_the_same_steps_with_the_same_contents(
     model: type, every: int, trainer: MakeTrainer, tmp_path: Path, group_sizes: list[int]
 ) -> None:
     saved = []
@@ -138,7 +138,7 @@ def test_checkpoints_are_written_where_they_would_be_and_resume(
             assert_same(contents[0][key], contents[1][key])
 
 
-def test_a_run_that_stopped_within_an_epoch_ends_as_an_unstopped_one(
+def test_a_run_resumed_within_an_epoch_gives_the_result_of_an_uninterrupted_run(
     trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     def fit(tight: list[Callback], ckpt_path: Path | None, **options: Any) -> tuple[Any, Trainer]:
@@ -156,7 +156,7 @@ def test_a_run_that_stopped_within_an_epoch_ends_as_an_unstopped_one(
     assert again.coefficients() == whole.coefficients()
 
 
-def test_a_validation_behind_a_resumed_one_is_whole(
+def test_a_run_resumed_after_a_validation_validates_on_all_batches(
     trainer: MakeTrainer, tmp_path: Path, group_sizes: list[int]
 ) -> None:
     batches: list[int] = []
@@ -180,7 +180,7 @@ def test_a_validation_behind_a_resumed_one_is_whole(
     assert batches == [20] * 10 + [30] * 10
 
 
-def test_a_loader_without_a_length_of_its_own_is_one(
+def test_steps_over_iterable_datasets_of_known_end_are_grouped(
     trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     class Stream(IterableDataset):
@@ -217,15 +217,15 @@ def test_values_reach_the_logger_when_a_step_fails(trainer: MakeTrainer) -> None
     assert runner.fit_loop.epoch_loop.advance.__name__ == "advance"
 
 
-class LastWords(Callback):
+class RecordsOnException(Callback):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         metrics = dict(trainer.callback_metrics)
-        self.heard = metrics, trainer.fit_loop.state_dict(), trainer.global_step
+        self.recorded = metrics, trainer.fit_loop.state_dict(), trainer.global_step
 
 
 @pytest.mark.parametrize("logs", [False, True])
 @pytest.mark.parametrize("step", [26, 34])
-def test_a_step_that_fails_leaves_what_it_would(
+def test_a_failing_step_leaves_the_same_state_as_without_a_tight_loop(
     logs: bool, step: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     class Fails(Small):
@@ -235,14 +235,14 @@ def test_a_step_that_fails_leaves_what_it_would(
                 raise ArithmeticError("enough")
             return loss if logs else super().training_step(batch, batch_idx)
 
-    heard = []
+    recorded = []
     for tight in ([TightLoop(8)], []):
-        last = LastWords()
+        recorder = RecordsOnException()
         with pytest.raises(ArithmeticError, match="enough"):
-            fitted(Fails, trainer, tight, [last])
-        heard.append(last.heard)
+            fitted(Fails, trainer, tight, [recorder])
+        recorded.append(recorder.recorded)
     assert group_sizes
-    assert_same(*heard)
+    assert_same(*recorded)
 
 
 def test_fast_steps_are_grouped_and_slow_ones_are_not(
@@ -284,7 +284,7 @@ def test_models_of_this_package_take_steps_in_groups(
     assert answers[0] == answers[1]
 
 
-def test_a_number_of_steps_that_cannot_be() -> None:
+def test_an_invalid_number_of_steps_is_refused() -> None:
     with pytest.raises(InputError, match="steps: 0 was given; type a whole number above 0"):
         TightLoop(0)
 

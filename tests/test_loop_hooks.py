@@ -1,4 +1,4 @@
-"""What looks at steps sees of a tight loop what it must."""
+"""Models, hooks and profilers that need single steps get them in spite of TightLoop."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,20 +8,20 @@ import torch
 from lightning.pytorch import Callback
 from third_party.small import (
     BATCHES,
-    ByHand,
-    Halves,
+    KeepsHalfOfGradients,
     MakeTrainer,
+    ManualOptimization,
+    OverridesLog,
     PlateauByStep,
     Scheduled,
-    Seldom,
     Small,
-    Stops,
-    TwiceByHand,
+    StopsItself,
+    TwoManualSteps,
     assert_same,
     fitted,
     rows,
 )
-from third_party.unusual import Clips, Delegates
+from third_party.unusual import OverridesClipping, UsesOptimizerWrapper
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, IterableDataset
@@ -31,7 +31,7 @@ from linreg_lightning.hook_markers import per_group, per_step
 from linreg_lightning.tight_loop.lightning_internals import unwrapped_step
 
 
-class EveryBatch(Callback):
+class HasBatchHook(Callback):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
@@ -39,17 +39,17 @@ class EveryBatch(Callback):
         self.batches.append(batch_idx)
 
 
-class Gradients(Callback):
+class HasGradientHook(Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         pass
 
 
-class OwnStep(Small):
+class OverridesOptimizerStep(Small):
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
         optimizer.step(closure=optimizer_closure)
 
 
-class TwoOptimizers(ByHand):
+class TwoOptimizers(ManualOptimization):
     def training_step(self, batch: list[Tensor]) -> Any:
         for optimizer in self.optimizers():
             optimizer.zero_grad()
@@ -60,24 +60,24 @@ class TwoOptimizers(ByHand):
         return [torch.optim.SGD(self.net[j].parameters(), lr=0.1) for j in (0, 3)]
 
 
-SINGLE = [
+UNGROUPED = [
     (Small, {"accumulate_grad_batches": 2}, []),
     (Small, {"profiler": "simple"}, []),
     (Small, {"fast_dev_run": 9}, []),
-    (Small, {}, [EveryBatch()]),
-    (Small, {}, [Gradients()]),
-    (OwnStep, {}, []),
-    (Halves, {}, []),
-    (Seldom, {}, []),
+    (Small, {}, [HasBatchHook()]),
+    (Small, {}, [HasGradientHook()]),
+    (OverridesOptimizerStep, {}, []),
+    (KeepsHalfOfGradients, {}, []),
+    (OverridesLog, {}, []),
     (PlateauByStep, {}, []),
     (TwoOptimizers, {"max_steps": 11}, []),
-    (Clips, {}, []),
-    (Delegates, {}, []),
+    (OverridesClipping, {}, []),
+    (UsesOptimizerWrapper, {}, []),
 ]
 
 
-@pytest.mark.parametrize(("model", "options", "callbacks"), SINGLE)
-def test_what_looks_at_single_steps_gets_them(
+@pytest.mark.parametrize(("model", "options", "callbacks"), UNGROUPED)
+def test_steps_are_not_grouped_if_a_model_or_callback_needs_single_steps(
     model: type, options: dict, callbacks: list, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     with_loop, _ = fitted(model, trainer, [TightLoop(8)], callbacks, **options)
@@ -86,11 +86,11 @@ def test_what_looks_at_single_steps_gets_them(
     assert_same(with_loop, without)
 
 
-def test_manual_steps_that_cannot_be_counted_are_left_to_the_trainer(
+def test_a_varying_number_of_manual_steps_is_left_to_the_trainer(
     trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
-    with_loop, _ = fitted(TwiceByHand, trainer, [TightLoop(4)], [], max_steps=31)
-    without, _ = fitted(TwiceByHand, trainer, [], [], max_steps=31)
+    with_loop, _ = fitted(TwoManualSteps, trainer, [TightLoop(4)], [], max_steps=31)
+    without, _ = fitted(TwoManualSteps, trainer, [], [], max_steps=31)
     assert len(group_sizes) <= 1
     assert_same(with_loop, without)
 
@@ -108,10 +108,10 @@ def test_a_loader_of_unknown_length_is_left_to_the_trainer(
     assert len(model.seen) == BATCHES
 
 
-def test_a_hook_marked_per_group_is_called_once_a_group(
+def test_a_hook_marked_per_group_is_called_once_per_group(
     trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
-    class Now(Callback):
+    class RecordsBatches(Callback):
         batches: ClassVar[list[int]] = []
 
         @per_group
@@ -119,13 +119,13 @@ def test_a_hook_marked_per_group_is_called_once_a_group(
             assert outputs["loss"].isfinite()
             self.batches.append(batch_idx)
 
-    fitted(Small, trainer, [TightLoop(10)], [Now()], max_epochs=1, limit_val_batches=0)
+    fitted(Small, trainer, [TightLoop(10)], [RecordsBatches()], max_epochs=1, limit_val_batches=0)
     assert group_sizes == [10, 10, 3]
-    assert Now.batches == [9, 19, 22]
+    assert RecordsBatches.batches == [9, 19, 22]
 
 
-class Watches(Callback):
-    """Sees each step, and its gradients."""
+class RecordsSteps(Callback):
+    """Records each step and its gradients."""
 
     def __init__(self) -> None:
         self.seen: list[tuple] = []
@@ -157,21 +157,21 @@ class Watches(Callback):
         self.seen.append((trainer.global_step, outputs["loss"].item()))
 
 
-@pytest.mark.parametrize("model", [Scheduled, ByHand])
-def test_a_hook_marked_per_step_sees_each_step_as_without_groups(
+@pytest.mark.parametrize("model", [Scheduled, ManualOptimization])
+def test_a_hook_marked_per_step_sees_the_same_steps_as_without_groups(
     model: type, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
-    watches = Watches(), Watches()
-    with_loop, _ = fitted(model, trainer, [TightLoop(6)], [watches[0]])
+    recorders = RecordsSteps(), RecordsSteps()
+    with_loop, _ = fitted(model, trainer, [TightLoop(6)], [recorders[0]])
     assert group_sizes
-    without, _ = fitted(model, trainer, [], [watches[1]])
+    without, _ = fitted(model, trainer, [], [recorders[1]])
     assert_same(with_loop, without)
-    assert watches[0].seen == watches[1].seen
-    assert len(watches[0].seen) >= 4 * 3 * BATCHES
+    assert recorders[0].seen == recorders[1].seen
+    assert len(recorders[0].seen) >= 4 * 3 * BATCHES
 
 
-class Speaks(Callback):
-    """Logs in all hooks that may be called at each step."""
+class LogsInHooks(Callback):
+    """Logs in hooks that are called at each step."""
 
     @per_step
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
@@ -187,17 +187,17 @@ class Speaks(Callback):
 
 
 @pytest.mark.parametrize("steps", [2, 7])
-def test_a_hook_marked_per_step_may_log(
+def test_a_hook_marked_per_step_can_log(
     steps: int, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
-    with_loop, _ = fitted(Small, trainer, [TightLoop(steps)], [Speaks()])
+    with_loop, _ = fitted(Small, trainer, [TightLoop(steps)], [LogsInHooks()])
     assert group_sizes
-    without, _ = fitted(Small, trainer, [], [Speaks()])
+    without, _ = fitted(Small, trainer, [], [LogsInHooks()])
     assert_same(with_loop, without)
 
 
-class Saves(Callback):
-    """Saves a checkpoint in each hook at one step."""
+class SavesInHooks(Callback):
+    """Saves a checkpoint in each hook at step 12."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -220,11 +220,11 @@ class Saves(Callback):
 
 
 @pytest.mark.parametrize("steps", [3, 100])
-def test_a_checkpoint_within_a_step_says_where_it_is(
+def test_a_checkpoint_saved_within_a_step_has_the_right_progress(
     steps: int, trainer: MakeTrainer, tmp_path: Path, group_sizes: list[int]
 ) -> None:
     for folder, tight in (("with", [TightLoop(steps)]), ("without", [])):
-        fitted(Small, trainer, tight, [Saves(tmp_path / folder)], max_epochs=1)
+        fitted(Small, trainer, tight, [SavesInHooks(tmp_path / folder)], max_epochs=1)
     assert group_sizes
     for name in ("start", "backward", "end"):
         one, other = (
@@ -238,50 +238,50 @@ def test_a_checkpoint_within_a_step_says_where_it_is(
 def test_a_hook_marked_per_group_sees_the_step_that_stops_the_run(
     trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
-    class Latest(Callback):
+    class RecordsLatestStep(Callback):
         @per_group
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
             self.latest = trainer.global_step
 
     for tight in ([TightLoop(100)], []):
-        latest = Latest()
-        fitted(Stops, trainer, tight, [latest])
-        assert latest.latest == 31
+        recorder = RecordsLatestStep()
+        fitted(StopsItself, trainer, tight, [recorder])
+        assert recorder.latest == 31
     assert group_sizes
 
 
 @pytest.mark.parametrize("where", ["optimizer", "all optimizers", "profiler"])
-def test_who_watches_the_optimizer_sees_each_step(
+def test_optimizer_hooks_and_profilers_see_each_step(
     where: str, trainer: MakeTrainer, group_sizes: list[int]
 ) -> None:
     seen: list[int] = []
 
-    class Watched(Small):
+    class HasOptimizerHook(Small):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
             if where == "optimizer":
                 optimizer.register_step_post_hook(lambda *_: seen.append(1))
             return optimizer
 
-    everywhere = None
+    global_hook = None
     if where == "all optimizers":
-        everywhere = register_optimizer_step_pre_hook(lambda *_: seen.append(1))
+        global_hook = register_optimizer_step_pre_hook(lambda *_: seen.append(1))
     if where == "profiler":
         with torch.profiler.profile(acc_events=True) as profiler:
-            _, runner = fitted(Watched, trainer, [TightLoop(8)], [], max_epochs=1)
+            _, runner = fitted(HasOptimizerHook, trainer, [TightLoop(8)], [], max_epochs=1)
         counts = {event.key: event.count for event in profiler.key_averages()}
         seen += [1] * counts["Optimizer.step#SGD.step"]
     else:
-        _, runner = fitted(Watched, trainer, [TightLoop(8)], [], max_epochs=1)
-    if everywhere is not None:
-        everywhere.remove()
+        _, runner = fitted(HasOptimizerHook, trainer, [TightLoop(8)], [], max_epochs=1)
+    if global_hook is not None:
+        global_hook.remove()
     assert group_sizes
     assert len(seen) == runner.global_step == BATCHES
 
 
-def test_an_optimizer_that_nobody_watches_is_not_wrapped() -> None:
+def test_the_step_of_an_optimizer_without_hooks_is_not_wrapped() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
     assert getattr(type(optimizer).step, "hooked", False)
     assert unwrapped_step(optimizer).__func__ is type(optimizer).step.__wrapped__
-    torch.optim.lr_scheduler.StepLR(optimizer, 1)  # watches it by a step of its own
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)  # replaces the step of the optimizer
     assert unwrapped_step(optimizer) == optimizer.step

@@ -100,7 +100,7 @@ def test_standardize_keeps_the_digits_of_targets_far_from_zero(trainer: MakeTrai
     torch.testing.assert_close(fit(x), y, rtol=0, atol=1e-3)
 
 
-def test_standardize_without_intercept_adds_none(trainer: MakeTrainer) -> None:
+def test_standardize_without_intercept_adds_no_intercept(trainer: MakeTrainer) -> None:
     x = torch.rand(60, 2, dtype=torch.float64) * torch.tensor([1000.0, 1.0]).double()
     y = x @ torch.tensor([[0.002], [5.0]]).double() + 1
     fit = LinearRegression(standardize=True, intercept=False)
@@ -108,7 +108,7 @@ def test_standardize_without_intercept_adds_none(trainer: MakeTrainer) -> None:
     torch.testing.assert_close(estimates(fit), least_squares(x, y).flatten(), rtol=1e-3, atol=1e-6)
 
 
-def test_standardize_leaves_the_column_of_ones(trainer: MakeTrainer) -> None:
+def test_standardize_does_not_change_the_column_of_ones(trainer: MakeTrainer) -> None:
     fit, data = LinearRegression(standardize=True), SyntheticData()
     trainer().fit(fit, data)
     x, y, _ = data.splits["train"]
@@ -136,8 +136,8 @@ def test_weight_2_counts_a_row_twice_and_weight_0_drops_it(
 ) -> None:
     x, y = torch.randn(40, 2), torch.randn(40)
     weight = torch.randint(0, 3, (40,)).float()
-    often = weight.long()
-    repeated = x.repeat_interleave(often, dim=0), y.repeat_interleave(often)
+    counts = weight.long()
+    repeated = x.repeat_interleave(counts, dim=0), y.repeat_interleave(counts)
     fits = []
     for data in (TensorData(x, y, weight), TensorData(*repeated)):
         torch.manual_seed(0)
@@ -150,7 +150,7 @@ def test_weight_2_counts_a_row_twice_and_weight_0_drops_it(
     assert fits[0].fit_statistics["rows"] == int((weight > 0).sum())
 
 
-def test_a_batch_counts_by_the_weights_of_its_rows(trainer: MakeTrainer) -> None:
+def test_each_batch_counts_by_the_weights_of_its_rows(trainer: MakeTrainer) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(400, 1, generator=generator)
     weight = torch.where(x.squeeze(1) > 0, 10.0, 0.1)
@@ -163,7 +163,7 @@ def test_a_batch_counts_by_the_weights_of_its_rows(trainer: MakeTrainer) -> None
     torch.testing.assert_close(estimates(fit), exact, rtol=0, atol=0.1)
 
 
-def test_momentum_and_weight_decay_equal_a_plain_torch_loop(trainer: MakeTrainer) -> None:
+def test_momentum_and_weight_decay_agree_with_a_plain_torch_loop(trainer: MakeTrainer) -> None:
     data = SyntheticData()
     data.setup("fit")
     x, y, _ = data.splits["train"]
@@ -224,7 +224,7 @@ def test_predictions_are_in_the_order_of_the_rows(trainer: MakeTrainer) -> None:
         torch.testing.assert_close(predicted, fit(x), rtol=1e-5, atol=1e-6)
 
 
-def test_standardize_measures_the_training_rows_only(trainer: MakeTrainer) -> None:
+def test_standardize_uses_only_the_training_rows(trainer: MakeTrainer) -> None:
     x = torch.randn(20, 1).double()
     x[10:] += 1e6
     fit = LinearRegression(standardize=True)
@@ -270,7 +270,7 @@ def test_a_checkpoint_predicts_and_refuses_other_columns_and_arguments(
         another.load_from_checkpoint("model.ckpt")
 
 
-# Refusals
+# Invalid input
 
 
 @pytest.mark.parametrize(
@@ -358,12 +358,12 @@ def test_an_unfitted_model_has_no_coefficients() -> None:
         LinearRegression().coefficients()
 
 
-# Parts
+# Metrics and helpers
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e8])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_metrics_equal_those_of_scikit_learn(offset: float, weighted: bool) -> None:
+def test_metrics_agree_with_scikit_learn(offset: float, weighted: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     y = offset + torch.randn(101, 2, generator=generator, dtype=torch.float64)
     prediction = y + 0.3 * torch.randn(101, 2, generator=generator, dtype=torch.float64)
@@ -390,7 +390,7 @@ def test_r2_of_a_constant_target_is_undefined() -> None:
     assert metrics.compute()["loss"] == 0
 
 
-def test_metrics_of_several_processes_merge_to_those_of_all_rows() -> None:
+def test_merged_metrics_of_several_processes_equal_the_metrics_of_all_rows() -> None:
     y, prediction = torch.randn(30, 2), torch.randn(30, 2)
     whole = RegressionMetrics(2)
     whole.update(prediction, Batch(y, y))
@@ -399,7 +399,7 @@ def test_metrics_of_several_processes_merge_to_those_of_all_rows() -> None:
         metrics = RegressionMetrics(2)
         metrics.update(prediction[part], Batch(y[part], y[part]))
         parts.append(metrics)
-    gathered = RegressionMetrics(2)  # what torchmetrics makes of its states before `compute`
+    gathered = RegressionMetrics(2)  # torchmetrics combines the states like this before `compute`
     gathered._update_count = 1
     gathered.sums = torch.stack([metrics.sums for metrics in parts])
     gathered.rows = torch.stack([metrics.rows for metrics in parts]).sum()
@@ -447,7 +447,7 @@ def test_batches_of_one_or_four_tensors_are_refused(columns: int, trainer: MakeT
 
 
 class Stream(IterableDataset):
-    """Rows without a length, with an end or without."""
+    """A dataset without a length, finite or endless."""
 
     def __init__(self, rows: float) -> None:
         self.rows = rows
@@ -481,7 +481,7 @@ def test_two_loaders_are_refused(trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("in_features", [None, 2])
-def test_averaged_weights_are_the_ones_validated(
+def test_validation_uses_the_averaged_coefficients(
     in_features: int | None, trainer: MakeTrainer
 ) -> None:
     data = SyntheticData(batch_size=10, ones=False)
@@ -498,7 +498,7 @@ def test_averaged_weights_are_the_ones_validated(
 
 
 class ModelWithoutLoss(SupervisedModule):
-    """A step that returns nothing."""
+    """Its training step returns no loss."""
 
     def __init__(self) -> None:
         super().__init__(None, None)
@@ -520,7 +520,7 @@ class ModelWithoutLoss(SupervisedModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_a_step_need_not_return_its_loss(trainer: MakeTrainer) -> None:
+def test_a_training_step_without_a_returned_loss_is_accepted(trainer: MakeTrainer) -> None:
     model = ModelWithoutLoss()
     trainer(max_epochs=9).fit(model, SyntheticData(batch_size=10))
     assert model.fit_statistics["r2"] > 0.9
@@ -540,7 +540,9 @@ class StopLearning(Callback):
         trainer.optimizers[0].param_groups[0]["lr"] = 0.0
 
 
-def test_manual_regression_uses_the_learning_rate_a_callback_sets(trainer: MakeTrainer) -> None:
+def test_manual_regression_uses_the_learning_rate_that_a_callback_sets(
+    trainer: MakeTrainer,
+) -> None:
     weights = []
     for epochs in (1, 2):
         torch.manual_seed(0)

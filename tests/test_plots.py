@@ -1,4 +1,4 @@
-"""Each plot of known data: the tests ask matplotlib what a figure holds."""
+"""Plots of known data; the tests read from matplotlib what each figure shows."""
 
 import itertools
 import math
@@ -62,17 +62,17 @@ def tick_labels(axis: Axis) -> list[Bbox]:
     return [label.get_window_extent() for place, label in places if low <= place <= high]
 
 
-def named(axes: Axes) -> dict[str, Any]:
+def artists(axes: Axes) -> dict[str, Any]:
     handles, labels = axes.get_legend_handles_labels()
     return dict(zip(labels, handles, strict=True))
 
 
 def offsets(axes: Axes, label: str) -> np.ndarray:
-    points: np.ndarray = np.asarray(named(axes)[label].get_offsets())
+    points: np.ndarray = np.asarray(artists(axes)[label].get_offsets())
     return points
 
 
-# Predicted, residuals
+# Predictions and residuals
 
 
 def test_predictions_are_plotted_over_observed_values() -> None:
@@ -121,7 +121,7 @@ def test_the_caption_says_that_lines_describe_both_splits() -> None:
 def test_curvature_shows_in_the_mean_residuals() -> None:
     fitted = torch.linspace(-1, 1, 1000, dtype=torch.float64)
     axes = drawn(residuals([SplitPredictions("training", fitted + fitted**2, fitted)], "y"))
-    x, y = named(axes)["mean residual"].get_data()
+    x, y = artists(axes)["mean residual"].get_data()
     np.testing.assert_allclose(y, np.square(x), atol=0.01)
 
 
@@ -160,8 +160,8 @@ def test_unusual_rows_are_drawn(draw: Callable[..., Figure], case: str) -> None:
 
 
 def test_ticks_are_round_numbers() -> None:
-    for most in (2.6, 14.0, 33.0, 450.0):
-        values = torch.linspace(-most / 2, most, 9)
+    for largest in (2.6, 14.0, 33.0, 450.0):
+        values = torch.linspace(-largest / 2, largest, 9)
         axes = drawn(predicted([SplitPredictions("training", values, values)], "y"))
         for axis in (axes.xaxis, axes.yaxis):
             step = np.diff(axis.get_majorticklocs())[0]
@@ -190,13 +190,15 @@ def table(**columns: list[float]) -> list[dict[str, Any]]:
     ]
 
 
-def test_coefficients_show_interval_and_truth() -> None:
+def test_the_coefficient_plot_shows_intervals_and_true_values() -> None:
     rows = table(estimate=[1.0, -2.0], ci_low=[0.5, -3.0], ci_high=[1.5, -1.0], true=[1.1, -2.1])
     axes = drawn(coefficients(rows, "y"))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["x0", "x1"]
-    np.testing.assert_array_equal(named(axes)["estimate"].get_xdata(), [1, -2])
-    np.testing.assert_array_equal(named(axes)["truth"].get_xdata(), [1.1, -2.1])
-    bars = [segment[:, 0].tolist() for segment in named(axes)["confidence interval"].get_segments()]
+    np.testing.assert_array_equal(artists(axes)["estimate"].get_xdata(), [1, -2])
+    np.testing.assert_array_equal(artists(axes)["truth"].get_xdata(), [1.1, -2.1])
+    bars = [
+        segment[:, 0].tolist() for segment in artists(axes)["confidence interval"].get_segments()
+    ]
     assert bars == [[0.5, 1.5], [-3, -1]]
     assert {"1.0000", "−2.0000"} <= {text.get_text() for text in axes.texts}
 
@@ -206,7 +208,7 @@ def test_an_interval_smaller_than_the_dot_shows_its_ends() -> None:
     axes = drawn(coefficients(rows, "y"))
     ends = [line for line in axes.lines if line.get_marker() == "|"]
     np.testing.assert_allclose([line.get_xdata() for line in ends], [[0.9999, 1.9], [1.0001, 2.1]])
-    assert all(line.get_markersize() > named(axes)["estimate"].get_markersize() for line in ends)
+    assert all(line.get_markersize() > artists(axes)["estimate"].get_markersize() for line in ends)
 
 
 def test_estimates_are_right_aligned_on_the_scale_of_the_axis() -> None:
@@ -226,14 +228,14 @@ def test_a_logarithmic_axis_has_powers_of_ten_and_a_plain_label() -> None:
     assert [text.get_text() for text in axes.texts] == ["2.0000×10⁸", "−400000", "30000"]
 
 
-def test_unknown_values_are_not_drawn() -> None:
+def test_nan_coefficients_are_not_drawn() -> None:
     rows = table(estimate=[1.0, math.nan], ci_low=[math.nan] * 2, ci_high=[math.nan] * 2)
     axes = drawn(coefficients(rows, "y"))
-    assert set(named(axes)) == {"estimate"}
+    assert set(artists(axes)) == {"estimate"}
     assert [text.get_text() for text in axes.texts] == ["1.0000", "left out"]
 
 
-def test_at_most_forty_coefficients_are_drawn_the_largest() -> None:
+def test_only_the_forty_largest_coefficients_are_drawn() -> None:
     forty = torch.randn(40, dtype=torch.float64).tolist()
     assert len(drawn(coefficients(table(estimate=forty), "y")).get_yticklabels()) == 40
     figure = coefficients(table(estimate=[float(i) for i in range(100)]), "y")
@@ -259,7 +261,7 @@ def test_at_most_forty_coefficients_are_drawn_the_largest() -> None:
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_coefficients_of_any_magnitude(estimate: list[float]) -> None:
+def test_coefficients_of_any_magnitude_are_drawn(estimate: list[float]) -> None:
     rows = [{**row, "name": WEIRD} for row in table(estimate=estimate, true=estimate)]
     axes = drawn(coefficients(rows, WEIRD, "A caption."))
     ticks = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
@@ -308,28 +310,28 @@ def test_the_path_the_minimum_and_the_truth_are_drawn() -> None:
     surface = LossSurface.of(x[:, :2], y, torch.cat([x[:, 2:], torch.ones(50, 1)], 1), None)
     path = torch.tensor([[0.0, 0.0], [1.0, 2.0], [1.9, 2.9]])
     axes = drawn(descent(surface, path, ("sqft", "beds"), (2.0, 3.0), "price", "The path."))
-    np.testing.assert_allclose(np.stack(named(axes)["path"].get_data(), 1), path)
-    minimum = np.stack(named(axes)["minimum"].get_data(), 1)
+    np.testing.assert_allclose(np.stack(artists(axes)["path"].get_data(), 1), path)
+    minimum = np.stack(artists(axes)["minimum"].get_data(), 1)
     np.testing.assert_allclose(minimum[0], surface.minimum)
-    np.testing.assert_allclose(np.stack(named(axes)["truth"].get_data(), 1), [[2, 3]])
+    np.testing.assert_allclose(np.stack(artists(axes)["truth"].get_data(), 1), [[2, 3]])
     assert axes.get_xlabel() == "coefficient of sqft"
     assert axes.figure.axes[1].get_ylabel() == "mean squared error"
 
 
-def test_the_end_of_a_path_lies_above_the_lowest_point_and_the_truth() -> None:
+def test_the_end_of_the_path_is_drawn_over_the_minimum_and_the_truth() -> None:
     x, y = regression()
     surface = LossSurface.of(x[:, :2], y, torch.ones(50, 1), None)
     path = torch.tensor(np.stack([[0.0, 0.0], surface.minimum]))
     axes = drawn(descent(surface, path, ("intercept", "x"), tuple(surface.minimum)))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("intercept", "coefficient of x")
-    marks = named(axes)
+    marks = artists(axes)
     for below in (marks["minimum"], marks["truth"]):
         assert marks["end"].get_zorder() > below.get_zorder()
         assert marks["end"].get_markersize() < below.get_markersize()
 
 
 @pytest.mark.parametrize(("floor", "start"), [(0.3, 40.0), (1000.0, 0.1)])
-def test_labels_of_the_levels_are_plain_and_distinct(floor: float, start: float) -> None:
+def test_labels_of_contour_levels_are_plain_and_distinct(floor: float, start: float) -> None:
     surface = LossSurface(np.zeros(2), np.eye(2), floor, (0, 0), 0)
     figure = descent(surface, torch.tensor([[start, start], [0.0, 0.0]]), ("a", "b"))
     drawn(figure)
@@ -341,15 +343,15 @@ def test_labels_of_the_levels_are_plain_and_distinct(floor: float, start: float)
 @pytest.mark.parametrize("across", [1e300, 1e-300, 1.0])
 @pytest.mark.parametrize("up", [1e150, 1e-150, 1.0])
 @pytest.mark.filterwarnings("error")
-def test_surfaces_of_any_magnitude(across: float, up: float) -> None:
+def test_surfaces_of_any_magnitude_are_drawn(across: float, up: float) -> None:
     x, y = regression()
     surface = LossSurface.of(x[:, :2] * across, y * up, torch.ones(50, 1), None)
     path = torch.tensor([[0.0, 0.0], [2.0, 3.0]], dtype=torch.float64) / across * up
     truth = (2.0 / across * up, 3.0 / across * up)
     axes = drawn(descent(surface, path, (WEIRD, "b"), truth, WEIRD, "c " * 99))
     representable = math.isfinite(truth[0])
-    assert len(named(axes)["path"].get_xdata()) == (2 if representable else 1)
-    assert ("truth" in named(axes)) == representable
+    assert len(artists(axes)["path"].get_xdata()) == (2 if representable else 1)
+    assert ("truth" in artists(axes)) == representable
 
 
 @pytest.mark.filterwarnings("error")
@@ -359,7 +361,7 @@ def test_a_far_path_is_drawn_and_a_far_truth_is_left_out() -> None:
     path = torch.tensor([[1e200, 0.0], [2.0, 3.0]], dtype=torch.float64)
     drawn(descent(surface, path, ("a", "b")))
     axes = drawn(descent(surface, path[1:], ("a", "b"), (2.0, 3e6)))
-    assert "truth" not in named(axes)
+    assert "truth" not in artists(axes)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +375,7 @@ def test_a_far_path_is_drawn_and_a_far_truth_is_left_out() -> None:
     ids=["one row", "constant target", "constant columns", "collinear columns"],
 )
 @pytest.mark.filterwarnings("error")
-def test_surfaces_without_a_unique_minimum(x: torch.Tensor, y: torch.Tensor) -> None:
+def test_surfaces_without_a_unique_minimum_are_drawn(x: torch.Tensor, y: torch.Tensor) -> None:
     surface = LossSurface.of(x, y, torch.ones(len(x), 1), None)
     path = torch.tensor([[0.0, 0.0], [math.nan, 1.0], [1.0, 1.0]])
     drawn(descent(surface, path, ("a", "b")))
@@ -383,7 +385,7 @@ def test_surfaces_without_a_unique_minimum(x: torch.Tensor, y: torch.Tensor) -> 
 # Global state
 
 
-def test_matplotlibs_settings_stay_as_they_are() -> None:
+def test_plots_do_not_change_the_settings_of_matplotlib() -> None:
     before, backend = dict(mpl.rcParams), mpl.get_backend()
     mpl.rcParams["axes.labelsize"] = 3
     with mpl.rc_context({"axes.labelsize": 3}):

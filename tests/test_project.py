@@ -1,4 +1,4 @@
-"""`linreg new`: its project is complete, has the user's name and works by itself."""
+"""`linreg new` makes a project that is complete, has the user's name and works alone."""
 
 import ast
 import os
@@ -24,10 +24,10 @@ from linreg_lightning.project.new import (
 
 ROOT = PACKAGE.parent
 LINEAR = {"algebra", "project", "tutorial", "synthetic", "summary"}
-"""Files and folders that are about linear regression alone."""
+"""Files and folders that serve only linear regression."""
 
 
-def test_a_project_has_the_modules_that_it_imports_and_nothing_linear() -> None:
+def test_a_project_has_all_modules_that_it_imports_and_no_linear_regression() -> None:
     paths = project_files()
     for path, file in paths.items():
         assert not LINEAR & set(Path(path).with_suffix("").parts), path
@@ -56,14 +56,14 @@ TEXT = "linreg_lightning.tutorial shows it"
 
 
 @pytest.mark.parametrize("name", ["my_project", "my-project", "a", "x2", "a" * 40])
-def test_the_spellings_of_a_name(name: str) -> None:
+def test_a_name_gives_the_names_of_package_and_command(name: str) -> None:
     names = Names.of(name)
     assert names.package == name.replace("-", "_")
     assert names.command == name.replace("_", "-")
 
 
 @pytest.mark.parametrize(
-    ("name", "complaint"),
+    ("name", "message"),
     [
         ("проект", "my_project"),
         ("MyProject", "as in my_project;"),
@@ -83,13 +83,13 @@ def test_the_spellings_of_a_name(name: str) -> None:
         ("a" * 41, "at most 40"),
     ],
 )
-def test_a_bad_name_is_refused(name: str, complaint: str, refused: Callable[..., str]) -> None:
-    with pytest.raises(InputError, match=complaint):
+def test_a_bad_name_is_refused(name: str, message: str, refused: Callable[..., str]) -> None:
+    with pytest.raises(InputError, match=message):
         Names.of(name)
     assert not list(Path().iterdir())
 
 
-def test_an_existing_folder_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_folder_is_not_changed(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("here", "link"):
         if name == "here":
             Path(name).mkdir()
@@ -132,22 +132,22 @@ def test_a_project_of_any_name_is_formatted(name: str) -> None:
         assert "All checks passed" in done or "already formatted" in done
 
 
-# A project at work
+# A project in use
 
 
-def test_a_wheel_makes_the_same_project_which_works_by_itself() -> None:
+def test_a_wheel_makes_the_same_project_and_this_project_works_alone() -> None:
     python = [sys.executable, "-m"]
     run([*python, "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", ".", str(ROOT)])
     (wheel,) = Path().glob("*.whl")
     zipfile.ZipFile(wheel).extractall("installed")
-    # One process of the wheel does both, far from the repository: a project, a configuration.
+    # One process imports the wheel, away from the repository; it makes a project and fits a model.
     code = (
         "from linreg_lightning import cli\n"
         "cli.main(['new', 'my-project'])\n"
         "cli.main('fit -c tutorial -c debug --figures false'.split())\n"
     )
-    said = run([sys.executable, "-c", code], PYTHONPATH=str(Path("installed").resolve()))
-    assert "rows 100" in said
+    output = run([sys.executable, "-c", code], PYTHONPATH=str(Path("installed").resolve()))
+    assert "rows 100" in output
     project = Path("my-project").resolve()
     made = {
         str(path.relative_to(project)): path.read_text()
@@ -178,9 +178,9 @@ def check_project(project: Path) -> None:
     run(["ruff", "format", "--check", "."], project)
     start = time.monotonic()
     fit = "fit -c example --trainer.accelerator cpu --figures false"
-    said = run([str(python.parent / "my-project"), *fit.split()], project)
+    output = run([str(python.parent / "my-project"), *fit.split()], project)
     print(f"fitted in {time.monotonic() - start:.1f} s")
-    assert float(re.findall(r"rmse ([\d.]+)", said)[-1]) < 0.15
+    assert float(re.findall(r"rmse ([\d.]+)", output)[-1]) < 0.15
     (settings,) = project.glob("logs/*/config.yaml")
     assert "class_path: my_project." in settings.read_text()
     untracked = run(["git", "status", "--porcelain", "--untracked-files"], project).splitlines()

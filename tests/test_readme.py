@@ -26,7 +26,7 @@ SHELL = [
 
 
 def estimates(text: str, rows: int = 3) -> dict[str, float]:
-    """The estimates in the last table of coefficients, which has `rows` rows."""
+    """Return the estimates in the last table of coefficients, which has `rows` rows."""
     lines = [line.split() for line in text.splitlines()]
     head = max(index for index, line in enumerate(lines) if line[:1] == ["name"])
     column = lines[head].index("estimate")
@@ -36,12 +36,12 @@ def estimates(text: str, rows: int = 3) -> dict[str, float]:
 def printed(code: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # comes from Lightning
         exec(compile(code, "README.md", "exec"), {})
     return out.getvalue()
 
 
-def test_it_is_short_and_begins_with_the_two_commands() -> None:
+def test_the_readme_is_short_and_begins_with_two_commands() -> None:
     assert len(README.splitlines()) <= 200
     assert SHELL[:2] == ["pip install . && linreg fit", "pip install -e '.[test]' && pytest"]
 
@@ -76,7 +76,7 @@ def test_the_example_model_learns() -> None:
     assert (model.layers(x) - x.sin()).abs().max() < 0.1
 
 
-def test_the_commands_run_in_their_order_from_any_folder(
+def test_the_commands_of_the_readme_run_in_order_from_any_folder(
     command: Callable[..., Any], houses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pd.read_csv(houses).drop(columns="price").to_csv("new.csv", index=False)
@@ -85,7 +85,7 @@ def test_the_commands_run_in_their_order_from_any_folder(
     assert len(commands) == 8
     for program, *words in commands:
         if program == "tensorboard":
-            assert words == ["--logdir", "logs"]  # where all runs before it lie
+            assert words == ["--logdir", "logs"]  # the folder of all earlier runs
         elif words[0] == "new":
             cli.main(words)
         else:
@@ -97,7 +97,7 @@ def test_the_commands_run_in_their_order_from_any_folder(
 
 
 @pytest.mark.parametrize("page", ["README.md", "linreg_lightning/README.md"])
-def test_the_files_that_a_page_names_exist(page: str) -> None:
+def test_the_files_that_a_readme_names_exist(page: str) -> None:
     text = (CONFIGS.parent / page).read_text()
     root = CONFIGS.parent if page == "README.md" else CONFIGS.parent / "linreg_lightning"
     room = (

@@ -1,4 +1,4 @@
-"""Coefficients against rational arithmetic, certified values and independent libraries."""
+"""Coefficients agree with rational arithmetic, certified values and independent libraries."""
 
 import math
 from fractions import Fraction
@@ -52,18 +52,13 @@ def digits(value: float, truth: float | Fraction) -> float:
     return 17.0 if error == 0 else min(17.0, -math.log10(error / abs(Fraction(truth))))
 
 
-def terms(solution: Solution) -> list[float]:
+def all_coefficients(solution: Solution) -> list[float]:
     head = solution.intercept[:1].tolist() if solution.equations.intercept else []
     return head + solution.coefficients[:, 0].tolist()
 
 
-def polynomial(rows: int, degree: int) -> torch.Tensor:
-    base = torch.arange(rows, dtype=F64)[:, None]
-    return torch.cat([base**k for k in range(1, degree + 1)], 1)
-
-
 @pytest.mark.parametrize("name", NIST)
-def test_nist_certified_digits(name: str) -> None:
+def test_nist_certified_digits_are_reached(name: str) -> None:
     certified = NIST[name]
     lines = certified.table.splitlines()[1:]
     rows = torch.tensor([[float(v) for v in line.split(",")] for line in lines], dtype=F64)
@@ -103,7 +98,7 @@ def test_float64_never_claims_more_digits_than_are_correct(
     found, true = fit_table(rough), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error)
     error = (found.estimate - true.estimate).abs()
-    seen = bool(rough.residual.all())  # otherwise digits refer to standard errors of 0
+    seen = bool(rough.residual.all())  # otherwise `digits` refers to standard errors of 0
     if seen and rough.digits > 0:
         assert bool((error <= 10**-rough.digits * size).all())
     if rough.error_digits > 0:
@@ -115,7 +110,7 @@ def test_float64_never_claims_more_digits_than_are_correct(
             assert bool((loss <= 10**-rough.error_digits).all())
 
 
-def test_digits_of_well_conditioned_columns_are_nearly_all_claimed() -> None:
+def test_float64_claims_nearly_all_digits_of_well_conditioned_columns() -> None:
     torch.manual_seed(0)
     x = torch.randn(1000, 4, dtype=F64)
     y = x.sum(1, keepdim=True)
@@ -145,7 +140,7 @@ def test_many_columns_in_float64_agree_with_exact(nearness: int, ridge: float) -
     )
     torch.testing.assert_close(found.residual_sd, true.residual_sd, equal_nan=True)
     assert rough.condition == pytest.approx(exact.condition, rel=1e-4)
-    # A combination of other columns is left out, as it is among few columns.
+    # A combination of other columns is left out, as with few columns.
     x[:, 40] = x[:, 3] - x[:, 7]
     assert fit(Float64Gram, x, y).collinear == (40,)
 
@@ -167,13 +162,14 @@ def test_polynomials_agree_with_rational_arithmetic(degree: int) -> None:
     y = (0.8 + 0.05 * torch.sin(3 * u) + 0.002 * torch.randn(82, dtype=F64))[:, None]
     truth = rational(x, y)
     exact, rough = fit(ExactGram, x, y), fit(Float64Gram, x, y)
-    least = min(digits(v, t) for v, t in zip(terms(exact), truth, strict=True))
+    least = min(digits(v, t) for v, t in zip(all_coefficients(exact), truth, strict=True))
     assert least > 13.5
     assert least >= exact.digits - 0.1
     assert not exact.collinear
     if not rough.collinear:
         assert (
-            min(digits(v, t) for v, t in zip(terms(rough), truth, strict=True)) > rough.digits - 1
+            min(digits(v, t) for v, t in zip(all_coefficients(rough), truth, strict=True))
+            > rough.digits - 1
         )
 
 
@@ -199,16 +195,16 @@ def test_exact_coefficients_are_rounded_correctly(
     assert solution.rank == features + intercept
     errors = fit_table(solution).standard_error[:, 0].tolist()
     truths = rational(x, y, weight, intercept)
-    for value, truth, error in zip(terms(solution), truths, errors, strict=True):
-        # The result is rounded once, without a visible error before; where the columns are too
-        # close to each other for that, the error is within `digits`.
+    for value, truth, error in zip(all_coefficients(solution), truths, errors, strict=True):
+        # The result has only one rounding error. If the columns are too nearly collinear for that,
+        # the error is within `digits`.
         size = max(abs(truth), Fraction(error))
         assert digits(value, truth) > 15.9 or solution.digits < 15.9
         assert abs(Fraction(value) - truth) <= size * Fraction(10.0**-solution.digits)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_agrees_with_other_libraries(kind: type[Gram]) -> None:
+def test_coefficients_agree_with_other_libraries(kind: type[Gram]) -> None:
     torch.manual_seed(0)
     x = torch.randn(500, 6, dtype=F64) * torch.logspace(-3, 3, 6).double() + 2
     y = x @ torch.randn(6, 2, dtype=F64) + torch.randn(500, 2, dtype=F64)
@@ -229,7 +225,7 @@ def test_agrees_with_other_libraries(kind: type[Gram]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("intercept", [True, False])
-def test_ridge_is_that_of_scikit_learn(kind: type[Gram], intercept: bool) -> None:
+def test_ridge_agrees_with_scikit_learn(kind: type[Gram], intercept: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(80, 4, dtype=F64) * torch.tensor([1.0, 10.0, 0.1, 3.0]) + 5
     y = x.sum(1, keepdim=True) + torch.randn(80, 1, dtype=F64)
@@ -292,12 +288,12 @@ def assert_digits_are_correct(found: Solution, exact: Solution) -> None:
 @pytest.mark.parametrize("weight", [1.0, 1e-12])
 @pytest.mark.parametrize("offset", [1e3, 1e5, 1e7])
 @pytest.mark.parametrize("verb", ["merge", "subtract"])
-def test_digits_account_for_large_sums_that_cancelled(verb, offset, weight, scale) -> None:
+def test_digits_account_for_large_sums_that_cancel(verb, offset, weight, scale) -> None:
     torch.manual_seed(0)
     x, w = torch.randn(1500, 2, dtype=F64), torch.ones(1500, dtype=F64)
     y = 1 + x.sum(1, keepdim=True) + torch.randn(1500, 1, dtype=F64)
     first, second, third = slice(2), slice(2, 500), slice(500, 1500)
-    # The shift is the mean of the first rows, from which most rows are far until they are removed.
+    # The shift is the mean of the first rows. Most other rows are far from this shift.
     far = slice(2, 1500) if verb == "merge" else third
     x[far, 0], y[far], w[first] = x[far, 0] + offset, y[far] + offset, weight
     x = x * scale
@@ -313,14 +309,14 @@ def test_digits_account_for_large_sums_that_cancelled(verb, offset, weight, scal
     assert offset > 1e3 or found.digits > 5
 
 
-def test_digits_are_0_where_float64_loses_the_penalty_beside_huge_weights() -> None:
+def test_digits_are_0_if_huge_weights_make_float64_lose_the_penalty() -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(20, 2, dtype=F64), torch.ones(20, dtype=F64)
     weight[0] = 1e190
     assert fit(Float64Gram, x, x[:, :1] + 1, weight, ridge=1.0).digits == 0
 
 
-def test_small_weights_count_where_entries_need_many_slices() -> None:
+def test_small_weights_count_even_if_entries_need_many_slices() -> None:
     torch.manual_seed(0)
     x = torch.randn(40, 2, dtype=F64).round()
     x[:4], x[20] = torch.randn(4, 2, dtype=F64), 2.0**40
@@ -329,7 +325,7 @@ def test_small_weights_count_where_entries_need_many_slices() -> None:
     weight[:4], weight[20], weight[30] = torch.arange(1, 5).double() * 1e190, 1e-120, 1e-200
     solution = fit(ExactGram, x, y, weight, intercept=False)
     truth = rational(x, y, weight, intercept=False)
-    assert min(digits(v, t) for v, t in zip(terms(solution), truth, strict=True)) > 15.5
+    assert min(digits(v, t) for v, t in zip(all_coefficients(solution), truth, strict=True)) > 15.5
 
 
 def test_digits_of_exact_account_for_lost_bits() -> None:
@@ -339,9 +335,9 @@ def test_digits_of_exact_account_for_lost_bits() -> None:
     # Products of the second column are below the last digit of the sums.
     x[:17, 1], weight[17:] = 0.0, 1e-146
     solution = fit(ExactGram, x, y, weight)
-    assert digits(terms(solution)[2], rational(x, y, weight)[2]) < 1
+    assert digits(all_coefficients(solution)[2], rational(x, y, weight)[2]) < 1
     assert solution.error_digits == 0
-    # A small entry beside larger ones of its column does not matter.
+    # A small entry in a column of larger entries costs no digit.
     x[:, 1], x[0, 1] = 1.0 + torch.arange(20), 1e-300
     solution = fit(ExactGram, x, y)
     assert (solution.digits, solution.error_digits) == (15.9, 15.9)
@@ -382,15 +378,15 @@ def test_a_difference_of_nearly_equal_columns_is_left_out(
     torch.manual_seed(seed)
     low = torch.randint(0, 10**size + 1, (20, 1)).double()
     step = torch.randint(-spread, spread + 1, (20, 1)).double()
-    # Cents are rounded; whole numbers are not.
+    # Prices in cents are rounded to float64; whole numbers are exact.
     unit = 100.0 if prices else 1.0
     x = torch.cat((low / unit, (low + step) / unit, step / unit), 1)
     assume(len(low.unique()) > 10 and len(step.unique()) > 2)
     y = torch.randn(20, 1, dtype=F64)
     assert fit(ExactGram, x, y).collinear == (2,)
-    rough = fit(Float64Gram, x, y)  # which may take the first two for equal
+    rough = fit(Float64Gram, x, y)  # may find the first two columns equal
     assert (rough.collinear in ((1,), (2,)), rough.digits) == (True, 0.0)
-    # A column that is no combination stays.
+    # A column that is not a combination of other columns stays.
     x[:, 2] += torch.arange(20) % 2 / unit
     assert fit(ExactGram, x, y).collinear == ()
 
@@ -434,7 +430,7 @@ def test_fewer_rows_than_columns_leave_columns_out(kind: type[Gram]) -> None:
     solution = fit(kind, x, y)
     assert solution.collinear == (4, 5, 6, 7, 8)
     truth = rational(x[:, :4], y)
-    for value, exact in zip(terms(solution)[:5], truth, strict=True):
+    for value, exact in zip(all_coefficients(solution)[:5], truth, strict=True):
         assert digits(value, exact) > (15.5 if kind is ExactGram else 10)
     one = fit(kind, x[:1], y[:1])
     assert (one.collinear, one.rank) == (tuple(range(9)), 1)
@@ -452,7 +448,7 @@ def test_an_intercept_alone_is_the_mean(kind: type[Gram]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_extreme_units_keep_columns_independent(kind: type[Gram]) -> None:
-    """scikit-learn 1.9.1 calls these two independent columns one."""
+    """scikit-learn 1.9.1 finds rank 1 for these two independent columns."""
     torch.manual_seed(0)
     x = torch.randn(1000, 2, dtype=F64)
     y = x.sum(1, keepdim=True) + 0.1 * torch.randn(1000, 1, dtype=F64)
@@ -465,7 +461,7 @@ def test_extreme_units_keep_columns_independent(kind: type[Gram]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_condition_is_that_of_the_scaled_columns(kind: type[Gram]) -> None:
+def test_the_condition_number_is_that_of_the_scaled_columns(kind: type[Gram]) -> None:
     torch.manual_seed(0)
     x = torch.randn(200, 4, dtype=F64)
     x[:, 3] = x[:, 0] + 1e-5 * x[:, 3]

@@ -1,4 +1,4 @@
-"""Tables through the `linreg` command: errors in one line, and the files of predictions."""
+"""Tables through the `linreg` command: errors in one line, and prediction files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     "utf16": (lambda: text("a,price\n1,2\n".encode("utf16")), "bad.csv & UTF-8"),
     "truncated": (truncated, "bad.parquet & damaged"),
     "damaged": (damaged, "bad.parquet & damaged"),
-    "a column less": (
+    "a missing column": (
         lambda: folder(mixed(), mixed().drop(columns="area")),
         "a.parquet & 'area' & folder/b.parquet",
     ),
@@ -127,7 +127,7 @@ def test_a_bad_file_is_refused_in_one_line(refused: Refused, case: str) -> None:
     assert not list(Path().glob("**/coefficients.json*"))
 
 
-def test_a_file_that_may_not_be_read(houses: Path) -> None:
+def test_a_file_without_read_permission_is_refused(houses: Path) -> None:
     houses.chmod(0)
     Path().chmod(0o777)
     before = os.geteuid()
@@ -168,7 +168,7 @@ def test_bad_arguments_of_data_are_refused(refused: Refused, options: str, facts
 
 @pytest.fixture
 def checkpoint(command: Command) -> dict[str, float]:
-    """A fit of the mixed table in the logs folder; its coefficients."""
+    """Fit the mixed table, keep the checkpoint in the logs folder, and return the coefficients."""
     return estimates(command(f"{FIT} {write(mixed(), 'train.csv')} --data.val_fraction 0.2"))
 
 
@@ -189,7 +189,7 @@ def predictions(format: str = "csv") -> Path:
 
 @pytest.mark.parametrize("file", ["new.csv", "new.parquet", "new.arrow"])
 @pytest.mark.parametrize("format", ["csv", "parquet"])
-def test_predictions_stand_beside_the_keys(
+def test_predictions_stand_beside_the_kept_columns(
     command: Command, checkpoint: dict[str, float], file: str, format: str
 ) -> None:
     frame = mixed(70, seed=3).drop(columns="price")
@@ -217,7 +217,9 @@ def test_a_kept_target_keeps_its_name(command: Command, checkpoint: dict[str, fl
     assert list(found.price_predicted) == pytest.approx(expected(checkpoint, mixed()), rel=1e-12)
 
 
-def test_columns_and_levels_unknown_to_the_checkpoint(command: Command, refused: Refused) -> None:
+def test_new_tables_with_wrong_columns_or_unknown_levels_are_refused(
+    command: Command, refused: Refused
+) -> None:
     command(f"{FIT} {write(mixed(), 'train.parquet')}")
     new = mixed(9, seed=1)
     again = "predict --ckpt_path last --data.path"
@@ -241,7 +243,7 @@ def test_columns_and_levels_unknown_to_the_checkpoint(command: Command, refused:
     assert not list(Path().glob("**/*.part*"))
 
 
-def test_added_rows_have_the_levels_of_the_first(command: Command, refused: Refused) -> None:
+def test_added_rows_use_the_levels_of_the_first_fit(command: Command, refused: Refused) -> None:
     frame = mixed()
     command(f"{FIT} {write(frame[:200], 'a.csv')} --model.accuracy exact")
     write(frame[200:][frame.city[200:] != "Oslo"], "b.parquet")
@@ -257,7 +259,7 @@ def test_added_rows_have_the_levels_of_the_first(command: Command, refused: Refu
     )
 
 
-def test_only_tables_have_other_columns_to_keep(command: Command, refused: Refused) -> None:
+def test_keep_is_refused_for_data_that_are_not_tables(command: Command, refused: Refused) -> None:
     command("fit --trainer.max_epochs 1")
     message = refused("predict --ckpt_path last --keep id")
     assert "keep: " in message
@@ -294,7 +296,7 @@ def test_parts_of_a_killed_run_are_ignored() -> None:
     assert [file.name for file in Path().iterdir()] == ["predictions.csv"]
 
 
-def test_two_processes_do_what_one_does(command: Command) -> None:
+def test_two_processes_fit_and_predict_the_same_as_one(command: Command) -> None:
     frame = mixed(200)
     frame["rooms"] = frame["rooms"].astype(float)
     frame.loc[[5, 150], "rooms"] = np.nan

@@ -1,4 +1,4 @@
-"""What tables hold in the wild: each case gives the right numbers, or one clear refusal."""
+"""Unusual tables: each one gives the right numbers or one clear error."""
 
 from __future__ import annotations
 
@@ -42,14 +42,18 @@ def parquet(columns: dict[str, Any], name: str = "t.parquet") -> str:
     return name
 
 
-def typed(values: Any) -> str:
+def table_with_column(values: Any) -> str:
     return parquet({"c": values, "y": [1.0, 2.0, 3.0]})
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
-    "old Macintosh": (lambda: text(TABLE.replace("\n", "\r")), {}, "ends its lines by carriage"),
+    "lines that end by carriage returns": (
+        lambda: text(TABLE.replace("\n", "\r")),
+        {},
+        "ends its lines by carriage",
+    ),
     "blank": (lambda: text("\n\n \n"), {}, "is empty; it needs a header"),
-    "compressed, not said": (lambda: text(gzip.compress(TABLE.encode())), {}, "end in .gz"),
+    "compressed without .gz": (lambda: text(gzip.compress(TABLE.encode())), {}, "end in .gz"),
     "spreadsheet": (lambda: text(b"PK\x03\x04" + bytes(99), "t.xlsx"), {}, "save it as CSV"),
     "semicolons and decimal commas": (
         lambda: text("a;y\n1,5;2\n"),
@@ -62,12 +66,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
         "has '2' in column 'a', row 1, which is neither true nor false",
     ),
     "lists as categories": (
-        lambda: typed([[1], [2], [3]]),
+        lambda: table_with_column([[1], [2], [3]]),
         {"categorical": "c"},
         r"categorical: column 'c' .* values of type list",
     ),
     "bytes as categories": (
-        lambda: typed([b"\xff", b"a", b"b"]),
+        lambda: table_with_column([b"\xff", b"a", b"b"]),
         {"categorical": "c"},
         "categorical: column 'c' .* values of type binary",
     ),
@@ -76,8 +80,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
         {},
         "1.csv is named 2 times; name each file once",
     ),
-    "nothing left to train on": (
-        lambda: typed(["u", "v", "u"]),
+    "no row to train on": (
+        lambda: table_with_column(["u", "v", "u"]),
         {"val_fraction": 1.0},
         "no row left to train on; lower val_fraction",
     ),
@@ -85,13 +89,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_used_is_refused(case: str) -> None:
+def test_a_table_that_cannot_be_used_is_refused(case: str) -> None:
     make, options, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
         TabularData(make(), "y", **options).setup("fit")
 
 
-def test_a_column_may_be_empty_in_some_files() -> None:
+def test_a_column_can_be_empty_in_some_files() -> None:
     empty = {"c": pyarrow.nulls(2), "y": [1.0, 2.0]}
     full = {"c": ["v", "u"], "y": [3.0, 4.0]}
     for paths in (
@@ -109,7 +113,7 @@ def test_a_column_may_be_empty_in_some_files() -> None:
 def predicted(
     trainer: MakeTrainer, fit: TabularData, new: str | Sequence[str], **options: Any
 ) -> pd.DataFrame:
-    """What PredictionWriter makes of new rows, with keys as they are written."""
+    """Fit a table, and return the file that PredictionWriter writes for new rows."""
     model, run = LeastSquares(), trainer(max_epochs=1)
     run.fit(model, fit)
     run.save_checkpoint("fitted.ckpt")
@@ -123,7 +127,7 @@ def predicted(
     return pd.read_csv(writer.path, dtype={"id": str}, keep_default_na=False, na_values=[""])
 
 
-def test_features_are_kept_too_whatever_they_are_written_as(trainer: MakeTrainer) -> None:
+def test_kept_columns_can_be_features_or_targets(trainer: MakeTrainer) -> None:
     rows = TABLE.replace(",", ";").replace(".", ",")
     data = TabularData(text(rows), "y", delimiter=";", decimal=",")
     found = predicted(trainer, data, "t.csv", keep=["b", "a", "y"])
@@ -137,7 +141,7 @@ def test_features_are_kept_too_whatever_they_are_written_as(trainer: MakeTrainer
     assert list(found.y_predicted) == pytest.approx(expected, rel=1e-12)
 
 
-def test_keys_that_look_like_gaps_are_no_gaps(trainer: MakeTrainer) -> None:
+def test_kept_texts_that_look_like_missing_values_stay_text(trainer: MakeTrainer) -> None:
     cities = ["u", "v", "NA"]
     keys = ["NA", "null", "", "007", "#N/A", "nan", "a b", "1e5", "x"]
     new = "id,c,a\n" + "".join(f"{key},{cities[k % 2]},{k}\n" for k, key in enumerate(keys))
@@ -149,14 +153,14 @@ def test_keys_that_look_like_gaps_are_no_gaps(trainer: MakeTrainer) -> None:
     assert list(found.y) == pytest.approx(list(range(9)), abs=1e-9)
 
 
-def test_predictions_do_not_take_the_name_of_what_is_kept(trainer: MakeTrainer) -> None:
+def test_a_kept_column_with_the_name_of_a_prediction_is_refused(trainer: MakeTrainer) -> None:
     table = text(TABLE.replace("a,b,y", "a,y_predicted,y"))
     data = TabularData(table, "y", features="a")
     with pytest.raises(InputError, match="'y_predicted' is also the name of a column of pred"):
         predicted(trainer, data, table, keep=["y", "y_predicted"])
 
 
-def test_kept_columns_have_one_type_over_all_files(trainer: MakeTrainer) -> None:
+def test_a_kept_column_has_one_type_over_all_files(trainer: MakeTrainer) -> None:
     rows = {"a": [0.0, 1.0, 3.0], "y": [1.0, 2.0, 4.0]}
     for folder, key in (("k=1", pyarrow.array([1, 2, 3])), ("k=x", pyarrow.array([4.0, 5.0, 6.0]))):
         parquet({**rows, "key": key}, f"d/{folder}/1.parquet")
@@ -180,7 +184,7 @@ def test_kept_columns_have_one_type_over_all_files(trainer: MakeTrainer) -> None
         predicted(trainer, data, "d", keep=["key"])
 
 
-def test_parts_of_processes_may_have_other_types() -> None:
+def test_parts_of_processes_with_different_types_are_merged() -> None:
     for rank, values in enumerate(([1, 2], [3.0])):
         file = PredictionFile(Path("p.parquet"), rank)
         file.write(pyarrow.table({"key": values}))
@@ -189,7 +193,7 @@ def test_parts_of_processes_may_have_other_types() -> None:
     assert pd.read_parquet("p.parquet").key.tolist() == [1, 2, 3]
 
 
-def test_views_of_text_are_text(trainer: MakeTrainer) -> None:
+def test_string_views_are_read_as_text(trainer: MakeTrainer) -> None:
     keys = ["a", 'b"c', "d,e", None] * 10
     view = pyarrow.array(keys, pyarrow.string_view())
     levels = pyarrow.array(["u", "v"], pyarrow.string_view())
@@ -212,7 +216,7 @@ def test_views_of_text_are_text(trainer: MakeTrainer) -> None:
     assert data.feature_names == ["c[v]", "d[q]"]
 
 
-def test_a_row_without_a_prediction_is_no_empty_line(trainer: MakeTrainer) -> None:
+def test_a_row_without_a_prediction_gives_no_empty_line(trainer: MakeTrainer) -> None:
     new = parquet({"a": [1.0, None, 3.0]}, "new.parquet")
     data = TabularData(text(TABLE), "y", features="a", missing="drop")
     with pytest.warns(UserWarning, match="1 of 3 rows were given no prediction"):
@@ -222,26 +226,26 @@ def test_a_row_without_a_prediction_is_no_empty_line(trainer: MakeTrainer) -> No
     assert not Path("out/predictions.csv").read_text().count("\n\n")
 
 
-def test_means_that_were_not_learned_cannot_fill_in(trainer: MakeTrainer) -> None:
+def test_missing_values_cannot_be_filled_if_the_fit_learned_no_means(trainer: MakeTrainer) -> None:
     data = TabularData(text(TABLE), "y")
     with pytest.raises(InputError, match="missing: mean was given, but the fit has learned no"):
         predicted(trainer, data, "t.csv", missing="mean")
 
 
-def test_a_category_of_no_text_is_refused_when_predicting(trainer: MakeTrainer) -> None:
-    data = TabularData(typed(["u", "v", "u"]), "y")
+def test_a_categorical_column_of_lists_is_refused_in_a_prediction(trainer: MakeTrainer) -> None:
+    data = TabularData(table_with_column(["u", "v", "u"]), "y")
     new = parquet({"c": pyarrow.array([[1], [2]])}, "new.parquet")
     with pytest.raises(InputError, match=r"features: column 'c' of new.parquet .* of type list"):
         predicted(trainer, data, new)
 
 
-def test_a_mean_needs_no_features(trainer: MakeTrainer) -> None:
+def test_a_fit_without_features_predicts_the_mean(trainer: MakeTrainer) -> None:
     data = TabularData(text(TABLE), "y", features=[], missing="mean")
     found = predicted(trainer, data, "t.csv")
     assert list(found.y) == pytest.approx([2 + 1 + 5 / 3] * 9)
 
 
-def test_the_row_numbers_of_a_frame_are_no_feature_unless_named() -> None:
+def test_the_index_of_a_frame_is_a_feature_only_if_it_is_named() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 5.0], "y": [1.0, 2.0, 4.0, 3.0]}).drop(index=1)
     frame.to_parquet("t.parquet")
     assert TabularData("t.parquet", "y").fit_design().names == ["a"]
@@ -249,7 +253,7 @@ def test_the_row_numbers_of_a_frame_are_no_feature_unless_named() -> None:
     assert TabularData("t.parquet", "y", features=[index]).fit_design().names == [index]
 
 
-def test_lines_are_those_that_pyarrow_sees(tmp_path: Path) -> None:
+def test_count_lines_agrees_with_pyarrow(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     several = 0
     for _ in range(300):
@@ -271,7 +275,7 @@ def test_lines_are_those_that_pyarrow_sees(tmp_path: Path) -> None:
     assert several > 50
 
 
-def test_rows_may_be_as_long_as_they_like(trainer: MakeTrainer) -> None:
+def test_very_long_rows_are_read(trainer: MakeTrainer) -> None:
     long = "k" * 2_500_000
     rows = "".join(
         f"{'NA' if k == 3 else k},{long if k in (2, 5) else 'c'},{k}\n" for k in range(9)
@@ -281,13 +285,13 @@ def test_rows_may_be_as_long_as_they_like(trainer: MakeTrainer) -> None:
     assert list(found.id) == ["0", "1", "2", "NA", "4", "5", "6", "7", "8"]
 
 
-def test_a_last_line_may_go_on_and_not_end() -> None:
+def test_the_last_row_can_contain_a_line_break_and_end_without_one() -> None:
     rows = "".join(f"{k},n,{k}\n" for k in range(9)) + '9,"two\nlines",9'
     assert TableDataset([text("x,note,y\n" + rows)]).count_rows() == 10
     assert count_lines(b'9,"two\nlines",9', ",") == 1
 
 
-def test_a_quote_within_a_value_is_a_letter(tmp_path: Path) -> None:
+def test_a_quote_within_a_value_is_an_ordinary_character(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         sizes = ['3"' if k in (3, 60) else "4in" for k in range(80)]
         rows = [f"{size},{k % 7},{2 * (k % 7)}" for k, size in enumerate(sizes)]
@@ -297,12 +301,12 @@ def test_a_quote_within_a_value_is_a_letter(tmp_path: Path) -> None:
     assert whole.splits["train"].rows == 160
     source = TableDataset(["two"])
     assert source.count_rows() == 160
-    for start, stop in ((0, 70), (70, 160)):  # as two processes share them
+    for start, stop in ((0, 70), (70, 160)):  # the shares of two processes
         chunks = source.read({"a": pyarrow.float64()}, 1000, start, stop)
         assert sum(chunk.table.num_rows for chunk in chunks) == stop - start
 
 
-def test_what_is_no_number_is_no_level_among_numbers(trainer: MakeTrainer) -> None:
+def test_nan_in_a_categorical_column_of_numbers_is_a_missing_value(trainer: MakeTrainer) -> None:
     path = parquet({"c": [1.0, 2.0, float("nan"), 2.0, 1.0], "y": [1.0, 2.0, 9.0, 2.5, 1.5]})
     data = TabularData(path, "y", categorical="c", missing="drop")
     data.setup("fit")
@@ -311,7 +315,7 @@ def test_what_is_no_number_is_no_level_among_numbers(trainer: MakeTrainer) -> No
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(path, "y", categorical="c"))
 
 
-def test_levels_are_those_of_rows_that_are_kept(trainer: MakeTrainer) -> None:
+def test_levels_come_only_from_rows_that_are_not_dropped(trainer: MakeTrainer) -> None:
     rows = [f"{'vw'[k % 2]},{k},{2 * k + 5 * (k % 2)}" for k in range(18)]
     path = text("\n".join(["c,a,y", *rows, "rare,,3", "other,3,"]))
     data = TabularData(path, "y", missing="drop")
@@ -324,7 +328,7 @@ def test_levels_are_those_of_rows_that_are_kept(trainer: MakeTrainer) -> None:
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(empty, "y", missing="drop"))
 
 
-def test_a_column_of_one_level_may_still_lack_a_value(trainer: MakeTrainer) -> None:
+def test_missing_values_in_a_column_of_one_level_are_found(trainer: MakeTrainer) -> None:
     table = text("site,x,y\nOslo,1,1\n,2,9\nOslo,3,3.5\n,4,-5\nOslo,5,5.5\n")
     with pytest.raises(InputError, match="column 'site': row 2 holds nan, a missing value"):
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(table, "y"))
@@ -337,7 +341,7 @@ def test_a_column_of_one_level_may_still_lack_a_value(trainer: MakeTrainer) -> N
     assert model.fit_statistics["rows"] == 3
 
 
-def test_a_file_is_counted_once(tmp_path: Path) -> None:
+def test_a_link_to_a_file_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     path = Path(text(TABLE, "d/t.csv"))
     (path.parent / "latest.csv").symlink_to("t.csv")
     with pytest.raises(InputError, match=r"t\.csv is named 2 times"):
@@ -347,7 +351,7 @@ def test_a_file_is_counted_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "name"), [("target", "#w"), ("features", "@home"), ("exclude", "&a")]
 )
-def test_a_name_is_a_name_whatever_yaml_makes_of_it(
+def test_column_names_that_yaml_would_change_are_taken_literally(
     option: str, name: str, command: Any, refused: Any
 ) -> None:
     path = text(f'"{name}",b,y\n' + "".join(f"{k},{k * k % 7},{k * k % 5}\n" for k in range(9)))
@@ -364,8 +368,8 @@ def test_a_name_is_a_name_whatever_yaml_makes_of_it(
     assert "features: 1000.0 was given" in refused(*fit, "--data.target y --data.features 1e3")
 
 
-def test_no_thread_that_reads_ahead_outlives_python() -> None:
-    # What is registered first comes last.
+def test_prefetch_threads_end_before_python_ends() -> None:
+    # Python calls registered functions in reverse order.
     code = (
         "import atexit, itertools, threading\n"
         "atexit.register(lambda: print([each.name for each in threading.enumerate()]))\n"

@@ -1,4 +1,4 @@
-"""TabularData: what tables mean, and that any way of reading them gives the same numbers."""
+"""TabularData agrees with other libraries, and every way of reading gives the same numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MakeTrainer = Callable[..., Trainer]
 
 
 def mixed(rows: int = 300, seed: int = 0) -> pd.DataFrame:
-    """Numbers, whole numbers, text, booleans; price depends on all of them."""
+    """Return numbers, whole numbers, text and booleans; price depends on all of them."""
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -81,7 +81,7 @@ def rows_of(batches: Any) -> Batch:
 
 @pytest.mark.parametrize("file", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_mixed_table_is_fitted_as_statsmodels_does(
+def test_coefficients_of_a_mixed_table_agree_with_statsmodels(
     trainer: MakeTrainer, file: str, stream: bool
 ) -> None:
     frame = mixed()
@@ -103,7 +103,9 @@ def test_a_mixed_table_is_fitted_as_statsmodels_does(
         assert found[names.get(name, name)] == pytest.approx(value, rel=1e-8)
 
 
-def test_without_a_constant_the_first_category_keeps_all_its_levels(trainer: MakeTrainer) -> None:
+def test_without_an_intercept_the_first_categorical_column_keeps_all_its_levels(
+    trainer: MakeTrainer,
+) -> None:
     frame = mixed()
     found = fitted(trainer, TabularData(write(frame, "t.csv"), "price"), intercept=False)
     formula = "price ~ 0 + C(city) + C(kind) + area + new + rooms"
@@ -114,7 +116,7 @@ def test_without_a_constant_the_first_category_keeps_all_its_levels(trainer: Mak
     assert found["kind[house]"] == pytest.approx(expected["C(kind)[T.house]"], rel=1e-8)
 
 
-def with_gaps() -> pd.DataFrame:
+def table_with_missing_values() -> pd.DataFrame:
     frame = mixed()
     for column, rows in {"area": [3, 40], "rooms": [7, 40], "city": [9]}.items():
         frame[column] = frame[column].astype(object)
@@ -123,11 +125,13 @@ def with_gaps() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_gaps_are_dropped_and_counted(trainer: MakeTrainer, stream: bool) -> None:
-    frame = with_gaps()
+def test_rows_with_missing_values_are_dropped_and_counted(
+    trainer: MakeTrainer, stream: bool
+) -> None:
+    frame = table_with_missing_values()
     data = TabularData(write(frame, "t.csv"), "price", missing="drop", stream=stream)
-    said = "4 of 300 rows were left out of those to train on, .*: area 2, city 1, rooms 2"
-    with pytest.warns(UserWarning, match=said) as caught:
+    message = "4 of 300 rows were left out of those to train on, .*: area 2, city 1, rooms 2"
+    with pytest.warns(UserWarning, match=message) as caught:
         found = fitted(trainer, data)
     assert len([warning for warning in caught if "left out of" in str(warning.message)]) == 1
     complete = frame.dropna().astype({"area": float, "rooms": float, "new": float})
@@ -137,10 +141,10 @@ def test_gaps_are_dropped_and_counted(trainer: MakeTrainer, stream: bool) -> Non
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_gaps_are_filled_with_means_of_the_training_rows(
+def test_missing_values_are_filled_with_means_of_the_training_rows(
     trainer: MakeTrainer, stream: bool
 ) -> None:
-    frame = with_gaps().drop(columns=["city", "kind"])
+    frame = table_with_missing_values().drop(columns=["city", "kind"])
     data = TabularData(
         write(frame, "t.csv"), "price", missing="mean", val_fraction=0.3, stream=stream
     )
@@ -154,7 +158,7 @@ def test_gaps_are_filled_with_means_of_the_training_rows(
     assert torch.cat(predicted).flatten().numpy() == pytest.approx(pipeline.predict(x), rel=1e-8)
 
 
-def test_predictions_are_those_of_a_scikit_learn_pipeline(trainer: MakeTrainer) -> None:
+def test_predictions_agree_with_a_scikit_learn_pipeline(trainer: MakeTrainer) -> None:
     frame, new = mixed(), mixed(50, seed=1)
     encode = make_column_transformer(
         (OneHotEncoder(drop="first"), ["city", "kind"]), remainder="passthrough"
@@ -165,7 +169,7 @@ def test_predictions_are_those_of_a_scikit_learn_pipeline(trainer: MakeTrainer) 
     runner = trainer(max_epochs=1)
     runner.fit(model, TabularData(write(frame, "t.parquet"), "price"))
     runner.save_checkpoint("fitted.ckpt")
-    # Other columns around them, in another order, in another format, without the target.
+    # The new file has another column, another order, another format and no target.
     new.insert(0, "note", "x")
     other = write(new[["kind", "note", "rooms", "city", "new", "area"]], "new.csv")
     data = TabularData.load_from_checkpoint("fitted.ckpt", path=other)
@@ -173,7 +177,7 @@ def test_predictions_are_those_of_a_scikit_learn_pipeline(trainer: MakeTrainer) 
     assert predicted.flatten().numpy() == pytest.approx(pipeline.predict(new), rel=1e-8)
 
 
-def test_a_missing_level_is_filled_with_the_shares_of_the_others(trainer: MakeTrainer) -> None:
+def test_a_missing_level_is_filled_with_the_shares_of_the_levels(trainer: MakeTrainer) -> None:
     frame = mixed(40)
     frame.loc[3, "city"] = None
     data = TabularData(write(frame, "t.csv"), "price", missing="mean", features="city")
@@ -183,10 +187,10 @@ def test_a_missing_level_is_filled_with_the_shares_of_the_others(trainer: MakeTr
     assert data.splits["train"].x[3].tolist() == pytest.approx(expected, rel=1e-15)
 
 
-def test_rows_to_predict_that_lack_a_value_get_none_and_keep_their_place(
+def test_rows_with_missing_values_get_no_prediction_and_keep_their_place(
     trainer: MakeTrainer,
 ) -> None:
-    frame = with_gaps()
+    frame = table_with_missing_values()
     data = TabularData(write(frame, "t.csv"), "price", missing="drop")
     model = LeastSquares()
     trainer(max_epochs=1).fit(model, data)
@@ -195,8 +199,8 @@ def test_rows_to_predict_that_lack_a_value_get_none_and_keep_their_place(
     assert predicted.isnan().flatten().nonzero().flatten().tolist() == [3, 7, 9, 40]
 
 
-class Outside(LightningModule):
-    """A model by other people, which reads x and y of a batch."""
+class ForeignModel(LightningModule):
+    """A model from another package, which unpacks x and y of a batch."""
 
     def predict_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         x, _, *_ = batch
@@ -204,7 +208,7 @@ class Outside(LightningModule):
         return x[:, :1]
 
 
-def test_models_of_any_make_predict_batches_with_kept_columns(trainer: MakeTrainer) -> None:
+def test_any_model_can_predict_batches_with_kept_columns(trainer: MakeTrainer) -> None:
     frame = mixed()
     data = TabularData(
         write(frame, "t.parquet"), "price", features=["rooms", "area"], batch_size=70
@@ -214,7 +218,7 @@ def test_models_of_any_make_predict_batches_with_kept_columns(trainer: MakeTrain
     plain = torch.cat(trainer().predict(model, data))
     data.keep(["rooms", "city"])
     assert torch.equal(torch.cat(trainer().predict(model, data)), plain)
-    predicted = torch.cat(trainer().predict(Outside(), data))
+    predicted = torch.cat(trainer().predict(ForeignModel(), data))
     assert predicted.flatten().tolist() == frame.rooms.tolist()
     (first, *_) = data.predict_dataloader()
     assert first.kept.column("city").to_pylist() == frame.city[:70].tolist()
@@ -231,11 +235,13 @@ def test_the_design_is_fitted_in_setup_and_not_before(trainer: MakeTrainer) -> N
     assert known.feature_names == data.feature_names
 
 
-# The same bits in any way of reading
+# The same bits for every way of reading
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, None])
-def test_streams_and_memory_give_the_same_bits(trainer: MakeTrainer, batch_size: int) -> None:
+def test_a_stream_and_a_table_in_memory_give_the_same_bits(
+    trainer: MakeTrainer, batch_size: int
+) -> None:
     frame = mixed(150)
     expected = None
     for name in ("t.csv", "t.parquet"):
@@ -268,7 +274,7 @@ tables = st.integers(20, 40).flatmap(
 
 @settings(max_examples=12, deadline=None)
 @given(table=tables, batch_size=st.integers(1, 9), seed=st.integers(0, 9))
-def test_random_tables_come_back_from_any_format(
+def test_random_tables_are_read_correctly_from_every_format(
     table: dict[str, list[Any]], batch_size: int, seed: int
 ) -> None:
     frame = pd.DataFrame(table)
@@ -299,7 +305,7 @@ def test_random_tables_come_back_from_any_format(
 
 
 @given(st.integers(0, 3000), st.integers(1, 500), st.integers(0, 2**63 - 1))
-def test_a_rows_split_depends_on_its_number_alone(start: int, rows: int, seed: int) -> None:
+def test_the_split_of_a_row_depends_only_on_its_number(start: int, rows: int, seed: int) -> None:
     split = HashSplit(0.25, 0.1, seed)
     assert (split.parts(start, start + rows) == split.parts(0, start + rows)[start:]).all()
 
@@ -312,11 +318,11 @@ def test_fractions_hold_in_every_hundred_rows_and_seeds_differ() -> None:
     other = HashSplit(0.3, 0.1, seed=6).parts(0, 10_000).reshape(-1, 100)
     both = ((parts == VAL) & (other == VAL)).mean()
     assert both == pytest.approx(0.09, abs=0.01)
-    # Every place in a hundred is as likely as any other.
+    # Every position within a hundred rows is equally likely.
     assert ((parts == VAL).sum(axis=0) < 52).all()
 
 
-def test_separate_files_for_validation_and_test(trainer: MakeTrainer) -> None:
+def test_validation_and_test_rows_can_come_from_separate_files(trainer: MakeTrainer) -> None:
     for seed, name in enumerate(("train.csv", "val.csv", "test.parquet")):
         write(mixed(50, seed), name)
     data = TabularData("train.csv", "price", val_path="val.csv", test_path="test.parquet")
@@ -358,7 +364,7 @@ def test_several_files_are_one_table_in_their_order() -> None:
         assert torch.equal(data.splits["val"].y, expected.y)
 
 
-def test_partitioned_folders_bring_their_columns() -> None:
+def test_the_folders_of_a_partitioned_table_become_columns() -> None:
     frame = mixed(60)
     frame["year"] = [2020 + k // 20 for k in range(60)]
     for format in ("parquet", "csv"):
@@ -385,7 +391,7 @@ def test_partitioned_folders_bring_their_columns() -> None:
         ('\n"a",y,note\n1.5,2,"two\nlines"\n2.5,3,"a ""quote"""\n', {"exclude": "note"}),
     ],
 )
-def test_dialects_of_csv(text: str, options: dict[str, Any]) -> None:
+def test_csv_dialects_are_read(text: str, options: dict[str, Any]) -> None:
     Path("t.csv").write_text(text, encoding="utf-8", newline="")
     data = TabularData("t.csv", "y", **options)
     data.setup("fit")
@@ -394,7 +400,7 @@ def test_dialects_of_csv(text: str, options: dict[str, Any]) -> None:
     assert CsvFile(*find_files("t.csv"), delimiter).count_rows() == 2
 
 
-def test_codes_are_categories_where_they_are_said_to_be() -> None:
+def test_a_column_of_numbers_is_categorical_if_the_argument_names_it() -> None:
     frame = pd.DataFrame({"zip": [1010, 9, 1010, 80], "y": [1.0, 2, 3, 4]})
     for name in ("t.csv", "t.parquet"):
         data = TabularData(write(frame, name), "y", categorical="zip")
@@ -402,7 +408,7 @@ def test_codes_are_categories_where_they_are_said_to_be() -> None:
         assert data.feature_names == ["zip[80]", "zip[1010]"]
 
 
-def test_dictionaries_that_change_from_file_to_file() -> None:
+def test_files_with_different_dictionaries_are_read() -> None:
     for name, levels in {"1.arrow": ["b", "a"], "2.arrow": ["c", "b"]}.items():
         column = pyarrow.array(levels).dictionary_encode()
         write(pyarrow.table({"c": column, "y": [1.0, 2.0]}).to_pandas(), name)
@@ -413,7 +419,7 @@ def test_dictionaries_that_change_from_file_to_file() -> None:
 
 
 @pytest.mark.parametrize("levels", [127, 128])
-def test_a_dictionary_may_use_every_index_of_its_type_beside_a_missing_value(levels: int) -> None:
+def test_a_dictionary_can_use_every_index_of_its_type_and_a_missing_value(levels: int) -> None:
     indices = pyarrow.array([*range(levels), 0, None], pyarrow.int8())
     names = [f"level {k:03}" for k in range(levels)]
     column = pyarrow.DictionaryArray.from_arrays(indices, names)
@@ -435,7 +441,7 @@ def test_a_dictionary_may_use_every_index_of_its_type_beside_a_missing_value(lev
         pyarrow.array([1, 2, 3], pyarrow.decimal128(7, 2)),
     ],
 )
-def test_numbers_of_any_type_are_their_float64(values: pyarrow.Array) -> None:
+def test_numbers_of_every_type_become_float64(values: pyarrow.Array) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"a": values, "y": [1.0, 2.0, 3.0]}), "t.parquet")
     data = TabularData("t.parquet", "y")
     data.setup("fit")
@@ -443,7 +449,7 @@ def test_numbers_of_any_type_are_their_float64(values: pyarrow.Array) -> None:
     assert data.splits["train"].x.flatten().tolist() == expected
 
 
-# Sharing
+# Several processes
 
 
 @pytest.mark.parametrize("file", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow"])
@@ -468,8 +474,8 @@ def test_processes_read_each_row_once_and_in_order(
         assert [len(part) for part in read] == [share.count_rows() for share in shares]
 
 
-def test_processes_end_with_equal_numbers_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = with_gaps()
+def test_processes_take_equal_numbers_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = table_with_missing_values()
     data = TabularData(
         write(frame, "t.csv"), "price", missing="drop", val_fraction=0.2, stream=True
     )
@@ -521,7 +527,7 @@ def test_a_stream_has_each_row_once(
     assert all(torch.equal(batch.x.squeeze(1), batch.weight) for batch in batches)
 
 
-def test_a_stream_is_shuffled_anew_in_each_pass_and_resumes_within_one() -> None:
+def test_a_stream_is_shuffled_anew_in_each_pass_and_resumes_within_a_pass() -> None:
     def order(batches: list[Batch]) -> list[float]:
         return torch.cat([batch.x for batch in batches]).flatten().tolist()
 
@@ -534,13 +540,13 @@ def test_a_stream_is_shuffled_anew_in_each_pass_and_resumes_within_one() -> None
         batches = iter(stopped)
         begun = [next(batches) for _ in range(4)]
         if rows is None:
-            next(batches)  # Lightning takes one ahead where it does not know the length
+            next(batches)  # Lightning prefetches one batch if it does not know the length
         resumed = StreamLoader(numbered(100, 30), 7, 1, rows=rows)
         resumed.load_state_dict(stopped.state_dict())
         assert order(begun + list(resumed)) == passes[1]
 
 
-def test_what_fails_in_the_reading_thread_is_raised(trainer: MakeTrainer) -> None:
+def test_an_error_in_the_reading_thread_is_raised(trainer: MakeTrainer) -> None:
     lines = "".join(f"{k},{k % 7}\n" for k in range(1000))
     Path("t.csv").write_text(f"a,y\n{lines}oops,1\n")
     data = TabularData("t.csv", "y", stream=True)
@@ -548,7 +554,7 @@ def test_what_fails_in_the_reading_thread_is_raised(trainer: MakeTrainer) -> Non
         trainer(max_epochs=1).fit(LeastSquares(), data)
 
 
-def test_a_run_by_gradients_takes_a_stream(trainer: MakeTrainer) -> None:
+def test_gradient_descent_can_use_a_stream(trainer: MakeTrainer) -> None:
     write(mixed(), "t.csv")
     data = TabularData("t.csv", "price", stream=True, batch_size=50, val_fraction=0.2)
     model = LinearRegression(standardize=True, lr=0.2)
@@ -559,7 +565,9 @@ def test_a_run_by_gradients_takes_a_stream(trainer: MakeTrainer) -> None:
 
 
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=30), st.integers(1, 5))
-def test_exact_sums_do_not_depend_on_how_they_are_cut(values: list[float], size: int) -> None:
+def test_exact_sums_do_not_depend_on_the_size_of_their_parts(
+    values: list[float], size: int
+) -> None:
     from fractions import Fraction
 
     total = ExactSum()

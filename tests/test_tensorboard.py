@@ -84,7 +84,7 @@ def test_scalars_are_grouped_by_prefix(ask: Ask) -> None:
     }
 
 
-def test_scalars_have_the_numbers_of_the_run(ask: Ask, runs: Path) -> None:
+def test_scalars_have_the_values_of_the_run(ask: Ask, runs: Path) -> None:
     result = answer(runs, "sgd")
     for row in result["coefficients"]:
         estimates = points(ask, "sgd", f"coefficient/{row['name']}")
@@ -99,7 +99,7 @@ def test_scalars_have_the_numbers_of_the_run(ask: Ask, runs: Path) -> None:
     assert list(rates.values()) == pytest.approx([0.05] * len(rates))
 
 
-def test_the_gradient_norm_is_logged_by_hand_and_by_sgd(ask: Ask) -> None:
+def test_the_gradient_norm_is_logged_for_manual_and_for_sgd_models(ask: Ask) -> None:
     for name in ("sgd", "by_hand", "outside"):
         norms = list(points(ask, name, "descent/gradient_norm").values())
         assert len(norms) == {"sgd": 5, "by_hand": 3, "outside": 2}[name]
@@ -142,7 +142,7 @@ def test_the_band_is_the_confidence_interval(ask: Ask, runs: Path) -> None:
         assert high[last] == pytest.approx(row["ci_high"], rel=1e-6)
 
 
-def test_images_are_the_files_of_the_run(ask: Ask, runs: Path) -> None:
+def test_images_equal_the_png_files_of_the_run(ask: Ask, runs: Path) -> None:
     tags = ask("images/tags")
     all_plots = {"predicted", "residuals", "coefficients", "descent"}
     expected = {
@@ -161,7 +161,7 @@ def test_images_are_the_files_of_the_run(ask: Ask, runs: Path) -> None:
             assert struct.unpack(">II", content[16:24])[0] == 700
 
 
-def test_runs_compare_by_final_metrics_alone(ask: Ask, runs: Path) -> None:
+def test_the_hparams_tab_compares_runs_by_their_final_metrics(ask: Ask, runs: Path) -> None:
     experiment = ask("hparams/experiment", post={"experimentName": ""})
     shown = {info["name"] for info in experiment["hparamInfos"]}
     assert {"model", "data", "lr", "batch_size", "noise", "rows", "seed"} <= shown
@@ -205,7 +205,7 @@ def test_runs_that_start_together_get_different_folders(
     assert [logger.version for logger in loggers] == [4, 5, 6]
 
 
-def test_text_shows_how_to_repeat_the_run_and_its_results(ask: Ask) -> None:
+def test_text_shows_the_results_and_how_to_repeat_the_run(ask: Ask) -> None:
     tags = ask("text/tags")[run("sgd")]
     text = {
         tag.partition("/")[0]: ask("text/text", run=run("sgd"), tag=tag)[0]["text"] for tag in tags

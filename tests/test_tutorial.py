@@ -31,7 +31,7 @@ def test_the_gradient_of_a_sum_is_the_column_sums(dtype: torch.dtype) -> None:
     assert not a.requires_grad
 
 
-def test_rows_are_what_they_say() -> None:
+def test_make_rows_follows_the_stated_model() -> None:
     x, y = rows(n=50_000)
     assert x.shape == (50_000, 3)
     assert y.shape == (50_000,)
@@ -42,7 +42,7 @@ def test_rows_are_what_they_say() -> None:
     assert (x[:, 1:].std(dim=0) - 1).abs().max() < 0.02
 
 
-def test_the_loop_is_the_tutorials_bit_for_bit() -> None:
+def test_gradient_descent_takes_the_tutorials_steps_bit_for_bit() -> None:
     x, y = rows()
     w = torch.tensor([0.3, -0.2, 0.1], requires_grad=True)
     start = w.detach().clone()
@@ -59,7 +59,7 @@ def test_the_loop_is_the_tutorials_bit_for_bit() -> None:
     assert torch.equal(start, torch.tensor([0.3, -0.2, 0.1]))
 
 
-def test_the_nn_loop_is_the_tutorials_bit_for_bit() -> None:
+def test_gradient_descent_nn_takes_the_tutorials_steps_bit_for_bit() -> None:
     x, y = rows(targets=1)
     start = torch.tensor([[0.3], [-0.2], [0.1]])
     model = torch.nn.Linear(3, 1, bias=False)
@@ -111,7 +111,7 @@ def test_the_random_start_is_standard_normal_and_follows_the_seed() -> None:
     ],
 )
 @pytest.mark.parametrize("descend", [gradient_descent, gradient_descent_nn])
-def test_nothing_broadcasts(descend, x, y, w, message: str) -> None:
+def test_shapes_that_would_broadcast_are_refused(descend, x, y, w, message: str) -> None:
     with pytest.raises(InputError, match=message):
         descend(x, y, w)
 
@@ -139,12 +139,12 @@ def test_the_script_prints_the_three_steps_without_lightning() -> None:
 
 
 def printed(notebook: nbformat.NotebookNode) -> list[str]:
-    """What each code cell prints, in order."""
+    """Return what each code cell prints, in order."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
 
 
-def test_the_notebook_runs_and_its_stored_output_is_true(tmp_path: Path) -> None:
+def test_the_notebook_runs_and_prints_its_stored_output(tmp_path: Path) -> None:
     path = Path(linreg_lightning.__file__).parent / "tutorial.ipynb"
     stored = nbformat.read(path, as_version=4)
     notebook = nbformat.read(path, as_version=4)

@@ -1,4 +1,4 @@
-"""How often sums would make a GPU wait, told on the CPU: what of the rows Python looks at."""
+"""How often a Gram matrix would make a GPU wait: the CPU counts each value that Python reads."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
 from linreg_lightning.algebra.gram_exact import _rows_at_a_time
 from linreg_lightning.batch import Batch
 
-LOOKS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
+READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
 
 
 class Waits(TorchDispatchMode):
-    """Follows what is computed from the given tensors, and counts the looks at it.
+    """Follows all tensors computed from the given ones, and counts how often Python reads them.
 
-    `cpu` and `tolist` are looks that torch does not dispatch for a tensor on the CPU.
+    Patches count `cpu` and `tolist`, because torch does not dispatch them for a CPU tensor.
     """
 
     def __init__(self, tensors: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.count = 0
-        # Memory, not tensors: views share it. Held, so that no other takes its place.
+        # Keys are storages, which views share. The tensors are held so that no key is used again.
         self.followed: dict[int, Tensor] = {}
         self.follow(tensors)
         tolist = Tensor.tolist
@@ -54,7 +54,7 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if self.follows(args) or self.follows(tuple((kwargs or {}).values())):
-            self.count += func._schema.name in LOOKS
+            self.count += func._schema.name in READS
             self.follow(result)
         return result
 
@@ -68,7 +68,7 @@ def waits(gram: Gram, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_float64_waits_once_a_batch_and_once_for_weights(
+def test_float64_waits_once_per_batch_and_once_more_for_weights(
     weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.randn(50_000, 5)
@@ -79,8 +79,10 @@ def test_float64_waits_once_a_batch_and_once_for_weights(
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_exact_waits_twice_a_block(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Numbers of few bits: no row needs to be cut deeper than the others.
+def test_exact_waits_at_most_twice_per_block(
+    weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Numbers of few bits, so that no row needs more slices than the others.
     x = torch.randint(-999, 999, (100_000, 5)).double()
     batch = Batch(x, x[:, :1] + 1, torch.ones(100_000) * 3 if weighted else None)
     gram = ExactGram(5)

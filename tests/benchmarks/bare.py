@@ -1,4 +1,4 @@
-"""The peer of `linreg fit`: the same fit in a bare Lightning script with Lightning's defaults."""
+"""The peer of `linreg fit`: a bare Lightning script that makes the same fit with defaults."""
 
 import lightning
 import torch

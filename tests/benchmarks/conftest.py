@@ -1,4 +1,4 @@
-"""Collects the results of all benchmarks in one table, with machine, date and versions."""
+"""Writes the results of all benchmarks into one table, with machine, date and versions."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Timed = Callable[[], float]
 
 @pytest.fixture
 def compare() -> Callable[..., float]:
-    """Times two functions in turn, several times, and adds the median ratio to the table."""
+    """Return a function that times two functions in turn and adds the median ratio to the table."""
 
     def measure(what: str, goal: str, ours: Timed, peer: Timed, times: int = 5) -> float:
         pairs = [(ours(), peer()) for _ in range(times + 1)][1:]  # the first one warms up
         ratio = statistics.median(a / b for a, b in pairs)
         a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-        enter(what, f"{a:.3g} s against {b:.3g} s: {ratio:.2f}", goal)
+        add_result(what, f"{a:.3g} s against {b:.3g} s: {ratio:.2f}", goal)
         return ratio
 
     return measure
 
 
-def enter(what: str, figures: str, goal: str) -> None:
-    """Add a line to the table."""
+def add_result(what: str, figures: str, goal: str) -> None:
+    """Add a line to the table of results."""
     ROWS.append(f"| {what} | {figures} | {goal} |")
     print(f"\n{what}: {figures} (goal: {goal})")
 
@@ -75,7 +75,7 @@ def _processor() -> str:
 
 
 def clock(function: Callable[[], object]) -> float:
-    """Seconds that a call takes, without collecting the garbage of earlier calls."""
+    """Return the seconds that a call takes; the garbage of earlier calls is collected before it."""
     gc.collect()
     gc.freeze()
     start = time.perf_counter()

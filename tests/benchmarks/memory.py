@@ -1,4 +1,4 @@
-"""Memory that a fit of 4M x 20 float32 takes beyond its rows and the libraries, in MB."""
+"""Print the memory in MB that a fit of 4M x 20 float32 takes beyond its rows and the libraries."""
 
 import logging
 import re
@@ -13,9 +13,9 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 def peak() -> float:
-    """The process's largest memory so far, in MB."""
+    """Return the peak memory of this process in MB."""
     status = Path("/proc/self/status")
-    if status.exists():  # on Linux, `resource` counts the parent's memory too
+    if status.exists():  # on Linux, `resource` also counts the memory of the parent process
         return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1e3
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
@@ -27,7 +27,9 @@ def fit(data: ll.TensorData) -> None:
 
 
 if __name__ == "__main__":
-    fit(ll.TensorData(torch.randn(1000, 20), torch.randn(1000), batch_size=100))  # all imports
+    fit(
+        ll.TensorData(torch.randn(1000, 20), torch.randn(1000), batch_size=100)
+    )  # imports everything
     before = peak()
     x, y = torch.empty(4_000_000, 20).normal_(), torch.empty(4_000_000).normal_()
     fit(ll.TensorData(x, y, batch_size=8192))

@@ -1,4 +1,4 @@
-"""LeastSquares against its peers, rows in memory: `python -m pytest tests/benchmarks -n 0 -s`."""
+"""LeastSquares against its peers; the rows are in memory."""
 
 import logging
 import multiprocessing
@@ -28,7 +28,7 @@ SHAPES = [
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    time.sleep(0.1)  # threads that another library has left waiting in circles come to rest
+    time.sleep(0.1)  # let the idle threads of another library stop spinning
     return clock(work)
 
 
@@ -66,7 +66,7 @@ def _quiet() -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
-def test_seconds(rows: int, columns: int, dtype: torch.dtype) -> None:
+def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
     x, y = problem(rows, columns, dtype)
     double = x.double()
     contestants: dict[str, Callable[[], Any]] = {
@@ -93,25 +93,25 @@ def test_seconds(rows: int, columns: int, dtype: torch.dtype) -> None:
 
 
 def held_bytes(which: str) -> int:
-    """What this process holds (VmRSS), or the most it has ever held (VmHWM)."""
+    """Return the bytes that this process holds now (VmRSS) or held at its peak (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(which))
 
 
 def extra_bytes(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> int:
-    """The most that a fit takes beyond its rows; for a process of its own."""
+    """Return the peak memory of a fit beyond its rows; call this function in a new process."""
     quiet()
-    fit(accuracy, *problem(1000, columns, dtype))  # what libraries and threads take once
+    fit(accuracy, *problem(1000, columns, dtype))  # libraries and threads take their memory here
     x, y = problem(rows, columns, dtype)
     before = held_bytes("VmRSS")
     fit(accuracy, x, y)
     return held_bytes("VmHWM") - before
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what it was")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc of Linux is needed")
 @pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
 @pytest.mark.parametrize("accuracy", ["float64", "exact"])
-def test_memory(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> None:
+def test_memory_of_a_fit(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         extra = pool.apply(extra_bytes, (accuracy, rows, columns, dtype))
     print(f"\n{accuracy} {rows} x {columns}: {extra / 2**20:.0f} MB beyond the rows")
@@ -120,7 +120,7 @@ def test_memory(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> N
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed")
 @pytest.mark.parametrize("accuracy", ["float64", "exact"])
-def test_gpu_seconds(accuracy: str) -> None:
+def test_seconds_of_a_fit_on_a_gpu(accuracy: str) -> None:
     rows, columns = 20_000_000, 100
     x = torch.randn(rows, columns, device="cuda")
     y = x.sum(dim=1) + torch.randn(rows, device="cuda")
@@ -137,7 +137,7 @@ def test_gpu_seconds(accuracy: str) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed")
-def test_gpu_has_the_bits_of_the_cpu() -> None:
+def test_a_gpu_gives_the_same_bits_as_the_cpu() -> None:
     for weighted in (False, True):
         x, y = problem(200_000, 30, torch.float64)
         weight = (torch.rand(200_000),) if weighted else ()

@@ -1,4 +1,4 @@
-"""What watching costs: whole runs with all of it against runs with none, in turn."""
+"""The cost of monitoring: whole runs with plots and logger, and without them, in turn."""
 
 import statistics
 import subprocess

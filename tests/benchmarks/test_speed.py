@@ -1,4 +1,4 @@
-"""SGD under the Trainer against loops by hand and plain Lightning, on the same rows."""
+"""SGD under the Trainer against hand-written loops and plain Lightning, on the same rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from linreg_lightning import Batch, LinearRegression, TensorData, TightLoop
 from linreg_lightning.data import BatchLoader
 
 ROWS, COLUMNS, LR = 200_000, 20, 0.01
-EPOCHS = {32: 3, 256: 20, 1024: 70, 8192: 400}  # about a second by hand
+EPOCHS = {32: 3, 256: 20, 1024: 70, 8192: 400}  # the loop by hand takes about a second
 HAND = "the loop by hand"
 
 
@@ -58,7 +58,7 @@ def by_hand(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
 
 
 class Plain(LightningModule):
-    """What a user writes without this package."""
+    """A model that a user writes without this package."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,9 @@ def test_against_the_loop_by_hand(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed")
 @pytest.mark.parametrize(("batch_size", "epochs", "goal"), [(1024, 1, "1.15"), (65536, 20, "1.15")])
-def test_on_a_gpu(batch_size: int, epochs: int, goal: str, compare: Callable[..., float]) -> None:
+def test_against_the_loop_by_hand_on_a_gpu(
+    batch_size: int, epochs: int, goal: str, compare: Callable[..., float]
+) -> None:
     x, y = (tensor.cuda() for tensor in make(20_000_000))
     loader = BatchLoader(Batch(x, y), batch_size)
     what = f"SGD, 20M x {COLUMNS} on {torch.cuda.get_device_name()}, batches of {batch_size}, "
@@ -134,7 +136,7 @@ def test_against_plain_lightning(
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-def test_rows_a_second(blocks: bool, compare: Callable[..., float]) -> None:
+def test_rows_per_second(blocks: bool, compare: Callable[..., float]) -> None:
     x, y = make(4_000_000)
     loader = BatchLoader(Batch(x, y), 8192, shuffle_seed=0, blocks=blocks)
 
@@ -146,7 +148,7 @@ def test_rows_a_second(blocks: bool, compare: Callable[..., float]) -> None:
             y.index_select(0, chosen).sum()
 
     def iterate() -> None:
-        for batch in loader:  # slicing reads no rows from memory; summing does
+        for batch in loader:  # the sums read the rows from memory; slicing alone does not
             batch.x.sum()
             batch.y.sum()
 

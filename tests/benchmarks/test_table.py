@@ -2,8 +2,8 @@
 
     python -m pytest tests/benchmarks/test_table.py -n 0 -s
 
-writes tables of a few gigabytes into pytest's temporary folder. LINREG_BENCHMARK_SCALE=0.1 makes
-them a tenth as long.
+This command writes tables of a few gigabytes into pytest's temporary folder. The variable
+LINREG_BENCHMARK_SCALE=0.1 makes the tables a tenth as long.
 """
 
 import os
@@ -27,11 +27,11 @@ FIT = (
     "--trainer.accelerator cpu --trainer.enable_progress_bar false --trainer.logger false"
 )
 
-# Each prints the seconds that it took without its imports, and its peak memory in megabytes.
+# A script that prints the seconds of its work without imports, and its peak memory in megabytes.
 FRAME = """
 import gc, time
 {imports}
-gc.freeze()  # the imports' objects are not part of the measured work
+gc.freeze()  # keep the objects of the imports out of the measured work
 start = time.perf_counter()
 {work}
 seconds = time.perf_counter() - start
@@ -81,7 +81,7 @@ def run(code: str, folder: Path) -> tuple[float, float]:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
-    """Writes a table of 19 features and y; the test's end deletes it."""
+    """Return a function that writes a table of 19 features and y; delete the tables afterwards."""
     written = []
 
     def write(suffix: str, rows: int) -> Path:
@@ -111,7 +111,7 @@ def test_seconds_from_file_to_coefficients(
     makers = {"linreg": ours, "pandas + scikit-learn": peer, "pyarrow, reading only": reading}
     rounds = []
     for _ in range(ROUNDS + 1):
-        # Start-up is the time of a table of 1000 rows.
+        # The start-up time is the time for a table of 1000 rows.
         seconds = {name: run(make(path), tmp_path)[0] for name, make in makers.items()}
         start_up = {name: run(make(few), tmp_path)[0] for name, make in makers.items()}
         rounds.append((seconds, start_up))

@@ -1,4 +1,4 @@
-"""Seconds until a fit is within 1 % of the best validation loss, against other libraries."""
+"""Seconds until a fit is within 1 % of the best validation loss, for several libraries."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from linreg_lightning import Batch, LinearRegression, TightLoop
 from linreg_lightning.data import BatchLoader
 
 ROWS, HELD_OUT, COLUMNS = 1_000_000, 100_000, 20
-# For all libraries that take batches: few, large steps. All batches have the same size, because a
-# short last batch would move the weights by more noise.
+# All libraries that take batches take few, large steps. All batches have the same size, because a
+# short last batch would add noise to the coefficients.
 BATCH, LR = 8000, 0.3
 CHUNKS = [ROWS, 100_000]
 generator = torch.Generator().manual_seed(0)
@@ -41,14 +41,14 @@ def reached(prediction: np.ndarray) -> bool:
 
 
 def chunks(size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows in chunks; the validation loss is measured after each chunk."""
+    """Yield the rows in chunks; the validation loss is measured after each chunk."""
     for _ in range(20):
         for x, y in zip(X[:ROWS].split(size), Y[:ROWS].split(size), strict=True):
             yield x.numpy(), y.numpy()
     pytest.fail("the loss was not reached")
 
 
-class Reached(Callback):
+class StopAtLoss(Callback):
     """Stops the run and the clock once the loss is low enough."""
 
     seconds: float | None = None
@@ -63,7 +63,7 @@ class Reached(Callback):
 
 
 def ours(chunk: int) -> float:
-    reached = Reached()
+    reached = StopAtLoss()
     trainer = Trainer(
         max_epochs=20,
         accelerator="cpu",

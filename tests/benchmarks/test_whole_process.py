@@ -1,4 +1,4 @@
-"""Whole processes against their peers, in turn: `python -m pytest tests/benchmarks -n 0 -s`."""
+"""Whole processes against their peers, in turn."""
 
 import statistics
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import clock, enter
+from conftest import add_result, clock
 
 HERE = Path(__file__).parent
 
@@ -32,12 +32,14 @@ def test_help_imports_no_torch() -> None:
         text=True,
     )
     torch = "torch" in imported.stderr
-    enter("`linreg --help`", f"{time:.2f} s, torch is {'' if torch else 'not '}imported", "0.3 s")
+    add_result(
+        "`linreg --help`", f"{time:.2f} s, torch is {'' if torch else 'not '}imported", "0.3 s"
+    )
 
 
-def test_memory() -> None:
+def test_memory_of_training() -> None:
     megabytes = [
         float(subprocess.check_output([sys.executable, HERE / "memory.py"])) for _ in range(3)
     ]
     what = "memory while training 4M x 20 float32, beyond the rows and the libraries"
-    enter(what, f"{statistics.median(megabytes):.0f} MB", "300 MB")
+    add_result(what, f"{statistics.median(megabytes):.0f} MB", "300 MB")

@@ -1,1 +1,1 @@
-"""Somebody else's package: plain Lightning, nothing of ours."""
+"""Models and data as another package would define them, and a script that tests run."""

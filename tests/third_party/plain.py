@@ -1,4 +1,4 @@
-"""A model and a data module by people who have never heard of linreg_lightning."""
+"""A model and a data module that do not use linreg_lightning."""
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule

@@ -1,4 +1,4 @@
-"""Fits of LeastSquares on as many processes as asked for; as a script, on two."""
+"""Fits of LeastSquares on a given number of processes; the script uses two processes."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from linreg_lightning import LeastSquares, TensorData
 
 
 def problem(seed: int, rows: int, columns: int, weighted: bool) -> tuple[torch.Tensor, ...]:
-    """Columns of units and offsets of their own, the last one nearly the one before."""
+    """Return rows whose columns differ in scale and offset; the last two columns are similar."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -35,12 +35,12 @@ CASES: dict[str, tuple[str, int, int, int, bool, int | None]] = {
     "exact, many blocks": ("exact", 4, 40_001, 12, True, 9_000),
     "auto, few rows": ("auto", 5, 200, 4, True, 16),
     "auto, in two passes": ("auto", 6, 400_000, 3, False, 50_000),
-    "auto, in one": ("auto", 7, 400_000, 3, False, 50_000),
+    "auto, in one pass": ("auto", 7, 400_000, 3, False, 50_000),
 }
 
 
 def fits(devices: int) -> dict[str, Any]:
-    """Case to coefficients, measures of fit and how many passes there were."""
+    """Map each case to its coefficients, fit statistics and number of passes."""
     answers = {}
     for name, (accuracy, seed, rows, columns, weighted, batch_size) in CASES.items():
         trainer = Trainer(

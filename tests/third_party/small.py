@@ -1,4 +1,4 @@
-"""A network from outside the package, in all variants that training has, and what a fit leaves."""
+"""Networks from outside the package, one for each way to train, and the comparison of two fits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ BATCHES = 23
 
 
 class Recorder(Logger):
-    """Keeps what is logged."""
+    """Records all logged values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Recorder(Logger):
 
 
 class Small(LightningModule):
-    """A network from outside the package, which knows nothing of the loop."""
+    """A network from outside the package, which does not know of TightLoop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,8 +73,8 @@ class Plateau(Small):
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
 
-class Talkative(Small):
-    """Logs in all the ways there are."""
+class LogsInEveryWay(Small):
+    """Logs in every way that Lightning offers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,8 +96,8 @@ class Talkative(Small):
         return {"loss": loss, "extra": batch_idx}
 
 
-class Seldom(Small):
-    """Logs a number, under another name, and a loss now and then."""
+class OverridesLog(Small):
+    """Overrides `log` to change the name, and logs the loss at some steps."""
 
     def log(self, name: str, *args: Any, **options: Any) -> None:
         super().log(f"train/{name}", *args, **options)
@@ -109,8 +109,8 @@ class Seldom(Small):
         return loss
 
 
-class Rates(Small):
-    """Logs numbers at some steps, and nothing at most."""
+class LogsAtSomeSteps(Small):
+    """Logs a number at some steps only."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         if batch_idx % 10 == 9:
@@ -118,8 +118,8 @@ class Rates(Small):
         return self.loss(batch)
 
 
-class Stops(Small):
-    """Asks for the end of the run within a step."""
+class StopsItself(Small):
+    """Stops the run from within a training step."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         self.trainer.should_stop = self.global_step >= 30
@@ -127,7 +127,7 @@ class Stops(Small):
 
 
 class PlateauByStep(Small):
-    """Has a learning rate that hangs on what a step has logged."""
+    """Its learning rate depends on a value that each step logs."""
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=0.5)
@@ -136,8 +136,8 @@ class PlateauByStep(Small):
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
 
-class Halving(torch.optim.SGD):
-    """Keeps half of the gradients of the step before."""
+class HalvesGradients(torch.optim.SGD):
+    """Keeps half of the gradients of the previous step instead of setting them to zero."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for group in self.param_groups:
@@ -146,25 +146,25 @@ class Halving(torch.optim.SGD):
                     parameter.grad *= 0.5
 
 
-class Halves(Small):
+class KeepsHalfOfGradients(Small):
     def configure_optimizers(self) -> Any:
-        return Halving(self.parameters(), lr=0.05)
+        return HalvesGradients(self.parameters(), lr=0.05)
 
 
 class LineSearch(Small):
-    """Calls its closure several times a step."""
+    """Its optimizer calls the closure several times per step."""
 
     def configure_optimizers(self) -> Any:
         return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
 
 
-class Skips(Small):
+class SkipsOneStep(Small):
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         return None if batch_idx == 5 else super().training_step(batch, batch_idx)
 
 
-class ByHand(Small):
-    """Manual optimisation, without the batch's number."""
+class ManualOptimization(Small):
+    """Optimises manually; its training step takes no batch index."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,8 +180,8 @@ class ByHand(Small):
         return loss
 
 
-class TwiceByHand(ByHand):
-    """Takes two steps a batch, from the second batch on."""
+class TwoManualSteps(ManualOptimization):
+    """Takes two optimizer steps per batch, from the second batch on."""
 
     def training_step(self, batch: list[Tensor]) -> Any:
         if self.global_step:
@@ -208,14 +208,14 @@ def fitted(
     data: Callable[[], list[Any]] = loaders,
     **options: Any,
 ) -> tuple[dict[str, Any], Trainer]:
-    """What is left behind by a fit."""
+    """Fit a new model; return all results that two equal fits share, and the Trainer."""
     torch.manual_seed(1)
     logger, module = Recorder(), model()
     settings = {"max_epochs": 3, "log_every_n_steps": 5, "logger": logger, **options}
     runner = trainer(callbacks=[*callbacks, *tight], **settings)
     runner.fit(module, *data(), ckpt_path=ckpt_path)
     left = {
-        "weights": module.state_dict(),
+        "parameters": module.state_dict(),
         "optimizer": runner.optimizers[0].state_dict(),
         "rates": [each.scheduler.state_dict() for each in runner.lr_scheduler_configs],
         "metrics": dict(runner.callback_metrics),

@@ -1,4 +1,4 @@
-"""Networks that do what Lightning allows and few do."""
+"""Networks and loaders that do what Lightning allows but few people do."""
 
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from third_party.small import ByHand, Small, rows
+from third_party.small import ManualOptimization, Small, rows
 
 
-class Plainest(Optimizer):
-    """Leaves it to its closure to ask for gradients."""
+class PlainOptimizer(Optimizer):
+    """Disables gradients in `step`, so that the closure must enable them."""
 
     def __init__(self, parameters: Any) -> None:
         super().__init__(parameters, {"lr": 0.05})
@@ -28,28 +28,28 @@ class Plainest(Optimizer):
         return loss
 
 
-class Watchful(Small):
+class UsesPlainOptimizer(Small):
     def configure_optimizers(self) -> Any:
-        return Plainest(self.parameters())
+        return PlainOptimizer(self.parameters())
 
 
-class Named(SGD):
+class KeywordSGD(SGD):
     def step(self, *, closure: Any = None) -> Any:
         return super().step(closure)
 
 
-class OneName(Small):
-    """Takes the closure by its name."""
+class TakesClosureByKeyword(Small):
+    """Its optimizer accepts the closure only as a keyword argument."""
 
     def configure_optimizers(self) -> Any:
-        return Named(self.parameters(), lr=0.05)
+        return KeywordSGD(self.parameters(), lr=0.05)
 
 
-class LastWord(Small):
-    """Has an optimizer whose step looks like its base's."""
+class OverridesOptimizerStep(Small):
+    """Its optimizer overrides `step` but copies the attributes of the step of SGD."""
 
     def configure_optimizers(self) -> Any:
-        SGD(self.parameters())  # from the first one on, torch has wrapped the step
+        SGD(self.parameters())  # torch wraps SGD.step when the first SGD is made
 
         class Clamps(SGD):
             @wraps(SGD.step)
@@ -63,8 +63,8 @@ class LastWord(Small):
         return Clamps(self.parameters(), lr=0.05)
 
 
-class Wrapper:
-    """An optimizer as Lightning's protocol has it, which is none of torch's."""
+class OptimizerWrapper:
+    """Follows Lightning's protocol for optimizers, but is not an Optimizer of torch."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -84,13 +84,13 @@ class Wrapper:
         self.optimizer.load_state_dict(state)
 
 
-class Delegates(Small):
+class UsesOptimizerWrapper(Small):
     def configure_optimizers(self) -> Any:
-        return Wrapper(SGD(self.parameters(), lr=0.05))
+        return OptimizerWrapper(SGD(self.parameters(), lr=0.05))
 
 
-class Grows(Small):
-    """Trains more of itself from one step on."""
+class AddsParameters(Small):
+    """Adds parameters to its optimizer at step 10."""
 
     def configure_optimizers(self) -> Any:
         return SGD(self.net[3].parameters(), lr=0.05)
@@ -101,8 +101,8 @@ class Grows(Small):
         return super().training_step(batch, batch_idx)
 
 
-class Exchanged(Small):
-    """Has another training_step from the second epoch on."""
+class ReplacesTrainingStep(Small):
+    """Replaces its training_step in the second epoch."""
 
     def on_train_epoch_start(self) -> None:
         if self.current_epoch == 1:
@@ -114,15 +114,15 @@ class Exchanged(Small):
         return loss
 
 
-class Clips(Small):
-    """Clips gradients by a limit of its own."""
+class OverridesClipping(Small):
+    """Overrides clip_gradients with another limit."""
 
     def clip_gradients(self, *_: Any, **__: Any) -> None:
         torch.nn.utils.clip_grad_norm_(self.parameters(), 0.01)
 
 
-class Terse(Small):
-    """Says by position what is to be logged, and of what shape it comes."""
+class LogsByPosition(Small):
+    """Passes the options of `log` by position, and logs a tensor of shape (1,)."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         loss = self.loss(batch)
@@ -131,8 +131,8 @@ class Terse(Small):
         return loss
 
 
-class Placed(Small):
-    """Logs where its rows belong in the run."""
+class LogsStepAndEpoch(Small):
+    """Logs values named `step` and `epoch`, which set the place of logged rows."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         if self.current_epoch:
@@ -142,8 +142,8 @@ class Placed(Small):
         return super().training_step(batch, batch_idx)
 
 
-class Now(Small):
-    """Logs a number at one step of many."""
+class LogsAtOneStep(Small):
+    """Logs a number at one step per epoch."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         if batch_idx == 9:
@@ -151,8 +151,8 @@ class Now(Small):
         return super().training_step(batch, batch_idx)
 
 
-class Bound(Small):
-    """Has kept a log from before."""
+class KeepsLogMethod(Small):
+    """Keeps a partial of `log` that is made before the fit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,8 +164,8 @@ class Bound(Small):
         return loss
 
 
-class Above(Small):
-    """Logs by its base."""
+class LogsThroughSuper(Small):
+    """Logs through `super().log`."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         loss = self.loss(batch)
@@ -173,8 +173,8 @@ class Above(Small):
         return loss
 
 
-class TwiceLater(ByHand):
-    """Takes two steps a batch from one step on."""
+class TwoStepsLater(ManualOptimization):
+    """Takes two optimizer steps per batch from step 10 on."""
 
     def training_step(self, batch: list[Tensor]) -> Any:
         if self.global_step >= 10:
@@ -182,23 +182,23 @@ class TwiceLater(ByHand):
         return super().training_step(batch)
 
 
-class Alters(Small):
-    """Puts something else into the list that a batch is."""
+class ChangesBatch(Small):
+    """Replaces an element of the list that is its batch."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         batch[0] = batch[0] * 1.1
         return super().training_step(batch, batch_idx)
 
 
-class Both(Small):
-    """Trains on one of two batches."""
+class UsesOneOfTwoBatches(Small):
+    """Receives a dictionary of two batches and trains on one."""
 
     def training_step(self, batch: dict[str, list[Tensor]], batch_idx: int) -> Any:
         return super().training_step(batch["one"], batch_idx)
 
 
-def gaps() -> list[Any]:
-    """A loader some of whose batches are none."""
+def loader_with_missing_batches() -> list[Any]:
+    """Return a loader in which some batches are None."""
 
     def collate(items: list[Any]) -> Any:
         return None if items[0][0][0] > 0.5 else default_collate(items)
@@ -206,8 +206,8 @@ def gaps() -> list[Any]:
     return [DataLoader(rows(), batch_size=8, collate_fn=collate)]
 
 
-class Promises(IterableDataset):
-    """Says that it has more rows than it has."""
+class OverstatesLength(IterableDataset):
+    """Yields fewer rows than its length says."""
 
     def __len__(self) -> int:
         return len(rows())
@@ -216,16 +216,16 @@ class Promises(IterableDataset):
         return islice(iter(rows()), 120)
 
 
-def short() -> list[Any]:
-    return [DataLoader(Promises(), batch_size=8)]
+def shorter_loader() -> list[Any]:
+    return [DataLoader(OverstatesLength(), batch_size=8)]
 
 
-def several() -> list[Any]:
-    return [{"one": short()[0], "other": short()[0]}]
+def two_loaders() -> list[Any]:
+    return [{"one": shorter_loader()[0], "other": shorter_loader()[0]}]
 
 
-class Kept:
-    """Has the same lists in each epoch."""
+class ReusesBatches:
+    """Yields the same lists in each epoch."""
 
     def __init__(self) -> None:
         self.batches = list(DataLoader(rows(), batch_size=8))
@@ -237,5 +237,5 @@ class Kept:
         return iter(self.batches)
 
 
-def kept() -> list[Any]:
-    return [Kept()]
+def reused_batches() -> list[Any]:
+    return [ReusesBatches()]

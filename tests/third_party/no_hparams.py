@@ -1,4 +1,4 @@
-"""A model and a data module that save no hyper-parameters, and predict a dictionary."""
+"""A model and a data module that save no hyper-parameters; the model predicts a dictionary."""
 
 import torch
 from lightning.pytorch import LightningDataModule
