@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,25 @@ def test_a_failed_run_has_no_metrics_to_compare(trainer: MakeTrainer) -> None:
         trainer(logger=RunLogger()).fit(LinearRegression(lr=3.0), SyntheticData())
     with pytest.raises(KeyError):
         events("logs/version_0").PluginTagToContent("hparams")
+
+
+def test_a_logger_whose_run_has_ended_can_be_used_again(trainer: MakeTrainer) -> None:
+    runner = trainer(max_epochs=1, logger=RunLogger())
+    model, data = LinearRegression(), SyntheticData()
+    runner.fit(model, data)
+    runner.test(model, data, verbose=False)
+    runner.predict(model, data)
+    assert {"val/r2", "test/r2"} <= set(events("logs/version_0").Tags()["scalars"])
+    copy = pickle.loads(pickle.dumps(runner.logger))
+    assert copy.log_dir == runner.logger.log_dir
+
+
+def test_a_run_that_fails_before_it_logs_leaves_no_folder(trainer: MakeTrainer) -> None:
+    class Refused(LinearRegression):
+        def on_fit_start(self) -> None:
+            assert self.trainer.loggers[0].experiment.log_dir == "logs/version_0"
+            raise InputError("refused")
+
+    with pytest.raises(InputError, match="refused"):
+        trainer(logger=RunLogger()).fit(Refused(), SyntheticData())
+    assert not Path("logs/version_0").exists()
