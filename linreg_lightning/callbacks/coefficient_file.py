@@ -25,7 +25,6 @@ class CoefficientFile(Callback):
     path: Path | None = None  # the file, once it is written
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Write the file, on the first process."""
         folder = trainer.log_dir  # all processes ask, because the first one broadcasts its answer
         if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:
             return

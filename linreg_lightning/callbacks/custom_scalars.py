@@ -32,7 +32,6 @@ class CustomScalars(Callback):
         self._written = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the layout if the model has its coefficients by now."""
         self._written = False
         self._write(trainer, pl_module)
 

@@ -24,7 +24,6 @@ class DescentMonitor(Callback):
 
     @per_step
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
-        """Log if the Trainer logs at this step."""
         interval = max(1, trainer.log_every_n_steps)
         if not trainer.loggers or (trainer.global_step + 1) % interval:
             return

@@ -19,7 +19,6 @@ class FitMonitor(Callback):
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the statistics."""
         statistics = fit_statistics_of(pl_module)
         values: dict[str, float] = {}
         for name in ("loss", "rmse", "mae", "r2"):

@@ -51,7 +51,6 @@ class PredictionWriter(Callback):
         self._file: PredictionFile | None = None
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
-        """Check that the model has intervals, and ask the data for the columns to keep."""
         if stage != "predict":
             return
         if self.intervals and not isinstance(pl_module, IntervalModel):
@@ -67,7 +66,6 @@ class PredictionWriter(Callback):
             data.keep(self.keep)
 
     def on_predict_start(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Choose the file."""
         if len(trainer.num_predict_batches) > 1:
             raise InputError("predict: the data have several loaders; give them one at a time")
         data = trainer.datamodule
@@ -83,7 +81,6 @@ class PredictionWriter(Callback):
     def on_predict_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Append the predictions of one batch."""
         if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
             return
         values = outputs.reshape(len(outputs), -1)
@@ -111,7 +108,6 @@ class PredictionWriter(Callback):
         self._file.write(pa.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Join the files of all processes under the final name."""
         assert self._file is not None
         self._file.close()
         trainer.strategy.barrier("predictions of all processes")
@@ -121,7 +117,6 @@ class PredictionWriter(Callback):
         self._file = None
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Delete the unfinished file."""
         if self._file is not None:
             self._file.discard()
             self._file = None
