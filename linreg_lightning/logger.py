@@ -1,7 +1,5 @@
 """A TensorBoard logger whose HPARAMS tab compares runs."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from argparse import Namespace

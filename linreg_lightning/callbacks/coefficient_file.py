@@ -1,7 +1,5 @@
 """The result of a fit as coefficients.json."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, ClassVar, final

@@ -1,7 +1,5 @@
 """Curves of the coefficients."""
 
-from __future__ import annotations
-
 import math
 from typing import final
 

@@ -1,7 +1,5 @@
 """The layout of TensorBoard's page of custom scalars."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any, final

@@ -1,7 +1,5 @@
 """Curves of the learning rate and of the gradient."""
 
-from __future__ import annotations
-
 from typing import Any, final
 
 import torch

@@ -1,7 +1,5 @@
 """Plots of a fit as PNG files and as images in TensorBoard."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +69,7 @@ class FitPlots(Callback):
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         self._pair: list[str] = []
-        self._path: dict[int, dict[tuple[str, str], float]] = {}
+        self._estimates: dict[int, dict[tuple[str, str], float]] = {}
         self._next_step = math.inf
         # All processes ask, because the first one broadcasts its answer.
         folder = trainer.log_dir or trainer.default_root_dir
@@ -109,12 +107,12 @@ class FitPlots(Callback):
         return pair if len(pair) == 2 else []
 
     def _record(self, trainer: Trainer, model: Any) -> None:
-        """Record the two coefficients of each target, after more steps less often."""
+        """Record the two coefficients of each target, less often in long runs."""
         step = trainer.global_step
-        if self._pair and step not in self._path:
+        if self._pair and step not in self._estimates:
             rows = [row for row in model.coefficients() if row["name"] in self._pair]
-            self._path[step] = {(row["target"], row["name"]): row["estimate"] for row in rows}
-            self._next_step = step + 1 + (step - min(self._path)) // 100
+            self._estimates[step] = {(row["target"], row["name"]): row["estimate"] for row in rows}
+            self._next_step = step + 1 + (step - min(self._estimates)) // 100
 
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
         if self._folder is None:
@@ -190,7 +188,7 @@ class FitPlots(Callback):
         """Return the Figure of the path of target k; None without a path or named columns of x."""
         from linreg_lightning.plots import LossSurface, descent
 
-        if sample is None or len(self._path) < 2:
+        if sample is None or len(self._estimates) < 2:
             return None
         x, names = sample.x, list(model.feature_names)
         if x.shape[1:] != (len(names),):
@@ -203,14 +201,15 @@ class FitPlots(Callback):
         surface = LossSurface.of(x[:, chosen], sample.y[:, k], x[:, others], sample.weight)
         a, b = (rows[name].get("true") for name in self._pair)
         true = None if a is None or b is None else (a, b)
-        first, last, target = min(self._path), max(self._path), table[0]["target"]
+        first, last, target = min(self._estimates), max(self._estimates), table[0]["target"]
         resumed = ", where the run was resumed," if first else ""
         rest = " All other coefficients have their best values given these two." if others else ""
         caption = (
             f"The path from step {first}{resumed} to {last}. The loss is the mean squared error of "
             f"{sample.describe('training')}.{rest}{_processes(trainer)}"
         )
-        points = [[record[target, name] for name in self._pair] for record in self._path.values()]
+        keys = [(target, name) for name in self._pair]
+        points = [[estimates[key] for key in keys] for estimates in self._estimates.values()]
         path = torch.tensor(points, dtype=torch.float64)
         return descent(surface, path, self._pair, true, target, caption)
 

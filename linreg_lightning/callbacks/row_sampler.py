@@ -1,7 +1,5 @@
 """A random sample of a loader's rows with the model's predictions, for plots."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from copy import copy

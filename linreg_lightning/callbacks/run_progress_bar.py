@@ -1,7 +1,5 @@
 """One progress bar for the whole run."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any, final

@@ -1,7 +1,5 @@
 """How to repeat a run, and its results, as text in TensorBoard."""
 
-from __future__ import annotations
-
 import platform
 import shlex
 import sys

@@ -1,9 +1,7 @@
 """The loss surface over two coefficients, and the path of gradient descent on it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -37,7 +35,7 @@ class LossSurface(NamedTuple):
     loss_exponent: int
 
     @classmethod
-    def of(cls, pair: Tensor, y: Tensor, others: Tensor, weight: Tensor | None) -> LossSurface:
+    def of(cls, pair: Tensor, y: Tensor, others: Tensor, weight: Tensor | None) -> Self:
         """Compute the surface from the columns of the two coefficients, (rows, 2), and y, (rows,).
 
         `others` are the columns of all other coefficients, with the constant, (rows, any number).
