@@ -199,8 +199,7 @@ class FitPlots(Callback):
         chosen = [names.index(name) for name in self._pair]
         others = [j for j in range(len(names)) if j not in chosen]
         surface = LossSurface.of(x[:, chosen], sample.y[:, k], x[:, others], sample.weight)
-        a, b = (rows[name].get("true") for name in self._pair)
-        true = None if a is None or b is None else (a, b)
+        true = [rows[name].get("true") for name in self._pair]
         first, last, target = min(self._estimates), max(self._estimates), table[0]["target"]
         resumed = ", where the run was resumed," if first else ""
         rest = " All other coefficients have their best values given these two." if others else ""
