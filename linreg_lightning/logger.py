@@ -102,8 +102,7 @@ class RunLogger(TensorBoardLogger):
         self._writer = None
         if status == "failed" and not self._has_logged:
             files = get_filesystem(self.log_dir)
-            for file in files.glob(f"{self.log_dir}/events.*"):
-                files.rm(file)
+            files.rm(files.glob(f"{self.log_dir}/events.*"))
             with contextlib.suppress(OSError):  # the folder may hold other files
                 files.rmdir(self.log_dir)
 
