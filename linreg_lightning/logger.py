@@ -55,8 +55,8 @@ class RunLogger(TensorBoardLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The open writer of the run's folder."""
-        if self._writer is None:
+        """The open writer of the run's folder; the user may have closed the last one."""
+        if self._writer is None or self._writer.file_writer is None:
             self._writer = SummaryWriter(self.log_dir)
         return self._writer
 
@@ -97,7 +97,7 @@ class RunLogger(TensorBoardLogger):
             null = {"batch_size": ""} if "batch_size" in self.hparams else {}
             columns, _, _ = hparams(null | shown, metrics)
             for summary in (columns, *hparams(shown, metrics)[1:]):
-                self._writer.file_writer.add_summary(summary)
+                self.experiment.file_writer.add_summary(summary)
         self._writer.close()
         self._writer = None
         if status == "failed" and not self._has_logged:

@@ -162,7 +162,10 @@ def test_a_logger_whose_run_has_ended_can_be_used_again(trainer: MakeTrainer) ->
     runner.fit(model, data)
     runner.test(model, data, verbose=False)
     runner.predict(model, data)
-    assert {"val/r2", "test/r2"} <= set(events("logs/version_0").Tags()["scalars"])
+    runner.logger.experiment.close()
+    runner.logger.log_metrics({"test_again": 1.0}, 1)
+    runner.logger.finalize("success")
+    assert {"val/r2", "test/r2", "test/again"} <= set(events("logs/version_0").Tags()["scalars"])
     copy = pickle.loads(pickle.dumps(runner.logger))
     assert copy.log_dir == runner.logger.log_dir
 
