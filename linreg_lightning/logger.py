@@ -1,16 +1,18 @@
 """A TensorBoard logger whose HPARAMS tab compares runs."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, final
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.utilities.cloud_io import get_filesystem
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 _STAGES = ("train", "val", "test", "fit")
@@ -32,8 +34,31 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, save_dir: str = "logs", version: int | str | None = None) -> None:
         super().__init__(save_dir, name="", version=version, default_hp_metric=False)
+        self._given_version = version
+        self._writer: Any = None
         self._last_values: dict[str, float] = {}
         self._has_logged = False
+
+    @cached_property
+    def version(self) -> int | str:
+        """The name of the run's folder, or its number; the first use takes the next number."""
+        if self._given_version is not None:
+            return self._given_version
+        files, number = get_filesystem(self.root_dir), int(super().version)
+        while getattr(rank_zero_only, "rank", 0) == 0:
+            with contextlib.suppress(FileExistsError):  # another run may start at the same time
+                files.makedirs(f"{self.root_dir}/version_{number}", exist_ok=False)
+                break
+            number += 1
+        return number
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The open writer of the run's folder; the user may have closed the last one."""
+        if self._writer is None or self._writer.file_writer is None:
+            self._writer = SummaryWriter(self.log_dir)
+        return self._writer
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -54,12 +79,15 @@ class RunLogger(TensorBoardLogger):
         scalars = {k: float(value) for k, value in by_tag.items() if k not in groups}
         # One record for all scalars: SummaryWriter's record for each takes several times as long.
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
-        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+        self.experiment.file_writer.add_summary(Summary(value=values), step)
         self._last_values |= {k: v for k, v in scalars.items() if k.startswith(_COMPARED)}
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the HPARAMS tab and close; remove the files of a run that failed at its start."""
+        super().finalize(status)
+        if self._writer is None:
+            return
         metrics = {k: value for k, value in self._last_values.items() if math.isfinite(value)}
         if status == "success" and metrics:
             # log_hyperparams would log the metrics a second time
@@ -70,23 +98,16 @@ class RunLogger(TensorBoardLogger):
             columns, _, _ = hparams(null | shown, metrics)
             for summary in (columns, *hparams(shown, metrics)[1:]):
                 self.experiment.file_writer.add_summary(summary)
-        super().finalize(status)
-        if status == "failed" and not self._has_logged and self._experiment is not None:
-            self.experiment.close()
-            for file in self._fs.glob(f"{self.log_dir}/events.*"):
-                self._fs.rm(file)
+        self._writer.close()
+        self._writer = None
+        if status == "failed" and not self._has_logged:
+            files = get_filesystem(self.log_dir)
+            files.rm(files.glob(f"{self.log_dir}/events.*"))
             with contextlib.suppress(OSError):  # the folder may hold other files
-                self._fs.rmdir(self.log_dir)
+                files.rmdir(self.log_dir)
 
-    def _get_next_version(self) -> int:
-        """Return the first free number; another run may start at the same time."""
-        version = super()._get_next_version()
-        while getattr(rank_zero_only, "rank", 0) == 0:
-            with contextlib.suppress(FileExistsError):
-                self._fs.makedirs(f"{self.root_dir}/version_{version}", exist_ok=False)
-                break
-            version += 1
-        return version
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_writer": None}
 
 
 def tag(name: str) -> str:

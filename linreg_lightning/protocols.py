@@ -4,8 +4,6 @@ Data modules and models never import each other, and both may come from outside 
 `isinstance(data, NamedColumns)` asks whether a class has the attributes and methods of a protocol.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path

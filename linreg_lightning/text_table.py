@@ -1,7 +1,5 @@
 """Names and numbers as aligned text."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping, Sequence

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,28 @@ def test_early_stopping_saves_its_last_epoch(trainer: MakeTrainer) -> None:
     trainer(**options, max_epochs=9).fit(LinearRegression(), SyntheticData(batch_size=1000))
     (file,) = Path().rglob("*.ckpt")
     assert file.name == "epoch=1-step=2.ckpt"
+
+
+def test_a_logger_whose_run_has_ended_can_be_used_again(trainer: MakeTrainer) -> None:
+    runner = trainer(max_epochs=1, logger=RunLogger())
+    model, data = LinearRegression(), SyntheticData()
+    runner.fit(model, data)
+    runner.test(model, data, verbose=False)
+    runner.predict(model, data)
+    runner.logger.experiment.close()
+    runner.logger.log_metrics({"test_again": 1.0}, 1)
+    runner.logger.finalize("success")
+    assert {"val/r2", "test/r2", "test/again"} <= set(events("logs/version_0").Tags()["scalars"])
+    copy = pickle.loads(pickle.dumps(runner.logger))
+    assert copy.log_dir == runner.logger.log_dir
+
+
+def test_a_run_that_fails_before_it_logs_leaves_no_folder(trainer: MakeTrainer) -> None:
+    class Refused(LinearRegression):
+        def on_fit_start(self) -> None:
+            assert self.trainer.loggers[0].experiment.log_dir == "logs/version_0"
+            raise InputError("refused")
+
+    with pytest.raises(InputError, match="refused"):
+        trainer(logger=RunLogger()).fit(Refused(), SyntheticData())
+    assert not Path("logs/version_0").exists()

@@ -200,7 +200,7 @@ def test_the_hparams_tab_compares_runs_by_their_final_metrics(ask: Ask, runs: Pa
 def test_runs_that_start_together_get_different_folders(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(TensorBoardLogger, "_get_next_version", lambda self: 4)
+    monkeypatch.setattr(TensorBoardLogger, "version", 4)
     loggers = [RunLogger(str(tmp_path)) for _ in range(3)]
     assert [logger.version for logger in loggers] == [4, 5, 6]
 

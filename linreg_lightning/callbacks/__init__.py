@@ -6,28 +6,14 @@ and `--trainer.callbacks` then accept it; to use it in each run of the command, 
 `row_sampler.py` and `tensorboard.py` hold helpers.
 """
 
-from linreg_lightning.callbacks.coefficient_file import CoefficientFile
-from linreg_lightning.callbacks.coefficient_monitor import CoefficientMonitor
-from linreg_lightning.callbacks.custom_scalars import CustomScalars
-from linreg_lightning.callbacks.descent_monitor import DescentMonitor
-from linreg_lightning.callbacks.fit_monitor import FitMonitor
-from linreg_lightning.callbacks.fit_plots import FitPlots
-from linreg_lightning.callbacks.log_interval import LogInterval
-from linreg_lightning.callbacks.prediction_writer import PredictionWriter
-from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
-from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
-from linreg_lightning.callbacks.run_summary import RunSummary
-
-__all__ = [
-    "CoefficientFile",
-    "CoefficientMonitor",
-    "CustomScalars",
-    "DescentMonitor",
-    "FitMonitor",
-    "FitPlots",
-    "LogInterval",
-    "PredictionWriter",
-    "RunCheckpoint",
-    "RunProgressBar",
-    "RunSummary",
-]
+from linreg_lightning.callbacks.coefficient_file import CoefficientFile as CoefficientFile
+from linreg_lightning.callbacks.coefficient_monitor import CoefficientMonitor as CoefficientMonitor
+from linreg_lightning.callbacks.custom_scalars import CustomScalars as CustomScalars
+from linreg_lightning.callbacks.descent_monitor import DescentMonitor as DescentMonitor
+from linreg_lightning.callbacks.fit_monitor import FitMonitor as FitMonitor
+from linreg_lightning.callbacks.fit_plots import FitPlots as FitPlots
+from linreg_lightning.callbacks.log_interval import LogInterval as LogInterval
+from linreg_lightning.callbacks.prediction_writer import PredictionWriter as PredictionWriter
+from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
+from linreg_lightning.callbacks.run_progress_bar import RunProgressBar as RunProgressBar
+from linreg_lightning.callbacks.run_summary import RunSummary as RunSummary

@@ -1,7 +1,5 @@
 """The result of a fit as coefficients.json."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -25,7 +23,6 @@ class CoefficientFile(Callback):
     path: Path | None = None  # the file, once it is written
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Write the file, on the first process."""
         folder = trainer.log_dir  # all processes ask, because the first one broadcasts its answer
         if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:
             return

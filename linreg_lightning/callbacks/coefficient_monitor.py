@@ -1,7 +1,5 @@
 """Curves of the coefficients."""
 
-from __future__ import annotations
-
 import math
 from typing import final
 
@@ -38,13 +36,11 @@ class CoefficientMonitor(Callback):
         self._unlogged_steps: list[int] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the initial coefficients."""
         self._too_many = False
         self._unlogged_steps = [trainer.global_step]
         self._log(trainer, pl_module, _TRUTH | _ESTIMATE)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the coefficients of this epoch."""
         self._log(trainer, pl_module, _ESTIMATE)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

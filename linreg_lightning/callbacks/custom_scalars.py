@@ -1,7 +1,5 @@
 """The layout of TensorBoard's page of custom scalars."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any, final
@@ -32,7 +30,6 @@ class CustomScalars(Callback):
         self._written = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the layout if the model has its coefficients by now."""
         self._written = False
         self._write(trainer, pl_module)
 

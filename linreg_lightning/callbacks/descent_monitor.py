@@ -1,7 +1,5 @@
 """Curves of the learning rate and of the gradient."""
 
-from __future__ import annotations
-
 from typing import Any, final
 
 import torch
@@ -24,7 +22,6 @@ class DescentMonitor(Callback):
 
     @per_step
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
-        """Log if the Trainer logs at this step."""
         interval = max(1, trainer.log_every_n_steps)
         if not trainer.loggers or (trainer.global_step + 1) % interval:
             return

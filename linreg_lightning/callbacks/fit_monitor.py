@@ -1,7 +1,5 @@
 """The quality of the final fit as metrics that compare runs."""
 
-from __future__ import annotations
-
 from typing import final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,13 +11,12 @@ from linreg_lightning.protocols import fit_statistics_of
 class FitMonitor(Callback):
     """Logs `fit_loss`, `fit_rmse`, `fit_mae` and `fit_r2` at the end of a fit.
 
-    They describe the final weights on all training rows, like the last line of the printed table.
-    A statistic with a value for each target gets the target's number, as in `fit_r2/1`. A model
+    They describe the final coefficients on all training rows, like the last line of the table. A
+    statistic with a value for each target gets the target's number, as in `fit_r2/1`. A model
     without `fit_statistics` is ignored.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the statistics."""
         statistics = fit_statistics_of(pl_module)
         values: dict[str, float] = {}
         for name in ("loss", "rmse", "mae", "r2"):

@@ -1,7 +1,6 @@
 """Plots of a fit as PNG files and as images in TensorBoard."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -67,13 +66,11 @@ class FitPlots(Callback):
         two = coefficients is None or len(set(coefficients)) == 2
         check_argument("coefficients", coefficients, two, "the names of two")
         self._folder: Path | None = None
-        self._pair: list[str] = []
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Record where the descent starts."""
-        self._pair = []
-        self._steps: list[int] = []
-        self._estimates: list[dict[tuple[str, str], float]] = []
+        self._pair: list[str] = []
+        self._estimates: dict[int, dict[tuple[str, str], float]] = {}
+        self._next_step = math.inf
         # All processes ask, because the first one broadcasts its answer.
         folder = trainer.log_dir or trainer.default_root_dir
         draws = trainer.is_global_zero and not trainer.fast_dev_run
@@ -84,19 +81,14 @@ class FitPlots(Callback):
 
     @per_step
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Record the coefficients; after more steps less often, so that paths stay short."""
-        if self._pair:
-            first, last = self._steps[0], self._steps[-1]
-            if trainer.global_step > last + (last - first) // 100:
-                self._record(trainer, pl_module)
+        if trainer.global_step >= self._next_step:
+            self._record(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw if this epoch is in `epochs`."""
         if trainer.current_epoch + 1 in self.epochs:
             self._draw(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw."""
         self._draw(trainer, pl_module)
 
     def _choose_pair(self, model: LightningModule) -> list[str]:
@@ -115,12 +107,12 @@ class FitPlots(Callback):
         return pair if len(pair) == 2 else []
 
     def _record(self, trainer: Trainer, model: Any) -> None:
-        """Record the two coefficients of each target."""
-        if not self._pair or trainer.global_step in self._steps[-1:]:
-            return
-        self._steps.append(trainer.global_step)
-        rows = [row for row in model.coefficients() if row["name"] in self._pair]
-        self._estimates.append({(row["target"], row["name"]): row["estimate"] for row in rows})
+        """Record the two coefficients of each target, less often in long runs."""
+        step = trainer.global_step
+        if self._pair and step not in self._estimates:
+            rows = [row for row in model.coefficients() if row["name"] in self._pair]
+            self._estimates[step] = {(row["target"], row["name"]): row["estimate"] for row in rows}
+            self._next_step = step + 1 + (step - min(self._estimates)) // 100
 
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
         if self._folder is None:
@@ -183,8 +175,7 @@ class FitPlots(Callback):
         with isolate_rng(include_cuda=False):
             try:
                 for split, (loader, batches) in loaders.items():
-                    sample = sample_rows(loader, batches, trainer, model, self.rows)
-                    if sample is not None:
+                    if sample := sample_rows(loader, batches, trainer, model, self.rows):
                         samples[split] = sample
             except Exception as error:  # the model and the loader may be anybody's
                 _warn("left out all plots of predictions, because predicting rows failed", error)
@@ -197,7 +188,7 @@ class FitPlots(Callback):
         """Return the Figure of the path of target k; None without a path or named columns of x."""
         from linreg_lightning.plots import LossSurface, descent
 
-        if not self._pair or sample is None or len(self._steps) < 2:
+        if sample is None or len(self._estimates) < 2:
             return None
         x, names = sample.x, list(model.feature_names)
         if x.shape[1:] != (len(names),):
@@ -208,16 +199,16 @@ class FitPlots(Callback):
         chosen = [names.index(name) for name in self._pair]
         others = [j for j in range(len(names)) if j not in chosen]
         surface = LossSurface.of(x[:, chosen], sample.y[:, k], x[:, others], sample.weight)
-        a, b = (rows[name].get("true") for name in self._pair)
-        true = None if a is None or b is None else (a, b)
-        first, last, target = self._steps[0], self._steps[-1], table[0]["target"]
+        true = [rows[name].get("true") for name in self._pair]
+        first, last, target = min(self._estimates), max(self._estimates), table[0]["target"]
         resumed = ", where the run was resumed," if first else ""
         rest = " All other coefficients have their best values given these two." if others else ""
         caption = (
             f"The path from step {first}{resumed} to {last}. The loss is the mean squared error of "
             f"{sample.describe('training')}.{rest}{_processes(trainer)}"
         )
-        points = [[estimates[target, name] for name in self._pair] for estimates in self._estimates]
+        keys = [(target, name) for name in self._pair]
+        points = [[estimates[key] for key in keys] for estimates in self._estimates.values()]
         path = torch.tensor(points, dtype=torch.float64)
         return descent(surface, path, self._pair, true, target, caption)
 

@@ -1,7 +1,5 @@
 """The number of steps between logged training losses."""
 
-from __future__ import annotations
-
 from typing import Any, final
 
 from lightning.pytorch import Callback, LightningModule

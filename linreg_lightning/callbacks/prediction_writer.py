@@ -1,7 +1,5 @@
 """Predictions as a CSV or Parquet file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -48,10 +46,9 @@ class PredictionWriter(Callback):
         self.intervals = intervals
         self.keep = list(keep)
         self.format = format
-        self._file: PredictionFile | None = None
+        self._file: Any = None  # a PredictionFile, while predictions are made
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
-        """Check that the model has intervals, and ask the data for the columns to keep."""
         if stage != "predict":
             return
         if self.intervals and not isinstance(pl_module, IntervalModel):
@@ -67,7 +64,6 @@ class PredictionWriter(Callback):
             data.keep(self.keep)
 
     def on_predict_start(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Choose the file."""
         if len(trainer.num_predict_batches) > 1:
             raise InputError("predict: the data have several loaders; give them one at a time")
         data = trainer.datamodule
@@ -83,7 +79,6 @@ class PredictionWriter(Callback):
     def on_predict_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Append the predictions of one batch."""
         if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
             return
         values = outputs.reshape(len(outputs), -1)
@@ -91,14 +86,18 @@ class PredictionWriter(Callback):
         if len(names) != values.shape[1]:
             names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
         if self.intervals:
-            x = batch if isinstance(batch, torch.Tensor) else batch[0]
-            p = pl_module.prediction(x)
+            p = pl_module.prediction(batch if isinstance(batch, torch.Tensor) else batch[0])
             parts = [p.mean, p.mean_error, p.mean_low, p.mean_high, p.row_low, p.row_high]
             values = torch.stack(parts, dim=2).flatten(1)
             names = [f"{name}{suffix}" for name in names for suffix in _INTERVAL_SUFFIXES]
         values = values if values.dtype in (torch.float32, torch.float64) else values.float()
         arrays = values.detach().cpu().T.contiguous().numpy()
-        columns = {name: _decoded(batch.kept.column(name)) for name in self.keep}
+        columns = {}
+        for name in self.keep:
+            column = batch.kept.column(name)
+            # The dictionaries of two batches may differ, so that the file holds none.
+            is_dictionary = pa.types.is_dictionary(column.type)
+            columns[name] = column.dictionary_decode() if is_dictionary else column
         for name, array in zip(names, arrays, strict=True):
             name = f"{name}_predicted" if name in self.keep else name
             if name in columns:
@@ -107,12 +106,9 @@ class PredictionWriter(Callback):
                     "column of the input or leave it out"
                 )
             columns[name] = pa.array(array, from_pandas=True)  # NaN is missing
-        assert self._file is not None
         self._file.write(pa.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Join the files of all processes under the final name."""
-        assert self._file is not None
         self._file.close()
         trainer.strategy.barrier("predictions of all processes")
         path = self._file.path
@@ -121,12 +117,6 @@ class PredictionWriter(Callback):
         self._file = None
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Delete the unfinished file."""
         if self._file is not None:
             self._file.discard()
             self._file = None
-
-
-def _decoded(column: Any) -> Any:
-    """Return the column without its dictionary, which may differ from batch to batch."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -1,7 +1,5 @@
 """A random sample of a loader's rows with the model's predictions, for plots."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from copy import copy
@@ -80,9 +78,8 @@ def sample_rows(
 def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None:
     """Return the rows with the smallest random keys, the number read, and whether all were."""
     generator = torch.Generator().manual_seed(0)
-    held: list[Any] = []
-    keys = torch.empty(0)
-    rows_read, all_read = 0, True
+    drawn: list[Any] = []
+    keys, rows_read, all_read = torch.empty(0), 0, True
     for batch in batches:
         if rows_read >= _MAX_ROWS_READ:
             all_read = False
@@ -90,27 +87,23 @@ def _draw(batches: Iterable[Any], max_rows: int) -> tuple[Any, int, bool] | None
         if not _is_regression(batch):
             return None
         if isinstance(batch, Batch) and batch.weight is not None:
-            # Rows of weight 0 count as absent.
-            batch = _select(batch, batch.weight.nonzero()[:, 0])
-        held.append(batch)
+            batch = _select(batch, batch.weight.nonzero()[:, 0])  # weight 0 means absent
+        drawn.append(batch)
         keys = torch.cat([keys, torch.rand(len(batch[0]), generator=generator)])
         rows_read += len(batch[0])
         if len(keys) > 4 * max_rows:
-            batch, keys = _smallest(held, keys, max_rows)
-            held = [batch]
-    return (_smallest(held, keys, max_rows)[0], rows_read, all_read) if rows_read else None
+            drawn, keys = _smallest(drawn, keys, max_rows)
+    return (_smallest(drawn, keys, max_rows)[0][0], rows_read, all_read) if rows_read else None
 
 
-def _smallest(batches: list[Any], keys: Tensor, count: int) -> tuple[Any, Tensor]:
-    """Return the rows with the smallest keys, in their original order, and these keys."""
+def _smallest(batches: list[Any], keys: Tensor, count: int) -> tuple[list[Any], Tensor]:
+    """Return one batch of the rows with the smallest keys, in their order, and these keys."""
     columns = zip(*batches, strict=True)
     parts = [torch.cat(c) if isinstance(c[0], Tensor) and c[0].ndim else c[0] for c in columns]
     kind = type(batches[0])
     batch = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
-    if len(keys) > count:
-        chosen = keys.topk(count, largest=False, sorted=False).indices.sort().values
-        batch, keys = _select(batch, chosen), keys[chosen]
-    return batch, keys
+    chosen = keys.argsort()[:count].sort().values
+    return [_select(batch, chosen)], keys[chosen]
 
 
 def _is_regression(batch: Any) -> bool:

@@ -1,7 +1,5 @@
 """The checkpoint of the newest epoch."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any, final
@@ -27,12 +25,10 @@ class RunCheckpoint(ModelCheckpoint):
         self._last_save = -math.inf
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Save the first epoch of each fit."""
         super().on_train_start(trainer, pl_module)
         self._last_save = -math.inf
 
     def on_train_epoch_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Save the epoch, if it is the last one or if `seconds` have passed."""
         now = time.monotonic()
         is_last = (
             trainer.should_stop

@@ -1,7 +1,5 @@
 """One progress bar for the whole run."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any, final
@@ -31,7 +29,6 @@ class RunProgressBar(TQDMProgressBar):
         self._last_update = 0.0
 
     def init_train_tqdm(self) -> Tqdm:
-        """Return a bar as long as the run."""
         batches = self.total_train_batches * self._epochs
         if self.trainer.max_steps != -1:
             batches = min(batches, self.trainer.max_steps * self.trainer.accumulate_grad_batches)
@@ -42,7 +39,6 @@ class RunProgressBar(TQDMProgressBar):
         return bar
 
     def init_validation_tqdm(self) -> Tqdm:
-        """Return a hidden bar for a short validation during a fit."""
         short = sum(self.trainer.num_val_batches) <= _MAX_HIDDEN_VALIDATION_BATCHES
         if self.trainer.state.fn == "fit" and short:
             return Tqdm(disable=True)
@@ -53,7 +49,6 @@ class RunProgressBar(TQDMProgressBar):
 
     @per_group
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Update the bar if the last update is long enough ago."""
         if time.monotonic() - self._last_update > _SECONDS_BETWEEN_UPDATES:
             self._update(trainer, pl_module)
 
@@ -66,7 +61,6 @@ class RunProgressBar(TQDMProgressBar):
             self.on_train_batch_end(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar of the validation."""
         self.val_progress_bar.close()
         self.reset_dataloader_idx_tracker()
 

@@ -1,7 +1,5 @@
 """How to repeat a run, and its results, as text in TensorBoard."""
 
-from __future__ import annotations
-
 import platform
 import shlex
 import sys
@@ -30,7 +28,6 @@ class RunSummary(Callback):
         self.command = command
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
-        """Add the names of the classes to the hyper-parameters."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and isinstance(logger.hparams, dict):
                 logger.hparams.setdefault("model", type(pl_module).__name__)
@@ -38,13 +35,11 @@ class RunSummary(Callback):
                     logger.hparams.setdefault("data", type(trainer.datamodule).__name__)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write how to repeat the run."""
         text = repeat_instructions(self.command or [sys.executable, *sys.argv], trainer.log_dir)
         for writer in tensorboard_writers(trainer):
             writer.add_text("repeat", text, trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the coefficients and the statistics of the fit."""
         statistics = fit_statistics_of(pl_module).items()
         tables = coefficient_rows(pl_module), [{"statistic": k, "value": v} for k, v in statistics]
         text = "\n\n".join(markdown_table(rows) for rows in tables if rows)

@@ -1,7 +1,5 @@
 """What the callbacks write to TensorBoard beyond scalars."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from typing import Any

@@ -13,18 +13,14 @@ call to `_figures` in `callbacks/fit_plots.py`.
 b'PNG'
 """
 
-from linreg_lightning.plots.coefficients import coefficients
-from linreg_lightning.plots.descent import LossSurface, descent
-from linreg_lightning.plots.predicted import SplitPredictions, predicted
-from linreg_lightning.plots.residuals import residuals
-from linreg_lightning.plots.style import png
-
-__all__ = [
-    "LossSurface",
-    "SplitPredictions",
-    "coefficients",
-    "descent",
-    "png",
-    "predicted",
-    "residuals",
-]
+from linreg_lightning.plots.coefficients import coefficients as coefficients
+from linreg_lightning.plots.descent import LossSurface as LossSurface
+from linreg_lightning.plots.descent import descent as descent
+from linreg_lightning.plots.predicted import (
+    SplitPredictions as SplitPredictions,
+)
+from linreg_lightning.plots.predicted import (
+    predicted as predicted,
+)
+from linreg_lightning.plots.residuals import residuals as residuals
+from linreg_lightning.plots.style import png as png

@@ -1,7 +1,5 @@
 """Coefficients with their confidence intervals and true values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

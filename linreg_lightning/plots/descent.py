@@ -1,9 +1,7 @@
 """The loss surface over two coefficients, and the path of gradient descent on it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -37,7 +35,7 @@ class LossSurface(NamedTuple):
     loss_exponent: int
 
     @classmethod
-    def of(cls, pair: Tensor, y: Tensor, others: Tensor, weight: Tensor | None) -> LossSurface:
+    def of(cls, pair: Tensor, y: Tensor, others: Tensor, weight: Tensor | None) -> Self:
         """Compute the surface from the columns of the two coefficients, (rows, 2), and y, (rows,).
 
         `others` are the columns of all other coefficients, with the constant, (rows, any number).
@@ -82,21 +80,21 @@ def descent(
     surface: LossSurface,
     path: Tensor,
     names: Sequence[str],
-    true: tuple[float, float] | None = None,
+    true: Sequence[float | None] = (None, None),
     target: str = "y",
     caption: str = "",
 ) -> Figure:
     """Plot contours of the loss, at levels that grow by a constant factor, and a path on them.
 
     The path holds the two coefficients at each step, in the user's units, (points, 2). `names` and
-    `true` are their names and true values; the plot leaves out a truth far from all other points.
+    `true` are their names and true values; a truth that is unknown or far away is left out.
     `target` is the name of y, `caption` the text below the plot.
     """
     exponents = np.array(surface.exponent)
     steps = times_power(path.double().cpu().numpy(), -exponents)
     steps = steps[np.isfinite(steps).all(axis=1)]
     minimum = surface.minimum[None]
-    truth = times_power(np.array([true or (np.nan, np.nan)]), -exponents)
+    truth = times_power(np.array([true], dtype=np.float64), -exponents)  # None becomes NaN
     truth = truth[_is_near(truth, np.concatenate([steps, minimum]))]
     points = np.concatenate([steps, minimum, truth])
     scales = [Scale.of([column]) for column in points.T]

@@ -1,7 +1,5 @@
 """Predicted against observed values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Residuals against predictions, and their distribution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

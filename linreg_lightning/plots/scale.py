@@ -1,10 +1,8 @@
 """Numbers of any magnitude as readable text and axes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +27,7 @@ class Scale(NamedTuple):
     exponent: int
 
     @classmethod
-    def of(cls, arrays: Iterable[Array]) -> Scale:
+    def of(cls, arrays: Iterable[Array]) -> Self:
         """Return the scale on which the largest finite magnitude is between 1 and 1000."""
         finite = (np.abs(array[np.isfinite(array)]) for array in arrays)
         largest = max((float(sizes.max(initial=0.0)) for sizes in finite), default=0.0)
@@ -37,9 +35,10 @@ class Scale(NamedTuple):
             return cls(0)
         return cls(3 * math.floor(math.log10(largest) / 3))
 
-    def unless_tiny(self, arrays: Sequence[Array]) -> Scale:
+    def unless_tiny(self, arrays: Sequence[Array]) -> Self:
         """Return this scale, or the arrays' own where this one would make them tiny."""
-        return Scale(self.exponent + Scale.of([self.apply(a) for a in arrays]).exponent)
+        own = Scale.of([self.apply(values) for values in arrays])
+        return self._replace(exponent=self.exponent + own.exponent)
 
     def apply(self, values: Array) -> Array:
         """Divide values by the power of ten."""

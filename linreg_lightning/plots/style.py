@@ -1,7 +1,5 @@
 """The common look of all plots: colours, type, ticks, title, legend and caption."""
 
-from __future__ import annotations
-
 import io
 import textwrap
 import warnings
