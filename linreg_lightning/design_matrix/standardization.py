@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from linreg_lightning.metrics.moments import Moments
+from linreg_lightning.metrics.regression import Moments
 
 
 @final
