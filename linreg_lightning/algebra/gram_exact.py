@@ -16,15 +16,15 @@ summation, IEEE Trans. Comput. 64 (2015), for the fixed grid of exponents.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from operator import itemgetter
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, two_prod
-from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
+from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.multiprecision import (
     BASE,
     BLOCK_ROWS,
@@ -75,27 +75,28 @@ class ExactGram(Gram):
     """
 
     accuracy: ClassVar[str] = "exact"
-    _fields: ClassVar[tuple[str, ...]] = ("digits", "counts", "top", "weight_top", "lost")
+    _fields: ClassVar[tuple[str, ...]] = ("digits", "top", "weight_top", "lost")
+    _sums: ExactSums
+    # How many slices of z and of w z most rows need, learnt from the rows; it sets the speed.
+    _depth = (2, 2)
 
-    def _set_zeros(self, columns: int) -> None:
-        like = self._counts
-        self._digits = like.new_zeros(1, columns, columns, device=self.device)
-        self._top = like.new_full((columns,), MIN_EXPONENT)
-        self._top[0] = 0  # the column of ones: its sums are in the units of the weights
-        self._weight_top = like.new_full((), MIN_EXPONENT // DIGIT_BITS)
-        self._lost = like.new_zeros((), dtype=torch.bool)
-        # How many slices of z and of w z most rows need, learnt from the rows; it sets the speed.
-        self._depth = (2, 2)
+    def _zeros(self, columns: int) -> ExactSums:
+        top = torch.full((columns,), MIN_EXPONENT)
+        top[0] = 0  # the column of ones: its sums are in the units of the weights
+        return ExactSums(
+            digits=torch.zeros(1, columns, columns, dtype=torch.int64, device=self.device),
+            top=top,
+            weight_top=torch.tensor(MIN_EXPONENT // DIGIT_BITS),
+            lost=torch.tensor(False),
+        )
 
     @property
     def exact(self) -> bool:
         """Whether every product and every sum so far is exact."""
-        return not self._lost
+        return not self._sums.lost
 
-    def normal_equations(self, intercept: bool = True) -> NormalEquations[DoubleDouble]:
-        """Return what `Gram` says, rounded to 106 bits; an offset of any size costs no digit."""
-        self._check_rows()
-        digits = self._digits.cpu()
+    def _centre(self, intercept: bool) -> dict[str, Any]:
+        digits = self._sums.digits.cpu()
         weight, sums = to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
         gram = digits[:, 1:, 1:]
         unit = float(BASE) ** HEADROOM_DIGITS
@@ -111,34 +112,30 @@ class ExactGram(Gram):
         else:
             cross = to_double_double(gram)
             mean = DoubleDouble.of(torch.zeros_like(square))
-        return NormalEquations(
-            rows=self.rows,
-            log_weight=self._log_weight,
-            weight=DoubleDouble(weight.high * unit, weight.low * unit),
-            mean=mean,
-            cross=DoubleDouble(cross.high * unit, cross.low * unit),
-            square=square,
-            exponent=self._top[1:],
-            weight_exponent=DIGIT_BITS * self._weight_top,
-            features=self.features,
-            intercept=intercept,
-            roundoff=2.0**-104,
-            lost=_LOST if self._lost else 0.0,
-        )
+        return {
+            "weight": DoubleDouble(weight.high * unit, weight.low * unit),
+            "mean": mean,
+            "cross": DoubleDouble(cross.high * unit, cross.low * unit),
+            "square": square,
+            "exponent": self._sums.top[1:],
+            "weight_exponent": DIGIT_BITS * self._sums.weight_top,
+            "roundoff": 2.0**-104,
+            "lost": 0.0 if self.exact else _LOST,
+        }
 
-    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
-        sums = self._sums()._replace(digits=self._digits.clone())
+    def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
+        sums = self._sums._replace(digits=self._sums.digits.clone())
         one = torch.ones((), dtype=torch.float64)
         start = 0
         while start < batch.rows:
-            stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
+            stop = start + _rows_at_a_time(len(sums.top), self._depth, batch)
             part = batch.map(itemgetter(slice(start, stop)))
             z, weight = _columns(part)
             low, high = z.aminmax(dim=1)
             largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
             largest = torch.cat((torch.maximum(high, -low), largest_weight)).cpu()
             if not bool(largest.isfinite().all()):
-                refuse_non_finite(part, first_row + start, names)
+                check_finite()
             sums = enlarge_units(sums, largest)
             unit = ldexp(one, -sums.top).to(z.device)[:, None]
             shrinks = bool((sums.top > 0).any())  # and the smallest numbers may become 0
@@ -151,7 +148,7 @@ class ExactGram(Gram):
                 weight = weight * ldexp(one, -DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
-        self._set_sums(sums._replace(digits=carry(sums.digits)))
+        self._sums = sums._replace(digits=carry(sums.digits), pending=0)
 
     def _add_scaled(
         self, sums: ExactSums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool
@@ -199,18 +196,12 @@ class ExactGram(Gram):
         return sums
 
     def _merge(self, other: Self, sign: int) -> None:
-        mine, theirs = self._sums(), other._sums()
+        mine, theirs = self._sums, other._sums
         top = torch.maximum(mine.top, theirs.top)
         weight_top = torch.maximum(mine.weight_top, theirs.weight_top)
         mine, theirs = (convert_units(sums, top, weight_top) for sums in (mine, theirs))
         digits = add(mine.digits, sign * theirs.digits)
-        self._set_sums(mine._replace(digits=digits, lost=mine.lost | theirs.lost))
-
-    def _sums(self) -> ExactSums:
-        return ExactSums(self._digits, self._top, self._weight_top, self._lost)
-
-    def _set_sums(self, sums: ExactSums) -> None:
-        self._digits, self._top, self._weight_top, self._lost, _ = sums
+        self._sums = mine._replace(digits=digits, lost=mine.lost | theirs.lost)
 
 
 def _deepen(depth: tuple[int, int], right: bool = True, left: bool = True) -> tuple[int, int]:
