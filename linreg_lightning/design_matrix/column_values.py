@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -43,18 +42,3 @@ def categories(column: Any) -> Any:
     if not pa.types.is_string(column.type):
         column = column.cast(pa.string())
     return column.dictionary_encode()
-
-
-def sort_levels(levels: set[str]) -> list[str]:
-    """Sort levels as numbers if all of them are numbers, else as text.
-
-    >>> sort_levels({"10", "9", "1"}), sort_levels({"b", "10", "a"})
-    (['1', '9', '10'], ['10', 'a', 'b'])
-    """
-    try:
-        value = {level: float(level) for level in levels}
-    except ValueError:
-        return sorted(levels)
-    if any(map(math.isnan, value.values())):
-        return sorted(levels)  # NaN has no place among numbers
-    return sorted(levels, key=lambda level: (value[level], level))
