@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.column_values import Floats, Rows, numbers
-from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.design import Design, Floats, Rows, numbers
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_intercept, check_weight

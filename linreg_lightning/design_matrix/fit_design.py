@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.column_values import categories, numbers
-from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.design import Design, categories, numbers
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv import not_a_number
