@@ -40,6 +40,15 @@ class _ShiftedSums(NamedTuple):
         sums, peak = _rescale(self.sums, change), _rescale(peak.diag(), change).diag()
         return _ShiftedSums(sums, self.shift, exponent, peak)
 
+    def with_shift(self, shift: Tensor) -> _ShiftedSums:
+        """Return the same sums with another shift; the peak is a bound on their terms."""
+        by = ldexp(self.shift - shift, -self.exponent)
+        length = self.peak.sqrt()
+        peak = (length + by.abs() * length[0]).square()
+        by, total = by.to(self.sums.device), self.sums[0]
+        sums = self.sums + total[:, None] * by + by[:, None] * total + total[0] * by[:, None] * by
+        return _ShiftedSums(sums, shift, self.exponent, peak)
+
     def magnitude(self) -> Tensor:
         """Return about log2 of each of [w, x - shift, y - shift]; (columns,)."""
         diagonal = self.sums.diagonal().cpu()
@@ -97,17 +106,18 @@ class Float64Gram(Gram):
         return result
 
     def _centre(self, intercept: bool) -> dict[str, Any]:
-        sums, shift, exponent, peak = self._sums
-        sums = sums.cpu()
-        peak, shift = torch.maximum(peak, sums.diagonal()), ldexp(shift, -exponent)
+        sums = self._sums.sums.cpu()
+        peak = torch.maximum(self._sums.peak, sums.diagonal())
+        shifted = self._sums._replace(sums=sums, peak=peak)
+        exponent = shifted.exponent
         weight, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
         if intercept:
             cross = sums[1:, 1:] - weight * mean[:, None] * mean
-            mean = mean + shift[1:]
+            mean = mean + ldexp(shifted.shift, -exponent)[1:]
         else:
             # Where the shift is far from the mean, the terms are larger than their sum.
-            cross, peak = _shift_sums(sums, shift)[1:, 1:], _shift_peak(peak, shift)
-            mean = torch.zeros_like(mean)
+            shifted = shifted.with_shift(torch.zeros_like(shifted.shift))
+            cross, peak, mean = shifted.sums[1:, 1:], shifted.peak, torch.zeros_like(mean)
         return {
             "weight": weight,
             "mean": mean,
@@ -150,9 +160,9 @@ class Float64Gram(Gram):
         mine, theirs = mine.in_units(units), theirs.in_units(units)
         # The shift of the larger part is nearer to the mean of all rows.
         larger, smaller = (theirs, mine) if sign > 0 and other.rows > self.rows else (mine, theirs)
-        by = ldexp(smaller.shift - larger.shift, -units)
-        sums = larger.sums + sign * _shift_sums(smaller.sums, by)
-        self._sums = larger._replace(sums=sums, peak=larger.peak + _shift_peak(smaller.peak, by))
+        smaller = smaller.with_shift(larger.shift)
+        sums = larger.sums + sign * smaller.sums
+        self._sums = larger._replace(sums=sums, peak=larger.peak + smaller.peak)
 
 
 def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -201,18 +211,6 @@ def _rescale(sums: Tensor, change: Tensor) -> Tensor:
     columns = change.clone()
     columns[0] = 0
     return ldexp(ldexp(ldexp(sums, columns), columns[:, None]), change[0])
-
-
-def _shift_sums(sums: Tensor, by: Tensor) -> Tensor:
-    """Return the sums of z + by, from those of z = (1, ..); by[0] = 0."""
-    by, total = by.to(sums.device), sums[0]
-    return sums + total[:, None] * by + by[:, None] * total + total[0] * by[:, None] * by
-
-
-def _shift_peak(peak: Tensor, by: Tensor) -> Tensor:
-    """Return a bound on the terms of shifted sums: (|z| + |by|)^2 of columns z and by."""
-    length = peak.sqrt()
-    return (length + by.abs() * length[0]).square()
 
 
 class _BlockShape(NamedTuple):
