@@ -153,7 +153,7 @@ def _solve_scaled(
     level = scaled.mean[d:] - (mean[:, None] * slope).sum(0)
     mean_variance = (mean * (inverse * mean).sum(1)).sum(0)
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
-    coefficients = torch.full((d, level.shape[0]), math.nan, dtype=torch.float64)
+    coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
     intercept = ldexp(to_float64(level), exponent[d:]) * equations.intercept
     condition = torch.linalg.cond(factor / torch.linalg.vector_norm(factor, dim=0))

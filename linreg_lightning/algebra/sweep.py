@@ -79,7 +79,7 @@ def _solve_by_cholesky(cross: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor
 
 def diagonal(matrix: Number) -> Number:
     """Return the diagonal of a square matrix, as a copy."""
-    index = torch.arange(matrix.shape[0])
+    index = torch.arange(len(matrix))
     return matrix[index, index]
 
 
