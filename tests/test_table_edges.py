@@ -311,21 +311,6 @@ def test_what_is_no_number_is_no_level_among_numbers(trainer: MakeTrainer) -> No
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(path, "y", categorical="c"))
 
 
-@pytest.mark.parametrize(
-    ("values", "names"),
-    [
-        ([10, 9, 1, 9], ["c[9]", "c[10]"]),
-        (["b", "10", "a", "a"], ["c[a]", "c[b]"]),
-        (["10", "9", "nan", "9"], ["c[9]", "c[nan]"]),
-    ],
-)
-def test_levels_are_in_the_order_of_numbers_or_of_text(values: list[Any], names: list[str]) -> None:
-    path = parquet({"c": values, "y": [1.0, 2.0, 3.0, 4.0]})
-    data = TabularData(path, "y", categorical="c")
-    data.setup("fit")
-    assert data.feature_names == names
-
-
 def test_levels_are_those_of_rows_that_are_kept(trainer: MakeTrainer) -> None:
     rows = [f"{'vw'[k % 2]},{k},{2 * k + 5 * (k % 2)}" for k in range(18)]
     path = text("\n".join(["c,a,y", *rows, "rare,,3", "other,3,"]))
@@ -390,3 +375,18 @@ def test_no_thread_that_reads_ahead_outlives_python() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["0 1", "['MainThread']"]
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([10, 9, 1, 9], ["c[9]", "c[10]"]),
+        (["b", "10", "a", "a"], ["c[a]", "c[b]"]),
+        (["10", "9", "nan", "9"], ["c[9]", "c[nan]"]),
+    ],
+)
+def test_levels_are_in_the_order_of_numbers_or_of_text(values: list[Any], names: list[str]) -> None:
+    path = parquet({"c": values, "y": [1.0, 2.0, 3.0, 4.0]})
+    data = TabularData(path, "y", categorical="c")
+    data.setup("fit")
+    assert data.feature_names == names
