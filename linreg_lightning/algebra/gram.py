@@ -57,7 +57,7 @@ class Gram(ABC):
 
     accuracy: ClassVar[str]
     _sums: Any  # a NamedTuple of tensors, whose first is on `device`
-    _fields: ClassVar[tuple[str, ...]]  # of `_sums`, that a state has
+    _fields: ClassVar[tuple[str, ...]]  # the fields of `_sums` that a state holds
     # Fields that states of earlier versions lack: they keep their initial value.
     _optional_fields: ClassVar[frozenset[str]] = frozenset()
 

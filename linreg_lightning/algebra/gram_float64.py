@@ -89,20 +89,21 @@ class Float64Gram(Gram):
             return gram
         result = cls(gram.features, gram.targets, gram.device)
         result._counts = gram._counts
-        if gram.rows:
-            equations: NormalEquations[DoubleDouble] = gram.normal_equations()
-            weight, mean = equations.weight.high, equations.mean
-            exponent = torch.cat((equations.weight_exponent[None], equations.exponent))
-            sums = torch.zeros(len(exponent), len(exponent), dtype=torch.float64)
-            sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
-            sums[0, 1:] = sums[1:, 0] = weight * mean.low
-            shift = torch.zeros(len(exponent), dtype=torch.float64)
-            shift[1:] = ldexp(mean.high, equations.exponent)
-            # A lost bit counts as rounding error.
-            peak = torch.full_like(shift, equations.lost * 2.0**50)
-            shifted = _ShiftedSums(sums.to(gram.device), shift, exponent, peak)
-            units = _choose_units(shifted.magnitude(), torch.zeros_like(exponent))
-            result._sums = shifted.in_units(units)
+        if not gram.rows:
+            return result
+        equations: NormalEquations[DoubleDouble] = gram.normal_equations()
+        weight, mean = equations.weight.high, equations.mean
+        exponent = torch.cat((equations.weight_exponent[None], equations.exponent))
+        sums = torch.zeros(len(exponent), len(exponent), dtype=torch.float64)
+        sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
+        sums[0, 1:] = sums[1:, 0] = weight * mean.low
+        shift = torch.zeros(len(exponent), dtype=torch.float64)
+        shift[1:] = ldexp(mean.high, equations.exponent)
+        # A lost bit counts as rounding error.
+        peak = torch.full_like(shift, equations.lost * 2.0**50)
+        shifted = _ShiftedSums(sums.to(gram.device), shift, exponent, peak)
+        units = _choose_units(shifted.magnitude(), for_zeros=torch.zeros_like(exponent))
+        result._sums = shifted.in_units(units)
         return result
 
     def _centre(self, intercept: bool) -> dict[str, Any]:
