@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linreg_lightning.metrics.moments import Moments
+from linreg_lightning.metrics.regression import Moments
 
 
 @given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=5), seed=st.integers(0, 99))

@@ -379,3 +379,18 @@ def test_prefetch_threads_end_before_python_ends() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["0 1", "['MainThread']"]
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([10, 9, 1, 9], ["c[9]", "c[10]"]),
+        (["b", "10", "a", "a"], ["c[a]", "c[b]"]),
+        (["10", "9", "nan", "9"], ["c[9]", "c[nan]"]),
+    ],
+)
+def test_levels_are_in_the_order_of_numbers_or_of_text(values: list[Any], names: list[str]) -> None:
+    path = parquet({"c": values, "y": [1.0, 2.0, 3.0, 4.0]})
+    data = TabularData(path, "y", categorical="c")
+    data.setup("fit")
+    assert data.feature_names == names

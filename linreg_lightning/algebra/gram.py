@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number, power_of_two
+from linreg_lightning.algebra.double_double import Number
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import check_finite, check_weight, row_number
+from linreg_lightning.validation import RowName, check_finite, check_weight, row_number
 
 # The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
 _FRACTION_BITS = 40
@@ -55,10 +56,10 @@ class Gram(ABC):
     """
 
     accuracy: ClassVar[str]
-    # The tensors of the state; the first is the sums.
-    _fields: ClassVar[tuple[str, ...]]
+    _sums: Any  # a NamedTuple of tensors, whose first is on `device`
+    _fields: ClassVar[tuple[str, ...]]  # the fields of `_sums` that a state holds
     # Fields that states of earlier versions lack: they keep their initial value.
-    _optional_fields: ClassVar[tuple[str, ...]] = ()
+    _optional_fields: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -72,17 +73,12 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
-        self._set_zeros(1 + features + targets)
+        self._sums = self._zeros(1 + features + targets)
 
     @property
     def rows(self) -> int:
         """The number of rows with a weight above 0."""
         return int(self._counts[0])
-
-    @property
-    def _log_weight(self) -> float:
-        _, whole, units = self._counts.tolist()
-        return float(whole + units / 2**_FRACTION_BITS) * math.log(2)
 
     @property
     def exact(self) -> bool:
@@ -111,14 +107,18 @@ class Gram(ABC):
             )
         if not batch.rows:
             return
+
+        def row_name(row: int) -> str:
+            return row_number(first_row + row)
+
         counts = self._counts
         if batch.weight is None:
             counts = counts + torch.tensor([batch.rows, 0, 0])
         else:
             weight = batch.weight.to(torch.float64)
-            counts = _normalize(counts + _counts_of(weight, first_row))
+            counts = _normalize(counts + _counts_of(weight, row_name))
             batch = batch._replace(weight=weight)
-        self._add(batch, first_row, names)
+        self._add(batch, partial(check_finite, batch, names, row_name))
         self._counts = counts
 
     def merge(self, other: Self) -> None:
@@ -143,17 +143,33 @@ class Gram(ABC):
         self._merge(other, -1)
         self._counts = _normalize(self._counts - other._counts)
 
+    def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
+        """Return the means and centred cross-products, on the CPU; plain sums without intercept."""
+        rows, whole, units = self._counts.tolist()
+        if rows == 0:
+            raise InputError(
+                "rows: none with a weight above 0 was given; give at least one row, "
+                "or weights that are not all 0"
+            )
+        return NormalEquations(
+            rows=rows,
+            log_weight=float(whole + units / 2**_FRACTION_BITS) * math.log(2),
+            features=self.features,
+            intercept=intercept,
+            **self._centre(intercept),
+        )
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
-        return {"shape": shape, **{name: getattr(self, f"_{name}") for name in self._fields}}
+        sums = {name: getattr(self._sums, name) for name in self._fields}
+        return {"shape": shape, "counts": self._counts, **sums}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
         """Return the statistics of a `state_dict` of the same accuracy, on its device."""
-        required = [name for name in ("shape", *cls._fields) if name not in cls._optional_fields]
-        missing = [name for name in required if name not in state]
-        if missing:
+        absent = [name for name in ("shape", "counts", *cls._fields) if name not in state]
+        if missing := [name for name in absent if name not in cls._optional_fields]:
             raise InputError(
                 f"state: {', '.join(missing)} is missing, as in a state of another accuracy than "
                 f"{cls.accuracy}; give what state_dict() of the same accuracy returned"
@@ -161,10 +177,9 @@ class Gram(ABC):
         features, targets = state["shape"].tolist()
         sums, *others = cls._fields
         gram = cls(features, targets, state[sums].device)
-        setattr(gram, f"_{sums}", state[sums])
-        for name in others:
-            if name in state:
-                setattr(gram, f"_{name}", state[name].cpu())
+        small = {name: state[name].cpu() for name in others if name in state}
+        gram._sums = gram._sums._replace(**{sums: state[sums]}, **small)
+        gram._counts = state["counts"].cpu()
         return gram
 
     def to(self, device: torch.device | str) -> Self:
@@ -181,23 +196,16 @@ class Gram(ABC):
                 f"{mine}; give the same three"
             )
 
-    def _check_rows(self) -> None:
-        if self.rows == 0:
-            raise InputError(
-                "rows: none with a weight above 0 was given; give at least one row, "
-                "or weights that are not all 0"
-            )
+    @abstractmethod
+    def _zeros(self, columns: int) -> Any:
+        """Return the sums of no rows, for [1, x, y] of this many columns."""
 
     @abstractmethod
-    def _set_zeros(self, columns: int) -> None:
-        """Set the other fields to those of no rows, for [1, x, y] of this many columns."""
+    def _centre(self, intercept: bool) -> dict[str, Any]:
+        """Return the fields of the normal equations that depend on the sums."""
 
     @abstractmethod
-    def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
-        """Return the means and centred cross-products, on the CPU; plain sums without intercept."""
-
-    @abstractmethod
-    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
+    def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
         """Add a batch of at least one row; change nothing where it raises."""
 
     @abstractmethod
@@ -205,12 +213,7 @@ class Gram(ABC):
         """Add the sums of other statistics times `sign`, 1 or -1."""
 
 
-def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> None:
-    """Name the first value that is NaN or infinite in a row of weight above 0, if there is one."""
-    check_finite(batch, names, lambda row: row_number(first_row + row))
-
-
-def _counts_of(weight: Tensor, first_row: int) -> Tensor:
+def _counts_of(weight: Tensor, row_name: RowName) -> Tensor:
     # One comparison finds negative, NaN and infinite weights.
     wrong = ~((weight >= 0) & (weight < torch.inf))
     total = weight.new_zeros(3, dtype=torch.int64)
@@ -222,7 +225,7 @@ def _counts_of(weight: Tensor, first_row: int) -> Tensor:
     # One transfer, so that a GPU is waited for once.
     *counts, any_wrong = torch.cat((total, wrong.any()[None])).tolist()
     if any_wrong:
-        check_weight(weight, lambda row: row_number(first_row + row))
+        check_weight(weight, row_name)
     return torch.tensor(counts)
 
 
@@ -239,15 +242,12 @@ def _log2(value: Tensor) -> tuple[Tensor, Tensor]:
     The bits of `torch.log` depend on the place in a vector. These do not: log m = 2 atanh s with
     s = (m - 1) / (m + 1), as a series in s^2 <= 0.0295.
     """
-    tiny = value < 2.0**-1000
-    bits = torch.where(tiny, value * 2.0**64, value).view(torch.int64)
-    exponent = (bits >> 52) - 1023 - 64 * tiny.to(torch.int64)
-    mantissa = ((bits & (2**52 - 1)) | (1023 << 52)).view(torch.float64)
-    large = (mantissa > 2.0**0.5).to(torch.int64)
-    mantissa = mantissa * power_of_two(-large)
+    mantissa, exponent = torch.frexp(value)
+    small = mantissa <= 2.0**-0.5
+    mantissa = torch.where(small, 2.0 * mantissa, mantissa)
     s = (mantissa - 1.0) / (mantissa + 1.0)
     square = s * s
     series = torch.zeros_like(s)
     for k in range(21, 0, -2):
         series.mul_(square).add_(1.0 / k)
-    return exponent + large, series * s * 2.885390081777927  # 2 / log 2
+    return exponent - small.long(), series * s * 2.885390081777927  # 2 / log 2

@@ -8,20 +8,55 @@ Algorithms for computing the sample variance, Am. Stat. 37 (1983)).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp
-from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
+from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 _SAMPLE_ROWS = 1024
 _SAFE_EXPONENT = 300  # squares of numbers in 2^-300 .. 2^300 can be summed as they are
 _ZERO_EXPONENT = -2000  # of a column that holds nothing but zeros
+
+
+class _ShiftedSums(NamedTuple):
+    """The sum of w z z' for z = (1, 2^-exponent (x - shift), ..), w in units of 2^exponent[0]."""
+
+    sums: Tensor  # (columns, columns), on the device of the rows; the others are on the CPU
+    shift: Tensor  # (columns,), of [1, x, y], 0 for the first
+    exponent: Tensor  # (columns,) int64, of the units of [w, x, y]
+    # The largest diagonal of the sums so far: their rounding error stays when they cancel.
+    peak: Tensor
+
+    def in_units(self, exponent: Tensor) -> _ShiftedSums:
+        """Return the same sums in other units."""
+        peak = torch.maximum(self.peak, self.sums.diagonal().cpu())
+        change = self.exponent - exponent
+        sums, peak = _rescale(self.sums, change), _rescale(peak.diag(), change).diag()
+        return _ShiftedSums(sums, self.shift, exponent, peak)
+
+    def with_shift(self, shift: Tensor) -> _ShiftedSums:
+        """Return the same sums with another shift; the peak is a bound on their terms."""
+        by = ldexp(self.shift - shift, -self.exponent)
+        length = self.peak.sqrt()
+        peak = (length + by.abs() * length[0]).square()
+        by, total = by.to(self.sums.device), self.sums[0]
+        sums = self.sums + total[:, None] * by + by[:, None] * total + total[0] * by[:, None] * by
+        return _ShiftedSums(sums, shift, self.exponent, peak)
+
+    def magnitude(self) -> Tensor:
+        """Return about log2 of each of [w, x - shift, y - shift]; (columns,)."""
+        diagonal = self.sums.diagonal().cpu()
+        size = exponent_of(diagonal)
+        # The first entry is the sum of weights, the others are sums of w z^2.
+        magnitude = self.exponent + (size - size[0]) // 2
+        magnitude[0] = self.exponent[0] + size[0]
+        return torch.where(diagonal == 0, _ZERO_EXPONENT, magnitude)
 
 
 class Float64Gram(Gram):
@@ -38,16 +73,14 @@ class Float64Gram(Gram):
     """
 
     accuracy: ClassVar[str] = "float64"
-    _fields: ClassVar[tuple[str, ...]] = ("sums", "counts", "shift", "exponent", "peak")
-    _optional_fields: ClassVar[tuple[str, ...]] = ("peak",)
+    _fields: ClassVar[tuple[str, ...]] = _ShiftedSums._fields
+    _optional_fields: ClassVar[frozenset[str]] = frozenset({"peak"})
+    _sums: _ShiftedSums
 
-    def _set_zeros(self, columns: int) -> None:
-        # sum of w z z' for z = (1, 2^-exponent (x - shift), ..), w in units of 2^exponent[0]
-        self._sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
-        self._shift = torch.zeros(columns, dtype=torch.float64)
-        self._exponent = torch.zeros(columns, dtype=torch.int64)
-        # The largest diagonal of the sums so far: their rounding error stays when they cancel.
-        self._peak = torch.zeros(columns, dtype=torch.float64)
+    def _zeros(self, columns: int) -> _ShiftedSums:
+        zero = torch.zeros(columns, dtype=torch.float64)
+        sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
+        return _ShiftedSums(sums, shift=zero, exponent=zero.long(), peak=zero)
 
     @classmethod
     def from_gram(cls, gram: Gram) -> Self:
@@ -56,93 +89,81 @@ class Float64Gram(Gram):
             return gram
         result = cls(gram.features, gram.targets, gram.device)
         result._counts = gram._counts
-        if gram.rows:
-            equations: NormalEquations[DoubleDouble] = gram.normal_equations()
-            weight, mean = equations.weight.high, equations.mean
-            exponent = torch.cat((equations.weight_exponent[None], equations.exponent))
-            sums = torch.zeros_like(result._sums, device="cpu")
-            sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
-            sums[0, 1:] = sums[1:, 0] = weight * mean.low
-            result._shift[1:] = ldexp(mean.high, equations.exponent)
-            result._sums, result._exponent = sums.to(gram.device), exponent
-            result._peak += equations.lost * 2.0**50  # counts as rounding error
-            exponent = _choose_units(_magnitude(sums, exponent), torch.zeros_like(exponent))
-            result._sums, result._peak = result._sums_in_units(exponent)
-            result._exponent = exponent
+        if not gram.rows:
+            return result
+        equations: NormalEquations[DoubleDouble] = gram.normal_equations()
+        weight, mean = equations.weight.high, equations.mean
+        exponent = torch.cat((equations.weight_exponent[None], equations.exponent))
+        sums = torch.zeros(len(exponent), len(exponent), dtype=torch.float64)
+        sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
+        sums[0, 1:] = sums[1:, 0] = weight * mean.low
+        shift = torch.zeros(len(exponent), dtype=torch.float64)
+        shift[1:] = ldexp(mean.high, equations.exponent)
+        # A lost bit counts as rounding error.
+        peak = torch.full_like(shift, equations.lost * 2.0**50)
+        shifted = _ShiftedSums(sums.to(gram.device), shift, exponent, peak)
+        units = _choose_units(shifted.magnitude(), for_zeros=torch.zeros_like(exponent))
+        result._sums = shifted.in_units(units)
         return result
 
-    def normal_equations(self, intercept: bool = True) -> NormalEquations[Tensor]:
-        """Return the means and centred cross-products, on the CPU, as `Gram` says."""
-        self._check_rows()
-        sums, exponent = self._sums.cpu(), self._exponent
-        peak = torch.maximum(self._peak, sums.diagonal())
-        shift = ldexp(self._shift, -exponent)
+    def _centre(self, intercept: bool) -> dict[str, Any]:
+        sums = self._sums.sums.cpu()
+        peak = torch.maximum(self._sums.peak, sums.diagonal())
+        shifted = self._sums._replace(sums=sums, peak=peak)
+        exponent = shifted.exponent
         weight, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
         if intercept:
             cross = sums[1:, 1:] - weight * mean[:, None] * mean
-            mean = mean + shift[1:]
+            mean = mean + ldexp(shifted.shift, -exponent)[1:]
         else:
             # Where the shift is far from the mean, the terms are larger than their sum.
-            cross, peak = _shift_sums(sums, shift)[1:, 1:], _shift_peak(peak, shift)
-            mean = torch.zeros_like(mean)
-        return NormalEquations(
-            rows=self.rows,
-            log_weight=self._log_weight,
-            weight=weight,
-            mean=mean,
-            cross=cross,
+            shifted = shifted.with_shift(torch.zeros_like(shifted.shift))
+            cross, peak, mean = shifted.sums[1:, 1:], shifted.peak, torch.zeros_like(mean)
+        return {
+            "weight": weight,
+            "mean": mean,
+            "cross": cross,
             # The sum of weights has a rounding error too, from before rows were subtracted.
-            square=peak[1:] * (peak[0] / weight).abs(),
-            exponent=exponent[1:],
-            weight_exponent=exponent[0],
-            features=self.features,
-            intercept=intercept,
-            roundoff=2.0**-52,
-            lost=0.0,
-        )
+            "square": peak[1:] * (peak[0] / weight).abs(),
+            "exponent": exponent[1:],
+            "weight_exponent": exponent[0],
+            "roundoff": 2.0**-52,
+            "lost": 0.0,
+        }
 
-    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
-        sums, peak, shift, exponent = self._sums, self._peak, self._shift, self._exponent
+    def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
+        sums = self._sums
         if self.rows == 0:
             # Rows that were added and subtracted again may have left their rounding error.
-            sums, peak = torch.zeros_like(sums), torch.zeros_like(peak)
             shift, exponent = (v.cpu() for v in _sample_mean_and_unit(batch))
+            sums = self._zeros(len(shift))._replace(shift=shift, exponent=exponent)
             if not bool(shift.isfinite().all()):
-                refuse_non_finite(batch, first_row, names)
-        products = _cross_products(batch, shift, exponent)
+                check_finite()
+        products = _cross_products(batch, sums.shift, sums.exponent)
         # Sums of squares far inside float64's range show that the units fit.
         squares = products.diagonal()
         if not bool(((squares > 2.0**-900) & (squares < 2.0**900)).all()):
-            refuse_non_finite(batch, first_row, names)
-            magnitude = torch.maximum(_batch_magnitude(batch, shift), _magnitude(sums, exponent))
-            exponent = _choose_units(magnitude, exponent)
-            products = _cross_products(batch, shift, exponent)
-            if self.rows:
-                sums, peak = self._sums_in_units(exponent)
-        self._sums, self._peak, self._shift, self._exponent = sums + products, peak, shift, exponent
+            check_finite()
+            magnitude = torch.maximum(_batch_magnitude(batch, sums.shift), sums.magnitude())
+            sums = sums.in_units(_choose_units(magnitude, sums.exponent))
+            products = _cross_products(batch, sums.shift, sums.exponent)
+        self._sums = sums._replace(sums=sums.sums + products)
 
     def _merge(self, other: Self, sign: int) -> None:
         if other.rows == 0:
             return
+        mine, theirs = self._sums, other._sums
         if self.rows == 0:
-            self._sums, self._peak = sign * other._sums, other._peak
-            self._shift, self._exponent = other._shift, other._exponent
+            self._sums = theirs._replace(sums=sign * theirs.sums)
             return
+        magnitude = torch.maximum(mine.magnitude(), theirs.magnitude())
+        units = _choose_units(magnitude, torch.maximum(mine.exponent, theirs.exponent))
+        mine, theirs = mine.in_units(units), theirs.in_units(units)
         # The shift of the larger part is nearer to the mean of all rows.
-        larger, smaller = (other, self) if sign > 0 and other.rows > self.rows else (self, other)
-        magnitude = torch.maximum(*(_magnitude(g._sums, g._exponent) for g in (self, other)))
-        exponent = _choose_units(magnitude, torch.maximum(self._exponent, other._exponent))
-        by = ldexp(smaller._shift - larger._shift, -exponent)
-        sums, peak = larger._sums_in_units(exponent)
-        other_sums, other_peak = smaller._sums_in_units(exponent)
-        self._sums = sums + sign * _shift_sums(other_sums, by)
-        self._peak = peak + _shift_peak(other_peak, by)
-        self._shift, self._exponent = larger._shift, exponent
-
-    def _sums_in_units(self, exponent: Tensor) -> tuple[Tensor, Tensor]:
-        peak = torch.maximum(self._peak, self._sums.diagonal().cpu())
-        change = self._exponent - exponent
-        return _rescale(self._sums, change), _rescale(peak.diag(), change).diag()
+        larger, smaller = (theirs, mine) if sign > 0 and other.rows > self.rows else (mine, theirs)
+        smaller = smaller.with_shift(larger.shift)
+        sums = larger.sums + sign * smaller.sums
+        self._sums = larger._replace(sums=sums, peak=larger.peak + smaller.peak)
 
 
 def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -177,16 +198,6 @@ def _batch_magnitude(batch: Batch, shift: Tensor) -> Tensor:
     return torch.where(largest == 0, _ZERO_EXPONENT, exponent_of(largest)).cpu()
 
 
-def _magnitude(sums: Tensor, exponent: Tensor) -> Tensor:
-    """Return about log2 of each of [w, x - shift, y - shift] in these sums; (columns,)."""
-    diagonal = sums.diagonal().cpu()
-    size = exponent_of(diagonal)
-    # The first entry is the sum of weights, the others are sums of w z^2.
-    magnitude = exponent + (size - size[0]) // 2
-    magnitude[0] = exponent[0] + size[0]
-    return torch.where(diagonal == 0, _ZERO_EXPONENT, magnitude)
-
-
 def _choose_units(magnitude: Tensor, for_zeros: Tensor) -> Tensor:
     """Return exponents of units: 0 unless squares of numbers of this magnitude would not fit."""
     large_or_small = torch.where(magnitude == _ZERO_EXPONENT, for_zeros, magnitude)
@@ -201,18 +212,6 @@ def _rescale(sums: Tensor, change: Tensor) -> Tensor:
     columns = change.clone()
     columns[0] = 0
     return ldexp(ldexp(ldexp(sums, columns), columns[:, None]), change[0])
-
-
-def _shift_sums(sums: Tensor, by: Tensor) -> Tensor:
-    """Return the sums of z + by, from those of z = (1, ..); by[0] = 0."""
-    by, total = by.to(sums.device), sums[0]
-    return sums + total[:, None] * by + by[:, None] * total + total[0] * by[:, None] * by
-
-
-def _shift_peak(peak: Tensor, by: Tensor) -> Tensor:
-    """Return a bound on the terms of shifted sums: (|z| + |by|)^2 of columns z and by."""
-    length = peak.sqrt()
-    return (length + by.abs() * length[0]).square()
 
 
 class _BlockShape(NamedTuple):

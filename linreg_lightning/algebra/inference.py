@@ -20,13 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    Number,
-    concatenate,
-    ldexp,
-    to_float64,
-)
+from linreg_lightning.algebra.double_double import Number, concatenate, ldexp, to_float64
 from linreg_lightning.algebra.solve import Solution
 from linreg_lightning.algebra.sweep import diagonal
 from linreg_lightning.errors import InputError
@@ -124,7 +118,7 @@ def predict_mean(solution: Solution[Number], x: Tensor) -> tuple[Tensor, Tensor]
         raise InputError(f"x: a shape of {tuple(x.shape)} was given; (rows, {features}) is needed")
     unit, exponent = equations.exponent[kept], solution.exponent[features:]
     centred = ldexp(x.double()[:, kept], -unit) - to_float64(equations.mean)[kept]
-    if isinstance(equations.mean, DoubleDouble):
+    if not isinstance(equations.mean, Tensor):
         centred = centred - equations.mean.low[kept]
     centred = ldexp(centred, unit - solution.exponent[kept])
     # Not intercept + x b, whose large terms cancel where the columns are far from 0.

@@ -146,44 +146,41 @@ class Fit:
         digits, error_digits = int(self.digits), int(self.error_digits)
         residuals_seen = bool(to_float64(self.solution.residual).all())
         perfect = not residuals_seen and self.statistics["df_residual"] > 0
-        found: list[Diagnostic] = []
-
-        def warn(message: str) -> None:
-            found.append(Diagnostic(message, is_warning=True))
-
+        notes: list[str] = []
+        problems: list[str] = []
         if perfect and (sums_exactly or digits >= _ENOUGH_DIGITS):
             float64_limit = "float64 sees, 1e-8 of the target"
             smallest = "the rounding of the rows" if sums_exactly else float64_limit
-            message = (
+            notes.append(
                 f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
                 "errors are given as 0."
             )
-            found.append(Diagnostic(message, is_warning=False))
         elif perfect:
-            warn(
+            problems.append(
                 "The residuals are too small for float64 to see: standard errors are given as 0, "
                 f"and {digits} digits of the coefficients are safe; {_REMEDY}"
             )
         elif not sums_exactly and not self.precise:
-            warn(
+            problems.append(
                 f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
                 f"their standard errors: {_REMEDY}"
             )
         if sums_exactly and min(self.digits, self.error_digits) < 2:
-            warn(
+            problems.append(
                 "The columns are so nearly linear combinations of each other that not even two "
                 "digits of the coefficients and of their standard errors are safe: leave some out, "
                 "or give a ridge."
             )
         if self.collinear:
             left_out = ", ".join(names[j] for j in self.collinear)
-            warn(f"Left out, as linear combinations of earlier columns: {left_out}")
+            problems.append(f"Left out, as linear combinations of earlier columns: {left_out}")
         if sums_exactly and not self.exact:
-            warn(
+            problems.append(
                 "The magnitudes within a column differ by more than exact sums can hold: the bits "
                 "of the result may depend on the order of the rows."
             )
-        return found
+        diagnostics = [Diagnostic(note, is_warning=False) for note in notes]
+        return diagnostics + [Diagnostic(problem, is_warning=True) for problem in problems]
 
 
 def least_squares(

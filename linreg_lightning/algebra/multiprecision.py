@@ -102,27 +102,48 @@ class ExactSums(NamedTuple):
     lost: Tensor  # () bool: a bit beyond the deepest slice was left out; on the CPU
     pending: int = 0  # products of 2^42 added to a digit since the last carry
 
+    def enlarge_units(self, largest: Tensor) -> ExactSums:
+        """Return the sums in units in which the first slice of each coming entry is at most 2^21.
 
-def enlarge_units(sums: ExactSums, largest: Tensor) -> ExactSums:
-    """Return the sums in units in which the first slice of each coming entry is at most 2^21.
+        `largest` are the largest magnitudes of the coming columns and weights, (columns + 1,).
+        """
+        exponent = exponent_of(largest)
+        top = torch.maximum(exponent[:-1] - DIGIT_BITS + 1, self.top)
+        # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
+        weight_top = torch.maximum(exponent[-1] // DIGIT_BITS, self.weight_top)
+        if torch.equal(top, self.top) and torch.equal(weight_top, self.weight_top):
+            return self
+        return self.convert_units(top, weight_top)
 
-    `largest` are the largest magnitudes of the coming columns and weights, (columns + 1,).
-    """
-    exponent = exponent_of(largest)
-    top = torch.maximum(exponent[:-1] - DIGIT_BITS + 1, sums.top)
-    # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
-    weight_top = torch.maximum(exponent[-1] // DIGIT_BITS, sums.weight_top)
-    if torch.equal(top, sums.top) and torch.equal(weight_top, sums.weight_top):
-        return sums
-    return convert_units(sums, top, weight_top)
+    def convert_units(self, top: Tensor, weight_top: Tensor) -> ExactSums:
+        """Return the same sums in units that are at least as large."""
+        rise = top - self.top
+        bits = rise[:, None] + rise + DIGIT_BITS * (weight_top - self.weight_top)
+        digits = shift_right(carry(self.digits), bits)
+        return self._replace(digits=digits, top=top, weight_top=weight_top, pending=0)
 
+    def add_products(self, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
+        """Add the product of slices of z and of w z, (depth, columns, rows) each, in place.
 
-def convert_units(sums: ExactSums, top: Tensor, weight_top: Tensor) -> ExactSums:
-    """Return the same sums in units that are at least as large."""
-    rise = top - sums.top
-    bits = rise[:, None] + rise + DIGIT_BITS * (weight_top - sums.weight_top)
-    digits = shift_right(carry(sums.digits), bits)
-    return sums._replace(digits=digits, top=top, weight_top=weight_top, pending=0)
+        `left` is None without weights; `place` is the digit of the product of the two first slices.
+        """
+        depth, _, rows = right.shape
+        left_depth = depth if left is None else left.shape[0]
+        digits, pending = pad(self.digits, place + depth + left_depth - 1), self.pending
+        start = 0
+        while start < rows:
+            size = min(BLOCK_ROWS, rows - start)
+            blocks = max(1, min((rows - start) // size, _MAX_PENDING // (2 * depth * size)))
+            count = 2 * depth * blocks * size
+            pending += count
+            if pending > _MAX_PENDING:
+                digits, pending = carry(digits), count
+            part = slice(start, start + blocks * size)
+            right_blocks = right[:, :, part].unflatten(2, (blocks, size))
+            left_blocks = None if left is None else left[:, :, part].unflatten(2, (blocks, size))
+            _add_block_products(digits, right_blocks, left_blocks, place)
+            start = part.stop
+        return self._replace(digits=digits, pending=pending)
 
 
 def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
@@ -142,30 +163,6 @@ def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor,
             rest.mul_(BASE)
     unfinished = rest.any(0)
     return slices, unfinished if low is None else unfinished | low.any(0)
-
-
-def add_products(sums: ExactSums, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
-    """Add the product of slices of z and of w z, (depth, columns, rows) each, in place.
-
-    `left` is None without weights; `place` is the digit of the product of the two first slices.
-    """
-    depth, _, rows = right.shape
-    left_depth = depth if left is None else left.shape[0]
-    digits, pending = pad(sums.digits, place + depth + left_depth - 1), sums.pending
-    start = 0
-    while start < rows:
-        size = min(BLOCK_ROWS, rows - start)
-        blocks = max(1, min((rows - start) // size, _MAX_PENDING // (2 * depth * size)))
-        count = 2 * depth * blocks * size
-        pending += count
-        if pending > _MAX_PENDING:
-            digits, pending = carry(digits), count
-        part = slice(start, start + blocks * size)
-        right_blocks = right[:, :, part].unflatten(2, (blocks, size))
-        left_blocks = None if left is None else left[:, :, part].unflatten(2, (blocks, size))
-        _add_block_products(digits, right_blocks, left_blocks, place)
-        start = part.stop
-    return sums._replace(digits=digits, pending=pending)
 
 
 def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, place: int) -> None:

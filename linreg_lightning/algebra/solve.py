@@ -15,7 +15,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, exponent_of, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.sweep import condition_number, diagonal, reciprocal, sweep_independent
+from linreg_lightning.algebra.sweep import diagonal, reciprocal, sweep_independent
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
@@ -93,11 +93,6 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     scaled = _scale(equations, ridge)
     solution = _solve_scaled(equations, scaled, ridge)
     digits, error_digits = _correct_digits(solution, scaled)
-    if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
-        if solution.collinear:
-            digits = error_digits = 0.0
-        if not bool(to_float64(solution.residual).all()):
-            error_digits = 0.0
     return solution._replace(digits=digits, error_digits=error_digits)
 
 
@@ -158,9 +153,10 @@ def _solve_scaled(
     level = scaled.mean[d:] - (mean[:, None] * slope).sum(0)
     mean_variance = (mean * (inverse * mean).sum(1)).sum(0)
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
-    coefficients = torch.full((d, level.shape[0]), math.nan, dtype=torch.float64)
+    coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
     intercept = ldexp(to_float64(level), exponent[d:]) * equations.intercept
+    condition = torch.linalg.cond(factor / torch.linalg.vector_norm(factor, dim=0))
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(
@@ -168,7 +164,7 @@ def _solve_scaled(
         intercept=intercept,
         collinear=tuple(sorted(set(range(d)) - set(kept.tolist()))),
         rank=len(kept) + equations.intercept,
-        condition=condition_number(factor),
+        condition=float(condition) if len(kept) else 1.0,
         digits=0.0,
         error_digits=0.0,
         ridge=ridge,
@@ -188,7 +184,7 @@ def _solve_scaled(
 def _correct_digits(
     solution: Solution[Number], scaled: _ScaledEquations[Number]
 ) -> tuple[float, float]:
-    """Return how many digits of the coefficients and of their standard errors are correct.
+    """Return `digits` and `error_digits`, as `Solution` has them.
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
     with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
@@ -215,10 +211,12 @@ def _correct_digits(
     intercept_scale = torch.maximum(level, intercept_variance.sqrt())
     coefficient_error = row_norm[:, None] * rhs_error
     variance_error, residual_error = roundoff * row_norm.square(), rhs_error.square() / roundoff
-    return (
-        _digits((coefficient_error, scale), (intercept_error, intercept_scale)),
-        _digits((variance_error, inverse.diagonal()), (residual_error, residual)),
-    )
+    digits = _digits((coefficient_error, scale), (intercept_error, intercept_scale))
+    error_digits = _digits((variance_error, inverse.diagonal()), (residual_error, residual))
+    if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
+        digits = 0.0 if solution.collinear else digits
+        error_digits = 0.0 if solution.collinear or not residual.all() else error_digits
+    return digits, error_digits
 
 
 def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:

@@ -77,17 +77,9 @@ def _solve_by_cholesky(cross: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor
     return swept, torch.arange(d), factor
 
 
-def condition_number(factor: Tensor) -> float:
-    """Return the 2-norm condition number of R with columns scaled to length 1."""
-    if not factor.numel():
-        return 1.0
-    values = torch.linalg.svdvals(factor / torch.linalg.vector_norm(factor, dim=0))
-    return float(values[0] / values[-1]) if values[-1] > 0 else math.inf
-
-
 def diagonal(matrix: Number) -> Number:
     """Return the diagonal of a square matrix, as a copy."""
-    index = torch.arange(matrix.shape[0])
+    index = torch.arange(len(matrix))
     return matrix[index, index]
 
 

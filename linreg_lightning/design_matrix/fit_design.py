@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -14,8 +15,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.column_values import categories, numbers, sort_levels
-from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.design import Design, categories, numbers
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv import not_a_number
@@ -55,10 +55,7 @@ def fit_design(
         needed._replace(features=[], categories=[]).check(dataset)
         rows = 0
         for block in subset.read(needed.types(dataset), _BLOCK_ROWS):
-            if roles.weight is not None:
-                block = block.weighted(roles.weight)
-            if drops:
-                block = block.without_missing()
+            block = block.select(roles.weight, complete=drops)
             rows += block.table.num_rows
             for counts in levels.values():
                 counts.add(block, dataset.name)
@@ -119,8 +116,14 @@ class LevelCounts:
             raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
 
     def sorted(self) -> list[str]:
-        """Return the levels in their order."""
-        return sort_levels(set(self._rows))
+        """Return the levels, in the order of numbers if all of them are numbers, else of text."""
+        try:
+            value = {level: float(level) for level in self._rows}
+        except ValueError:
+            return sorted(self._rows)
+        if any(map(math.isnan, value.values())):
+            return sorted(self._rows)  # NaN has no place among numbers
+        return sorted(self._rows, key=lambda level: (value[level], level))
 
     def shares(self) -> list[float]:
         """Return the fraction of each level among the rows that have one."""

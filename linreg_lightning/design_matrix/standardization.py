@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from linreg_lightning.metrics.moments import Moments
+from linreg_lightning.metrics.regression import Moments
 
 
 @final
@@ -86,21 +86,21 @@ class Standardization(nn.Module):
         return self.target_mean + self.target_scale * z
 
     def unscale(
-        self, weight: Tensor, intercept: Tensor | None, intercept_column: int | None = None
+        self, coefficients: Tensor, intercept: Tensor | None, intercept_column: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Turn the coefficients of z into those of x.
 
-        target_mean + w (x - mean) / scale = (w / scale) x + target_mean - sum(w mean / scale)
+        target_mean + b (x - mean) / scale = (b / scale) x + target_mean - sum(b mean / scale)
 
         The constant is added to the intercept, (targets,), or without one to the coefficient of the
-        column of ones, w[:, intercept_column]; w is (targets, features).
+        column of ones, b[:, intercept_column]; b is (targets, features).
         """
         if not self.enabled:
-            return weight, intercept
-        weight = weight.double() / self.scale
-        constant = self.target_mean - weight @ self.mean
+            return coefficients, intercept
+        coefficients = coefficients.double() / self.scale
+        constant = self.target_mean - coefficients @ self.mean
         if intercept is not None:
-            return weight, intercept + constant
+            return coefficients, intercept + constant
         if intercept_column is not None:
-            weight[:, intercept_column] += constant
-        return weight, None
+            coefficients[:, intercept_column] += constant
+        return coefficients, None

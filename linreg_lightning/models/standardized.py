@@ -10,7 +10,7 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.standardization import Standardization
-from linreg_lightning.metrics.moments import Moments, gather_moments
+from linreg_lightning.metrics.regression import Moments, gather_moments
 from linreg_lightning.models.supervised import SupervisedModule
 
 
