@@ -11,14 +11,13 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.data.loader import BatchLoader
+from linreg_lightning.data.loader import BatchLoader, Loader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ColumnModel, is_single_pass
 from linreg_lightning.validation import check_argument
 
 Split = Literal["train", "val", "test", "predict"]
-Loader = BatchLoader | StreamLoader
 
 
 class RegressionDataModule(LightningDataModule, ABC):
@@ -39,6 +38,12 @@ class RegressionDataModule(LightningDataModule, ABC):
     """How to give a split rows, for the error that it has none; `{split}` stands for its name."""
     predicts_in_order: ClassVar[bool] = True
     """Whether several processes predict consecutive rows, in the order of their ranks."""
+    feature_names: list[str]
+    """The columns of x, known after `setup`; a column of ones is named `intercept`."""
+    target_names: list[str]
+    """The columns of y."""
+    true_coefficients: dict[str, dict[str, float]] | None = None
+    """Target to name to coefficient where the truth is known; else None."""
 
     def __init__(
         self, batch_size: int | None, shuffle: bool | Literal["blocks"], seed: int
@@ -67,21 +72,6 @@ class RegressionDataModule(LightningDataModule, ABC):
 
         `setup` calls it.
         """
-
-    @property
-    @abstractmethod
-    def feature_names(self) -> list[str]:
-        """The columns of x, known after `setup`; a column of ones is named `intercept`."""
-
-    @property
-    @abstractmethod
-    def target_names(self) -> list[str]:
-        """The columns of y."""
-
-    @property
-    def true_coefficients(self) -> dict[str, dict[str, float]] | None:
-        """Target to name to coefficient where the truth is known; else None."""
-        return None
 
     @property
     def in_features(self) -> int:
@@ -129,7 +119,7 @@ class RegressionDataModule(LightningDataModule, ABC):
         if split == "predict" and world_size > 1:
             # Consecutive rows, so that the predictions of all ranks only need to be joined.
             first, last = (rows.rows * r // world_size for r in (rank, rank + 1))
-            rows, rank, world_size = rows.map(lambda tensor: tensor[first:last]), 0, 1
+            rows, rank, world_size = rows.select(slice(first, last)), 0, 1
             if first == last:
                 return StreamLoader(lambda: iter(()), rows=0)
         blocks = self.shuffle == "blocks"

@@ -71,27 +71,13 @@ class SyntheticData(RegressionDataModule):
         self.rows, self.val_rows, self.test_rows = rows, val_rows, test_rows
         self.noise, self.ones = noise, ones
         self.save_hyperparameters()
-        self._variables = [f"x{j}" for j in range(1, len(self.weights))]
+        names = ["intercept", *(f"x{j}" for j in range(1, len(self.weights)))]
+        self.feature_names = names if ones else names[1:]
         numbered = [f"y{k}" for k in range(1, self.weights.shape[1] + 1)]
-        self._targets = ["y"] if numbered == ["y1"] else numbered
-
-    @property
-    def feature_names(self) -> list[str]:
-        """`intercept` for a column of ones, then x1, x2, ...; known from the start."""
-        return ["intercept", *self._variables] if self.ones else self._variables
-
-    @property
-    def target_names(self) -> list[str]:
-        """`y`, or y1, y2, ... where there are several."""
-        return self._targets
-
-    @property
-    def true_coefficients(self) -> dict[str, dict[str, float]]:
-        """The weights by target and name."""
-        names = ["intercept", *self._variables]
-        return {
+        self.target_names = ["y"] if numbered == ["y1"] else numbered
+        self.true_coefficients = {
             target: dict(zip(names, column, strict=True))
-            for target, column in zip(self._targets, self.weights.T.tolist(), strict=True)
+            for target, column in zip(self.target_names, self.weights.T.tolist(), strict=True)
         }
 
     def load(self, stage: str) -> None:
