@@ -63,8 +63,9 @@ class Loader(ABC):
         if not self._resumed:
             self._pass, self._handed_out = self._pass + 1, 0
         self._resumed = False
-        for batch in self.read_pass(self._pass, self._handed_out):
-            self._handed_out += 1
+        batches = self.read_pass(self._pass, self._handed_out)
+        for taken, batch in enumerate(batches, self._handed_out + 1):
+            self._handed_out = taken
             yield batch
         self._handed_out = 0
 
