@@ -98,7 +98,6 @@ class RegressionDataModule(LightningDataModule, ABC):
             self.trainer.limit_val_batches = 0
 
     def teardown(self, stage: str) -> None:
-        """Restore the Trainer's limit of validation batches."""
         if self._limit_val_batches is not None and self.trainer is not None:
             self.trainer.limit_val_batches = self._limit_val_batches
             self._limit_val_batches = None
@@ -152,7 +151,6 @@ class RegressionDataModule(LightningDataModule, ABC):
         return [] if fits and not self.has_rows("val") else self._loader_with_rows("val")
 
     def test_dataloader(self) -> Loader:
-        """Return the rows for the test."""
         return self._loader_with_rows("test")
 
     def predict_dataloader(self) -> Loader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -154,9 +155,7 @@ class TabularData(RegressionDataModule):
         for split in splits:
             self._roles(split).check(self._subset(split).dataset)
         self.fit_design()
-        max_bytes: float = _MAX_BYTES_IN_MEMORY
-        if self._stream is not None:
-            max_bytes = 0 if self._stream else float("inf")
+        max_bytes = {None: _MAX_BYTES_IN_MEMORY, True: 0, False: math.inf}[self._stream]
         for split in splits:
             if split not in self.splits and split != "predict":
                 rows = self._reader(split).read_all(max_bytes)
@@ -205,9 +204,8 @@ class TabularData(RegressionDataModule):
 
     def _has_source(self, split: Split) -> bool:
         """Whether the arguments name a fraction or files for a split."""
-        if split in self._fractions:
-            return bool(self._paths[f"{split}_path"] or self._fractions[split])
-        return True
+        fraction = self._fractions.get(split, 1.0)
+        return bool(fraction or self._paths[f"{split}_path"])
 
     def _dataset(self, argument: str) -> TableDataset:
         if argument not in self._datasets:

@@ -76,11 +76,9 @@ class CsvFile(TableFile):
         return pa.schema(zip(names, types, strict=True))
 
     def count_rows(self) -> int:
-        """Count the lines that are not empty."""
         return sum(section.rows for section in self._index_sections())
 
     def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield the rows of sections from the one that has row `start`."""
         offset, first_row = self._header_end, 0
         expected: Iterator[int] | None = None
         if start > 0 or self._index is not None:
