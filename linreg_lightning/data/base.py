@@ -21,7 +21,9 @@ Split = Literal["train", "val", "test", "predict"]
 
 
 class RegressionDataModule(LightningDataModule, ABC):
-    """Rows, split, with a name for each column; a subclass fills `splits` in `load`.
+    """Rows, split, with a name for each column.
+
+    A subclass sets `feature_names` and `target_names`, and fills `splits` in `load`.
 
     Args:
         batch_size: rows in a batch of one process; None means all of them.
