@@ -126,15 +126,6 @@ def check_intercept(x: Tensor, names: Sequence[str], absent: Tensor | None = Non
         )
 
 
-def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
-    """Return the part of a message that names the text found in a column of numbers.
-
-    >>> not_a_number("area", "1 m", "row 10")
-    "has '1 m' in column 'area', row 10, which is no number"
-    """
-    return f"has {value!r} in column {column!r}, {row}, which is {expected}"
-
-
 def check_argument(name: str, value: object, valid: bool, expected: str) -> None:
     """Raise an InputError unless the value of an argument is valid.
 
