@@ -30,20 +30,18 @@ REMEDY = ", or start anew without --ckpt_path"
 class CheckpointInfo(NamedTuple):
     """The content of a checkpoint that decides defaults of a command line.
 
-    `model`, `data` and each of `earlier_data`, whose rows are in the statistics too, are
-    `{"class_path": ..., "init_args": {...}}`; None if the checkpoint does not say it. The
-    statistics hold all rows of the data if `done`, and some, of an interrupted pass, if `partial`.
-    `trainer_settings` are the run's settings of TRAINER_ARGUMENTS, by option.
+    `model` and `data` are `{"class_path": ..., "init_args": {...}}`, or None if the checkpoint does
+    not say it. Its statistics hold all rows of `fitted_data`; if `partial`, only some of the rows
+    of an interrupted pass. `trainer_settings` are the run's TRAINER_ARGUMENTS, by option.
     """
 
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
-    earlier_data: list[dict[str, Any] | None]
+    fitted_data: list[dict[str, Any]]
+    partial: bool
     epochs: int
     batches: int
-    done: bool
-    partial: bool
     trainer_settings: dict[str, Any]
 
     @classmethod
@@ -57,15 +55,17 @@ class CheckpointInfo(NamedTuple):
         progress = content["loops"]["fit_loop"]
         statistics = content.get("statistics", {})
         partial = statistics.get("partial") is not None
+        data = _class_and_arguments(content.get("datamodule_hyper_parameters", {}))
+        earlier_data = map(_class_and_arguments, content.get("earlier_data", []))
+        done = data is not None and statistics.get("done") is not None and not partial
         return cls(
             path,
             _class_and_arguments(content.get("hyper_parameters", {})),
-            _class_and_arguments(content.get("datamodule_hyper_parameters", {})),
-            [_class_and_arguments(each) for each in content.get("earlier_data", [])],
+            data,
+            [each for each in (data, *earlier_data) if each] if done else [],
+            partial,
             progress["epoch_progress"]["current"]["processed"],
             progress["epoch_loop.batch_progress"]["total"]["ready"],
-            statistics.get("done") is not None and not partial,
-            partial,
             _trainer_settings(path),
         )
 
@@ -103,16 +103,14 @@ class CheckpointInfo(NamedTuple):
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
-        if not self.done or self.data is None:
-            return False
-        fitted = [self.data, *filter(None, self.earlier_data)]
         if "path" in given.get("init_args", {}):
             files = _files(given["init_args"]["path"])
-            return any(files & _files(data["init_args"].get("path", [])) for data in fitted)
+            paths = [data["init_args"].get("path", []) for data in self.fitted_data]
+            return any(files & _files(path) for path in paths)
         return any(
             data["class_path"] == given.get("class_path")
             and _differences(data, given).keys() <= READING_ARGUMENTS
-            for data in fitted
+            for data in self.fitted_data
         )
 
 
@@ -139,13 +137,15 @@ def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any
 
 
 def _files(paths: Any) -> set[str]:
-    """Return absolute paths of all files; addresses stay as they are."""
+    """Return the paths given, and those of all files in them; absolute, except addresses."""
     files: set[str] = set()
     for path in map(str, [paths] if isinstance(paths, str | Path) else paths):
-        names = [path]
+        if "://" in path:
+            files.add(path)
+            continue
+        files.add(str(Path(path).resolve()))
         with contextlib.suppress(InputError):  # the file may be gone
-            names = [path] if "://" in path else [file.path for file in find_files(path)]
-        files.update(name if "://" in name else str(Path(name).resolve()) for name in names)
+            files.update(str(Path(file.path).resolve()) for file in find_files(path))
     return files
 
 

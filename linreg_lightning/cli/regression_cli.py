@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import shlex
 import warnings
+from functools import partial
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any, final
@@ -14,7 +14,7 @@ from typing import Any, final
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 # The parser knows a class by its short name only after its module is imported.
 import linreg_lightning.data  # noqa: F401
@@ -22,7 +22,6 @@ from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
-from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
 from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse
@@ -30,7 +29,6 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.protocols import WritesFile, is_single_pass
-from linreg_lightning.tables.prediction_file import Format
 from linreg_lightning.tight_loop import TightLoop
 
 TRAINER_DEFAULTS = {"default_root_dir": ROOT, "max_epochs": 100, "enable_model_summary": False}
@@ -50,13 +48,9 @@ class RegressionCLI(LightningCLI):
 
     def __init__(self, args: list[str], first_parse: FirstParse) -> None:
         self._args, self._first_parse = args, first_parse
+        self._checkpoint = first_parse.checkpoint
         self.config: Any = None
-        self._checkpoint: CheckpointInfo | None = None
         self._prediction_writer: PredictionWriter | None = None
-        if first_parse.ckpt_path is not None:
-            self._checkpoint = CheckpointInfo.read(first_parse.ckpt_path, first_parse.root)
-        needs_checkpoint = first_parse.command in ("validate", "test", "predict")
-        self._lacks_checkpoint = needs_checkpoint and self._checkpoint is None
         parser_kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         try:
             super().__init__(
@@ -109,12 +103,9 @@ class RegressionCLI(LightningCLI):
             text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
             parser.add_argument("--figures", type=bool, default=True, help=text)
         if self._first_parse.command == "predict":
-            text = "Whether to write standard errors and intervals too, of a model that has them."
-            parser.add_argument("--intervals", type=bool, default=False, help=text)
+            parser.add_class_arguments(PredictionWriter, as_group=False, skip={"keep"})
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
             parser.add_argument("--keep", type=str | list[str], default=[], help=text)
-            text = "The format of the file of predictions."
-            parser.add_argument("--format", type=Format, default="csv", help=text)
         defaults: dict[str, Any] = {"model": {"class_path": MODEL}, "data": {"class_path": DATA}}
         if self._checkpoint is not None:
             defaults = {"model": self._checkpoint.model, "data": self._checkpoint.data}
@@ -127,16 +118,19 @@ class RegressionCLI(LightningCLI):
             if default and given in ("", default["class_path"].rpartition(".")[2]):
                 parser.set_defaults({key: default})
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Refuse options that contradict the checkpoint, and anything but a fit without one."""
-        # Parse errors mislead if the checkpoint, which sets defaults, is missing: report only that.
-        ignored = (argparse.ArgumentError,) if self._lacks_checkpoint else ()
-        with contextlib.suppress(*ignored):
-            super().parse_arguments(parser, args)
-        if self._lacks_checkpoint:
+        command = self._first_parse.command
+        lacks_checkpoint = self._checkpoint is None and command in ("validate", "test", "predict")
+        try:
+            self.config = parser.parse_args(args)
+        except argparse.ArgumentError:
+            if not lacks_checkpoint:  # whose defaults would have avoided the error
+                raise
+        if lacks_checkpoint:
             raise InputError(
-                f"--ckpt_path: none was given, and {self._first_parse.command} needs a fitted "
-                "model; type --ckpt_path last for the newest, or a checkpoint's path"
+                f"--ckpt_path: none was given, and {command} needs a fitted model; type "
+                "--ckpt_path last for the newest, or a checkpoint's path"
             )
         options = self._options
         seed = options.seed_everything
@@ -144,7 +138,7 @@ class RegressionCLI(LightningCLI):
             raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
         if self._checkpoint is not None:
             self._checkpoint.check_model(options.model.as_dict())
-            self._checkpoint.check_data(options.data.as_dict(), self._first_parse.command == "fit")
+            self._checkpoint.check_data(options.data.as_dict(), command == "fit")
         # From this path Lightning would read hyper-parameters, which then override the options.
         # `before_instantiate_classes` restores it.
         options.ckpt_path = None
@@ -184,24 +178,14 @@ class RegressionCLI(LightningCLI):
         except (TypeError, ValueError) as error:
             raise InputError(f"--trainer: {error}") from error
 
-    # Lightning calls the methods that have the subcommand's name, alone and after before_, after_.
-
-    def fit(self, **kwargs: Any) -> None:
-        """Fit; with a checkpoint, resume its run."""
-        self.trainer.fit(ckpt_path=self._options.ckpt_path, **kwargs)
-
-    def validate(self, **kwargs: Any) -> None:
-        """Measure the checkpoint's model on the validation rows."""
-        self.trainer.validate(ckpt_path=self._options.ckpt_path, **kwargs)
-
-    def test(self, **kwargs: Any) -> None:
-        """Measure the checkpoint's model on the test rows."""
-        self.trainer.test(ckpt_path=self._options.ckpt_path, **kwargs)
-
-    def predict(self, **kwargs: Any) -> None:
-        """Write predictions by PredictionWriter, so that memory does not hold them."""
-        kwargs |= {"ckpt_path": self._options.ckpt_path, "return_predictions": False}
-        self.trainer.predict(**kwargs)
+    def after_instantiate_classes(self) -> None:
+        """Let the subcommand start at the checkpoint; `predict` keeps nothing in memory."""
+        command: str = self.config.subcommand
+        arguments = {"ckpt_path": self._options.ckpt_path}
+        if command == "predict":
+            arguments["return_predictions"] = False
+        # Lightning calls the method of the subcommand's name, between its before_ and its after_.
+        setattr(self, command, partial(getattr(self.trainer, command), **arguments))
 
     def before_fit(self) -> None:
         """Refuse to resume a run with no epoch left, or to add the same rows twice."""
@@ -260,23 +244,25 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
     """Return the Trainer's callbacks, and each default one whose class is not among them."""
     given = trainer.callbacks or []
     given = given if isinstance(given, list) else [given]
-    classes: list[Any] = [resolve_name(path) for path in CALLBACKS]
+    defaults: list[Callback] = [resolve_name(path)() for path in CALLBACKS]
     if figures:
-        classes.append(resolve_name(FIGURES))
+        defaults.append(resolve_name(FIGURES)())
     elif given:
         given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
     if not trainer.barebones:
-        classes.append(TightLoop)
+        defaults.append(TightLoop())
         if trainer.log_every_n_steps is None:
-            classes.append(LogInterval)
-        if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
-            classes.append(RunProgressBar)
-    summary = [] if _has(given, RunSummary) else [RunSummary(command)]
-    return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
-
-
-def _has(callbacks: list[Callback], cls: type) -> bool:
-    return any(isinstance(callback, cls) for callback in callbacks)
+            defaults.append(LogInterval())
+        has_bar = any(isinstance(each, ProgressBar) for each in given)
+        if trainer.enable_progress_bar is not False and not has_bar:
+            defaults.append(RunProgressBar())
+    defaults.append(RunSummary(command))
+    chosen = [
+        default
+        for default in defaults
+        if not any(isinstance(each, type(default)) for each in given)
+    ]
+    return [*given, *chosen]
 
 
 def _check_null(key: str, given: dict[str, Any]) -> None:
