@@ -75,12 +75,10 @@ class CheckpointInfo(NamedTuple):
             return
         model_class = resolve_name(given["class_path"])
         if model_class is not resolve_name(self.model["class_path"]):
-            holds = f"{self.path} holds a {self.model['class_path']}"
-            _refuse("model", given["class_path"], holds)
-        for name, value in _differences(self.model, given).items():
+            _refuse("model", given["class_path"], f"{self.path} holds a {self.model['class_path']}")
+        for name, (stored, value) in _differences(self.model, given).items():
             if name not in getattr(model_class, "revisable", ()):
-                made = f"{self.path} was made with {self.model['init_args'][name]}"
-                _refuse(f"model.{name}", value, made, REMEDY)
+                _refuse(f"model.{name}", value, f"{self.path} was made with {stored}", REMEDY)
 
     def check_data(self, given: dict[str, Any], fitting: bool) -> None:
         """Refuse arguments that would mix rows that were held out with rows that were not.
@@ -90,23 +88,21 @@ class CheckpointInfo(NamedTuple):
         """
         if self.data is None or given.get("class_path") != self.data["class_path"]:
             return
-        stored = self.data["init_args"]
-        differences = _differences(self.data, given)
-        same_rows = "path" not in differences and ("path" in stored or fitting)
-        for name, value in differences.items():
-            if name in COLUMN_ARGUMENTS and stored.get("design") is not None:
-                learned = f"what the columns are was learned with {stored[name]}"
+        arguments, differences = self.data["init_args"], _differences(self.data, given)
+        same_rows = "path" not in differences and ("path" in arguments or fitting)
+        for name, (stored, value) in differences.items():
+            if name in COLUMN_ARGUMENTS and arguments.get("design") is not None:
+                learned = f"what the columns are was learned with {stored}"
                 _refuse(f"data.{name}", value, learned, REMEDY)
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
-                made = f"{self.path} was made with {stored[name]} from the same rows"
+                made = f"{self.path} was made with {stored} from the same rows"
                 _refuse(f"data.{name}", value, made, f", name another table{REMEDY}")
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
         if "path" in given.get("init_args", {}):
             files = _files(given["init_args"]["path"])
-            paths = [data["init_args"].get("path", []) for data in self.fitted_data]
-            return any(files & _files(path) for path in paths)
+            return any(files & _files(data["init_args"].get("path")) for data in self.fitted_data)
         return any(
             data["class_path"] == given.get("class_path")
             and _differences(data, given).keys() <= READING_ARGUMENTS
@@ -126,11 +122,11 @@ def _trainer_settings(path: Path) -> dict[str, Any]:
     return {f"trainer.{name}": trainer[name] for name in TRAINER_ARGUMENTS if name in trainer}
 
 
-def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the given arguments that differ from those stored, also as text."""
+def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return stored and given value of the arguments that differ, also as text."""
     arguments = given.get("init_args", {})
     return {
-        name: arguments[name]
+        name: (value, arguments[name])
         for name, value in stored["init_args"].items()
         if name in arguments and arguments[name] != value and str(arguments[name]) != str(value)
     }
@@ -138,15 +134,11 @@ def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any
 
 def _files(paths: Any) -> set[str]:
     """Return the paths given, and those of all files in them; absolute, except addresses."""
-    files: set[str] = set()
-    for path in map(str, [paths] if isinstance(paths, str | Path) else paths):
-        if "://" in path:
-            files.add(path)
-            continue
-        files.add(str(Path(path).resolve()))
+    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths or ())]
+    for name in [name for name in names if "://" not in name]:
         with contextlib.suppress(InputError):  # the file may be gone
-            files.update(str(Path(file.path).resolve()) for file in find_files(path))
-    return files
+            names += [file.path for file in find_files(name)]
+    return {name if "://" in name else str(Path(name).resolve()) for name in names}
 
 
 def _newest(root: Path) -> Path:

@@ -11,7 +11,7 @@ from inspect import signature
 from pkgutil import resolve_name
 from typing import Any, final
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -39,18 +39,15 @@ class RegressionCLI(LightningCLI):
     """A LightningCLI over any model and data module, with defaults for both.
 
     With a checkpoint, its classes and hyper-parameters are the defaults, and an option that
-    contradicts the model's is an error. Without one, only `fit` runs.
-    An argument that cannot work raises InputError, whose message names the option.
-
-    The command line is parsed twice: `first_parse` has its subcommand, classes and checkpoint,
-    because these decide the options and defaults of the parser that reads all of it.
+    contradicts the model's is an error. Without one, only `fit` runs. `first_parse` has the
+    subcommand, the classes and the checkpoint, which decide the options and their defaults.
+    InputError names the option that cannot work.
     """
 
     def __init__(self, args: list[str], first_parse: FirstParse) -> None:
         self._args, self._first_parse = args, first_parse
         self._checkpoint = first_parse.checkpoint
         self.config: Any = None
-        self._prediction_writer: PredictionWriter | None = None
         parser_kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         try:
             super().__init__(
@@ -60,8 +57,6 @@ class RegressionCLI(LightningCLI):
                 auto_configure_optimizers=False,
                 parser_kwargs=parser_kwargs | dict.fromkeys(self.subcommands(), parser_kwargs),
                 args=args,
-                model_class=LightningModule,
-                subclass_mode_model=True,
                 datamodule_class=LightningDataModule,
                 subclass_mode_data=True,
             )
@@ -133,28 +128,13 @@ class RegressionCLI(LightningCLI):
                 "--ckpt_path last for the newest, or a checkpoint's path"
             )
         options = self._options
-        seed = options.seed_everything
-        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
-            raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
+        _check_options(options)
         if self._checkpoint is not None:
             self._checkpoint.check_model(options.model.as_dict())
             self._checkpoint.check_data(options.data.as_dict(), command == "fit")
         # From this path Lightning would read hyper-parameters, which then override the options.
-        # `before_instantiate_classes` restores it.
+        # `after_instantiate_classes` restores it.
         options.ckpt_path = None
-
-    def before_instantiate_classes(self) -> None:
-        """Refuse null that a class does not accept, and strategies that do not return the fit."""
-        options = self._options
-        options.ckpt_path = None if self._checkpoint is None else str(self._checkpoint.path)
-        for key in ("model", "data"):
-            _check_null(key, options[key].as_dict())
-        strategy = str(options.trainer.strategy)
-        if any(method in strategy for method in ("spawn", "fork", "notebook")):
-            raise InputError(
-                f"--trainer.strategy: {strategy} was given, whose processes do not return what "
-                "they have fitted; type ddp"
-            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the default callbacks and logger, where the user has not chosen others."""
@@ -171,8 +151,7 @@ class RegressionCLI(LightningCLI):
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "predict":
             keep = [options.keep] if isinstance(options.keep, str) else options.keep
-            self._prediction_writer = PredictionWriter(options.intervals, keep, options.format)
-            callbacks.append(self._prediction_writer)
+            callbacks.append(PredictionWriter(options.intervals, keep, options.format))
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:
@@ -181,11 +160,11 @@ class RegressionCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Let the subcommand start at the checkpoint; `predict` keeps nothing in memory."""
         command: str = self.config.subcommand
-        arguments = {"ckpt_path": self._options.ckpt_path}
-        if command == "predict":
-            arguments["return_predictions"] = False
+        path = None if self._checkpoint is None else str(self._checkpoint.path)
+        self._options.ckpt_path = path  # for the config.yaml of the run
+        arguments = {"return_predictions": False} if command == "predict" else {}
         # Lightning calls the method of the subcommand's name, between its before_ and its after_.
-        setattr(self, command, partial(getattr(self.trainer, command), **arguments))
+        setattr(self, command, partial(getattr(self.trainer, command), ckpt_path=path, **arguments))
 
     def before_fit(self) -> None:
         """Refuse to resume a run with no epoch left, or to add the same rows twice."""
@@ -215,29 +194,31 @@ class RegressionCLI(LightningCLI):
             )
         if isinstance(self.model, SupervisedModule) and self.trainer.is_global_zero:
             print(f"\n{self.model.summary()}\n")
-        self._print_files()
+        lines, logger = self._written_files(), self.trainer.logger
+        if isinstance(logger, RunLogger):
+            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
+            lines = {"run": logger.log_dir, **lines, "curves": command}
+        self._print(lines)
 
     def after_predict(self) -> None:
         """Print the file of predictions; refuse a run that has written none."""
-        if self._prediction_writer is None or self._prediction_writer.path is None:
+        files = self._written_files()
+        if PredictionWriter.file_label not in files:
             raise InputError(
                 "predict: nothing was written; the model must predict a tensor of (rows,) or "
                 "(rows, targets), and the data must have rows to predict"
             )
-        self._print_files()
+        self._print(files)
 
-    def _print_files(self) -> None:
-        """Print where the logger and the callbacks have written."""
-        logger = self.trainer.logger if self.subcommand == "fit" else None
+    def _written_files(self) -> dict[str, str]:
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         writers = [each for each in callbacks if isinstance(each, WritesFile) and each.path]
-        lines = {each.file_label: str(each.path) for each in writers}
-        if isinstance(logger, RunLogger):
-            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
-            lines = {"run": logger.log_dir, **lines, "curves": command}
+        return {each.file_label: str(each.path) for each in writers}
+
+    def _print(self, lines: dict[str, str]) -> None:
         width = max(map(len, lines), default=0)
-        for label, place in lines.items() if self.trainer.is_global_zero else ():
-            print(f"{label:<{width}}  {place}")
+        for label, text in lines.items() if self.trainer.is_global_zero else ():
+            print(f"{label:<{width}}  {text}")
 
 
 def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[Callback]:
@@ -265,10 +246,19 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
     return [*given, *chosen]
 
 
-def _check_null(key: str, given: dict[str, Any]) -> None:
-    """Refuse null for an argument whose annotation excludes None; the parser accepts it."""
-    parameters = signature(resolve_name(given["class_path"])).parameters
-    for name, value in given.get("init_args", {}).items():
-        annotation = str(parameters[name].annotation) if name in parameters else "Any"
-        if value is None and not re.search("None|Optional|Any|_empty", annotation):
-            raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
+def _check_options(options: Any) -> None:
+    """Refuse what the parser accepts and what cannot work."""
+    seed, strategy = options.seed_everything, str(options.trainer.strategy)
+    if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+        raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
+    if any(method in strategy for method in ("spawn", "fork", "notebook")):
+        raise InputError(
+            f"--trainer.strategy: {strategy} was given, whose processes do not return what they "
+            "have fitted; type ddp"
+        )
+    for key in ("model", "data"):
+        parameters = signature(resolve_name(options[key].class_path)).parameters
+        for name, value in options[key].get("init_args", {}).items():
+            annotation = str(parameters[name].annotation) if name in parameters else "Any"
+            if value is None and not re.search("None|Optional|Any|_empty", annotation):
+                raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
