@@ -14,7 +14,7 @@ from typing import Any, final
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 # The parser knows a class by its short name only after its module is imported.
 import linreg_lightning.data  # noqa: F401
@@ -113,12 +113,12 @@ class RegressionCLI(LightningCLI):
             if default and given in ("", default["class_path"].rpartition(".")[2]):
                 parser.set_defaults({key: default})
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse options that contradict the checkpoint, and anything but a fit without one."""
         command = self._first_parse.command
         lacks_checkpoint = self._checkpoint is None and command in ("validate", "test", "predict")
         try:
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_args(self._args)
         except argparse.ArgumentError:
             if not lacks_checkpoint:  # whose defaults would have avoided the error
                 raise
@@ -225,25 +225,23 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
     """Return the Trainer's callbacks, and each default one whose class is not among them."""
     given = trainer.callbacks or []
     given = given if isinstance(given, list) else [given]
-    defaults: list[Callback] = [resolve_name(path)() for path in CALLBACKS]
+    classes: list[Any] = [resolve_name(path) for path in CALLBACKS]
     if figures:
-        defaults.append(resolve_name(FIGURES)())
+        classes.append(resolve_name(FIGURES))
     elif given:
         given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
     if not trainer.barebones:
-        defaults.append(TightLoop())
+        classes.append(TightLoop)
         if trainer.log_every_n_steps is None:
-            defaults.append(LogInterval())
-        has_bar = any(isinstance(each, ProgressBar) for each in given)
-        if trainer.enable_progress_bar is not False and not has_bar:
-            defaults.append(RunProgressBar())
-    defaults.append(RunSummary(command))
-    chosen = [
-        default
-        for default in defaults
-        if not any(isinstance(each, type(default)) for each in given)
-    ]
-    return [*given, *chosen]
+            classes.append(LogInterval)
+        if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
+            classes.append(RunProgressBar)
+    summary = [] if _has(given, RunSummary) else [RunSummary(command)]
+    return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
+
+
+def _has(callbacks: list[Callback], cls: type) -> bool:
+    return any(isinstance(callback, cls) for callback in callbacks)
 
 
 def _check_options(options: Any) -> None:
