@@ -1,7 +1,5 @@
 """Refuse values that no fit can use, with the same words for tensors, frames and files."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Messages in the terms of the command line: options instead of arguments and parser internals."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The entry of the `linreg` command; light, so that --help and --version answer at once."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from pkgutil import resolve_name

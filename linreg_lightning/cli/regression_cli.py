@@ -1,7 +1,5 @@
 """The LightningCLI of the `linreg` command."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import shlex

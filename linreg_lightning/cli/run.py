@@ -1,7 +1,5 @@
 """Runs one of Lightning's subcommands; turns its errors into one message and an exit status."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import logging

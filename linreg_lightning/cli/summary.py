@@ -1,7 +1,5 @@
 """`linreg summary`: prints the coefficients of a checkpoint."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pkgutil import resolve_name

@@ -1,7 +1,5 @@
 """What the data modules share: named columns, splits held in memory, batches, resuming."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any, ClassVar, Literal

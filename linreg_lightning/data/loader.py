@@ -1,7 +1,5 @@
 """Batches for a Trainer: passes that can be resumed, and rows in memory, cut into whole batches."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Batches of rows that do not fit into memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice, repeat

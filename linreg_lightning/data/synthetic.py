@@ -1,7 +1,5 @@
 """Rows of a linear model whose coefficients are known."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 from typing import ClassVar, Literal, final

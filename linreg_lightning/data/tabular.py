@@ -1,7 +1,5 @@
 """Rows of files: CSV, Parquet, Arrow; in memory or streamed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Rows already in memory: tensors, NumPy arrays, data frames."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The design: what the columns of x are, fitted to the rows to train on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

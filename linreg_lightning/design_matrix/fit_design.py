@@ -1,7 +1,5 @@
 """Fits the design: reads levels and means from the rows to train on."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

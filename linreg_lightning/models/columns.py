@@ -1,7 +1,5 @@
 """The columns of a model: their names, and whether a batch has them."""
 
-from __future__ import annotations
-
 from typing import Self, final
 
 import torch

@@ -1,7 +1,5 @@
 """Least squares under the Trainer: one pass adds up the rows, its end solves for the `Fit`."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, ClassVar, final
 

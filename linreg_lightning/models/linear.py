@@ -1,7 +1,5 @@
 """Linear regression with torch's own building blocks: nn.Linear, nn.MSELoss, SGD."""
 
-from __future__ import annotations
-
 import math
 from typing import final
 

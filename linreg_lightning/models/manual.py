@@ -1,7 +1,5 @@
 """Gradient descent by hand: the tutorial's loop under the Trainer."""
 
-from __future__ import annotations
-
 import math
 from typing import final
 

@@ -1,7 +1,5 @@
 """The base of the linear models: an equation, and its coefficients by name."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, final

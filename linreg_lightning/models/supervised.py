@@ -1,7 +1,5 @@
 """The base of all models: named columns, predictions, evaluation, checkpoints."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Arrow files, which are also called IPC or Feather: read one record batch at a time."""
 
-from __future__ import annotations
-
 from typing import final
 
 import pyarrow as pa

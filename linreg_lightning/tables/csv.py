@@ -1,7 +1,5 @@
 """CSV files, read in sections of whole lines that all processors parse together."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Where the lines of CSV text end; agrees with pyarrow and does not parse the values."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One table made of one or many files, with a fixed order of the rows."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Which files a path means."""
 
-from __future__ import annotations
-
 import glob
 import re
 from pathlib import Path

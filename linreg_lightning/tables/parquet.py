@@ -1,7 +1,5 @@
 """Parquet files, read a few rows of a row group at a time."""
 
-from __future__ import annotations
-
 from itertools import accumulate
 from typing import final
 

@@ -1,7 +1,5 @@
 """What each file format offers: columns with their types, the number of rows, and the rows."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping

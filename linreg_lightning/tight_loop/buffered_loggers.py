@@ -1,7 +1,5 @@
 """TensorBoard's loggers, called less often and with several calls at once."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Mapping

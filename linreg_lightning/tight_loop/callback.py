@@ -1,7 +1,5 @@
 """TightLoop: several optimizer steps for each iteration of the Trainer."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import partial

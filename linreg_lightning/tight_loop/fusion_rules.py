@@ -1,7 +1,5 @@
 """How many steps fit in a group, and whether the Trainer is needed at each of them."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

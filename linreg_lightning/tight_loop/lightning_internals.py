@@ -4,8 +4,6 @@ Lightning may rename a private name in any version. `missing_name` looks all of 
 objects of one Trainer before the first step, so that a fit without one still goes its normal way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 from operator import attrgetter

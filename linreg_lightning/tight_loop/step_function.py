@@ -1,7 +1,5 @@
 """One step: loss, gradient, update, and the hooks that are called at each step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The steps of a group: all but the last in a plain loop, the last as the Trainer takes it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, final
 
