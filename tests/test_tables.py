@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
@@ -398,6 +399,25 @@ def test_csv_dialects_are_read(text: str, options: dict[str, Any]) -> None:
     assert data.splits["train"].x.tolist() == [[1.5], [2.5]]
     delimiter = {"tab": "\t"}.get(options.get("delimiter", ","), options.get("delimiter", ","))
     assert CsvFile(*find_files("t.csv"), delimiter).count_rows() == 2
+
+
+def test_pyarrow_parses_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # pyarrow 26 aborts the process at its exit if one of its threads still frees Python's memory.
+    sizes: list[int] = []
+    read_csv = pyarrow.csv.read_csv
+
+    def read_and_measure(reader: pyarrow.BufferReader, *args: Any) -> pyarrow.Table:
+        held = pyarrow.total_allocated_bytes()
+        sizes.append(held - before)
+        return read_csv(reader, *args)
+
+    monkeypatch.setattr("linreg_lightning.tables.csv.csv.read_csv", read_and_measure)
+    Path("a.csv").write_text("a,b\n" + 1000 * "1,2\n")
+    (file,) = find_files("a.csv")
+    before = pyarrow.total_allocated_bytes()
+    CsvFile(file)
+    assert sizes
+    assert min(sizes) >= 4000
 
 
 def test_a_column_of_numbers_is_categorical_if_the_argument_names_it() -> None:

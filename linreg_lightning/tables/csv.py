@@ -157,7 +157,7 @@ class CsvFile(TableFile):
         block_size = _THREAD_BYTES if threads else len(text)
         newlines = csv_lines.has_quoted_newlines(text, self._delimiter)
         return csv.read_csv(
-            pa.BufferReader(text),
+            pa.BufferReader(_copy_to_arrow(text)),
             csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
             csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=newlines),
             csv.ConvertOptions(
@@ -184,6 +184,13 @@ class CsvFile(TableFile):
             hint = ", or type what separates columns, such as delimiter ';'"
             return self.error(text + (hint if match[1] == "1" else ""))
         return read_error(error, self.argument, self.path, self.format_name)
+
+
+def _copy_to_arrow(text: bytes) -> pa.Buffer:
+    """Copy text, because pyarrow's threads abort the process if they free Python's at its exit."""
+    buffer = pa.allocate_buffer(len(text))
+    pa.FixedSizeBufferWriter(buffer).write(text)
+    return buffer
 
 
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
