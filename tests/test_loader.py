@@ -1,11 +1,9 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from linreg_lightning import Batch, InputError
-from linreg_lightning.data import BatchLoader
-from linreg_lightning.data import loader as loaders
+from linreg_lightning.data import BatchLoader, loader as loaders
 
 
 def numbered(rows: int) -> Batch:

@@ -15,8 +15,7 @@ import pyarrow.parquet
 import pytest
 import statsmodels.formula.api as smf
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from lightning.pytorch import LightningModule, Trainer
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer

@@ -112,7 +112,6 @@ class ConfigByName(ActionConfigFile):
     """The action of `-c`: a file, or a configuration that the package brings, by its name."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        """Apply the configuration."""
         super().__call__(parser, cfg, find_config(values))  # type: ignore[no-untyped-call]
 
 

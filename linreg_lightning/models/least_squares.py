@@ -76,18 +76,15 @@ class LeastSquares(RegressionModule):
         self._max_epochs: int | None = None
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make parameters of zeros for the coefficients."""
         shape = (out_features, in_features)
         # Parameters although they get no gradient: DDP refuses a model without parameters.
         self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
         self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets) float64, for x, (rows, features)."""
         return x.double() @ self.weight.T + self.bias
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
     def coefficients(self) -> list[Coefficient]:
@@ -183,7 +180,6 @@ class LeastSquares(RegressionModule):
             raise _stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the sums of the rows fitted and of the current pass."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["statistics"] = self._sums.state_dict(self._pass_shape)
         checkpoint["earlier_data"] = self._earlier_data

@@ -67,7 +67,6 @@ class LinearRegression(RegressionModule, StandardizedModule):
         self.criterion = nn.MSELoss()
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make the linear layer."""
         if in_features == 0:
             raise InputError(
                 "features: the data have none; name a column to predict from, or use LeastSquares, "
@@ -77,7 +76,6 @@ class LinearRegression(RegressionModule, StandardizedModule):
         self.linear = nn.Linear(in_features, out_features, bias=self.has_intercept)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
         z = self.standardization(x).to(self.dtype)
         return self.standardization.add_target_mean(self.linear(z).to(self.dtype))
 

@@ -52,11 +52,9 @@ class ManualLinearRegression(RegressionModule):
         self.automatic_optimization = False
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Draw the weights."""
         self.weight = nn.Parameter(torch.randn(in_features + self.has_intercept, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
         return self._add_ones(x) @ self.weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -90,7 +88,6 @@ class ManualLinearRegression(RegressionModule):
             )
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
         weight = self.weight.detach().T
         return (weight[:, 1:], weight[:, 0]) if self.has_intercept else (weight, None)
 

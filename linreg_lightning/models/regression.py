@@ -75,7 +75,6 @@ class RegressionModule(SupervisedModule):
             self.true_coefficients = true or {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the true coefficients to the columns."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["columns"]["true"] = self.true_coefficients
 

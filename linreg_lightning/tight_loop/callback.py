@@ -86,17 +86,14 @@ class TightLoop(Callback):
             self._group.loggers.write()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the loggers have."""
         self._end()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Write what the loggers have of a fit that failed."""
         self._end()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the Trainer as it was."""
         restore_advance(trainer)
 
     def _end(self) -> None:
