@@ -130,7 +130,7 @@ def test_rows_with_missing_values_are_dropped_and_counted(
 ) -> None:
     frame = table_with_missing_values()
     data = TabularData(write(frame, "t.csv"), "price", missing="drop", stream=stream)
-    message = "4 of 300 rows were left out of those to train on, .*: area 2, city 1, rooms 2"
+    message = "4 of 300 rows were left out of those to train on; .*: area 2, city 1, rooms 2"
     with pytest.warns(UserWarning, match=message) as caught:
         found = fitted(trainer, data)
     assert len([warning for warning in caught if "left out of" in str(warning.message)]) == 1

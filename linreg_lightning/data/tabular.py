@@ -53,12 +53,12 @@ class TabularData(RegressionDataModule):
             weight 0 does not count: its values may be missing.
         val_fraction: the fraction of rows for validation, split by a hash of their number.
         test_fraction: the same for the test.
-        batch_size: rows in a batch; null for all or, in a stream, about two million numbers.
+        batch_size: rows in a batch; null takes all rows or, in a stream, about two million numbers.
         shuffle: whether the rows come in another order in each epoch; a stream is shuffled in a
             buffer of four million numbers. `blocks` shuffles whole batches only, which is faster,
             for rows in memory (see `BatchLoader`).
-        seed: of the hash that splits the rows; torch's own seed decides their order.
-        exclude: columns that are no features.
+        seed: the seed of the hash that splits the rows; torch's own seed decides their order.
+        exclude: columns that the model does not use.
         categorical: columns of categories that look like numbers, such as postal codes.
         missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
             it; `mean` fills in the mean of the rows to train on (for an indicator, the fraction of

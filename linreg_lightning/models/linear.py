@@ -26,9 +26,9 @@ class LinearRegression(RegressionModule, StandardizedModule):
 
     Args:
         lr: the learning rate, above 0.
-        momentum: of SGD, from 0 to below 1.
-        weight_decay: of SGD, 0 or above; as in torch it acts on the intercept too, and on the
-            weights of the standardised features where `standardize` is on.
+        momentum: the momentum of SGD, from 0 to below 1.
+        weight_decay: the weight decay of SGD, 0 or above. As in torch it acts on the intercept too,
+            and on the coefficients of the standardised features where `standardize` is on.
         intercept: whether the model adds a constant; None means yes, unless the data have a column
             of ones named `intercept`.
         standardize: whether to fit on features of mean 0 and standard deviation 1 and targets of
