@@ -37,7 +37,7 @@ class StepGroup:
 
     def take(self, fetcher: Any, count: int) -> None:
         """Take the next `count` steps of an epoch, not beyond its end."""
-        self._state.begin_group()
+        self._state.loop.val_loop.restarting = False  # as the Trainer does before each batch
         self._choose_hooks()
         self._take_batch = batch_source(fetcher)
         with self._log:
@@ -135,13 +135,12 @@ def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:
     may_stay = type(precision) is Precision and not overridden
 
     def move(batch: Any) -> Any:
-        if may_stay and (isinstance(batch, tuple) or type(batch) is list):
-            for part in batch:
-                if part is not None and not (isinstance(part, Tensor) and part.device == device):
-                    break
-            else:
-                # A step may change its list; the loader's own stays as it is.
-                return batch[:] if type(batch) is list else batch
+        may_be_there = may_stay and (isinstance(batch, tuple) or type(batch) is list)
+        if may_be_there and all(
+            part is None or (isinstance(part, Tensor) and part.device == device) for part in batch
+        ):
+            # A step may change its list; the loader's own stays as it is.
+            return batch[:] if type(batch) is list else batch
         batch = state.prepare_batch(precision.convert_input(batch))
         return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
