@@ -3,15 +3,7 @@
 import math
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import (
-    LearningRateMonitor,
-    ModelCheckpoint,
-    ProgressBar,
-    RichProgressBar,
-    Timer,
-    TQDMProgressBar,
-)
+from lightning.pytorch import Callback, LightningModule, callbacks
 from lightning.pytorch.plugins.precision import (
     DoublePrecision,
     HalfPrecision,
@@ -46,12 +38,12 @@ STEP_METHODS = (
 """Methods of a module that make a step something else than loss, gradient, update."""
 
 KNOWN_CALLBACKS = (
-    LearningRateMonitor,  # acts when the loggers write, and a group calls it then
-    ModelCheckpoint,  # saves at the end of a group, as `group_size` makes sure
-    ProgressBar,  # people read it, more slowly than groups end
-    RichProgressBar,
-    TQDMProgressBar,
-    Timer,  # stops a run by the clock, and a group takes 0.05 s
+    callbacks.LearningRateMonitor,  # acts when the loggers write, and a group calls it then
+    callbacks.ModelCheckpoint,  # saves at the end of a group, as `group_size` makes sure
+    callbacks.ProgressBar,  # people read it, more slowly than groups end
+    callbacks.RichProgressBar,
+    callbacks.TQDMProgressBar,
+    callbacks.Timer,  # stops a run by the clock, and a group takes 0.05 s
 )
 """Lightning's own callbacks, whose hooks need not see every step."""
 

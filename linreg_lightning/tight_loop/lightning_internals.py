@@ -77,18 +77,6 @@ def steps_between_checkpoints(checkpoint: Any) -> int:
     return checkpoint._every_n_train_steps if isinstance(checkpoint, ModelCheckpoint) else 0
 
 
-def replace_advance(trainer: Any, wrap: Callable[[Any], Callable[[Any], None]]) -> None:
-    """Let the Trainer call `wrap(advance)` for each iteration, instead of its own `advance`."""
-    restore_advance(trainer)
-    loop = trainer.fit_loop.epoch_loop
-    vars(loop)["advance"] = wrap(loop.advance)
-
-
-def restore_advance(trainer: Any) -> None:
-    """Let the Trainer call its own function for each iteration."""
-    vars(trainer.fit_loop.epoch_loop).pop("advance", None)
-
-
 def batch_source(fetcher: Any) -> Callable[[], Any]:
     """Return what takes the next batch of the Trainer's iterator over batches.
 
@@ -174,9 +162,8 @@ class EpochState:
 
     def warn_of_missing_batch(self) -> None:
         """Warn, once, of a loader that yields None."""
-        self.loop._warning_cache.warn(
-            "train_dataloader yielded None. If this was on purpose, ignore this warning..."
-        )
+        message = "train_dataloader yielded None. If this was on purpose, ignore this warning..."
+        self.loop._warning_cache.warn(message)
 
 
 def unwrapped_step(optimizer: Optimizer) -> Callable[..., Any]:

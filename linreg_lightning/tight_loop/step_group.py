@@ -11,18 +11,8 @@ from torch import Tensor
 from linreg_lightning.tight_loop.buffered_loggers import BufferedLoggers
 from linreg_lightning.tight_loop.fusion_rules import BATCH_HOOKS
 from linreg_lightning.tight_loop.lightning_internals import EpochState, batch_source
-from linreg_lightning.tight_loop.step_function import (
-    automatic_step,
-    hooks_of_each_step,
-    manual_step,
-)
+from linreg_lightning.tight_loop.step_function import automatic_step, manual_step, per_step_hooks
 from linreg_lightning.tight_loop.step_log import StepLog
-
-TRANSFER_HOOKS = (
-    "on_before_batch_transfer",
-    "transfer_batch_to_device",
-    "on_after_batch_transfer",
-)
 
 
 @final
@@ -65,12 +55,12 @@ class StepGroup:
         self._take_step = make_step(trainer, state)
         self._has_schedule = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._write_interval = trainer.log_every_n_steps if trainer.loggers else 0
-        self._start_hooks = hooks_of_each_step(trainer, state, "on_train_batch_start")
-        self._end_hooks = hooks_of_each_step(trainer, state, "on_train_batch_end")
+        self._start_hooks = per_step_hooks(trainer, state, "on_train_batch_start")
+        self._end_hooks = per_step_hooks(trainer, state, "on_train_batch_end")
         monitors = [each for each in trainer.callbacks if isinstance(each, LearningRateMonitor)]
         self._write_hooks = [each.on_train_batch_start for each in monitors] + self._start_hooks
         self._hooks_may_write = bool(monitors) or any(
-            hooks_of_each_step(trainer, state, name) for name in BATCH_HOOKS
+            per_step_hooks(trainer, state, name) for name in BATCH_HOOKS
         )
 
     def _step(self, fetcher: Any, is_last: bool = False) -> bool:
@@ -130,8 +120,9 @@ class StepGroup:
 def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:
     """Return what converts a batch and moves it to the device, if it is not there yet."""
     precision, device = trainer.precision_plugin, trainer.strategy.root_device
+    hooks = "on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"
     owners = [each for each in (trainer.lightning_module, trainer.datamodule) if each is not None]
-    overridden = any(is_overridden(hook, owner) for hook in TRANSFER_HOOKS for owner in owners)
+    overridden = any(is_overridden(hook, owner) for hook in hooks for owner in owners)
     may_stay = type(precision) is Precision and not overridden
 
     def move(batch: Any) -> Any:
