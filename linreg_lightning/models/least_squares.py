@@ -14,7 +14,6 @@ from linreg_lightning.algebra.gram_state import GramState, PassShape
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.hook_markers import per_group
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient, RegressionModule
 
 
@@ -131,7 +130,6 @@ class LeastSquares(RegressionModule):
         super().setup(stage)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """An optimiser by which the Trainer counts steps; callbacks may show its rate."""
         return ClosureOptimizer(self.parameters(), lr=1.0)
 
     def on_fit_start(self) -> None:
@@ -161,10 +159,6 @@ class LeastSquares(RegressionModule):
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
-
-    @per_group
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Do nothing: a step has no loss that could diverge."""
 
     def on_train_epoch_end(self) -> None:
         """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""

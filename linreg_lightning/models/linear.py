@@ -80,7 +80,6 @@ class LinearRegression(RegressionModule, StandardizedModule):
         return self.standardization.add_target_mean(self.linear(z).to(self.dtype))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean squared error of one batch."""
         x, y, row_weight = self.prepare_batch(batch)
         prediction = self.linear(x)
         if row_weight is None:
@@ -92,7 +91,6 @@ class LinearRegression(RegressionModule, StandardizedModule):
         return self.scale_loss(loss, len(x))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """SGD over all parameters."""
         return torch.optim.SGD(
             self.parameters(), self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )

@@ -58,7 +58,6 @@ class ManualLinearRegression(RegressionModule):
         return self._add_ones(x) @ self.weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of the raw loop."""
         x, y, row_weight = self.validate_batch(batch)
         if row_weight is not None:
             raise InputError(
@@ -76,7 +75,6 @@ class ManualLinearRegression(RegressionModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """An optimiser that takes no step itself; the Trainer counts steps by it."""
         return ClosureOptimizer(self.parameters(), self.lr)
 
     def on_fit_start(self) -> None:

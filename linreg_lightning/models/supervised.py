@@ -179,7 +179,6 @@ class SupervisedModule(LightningModule, ABC):
     on_test_start = on_predict_start = on_validation_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics."""
         self._update_metrics(batch)
 
     test_step = validation_step

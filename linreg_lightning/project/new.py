@@ -1,7 +1,5 @@
 """`linreg new`: makes a project of an example to replace and the modules that it needs."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import keyword
@@ -13,7 +11,6 @@ from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from linreg_lightning.errors import InputError
 
@@ -50,9 +47,6 @@ PYPROJECT = (
 )
 """Patterns in pyproject.toml, and their replacements in a new project."""
 
-MAX_LENGTH = 40  # of a name
-FOLDERS = {"build", "configs", "dist", "logs", "tests"}
-
 
 def new(args: list[str]) -> str:
     """Make a project in a folder of its name, completely or not at all; return the next steps.
@@ -63,13 +57,13 @@ def new(args: list[str]) -> str:
     parser = argparse.ArgumentParser("linreg new", description=text)
     parser.add_argument("name", help="the package's name, in lower case, such as my_project")
     given = parser.parse_args(args).name
-    names = Names.of(given)
+    package = package_name(given)
     folder = Path(given)
     if folder.exists() or folder.is_symlink():
         raise InputError(f"name: there is a {given} here already; type another name, or move it")
     with TemporaryDirectory(dir=".", prefix=f".{given}-") as unfinished:
         project = Path(unfinished, given)
-        for path, text in contents(names):
+        for path, text in contents(package):
             file = project / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
@@ -81,69 +75,60 @@ made  {folder}/, a project that trains, tested
 
   cd {folder}
   pip install -e '.[test]' && pytest
-  {names.command} fit
+  {command_name(package)} fit
 
-your model     {names.package}/models/mlp.py
-your data      {names.package}/data/waves.py, or any table by --data TabularData
+your model     {package}/models/mlp.py
+your data      {package}/data/waves.py, or any table by --data TabularData
 your settings  configs/example.yaml"""
 
 
-class Names(NamedTuple):
-    """The spelling that Python imports, and the one that pip installs and a terminal runs."""
+def package_name(given: str) -> str:
+    """Return a name of lower-case words, joined by `_` or `-`, as Python imports it.
 
-    package: str
-    command: str
+    InputError refuses other forms, and names of Python, of installed packages and of the project's
+    other folders.
 
-    @classmethod
-    def of(cls, given: str) -> Names:
-        """Return the spellings of a name: lower-case words joined by `_` or `-`.
-
-        InputError refuses other forms, and names of Python, of installed packages and of the
-        project's other folders.
-
-        >>> Names.of("my-project")
-        Names(package='my_project', command='my-project')
-        """
-        if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", given):
-            words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", given).lower()
-            proposal = "_".join(re.findall(r"[a-z0-9]+", words)).lstrip("0123456789_")
-            raise InputError(
-                f"name: {given!r} was given; type lower-case English letters, digits and _ between "
-                f"them, as in {proposal or 'my_project'}; the present folder gets the project"
-            )
-        if len(given) > MAX_LENGTH:
-            raise InputError(f"name: {given} has {len(given)} letters; type at most {MAX_LENGTH}")
-        package, command = given.replace("-", "_"), given.replace("_", "-")
-        if keyword.iskeyword(package) or package in sys.builtin_module_names:
-            raise InputError(f"name: {given} is a word of Python itself; type another")
-        if package in FOLDERS or package.startswith("test_"):
-            raise InputError(f"name: {given} is what a folder or a test is called; type another")
-        if getattr(find_spec(package), "origin", None):  # a folder without modules has none
-            raise InputError(
-                f"name: a package {package} is installed already, and Python can import only one "
-                "of the two; type another"
-            )
-        return cls(package, command)
-
-    def put_into(self, text: str) -> str:
-        """Replace this package's names in a text by these.
-
-        >>> Names.of("my_project").put_into("linreg fit --model linreg_lightning.models.MLP")
-        'my-project fit --model my_project.models.MLP'
-        """
-        text = text.replace("linreg_lightning", self.package)
-        return re.sub("linreg-lightning|linreg", self.command, text)
+    >>> package_name("my-project")
+    'my_project'
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", given):
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", given).lower()
+        proposal = "_".join(re.findall(r"[a-z0-9]+", words)).lstrip("0123456789_")
+        raise InputError(
+            f"name: {given!r} was given; type lower-case English letters, digits and _ between "
+            f"them, as in {proposal or 'my_project'}; the present folder gets the project"
+        )
+    if len(given) > 40:
+        raise InputError(f"name: {given} has {len(given)} letters; type at most 40")
+    package = given.replace("-", "_")
+    if keyword.iskeyword(package) or package in sys.builtin_module_names:
+        raise InputError(f"name: {given} is a word of Python itself; type another")
+    if package in ("build", "configs", "dist", "logs", "tests") or package.startswith("test_"):
+        raise InputError(f"name: {given} is what a folder or a test is called; type another")
+    if getattr(find_spec(package), "origin", None):  # a folder without modules has none
+        raise InputError(
+            f"name: a package {package} is installed already, and Python can import only one of "
+            "the two; type another"
+        )
+    return package
 
 
-def contents(names: Names) -> Iterator[tuple[str, str]]:
-    """Yield path and text of each file of a new project, with its names put in."""
+def command_name(package: str) -> str:
+    """Return a package's name as pip installs it and a terminal runs it."""
+    return package.replace("_", "-")
+
+
+def contents(package: str) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each file of a new project, with the names of its package in them."""
     for path, file in sorted(project_files().items()):
         text = file.read_text(encoding="utf-8")
         for pattern, replacement in PYPROJECT if path == "pyproject.toml" else ():
             text = re.sub(pattern, replacement, text)
         if path != "LICENSE":  # it names the authors of the files
-            text = _wrap_imports(names.put_into(text))
-        yield path.replace("linreg_lightning", names.package, 1), text
+            text = text.replace("linreg_lightning", package)
+            text = re.sub("linreg-lightning|linreg", command_name(package), text)
+            text = _wrap_imports(text)
+        yield path.replace("linreg_lightning", package, 1), text
 
 
 def project_files() -> dict[str, Path]:
@@ -208,9 +193,7 @@ def _wrap_imports(text: str) -> str:
 
     def wrap(match: re.Match[str]) -> str:
         indent, start, names = match.groups()
-        if len(match[0]) <= 100:
-            return match[0]
         items = "".join(f"{indent}    {name},\n" for name in names.split(", "))
         return f"{indent}{start} (\n{items}{indent})"
 
-    return re.sub(r"(?m)^( *)(from \S+ import) ([^(\n]+)$", wrap, text)
+    return re.sub(r"(?m)^(?=.{101})( *)(from \S+ import) ([^(\n]+)$", wrap, text)
