@@ -152,7 +152,8 @@ def damaged(kind: str, files: list[bytes], count: int, seed: int) -> Iterator[tu
 
 
 def _digest(names: list[str], x: Any, y: Any) -> str:
-    return hashlib.sha256(repr((names, x.tolist(), y.tolist())).encode()).hexdigest()
+    values = hashlib.sha256(repr((x.tolist(), y.tolist())).encode()).hexdigest()
+    return f"{len(x)} rows of {names}: {values}"
 
 
 def _read(path: str) -> Outcome:

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from typing import ClassVar, Literal
 
 import pyarrow as pa
-from pyarrow import fs, ipc, types as pa_types
+from pyarrow import fs, types as pa_types
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.arrow_schema import columns_of_wide_integers
+from linreg_lightning.tables.arrow_flatbuffers import wide_integers
 from linreg_lightning.tables.discovery import DataFile, read_error
 
 DtypeKind = Literal["numbers", "text", "times", "other"]
@@ -80,7 +80,7 @@ class TableFile(ABC):
         self._refuse_change()
         try:
             yield
-        except (InputError, OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        except (InputError, OSError, pa.ArrowException, ValueError) as error:
             self._refuse_change()  # which may be the reason
             if isinstance(error, InputError):
                 raise
@@ -103,11 +103,18 @@ class TableFile(ABC):
             reason = "has changed since it was opened, so its rows are not those of one table"
             raise self.error(f"{reason}; let it be written to the end and start again")
 
-    def refuse_wide_integers(self, schema: ipc.Message) -> None:
+    def refuse_wide_integers(self, flatbuffer: bytes, schema_field: int) -> None:
         """Raise InputError if an Arrow schema has integers of more than 64 bits."""
-        for name, dtype in columns_of_wide_integers(schema.metadata.to_pybytes()).items():
+        for name, dtype in wide_integers(flatbuffer, schema_field).items():
             reason = f"has a column {name!r} of type {dtype}, which cannot be read"
             raise self.error(f"{reason}; write it as Int64 or Float64, or leave it out of the file")
+
+    def read_footer(self, mark: int) -> bytes:
+        """Return the footer, whose length stands first in the last `mark` bytes of the file."""
+        with self.filesystem.open_input_file(self.path) as source:
+            end = source.size() - mark
+            length = int.from_bytes(source.read_at(4, end), "little")
+            return bytes(source.read_at(length, max(0, end - length)))
 
     def error(self, reason: str) -> InputError:
         """Name the argument and the file, and say what is wrong with it."""
@@ -137,7 +144,8 @@ def dtype_kind(dtype: pa.DataType) -> DtypeKind:
         return "numbers"
     if dtype in (pa.string(), pa.large_string(), pa.string_view()):
         return "text"
-    return "times" if pa_types.is_temporal(dtype) else "other"
+    is_time = pa_types.is_temporal(dtype) and not pa_types.is_interval(dtype)
+    return "times" if is_time else "other"
 
 
 def common_dtype(one: pa.DataType, other: pa.DataType) -> pa.DataType:
