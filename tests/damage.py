@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import hashlib
@@ -28,7 +29,6 @@ SECONDS = 60
 """After which a reading hangs."""
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["linreg_lightning.data.tabular", __name__])
-KINDS = ("csv", "csv.gz", "parquet", "arrow", "arrows")
 _MISSING = {"", "NA", "NULL", "NaN", "nan", "null", "N/A", "n/a", "#N/A"}
 
 
@@ -96,6 +96,11 @@ def undamaged() -> dict[str, list[bytes]]:
 
 
 # Damage
+
+
+def base64_replace(text: bytes, old: bytes, new: bytes) -> bytes:
+    """Replace bytes in what a base64 text holds."""
+    return base64.b64encode(base64.b64decode(text).replace(old, new))
 
 
 def _flip(content: bytearray, random: Random) -> None:
@@ -209,17 +214,23 @@ def _numbers(values: Any) -> list[float] | None:
         return None
 
 
+Read = Callable[[str], Outcome]
+
+
+def attempt(function: Read, path: Path) -> Outcome:
+    """Call a function with a path, and tell whether it refuses the file or fails."""
+    try:
+        return function(str(path))
+    except InputError as error:
+        return Outcome("refused", str(error))
+    except BaseException:
+        return Outcome("traceback", traceback.format_exc())
+
+
 def _work(connection: Any) -> None:
     warnings.simplefilter("ignore")
     while True:
-        function, path = connection.recv()
-        try:
-            outcome = function(path)
-        except InputError as error:
-            outcome = Outcome("refused", str(error))
-        except BaseException:
-            outcome = Outcome("traceback", traceback.format_exc())
-        connection.send(outcome)
+        connection.send(attempt(*connection.recv()))
 
 
 class Reader:
@@ -228,14 +239,14 @@ class Reader:
     def __init__(self) -> None:
         self._process: Any = None
 
-    def call(self, function: Callable[[str], Outcome], path: Path) -> Outcome:
-        """Call a function with a path; `crash` and `hang` say that it never returned."""
+    def attempt(self, function: Read, path: Path) -> Outcome:
+        """Do so there; `crash` and `hang` say that the function never returned."""
         if self._process is None:
             self._connection, other = CONTEXT.Pipe()
             self._process = CONTEXT.Process(target=_work, args=(other,), daemon=True)
             self._process.start()
             other.close()
-        self._connection.send((function, str(path)))
+        self._connection.send((function, path))
         try:
             if self._connection.poll(SECONDS):
                 outcome: Outcome = self._connection.recv()
@@ -255,27 +266,29 @@ class Reader:
         return status
 
 
-def campaign(count: int, seed: int, folder: Path) -> Counter[str]:
+def campaign(
+    count: int, seed: int, folder: Path, attempt: Callable[[Read, Path], Outcome]
+) -> Counter[str]:
     """Read `count` damaged files of each kind; print and return how many had each outcome.
 
     A file that a careful stranger reads as the same other numbers holds valid other values, such as
-    another digit, which nothing in the file contradicts.
+    another digit, which nothing in the file contradicts. Only a CSV file may have other rows.
     """
     total: Counter[str] = Counter()
-    reader = Reader()
     for kind, files in undamaged().items():
         path = folder / f"t.{kind}"
         right = set()
         for content in files:
             path.write_bytes(content)
-            right.add(reader.call(_read, path))
+            right.add(attempt(_read, path))
         assert len(right) == 1, right
         counts: Counter[str] = Counter()
         for k, (damage, content) in enumerate(damaged(kind, files, count, seed)):
             path.write_bytes(content)
-            outcome = reader.call(_read, path)
+            outcome = attempt(_read, path)
             if outcome.kind == "survived" and outcome not in right:
-                same = reader.call(_read_plainly, path) == outcome
+                same = attempt(_read_plainly, path) == outcome
+                same &= kind == "csv" or outcome.text.startswith("120 rows")
                 outcome = Outcome("other values" if same else "silently wrong", outcome.text)
             counts[outcome.kind] += 1
             if outcome.kind not in ("refused", "survived", "other values"):
@@ -283,6 +296,5 @@ def campaign(count: int, seed: int, folder: Path) -> Counter[str]:
                 path.with_name(f"{kind}-{k}-{outcome.kind}").write_bytes(content)
         print(f"{kind}: {count} tried, {dict(counts)}")
         total += counts
-    reader.close()
     print(f"all: {total.total()} tried, {dict(total)}")
     return total

@@ -56,11 +56,10 @@ class CsvFile(TableFile):
         for first_bytes, reason in _NOT_CSV.items():
             if text.startswith(first_bytes):
                 raise self.error(reason)
-        content = text.strip()
-        if content and b"\n" not in content and (b"\r" in content or len(content) > 2**16):
-            raise self._no_line_end(content)
-        if not content or b"\n" not in text:
+        if not text.strip():
             raise self.error("is empty; it needs a header and rows")
+        if b"\n" not in text.lstrip():
+            raise self._no_line_end(text)
         # Blank lines and a byte order mark may come before the header.
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
         ends = csv_lines.line_ends(text[blank:], self._delimiter)
@@ -140,12 +139,13 @@ class CsvFile(TableFile):
                 yield rest
 
     def _no_line_end(self, text: bytes) -> InputError:
-        if b"\r" in text and b"\n" not in text:
+        if b"\r" in text.strip() and b"\n" not in text:
             return self.error("ends its lines by carriage returns; save it with line feeds")
-        size = f"{len(text) / 2**20:.3g} MB"
-        quoted = ' outside of quotes: is a " missing?' if b"\n" in text else ""
-        reason = f"has {size} of text without a line end{quoted}; is it a CSV file?"
-        return self.error(f"{reason} each row needs a line of its own")
+        length = len(text)
+        size = f"{length} bytes" if length < 2**20 else f"{length / 2**20:.3g} MB"
+        quotes = " outside of quotes" if b"\n" in text else ""
+        reason = f"has no line end within {size} of text{quotes}"
+        return self.error(f"{reason}; is it a CSV file? Each row needs a line of its own")
 
     def _parse_section(self, text: bytes, types: Types, first_row: int) -> pa.Table:
         with suppress(pa.ArrowException):

@@ -8,7 +8,9 @@ import damage
 import pytest
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 def test_damaged_tables_are_refused_or_read_right(seed: int, tmp_path: Path) -> None:
-    counts = damage.campaign(40, seed, tmp_path)
+    reader = damage.Reader()
+    counts = damage.campaign(200, seed, tmp_path, reader.attempt)
+    reader.close()
     assert set(counts) <= {"refused", "survived", "other values"}
