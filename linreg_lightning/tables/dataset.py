@@ -11,14 +11,18 @@ import pyarrow as pa
 from pyarrow import fs
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.arrow import ArrowFile
+from linreg_lightning.tables.arrow import ArrowFile, ArrowStream
 from linreg_lightning.tables.csv import CsvFile, check_dialect
 from linreg_lightning.tables.discovery import DataFile, find_files, first_line, read_error
 from linreg_lightning.tables.parquet import ParquetFile
 from linreg_lightning.tables.table_file import TableFile, Types, common_dtype, dtype_kind, overlap
 
 # How the files of a format begin; a file that begins otherwise is read as CSV.
-FIRST_BYTES: dict[bytes, type[TableFile]] = {b"PAR1": ParquetFile, b"ARROW1": ArrowFile}
+FIRST_BYTES: dict[bytes, type[TableFile]] = {
+    b"PAR1": ParquetFile,
+    b"ARROW1": ArrowFile,
+    b"\xff\xff\xff\xff": ArrowStream,
+}
 _LISTED_NAMES = 20
 _SAME_COLUMNS = "name files with the same columns"
 

@@ -64,6 +64,10 @@ def read_error(error: Exception, argument: str, path: str, format_name: str) -> 
         return InputError(f"{argument}: there is no file {path}; check the name")
     if isinstance(error, PermissionError):
         return InputError(f"{argument}: {path} is not yours to read; change its permissions")
+    if isinstance(error, pa.ArrowNotImplementedError):
+        reason = f"has a column of a type that cannot be read ({first_line(error)})"
+        remedy = "write it with another type, or get the file again if it is damaged"
+        return InputError(f"{argument}: {path} {reason}; {remedy}")
     reason = f"it is damaged, cut off or something else ({first_line(error)})"
     return InputError(f"{argument}: {path} cannot be read as {format_name}: {reason}; get it again")
 
