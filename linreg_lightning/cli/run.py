@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from linreg_lightning.callbacks.peer_monitor import end_process, is_lost_connection
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
 from linreg_lightning.cli.main import fail
@@ -29,13 +31,12 @@ IGNORED_WARNINGS = (
     "LightningCLI's args parameter is intended to run from within Python.*",
     "The dirpath has changed from .*",  # a resumed run has its own folder
 )
-# The messages of torch's process groups when another process is gone.
-_LOST_CONNECTION = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
+_OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
 
 
 def run(args: list[str]) -> None:
     """Run a command line; exit with a message if it fails."""
-    with _warning_filters():
+    with _warning_filters(), _message_before_kill():
         try:
             first_parse = FirstParse.of(args)
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
@@ -46,20 +47,43 @@ def run(args: list[str]) -> None:
         except (InputError, MisconfigurationException, OSError) as error:
             _fail(str(error), 1)
         except RuntimeError as error:
-            if not _LOST_CONNECTION.search(str(error)):
+            if not is_lost_connection(error):
                 raise
-            _fail("another process has ended and has printed its own message", 1)
+            notes = getattr(error, "__notes__", ["another process has ended"])
+            _fail("; ".join(notes), 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    if torch.distributed.is_initialized():
-        # Threads of the process group crash if they still run while Python shuts down.
-        torch.distributed.destroy_process_group()
     # Each process reads its own rows, so the message says which process failed.
     rank = getattr(rank_zero_only, "rank", 0)
-    fail(f"process {rank + 1}: {message}" if rank else message, status)
+    message = f"process {rank + 1}: {message}" if rank else message
+    if torch.distributed.is_initialized():
+        end_process(message, status)
+    fail(message, status)
+
+
+@contextlib.contextmanager
+def _message_before_kill() -> Iterator[None]:
+    """Print a message and exit before Lightning kills this process.
+
+    Every five seconds Lightning looks whether one of the processes that it has started has failed.
+    Then it writes "[rank: 1] Child process with PID 12 terminated ..." to its log, and kills all.
+    """
+
+    def end(record: logging.LogRecord) -> bool:
+        time.sleep(1)  # the error of this process, which says more, may be on its way
+        number = re.search(r"rank: (\d+)", record.getMessage())
+        name = f"process {int(number[1]) + 1}" if number else "another process"
+        end_process(f"{name} has ended before its work was done; start all processes again", 1)
+
+    logger = logging.getLogger(_OBSERVER)
+    logger.addFilter(end)
+    try:
+        yield
+    finally:
+        logger.removeFilter(end)
 
 
 @contextlib.contextmanager
