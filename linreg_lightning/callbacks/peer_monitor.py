@@ -100,9 +100,10 @@ def end_process(message: str, status: int) -> NoReturn:
     of a process group that still run then crash.
     """
     with _last_message:
-        print(f"linreg: error: {message}", file=sys.stderr)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        with contextlib.suppress(OSError, ValueError):  # the stream may be closed
+            print(f"linreg: error: {message}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
         os._exit(status)
 
 

@@ -1,0 +1,96 @@
+"""A fit of several processes of which one is lost: the others end, and the run resumes."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback
+
+from linreg_lightning import InputError
+from linreg_lightning.callbacks import PeerMonitor
+
+FIT = (
+    "fit --data TabularData --data.path t.csv --data.target y --data.batch_size 10 "
+    "--model LeastSquares --figures false --trainer.accelerator cpu "
+    "--trainer.enable_progress_bar false --trainer.default_root_dir"
+)
+SAVE = "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.every_n_train_steps=1"
+
+
+class SlowStart(Callback):
+    """Makes the first batch of one process take longer than the silence that means a loss."""
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0 and trainer.global_rank == 1:
+            time.sleep(4)
+
+
+class KillSecond(Callback):
+    """Kills the second process in its third batch, while the first waits in its fourth."""
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 2 and trainer.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if batch_idx == 3:
+            time.sleep(60)
+
+
+def start_two(line: str) -> list[subprocess.Popen[str]]:
+    """Start both processes as torchrun does, on two nodes of one process each."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    shared |= {"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "test", "LOCAL_WORLD_SIZE": "1"}
+    path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    options = "--trainer.num_nodes 2 --trainer.devices 1 --trainer.strategy ddp"
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "linreg_lightning", *f"{line} {options}".split()],
+            env=os.environ | shared | {"RANK": rank, "GROUP_RANK": rank, "PYTHONPATH": path},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+
+
+def test_a_killed_process_ends_the_other_and_the_run_resumes_to_the_same_bytes(
+    command: Callable[..., Any],
+) -> None:
+    rows = [f"{i % 7},{i * i % 11 / 7},{i % 13}" for i in range(101)]
+    Path("t.csv").write_text("\n".join(["a,b,y", *rows]))
+    command(f"{FIT} one")
+    kill = "--trainer.callbacks+=test_lost_process.SlowStart"
+    kill += " --trainer.callbacks+=test_lost_process.KillSecond"
+    monitor = "--trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=3"
+    processes = start_two(f"{FIT} two {SAVE} {kill} {monitor}")
+    assert processes[1].wait(120) == -signal.SIGKILL
+    killed = time.monotonic()
+    _, stderr = processes[0].communicate(timeout=60)
+    assert processes[0].returncode == 1
+    assert time.monotonic() - killed < 15  # three seconds on an idle machine
+    (message,) = [line for line in stderr.splitlines() if line.startswith("linreg: error")]
+    assert re.match(
+        rf"linreg: error: process 2 \(PID {processes[1].pid} on .+\) has ended", message
+    )
+    assert "--ckpt_path last" in message
+    assert "Traceback" not in stderr
+    for process in start_two(f"{FIT} two --ckpt_path last"):
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+    one, *resumed = (sorted(Path(root).glob("*/coefficients.json")) for root in ("one", "two"))
+    assert [path.read_bytes() for path in resumed[0]] == [one[0].read_bytes()]
+
+
+def test_the_longest_silence_is_at_least_three_seconds() -> None:
+    with pytest.raises(InputError, match="seconds: 2 was given; type 3 or more"):
+        PeerMonitor(seconds=2)
