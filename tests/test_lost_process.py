@@ -22,6 +22,7 @@ FIT = (
     "--model LeastSquares --figures false --trainer.accelerator cpu "
     "--trainer.enable_progress_bar false --trainer.default_root_dir"
 )
+TWO_NODES = "--trainer.num_nodes 2 --trainer.devices 1"
 SAVE = "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.every_n_train_steps=1"
 
 
@@ -43,24 +44,32 @@ class KillSecond(Callback):
             time.sleep(60)
 
 
+def variables(rank: int, port: int) -> dict[str, str]:
+    """Return what torchrun tells one of two processes, each the only one of its node."""
+    result = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    result |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "test"}
+    return result | {"RANK": str(rank), "GROUP_RANK": str(rank)}
+
+
+def start(rank: int, port: int, line: str) -> subprocess.Popen[str]:
+    path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    return subprocess.Popen(
+        [sys.executable, "-m", "linreg_lightning", *line.split()],
+        env=os.environ | variables(rank, port) | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def start_two(line: str) -> list[subprocess.Popen[str]]:
-    """Start both processes as torchrun does, on two nodes of one process each."""
+    port = free_port()
+    return [start(rank, port, f"{line} {TWO_NODES} --trainer.strategy ddp") for rank in (0, 1)]
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    shared |= {"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "test", "LOCAL_WORLD_SIZE": "1"}
-    path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    options = "--trainer.num_nodes 2 --trainer.devices 1 --trainer.strategy ddp"
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "linreg_lightning", *f"{line} {options}".split()],
-            env=os.environ | shared | {"RANK": rank, "GROUP_RANK": rank, "PYTHONPATH": path},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
+        return int(probe.getsockname()[1])
 
 
 def test_a_killed_process_ends_the_other_and_the_run_resumes_to_the_same_bytes(
@@ -94,3 +103,13 @@ def test_a_killed_process_ends_the_other_and_the_run_resumes_to_the_same_bytes(
 def test_the_longest_silence_is_at_least_three_seconds() -> None:
     with pytest.raises(InputError, match="seconds: 2 was given; type 3 or more"):
         PeerMonitor(seconds=2)
+
+
+def test_a_process_that_no_other_joins_ends_with_one_line(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables(rank=0, port=free_port()).items():
+        monkeypatch.setenv(name, value)
+    timeout = "--trainer.strategy DDPStrategy --trainer.strategy.timeout 0:00:01"
+    message = refused(f"fit {TWO_NODES} {timeout}")
+    assert "another process cannot be reached, or is slower than the timeout" in message

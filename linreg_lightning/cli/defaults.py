@@ -31,6 +31,9 @@ More:
                                            go on with the newest run below the logs folder
   linreg fit --trainer.callbacks+=TightLoop --trainer.callbacks.steps=1
                                            let the Trainer take each step by itself, slower
+  linreg fit --trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=300
+                                           of several processes: one is lost, and the others end,
+                                           after a silence of 300 seconds instead of 60
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
 Data: SyntheticData, TabularData, or your own.

@@ -47,12 +47,25 @@ def run(args: list[str]) -> None:
         except (InputError, MisconfigurationException, OSError) as error:
             _fail(str(error), 1)
         except RuntimeError as error:
-            if not is_lost_connection(error):
+            if not (message := _process_group_message(error)):
                 raise
-            notes = getattr(error, "__notes__", ["another process has ended"])
-            _fail("; ".join(notes), 1)
+            _fail(message, 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
+
+
+def _process_group_message(error: RuntimeError) -> str:
+    """Return what an error of torch's process group means; nothing for another error."""
+    if is_lost_connection(error):
+        return "; ".join(getattr(error, "__notes__", ["another process has ended"]))
+    text = str(error).splitlines()[0]
+    if isinstance(error, torch.distributed.DistError) or "Timed out waiting" in text:
+        return (
+            f"another process cannot be reached, or is slower than the timeout ({text}); start all "
+            "processes at about the same time; to wait longer, type --trainer.strategy DDPStrategy "
+            "--trainer.strategy.timeout 2:00:00"
+        )
+    return ""
 
 
 def _fail(message: str, status: int) -> NoReturn:
