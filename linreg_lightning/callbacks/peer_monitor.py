@@ -128,7 +128,7 @@ class _PeerWatch(threading.Thread):
     def run(self) -> None:
         try:
             names = self._connect()
-        except (OSError, EOFError, AuthenticationError):
+        except (OSError, EOFError, ValueError, AuthenticationError):
             return  # `setup` says so when nothing has connected in time
         self.connected.set()
         self.loss = self._exchange(names)
