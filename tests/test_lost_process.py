@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import Callback
 
 from linreg_lightning import InputError
 from linreg_lightning.callbacks import PeerMonitor
+from linreg_lightning.cli import run
 
 FIT = (
     "fit --data TabularData --data.path t.csv --data.target y --data.batch_size 10 "
@@ -113,3 +115,18 @@ def test_a_process_that_no_other_joins_ends_with_one_line(
     timeout = "--trainer.strategy DDPStrategy --trainer.strategy.timeout 0:00:01"
     message = refused(f"fit {TWO_NODES} {timeout}")
     assert "another process cannot be reached, or is slower than the timeout" in message
+
+
+def test_a_message_comes_before_lightning_kills_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = []
+    monkeypatch.setattr(run, "end_process", lambda message, status: events.append(message))
+    monkeypatch.setattr(os, "kill", lambda *_: events.append("kill"))
+    child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    child.wait()
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with run._message_before_kill():
+        _ChildProcessObserver(os.getpid(), [child])._run()
+    message = "process 2 has ended before its work was done; start all processes again"
+    assert events == [message, "kill"]
