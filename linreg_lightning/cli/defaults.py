@@ -32,8 +32,8 @@ More:
   linreg fit --trainer.callbacks+=TightLoop --trainer.callbacks.steps=1
                                            let the Trainer take each step by itself, slower
   linreg fit --trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=300
-                                           of several processes: one is lost, and the others end,
-                                           after a silence of 300 seconds instead of 60
+                                           count a process as lost, and end the others, after 300
+                                           seconds without a sign of life instead of 60
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
 Data: SyntheticData, TabularData, or your own.
