@@ -209,8 +209,8 @@ def test_two_processes_fit_like_one_and_one_process_reports_a_bad_row(
     assert done.returncode == 1
     for noise in ("Warning", ".py:", "Traceback"):
         assert noise not in done.stderr
-    (message,) = [line for line in done.stderr.splitlines() if "process 2" in line]
-    assert message.startswith("linreg: error: process 2: ")
+    start = "linreg: error: process 2: "
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith(start)]
     assert "'a'" in message
     assert "91" in message
     for key in ("manual", "weighted"):

@@ -127,6 +127,7 @@ def test_two_processes_give_the_same_bits_as_one(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     two = json.loads((tmp_path / "two.json").read_text())
     one = json.loads(json.dumps(processes.fits(1)))
+    assert two.pop("refusal").startswith("devices: the DataLoader has given all processes the same")
     assert two["auto, in two passes"]["passes"] == 2
     case = "auto, in one pass"
     assert [two.pop(case)["passes"], one[case]["passes"]] == [1, 1]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CONFIGS, least_squares
+from torch.distributed import run
 
 from linreg_lightning import SyntheticData, Trainer, cli
 
@@ -23,6 +24,7 @@ SHELL = [
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
 ]
+SEVERAL_MACHINES = [line for line in SHELL if line.startswith(("torchrun", "srun"))]
 
 
 def estimates(text: str, rows: int = 3) -> dict[str, float]:
@@ -81,7 +83,7 @@ def test_the_commands_of_the_readme_run_in_order_from_any_folder(
 ) -> None:
     pd.read_csv(houses).drop(columns="price").to_csv("new.csv", index=False)
     Path("mine.py").write_text(PYTHON[3])
-    commands = [shlex.split(line) for line in SHELL[2:]]
+    commands = [shlex.split(line) for line in SHELL[2:] if line not in SEVERAL_MACHINES]
     assert len(commands) == 8
     for program, *words in commands:
         if program == "tensorboard":
@@ -94,6 +96,20 @@ def test_the_commands_of_the_readme_run_in_order_from_any_folder(
     out = capsys.readouterr().out
     assert out.count("coefficients  logs/version_") == 4
     assert "predictions  logs/version_" in out
+
+
+def test_both_lines_for_several_machines_run_on_one_process(
+    command: Callable[..., Any], houses: Path
+) -> None:
+    # `tests/faults/test_two_hosts.py` runs them as they are, on two machines.
+    torchrun, srun = SEVERAL_MACHINES
+    launcher, fit = torchrun.split(" -m linreg_lightning ")
+    options = vars(run.get_args_parser().parse_args([*shlex.split(launcher)[1:], "program"]))
+    assert [options[name] for name in ("nnodes", "node_rank", "nproc_per_node")] == ["2", 0, "4"]
+    assert srun == f"srun --nodes 2 --ntasks-per-node 4 linreg {fit}"
+    pd.read_csv(houses).rename(columns={"price": "y"}).to_csv("rows.csv", index=False)
+    words = shlex.split(fit.replace("num_nodes 2", "num_nodes 1").replace("devices 4", "devices 1"))
+    assert command(*words)["rows"] == 200
 
 
 @pytest.mark.parametrize("page", ["README.md", "linreg_lightning/README.md"])

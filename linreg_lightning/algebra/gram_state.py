@@ -37,6 +37,7 @@ class GramState:
         self.second_pass = False  # over the same rows
         self._shape: PassShape | None = None
         self.rows_seen = 0  # by this process, since the current pass began or was resumed
+        self.same_rows = False  # whether all processes have added the same ones, as `total` found
 
     def begin_pass(self, features: int, targets: int, device: torch.device, second: bool) -> None:
         """Begin a pass with no rows."""
@@ -117,7 +118,22 @@ class GramState:
         states: list[Any] = [mine] * processes
         if processes > 1:
             torch.distributed.all_gather_object(states, mine)
-        return _merge_all([_from_state(state) for state in states])
+        grams = [_from_state(state) for state in states]
+        self.same_rows = processes > 1 and all(_same_sums(grams[0], gram) for gram in grams[1:])
+        return _merge_all(grams)
+
+
+def _same_sums(first: Gram, second: Gram) -> bool:
+    """Whether rows that vary have the same sums, but for rounding in another order."""
+    if first.rows != second.rows or first.rows == 0:
+        return False
+    one, other = (Float64Gram.from_gram(gram).normal_equations() for gram in (first, second))
+    return bool(
+        torch.equal(one.exponent, other.exponent)
+        and torch.allclose(one.mean, other.mean, rtol=1e-9, atol=0)
+        and torch.allclose(one.cross, other.cross, rtol=1e-9, atol=0)
+        and one.cross.any()
+    )
 
 
 def _merge_all(grams: list[Gram]) -> Gram:

@@ -31,6 +31,9 @@ More:
                                            go on with the newest run below the logs folder
   linreg fit --trainer.callbacks+=TightLoop --trainer.callbacks.steps=1
                                            let the Trainer take each step by itself, slower
+  linreg fit --trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=300
+                                           count a process as lost, and end the others, after 300
+                                           seconds without a sign of life instead of 60
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
 Data: SyntheticData, TabularData, or your own.
@@ -49,6 +52,7 @@ CALLBACKS = (
     "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
     "linreg_lightning.callbacks.fit_monitor.FitMonitor",
     "linreg_lightning.callbacks.custom_scalars.CustomScalars",
+    "linreg_lightning.callbacks.peer_monitor.PeerMonitor",
 )
 """Callbacks of every run."""
 

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from linreg_lightning.callbacks.peer_monitor import end_process, is_lost_connection
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
 from linreg_lightning.cli.main import fail
@@ -28,8 +30,7 @@ IGNORED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",
     "The dirpath has changed from .*",  # a resumed run has its own folder
 )
-# The messages of torch's process groups when another process is gone.
-_LOST_CONNECTION = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
+_OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
 
 # Hides Lightning's advertisements.
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
@@ -39,7 +40,8 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
 
 def run(args: list[str]) -> None:
     """Run a command line; exit with a message if it fails."""
-    with warnings.catch_warnings():  # restores the filters and `showwarning`
+    # `catch_warnings` restores the filters and `showwarning`.
+    with warnings.catch_warnings(), _message_before_kill():
         for message in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
@@ -53,20 +55,56 @@ def run(args: list[str]) -> None:
         except (InputError, MisconfigurationException, OSError) as error:
             _fail(str(error), 1)
         except RuntimeError as error:
-            if not _LOST_CONNECTION.search(str(error)):
+            if not (message := _process_group_message(error)):
                 raise
-            _fail("another process has ended and has printed its own message", 1)
+            _fail(message, 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
 
 
+def _process_group_message(error: RuntimeError) -> str:
+    """Return what an error of torch's process group means; nothing for another error."""
+    if is_lost_connection(error):
+        return "; ".join(getattr(error, "__notes__", ["another process has ended"]))
+    text = str(error).splitlines()[0]
+    if isinstance(error, torch.distributed.DistError) or "Timed out waiting" in text:
+        return (
+            f"another process cannot be reached, or is slower than the timeout ({text}); start all "
+            "processes at about the same time; to wait longer, type --trainer.strategy DDPStrategy "
+            "--trainer.strategy.timeout 2:00:00"
+        )
+    return ""
+
+
 def _fail(message: str, status: int) -> NoReturn:
-    if torch.distributed.is_initialized():
-        # Threads of the process group crash if they still run while Python shuts down.
-        torch.distributed.destroy_process_group()
     # Each process reads its own rows, so the message says which process failed.
     rank = getattr(rank_zero_only, "rank", 0)
-    fail(f"process {rank + 1}: {message}" if rank else message, status)
+    message = f"process {rank + 1}: {message}" if rank else message
+    if torch.distributed.is_initialized():
+        end_process(message, status)
+    fail(message, status)
+
+
+@contextlib.contextmanager
+def _message_before_kill() -> Iterator[None]:
+    """Print a message and exit before Lightning kills this process.
+
+    Every five seconds Lightning looks whether one of the processes that it has started has failed.
+    Then it writes "[rank: 1] Child process with PID 12 terminated ..." to its log, and kills all.
+    """
+
+    def end(record: logging.LogRecord) -> bool:
+        time.sleep(1)  # the error of this process, which says more, may be on its way
+        number = re.search(r"rank: (\d+)", record.getMessage())
+        name = f"process {int(number[1]) + 1}" if number else "another process"
+        end_process(f"{name} has ended before its work was done; start all processes again", 1)
+
+    logger = logging.getLogger(_OBSERVER)
+    logger.addFilter(end)
+    try:
+        yield
+    finally:
+        logger.removeFilter(end)
 
 
 def _show_warning(default: Any, message: Any, category: Any, filename: str, *args: Any) -> None:

@@ -15,6 +15,7 @@ from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient, RegressionModule
+from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 
 
 @final
@@ -152,6 +153,7 @@ class LeastSquares(RegressionModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the rows of one batch; solve after the last one."""
         batch = self.validate_batch(batch)
+        batch = drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
         batch = batch._replace(x=self._without_ones(batch.x))
         names = self._variable_names + self.target_names
         # A step of the optimizer, so that the Trainer counts the batch as a step.
@@ -198,6 +200,8 @@ class LeastSquares(RegressionModule):
 
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
+        if self._sums.same_rows:
+            check_rows_are_shared(self.trainer.train_dataloader)
         fit = self._solve(total)
         trainer = self.trainer
         first_fit = self._sums.fitted_gram is None and self.accuracy == "auto"

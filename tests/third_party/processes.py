@@ -3,13 +3,15 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from linreg_lightning import LeastSquares, TensorData
+from linreg_lightning import InputError, LeastSquares, TensorData
 
 
 def problem(seed: int, rows: int, columns: int, weighted: bool) -> tuple[torch.Tensor, ...]:
@@ -39,23 +41,30 @@ CASES: dict[str, tuple[str, int, int, int, bool, int | None]] = {
 }
 
 
+class AllRows(IterableDataset[tuple[torch.Tensor, ...]]):
+    """Hands out all rows to each process, which the user has forgotten to divide."""
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        x, y = problem(1, 101, 3, False)
+        yield from zip(x, y.unsqueeze(1), strict=True)
+
+
+# Batch sizes of torch's DataLoader. Two processes get 51 of 101 rows each, one of them twice: the
+# only row of a last batch of 10, and one of several rows in a last batch of 7.
+LOADERS = {"one row repeated": 7, "a batch of one repeated row": 10}
+
+
 def fits(devices: int) -> dict[str, Any]:
     """Map each case to its coefficients, fit statistics and number of passes."""
-    answers = {}
+    fitted, answers = {}, {}
     for name, (accuracy, seed, rows, columns, weighted, batch_size) in CASES.items():
-        trainer = Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            devices=devices,
-            strategy="ddp" if devices > 1 else "auto",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        model = LeastSquares(accuracy)
         data = TensorData(*problem(seed, rows, columns, weighted), batch_size=batch_size)
-        trainer.fit(model, data)
+        fitted[name] = fit(devices, LeastSquares(accuracy), data)
+    x, y = problem(1, 101, 3, False)
+    for name, batch_size in LOADERS.items():
+        loader = DataLoader(TensorDataset(x, y.unsqueeze(1)), batch_size, shuffle=True)
+        fitted[name] = fit(devices, LeastSquares(in_features=3), loader)
+    for name, (trainer, model) in fitted.items():
         answers[name] = {
             "coefficients": model.coefficients(),
             "fit": model.fit_statistics,
@@ -64,7 +73,32 @@ def fits(devices: int) -> dict[str, Any]:
     return answers
 
 
+def fit(devices: int, model: LeastSquares, data: Any) -> tuple[Trainer, LeastSquares]:
+    """Fit the model, and return it after its Trainer."""
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, data)
+    return trainer, model
+
+
+def refusal() -> str:
+    """Return why two processes refuse a loader that gives each of them all rows."""
+    try:
+        fit(2, LeastSquares(in_features=3), DataLoader(AllRows(), 10))
+    except InputError as error:
+        return str(error)
+    return "not refused"
+
+
 if __name__ == "__main__":
-    text = json.dumps(fits(2))
+    text = json.dumps({**fits(2), "refusal": refusal()})
     if os.environ["LOCAL_RANK"] == "0":
         Path(sys.argv[1]).write_text(text)

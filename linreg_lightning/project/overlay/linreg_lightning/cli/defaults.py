@@ -31,6 +31,7 @@ CALLBACKS = (
     "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
     "linreg_lightning.callbacks.fit_monitor.FitMonitor",
     "linreg_lightning.callbacks.custom_scalars.CustomScalars",
+    "linreg_lightning.callbacks.peer_monitor.PeerMonitor",
 )
 """Callbacks of every run."""
 
