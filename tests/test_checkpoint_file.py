@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from faults.test_damaged_checkpoints import FAULTS, campaign, checkpoint_cases, settings_cases
 
-from linreg_lightning import InputError, LeastSquares, TensorData, cli
+from linreg_lightning import InputError, LeastSquares, LinearRegression, TensorData, cli
 from linreg_lightning.checkpoint_file import check_archive, read_checkpoint
 from linreg_lightning.cli import checkpoint_info
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
@@ -195,6 +196,19 @@ def test_a_fit_does_not_resume_from_weights_alone(command: Linreg, refused: Refu
     change(path, lambda content: content.pop("optimizer_states"))
     assert "holds coefficients alone" in refused("fit --ckpt_path last --trainer.max_epochs 2")
     command("predict --ckpt_path last")
+
+
+@pytest.mark.parametrize("changed", [None, False])
+def test_a_checkpoint_that_no_longer_says_standardize_is_refused(
+    command: Linreg, refused: Refused, changed: bool | None
+) -> None:
+    command("fit --model.standardize true --trainer.max_epochs 1")
+    (path,) = checkpoints()
+    with pytest.raises(InputError, match="standardize: false was given"):
+        LinearRegression.load_from_checkpoint(path, standardize=False)
+    change(path, lambda content: content["hyper_parameters"].update(standardize=changed))
+    for line in ("summary", "predict --ckpt_path last"):
+        assert "standardize: " in refused(line)
 
 
 # --ckpt_path last
@@ -431,6 +445,12 @@ def test_an_option_nested_too_deep_is_refused_in_one_line(refused: Refused) -> N
 )
 def test_ordinary_yaml_is_read_as_before(text: str) -> None:
     assert load_yaml(text) == yaml.safe_load(text)
+
+
+def test_a_few_mutated_checkpoints_and_settings_are_refused_or_read_right() -> None:
+    counts = campaign([*checkpoint_cases(12, 8, seed=11), *settings_cases(12, seed=12)])
+    assert not FAULTS & counts.keys()
+    assert counts["refused"] > 10
 
 
 def test_help_states_what_is_trusted(capsys: pytest.CaptureFixture[str]) -> None:
