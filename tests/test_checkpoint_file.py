@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from faults.test_damaged_checkpoints import FAULTS, campaign, checkpoint_cases, settings_cases
+from faults.test_damaged_checkpoints import (
+    FAULTS,
+    campaign,
+    checkpoint_cases,
+    make_runs,
+    settings_cases,
+)
 
 from linreg_lightning import InputError, LeastSquares, LinearRegression, TensorData, cli
 from linreg_lightning.checkpoint_file import check_archive, read_checkpoint
@@ -171,6 +177,7 @@ def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(
         lambda content: content["hyper_parameters"].update(_class_path=5),
         lambda content: content.update(statistics=[1]),
         lambda content: content.update(columns={}),
+        lambda content: content["columns"].update(targets=[]),
         lambda content: content["hyper_parameters"].update(_instantiator="os.system"),
     ],
 )
@@ -448,7 +455,9 @@ def test_ordinary_yaml_is_read_as_before(text: str) -> None:
 
 
 def test_a_few_mutated_checkpoints_and_settings_are_refused_or_read_right() -> None:
-    counts = campaign([*checkpoint_cases(12, 8, seed=11), *settings_cases(12, seed=12)])
+    paths = make_runs()
+    cases = checkpoint_cases(paths, 14, 6, seed=11, predict=False)
+    counts = campaign([*cases, *settings_cases(paths[1], 9, seed=12)])
     assert not FAULTS & counts.keys()
     assert counts["refused"] > 10
 

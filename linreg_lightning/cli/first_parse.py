@@ -110,7 +110,7 @@ def _read_file(key: str, folder: Path, value: Any) -> Any:
     if not isinstance(value, str) or not _is_file(str(folder / value)):
         return value
     try:
-        return read_yaml(folder / value)
+        return (read_settings if key == "trainer" else read_yaml)(folder / value)
     except InputError as error:
         raise InputError(f"--{key}: {error}") from None
 

@@ -216,6 +216,10 @@ class SupervisedModule(LightningModule, ABC):
         self._check_hyperparameters(checkpoint)
         self._is_unfitted = False
         fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
+        if checkpoint["state_dict"] and not fitted.targets:
+            raise InputError(
+                "ckpt_path: the checkpoint does not name the columns of y; use another checkpoint"
+            )
         if self.columns.named:
             predicts = self.trainer.state.fn == TrainerFn.PREDICTING  # which needs no targets
             targets = fitted.targets if predicts else self.target_names
