@@ -13,6 +13,7 @@ PACKAGE = Path(package.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "atomic_file": set(),
+    "checkpoint_file": {"errors"},
     "hook_markers": set(),
     "protocols": set(),
     "text_table": set(),
@@ -25,16 +26,16 @@ ALLOWED: dict[str, set[str]] = {
     "tables": {"errors", "atomic_file", "validation"},
     "design_matrix": {"errors", "batch", "validation", "tables", "metrics"},
     "data": {"errors", "batch", "validation", "protocols", "tables", "design_matrix"}
-    | {"tutorial"},
+    | {"tutorial", "checkpoint_file"},
     "tight_loop": {"hook_markers", "validation"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
-    | {"tutorial", "algebra", "metrics", "design_matrix"},
+    | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop"},
     "logger": set(),
     "project": {"errors"},
     "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"}
-    | {"tight_loop"},
+    | {"tight_loop", "checkpoint_file"},
     "__main__": {"cli"},
 }
 TORCH_ALONE = {"batch", "tutorial", "algebra"}

@@ -550,3 +550,8 @@ def test_manual_regression_uses_the_learning_rate_that_a_callback_sets(
         trainer(max_epochs=epochs, callbacks=[StopLearning()]).fit(model, SyntheticData(rows=50))
         weights.append(model.weight.detach().clone())
     assert torch.equal(*weights)
+
+
+def test_an_intercept_that_is_no_truth_value_is_refused() -> None:
+    with pytest.raises(InputError, match="intercept: 5 was given; type true, false or null"):
+        LeastSquares(intercept=5)  # type: ignore[arg-type]

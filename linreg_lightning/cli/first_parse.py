@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -14,11 +13,14 @@ from jsonargparse import ActionConfigFile, get_loader, set_loader  # type: ignor
 from lightning.pytorch.cli import LightningCLI
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.checkpoint_trust import check_classes, class_paths
 from linreg_lightning.cli.defaults import COMMAND, ROOT
+from linreg_lightning.cli.settings_file import load_yaml, read_settings, read_yaml
 from linreg_lightning.errors import InputError
 
 PACKAGE = Path(__file__).parent.parent
 PARSER_MODE = "linreg"
+_KEYS = ("model", "data", "trainer")
 
 
 class FirstParse(NamedTuple):
@@ -38,13 +40,16 @@ class FirstParse(NamedTuple):
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("-c", "--config", action="append", default=[])
         parser.add_argument("--trainer.default_root_dir", dest="root")
-        for name in ("ckpt_path", "model", "data"):
+        parser.add_argument("--trust", action="store_true")
+        for name in ("ckpt_path", *_KEYS):
             parser.add_argument(f"--{name}")
         flags, rest = parser.parse_known_args(args)
         _check_is_class("model", flags.model, f"a class of {COMMAND} --help")
         _check_is_class("data", flags.data, f"--data TabularData --data.path {flags.data}")
         command = next((word for word in rest if word in LightningCLI.subcommands()), None)
         given = [_settings(Path(find_config(name)), command) for name in flags.config]
+        # The parser reads these files later, without a limit of their size and nesting.
+        files = [_read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
         settings: dict[str, Any] = {"root": ROOT}
         for source in (*given, vars(flags)):
             settings |= {name: value for name, value in source.items() if value is not None}
@@ -52,7 +57,19 @@ class FirstParse(NamedTuple):
         if "ckpt_path" in settings:
             checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
+        if checkpoint is not None:
+            named = class_paths([given, files]) | set(classes.values())
+            keys = ["model"]
+            if checkpoint.data and is_default("data", checkpoint.data, classes):
+                keys.append("data")
+            check_classes(checkpoint, None if flags.trust else named, keys)
         return cls(command, checkpoint, classes)
+
+
+def is_default(key: str, stored: dict[str, Any], classes: dict[str, str]) -> bool:
+    """Whether the user has chosen no other class for a key than the checkpoint's."""
+    given = classes.get(key, "").rpartition(".")[2]
+    return given in ("", stored["class_path"].rpartition(".")[2])
 
 
 def _check_is_class(key: str, value: str | None, remedy: str) -> None:
@@ -63,14 +80,20 @@ def _check_is_class(key: str, value: str | None, remedy: str) -> None:
 
 def _settings(file: Path, command: str | None) -> dict[str, Any]:
     """Return a file's settings, the class path of model and data, and the root folder."""
-    content = _read_yaml(file)
+    if not file.is_file():
+        return {}  # the parser reports it, or reads its name as settings
+    try:
+        content = read_settings(file)
+    except InputError as error:
+        raise InputError(f"--config: {error}") from None
     # A file before the subcommand has the settings below the subcommand's name.
     content |= _section(content, command, file)
-    if isinstance(content.get("trainer"), str):
-        content["trainer"] = _read_yaml(file.parent / content["trainer"])
+    for key in _KEYS:
+        content[key] = _read_file(key, file.parent, content.get(key))
     content["root"] = _section(content, "trainer", file).get("default_root_dir")
     for key in ("model", "data"):
-        if isinstance(content.get(key), dict):
+        content[f"{key}_settings"] = content[key]  # with the class paths in its arguments
+        if isinstance(content[key], dict):
             content[key] = content[key].get("class_path")
     return content
 
@@ -82,13 +105,14 @@ def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any,
     return section
 
 
-def _read_yaml(file: Path) -> dict[Any, Any]:
-    """Return a file's settings; none of a file that the parser will refuse later."""
-    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}
+def _read_file(key: str, folder: Path, value: Any) -> Any:
+    """Return the content of a file of settings that stands for an option's value; or the value."""
+    if not isinstance(value, str) or not _is_file(str(folder / value)):
+        return value
+    try:
+        return (read_settings if key == "trainer" else read_yaml)(folder / value)
+    except InputError as error:
+        raise InputError(f"--{key}: {error}") from None
 
 
 def find_config(name: str) -> str:
@@ -121,7 +145,7 @@ def load_value(text: str, path: str = "") -> Any:
     >>> load_value("#w"), load_value("a: b"), load_value("[a, b]"), load_value("a: b", "run.yaml")
     ('#w', 'a: b', ['a', 'b'], {'a': 'b'})
     """
-    value = get_loader("yaml")(text)
+    value = load_yaml(text, get_loader("yaml"))
     is_option = not path and "\n" not in text and not text.startswith(("[", "{"))
     return text if is_option and not isinstance(value, int | float) else value
 

@@ -21,9 +21,11 @@ from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
+from linreg_lightning.cli.checkpoint_content import use_loaded_content
+from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
-from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse
+from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse, is_default
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
@@ -93,6 +95,7 @@ class RegressionCLI(LightningCLI):
         """Add the command's own options; set the defaults, which a checkpoint overrides."""
         text = "A checkpoint: a file, last (the newest run's), or best (the newest run's best)."
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=text)
+        parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
         if self._first_parse.command == "fit":
             text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
             parser.add_argument("--figures", type=bool, default=True, help=text)
@@ -104,12 +107,11 @@ class RegressionCLI(LightningCLI):
         if self._checkpoint is not None:
             defaults = {"model": self._checkpoint.model, "data": self._checkpoint.data}
             if self._first_parse.command == "fit":
-                parser.set_defaults(self._checkpoint.trainer_settings)
+                parser.set_defaults(self._checkpoint.trainer_settings())
         for key, default in defaults.items():
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
-            given = self._first_parse.classes.get(key, "").rpartition(".")[2]
             # If the user chose another class, it would get the arguments of the default class.
-            if default and given in ("", default["class_path"].rpartition(".")[2]):
+            if default and is_default(key, default, self._first_parse.classes):
                 parser.set_defaults({key: default})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -161,6 +163,8 @@ class RegressionCLI(LightningCLI):
         command: str = self.config.subcommand
         path = None if self._checkpoint is None else str(self._checkpoint.path)
         self._options.ckpt_path = path  # for the config.yaml of the run
+        if self._checkpoint is not None:
+            use_loaded_content(self.trainer, self._checkpoint)
         arguments = {"return_predictions": False} if command == "predict" else {}
         # Lightning calls the method of the subcommand's name, between its before_ and its after_.
         setattr(self, command, partial(getattr(self.trainer, command), ckpt_path=path, **arguments))
@@ -170,6 +174,11 @@ class RegressionCLI(LightningCLI):
         checkpoint, max_epochs = self._checkpoint, self.trainer.max_epochs
         if checkpoint is None:
             return
+        if not isinstance(checkpoint.content.get("optimizer_states"), list):
+            raise InputError(
+                f"--ckpt_path: {checkpoint.path} holds coefficients alone, without the state of "
+                "the optimizer, so a fit cannot go on from it; start anew without --ckpt_path"
+            )
         if is_single_pass(self.model):
             if checkpoint.has_rows_of(self._options.data.as_dict()):
                 raise InputError(

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linreg_lightning.callbacks.peer_monitor import end_process, is_lost_connection
+from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
 from linreg_lightning.cli.main import fail
@@ -45,6 +46,7 @@ def run(args: list[str]) -> None:
         for message in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
+        first_parse = None
         try:
             first_parse = FirstParse.of(args)
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
@@ -54,12 +56,18 @@ def run(args: list[str]) -> None:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
             _fail(str(error), 1)
-        except RuntimeError as error:
-            if not (message := _process_group_message(error)):
-                raise
-            _fail(message, 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
+        except Exception as error:
+            if isinstance(error, RuntimeError) and (message := _process_group_message(error)):
+                _fail(message, 1)
+            if (
+                first_parse is None
+                or first_parse.checkpoint is None
+                or not is_from_restoring(error)
+            ):
+                raise
+            _fail(str(unusable(first_parse.checkpoint.path, error)), 1)
 
 
 def _process_group_message(error: RuntimeError) -> str:

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
 from linreg_lightning.batch import Batch
+from linreg_lightning.checkpoint_file import CheckedLoading
 from linreg_lightning.data.loader import BatchLoader, Loader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
@@ -44,6 +45,8 @@ class RegressionDataModule(LightningDataModule, ABC):
     """The columns of y."""
     true_coefficients: dict[str, dict[str, float]] | None = None
     """Target to name to coefficient where the truth is known; else None."""
+
+    load_from_checkpoint = CheckedLoading()
 
     def __init__(
         self, batch_size: int | None, shuffle: bool | Literal["blocks"], seed: int

@@ -12,6 +12,7 @@ from linreg_lightning.models.columns import ModelColumns
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.protocols import NamedColumns, TrueCoefficients
 from linreg_lightning.text_table import format_table
+from linreg_lightning.validation import check_argument
 
 Coefficient = dict[str, Any]
 """A row of the table: `target`, `name`, `estimate`, `true` if known, and what a model adds."""
@@ -32,6 +33,8 @@ class RegressionModule(SupervisedModule):
     def __init__(
         self, intercept: bool | None, in_features: int | None, out_features: int | None
     ) -> None:
+        valid = intercept is None or intercept in (True, False)
+        check_argument("intercept", intercept, valid, "true, false or null")
         self.fit_intercept = intercept
         self.has_intercept = False
         self.true_coefficients: dict[str, dict[str, float]] = {}
