@@ -7,23 +7,27 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import NoReturn
 
 from linreg_lightning import __version__
 from linreg_lightning.cli.defaults import COMMANDS, HELP
+from linreg_lightning.cli.terminal import check_working_folder, fail, terminal
 from linreg_lightning.errors import InputError
 
 
 def main(args: list[str] | None = None) -> None:
     """Run one command line; None takes the arguments after `linreg` from the process.
 
-    SystemExit says that the command failed and has printed its message: the code is 1 or 2, or 143
-    after SIGTERM. Its code is 0 after a help text such as `fit --help`.
+    SystemExit says that the command failed and has printed its message: the code is 1 or 2, 130
+    after Ctrl-C, or 143 after SIGTERM. Its code is 0 after a help text such as `fit --help`.
 
     >>> main(["--version"])
     linreg 0.1.0
     """
-    args = sys.argv[1:] if args is None else list(args)
+    with terminal(owns_process=args is None):
+        _run(sys.argv[1:] if args is None else list(args))
+
+
+def _run(args: list[str]) -> None:
     if args in (["--help"], ["-h"]):
         print(HELP, end="")
     elif args == ["--version"]:
@@ -38,22 +42,17 @@ def main(args: list[str] | None = None) -> None:
         except (InputError, OSError) as error:
             fail(str(error), 1)
     else:
-        # Here, because it imports torch and lightning.
-        from linreg_lightning.cli.run import run
-
         with import_path():
+            # Here, because it imports torch and lightning.
+            from linreg_lightning.cli.run import run
+
             run(args)
-
-
-def fail(message: str, status: int) -> NoReturn:
-    """Print an error message and exit."""
-    print(f"linreg: error: {message}", file=sys.stderr)
-    raise SystemExit(status) from None
 
 
 @contextlib.contextmanager
 def import_path() -> Iterator[None]:
     """Find the user's classes in the present folder, after all installed packages."""
+    check_working_folder()
     folder = str(Path.cwd())
     sys.path.append(folder)
     try:

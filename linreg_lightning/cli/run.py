@@ -20,8 +20,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
-from linreg_lightning.cli.main import fail
 from linreg_lightning.cli.regression_cli import RegressionCLI
+from linreg_lightning.cli.terminal import check_working_folder, fail
 from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
@@ -44,6 +44,7 @@ def run(args: list[str]) -> None:
         except argparse.ArgumentError as error:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
+            check_working_folder()
             _fail(str(error), 1)
         except RuntimeError as error:
             if not _LOST_CONNECTION.search(str(error)):
@@ -51,6 +52,11 @@ def run(args: list[str]) -> None:
             _fail("another process has ended and has printed its own message", 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
+        except SystemExit as stop:
+            # The Trainer turns Ctrl-C into an exit with status 1.
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise stop.__context__ from None
+            raise
 
 
 def _fail(message: str, status: int) -> NoReturn:
@@ -66,8 +72,8 @@ def _fail(message: str, status: int) -> NoReturn:
 def _warning_filters() -> Iterator[None]:
     """Hide warnings about the libraries' internals; print this package's own on one line."""
 
-    def is_no_advertisement(record: logging.LogRecord) -> bool:
-        return "Tip: For seamless cloud" not in record.getMessage()
+    def is_needed(record: logging.LogRecord) -> bool:
+        return not re.search("Tip: For seamless|Detected KeyboardInterrupt", record.getMessage())
 
     def format_warning(message: Any, category: Any, filename: str, *args: Any) -> str:
         if Path(filename).is_relative_to(PACKAGE):
@@ -75,7 +81,7 @@ def _warning_filters() -> Iterator[None]:
         return default_format(message, category, filename, *args)
 
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(is_no_advertisement)
+    logger.addFilter(is_needed)
     default_format = warnings.formatwarning
     with warnings.catch_warnings():
         for message in IGNORED_WARNINGS:
@@ -85,7 +91,7 @@ def _warning_filters() -> Iterator[None]:
             yield
         finally:
             warnings.formatwarning = default_format
-            logger.removeFilter(is_no_advertisement)
+            logger.removeFilter(is_needed)
 
 
 @contextlib.contextmanager
