@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,6 +71,8 @@ def terminal(owns_process: bool) -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT)
     stream, output = sys.stdout, Output(sys.stdout)
     sys.stdout = output
+    thread_hook = threading.excepthook
+    threading.excepthook = _without_tensorboard(thread_hook)
     try:
         try:
             yield
@@ -85,7 +87,7 @@ def terminal(owns_process: bool) -> Iterator[None]:
             reason = f"it cannot be written ({output.error})"
             fail(f"standard output: {reason}; what the command writes to files is complete", 1)
     finally:
-        sys.stdout = stream
+        sys.stdout, threading.excepthook = stream, thread_hook
         if in_main_thread and owns_process:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's exit would print a traceback
         elif in_main_thread and handler is not None:
@@ -100,6 +102,16 @@ def check_working_folder() -> None:
         Path.cwd()
     except FileNotFoundError:
         fail("the working folder: it was deleted; go to another (cd)", 1)
+
+
+def _without_tensorboard(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Print no traceback of TensorBoard's thread: its next call raises the same in the run."""
+
+    def print_others(args: Any) -> None:
+        if not type(args.thread).__module__.startswith("tensorboard."):
+            hook(args)
+
+    return print_others
 
 
 def _open_standard_descriptors() -> None:
