@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     from linreg_lightning.algebra import Fit as Fit
     from linreg_lightning.algebra import least_squares as least_squares
     from linreg_lightning.batch import Batch as Batch
+    from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import RegressionDataModule as RegressionDataModule
     from linreg_lightning.data import SyntheticData as SyntheticData
     from linreg_lightning.data import TabularData as TabularData
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 
 # Names are imported when they are used: the tutorial needs no Lightning, `linreg --help` no torch.
 _HOMES = {
+    "AtomicCheckpointIO": "linreg_lightning.checkpoint_io",
     "Batch": "linreg_lightning.batch",
     "Fit": "linreg_lightning.algebra",
     "InputError": "linreg_lightning.errors",

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -168,6 +169,15 @@ def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
     orphan.write_text("")
     command("fit --trainer.max_epochs 1")
     assert not orphan.exists()
+
+
+def test_new_removes_what_a_killed_new_left() -> None:
+    orphan, live = (Path(f".mine-unfinished-{platform.node()}-{pid}") for pid in (2**22 + 1, 1))
+    for folder in (orphan, live):
+        folder.mkdir()
+        Path(folder, "file").write_text("text")
+    cli.main(["new", "mine"])
+    assert {path.name for path in Path().iterdir()} == {"mine", live.name}
 
 
 # Two runs

@@ -9,6 +9,7 @@ import argparse
 import ast
 import keyword
 import os
+import platform
 import re
 import shutil
 import sys
@@ -67,7 +68,8 @@ def new(args: list[str]) -> str:
     folder = Path(given)
     if folder.exists() or folder.is_symlink():
         raise InputError(f"name: there is a {given} here already; type another name, or move it")
-    unfinished = Path(f".{given}-unfinished-{os.getpid()}")
+    unfinished = Path(f".{given}-unfinished-{platform.node()}-{os.getpid()}")
+    _remove_orphans(unfinished.name.rpartition("-")[0])
     unfinished.mkdir()
     try:
         for path, text in contents(names):
@@ -89,6 +91,18 @@ made  {folder}/, a project that trains, tested
 your model     {names.package}/models/mlp.py
 your data      {names.package}/data/waves.py, or any table by --data TabularData
 your settings  configs/example.yaml"""
+
+
+def _remove_orphans(name: str) -> None:
+    """Remove what killed runs on this machine have left unfinished."""
+    for folder in Path().glob(f"{name}-*"):
+        process = folder.name.rpartition("-")[2]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):
+            continue  # somebody else's
 
 
 class Names(NamedTuple):
