@@ -201,27 +201,40 @@ def test_a_second_prediction_into_one_folder_is_refused(command: Linreg, refused
 
 
 class Interrupt(Callback):
-    """Presses Ctrl-C within a step."""
+    """Presses Ctrl-C, or sends another signal, within a step."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
     def on_before_optimizer_step(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == 12:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
-def test_ctrl_c_keeps_the_batch_and_the_run_resumes_to_the_same_result(
-    command: Linreg, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGINT, "interrupted; {} has the fit so far; type --ckpt_path last"),
+        (signal.SIGTERM, "ended by SIGTERM before it was done"),
+    ],
+)
+def test_a_signal_keeps_the_batch_and_the_run_resumes_to_the_same_result(
+    number: int, reason: str, command: Linreg, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = "fit --data.batch_size 16 --trainer.max_epochs 4"
     whole = command(line)
     shutil.rmtree("logs")
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     with pytest.raises(SystemExit) as stop:
-        command(f"{line} --trainer.callbacks+=test_written_files.Interrupt")
-    assert stop.value.code == 128 + signal.SIGINT
-    assert signal.getsignal(signal.SIGINT) is handler
+        command(
+            f"{line} --trainer.callbacks+=test_written_files.Interrupt",
+            f"--trainer.callbacks.number={int(number)}",
+        )
+    assert stop.value.code == 128 + number
+    assert signal.getsignal(number) is handler
     (checkpoint,) = (path for path in Path().rglob("*.ckpt") if "step=13" in path.name)
     errors = capsys.readouterr().err
-    assert f"linreg: error: interrupted; {checkpoint} has the fit so far" in errors
+    assert f"linreg: error: {reason.format(checkpoint)}" in errors
     assert "KeyboardInterrupt" not in errors
     resumed = command(f"fit --ckpt_path {checkpoint} --trainer.max_epochs 4")
     assert resumed == whole

@@ -54,7 +54,8 @@ def run(args: list[str]) -> None:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
         except SystemExit as stop:
             # The Trainer turns Ctrl-C into an exit with status 1.
-            if isinstance(stop.__context__, KeyboardInterrupt):
+            first = getattr(rank_zero_only, "rank", 0) == 0  # the others print nothing
+            if first and isinstance(stop.__context__, KeyboardInterrupt):
                 raise stop.__context__ from None
             raise
 

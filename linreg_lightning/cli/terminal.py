@@ -17,7 +17,7 @@ INTERRUPTED = 128 + signal.SIGINT
 def fail(message: str, status: int) -> NoReturn:
     """Print an error message and exit."""
     with contextlib.suppress(OSError, ValueError):  # nobody may read it
-        print(f"linreg: error: {message}", file=sys.stderr, flush=True)
+        print(f"linreg: error: {message}", file=sys.stderr)
     raise SystemExit(status) from None
 
 
