@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
 
     from linreg_lightning.algebra import Fit as Fit, least_squares as least_squares
     from linreg_lightning.batch import Batch as Batch
+    from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import (
         RegressionDataModule as RegressionDataModule,
         SyntheticData as SyntheticData,
@@ -45,6 +46,7 @@ _NAMES = {
     "lightning.pytorch": "Trainer",
     "linreg_lightning.algebra": "Fit least_squares",
     "linreg_lightning.batch": "Batch",
+    "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
     "linreg_lightning.data": "RegressionDataModule SyntheticData TabularData TensorData",
     "linreg_lightning.errors": "InputError",
     "linreg_lightning.logger": "RunLogger",

@@ -121,7 +121,7 @@ def test_coefficients_json_reads_back_exactly(command: Linreg) -> None:
     assert [row["estimate"] for row in answer["coefficients"]] == [
         row["estimate"] for row in model.coefficients()
     ]
-    assert not list(Path().glob("**/*.part"))
+    assert not list(Path().glob("**/*-part*"))
 
 
 def test_main_can_be_called_repeatedly(command: Linreg) -> None:

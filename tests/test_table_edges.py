@@ -22,7 +22,7 @@ from linreg_lightning import InputError, LeastSquares, TabularData
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.tables.csv_lines import count_lines
 from linreg_lightning.tables.dataset import TableDataset
-from linreg_lightning.tables.prediction_file import PredictionFile, merge_parts
+from linreg_lightning.tables.prediction_file import PredictionFile
 
 MakeTrainer = Callable[..., Trainer]
 TABLE = "a,b,y\n" + "".join(
@@ -185,11 +185,11 @@ def test_a_kept_column_has_one_type_over_all_files(trainer: MakeTrainer) -> None
 
 
 def test_parts_of_processes_with_different_types_are_merged() -> None:
-    for rank, values in enumerate(([1, 2], [3.0])):
-        file = PredictionFile(Path("p.parquet"), rank)
+    files = [PredictionFile(Path("p.parquet"), rank) for rank in (0, 1)]
+    for file, values in zip(files, ([1, 2], [3.0]), strict=True):
         file.write(pyarrow.table({"key": values}))
         file.close()
-    assert merge_parts(Path("p.parquet"), 2)
+    assert files[0].merge(2)
     assert pd.read_parquet("p.parquet").key.tolist() == [1, 2, 3]
 
 

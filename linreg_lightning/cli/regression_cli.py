@@ -26,6 +26,7 @@ from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
 from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse, is_default
+from linreg_lightning.cli.run_folder import RunFolder
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
@@ -52,7 +53,7 @@ class RegressionCLI(LightningCLI):
         parser_kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         try:
             super().__init__(
-                save_config_kwargs={"overwrite": True},  # each run has its own folder
+                save_config_callback=RunFolder,
                 trainer_defaults=TRAINER_DEFAULTS,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,

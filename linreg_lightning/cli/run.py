@@ -23,8 +23,8 @@ from linreg_lightning.callbacks.peer_monitor import end_process, is_lost_connect
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
-from linreg_lightning.cli.main import fail
 from linreg_lightning.cli.regression_cli import RegressionCLI
+from linreg_lightning.cli.terminal import check_working_folder, fail
 from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
@@ -33,9 +33,10 @@ IGNORED_WARNINGS = (
 )
 _OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
 
-# Hides Lightning's advertisements.
+# Lightning's advertisements, and its message about Ctrl-C beside this package's own.
+_HIDDEN_MESSAGES = re.compile("Tip: For seamless|Detected KeyboardInterrupt")
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-    lambda record: "Tip: For seamless cloud" not in record.getMessage()
+    lambda record: not _HIDDEN_MESSAGES.search(record.getMessage())
 )
 
 
@@ -55,9 +56,16 @@ def run(args: list[str]) -> None:
         except argparse.ArgumentError as error:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
+            check_working_folder()
             _fail(str(error), 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
+        except SystemExit as stop:
+            # The Trainer turns Ctrl-C into an exit with status 1.
+            first = getattr(rank_zero_only, "rank", 0) == 0  # the others print nothing
+            if first and isinstance(stop.__context__, KeyboardInterrupt):
+                raise stop.__context__ from None
+            raise
         except Exception as error:
             if isinstance(error, RuntimeError) and (message := _process_group_message(error)):
                 _fail(message, 1)

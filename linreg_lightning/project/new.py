@@ -3,14 +3,16 @@
 import argparse
 import ast
 import keyword
+import os
+import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from linreg_lightning.errors import InputError
 
@@ -61,15 +63,19 @@ def new(args: list[str]) -> str:
     folder = Path(given)
     if folder.exists() or folder.is_symlink():
         raise InputError(f"name: there is a {given} here already; type another name, or move it")
-    with TemporaryDirectory(dir=".", prefix=f".{given}-") as unfinished:
-        project = Path(unfinished, given)
+    unfinished = Path(f".{given}-unfinished-{platform.node()}-{os.getpid()}")
+    _remove_orphans(unfinished.name.rpartition("-")[0])
+    unfinished.mkdir()
+    try:
         for path, text in contents(package):
-            file = project / path
+            file = unfinished / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
             if text.startswith("#!"):
                 file.chmod(file.stat().st_mode | 0o111)
-        project.rename(folder)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return f"""\
 made  {folder}/, a project that trains, tested
 
@@ -80,6 +86,18 @@ made  {folder}/, a project that trains, tested
 your model     {package}/models/mlp.py
 your data      {package}/data/waves.py, or any table by --data TabularData
 your settings  configs/example.yaml"""
+
+
+def _remove_orphans(name: str) -> None:
+    """Remove what killed runs on this machine have left unfinished."""
+    for folder in Path().glob(f"{name}-*"):
+        process = folder.name.rpartition("-")[2]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):
+            continue  # somebody else's
 
 
 def package_name(given: str) -> str:
