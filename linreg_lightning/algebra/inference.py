@@ -22,7 +22,6 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, concatenate, ldexp, to_float64
 from linreg_lightning.algebra.solve import Solution
-from linreg_lightning.algebra.sweep import diagonal
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
@@ -51,7 +50,7 @@ def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> d
     check_confidence(confidence)
     equations, features = solution.equations, solution.equations.features
     df = equations.rows - solution.rank
-    inverse = concatenate(solution.intercept_inverse[None], diagonal(solution.inverse))
+    inverse = concatenate(solution.intercept_inverse[None], solution.inverse_diagonal)
     error = (inverse[:, None] * _residual_variance(solution)).sqrt()
     zero = torch.zeros(1, dtype=torch.int64)  # the index of the intercept, whose unit is 2^0
     units = torch.cat((zero, solution.exponent[solution.kept]))[:, None]

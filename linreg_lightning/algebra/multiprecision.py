@@ -19,7 +19,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, fast_two_sum
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    Number,
+    exponent_of,
+    fast_two_sum,
+    ldexp,
+)
 
 DIGIT_BITS = 22
 BASE = 2**DIGIT_BITS
@@ -31,6 +37,8 @@ MIN_EXPONENT = -45 * DIGIT_BITS
 # kernels of matrix products, which work on blocks of 12 rows or a divisor, have no remainder.
 _STRIP = 72
 _MAX_PENDING = 2**19  # products of 2^42 stay far inside int64
+_FEW_PRODUCTS = 2**12  # in 106 bits, which one by one take less time than slices do
+_MATRIX_DEPTH = 6  # slices of a matrix of 106-bit numbers
 
 
 def carry(digits: Tensor) -> Tensor:
@@ -163,6 +171,43 @@ def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor,
             rest.mul_(BASE)
     unfinished = rest.any(0)
     return slices, unfinished if low is None else unfinished | low.any(0)
+
+
+def matrix_product(a: Number, b: Number) -> Number:
+    """Return a b, (rows, inner) and (inner, columns).
+
+    In 106 bits the error of an entry is below 2^-104 inner |a_i| |b_j|, with the largest magnitudes
+    of row i of a and column j of b, and the bits do not depend on the kernel of matrix products.
+    """
+    if isinstance(a, Tensor):
+        return a @ b
+    inner = len(b)
+    if inner * len(a) * b.high.shape[1] <= _FEW_PRODUCTS:
+        return (a[:, :, None] * b).sum(1)
+    size = BLOCK_ROWS // _MATRIX_DEPTH
+    total = _sliced_product(a[:, :size], b[:size])
+    for start in range(size, inner, size):
+        part = slice(start, start + size)
+        total = total + _sliced_product(a[:, part], b[part])
+    return total
+
+
+def _sliced_product(a: DoubleDouble, b: DoubleDouble) -> DoubleDouble:
+    """Return a b from products of slices without rounding error, at most 341 along `inner`."""
+    left_exponent = exponent_of(a.high.abs().amax(1)).clamp(min=-900)[:, None]
+    right_exponent = exponent_of(b.high.abs().amax(0)).clamp(min=-900)
+    left, right = ldexp(a, 21 - left_exponent), ldexp(b, 21 - right_exponent)
+    left_slices, _ = slice_entries(left.high, left.low, _MATRIX_DEPTH)
+    right_slices, _ = slice_entries(right.high, right.low, _MATRIX_DEPTH)
+    rows, inner = a.high.shape
+    # Side by side: one product adds up s_0 t_k + s_1 t_(k-1) + ... + s_k t_0.
+    side_by_side = left_slices.movedim(0, 1).reshape(rows, _MATRIX_DEPTH * inner)
+    reversed_stack = right_slices.flip(0).reshape(_MATRIX_DEPTH * inner, -1)
+    value = DoubleDouble.of(a.high.new_zeros(rows, reversed_stack.shape[1]))
+    for count in range(_MATRIX_DEPTH * inner, 0, -inner):
+        product = side_by_side[:, :count] @ reversed_stack[-count:]
+        value = DoubleDouble(value.high / BASE, value.low / BASE) + product
+    return ldexp(value, left_exponent + right_exponent - 42)
 
 
 def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, place: int) -> None:
