@@ -8,7 +8,6 @@ subtracts all earlier rows. Columns left out take no time.
 
 from __future__ import annotations
 
-import math
 from typing import Generic, NamedTuple
 
 import torch
@@ -44,9 +43,9 @@ def factor_independent(cross: Number, tolerance: Tensor, max_rank: int) -> Facto
         if factorization is not None:
             return factorization
     columns = len(cross)
-    rows = _zeros_like(cross, max_rank, columns + max_rank)  # of [R, R'^-1 b, R'^-1]
+    rows = zeros_like(cross, max_rank, columns + max_rank)  # of [R, R'^-1 b, R'^-1]
     rest = diagonal(cross)  # the squared lengths of the columns, less those kept
-    inverse_diagonal = _zeros_like(cross, max_rank)
+    inverse_diagonal = zeros_like(cross, max_rank)
     kept: list[int] = []
     first = 0
     while len(kept) < max_rank:
@@ -86,7 +85,7 @@ def _eliminate(
     first, indices = int(candidates[0]), candidates.tolist()
     # From here to the last column that is not 0.
     active = slice(first, columns + min(before + len(indices), max_rank))
-    block = _zeros_like(cross, len(indices), active.stop - first)
+    block = zeros_like(cross, len(indices), active.stop - first)
     block[:, : columns - first] = cross[candidates, first:]
     if before:
         multipliers = rows[:before][:, candidates].mT
@@ -97,7 +96,7 @@ def _eliminate(
             continue
         row = block[place] + 0.0  # a copy
         row[columns - first + rank] = row[columns - first + rank] + 1.0
-        row = row * reciprocal(_root(pivot))
+        row = row * reciprocal(pivot.sqrt())
         inverse_column = to_float64(row)[columns - first : columns - first + rank + 1]
         if float(root[[*kept, column]] @ inverse_column.abs()) >= 1:
             continue
@@ -137,10 +136,13 @@ def _solve_upper(factor: Number, inverse_factor: Number, right: Number) -> Numbe
 
 def inverse_matrix(factorization: Factorization[Number]) -> Tensor:
     """Return A^-1, (kept, kept), in float64."""
-    if isinstance(factorization.factor, Tensor):
-        return torch.cholesky_inverse(factorization.factor, upper=True)
-    inverse_factor = to_float64(factorization.inverse_factor)
-    return inverse_factor @ inverse_factor.T
+    factor, inverse_factor = factorization.factor, to_float64(factorization.inverse_factor)
+    inverse: Tensor = (
+        torch.cholesky_inverse(factor, upper=True)
+        if isinstance(factor, Tensor)
+        else inverse_factor @ inverse_factor.T
+    )
+    return inverse
 
 
 def diagonal(matrix: Number) -> Number:
@@ -154,10 +156,7 @@ def reciprocal(value: Number) -> Number:
     return value / value / value
 
 
-def _root(value: Number) -> Number:
-    return value.sqrt()
-
-
-def _zeros_like(matrix: Number, *shape: int) -> Number:
+def zeros_like(matrix: Number, *shape: int) -> Number:
+    """Return zeros in the precision of the matrix."""
     zeros = torch.zeros(shape, dtype=torch.float64)
     return zeros if isinstance(matrix, Tensor) else DoubleDouble.of(zeros)

@@ -14,6 +14,7 @@ from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -120,10 +121,10 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        mean, _ = inference.predict_mean(self.solution, to_tensor("x", x).cpu())
+        mean = predict_mean(self.solution, to_tensor("x", x).cpu())
         return mean[:, 0] if self._one_dimensional else mean
 
-    def prediction(self, x: Any) -> inference.Prediction:
+    def prediction(self, x: Any) -> Prediction:
         """Return predictions with standard errors, confidence and prediction intervals.
 
         For x, (rows, features), the variance of the mean is
@@ -133,8 +134,8 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        result = inference.prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
-        return inference.Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
+        return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

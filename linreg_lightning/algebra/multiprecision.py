@@ -36,7 +36,9 @@ MIN_EXPONENT = -45 * DIGIT_BITS
 # Rows of a symmetric product at a time: this skips most of the triangle below the diagonal, and
 # kernels of matrix products, which work on blocks of 12 rows or a divisor, have no remainder.
 _STRIP = 72
+_NARROW = 512
 _MAX_PENDING = 2**19  # products of 2^42 stay far inside int64
+_CARRIED_NUMBERS = 2**17  # at a time, for which the working memory is small
 _FEW_PRODUCTS = 2**12  # in 106 bits, which one by one take less time than slices do
 _MATRIX_DEPTH = 6  # slices of a matrix of 106-bit numbers
 
@@ -47,20 +49,28 @@ def carry(digits: Tensor) -> Tensor:
     >>> carry(torch.tensor([0, 2**22 + 5]))
     tensor([1, 5])
     """
-    digits = digits.clone()
-    for place in range(digits.shape[0] - 1, 0, -1):
-        over = (digits[place] + BASE // 2) >> DIGIT_BITS
-        digits[place] -= over << DIGIT_BITS
-        digits[place - 1] += over
+    digits = digits.clone(memory_format=torch.contiguous_format)
+    carry_in_place(digits)
     return digits
+
+
+def carry_in_place(digits: Tensor) -> None:
+    """Turn the digits, contiguous, into the normal form of the same numbers, as `carry` does."""
+    numbers = digits.view(digits.shape[0], -1)
+    for block in [numbers] if digits.is_cuda else numbers.split(_CARRIED_NUMBERS, dim=1):
+        for place in range(block.shape[0] - 1, 0, -1):
+            over = (block[place] + BASE // 2) >> DIGIT_BITS
+            block[place] -= over << DIGIT_BITS
+            block[place - 1] += over
 
 
 def pad(digits: Tensor, length: int) -> Tensor:
     """Append zero digits up to `length` digits."""
-    missing = length - digits.shape[0]
-    if missing <= 0:
+    if length <= digits.shape[0]:
         return digits
-    return torch.cat((digits, digits.new_zeros(missing, *digits.shape[1:])))
+    padded = digits.new_zeros(length, *digits.shape[1:])
+    padded[: digits.shape[0]] = digits
+    return padded
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
@@ -73,7 +83,8 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
     """Return a * b in normal form, for a and b in normal form with first digits below 2^30."""
     product = a.new_zeros(a.shape[0] + b.shape[0] - 1, *(a[0] * b[0]).shape)
     for place, digit in enumerate(a):
-        product[place : place + b.shape[0]] += digit * b
+        if bool(digit.any()):
+            product[place : place + b.shape[0]] += digit * b
     return carry(product)
 
 
@@ -97,7 +108,9 @@ def to_double_double(digits: Tensor) -> DoubleDouble:
     """Round numbers in normal form to 106 bits, whatever their leading and trailing zeros."""
     value = DoubleDouble.of(torch.zeros_like(digits[0], dtype=torch.float64))
     for digit in digits.flip(0):
-        value = DoubleDouble(value.high / BASE, value.low / BASE) + digit.double()
+        value = DoubleDouble(value.high / BASE, value.low / BASE)
+        if bool(digit.any()):
+            value = value + digit.double()
     return value
 
 
@@ -145,7 +158,8 @@ class ExactSums(NamedTuple):
             count = 2 * depth * blocks * size
             pending += count
             if pending > _MAX_PENDING:
-                digits, pending = carry(digits), count
+                carry_in_place(digits)
+                pending = count
             part = slice(start, start + blocks * size)
             right_blocks = right[:, :, part].unflatten(2, (blocks, size))
             left_blocks = None if left is None else left[:, :, part].unflatten(2, (blocks, size))
@@ -216,18 +230,22 @@ def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, plac
     symmetric = left is None
     left = right if left is None else left
     width = _STRIP if symmetric and not right.is_cuda else columns
+    step = depth if columns <= _NARROW else 1  # slices of wide rows fill the kernels one by one
     for i, left_slice in enumerate(left):
         # The Gram matrix is symmetric: without weights half of the products are enough.
-        first = i if symmetric else 0
-        others = right[first:].flatten(0, 1).permute(1, 2, 0)
-        whole = digits.new_empty(columns, others.shape[2])
-        for start in range(0, columns, width):
-            strip = slice(start, min(start + width, columns))
-            product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, start:])
-            whole[strip, start:] = product.sum(0, dtype=torch.int64)
-            whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
-        whole = whole.view(columns, depth - first, columns).transpose(0, 1)
-        top = place + i + first
-        digits[top : top + depth - first] += whole
-        if symmetric:
-            digits[top + 1 : top + depth - first] += whole[1:].mT
+        for first in range(i if symmetric else 0, depth, step):
+            others = right[first : first + step].flatten(0, 1).permute(1, 2, 0)
+            whole = digits.new_empty(columns, others.shape[2])
+            has_square = symmetric and first == i  # which is its own transpose
+            for start in range(0, columns, width):
+                strip = slice(start, min(start + width, columns))
+                column = start if has_square else 0
+                product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, column:])
+                whole[strip, column:] = product.sum(0, dtype=torch.int64)
+                if has_square:
+                    whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
+            whole = whole.view(columns, -1, columns).transpose(0, 1)
+            top = place + i + first
+            digits[top : top + len(whole)] += whole
+            if symmetric:
+                digits[top + has_square : top + len(whole)] += whole[has_square:].mT

@@ -18,6 +18,7 @@ from linreg_lightning.algebra.cholesky import (
     factor_independent,
     inverse_matrix,
     reciprocal,
+    zeros_like,
 )
 from linreg_lightning.algebra.double_double import Number, exponent_of, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
@@ -26,6 +27,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
 _MAX_DIGITS = 15.9
+_RESCALED_NUMBERS = 2**17  # at a time, for which the working memory is small
 
 
 class Solution(NamedTuple, Generic[Number]):
@@ -121,7 +123,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         magnitude[:d] = torch.maximum(magnitude[:d], penalty_magnitude)
     change = -(magnitude >> 1).clamp(-1000, 1000)
     exponent = equations.exponent - change
-    cross = ldexp(equations.cross, change + change[:, None])
+    cross = _rescale(equations.cross, change)
     total = diagonal(cross)[d:]
     # The rounding errors of the entries themselves, and of the elimination.
     square = ldexp(equations.square, 2 * change)
@@ -146,6 +148,16 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         tolerance=tolerance.masked_fill(penalised, 0.0),
         rounded_square=rounded_square + ldexp(lost, 2 * change),
     )
+
+
+def _rescale(cross: Number, change: Tensor) -> Number:
+    """Return the cross-products in units smaller by 2^change, (columns,)."""
+    result = zeros_like(cross, len(cross), len(cross))
+    size = 1 + _RESCALED_NUMBERS // (1 + len(change))
+    for start in range(0, len(change), size):
+        rows = slice(start, start + size)
+        result[rows] = ldexp(cross[rows], change + change[rows, None])
+    return result
 
 
 def _solve_scaled(
