@@ -130,18 +130,17 @@ def _factor_at_once(cross: Tensor, tolerance: Tensor) -> Factorization[Tensor] |
 
 def _solve_upper(factor: Number, inverse_factor: Number, right: Number) -> Number:
     if isinstance(factor, Tensor):
-        return torch.linalg.solve_triangular(factor, right, upper=True)
+        solution: Tensor = torch.linalg.solve_triangular(factor, right, upper=True)
+        return solution
     return matrix_product(inverse_factor, right)
 
 
 def inverse_matrix(factorization: Factorization[Number]) -> Tensor:
     """Return A^-1, (kept, kept), in float64."""
     factor, inverse_factor = factorization.factor, to_float64(factorization.inverse_factor)
-    inverse: Tensor = (
-        torch.cholesky_inverse(factor, upper=True)
-        if isinstance(factor, Tensor)
-        else inverse_factor @ inverse_factor.T
-    )
+    if isinstance(factor, Tensor):
+        return torch.cholesky_inverse(factor, upper=True)
+    inverse: Tensor = inverse_factor @ inverse_factor.T
     return inverse
 
 

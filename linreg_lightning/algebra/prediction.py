@@ -18,6 +18,8 @@ from linreg_lightning.algebra.solve import Solution
 from linreg_lightning.errors import InputError
 
 _WELL_CONDITIONED = 1e3  # condition numbers up to which float64 predicts with 12 digits
+# Terms x b up to so many times as large as the targets cost float64 three digits at most.
+_FAR = 2.0**10
 _BLOCK_ROWS = 2**12  # predicted at a time in 106 bits
 
 
@@ -37,6 +39,18 @@ def predict_mean(solution: Solution[Number], x: Tensor) -> Tensor:
     """Return b_0 + x b, (rows, targets)."""
     blocks = _row_blocks(solution, x)
     return torch.cat([_mean(solution, _centred(solution, block)) for block in blocks])
+
+
+def prediction_center(solution: Solution[Number]) -> Tensor:
+    """Return the means of the columns if x b loses digits against b_0, else zeros; (features,)."""
+    equations, d = solution.equations, solution.equations.features
+    mean = ldexp(to_float64(equations.mean), equations.exponent)
+    slope = solution.coefficients.nan_to_num(0.0)
+    deviation = to_float64(solution.total / equations.weight).sqrt()
+    scale = mean[d:].abs() + ldexp(deviation, solution.exponent[d:])
+    center = torch.where(solution.coefficients.isfinite().all(1), mean[:d], 0.0)
+    loses_digits = (center.abs() @ slope.abs() > _FAR * scale).any()
+    return center * loses_digits
 
 
 def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) -> Prediction:

@@ -9,19 +9,21 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
 from linreg_lightning.algebra.gram_state import GramState, PassShape
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.prediction import prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
-from linreg_lightning.models.regression import ClosureOptimizer, Coefficient, RegressionModule
+from linreg_lightning.models.centered import CenteredModule
+from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 
 
 @final
-class LeastSquares(RegressionModule):
+class LeastSquares(CenteredModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
@@ -54,8 +56,6 @@ class LeastSquares(RegressionModule):
     checks_values: ClassVar[bool] = True
     # A fit that goes on from a checkpoint may change these arguments.
     revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
-    weight: nn.Parameter
-    bias: nn.Parameter
 
     def __init__(
         self,
@@ -76,17 +76,6 @@ class LeastSquares(RegressionModule):
         self._earlier_data: list[dict[str, Any]] = []  # arguments of the data fitted before
         self._checkpoint_epochs = 0
         self._max_epochs: int | None = None
-
-    def build(self, in_features: int, out_features: int) -> None:
-        """Make parameters of zeros for the coefficients."""
-        shape = (out_features, in_features)
-        # Parameters although they get no gradient: DDP refuses a model without parameters.
-        self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
-        self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets) float64, for x, (rows, features)."""
-        return x.double() @ self.weight.T + self.bias
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
@@ -230,12 +219,15 @@ class LeastSquares(RegressionModule):
         ones = self.columns.intercept
         constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
-        weight = fit.coefficients.nan_to_num(0.0).T
+        weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
+        center_prediction = fit.predict(center[None])[0] * bool(center.any())
         if ones is not None:
             intercept = fit.intercept.unsqueeze(1)
             weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)
-        self.weight.data.copy_(weight)
-        self.bias.data.copy_(fit.intercept * self.has_intercept)
+            one = center.any().double()[None]
+            center = torch.cat([center[:ones], one, center[ones:]])
+        bias = fit.intercept * self.has_intercept
+        self.set_coefficients(weight, bias, center, center_prediction)
         self._fit, self.fit_statistics = fit, fit.statistics
         return fit
 
