@@ -8,6 +8,8 @@ subtracts all earlier rows. Columns left out take no time.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Generic, NamedTuple
 
 import torch
@@ -16,6 +18,8 @@ from torch import Tensor
 from linreg_lightning.algebra.double_double import DoubleDouble, Number, to_float64
 from linreg_lightning.algebra.multiprecision import matrix_product
 
+_SINGULAR_VALUES = 512  # more take longer than all the rest
+_MAX_ITERATIONS = 100
 _BLOCK_COLUMNS = 64  # fewer are eliminated as fast as they are factored at once, by one thread
 
 
@@ -142,6 +146,36 @@ def inverse_matrix(factorization: Factorization[Number]) -> Tensor:
         return torch.cholesky_inverse(factor, upper=True)
     inverse: Tensor = inverse_factor @ inverse_factor.T
     return inverse
+
+
+def condition_number(factor: Tensor, inverse: Tensor) -> float:
+    """Return that of R with its columns scaled to length 1, from R and (R'R)^-1."""
+    if not len(factor):
+        return 1.0
+    length = torch.linalg.vector_norm(factor, dim=0)
+    if len(factor) <= _SINGULAR_VALUES:
+        return float(torch.linalg.cond(factor / length))
+    largest = _largest_eigenvalue(lambda v: (factor.T @ (factor @ (v / length))) / length, length)
+    smallest = 1 / _largest_eigenvalue(lambda v: length * (inverse @ (length * v)), length)
+    return math.sqrt(largest / smallest)
+
+
+def _largest_eigenvalue(multiply: Callable[[Tensor], Tensor], like: Tensor) -> float:
+    """Return that of a symmetric matrix, by Lanczos iteration from a vector drawn at random."""
+    vector = torch.randn(like.shape, generator=torch.Generator().manual_seed(0), dtype=like.dtype)
+    basis = (vector / vector.norm())[None]
+    projected = torch.zeros(_MAX_ITERATIONS, _MAX_ITERATIONS, dtype=like.dtype)
+    value = 0.0
+    for k in range(_MAX_ITERATIONS):
+        image = multiply(basis[k])
+        projected[: k + 1, k] = projected[k, : k + 1] = basis @ image
+        before, value = value, float(torch.linalg.eigvalsh(projected[: k + 1, : k + 1])[-1])
+        rest = image - basis.T @ (basis @ image)
+        rest = rest - basis.T @ (basis @ rest)
+        if value - before <= 1e-7 * value or float(rest.norm()) <= 1e-12 * value:
+            break
+        basis = torch.cat((basis, rest[None] / rest.norm()))
+    return value
 
 
 def diagonal(matrix: Number) -> Number:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra import inference
+from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
@@ -234,6 +235,8 @@ def least_squares(
     elif accuracy == "auto" and numbers > EXACT_LIMIT:
         kinds = [Float64Gram, ExactGram]
     for kind in kinds:
+        if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
+            warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
         gram.update(batch)
         fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)

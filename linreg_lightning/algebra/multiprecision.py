@@ -38,7 +38,7 @@ MIN_EXPONENT = -45 * DIGIT_BITS
 _STRIP = 72
 _NARROW = 512
 _MAX_PENDING = 2**19  # products of 2^42 stay far inside int64
-_CARRIED_NUMBERS = 2**17  # at a time, for which the working memory is small
+_NUMBERS_AT_A_TIME = 2**17  # at a time, for which the working memory is small
 _FEW_PRODUCTS = 2**12  # in 106 bits, which one by one take less time than slices do
 _MATRIX_DEPTH = 6  # slices of a matrix of 106-bit numbers
 
@@ -57,7 +57,7 @@ def carry(digits: Tensor) -> Tensor:
 def carry_in_place(digits: Tensor) -> None:
     """Turn the digits, contiguous, into the normal form of the same numbers, as `carry` does."""
     numbers = digits.view(digits.shape[0], -1)
-    for block in [numbers] if digits.is_cuda else numbers.split(_CARRIED_NUMBERS, dim=1):
+    for block in [numbers] if digits.is_cuda else numbers.split(_NUMBERS_AT_A_TIME, dim=1):
         for place in range(block.shape[0] - 1, 0, -1):
             over = (block[place] + BASE // 2) >> DIGIT_BITS
             block[place] -= over << DIGIT_BITS
@@ -92,16 +92,23 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     """Return numbers in normal form divided by 2^bits, exactly; each has its own bits >= 0."""
     if not bool(digits.any()):
         return digits[:1]
-    length = digits.shape[0]
-    places = -(-bits // DIGIT_BITS)
-    new_length = length + int(places.max())
-    places, bits = places.to(digits.device), bits.to(digits.device)
-    digits = digits << (places * DIGIT_BITS - bits)
-    source = torch.arange(new_length, device=digits.device).reshape(-1, *[1] * places.ndim) - places
-    inside = (source >= 0) & (source < length)
-    shifted = carry(digits.gather(0, source.clamp(0, length - 1)) * inside)
-    used = shifted.flatten(1).any(1).nonzero()
-    return shifted[: int(used.max()) + 1]  # without the trailing zeros
+    length, shape = digits.shape[0], digits.shape[1:]
+    numbers, bits = digits.reshape(length, -1), bits.to(digits.device).flatten()
+    new_length = length + int(-(-bits // DIGIT_BITS).max())
+    shifted = digits.new_zeros(new_length, numbers.shape[1])
+    size = _NUMBERS_AT_A_TIME if not digits.is_cuda else len(bits)
+    for start in range(0, len(bits), size):
+        block = slice(start, start + size)
+        places = -(-bits[block] // DIGIT_BITS)
+        moved = numbers[:, block] << (places * DIGIT_BITS - bits[block])
+        source = torch.arange(new_length, device=digits.device)[:, None] - places
+        inside = (source >= 0) & (source < length)
+        shifted[:, block] = moved.gather(0, source.clamp(0, length - 1)) * inside
+    carry_in_place(shifted)
+    while not bool(shifted[-1].any()):  # without the trailing zeros
+        shifted = shifted[:-1]
+    quotient: Tensor = shifted.unflatten(1, shape)
+    return quotient
 
 
 def to_double_double(digits: Tensor) -> DoubleDouble:

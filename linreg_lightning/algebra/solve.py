@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cholesky import (
+    condition_number,
     diagonal,
     factor_independent,
     inverse_matrix,
@@ -43,7 +44,8 @@ class Solution(NamedTuple, Generic[Number]):
     collinear: tuple[int, ...]  # columns left out as linear combinations of earlier ones and of 1
     rank: int  # the number of coefficients fitted, the intercept included
     # The 2-norm condition number of the columns kept, less their means if there is an intercept,
-    # each scaled to length 1, ridge included; 1 for orthogonal columns.
+    # each scaled to length 1, ridge included; 1 for orthogonal columns. For more than 512 columns
+    # an estimate, right to about three digits.
     condition: float
     # As in `Fit`; 0 where `float64` left a column out: only `exact` can tell whether that is a
     # combination.
@@ -179,7 +181,7 @@ def _solve_scaled(
     coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
     intercept = ldexp(to_float64(level), exponent[d:]) * equations.intercept
-    condition = torch.linalg.cond(factor / torch.linalg.vector_norm(factor, dim=0))
+    inverse = inverse_matrix(factorization)
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(
@@ -187,7 +189,7 @@ def _solve_scaled(
         intercept=intercept,
         collinear=tuple(sorted(set(range(d)) - set(kept.tolist()))),
         rank=len(kept) + equations.intercept,
-        condition=float(condition) if len(kept) else 1.0,
+        condition=condition_number(factor, inverse),
         digits=0.0,
         error_digits=0.0,
         ridge=ridge,
@@ -195,7 +197,7 @@ def _solve_scaled(
         scaled_intercept=level,
         residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
         total=scaled.total,
-        inverse=inverse_matrix(factorization),
+        inverse=inverse,
         inverse_diagonal=factorization.inverse_diagonal,
         inverse_factor=factorization.inverse_factor,
         intercept_inverse=reciprocal(equations.weight) + mean_variance,
