@@ -229,12 +229,7 @@ def least_squares(
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
     numbers = batch.rows * (batch.x.shape[1] + batch.y.shape[1])
-    kinds: list[type[Gram]] = [ExactGram]
-    if accuracy == "float64":
-        kinds = [Float64Gram]
-    elif accuracy == "auto" and numbers > EXACT_LIMIT:
-        kinds = [Float64Gram, ExactGram]
-    for kind in kinds:
+    for kind in _gram_kinds(accuracy, numbers):
         if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
             warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
@@ -246,6 +241,15 @@ def least_squares(
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
     return _drop_target_dimension(fit) if y.ndim == 1 else fit
+
+
+def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
+    """Return the arithmetic of the first pass, and of a second one where digits are missing."""
+    if accuracy == "float64":
+        return [Float64Gram]
+    if accuracy == "auto" and numbers > EXACT_LIMIT:
+        return [Float64Gram, ExactGram]
+    return [ExactGram]
 
 
 def _drop_target_dimension(fit: Fit) -> Fit:

@@ -94,7 +94,7 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
         return digits[:1]
     length, shape = digits.shape[0], digits.shape[1:]
     numbers, bits = digits.reshape(length, -1), bits.to(digits.device).flatten()
-    new_length = length + int(-(-bits // DIGIT_BITS).max())
+    new_length = length - int((-bits // DIGIT_BITS).min())
     shifted = digits.new_zeros(new_length, numbers.shape[1])
     size = _NUMBERS_AT_A_TIME if not digits.is_cuda else len(bits)
     for start in range(0, len(bits), size):
