@@ -83,6 +83,11 @@ class DoubleDouble:
         self.high[index] = value.high
         self.low[index] = value.low
 
+    @property
+    def mT(self) -> DoubleDouble:  # noqa: N802  # as torch names it
+        """The transpose of a matrix."""
+        return DoubleDouble(self.high.mT, self.low.mT)
+
     def __neg__(self) -> DoubleDouble:
         return DoubleDouble(-self.high, -self.low)
 

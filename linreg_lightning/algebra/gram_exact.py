@@ -34,6 +34,7 @@ _LOST = 2.0**-750
 _ROWS_PER_DEEP_ROW = 4  # one row in four added apart costs as much as a slice more for all rows
 # Bytes of slices at a time: what the cache of a processor holds, what keeps a GPU busy.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
+_CENTRED_NUMBERS = 2**17  # products at a time, for which the working memory is small
 _TWO_BLOCKS_BYTES = 40 * 2**20  # what two blocks of wide rows, for two cores, may take
 
 
@@ -86,20 +87,27 @@ class ExactGram(Gram):
         unit = 2.0 ** (DIGIT_BITS * HEADROOM_DIGITS)
         square = multiprecision.to_double_double(gram.diagonal(dim1=1, dim2=2)).high * unit
         if intercept:
-            # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding
-            centred = multiprecision.carry(
-                multiprecision.multiply(digits[:, 0, 0, None, None], gram)
-                - multiprecision.multiply(sums[:, :, None], sums[:, None, :])
-            )
-            cross = multiprecision.to_double_double(centred) / weight
             mean = multiprecision.to_double_double(sums) / weight
         else:
-            cross = multiprecision.to_double_double(gram)
             mean = DoubleDouble.of(torch.zeros_like(square))
+        cross = DoubleDouble(*(square.new_empty(len(square), len(square)) for _ in range(2)))
+        size = 1 + _CENTRED_NUMBERS // (1 + len(square))
+        for start in range(0, len(square), size):
+            rows, columns = slice(start, start + size), slice(start, None)
+            products = gram[:, rows, columns]
+            if intercept:
+                # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding
+                products = multiprecision.carry(
+                    multiprecision.multiply(digits[:, 0, 0, None, None], products)
+                    - multiprecision.multiply(sums[:, rows, None], sums[:, None, columns])
+                )
+            block = multiprecision.to_double_double(products)
+            block = (block / weight if intercept else block) * unit
+            cross[rows, columns], cross[columns, rows] = block, block.mT
         return {
             "weight": DoubleDouble(weight.high * unit, weight.low * unit),
             "mean": mean,
-            "cross": DoubleDouble(cross.high * unit, cross.low * unit),
+            "cross": cross,
             "square": square,
             "exponent": self._sums.top[1:],
             "weight_exponent": DIGIT_BITS * self._sums.weight_top,
@@ -132,7 +140,8 @@ class ExactGram(Gram):
                 weight = weight * ldexp(one, -DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
-        self._sums = sums._replace(digits=multiprecision.carry(sums.digits), pending=0)
+        multiprecision.carry_in_place(sums.digits)
+        self._sums = sums._replace(pending=0)
 
     def _add_scaled(
         self, sums: ExactSums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool

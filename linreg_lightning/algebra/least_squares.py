@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra import inference
+from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -118,10 +120,10 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        mean, _ = inference.predict_mean(self.solution, to_tensor("x", x).cpu())
+        mean = predict_mean(self.solution, to_tensor("x", x).cpu())
         return mean[:, 0] if self._one_dimensional else mean
 
-    def prediction(self, x: Any) -> inference.Prediction:
+    def prediction(self, x: Any) -> Prediction:
         """Return predictions with standard errors, confidence and prediction intervals.
 
         For x, (rows, features), the variance of the mean is
@@ -131,8 +133,8 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        result = inference.prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
-        return inference.Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
+        return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...
@@ -225,12 +227,9 @@ def least_squares(
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
     numbers = batch.rows * (batch.x.shape[1] + batch.y.shape[1])
-    kinds: list[type[Gram]] = [ExactGram]
-    if accuracy == "float64":
-        kinds = [Float64Gram]
-    elif accuracy == "auto" and numbers > EXACT_LIMIT:
-        kinds = [Float64Gram, ExactGram]
-    for kind in kinds:
+    for kind in _gram_kinds(accuracy, numbers):
+        if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
+            warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
         gram.update(batch)
         fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
@@ -240,6 +239,15 @@ def least_squares(
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
     return _drop_target_dimension(fit) if y.ndim == 1 else fit
+
+
+def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
+    """Return the arithmetic of the first pass, and of a second one where digits are missing."""
+    if accuracy == "float64":
+        return [Float64Gram]
+    if accuracy == "auto" and numbers > EXACT_LIMIT:
+        return [Float64Gram, ExactGram]
+    return [ExactGram]
 
 
 def _drop_target_dimension(fit: Fit) -> Fit:

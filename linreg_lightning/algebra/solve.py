@@ -11,13 +11,22 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.cholesky import (
+    condition_number,
+    diagonal,
+    factor_independent,
+    inverse_matrix,
+    reciprocal,
+    zeros_like,
+)
 from linreg_lightning.algebra.double_double import Number, exponent_of, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.sweep import diagonal, reciprocal, sweep_independent
+from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
 _MAX_DIGITS = 15.9
+_RESCALED_NUMBERS = 2**17  # at a time, for which the working memory is small
 
 
 class Solution(NamedTuple, Generic[Number]):
@@ -33,7 +42,8 @@ class Solution(NamedTuple, Generic[Number]):
     collinear: tuple[int, ...]  # columns left out as linear combinations of earlier ones and of 1
     rank: int  # the number of coefficients fitted, the intercept included
     # The 2-norm condition number of the columns kept, less their means if there is an intercept,
-    # each scaled to length 1, ridge included; 1 for orthogonal columns.
+    # each scaled to length 1, ridge included; 1 for orthogonal columns. For more than 512 columns
+    # an estimate, right to about three digits.
     condition: float
     # As in `Fit`; 0 where `float64` left a column out: only `exact` can tell whether that is a
     # combination.
@@ -45,9 +55,12 @@ class Solution(NamedTuple, Generic[Number]):
     scaled_intercept: Number  # (targets,)
     residual: Number  # sum of w r^2 in units of v c_y^2, 0 where it cannot be seen; (targets,)
     total: Number  # sum of w (y - mean)^2, without an intercept of w y^2, likewise
-    inverse: Number  # (X'WX)^-1 of the columns kept, in units of 1 / (v c_i c_j); (kept, kept)
+    # (X'WX)^-1 of the columns kept, in units of 1 / (v c_i c_j); (kept, kept) float64
+    inverse: Tensor
+    inverse_diagonal: Number  # its diagonal, (kept,)
     intercept_inverse: Number  # 1 / sum(w) + mean' (X'WX)^-1 mean, in units of 1 / v; ()
     factor: Tensor  # R with R'R = X'WX of the columns kept; (kept, kept) float64
+    inverse_factor: Number  # R^-1, (kept, kept)
     kept: Tensor  # the columns not left out, (kept,) int64
     exponent: Tensor  # (features + targets,) int64
     equations: NormalEquations[Number]
@@ -110,9 +123,9 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         magnitude[:d] = torch.maximum(magnitude[:d], penalty_magnitude)
     change = -(magnitude >> 1).clamp(-1000, 1000)
     exponent = equations.exponent - change
-    cross = ldexp(equations.cross, change + change[:, None])
+    cross = _rescale(equations.cross, change)
     total = diagonal(cross)[d:]
-    # The rounding errors of the entries themselves, and of the sweep.
+    # The rounding errors of the entries themselves, and of the elimination.
     square = ldexp(equations.square, 2 * change)
     tolerance = 4 * equations.roundoff * (square + d * to_float64(diagonal(cross)).abs())
     # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
@@ -137,24 +150,36 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     )
 
 
+def _rescale(cross: Number, change: Tensor) -> Number:
+    """Return the cross-products in units smaller by 2^change, (columns,)."""
+    result = zeros_like(cross, len(cross), len(cross))
+    size = 1 + _RESCALED_NUMBERS // (1 + len(change))
+    for start in range(0, len(change), size):
+        rows = slice(start, start + size)
+        result[rows] = ldexp(cross[rows], change + change[rows, None])
+    return result
+
+
 def _solve_scaled(
     equations: NormalEquations[Number], scaled: _ScaledEquations[Number], ridge: float
 ) -> Solution[Number]:
     d, exponent = equations.features, scaled.exponent
-    swept, kept, factor = sweep_independent(scaled.cross, scaled.tolerance[:d])
-    inverse = -swept[kept][:, kept]
-    slope = swept[kept][:, d:]
+    max_rank = d if ridge > 0 else min(d, max(0, equations.rows - equations.intercept))
+    factorization = factor_independent(scaled.cross, scaled.tolerance[:d], max_rank)
+    kept, slope = factorization.kept, factorization.solution
+    factor = to_float64(factorization.factor)
     penalty = (slope * slope * scaled.penalty[kept, None]).sum(0)
-    residual = diagonal(swept)[d:] - penalty
+    residual = factorization.residual - penalty
     visible = to_float64(residual) > scaled.tolerance[d:]
     mean = scaled.mean[:d][kept]
     level = scaled.mean[d:] - (mean[:, None] * slope).sum(0)
-    mean_variance = (mean * (inverse * mean).sum(1)).sum(0)
+    whitened_mean = matrix_product(factorization.inverse_factor.mT, mean[:, None])[:, 0]
+    mean_variance = (whitened_mean * whitened_mean).sum(0)
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
     coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
     intercept = ldexp(to_float64(level), exponent[d:]) * equations.intercept
-    condition = torch.linalg.cond(factor / torch.linalg.vector_norm(factor, dim=0))
+    inverse = inverse_matrix(factorization)
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(
@@ -162,7 +187,7 @@ def _solve_scaled(
         intercept=intercept,
         collinear=tuple(sorted(set(range(d)) - set(kept.tolist()))),
         rank=len(kept) + equations.intercept,
-        condition=float(condition) if len(kept) else 1.0,
+        condition=condition_number(factor, inverse),
         digits=0.0,
         error_digits=0.0,
         ridge=ridge,
@@ -171,6 +196,8 @@ def _solve_scaled(
         residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
         total=scaled.total,
         inverse=inverse,
+        inverse_diagonal=factorization.inverse_diagonal,
+        inverse_factor=factorization.inverse_factor,
         intercept_inverse=reciprocal(equations.weight) + mean_variance,
         factor=factor,
         kept=kept,
@@ -195,7 +222,7 @@ def _correct_digits(
     norm = scaled.rounded_square.sqrt()
     size = to_float64(solution.scaled_coefficients).abs()
     level = to_float64(solution.scaled_intercept).abs()
-    inverse, residual = to_float64(solution.inverse), to_float64(solution.residual)
+    inverse, residual = solution.inverse, to_float64(solution.residual)
     df = equations.rows - solution.rank
     variance = torch.maximum(residual, scaled.tolerance[d:]) / max(df, 1)
     row_norm = inverse.abs() @ norm[kept]

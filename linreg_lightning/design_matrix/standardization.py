@@ -55,8 +55,8 @@ class Standardization(nn.Module):
         centered = has_intercept or intercept_column is not None
         mean = moments.mean if centered else torch.zeros_like(moments.mean)
         scale = (variance + (moments.mean - mean) ** 2).sqrt()[:features]
-        # Rounding alone gives equal numbers this spread.
-        rounding = 64 * torch.finfo(torch.float64).eps * moments.mean[:features].abs()
+        # Numbers that differ in their last bit only count as equal.
+        rounding = torch.finfo(torch.float64).eps * moments.mean[:features].abs()
         scale[scale <= (rounding if centered else 0)] = torch.inf
         if intercept_column is not None:
             mean[intercept_column], scale[intercept_column] = 0.0, 1.0

@@ -35,12 +35,20 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, values: Tensor, weight: Tensor | None = None) -> Moments:
-        """The moments of values, (rows, columns), with weights (rows,); no weight means 1 each."""
+        """The moments of values, (rows, columns), with weights (rows,); no weight means 1 each.
+
+        The squares of equal values are exactly 0, whatever the values.
+        """
         values = values.double()
+        # A row of weight above 0, if there is one. Not an index, for which a GPU would wait.
+        row = values[:1]
+        if weight is not None and len(values):
+            row = values.index_select(0, weight.argmax()[None])
         weight = values.new_ones(len(values)) if weight is None else weight.double()
-        total = weight.sum()
-        mean = weight @ values / total.clamp(min=_TINY)
-        return cls(total, mean, weight @ (values - mean) ** 2)
+        origin = row.sum(0)  # zeros where there is no row
+        total, deviation = weight.sum(), values - origin
+        shift = weight @ deviation / total.clamp(min=_TINY)
+        return cls(total, origin + shift, weight @ (deviation - shift) ** 2)
 
     def merge(self, other: Moments) -> Moments:
         """The moments of both parts together."""

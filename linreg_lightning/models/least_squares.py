@@ -7,19 +7,22 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
+from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.gram_state import GramState, PassShape
-from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.least_squares import EXACT_LIMIT, Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.prediction import prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.regression import ClosureOptimizer, Coefficient, RegressionModule
+from linreg_lightning.models.centered import CenteredModule
+from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 
 
 @final
-class LeastSquares(RegressionModule):
+class LeastSquares(CenteredModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
@@ -52,8 +55,6 @@ class LeastSquares(RegressionModule):
     checks_values: ClassVar[bool] = True
     # A fit that goes on from a checkpoint may change these arguments.
     revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
-    weight: nn.Parameter
-    bias: nn.Parameter
 
     def __init__(
         self,
@@ -74,15 +75,6 @@ class LeastSquares(RegressionModule):
         self._earlier_data: list[dict[str, Any]] = []  # arguments of the data fitted before
         self._checkpoint_epochs = 0
         self._max_epochs: int | None = None
-
-    def build(self, in_features: int, out_features: int) -> None:
-        shape = (out_features, in_features)
-        # Parameters although they get no gradient: DDP refuses a model without parameters.
-        self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
-        self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.double() @ self.weight.T + self.bias
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
@@ -155,6 +147,8 @@ class LeastSquares(RegressionModule):
         batch = self.validate_batch(batch)
         batch = drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
         batch = batch._replace(x=self._without_ones(batch.x))
+        if not self._sums.rows_seen:
+            self._announce_cost(batch)
         names = self._variable_names + self.target_names
         # A step of the optimizer, so that the Trainer counts the batch as a step.
         self._take_step(partial(self._sums.add, batch, self.trainer.world_size, names))
@@ -198,6 +192,15 @@ class LeastSquares(RegressionModule):
         features, targets = len(self._variable_names), len(self.target_names)
         self._sums.begin_pass(features, targets, self.device, second)
 
+    def _announce_cost(self, batch: Batch) -> None:
+        gram, trainer = self._sums.current, self.trainer
+        assert gram is not None
+        rows = batch.rows * trainer.num_training_batches * trainer.world_size
+        first = self.accuracy == "auto" and not self._sums.second_pass
+        many = first and rows * (gram.features + gram.targets) > EXACT_LIMIT
+        if note := cost_note("float64" if many else gram.accuracy, gram.features, rows):
+            rank_zero_warn(note)
+
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
         if self._sums.same_rows:
@@ -222,12 +225,15 @@ class LeastSquares(RegressionModule):
         ones = self.columns.intercept
         constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
-        weight = fit.coefficients.nan_to_num(0.0).T
+        weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
+        center_prediction = fit.predict(center[None])[0] * bool(center.any())
         if ones is not None:
             intercept = fit.intercept.unsqueeze(1)
             weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)
-        self.weight.data.copy_(weight)
-        self.bias.data.copy_(fit.intercept * self.has_intercept)
+            one = center.any().double()[None]
+            center = torch.cat([center[:ones], one, center[ones:]])
+        bias = fit.intercept * self.has_intercept
+        self.set_coefficients(weight, bias, center, center_prediction)
         self._fit, self.fit_statistics = fit, fit.statistics
         return fit
 
