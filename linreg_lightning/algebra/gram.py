@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number
+from linreg_lightning.algebra.double_double import Number, power_of_two
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import RowName, check_finite, check_weight, row_number
@@ -24,6 +24,8 @@ from linreg_lightning.validation import RowName, check_finite, check_weight, row
 # The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
 _FRACTION_BITS = 40
 _BLOCK_ROWS = 2**17  # at a time: the sum of their fractions stays far inside int64
+_FLOAT64_BITS = 53
+_SAMPLE_ROWS = 64  # nearly always enough to see that a column does not hold whole numbers only
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
@@ -44,7 +46,10 @@ class NormalEquations(NamedTuple, Generic[Number]):
     weight_exponent: Tensor  # even, () int64
     features: int  # d
     intercept: bool  # whether the means were subtracted
-    roundoff: float  # the relative precision of `cross`, 2^-52 or 2^-104
+    roundoff: float  # the relative precision of `cross`: 2^-104, or 2^-52 and more in float64
+    # The largest relative rounding error of an entry of x, such as 2^-24 of a column in float32;
+    # (d,) float64.
+    input_roundoff: Tensor
     lost: float  # a bound on numbers missing in `cross`, too small to be held beside others
 
 
@@ -53,13 +58,18 @@ class Gram(ABC):
 
     The sums are on `device`, as batches must be. The small tensors beside them stay on the CPU, so
     that a GPU is waited for once or twice a block of rows, not at every decision.
+
+    Beside the sums, the precision of x is kept: of each column the bits of the least precise
+    floating-point type in which a batch gave it. A column of whole numbers counts as float64 in any
+    type: they are exact below a quarter of the type's largest range of whole numbers (2^22 in
+    float32, 2^9 in float16, 2^6 in bfloat16), and larger ones are taken for rounded numbers.
     """
 
     accuracy: ClassVar[str]
     _sums: Any  # a NamedTuple of tensors, whose first is on `device`
     _fields: ClassVar[tuple[str, ...]]  # the fields of `_sums` that a state holds
     # Fields that states of earlier versions lack: they keep their initial value.
-    _optional_fields: ClassVar[frozenset[str]] = frozenset()
+    _optional_fields: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -73,6 +83,7 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
+        self._precision = torch.full((features,), _FLOAT64_BITS)  # bits of each column of x
         self._sums = self._zeros(1 + features + targets)
 
     @property
@@ -118,14 +129,16 @@ class Gram(ABC):
             weight = batch.weight.to(torch.float64)
             counts = _normalize(counts + _counts_of(weight, row_name))
             batch = batch._replace(weight=weight)
+        precision = _precision_with(self._precision, batch.x)
         self._add(batch, partial(check_finite, batch, names, row_name))
-        self._counts = counts
+        self._counts, self._precision = counts, precision
 
     def merge(self, other: Self) -> None:
         """Add the rows of other statistics on the same device, or refuse other columns."""
         self._check_compatible(other, "merge")
         self._merge(other, 1)
         self._counts = _normalize(self._counts + other._counts)
+        self._precision = torch.minimum(self._precision, other._precision)
 
     def subtract(self, other: Self) -> None:
         """Remove rows that both these and the other statistics have counted.
@@ -154,6 +167,7 @@ class Gram(ABC):
         return NormalEquations(
             rows=rows,
             log_weight=float(whole + units / 2**_FRACTION_BITS) * math.log(2),
+            input_roundoff=power_of_two(-self._precision),
             features=self.features,
             intercept=intercept,
             **self._centre(intercept),
@@ -163,7 +177,7 @@ class Gram(ABC):
         """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
         sums = {name: getattr(self._sums, name) for name in self._fields}
-        return {"shape": shape, "counts": self._counts, **sums}
+        return {"shape": shape, "counts": self._counts, "precision": self._precision, **sums}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
@@ -180,6 +194,7 @@ class Gram(ABC):
         small = {name: state[name].cpu() for name in others if name in state}
         gram._sums = gram._sums._replace(**{sums: state[sums]}, **small)
         gram._counts = state["counts"].cpu()
+        gram._precision = state.get("precision", gram._precision).cpu()
         return gram
 
     def to(self, device: torch.device | str) -> Self:
@@ -211,6 +226,21 @@ class Gram(ABC):
     @abstractmethod
     def _merge(self, other: Self, sign: int) -> None:
         """Add the sums of other statistics times `sign`, 1 or -1."""
+
+
+def _precision_with(precision: Tensor, x: Tensor) -> Tensor:
+    """Return the bits of each column, where `precision` has those of earlier rows."""
+    bits = 1 - round(math.log2(torch.finfo(x.dtype).eps)) if x.is_floating_point() else 53
+    finer = (precision > bits).nonzero().flatten()
+    for rows in (_SAMPLE_ROWS, x.shape[0]):
+        if not len(finer):
+            break
+        part = x[:rows, finer.to(x.device)]
+        # Numbers of this size that were rounded to the type would have fractions.
+        whole = (part.frac() == 0).all(0) & (part.abs().amax(0) < 2.0 ** (bits - 2))
+        precision = precision.index_fill(0, finer[~whole.cpu()], bits)
+        finer = finer[whole.cpu()]
+    return precision
 
 
 def _counts_of(weight: Tensor, row_name: RowName) -> Tensor:

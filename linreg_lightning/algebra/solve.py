@@ -54,6 +54,11 @@ class Solution(NamedTuple, Generic[Number]):
     exponent: Tensor  # (features + targets,) int64
     equations: NormalEquations[Number]
 
+    @property
+    def residuals_seen(self) -> bool:
+        """Whether every target has a residual above 0, but for constant targets."""
+        return bool(((to_float64(self.residual) > 0) | (to_float64(self.total) == 0)).all())
+
 
 class _ScaledEquations(NamedTuple, Generic[Number]):
     """The normal equations in units in which sums of squares are near 1."""
@@ -75,8 +80,12 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     their coefficients. The rounding error of a column in `exact` is 2^-51 of the root mean square
     of its entries, to which they were rounded themselves, or, among d columns, sqrt(d) 2^-51 of its
     standard deviation if that is larger; in `float64` it is sqrt(d + 1) 2^-25 of its standard
-    deviation. Residuals smaller than the rounding error of the targets count as 0. The penalty is
-    in the units of the user's columns.
+    deviation, up to five times that for many rows. It is at least half a unit in the last place of
+    the type in which the rows came, 2^-24 of the root mean square for float32, unless there is a
+    penalty: rows in float32 cannot show whether a column that differs from a combination by less is
+    one. `Gram` says which columns count as exact. Residuals smaller than the rounding error of the
+    targets count as 0, and so do the slopes of a constant target. The penalty is in the units of
+    the user's columns.
 
     Raises:
         InputError: ridge is negative or not finite; a coefficient leaves float64's range.
@@ -117,6 +126,13 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     # The rounding errors of the entries themselves, and of the sweep.
     square = ldexp(equations.square, 2 * change)
     tolerance = 4 * equations.roundoff * (square + d * to_float64(diagonal(cross)).abs())
+    mean = ldexp(equations.mean, change)
+    if ridge == 0:
+        entries = to_float64(diagonal(cross)) + to_float64(mean).square() * to_float64(
+            equations.weight
+        )
+        rounded = equations.input_roundoff.square() * entries[:d]
+        tolerance[:d] = torch.maximum(tolerance[:d], rounded)
     # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
     penalised = (squares == 0) & (torch.arange(len(squares)) < d) & (ridge > 0)
     change_of_penalty = (-2 * exponent[:d] - equations.weight_exponent).clamp(-2000, 2000)
@@ -128,14 +144,17 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     # `exact` subtracts means without error, so only the centred sums have been rounded.
     rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
+    varies = torch.ones_like(square)
+    # Nothing but rounding errors is left of a constant target.
+    varies[d:] = (to_float64(total) > 4 * equations.roundoff * rounded_square[d:]).double()
     return _ScaledEquations(
-        cross=cross,
-        mean=ldexp(equations.mean, change),
-        total=total,
+        cross=cross * varies * varies[:, None],
+        mean=mean,
+        total=total * varies[d:],
         exponent=exponent,
         penalty=penalty,
         tolerance=tolerance.masked_fill(penalised, 0.0),
-        rounded_square=rounded_square + ldexp(lost, 2 * change),
+        rounded_square=(rounded_square + ldexp(lost, 2 * change)) * varies,
     )
 
 
@@ -215,7 +234,8 @@ def _correct_digits(
     error_digits = _digits((variance_error, inverse.diagonal()), (residual_error, residual))
     if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
         digits = 0.0 if solution.collinear else digits
-        error_digits = 0.0 if solution.collinear or not residual.all() else error_digits
+        error_digits = error_digits if solution.residuals_seen else 0.0
+        error_digits = 0.0 if solution.collinear else error_digits
     return digits, error_digits
 
 
