@@ -7,18 +7,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import ldexp, two_sum
+from linreg_lightning.algebra.double_double import fast_two_sum, ldexp
 from linreg_lightning.batch import Batch
 
 _CASCADE = 16  # terms that `Tensor.sum` adds one after the other; then it adds these sums
-_ROUNDINGS_OF_A_TERM = 4  # z_i, z_j, w z_i and their product
+# z_i, z_j, w z_i, their product, the sum of two parts of a block, and the low word of a sum that
+# `fast_two_sum` has added to a smaller one.
+_ROUNDINGS_OF_A_TERM = 6
 
 
 class CrossProducts(NamedTuple):
     """The sums and their low word, (columns, columns)."""
 
     sums: Tensor
-    low: Tensor | float  # what the additions of blocks rounded off; 0 for a single block
+    low: Tensor | None  # what the additions of blocks rounded off; None for a single block
     roundings: int  # how often a term was rounded, or a sum that it was added to, at most
 
 
@@ -54,7 +56,7 @@ def cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> CrossProduc
     zeros = negative_shift.new_zeros
     z = zeros(width, size).T if by_column else zeros(size, width)
     z[:, 0] = 1.0
-    sums, low = zeros(width, width), zeros(width, width)
+    sums, low = zeros(0), zeros(())
     for start in range(0, batch.rows, size):
         rows = slice(start, min(start + size, batch.rows))
         block = z[: rows.stop - start]
@@ -69,25 +71,35 @@ def cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> CrossProduc
             block[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
             left = block * w[:, None]
         products = _product(left, block, shape)
-        sums, error = (products, low) if start == 0 else two_sum(sums, products)
-        low = low if start == 0 else low + error
+        if start == 0:
+            sums = products
+        else:
+            sums, error = fast_two_sum(sums, products)
+            low = low + error
     products_of_block = -(-size // shape.rows)
     roundings = min(size, shape.rows) + min(products_of_block, _CASCADE)
     roundings += products_of_block // _CASCADE + _ROUNDINGS_OF_A_TERM
-    sums = _symmetric(sums[:columns, :columns])
-    one_block = batch.rows <= size
-    return CrossProducts(sums, 0.0 if one_block else _symmetric(low[:columns, :columns]), roundings)
+    whole = slice(columns), slice(columns)
+    return CrossProducts(
+        _symmetric(sums[whole]), _symmetric(low[whole]) if low.ndim else None, roundings
+    )
 
 
 def _product(left: Tensor, right: Tensor, shape: _BlockShape) -> Tensor:
     """Return left' right, which is symmetric; entries below the diagonal may be wrong."""
     rows, columns = right.shape
-    sums = right.new_zeros(columns, columns)
     full = rows // shape.rows * shape.rows
-    for part, size in ((slice(full), shape.rows), (slice(full, rows), rows - full)):
-        if not size or part.stop == 0:
-            continue
-        a, b = (z[part].view(-1, size, columns) for z in (left, right))
+    parts = [(slice(full), shape.rows), (slice(full, rows), rows - full)]
+    pairs = [
+        [z[part].view(-1, size, columns) for z in (left, right)]
+        for part, size in parts
+        if size and part.stop
+    ]
+    if len(pairs) == 1 and columns <= shape.columns:
+        ((a, b),) = pairs
+        return torch.bmm(a.mT, b).sum(0)
+    sums = right.new_zeros(columns, columns)
+    for a, b in pairs:
         for first in range(0, columns, shape.columns):
             strip = slice(first, first + shape.columns)
             sums[strip, first:] += torch.bmm(a[:, :, strip].mT, b[:, :, first:]).sum(0)

@@ -24,7 +24,10 @@ from linreg_lightning.validation import RowName, check_finite, check_weight, row
 # The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
 _FRACTION_BITS = 40
 _BLOCK_ROWS = 2**17  # at a time: the sum of their fractions stays far inside int64
+# Of floating-point types less precise than float64.
+_BITS = {torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
 _FLOAT64_BITS = 53
+_ONE_ROW = torch.tensor([1, 0, 0])
 _SAMPLE_ROWS = 64  # nearly always enough to see that a column does not hold whole numbers only
 
 
@@ -83,7 +86,7 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
-        self._precision = torch.full((features,), _FLOAT64_BITS)  # bits of each column of x
+        self._precision = [_FLOAT64_BITS] * features  # bits of each column of x
         self._sums = self._zeros(1 + features + targets)
 
     @property
@@ -124,7 +127,7 @@ class Gram(ABC):
 
         counts = self._counts
         if batch.weight is None:
-            counts = counts + torch.tensor([batch.rows, 0, 0])
+            counts = torch.add(counts, _ONE_ROW, alpha=batch.rows)
         else:
             weight = batch.weight.to(torch.float64)
             counts = _normalize(counts + _counts_of(weight, row_name))
@@ -138,7 +141,7 @@ class Gram(ABC):
         self._check_compatible(other, "merge")
         self._merge(other, 1)
         self._counts = _normalize(self._counts + other._counts)
-        self._precision = torch.minimum(self._precision, other._precision)
+        self._precision = list(map(min, self._precision, other._precision))
 
     def subtract(self, other: Self) -> None:
         """Remove rows that both these and the other statistics have counted.
@@ -167,7 +170,7 @@ class Gram(ABC):
         return NormalEquations(
             rows=rows,
             log_weight=float(whole + units / 2**_FRACTION_BITS) * math.log(2),
-            input_roundoff=power_of_two(-self._precision),
+            input_roundoff=power_of_two(-self._precision_tensor()),
             features=self.features,
             intercept=intercept,
             **self._centre(intercept),
@@ -177,7 +180,8 @@ class Gram(ABC):
         """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
         sums = {name: getattr(self._sums, name) for name in self._fields}
-        return {"shape": shape, "counts": self._counts, "precision": self._precision, **sums}
+        precision = self._precision_tensor()
+        return {"shape": shape, "counts": self._counts, "precision": precision, **sums}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
@@ -194,13 +198,17 @@ class Gram(ABC):
         small = {name: state[name].cpu() for name in others if name in state}
         gram._sums = gram._sums._replace(**{sums: state[sums]}, **small)
         gram._counts = state["counts"].cpu()
-        gram._precision = state.get("precision", gram._precision).cpu()
+        if "precision" in state:
+            gram._precision = state["precision"].tolist()
         return gram
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same statistics on another device."""
         state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
         return type(self).from_state_dict(state)
+
+    def _precision_tensor(self) -> Tensor:
+        return torch.tensor(self._precision, dtype=torch.int64)
 
     def _check_compatible(self, other: Gram, verb: str) -> None:
         mine = (self.accuracy, self.features, self.targets)
@@ -228,18 +236,19 @@ class Gram(ABC):
         """Add the sums of other statistics times `sign`, 1 or -1."""
 
 
-def _precision_with(precision: Tensor, x: Tensor) -> Tensor:
+def _precision_with(precision: list[int], x: Tensor) -> list[int]:
     """Return the bits of each column, where `precision` has those of earlier rows."""
-    bits = 1 - round(math.log2(torch.finfo(x.dtype).eps)) if x.is_floating_point() else 53
-    finer = (precision > bits).nonzero().flatten()
+    bits = _BITS.get(x.dtype, _FLOAT64_BITS)
+    finer = [j for j, of_column in enumerate(precision) if of_column > bits]
     for rows in (_SAMPLE_ROWS, x.shape[0]):
-        if not len(finer):
-            break
-        part = x[:rows, finer.to(x.device)]
+        if not finer:
+            return precision
+        part = x[:rows, finer]
         # Numbers of this size that were rounded to the type would have fractions.
         whole = (part.frac() == 0).all(0) & (part.abs().amax(0) < 2.0 ** (bits - 2))
-        precision = precision.index_fill(0, finer[~whole.cpu()], bits)
-        finer = finer[whole.cpu()]
+        rounded = {j for j, exact in zip(finer, whole.tolist(), strict=True) if not exact}
+        precision = [bits if j in rounded else p for j, p in enumerate(precision)]
+        finer = [j for j in finer if j not in rounded]
     return precision
 
 

@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cross_products import cross_products
-from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp, two_sum
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    exponent_of,
+    ldexp,
+    two_sum,
+)
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -44,10 +49,12 @@ class _ShiftedSums(NamedTuple):
         """The sums with their low words."""
         return DoubleDouble(*two_sum(self.sums, self.low))
 
-    def add(self, products: Tensor, low: Tensor | float = 0.0) -> _ShiftedSums:
-        """Return the sums plus `products + low`, without rounding the sums."""
-        sums, error = two_sum(self.sums, products)
-        return self._replace(sums=sums, low=self.low + (error + low))
+    def add(self, products: Tensor, low: Tensor | None = None) -> _ShiftedSums:
+        """Return the sums plus `products + low`; `products`, but not the sums, may be rounded."""
+        sums = self.sums + products
+        # As `fast_two_sum`, with fewer copies.
+        rounded_off = (self.sums - sums).add_(products).add_(self.low)
+        return self._replace(sums=sums, low=rounded_off if low is None else rounded_off.add_(low))
 
     def in_units(self, exponent: Tensor) -> _ShiftedSums:
         """Return the same sums in other units."""
@@ -177,14 +184,15 @@ class Float64Gram(Gram):
                 check_finite()
         products = cross_products(batch, sums.shift, sums.exponent)
         # Sums of squares far inside float64's range show that the units fit.
-        squares = products.sums.diagonal()
-        if not bool(((squares > 2.0**-900) & (squares < 2.0**900)).all()):
+        smallest, largest = products.sums.diagonal().aminmax()
+        if not (float(smallest) > 2.0**-900 and float(largest) < 2.0**900):
             check_finite()
             magnitude = torch.maximum(_batch_magnitude(batch, sums.shift), sums.magnitude())
             sums = sums.in_units(_choose_units(magnitude, sums.exponent))
             products = cross_products(batch, sums.shift, sums.exponent)
-        roundings = sums.roundings.clamp(min=products.roundings)
-        self._sums = sums.add(products.sums, products.low)._replace(roundings=roundings)
+        if products.roundings > int(sums.roundings):
+            sums = sums._replace(roundings=torch.tensor(products.roundings))
+        self._sums = sums.add(products.sums, products.low)
 
     def _merge(self, other: Self, sign: int) -> None:
         if other.rows == 0:
@@ -199,9 +207,13 @@ class Float64Gram(Gram):
         # The shift of the larger part is nearer to the mean of all rows.
         larger, smaller = (theirs, mine) if sign > 0 and other.rows > self.rows else (mine, theirs)
         smaller = smaller.with_shift(larger.shift)
-        merged = larger.add(sign * smaller.sums, sign * smaller.low)
-        roundings = torch.maximum(larger.roundings, smaller.roundings)
-        self._sums = merged._replace(peak=larger.peak + smaller.peak, roundings=roundings)
+        total = larger.total + DoubleDouble(sign * smaller.total.high, sign * smaller.total.low)
+        self._sums = larger._replace(
+            sums=total.high,
+            low=total.low,
+            peak=larger.peak + smaller.peak,
+            roundings=torch.maximum(larger.roundings, smaller.roundings),
+        )
 
 
 def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -207,32 +207,41 @@ def _correct_digits(
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
     with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
-    elimination, J. ACM 26 (1979)). It moves the residual sum of squares by (1, -b)' E (1, -b). The
-    error of a coefficient is relative to the coefficient or its standard error, whichever is
-    larger; a residual that cannot be seen counts as the smallest that can.
+    elimination, J. ACM 26 (1979)), times 1 / (1 - p), as A^-1 has moved too; p is the only
+    eigenvalue of |A^-1| |E| other than 0. E moves the residual sum of squares by
+    (1, -b)' E (1, -b). The error of a coefficient is relative to the coefficient or its standard
+    error, whichever is larger; in `exact` a residual that cannot be seen counts as the smallest
+    that can.
     """
     equations, kept = solution.equations, solution.kept
-    d, roundoff = equations.features, 4 * equations.roundoff
+    d, in_float64 = equations.features, isinstance(equations.cross, Tensor)
+    # The sweep of each column rounds the rest once more.
+    roundoff = 4 * equations.roundoff + len(kept) * (2.0**-52 if in_float64 else 2.0**-104)
     norm = scaled.rounded_square.sqrt()
     size = to_float64(solution.scaled_coefficients).abs()
     level = to_float64(solution.scaled_intercept).abs()
     inverse, residual = to_float64(solution.inverse), to_float64(solution.residual)
-    df = equations.rows - solution.rank
-    variance = torch.maximum(residual, scaled.tolerance[d:]) / max(df, 1)
     row_norm = inverse.abs() @ norm[kept]
+    growth = 1 / max(1e-300, 1 - roundoff * float(norm[kept] @ row_norm))
     rhs_error = roundoff * (norm[kept] @ size + norm[d:])
+    residual_error = rhs_error.square() / roundoff * growth
+    residual_error = residual_error.masked_fill(residual == 0, 0.0)
+    variance = (residual - residual_error).clamp(min=0.0)
+    if not in_float64:
+        variance = torch.maximum(variance, scaled.tolerance[d:])
+    variance = variance / max(equations.rows - solution.rank, 1)
     scale = torch.maximum(size, (inverse.diagonal()[:, None] * variance).sqrt())
     # Not the sum over the errors of the coefficients: these cancel in the intercept.
     intercept_norm = (to_float64(scaled.mean)[kept] @ inverse).abs() @ norm[kept]
     intercept_norm = intercept_norm + equations.intercept / to_float64(equations.weight).sqrt()
-    intercept_error = intercept_norm * rhs_error + roundoff * level
+    intercept_error = intercept_norm * rhs_error * growth + roundoff * level
     intercept_variance = to_float64(solution.intercept_inverse) * variance
     intercept_scale = torch.maximum(level, intercept_variance.sqrt())
-    coefficient_error = row_norm[:, None] * rhs_error
-    variance_error, residual_error = roundoff * row_norm.square(), rhs_error.square() / roundoff
+    coefficient_error = row_norm[:, None] * rhs_error * growth
+    variance_error = roundoff * row_norm.square() * growth
     digits = _digits((coefficient_error, scale), (intercept_error, intercept_scale))
     error_digits = _digits((variance_error, inverse.diagonal()), (residual_error, residual))
-    if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
+    if in_float64:  # which cannot tell a small number from 0
         digits = 0.0 if solution.collinear else digits
         error_digits = error_digits if solution.residuals_seen else 0.0
         error_digits = 0.0 if solution.collinear else error_digits
@@ -240,8 +249,8 @@ def _correct_digits(
 
 
 def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:
-    # A scale of 0, as of the residual of an exact fit, has no digits. An overflow has none safe.
-    losses = torch.cat([(error / scale)[scale != 0] for error, scale in errors_and_scales])
+    # A number that may be 0 has no digits safe, and neither has an overflow.
+    losses = torch.cat([(error / scale)[error != 0] for error, scale in errors_and_scales])
     digits = -math.log10(max([1e-300, *losses.nan_to_num(math.inf).tolist()]))
     # A first-order bound says nothing about an error as large as the number itself.
     return min(_MAX_DIGITS, digits) if digits >= 1 else 0.0
