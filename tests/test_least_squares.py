@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as api
 import torch
@@ -27,7 +28,14 @@ from third_party import processes
 from third_party.small import Recorder
 from torch.utils.data import DataLoader, TensorDataset
 
-from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData, least_squares
+from linreg_lightning import (
+    InputError,
+    LeastSquares,
+    SyntheticData,
+    TabularData,
+    TensorData,
+    least_squares,
+)
 from linreg_lightning.algebra.least_squares import EXACT_LIMIT
 
 Linreg = Callable[..., dict[str, Any]]
@@ -447,6 +455,28 @@ def test_float32_rows_are_collinear_to_their_rounding(trainer: MakeTrainer) -> N
         with pytest.warns(UserWarning, match="Left out.*: x2"):
             fit = least_squares(rows, y, accuracy="exact")
         assert fit.collinear == (1,)
+
+
+@pytest.mark.parametrize("source", ["parquet", "frame", "64-true"])
+def test_the_type_in_which_rows_were_given_decides(source: str, trainer: MakeTrainer) -> None:
+    celsius = 15 + 10 * torch.randn(200, generator=torch.Generator().manual_seed(0))
+    columns = {"id": np.arange(200.0), "c": celsius.numpy(), "f": (1.8 * celsius + 32).numpy()}
+    y = np.random.default_rng(0).normal(size=200)
+    data: Any = TensorData(np.stack([columns["c"], columns["f"]], 1), y)
+    if source == "parquet":
+        frame = pd.DataFrame(columns | {"y": y, "kind": ["a", "b"] * 100})
+        frame.to_parquet("rows.parquet")
+        data = TabularData("rows.parquet", "y", batch_size=50)
+    elif source == "frame":
+        data = TensorData(pd.DataFrame(columns), y)
+    precision = {"precision": source} if source == "64-true" else {}
+    model = LeastSquares("exact")
+    with pytest.warns(UserWarning, match="Left out, as linear combinations.*: (f|x2)$"):
+        trainer(max_epochs=1, **precision).fit(model, data)
+    assert [row["name"] for row in model.coefficients() if math.isnan(row["estimate"])] in (
+        ["f"],
+        ["x2"],
+    )
 
 
 @pytest.mark.parametrize(("degree", "few"), [(8, False), (12, True), (13, True)])

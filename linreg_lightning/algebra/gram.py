@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, power_of_two
+from linreg_lightning.algebra.precision import FLOAT64_BITS, column_precision
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import RowName, check_finite, check_weight, row_number
@@ -24,11 +25,7 @@ from linreg_lightning.validation import RowName, check_finite, check_weight, row
 # The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
 _FRACTION_BITS = 40
 _BLOCK_ROWS = 2**17  # at a time: the sum of their fractions stays far inside int64
-# Of floating-point types less precise than float64.
-_BITS = {torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
-_FLOAT64_BITS = 53
 _ONE_ROW = torch.tensor([1, 0, 0])
-_SAMPLE_ROWS = 64  # nearly always enough to see that a column does not hold whole numbers only
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
@@ -63,9 +60,7 @@ class Gram(ABC):
     that a GPU is waited for once or twice a block of rows, not at every decision.
 
     Beside the sums, the precision of x is kept: of each column the bits of the least precise
-    floating-point type in which a batch gave it. A column of whole numbers counts as float64 in any
-    type: they are exact below a quarter of the type's largest range of whole numbers (2^22 in
-    float32, 2^9 in float16, 2^6 in bfloat16), and larger ones are taken for rounded numbers.
+    floating-point type in which a batch gave it (see `precision.py`).
     """
 
     accuracy: ClassVar[str]
@@ -86,7 +81,7 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
-        self._precision = [_FLOAT64_BITS] * features  # bits of each column of x
+        self._precision = [FLOAT64_BITS] * features  # bits of each column of x
         self._sums = self._zeros(1 + features + targets)
 
     @property
@@ -99,7 +94,13 @@ class Gram(ABC):
         """Whether every product and every sum so far is exact."""
         return False
 
-    def update(self, batch: Batch, first_row: int = 0, names: Sequence[str] = ()) -> None:
+    def update(
+        self,
+        batch: Batch,
+        first_row: int = 0,
+        names: Sequence[str] = (),
+        bits: Sequence[int] | None = None,
+    ) -> None:
         """Add rows: G = G + sum of w z z'.
 
         Args:
@@ -107,6 +108,8 @@ class Gram(ABC):
                 or whole-number dtype, on the device of the sums.
             first_row: the number of the batch's first row, for messages only.
             names: of the columns of x and y, for messages only; without them columns are counted.
+            bits: of each column of x, where its numbers were less precise before they were
+                converted to the type of x.
 
         Raises:
             InputError: shapes do not fit; a value is NaN or infinite in a row with a weight above
@@ -132,7 +135,7 @@ class Gram(ABC):
             weight = batch.weight.to(torch.float64)
             counts = _normalize(counts + _counts_of(weight, row_name))
             batch = batch._replace(weight=weight)
-        precision = _precision_with(self._precision, batch.x)
+        precision = column_precision(self._precision, batch.x, bits)
         self._add(batch, partial(check_finite, batch, names, row_name))
         self._counts, self._precision = counts, precision
 
@@ -234,22 +237,6 @@ class Gram(ABC):
     @abstractmethod
     def _merge(self, other: Self, sign: int) -> None:
         """Add the sums of other statistics times `sign`, 1 or -1."""
-
-
-def _precision_with(precision: list[int], x: Tensor) -> list[int]:
-    """Return the bits of each column, where `precision` has those of earlier rows."""
-    bits = _BITS.get(x.dtype, _FLOAT64_BITS)
-    finer = [j for j, of_column in enumerate(precision) if of_column > bits]
-    for rows in (_SAMPLE_ROWS, x.shape[0]):
-        if not finer:
-            return precision
-        part = x[:rows, finer]
-        # Numbers of this size that were rounded to the type would have fractions.
-        whole = (part.frac() == 0).all(0) & (part.abs().amax(0) < 2.0 ** (bits - 2))
-        rounded = {j for j, exact in zip(finer, whole.tolist(), strict=True) if not exact}
-        precision = [bits if j in rounded else p for j, p in enumerate(precision)]
-        finer = [j for j in finer if j not in rounded]
-    return precision
 
 
 def _counts_of(weight: Tensor, row_name: RowName) -> Tensor:

@@ -35,10 +35,10 @@ class Fit:
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
-    combination of earlier ones is left out: its row of the table is NaN, and `predict` takes its
-    coefficient as 0. A constant target has slopes of 0, without t and p. Where no residual degree
-    of freedom is left, and with a ridge penalty, only the estimates are numbers. If y was (rows,),
-    the shapes lack the dimension of the targets.
+    combination of earlier ones, to the precision in which the rows were given, is left out: its row
+    of the table is NaN, and `predict` takes its coefficient as 0. A constant target has slopes of
+    0, without t and p. Where no residual degree of freedom is left, and with a ridge penalty, only
+    the estimates are numbers. If y was (rows,), the shapes lack the dimension of the targets.
 
     `statistics` has a number for each name, or a list of numbers where there are several targets.
     SSR is sum(w r^2), SST sum(w (y - mean)^2) or, without an intercept, sum(w y^2); i is 1 with an

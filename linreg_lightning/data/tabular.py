@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
+from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import Loader, RegressionDataModule, Split
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
@@ -155,6 +156,12 @@ class TabularData(RegressionDataModule):
     def target_names(self) -> list[str]:
         """The columns of y."""
         return self._targets
+
+    def feature_bits(self) -> list[int]:
+        """The significant bits of the types in the files, one number for each column of x."""
+        schema = self._dataset("path").schema
+        sources = [] if self._design is None else self._design.sources
+        return [significant_bits(schema.field(source).type) for source in sources]
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""

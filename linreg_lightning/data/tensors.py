@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ChecksValues
@@ -64,6 +64,10 @@ class TensorData(RegressionDataModule):
         check_fractions(val_fraction, test_fraction)
         self._fractions = val_fraction, test_fraction
         features = _to_tensor("x", x)
+        types = getattr(x, "dtypes", None)  # of a data frame
+        self._feature_bits = [significant_bits(features.dtype)] * features.shape[-1]
+        if types is not None and len(types) == len(self._feature_bits):
+            self._feature_bits = [significant_bits(dtype) for dtype in types]
         targets = features.new_empty(len(features), 0) if y is None else _to_tensor("y", y)
         if targets.ndim == 1:
             targets = targets.unsqueeze(1)
@@ -84,6 +88,10 @@ class TensorData(RegressionDataModule):
     def target_names(self) -> list[str]:
         """The columns of y."""
         return self._target_names
+
+    def feature_bits(self) -> list[int]:
+        """The significant bits of the type of each column of x, as it was given."""
+        return self._feature_bits
 
     def load(self, stage: str) -> None:
         """Check and split the rows."""

@@ -1,6 +1,6 @@
 """Ten thousand fits against rational arithmetic: no promise of digits is above the truth.
 
-    pytest -n 0 -s -o addopts= tests/faults/test_promises.py
+    pytest -n 0 -s tests/faults/test_promises.py
 
 Each case comes from a seed: few rows and columns with offsets, units, near-collinear columns,
 weights, types and batches that make floating-point sums lose digits. The solution of the normal
