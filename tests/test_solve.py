@@ -579,3 +579,15 @@ def test_a_constant_target_has_slopes_of_0_without_tests(kind, value: float, siz
     # It costs the other target nothing.
     torch.testing.assert_close(solution.coefficients[:, 1:], other.coefficients, rtol=1e-13, atol=0)
     assert min(solution.digits, solution.error_digits) > 12
+
+
+def test_a_target_that_float64_cannot_see_is_not_taken_for_constant() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(60, 1, dtype=F64)
+    y = x + torch.randn(60, 1, dtype=F64)
+    y[:30] += 1e12
+    gram, first = Float64Gram(1), Float64Gram(1)
+    gram.update(Batch(x, y))
+    first.update(Batch(x[:30], y[:30]))
+    gram.subtract(first)
+    assert solve(gram.normal_equations()).digits == 0

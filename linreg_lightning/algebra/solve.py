@@ -127,12 +127,10 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     square = ldexp(equations.square, 2 * change)
     tolerance = 4 * equations.roundoff * (square + d * to_float64(diagonal(cross)).abs())
     mean = ldexp(equations.mean, change)
+    square_of_mean = to_float64(equations.weight) * to_float64(mean).square()
     if ridge == 0:
-        entries = to_float64(diagonal(cross)) + to_float64(mean).square() * to_float64(
-            equations.weight
-        )
-        rounded = equations.input_roundoff.square() * entries[:d]
-        tolerance[:d] = torch.maximum(tolerance[:d], rounded)
+        entries = (to_float64(diagonal(cross)) + square_of_mean)[:d]
+        tolerance[:d] = torch.maximum(tolerance[:d], equations.input_roundoff.square() * entries)
     # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
     penalised = (squares == 0) & (torch.arange(len(squares)) < d) & (ridge > 0)
     change_of_penalty = (-2 * exponent[:d] - equations.weight_exponent).clamp(-2000, 2000)
@@ -145,8 +143,10 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
     varies = torch.ones_like(square)
-    # Nothing but rounding errors is left of a constant target.
-    varies[d:] = (to_float64(total) > 4 * equations.roundoff * rounded_square[d:]).double()
+    # Of a constant target only rounding errors are left, far below those of its entries.
+    smallest = 4 * equations.roundoff * rounded_square
+    smallest = smallest.masked_fill(smallest > 2.0**-104 * square_of_mean, 0.0)
+    varies[d:] = (to_float64(total) > smallest[d:]).double()
     return _ScaledEquations(
         cross=cross * varies * varies[:, None],
         mean=mean,
