@@ -11,6 +11,17 @@ from torch import Tensor
 
 from linreg_lightning.errors import InputError
 
+_SIGNIFICANT_BITS = {"float32": 24, "float": 24, "float16": 11, "halffloat": 11, "bfloat16": 8}
+
+
+def significant_bits(dtype: Any) -> int:
+    """Return the bits of a number of a torch, NumPy, polars or pyarrow type, at most float64's 53.
+
+    >>> significant_bits(torch.float32), significant_bits(torch.int64)
+    (24, 53)
+    """
+    return _SIGNIFICANT_BITS.get(str(dtype).removeprefix("torch.").lower(), 53)
+
 
 class Batch(NamedTuple):
     """Rows with their targets and row weights; to torch and Lightning a tuple like any other.

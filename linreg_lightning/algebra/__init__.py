@@ -4,7 +4,8 @@
 
 `least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
 `gram_exact` sums without rounding (`multiprecision`: whole numbers of any length), `gram_float64`
-as fast as one matrix product; `gram_state`: statistics over passes, processes and checkpoints.
+as fast as one matrix product (`cross_products`); `gram_state`: statistics over passes, processes
+and checkpoints; `precision`: how precise the rows were.
 `solve`: coefficients from the factor of `cholesky`, and how many of their digits are correct.
 `inference`: tests and intervals. `prediction`: those of new rows. `double_double`: 106-bit
 arithmetic.

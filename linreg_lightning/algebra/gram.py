@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number
+from linreg_lightning.algebra.double_double import Number, power_of_two
+from linreg_lightning.algebra.precision import FLOAT64_BITS, column_precision
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import RowName, check_finite, check_weight, row_number
@@ -24,6 +25,7 @@ from linreg_lightning.validation import RowName, check_finite, check_weight, row
 # The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
 _FRACTION_BITS = 40
 _BLOCK_ROWS = 2**17  # at a time: the sum of their fractions stays far inside int64
+_ONE_ROW = torch.tensor([1, 0, 0])
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
@@ -44,7 +46,10 @@ class NormalEquations(NamedTuple, Generic[Number]):
     weight_exponent: Tensor  # even, () int64
     features: int  # d
     intercept: bool  # whether the means were subtracted
-    roundoff: float  # the relative precision of `cross`, 2^-52 or 2^-104
+    roundoff: float  # the relative precision of `cross`: 2^-104, or 2^-52 and more in float64
+    # The largest relative rounding error of an entry of x, such as 2^-24 of a column in float32;
+    # (d,) float64.
+    input_roundoff: Tensor
     lost: float  # a bound on numbers missing in `cross`, too small to be held beside others
 
 
@@ -53,13 +58,16 @@ class Gram(ABC):
 
     The sums are on `device`, as batches must be. The small tensors beside them stay on the CPU, so
     that a GPU is waited for once or twice a block of rows, not at every decision.
+
+    Beside the sums, the precision of x is kept: of each column the bits of the least precise
+    floating-point type in which a batch gave it (see `precision.py`).
     """
 
     accuracy: ClassVar[str]
     _sums: Any  # a NamedTuple of tensors, whose first is on `device`
     _fields: ClassVar[tuple[str, ...]]  # the fields of `_sums` that a state holds
     # Fields that states of earlier versions lack: they keep their initial value.
-    _optional_fields: ClassVar[frozenset[str]] = frozenset()
+    _optional_fields: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -73,6 +81,7 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
+        self._precision = [FLOAT64_BITS] * features  # bits of each column of x
         self._sums = self._zeros(1 + features + targets)
 
     @property
@@ -85,7 +94,13 @@ class Gram(ABC):
         """Whether every product and every sum so far is exact."""
         return False
 
-    def update(self, batch: Batch, first_row: int = 0, names: Sequence[str] = ()) -> None:
+    def update(
+        self,
+        batch: Batch,
+        first_row: int = 0,
+        names: Sequence[str] = (),
+        bits: Sequence[int] | None = None,
+    ) -> None:
         """Add rows: G = G + sum of w z z'.
 
         Args:
@@ -93,6 +108,8 @@ class Gram(ABC):
                 or whole-number dtype, on the device of the sums.
             first_row: the number of the batch's first row, for messages only.
             names: of the columns of x and y, for messages only; without them columns are counted.
+            bits: of each column of x, where its numbers were less precise before they were
+                converted to the type of x.
 
         Raises:
             InputError: shapes do not fit; a value is NaN or infinite in a row with a weight above
@@ -113,19 +130,21 @@ class Gram(ABC):
 
         counts = self._counts
         if batch.weight is None:
-            counts = counts + torch.tensor([batch.rows, 0, 0])
+            counts = torch.add(counts, _ONE_ROW, alpha=batch.rows)
         else:
             weight = batch.weight.to(torch.float64)
             counts = _normalize(counts + _counts_of(weight, row_name))
             batch = batch._replace(weight=weight)
+        precision = column_precision(self._precision, batch.x, bits)
         self._add(batch, partial(check_finite, batch, names, row_name))
-        self._counts = counts
+        self._counts, self._precision = counts, precision
 
     def merge(self, other: Self) -> None:
         """Add the rows of other statistics on the same device, or refuse other columns."""
         self._check_compatible(other, "merge")
         self._merge(other, 1)
         self._counts = _normalize(self._counts + other._counts)
+        self._precision = list(map(min, self._precision, other._precision))
 
     def subtract(self, other: Self) -> None:
         """Remove rows that both these and the other statistics have counted.
@@ -154,6 +173,7 @@ class Gram(ABC):
         return NormalEquations(
             rows=rows,
             log_weight=float(whole + units / 2**_FRACTION_BITS) * math.log(2),
+            input_roundoff=power_of_two(-self._precision_tensor()),
             features=self.features,
             intercept=intercept,
             **self._centre(intercept),
@@ -163,7 +183,8 @@ class Gram(ABC):
         """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
         sums = {name: getattr(self._sums, name) for name in self._fields}
-        return {"shape": shape, "counts": self._counts, **sums}
+        precision = self._precision_tensor()
+        return {"shape": shape, "counts": self._counts, "precision": precision, **sums}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
@@ -180,12 +201,17 @@ class Gram(ABC):
         small = {name: state[name].cpu() for name in others if name in state}
         gram._sums = gram._sums._replace(**{sums: state[sums]}, **small)
         gram._counts = state["counts"].cpu()
+        if "precision" in state:
+            gram._precision = state["precision"].tolist()
         return gram
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same statistics on another device."""
         state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
         return type(self).from_state_dict(state)
+
+    def _precision_tensor(self) -> Tensor:
+        return torch.tensor(self._precision, dtype=torch.int64)
 
     def _check_compatible(self, other: Gram, verb: str) -> None:
         mine = (self.accuracy, self.features, self.targets)

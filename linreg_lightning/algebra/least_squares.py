@@ -9,7 +9,6 @@ from torch import Tensor
 
 from linreg_lightning.algebra import inference
 from linreg_lightning.algebra.cost import cost_note
-from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
@@ -36,8 +35,9 @@ class Fit:
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
-    combination of earlier ones is left out: its row of the table is NaN, and `predict` takes its
-    coefficient as 0. Where no residual degree of freedom is left, and with a ridge penalty, only
+    combination of earlier ones, to the precision in which the rows were given, is left out: its row
+    of the table is NaN, and `predict` takes its coefficient as 0. A constant target has slopes of
+    0, without t and p. Where no residual degree of freedom is left, and with a ridge penalty, only
     the estimates are numbers. If y was (rows,), the shapes lack the dimension of the targets.
 
     `statistics` has a number for each name, or a list of numbers where there are several targets.
@@ -67,7 +67,9 @@ class Fit:
     rank: int  # how many terms were fitted
     collinear: tuple[int, ...]  # 0-based indices of the columns left out
     # How many decimal digits of every coefficient, or of its standard error where that is larger,
-    # are guaranteed correct; a lower bound, at most 15.9.
+    # are guaranteed correct, of the fit to the rows as they are; a lower bound, at most 15.9. Where
+    # an exact fit is perfect to the rounding of the rows, the standard error that this rounding
+    # gives counts.
     digits: float
     error_digits: float  # likewise of the standard errors
     accuracy: str  # `exact` or `float64`, the arithmetic of the sums
@@ -144,8 +146,7 @@ class Fit:
         names = names or [f"x{j}" for j in range(1, self.solution.equations.features + 1)]
         sums_exactly = self.accuracy == "exact"
         digits, error_digits = int(self.digits), int(self.error_digits)
-        residuals_seen = bool(to_float64(self.solution.residual).all())
-        perfect = not residuals_seen and self.statistics["df_residual"] > 0
+        perfect = not self.solution.residuals_seen and self.statistics["df_residual"] > 0
         notes: list[str] = []
         problems: list[str] = []
         if perfect and (sums_exactly or digits >= _ENOUGH_DIGITS):
@@ -170,6 +171,12 @@ class Fit:
                 "The columns are so nearly linear combinations of each other that not even two "
                 "digits of the coefficients and of their standard errors are safe: leave some out, "
                 "or give a ridge."
+            )
+        elif sums_exactly and not self.precise:
+            problems.append(
+                f"Only {digits} digits of the coefficients are safe, {error_digits} of their "
+                "standard errors: the columns are nearly linear combinations of each other, or the "
+                "residuals are near the rounding of the rows; leave columns out, or give a ridge."
             )
         if self.collinear:
             left_out = ", ".join(names[j] for j in self.collinear)
@@ -265,12 +272,15 @@ def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
 
 
 def to_tensor(name: str, value: Any) -> Tensor:
-    """Return real numbers as a tensor, in float64 unless they are one; refuse anything else."""
+    """Return real numbers as a tensor, which is float64 unless they have a type; else refuse."""
     if not isinstance(value, Tensor):
         try:
             # torch takes no data frame, and warns of its array where that is read-only.
             array = value.to_numpy().copy() if hasattr(value, "to_numpy") else value
-            value = torch.as_tensor(array, dtype=torch.float64)
+            # An array in less than float64 stays so: its precision decides which columns count.
+            dtypes = {"float16": torch.float16, "float32": torch.float32}
+            dtype = dtypes.get(str(getattr(array, "dtype", "")), torch.float64)
+            value = torch.as_tensor(array, dtype=dtype)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{name}: a {type(value).__name__} that holds no table of numbers was given "

@@ -65,6 +65,11 @@ class Solution(NamedTuple, Generic[Number]):
     exponent: Tensor  # (features + targets,) int64
     equations: NormalEquations[Number]
 
+    @property
+    def residuals_seen(self) -> bool:
+        """Whether every target has a residual above 0, but for constant targets."""
+        return bool(((to_float64(self.residual) > 0) | (to_float64(self.total) == 0)).all())
+
 
 class _ScaledEquations(NamedTuple, Generic[Number]):
     """The normal equations in units in which sums of squares are near 1."""
@@ -86,8 +91,12 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     their coefficients. The rounding error of a column in `exact` is 2^-51 of the root mean square
     of its entries, to which they were rounded themselves, or, among d columns, sqrt(d) 2^-51 of its
     standard deviation if that is larger; in `float64` it is sqrt(d + 1) 2^-25 of its standard
-    deviation. Residuals smaller than the rounding error of the targets count as 0. The penalty is
-    in the units of the user's columns.
+    deviation, up to five times that for many rows. It is at least half a unit in the last place of
+    the type in which the rows came, 2^-24 of the root mean square for float32, unless there is a
+    penalty: rows in float32 cannot show whether a column that differs from a combination by less is
+    one. `Gram` says which columns count as exact. Residuals smaller than the rounding error of the
+    targets count as 0, and so do the slopes of a constant target. The penalty is in the units of
+    the user's columns.
 
     Raises:
         InputError: ridge is negative or not finite; a coefficient leaves float64's range.
@@ -128,6 +137,11 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     # The rounding errors of the entries themselves, and of the elimination.
     square = ldexp(equations.square, 2 * change)
     tolerance = 4 * equations.roundoff * (square + d * to_float64(diagonal(cross)).abs())
+    mean = ldexp(equations.mean, change)
+    square_of_mean = to_float64(equations.weight) * to_float64(mean).square()
+    if ridge == 0:
+        entries = (to_float64(diagonal(cross)) + square_of_mean)[:d]
+        tolerance[:d] = torch.maximum(tolerance[:d], equations.input_roundoff.square() * entries)
     # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
     penalised = (squares == 0) & (torch.arange(len(squares)) < d) & (ridge > 0)
     change_of_penalty = (-2 * exponent[:d] - equations.weight_exponent).clamp(-2000, 2000)
@@ -139,14 +153,19 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     # `exact` subtracts means without error, so only the centred sums have been rounded.
     rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
+    varies = torch.ones_like(square)
+    # Of a constant target only rounding errors are left, far below those of its entries.
+    smallest = 4 * equations.roundoff * rounded_square
+    smallest = smallest.masked_fill(smallest > 2.0**-104 * square_of_mean, 0.0)
+    varies[d:] = (to_float64(total) > smallest[d:]).double()
     return _ScaledEquations(
-        cross=cross,
-        mean=ldexp(equations.mean, change),
-        total=total,
+        cross=cross * varies * varies[:, None],
+        mean=mean,
+        total=total * varies[d:],
         exponent=exponent,
         penalty=penalty,
         tolerance=tolerance.masked_fill(penalised, 0.0),
-        rounded_square=rounded_square + ldexp(lost, 2 * change),
+        rounded_square=(rounded_square + ldexp(lost, 2 * change)) * varies,
     )
 
 
@@ -213,40 +232,50 @@ def _correct_digits(
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
     with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
-    elimination, J. ACM 26 (1979)). It moves the residual sum of squares by (1, -b)' E (1, -b). The
-    error of a coefficient is relative to the coefficient or its standard error, whichever is
-    larger; a residual that cannot be seen counts as the smallest that can.
+    elimination, J. ACM 26 (1979)), times 1 / (1 - p), as A^-1 has moved too; p is the only
+    eigenvalue of |A^-1| |E| other than 0. E moves the residual sum of squares by
+    (1, -b)' E (1, -b). The error of a coefficient is relative to the coefficient or its standard
+    error, whichever is larger; in `exact` a residual that cannot be seen counts as the smallest
+    that can.
     """
     equations, kept = solution.equations, solution.kept
-    d, roundoff = equations.features, 4 * equations.roundoff
+    d, in_float64 = equations.features, isinstance(equations.cross, Tensor)
+    # The sweep of each column rounds the rest once more.
+    roundoff = 4 * equations.roundoff + len(kept) * (2.0**-52 if in_float64 else 2.0**-104)
     norm = scaled.rounded_square.sqrt()
     size = to_float64(solution.scaled_coefficients).abs()
     level = to_float64(solution.scaled_intercept).abs()
     inverse, residual = solution.inverse, to_float64(solution.residual)
-    df = equations.rows - solution.rank
-    variance = torch.maximum(residual, scaled.tolerance[d:]) / max(df, 1)
     row_norm = inverse.abs() @ norm[kept]
+    growth = 1 / max(1e-300, 1 - roundoff * float(norm[kept] @ row_norm))
     rhs_error = roundoff * (norm[kept] @ size + norm[d:])
+    residual_error = rhs_error.square() / roundoff * growth
+    residual_error = residual_error.masked_fill(residual == 0, 0.0)
+    variance = (residual - residual_error).clamp(min=0.0)
+    if not in_float64:
+        variance = torch.maximum(variance, scaled.tolerance[d:])
+    variance = variance / max(equations.rows - solution.rank, 1)
     scale = torch.maximum(size, (inverse.diagonal()[:, None] * variance).sqrt())
     # Not the sum over the errors of the coefficients: these cancel in the intercept.
     intercept_norm = (to_float64(scaled.mean)[kept] @ inverse).abs() @ norm[kept]
     intercept_norm = intercept_norm + equations.intercept / to_float64(equations.weight).sqrt()
-    intercept_error = intercept_norm * rhs_error + roundoff * level
+    intercept_error = intercept_norm * rhs_error * growth + roundoff * level
     intercept_variance = to_float64(solution.intercept_inverse) * variance
     intercept_scale = torch.maximum(level, intercept_variance.sqrt())
-    coefficient_error = row_norm[:, None] * rhs_error
-    variance_error, residual_error = roundoff * row_norm.square(), rhs_error.square() / roundoff
+    coefficient_error = row_norm[:, None] * rhs_error * growth
+    variance_error = roundoff * row_norm.square() * growth
     digits = _digits((coefficient_error, scale), (intercept_error, intercept_scale))
     error_digits = _digits((variance_error, inverse.diagonal()), (residual_error, residual))
-    if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
+    if in_float64:  # which cannot tell a small number from 0
         digits = 0.0 if solution.collinear else digits
-        error_digits = 0.0 if solution.collinear or not residual.all() else error_digits
+        error_digits = error_digits if solution.residuals_seen else 0.0
+        error_digits = 0.0 if solution.collinear else error_digits
     return digits, error_digits
 
 
 def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:
-    # A scale of 0, as of the residual of an exact fit, has no digits. An overflow has none safe.
-    losses = torch.cat([(error / scale)[scale != 0] for error, scale in errors_and_scales])
+    # A number that may be 0 has no digits safe, and neither has an overflow.
+    losses = torch.cat([(error / scale)[error != 0] for error, scale in errors_and_scales])
     digits = -math.log10(max([1e-300, *losses.nan_to_num(math.inf).tolist()]))
     # A first-order bound says nothing about an error as large as the number itself.
     return min(_MAX_DIGITS, digits) if digits >= 1 else 0.0

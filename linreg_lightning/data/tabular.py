@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
+from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.split_reader import SplitReader
@@ -146,6 +147,12 @@ class TabularData(RegressionDataModule):
             if self._paths[f"{split}_path"] and fraction:
                 remedy = f"give {split}_path or {split}_fraction, not both"
                 raise InputError(f"{split}_path: {split}_fraction was given too; {remedy}")
+
+    def feature_bits(self) -> list[int]:
+        """The significant bits of the types in the files, one number for each column of x."""
+        schema = self._dataset("path").schema
+        sources = [] if self._design is None else self._design.sources
+        return [significant_bits(schema.field(source).type) for source in sources]
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ChecksValues
@@ -61,6 +61,10 @@ class TensorData(RegressionDataModule):
         check_fractions(val_fraction, test_fraction)
         self._fractions = val_fraction, test_fraction
         features = _to_tensor("x", x)
+        types = getattr(x, "dtypes", None)  # of a data frame
+        self._feature_bits = [significant_bits(features.dtype)] * features.shape[-1]
+        if types is not None and len(types) == len(self._feature_bits):
+            self._feature_bits = [significant_bits(dtype) for dtype in types]
         targets = features.new_empty(len(features), 0) if y is None else _to_tensor("y", y)
         if targets.ndim == 1:
             targets = targets.unsqueeze(1)
@@ -71,6 +75,10 @@ class TensorData(RegressionDataModule):
         checks_now = weight is not None or "intercept" in self.feature_names
         self._checked = self._check() if checks_now else None
         self.save_hyperparameters(ignore=["x", "y", "weight"])
+
+    def feature_bits(self) -> list[int]:
+        """The significant bits of the type of each column of x, as it was given."""
+        return self._feature_bits
 
     def load(self, stage: str) -> None:
         """Check and split the rows."""

@@ -19,6 +19,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.models.centered import CenteredModule
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
+from linreg_lightning.protocols import feature_bits_of
 
 
 @final
@@ -27,9 +28,10 @@ class LeastSquares(CenteredModule):
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
     `algebra.least_squares`, and stops the Trainer. Everything is in float64 or better, whatever the
-    precision of the rows. A column that is a linear combination of earlier ones is left out and
-    named in a warning, as in R: its row of the table is NaN, and predictions take its coefficient
-    as 0. A fit with `ckpt_path` adds its rows to those of the checkpoint, which holds the matrix.
+    precision of the rows. A column that is a linear combination of earlier ones, to the precision
+    in which the data hold it, is left out and named in a warning, as in R: its row of the table is
+    NaN, and predictions take its coefficient as 0. A fit with `ckpt_path` adds its rows to those of
+    the checkpoint, which holds the matrix.
 
     Args:
         accuracy: `exact` adds without any rounding: the coefficients have the same bits for any
@@ -136,6 +138,8 @@ class LeastSquares(CenteredModule):
         if self.trainer.ckpt_path is None:
             self._sums = GramState(self.accuracy)
             self._earlier_data, self._fit, self.fit_statistics = [], None, {}
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._sums.column_bits = feature_bits_of(data, self.columns.intercept)
         self._sums.check_accuracy()
         if self._sums.current is None:
             self._begin_pass()
