@@ -68,7 +68,7 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def load(self, stage: str) -> None:
-        """Fill `splits` with the rows of a stage: fit, validate, test or predict. `setup` calls it."""
+        """Fill `splits` for a stage: fit, validate, test or predict; `setup` calls it."""
 
     @property
     def in_features(self) -> int:
