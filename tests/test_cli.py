@@ -705,3 +705,21 @@ def test_sigterm_ends_predict_and_test_and_leaves_no_file(
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
     assert not list(Path().glob("**/predictions.csv*"))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_process_ends_as_python_would_end_it() -> None:
+    # The process skips Python's slow shutdown, but not what the user's classes have asked for.
+    Path("mine.py").write_text(
+        "import atexit\nfrom pathlib import Path\nfrom linreg_lightning import LinearRegression\n"
+        "atexit.register(Path('left.txt').write_text, 'done')\n"
+        "class Mine(LinearRegression): pass\n"
+    )
+    linreg = [sys.executable, "-m", "linreg_lightning"]
+    fit = "fit --model mine.Mine --trainer.max_epochs 1 --figures false"
+    fitted = subprocess.run([*linreg, *fit.split()], capture_output=True, text=True, check=False)
+    refused = subprocess.run([*linreg, "fit", "--model.lr", "-1"], capture_output=True, check=False)
+    assert fitted.returncode == 0
+    assert "coefficients.json" in fitted.stdout
+    assert Path("left.txt").read_text() == "done"
+    assert refused.returncode == 1
+    assert b"--model.lr" in refused.stderr

@@ -1,5 +1,3 @@
 """The `linreg` command."""
 
-from linreg_lightning.cli.main import main
-
-__all__ = ["main"]
+from linreg_lightning.cli.main import main as main

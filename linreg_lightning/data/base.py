@@ -71,10 +71,7 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def load(self, stage: str) -> None:
-        """Fill `splits` with what the stage needs: fit, validate, test or predict.
-
-        `setup` calls it.
-        """
+        """Fill `splits` for a stage: fit, validate, test or predict; `setup` calls it."""
 
     @property
     def in_features(self) -> int:

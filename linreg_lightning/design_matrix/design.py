@@ -56,10 +56,7 @@ class NumberTerm:
         self.names = [column]
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
-        """Write a pyarrow array into `out`, (1, rows), NaN where a value is missing.
-
-        Return the rows with an unknown level: for numbers, none.
-        """
+        """Write the numbers into `out`, (1, rows), NaN where one is missing; return no row."""
         out[0] = parse_numbers(values)
         return np.empty(0, np.intp)
 
