@@ -93,6 +93,24 @@ def test_a_footer_that_lists_fewer_batches_is_refused() -> None:
         read_all(name)
 
 
+@pytest.mark.parametrize("end", ['2.5,"Os', '2.5,"Os""', '2.5,"'])
+def test_a_file_that_ends_within_a_quoted_value_is_refused(end: str) -> None:
+    text = 'a,c\n1.5,"Oslo"\n' + end
+    Path("t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"path: t.csv ends within a quoted value: it is cut off"):
+        read_all("t.csv")
+    Path("t.csv").write_text(text + '"')
+    assert len(read_all("t.csv")) == 2
+
+
+@pytest.mark.parametrize("value", ["\u00a05", "\u0665", '"\r5"'])
+def test_a_column_of_numbers_does_not_become_categories_by_one_value(value: str) -> None:
+    rows = "".join(f"{k % 7},{k}\n" for k in range(40))
+    Path("t.csv").write_text(f"a,y\n{rows}{value},1\n", encoding="utf-8", newline="")
+    with pytest.raises(InputError, match=r"in column 'a', row 41, which is no number; mend it"):
+        TabularData("t.csv", "y").setup("fit")
+
+
 # Arrow streams
 
 

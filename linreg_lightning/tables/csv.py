@@ -138,6 +138,8 @@ class CsvFile(TableFile):
                 while limit <= len(rest):
                     limit *= 2
             if rest:
+                if csv_lines.ends_in_quotes(rest, self._delimiter):
+                    raise self.error("ends within a quoted value: it is cut off; get it again")
                 yield rest
 
     def _no_line_end(self, text: bytes) -> InputError:
