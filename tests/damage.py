@@ -198,7 +198,7 @@ def _read_plainly(path: str) -> Outcome:
             x.append(numbers)
             names.append(name)
             continue
-        for level in sorted(set(values))[1:]:
+        for level in sorted(set(values))[1:] or values[:1]:
             x.append([float(value == level) for value in values])
             names.append(f"{name}[{level}]")
     return Outcome("survived", _digest(names, np.array(x).T, target))

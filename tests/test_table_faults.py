@@ -93,6 +93,24 @@ def test_a_footer_that_lists_fewer_batches_is_refused() -> None:
         read_all(name)
 
 
+@pytest.mark.parametrize("end", ['2.5,"Os', '2.5,"Os""', '2.5,"'])
+def test_a_file_that_ends_within_a_quoted_value_is_refused(end: str) -> None:
+    text = 'a,c\n1.5,"Oslo"\n' + end
+    Path("t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"path: t.csv ends within a quoted value: it is cut off"):
+        read_all("t.csv")
+    Path("t.csv").write_text(text + '"')
+    assert len(read_all("t.csv")) == 2
+
+
+@pytest.mark.parametrize("value", ["\u00a05", "\u0665", '"\r5"'])
+def test_a_column_of_numbers_does_not_become_categories_by_one_value(value: str) -> None:
+    rows = "".join(f"{k % 7},{k}\n" for k in range(40))
+    Path("t.csv").write_text(f"a,y\n{rows}{value},1\n", encoding="utf-8", newline="")
+    with pytest.raises(InputError, match=r"in column 'a', row 41, which is no number; mend it"):
+        TabularData("t.csv", "y").setup("fit")
+
+
 # Arrow streams
 
 
@@ -250,6 +268,12 @@ def test_a_fit_stops_at_a_file_that_changes_between_epochs(trainer: MakeTrainer)
         trainer(max_epochs=3, callbacks=[Change()]).fit(LinearRegression(), data)
 
 
+def test_a_pipe_is_refused_because_it_can_be_read_only_once() -> None:
+    os.mkfifo("t.csv")
+    with pytest.raises(InputError, match=r"path: t.csv is a pipe or device, and rows"):
+        TableDataset(["t.csv"])
+
+
 # Text without line ends
 
 
@@ -260,8 +284,8 @@ def test_text_without_line_ends_is_refused_after_64_megabytes() -> None:
     message = r"path: t.csv.gz has no line end within 64 MB of text; is it a CSV file\?"
     with pytest.raises(InputError, match=message):
         TableDataset(["t.csv.gz"])
-    Path("t.csv").write_text("a,y")
-    with pytest.raises(InputError, match=r"t.csv has no line end within 3 bytes of text; is it"):
+    Path("t.csv").write_text("1234567," * 1000)
+    with pytest.raises(InputError, match=r"t.csv has no line end within 8000 bytes of text; is"):
         TableDataset(["t.csv"])
 
 

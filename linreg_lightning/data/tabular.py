@@ -37,7 +37,7 @@ _SPLITS: dict[str, list[Split]] = {
 
 @final
 class TabularData(RegressionDataModule):
-    """Tables in files of any size: CSV with a header (also compressed), Parquet, Arrow or Feather.
+    """Tables in files of any size: CSV with a header (also compressed), Parquet, Arrow (Feather).
 
     Numbers and booleans become float64; columns of text become indicators of their levels (see
     `Design`). Up to 256 MB of rows are held in memory; of more, each pass reads all anew.
@@ -75,8 +75,9 @@ class TabularData(RegressionDataModule):
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
 
     Raises:
-        InputError: a file that is missing or damaged; a column it does not have or that cannot be
-            used; a value that is missing, not finite or unknown, with its column and row.
+        InputError: a file that is missing, damaged or written anew during a fit; a column that it
+            does not have or that cannot be used; a value that is missing, not finite or unknown,
+            with its column and row.
     """
 
     split_option: ClassVar[str] = "{split}_fraction 0.2, or 1 for all rows of the file"

@@ -21,7 +21,8 @@ from linreg_lightning.tables.csv import not_a_number
 _BLOCK_ROWS = 2**16
 _HALF = 2**27
 _IDENTIFIER_REMEDY = "is it an identifier? leave it out by exclude"
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+# As pyarrow reads numbers: with spaces and tabs around them, but no other blanks.
+_NUMBER = re.compile(r"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*", re.ASCII)
 
 
 def fit_design(

@@ -16,6 +16,7 @@ from linreg_lightning.validation import check_argument
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
+_MAX_HEADER_BYTES = 2**12  # more text is no header that only lacks its rows
 _MAX_LINE_BYTES = 2**26  # more text without a line end is no table
 _SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
 # The first bytes of files that are not CSV.
@@ -56,10 +57,11 @@ class CsvFile(TableFile):
         for first_bytes, reason in _NOT_CSV.items():
             if text.startswith(first_bytes):
                 raise self.error(reason)
-        if not text.strip():
-            raise self.error("is empty; it needs a header and rows")
-        if b"\n" not in text.lstrip():
+        has_lines = b"\n" in text.lstrip()
+        if not has_lines and (len(text) > _MAX_HEADER_BYTES or b"\r" in text.strip()):
             raise self._no_line_end(text)
+        if not has_lines:
+            raise self.error("is empty; it needs a header and rows")
         # Blank lines and a byte order mark may come before the header.
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
         ends = csv_lines.line_ends(text[blank:], self._delimiter)
@@ -136,6 +138,8 @@ class CsvFile(TableFile):
                 while limit <= len(rest):
                     limit *= 2
             if rest:
+                if csv_lines.ends_in_quotes(rest, self._delimiter):
+                    raise self.error("ends within a quoted value: it is cut off; get it again")
                 yield rest
 
     def _no_line_end(self, text: bytes) -> InputError:

@@ -67,6 +67,15 @@ def has_quoted_newlines(text: bytes, delimiter: str) -> bool:
     return b'"' in text and len(line_ends(text, delimiter)) < len(_newlines(text))
 
 
+def ends_in_quotes(text: bytes, delimiter: str) -> bool:
+    r"""Whether the last value of a text begins with a quote and has no other one at its end.
+
+    >>> ends_in_quotes(b'1,"2', ","), ends_in_quotes(b'1,"2""', ","), ends_in_quotes(b'1,2"', ",")
+    (True, True, False)
+    """
+    return len(_enclosing_quotes(text, delimiter)) % 2 == 1
+
+
 def count_lines(text: bytes, delimiter: str) -> int:
     r"""Count the lines that are not empty; pyarrow skips empty ones.
 

@@ -77,6 +77,9 @@ def _list_files(filesystem: fs.FileSystem, path: str, given: str, argument: str)
     info = filesystem.get_file_info(path)
     if info.type == fs.FileType.NotFound:
         raise InputError(f"{argument}: there is no file {given}; check the name")
+    if info.type == fs.FileType.Unknown:
+        text = f"{given} is a pipe or device, and rows are read more than once"
+        raise InputError(f"{argument}: {text}; write them into a file first")
     if info.type != fs.FileType.Directory:
         return [DataFile(path, filesystem, info.size or 0, {}, argument)]
     files = []

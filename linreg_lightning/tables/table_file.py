@@ -89,14 +89,14 @@ class TableFile(ABC):
 
     def _version(self) -> tuple[object, ...]:
         """Return what differs once the file has been written anew, as far as that is quick."""
-        info = self.filesystem.get_file_info(self.path)
-        if info.type != fs.FileType.File:
-            return (info.type,)
-        start = max(0, info.size - _TAIL_BYTES)
-        with suppress(OSError), self.filesystem.open_input_file(self.path) as file:
-            tail = zlib.crc32(file.read_at(_TAIL_BYTES, start))
-            return info.type, info.size, info.mtime_ns, tail
-        return (None,)
+        with suppress(OSError):
+            info = self.filesystem.get_file_info(self.path)
+            if info.type != fs.FileType.File:
+                return (info.type,)
+            with self.filesystem.open_input_file(self.path) as file:
+                tail = file.read_at(_TAIL_BYTES, max(0, info.size - _TAIL_BYTES))
+            return info.size, info.mtime_ns, zlib.crc32(tail)
+        return ()
 
     def _refuse_change(self) -> None:
         if self._version() != self._first_version:
