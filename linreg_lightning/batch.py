@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from linreg_lightning.errors import InputError
+
+_SIGNIFICANT_BITS = {"float32": 24, "float": 24, "float16": 11, "halffloat": 11, "bfloat16": 8}
+
+
+def significant_bits(dtype: Any) -> int:
+    """Return the bits of a number of a torch, NumPy, polars or pyarrow type, at most float64's 53.
+
+    >>> significant_bits(torch.float32), significant_bits(torch.int64)
+    (24, 53)
+    """
+    return _SIGNIFICANT_BITS.get(str(dtype).removeprefix("torch.").lower(), 53)
 
 
 class Batch(NamedTuple):
@@ -36,6 +48,10 @@ class Batch(NamedTuple):
         """Apply a function to each tensor; a weight of None stays None."""
         weight = None if self.weight is None else function(self.weight)
         return Batch(function(self.x), function(self.y), weight)
+
+    def select(self, rows: slice | Tensor) -> Batch:
+        """Return some of the rows, by a slice or by their positions."""
+        return self.map(itemgetter(rows))
 
     @classmethod
     def concatenate(cls, batches: Sequence[Batch]) -> Batch:

@@ -5,15 +5,19 @@ import math
 from argparse import Namespace
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, final
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.cloud_io import get_filesystem
+from lightning.pytorch.core.saving import save_hparams_to_yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
+
+from linreg_lightning.atomic_file import atomic_path
 
 _STAGES = ("train", "val", "test", "fit")
 _COMPARED = ("train/loss", "val/", "test/", "fit/")
@@ -81,6 +85,15 @@ class RunLogger(TensorBoardLogger):
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         self.experiment.file_writer.add_summary(Summary(value=values), step)
         self._last_values |= {k: v for k, v in scalars.items() if k.startswith(_COMPARED)}
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what is logged, and the hyper-parameters once, as `hparams.yaml`."""
+        path = Path(self.log_dir) / self.NAME_HPARAMS_FILE
+        if "://" not in self.log_dir and path.parent.is_dir() and not path.exists():
+            with atomic_path(path) as unfinished:
+                save_hparams_to_yaml(unfinished, self.hparams)
+        super().save()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

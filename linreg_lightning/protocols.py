@@ -19,6 +19,14 @@ class NamedColumns(Protocol):
 
 
 @runtime_checkable
+class ColumnPrecision(Protocol):
+    """Data that know how precise each column of x was where they come from."""
+
+    def feature_bits(self) -> list[int]:
+        """Return the significant bits of each column's type: 53 for float64, 24 for float32."""
+
+
+@runtime_checkable
 class TrueCoefficients(Protocol):
     """Data that may know the coefficients they were made from: target to name to value, or None."""
 
@@ -88,15 +96,10 @@ class Fitted(Protocol):
 class IntervalModel(Protocol):
     """A model that predicts with standard errors and intervals."""
 
+    confidence: float  # how often the intervals cover the truth, such as 0.95
+
     def prediction(self, x: Any) -> Any:
         """Return an `algebra.Prediction` of rows x."""
-
-
-@runtime_checkable
-class ConfidenceLevel(Protocol):
-    """A model that says how often its confidence intervals cover the truth, such as 0.95."""
-
-    confidence: float
 
 
 @runtime_checkable
@@ -105,6 +108,14 @@ class WritesFile(Protocol):
 
     file_label: str
     path: Path | None
+
+
+def feature_bits_of(data: object, without: int | None = None) -> list[int] | None:
+    """Return the bits of each column of x but one; None where all are float64, or unknown."""
+    if not isinstance(data, ColumnPrecision):
+        return None
+    columns = [bits for j, bits in enumerate(data.feature_bits()) if j != without]
+    return columns if min(columns, default=53) < 53 else None
 
 
 def is_single_pass(model: object) -> bool:

@@ -122,7 +122,7 @@ def test_coefficients_json_reads_back_exactly(command: Linreg) -> None:
     assert [row["estimate"] for row in answer["coefficients"]] == [
         row["estimate"] for row in model.coefficients()
     ]
-    assert not list(Path().glob("**/*.part"))
+    assert not list(Path().glob("**/*-part*"))
 
 
 def test_main_can_be_called_repeatedly(command: Linreg) -> None:
@@ -473,6 +473,10 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
         ("fit --model.lr x", "--model.lr: x was given; type a number"),
         ("fit --model.foo 1", "--model: LinearRegression has no option foo; --model.help"),
         ("fit --model Nonsense", "--model: there is no class Nonsense"),
+        (
+            "fit --data linreg_lightning.LinearRegression",
+            "--data: & was given; type the name of a class: a LightningDataModule",
+        ),
         ("fit --model.in_features 5", "in_features & 5 & 3"),
         ("fit --model.intercept true", "--model.intercept: "),
         ("fit --model.lr 3", "--model.lr: the loss is & has diverged; lower lr (3 was given)"),
@@ -631,7 +635,8 @@ def test_files_that_are_not_checkpoints_are_refused(refused: Refused) -> None:
     torch.save({"weights": torch.ones(1)}, "other.ckpt")
     damaged = Path("other.ckpt").read_bytes().replace(b"weights", b"we\xff\x80hts")
     Path("damaged.ckpt").write_bytes(damaged)
-    for file in ("text.ckpt", "other.ckpt", "damaged.ckpt"):
+    assert "damaged.ckpt is damaged or cut off" in refused("test --ckpt_path damaged.ckpt")
+    for file in ("text.ckpt", "other.ckpt"):
         assert f"{file} is not a checkpoint of a Lightning model" in refused(
             f"test --ckpt_path {file}"
         )

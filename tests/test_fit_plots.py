@@ -75,7 +75,7 @@ def test_plots_are_drawn_after_chosen_epochs_and_at_the_end(trainer: MakeTrainer
     all_plots = ("predicted", "residuals", "coefficients", "descent")
     assert images("logs/version_0") == {name: [4, 12, 20] for name in all_plots}
     assert pictures("logs") == set(all_plots)
-    assert not list(Path().glob("**/*.part"))
+    assert not list(Path().glob("**/*-part*"))
 
 
 @pytest.mark.usefixtures("blank_images")

@@ -4,8 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, solve
 from linreg_lightning.algebra.multiprecision import BASE
@@ -370,3 +369,62 @@ def test_float64_starts_afresh_after_all_rows_are_subtracted() -> None:
     gram.update(Batch(near, 3 * near + 1))
     slope = solve(gram.normal_equations()).coefficients
     torch.testing.assert_close(slope, torch.full((1, 1), 3.0, dtype=F64), rtol=1e-6, atol=0)
+
+
+def distance_in_bounds(gram: Float64Gram, batch: Batch) -> tuple[float, float]:
+    """Return the largest error of a centred product, in 2^-52 of its norms, and in the bound."""
+    truth, equations = rational_gram(batch), gram.normal_equations()
+    unit = torch.exp2(equations.exponent.double())
+    norm = (equations.square.sqrt() * unit).tolist()
+    found = (equations.cross * unit[:, None] * unit).tolist()
+    errors = (
+        abs(Fraction(v) - (truth[i][j] - truth[0][i] * truth[0][j] / truth[0][0]))
+        / (Fraction(norm[i - 1]) * Fraction(norm[j - 1]))
+        for i, row in enumerate(found, 1)
+        for j, v in enumerate(row, 1)
+        if norm[i - 1] * norm[j - 1] > 0
+    )
+    worst = max(errors, default=Fraction(0))
+    return float(worst * 2**52), float(worst / Fraction(4 * equations.roundoff))
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    rows=st.integers(2, 600),
+    size=st.sampled_from([1, 2, 7]),
+    levels=st.integers(2, 3),
+    ordered=st.booleans(),
+    weighted=st.booleans(),
+    offset=st.sampled_from([0.0, 0.1, 1e6]),
+    seed=st.integers(0, 10**6),
+)
+def test_float64_sums_of_many_small_batches_are_as_right_as_rational_ones(
+    rows, size, levels, ordered, weighted, offset, seed
+) -> None:
+    # A sum of few different numbers is rounded the same way again and again.
+    batch = sample(rows, 2, seed=seed, weighted=weighted)
+    x = (torch.rand(rows, 2, dtype=F64) * levels).floor() / 3 + offset
+    batch = batch._replace(x=x.sort(0).values if ordered else x, y=x[:, :1] * 0.37 + 0.1)
+    gram = gram_of(Float64Gram, batch, size)
+    in_units, in_bound = distance_in_bounds(gram, batch)
+    assert in_units < 8
+    assert in_bound <= 1
+    parts = [gram_of(Float64Gram, rows_of(batch, part)) for part in torch.arange(rows).split(size)]
+    merged = parts[0]
+    for part in parts[1:40]:
+        merged.merge(part)
+    _, in_bound = distance_in_bounds(merged, rows_of(batch, slice(40 * size)))
+    assert in_bound <= 1
+    assert distance_in_bounds(gram_of(Float64Gram, batch), batch)[1] <= 1
+
+
+def test_a_state_keeps_the_low_word_and_without_it_each_row_counts_as_a_rounding() -> None:
+    batch = sample(3000)
+    gram = gram_of(Float64Gram, batch, 3)
+    state = gram.state_dict()
+    assert bool(state["low"].any())
+    assert_same_bits(gram, Float64Gram.from_state_dict(state))
+    assert gram.normal_equations().roundoff == 10 / 8 * 2.0**-52
+    del state["low"], state["roundings"]
+    old = Float64Gram.from_state_dict(state).normal_equations()
+    assert old.roundoff == 3000 / 8 * 2.0**-52

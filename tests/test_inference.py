@@ -11,7 +11,8 @@ import torch
 from fit_table import fit_table
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, solve
-from linreg_lightning.algebra.inference import f_tail, prediction, t_quantile, t_two_sided
+from linreg_lightning.algebra.inference import f_tail, t_quantile, t_two_sided
+from linreg_lightning.algebra.prediction import prediction
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 

@@ -12,7 +12,9 @@ PACKAGE = Path(package.__file__).parent
 # Which rooms of the package each room may import, besides itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "atomic_file": set(),
+    "atomic_file": {"errors"},
+    "checkpoint_file": {"errors"},
+    "checkpoint_io": {"atomic_file"},
     "hook_markers": set(),
     "protocols": set(),
     "text_table": set(),
@@ -25,16 +27,16 @@ ALLOWED: dict[str, set[str]] = {
     "tables": {"errors", "atomic_file", "validation"},
     "design_matrix": {"errors", "batch", "validation", "tables", "metrics"},
     "data": {"errors", "batch", "validation", "protocols", "tables", "design_matrix"}
-    | {"tutorial"},
-    "tight_loop": {"errors", "hook_markers"},
+    | {"tutorial", "checkpoint_file"},
+    "tight_loop": {"hook_markers", "validation"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
-    | {"tutorial", "algebra", "metrics", "design_matrix"},
+    | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}
-    | {"text_table", "plots", "tables", "tight_loop"},
-    "logger": set(),
+    | {"text_table", "plots", "tables", "tight_loop", "checkpoint_io"},
+    "logger": {"atomic_file"},
     "project": {"errors"},
     "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"}
-    | {"tight_loop"},
+    | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io"},
     "__main__": {"cli"},
 }
 TORCH_ALONE = {"batch", "tutorial", "algebra"}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as api
 import torch
 from conftest import CONFIGS, estimates
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
@@ -27,7 +27,14 @@ from third_party import processes
 from third_party.small import Recorder
 from torch.utils.data import DataLoader, TensorDataset
 
-from linreg_lightning import InputError, LeastSquares, SyntheticData, TensorData
+from linreg_lightning import (
+    InputError,
+    LeastSquares,
+    SyntheticData,
+    TabularData,
+    TensorData,
+    least_squares,
+)
 from linreg_lightning.algebra.least_squares import EXACT_LIMIT
 
 Linreg = Callable[..., dict[str, Any]]
@@ -410,6 +417,79 @@ def test_exact_warns_of_nearly_equal_columns(trainer: MakeTrainer) -> None:
     near = torch.cat([x, x[:, [0]] * (1 + 1e-15 * torch.randn(200, 1).double())], dim=1)
     with pytest.warns(UserWarning, match=r"not even two digits|Left out"):
         fitted(trainer, near, y, accuracy="exact")
+
+
+def test_a_constant_target_is_fitted_without_a_message(
+    command: Linreg, recwarn: pytest.WarningsRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, _ = problem(30)
+    lines = [f"{a},{b},0.1" for a, b in x[:, :2].tolist()]
+    Path("constant.csv").write_text("\n".join(["a,b,y", *lines]))
+    for accuracy in ("exact", "float64"):
+        options = f"--model LeastSquares --model.accuracy {accuracy} --data TabularData"
+        answer = command(
+            f"fit {options} --data.path constant.csv --data.target y --figures true",
+            "--trainer.logger false",
+        )
+        intercept, *slopes = answer["coefficients"]
+        assert intercept["estimate"] == pytest.approx(0.1)
+        for row in slopes:
+            assert row["estimate"] == 0
+            assert row["t"] is None or math.isnan(row["t"])
+            assert row["p"] is None or math.isnan(row["p"])
+        assert answer["fit"]["r2"] is None or math.isnan(answer["fit"]["r2"])
+    assert not [str(w.message) for w in recwarn if "digits" in str(w.message)]
+    assert "perfect fit" not in capsys.readouterr().out
+
+
+def test_float32_rows_are_collinear_to_their_rounding(trainer: MakeTrainer) -> None:
+    celsius = 15 + 10 * torch.randn(200, generator=torch.Generator().manual_seed(0))
+    x = torch.stack([celsius, 1.8 * celsius + 32], 1)
+    y = 2 * celsius + torch.randn(200, generator=torch.Generator().manual_seed(1))
+    for rows in (x, x.numpy()):
+        with pytest.warns(UserWarning, match="Left out, as linear combinations.*: x2"):
+            model = fitted(trainer, rows, y, accuracy="exact", batch_size=30)
+        model.trainer.save_checkpoint("one.ckpt")
+        again = LeastSquares.load_from_checkpoint("one.ckpt")
+        assert repr(again.coefficients()) == repr(model.coefficients())
+        with pytest.warns(UserWarning, match="Left out.*: x2"):
+            fit = least_squares(rows, y, accuracy="exact")
+        assert fit.collinear == (1,)
+
+
+@pytest.mark.parametrize("source", ["parquet", "frame", "64-true"])
+def test_the_type_in_which_rows_were_given_decides(source: str, trainer: MakeTrainer) -> None:
+    celsius = 15 + 10 * torch.randn(200, generator=torch.Generator().manual_seed(0))
+    columns = {"id": np.arange(200.0), "c": celsius.numpy(), "f": (1.8 * celsius + 32).numpy()}
+    y = np.random.default_rng(0).normal(size=200)
+    data: Any = TensorData(np.stack([columns["c"], columns["f"]], 1), y)
+    if source == "parquet":
+        frame = pd.DataFrame(columns | {"y": y, "kind": ["a", "b"] * 100})
+        frame.to_parquet("rows.parquet")
+        data = TabularData("rows.parquet", "y", batch_size=50)
+    elif source == "frame":
+        data = TensorData(pd.DataFrame(columns), y)
+    precision = {"precision": source} if source == "64-true" else {}
+    model = LeastSquares("exact")
+    with pytest.warns(UserWarning, match="Left out, as linear combinations.*: (f|x2)$"):
+        trainer(max_epochs=1, **precision).fit(model, data)
+    assert [row["name"] for row in model.coefficients() if math.isnan(row["estimate"])] in (
+        ["f"],
+        ["x2"],
+    )
+
+
+@pytest.mark.parametrize(("degree", "few"), [(8, False), (12, True), (13, True)])
+def test_exact_warns_below_eight_safe_digits(
+    degree: int, few: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    u = -8.8 + 5.7 * torch.rand(40, 1, dtype=torch.float64)
+    y = torch.randn(40, dtype=torch.float64)
+    fit = least_squares(u ** torch.arange(1, degree + 1), y, accuracy="exact")
+    messages = [str(w.message) for w in recwarn if "digits of the coefficients" in str(w.message)]
+    assert (fit.digits < 8) is few
+    expected = f"Only {int(fit.digits)} digits of the coefficients are safe, "
+    assert [message[: len(expected)] for message in messages] == [expected] * few
 
 
 def test_a_fit_without_batches_leaves_the_model_unchanged(trainer: MakeTrainer) -> None:

@@ -130,6 +130,29 @@ def test_standardize_warns_of_constant_columns_and_ignores_them(trainer: MakeTra
     torch.testing.assert_close(fit(far), fit(x))
 
 
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_standardize_fits_a_column_of_spread_1_far_from_zero(
+    precision: str, trainer: MakeTrainer
+) -> None:
+    x = torch.randn(200, 2).double()
+    x[:, 0] = (8 * x[:, 0]).round() / 8 + 1e15  # as near to each other as float64 has them
+    y = 3 * (x[:, :1] - 1e15) - 2 * x[:, 1:] + 1
+    fit = LinearRegression(standardize=True)
+    trainer(precision=precision).fit(fit, TensorData(x, y, batch_size=50))
+    spread = (x[:, 0] - 1e15).std(correction=0)
+    torch.testing.assert_close(fit.standardization.scale[0], spread, rtol=1e-2, atol=0)
+    torch.testing.assert_close(fit(x).double(), y, rtol=0, atol=1e-3)
+    torch.testing.assert_close(estimates(fit)[1:], torch.tensor([3.0, -2.0]).double())
+
+
+def test_standardize_warns_of_a_column_that_float32_made_constant(trainer: MakeTrainer) -> None:
+    x = torch.randn(30, 2).double()
+    x[:, 0] += 1e15
+    fit = LinearRegression(standardize=True)
+    with pytest.warns(UserWarning, match="do not vary, so the model ignores them: x1"):
+        trainer(max_epochs=1).fit(fit, TensorData(x.float(), x[:, 1].float()))
+
+
 @pytest.mark.parametrize("standardize", [False, True])
 def test_weight_2_counts_a_row_twice_and_weight_0_drops_it(
     standardize: bool, trainer: MakeTrainer
@@ -550,3 +573,8 @@ def test_manual_regression_uses_the_learning_rate_that_a_callback_sets(
         trainer(max_epochs=epochs, callbacks=[StopLearning()]).fit(model, SyntheticData(rows=50))
         weights.append(model.weight.detach().clone())
     assert torch.equal(*weights)
+
+
+def test_an_intercept_that_is_no_truth_value_is_refused() -> None:
+    with pytest.raises(InputError, match="intercept: 5 was given; type true, false or null"):
+        LeastSquares(intercept=5)  # type: ignore[arg-type]

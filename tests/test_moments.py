@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from linreg_lightning.metrics.moments import Moments
+from linreg_lightning.metrics.regression import Moments
 
 
 @given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=5), seed=st.integers(0, 99))
@@ -32,3 +31,21 @@ def test_moments_keep_their_digits_far_from_zero(offset: float) -> None:
     expected = (values - values.mean()).square().sum()
     merged = Moments.of(values[:400] + offset).merge(Moments.of(values[400:] + offset))
     torch.testing.assert_close(merged.squares[0], expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e15 / 3, -1e300])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_equal_values_have_squares_of_exactly_0(value: float, weighted: bool) -> None:
+    values, weight = torch.full((97, 1), value, dtype=torch.float64), torch.rand(97)
+    weight[0] = 0.0
+    parts = [
+        Moments.of(values[rows], weight[rows] if weighted else None)
+        for rows in (slice(40), slice(40, 97))
+    ]
+    merged = parts[0].merge(parts[1])
+    assert (merged.mean.item(), merged.squares.item()) == (value, 0.0)
+
+
+def test_a_row_of_weight_0_far_away_costs_no_digits() -> None:
+    values = torch.tensor([[1e30], [1.0], [2.0]], dtype=torch.float64)
+    assert Moments.of(values, torch.tensor([0.0, 1.0, 1.0])).squares.item() == 0.5

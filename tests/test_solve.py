@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fit_table import fit_table
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from nist import NIST
 from sklearn.linear_model import LinearRegression, Ridge
 
@@ -98,8 +97,7 @@ def test_float64_never_claims_more_digits_than_are_correct(
     found, true = fit_table(rough), fit_table(exact)
     size = torch.maximum(true.estimate.abs(), true.standard_error)
     error = (found.estimate - true.estimate).abs()
-    seen = bool(rough.residual.all())  # otherwise `digits` refers to standard errors of 0
-    if seen and rough.digits > 0:
+    if rough.digits > 0:
         assert bool((error <= 10**-rough.digits * size).all())
     if rough.error_digits > 0:
         for value, truth in (
@@ -115,11 +113,15 @@ def test_float64_claims_nearly_all_digits_of_well_conditioned_columns() -> None:
     x = torch.randn(1000, 4, dtype=F64)
     y = x.sum(1, keepdim=True)
     noise = torch.randn(1000, 1, dtype=F64)
-    assert fit(Float64Gram, x, y + noise).digits > 12.5
-    assert fit(Float64Gram, x, y + noise).error_digits > 13
-    perfect = fit(Float64Gram, x, y)
-    assert perfect.digits > 5.5
+    # Each sum was rounded up to 128 times within a product: that may cost two digits.
+    assert fit(Float64Gram, x, y + noise).digits > 11.3
+    assert fit(Float64Gram, x, y + noise).error_digits > 12
+    assert fit(Float64Gram, x[:6], (y + noise)[:6]).digits > 13
+    perfect = fit(Float64Gram, x, y + 1)
+    assert perfect.digits > 10
     assert perfect.error_digits == 0
+    # float64 cannot tell an intercept of 0 from a small one.
+    assert fit(Float64Gram, x, y).digits == 0
 
 
 @pytest.mark.parametrize("nearness", [0, 3, 5])
@@ -271,7 +273,7 @@ def test_digits_account_for_a_first_row_far_from_the_others(merged: bool) -> Non
         error = ((found.coefficients - truth.coefficients).abs() / size).max()
         assert float(error) <= 10**-found.digits
         # Most rows are near 0, so the merged sums have a shift near 0 and keep their digits.
-        assert found.digits > 8 or not merged
+        assert found.digits > 7 or not merged
 
 
 def assert_digits_are_correct(found: Solution, exact: Solution) -> None:
@@ -485,3 +487,106 @@ def test_invalid_penalties_and_overflow_are_refused() -> None:
         tiny = torch.full((9,), 1e-300, dtype=F64)
         with pytest.raises(InputError, match="a sum of squares leaves the range of float64"):
             fit(kind, x * 1e-300, y, tiny, ridge=1e300)
+
+
+# The precision of the rows
+
+
+def temperatures(dtype: torch.dtype, rows: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return x = (c, 1.8 c + 32), rounded to a type, and y."""
+    torch.manual_seed(0)
+    celsius = 15 + 10 * torch.randn(rows, 1, dtype=F64)
+    y = 2 * celsius + torch.randn(rows, 1, dtype=F64)
+    return torch.cat((celsius, 1.8 * celsius + 32), 1).to(dtype), y
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, F64])
+def test_columns_collinear_to_the_rounding_of_their_type_are_left_out(kind, dtype) -> None:
+    x, y = temperatures(dtype)
+    solution = fit(kind, x, y)
+    assert solution.collinear == (1,)
+    # The same numbers in float64 differ from a combination by more than float64 rounds.
+    if kind is ExactGram and dtype != F64:
+        assert fit(kind, x.double(), y).collinear == ()
+    # A penalty makes the solution unique, so that nothing is left out.
+    assert fit(kind, x, y, ridge=1e-3).collinear == ()
+    # Neither is a column that differs from the combination by more than its rounding.
+    x = x.double()
+    x[:, 1] += 40 * torch.finfo(dtype).eps * x[:, 1] * torch.randn(200, dtype=F64)
+    assert kind is Float64Gram or fit(kind, x.to(dtype), y).collinear == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [(torch.float32, 2**21), (torch.float16, 500), (torch.bfloat16, 60)]
+)
+def test_whole_numbers_are_exact_in_any_type(kind, dtype, largest) -> None:
+    torch.manual_seed(0)
+    near = largest - torch.randint(0, 3, (60, 1)).double()
+    other = near + (torch.arange(60) == 30)[:, None]
+    y = torch.randn(60, 1, dtype=F64)
+    x = torch.cat((near, other, 2 * near - other), 1).to(dtype)
+    solution, same = fit(kind, x, y), fit(kind, x.double(), y)
+    assert solution.collinear == same.collinear == (2,)
+    assert torch.equal(solution.coefficients[:2], same.coefficients[:2])
+    # Numbers that the type has rounded to whole ones are not.
+    far = (torch.cat((near, other), 1) * 64).to(dtype)
+    assert fit(kind, far, y).collinear == (1,)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_least_precise_batch_decides_in_merges_and_saved_states(kind: type[Gram]) -> None:
+    x, y = temperatures(torch.float32)
+    wide, narrow = kind(2), kind(2)
+    wide.update(Batch(x[:100].double(), y[:100]))
+    narrow.update(Batch(x[100:], y[100:]))
+    again = kind.from_state_dict(narrow.state_dict())
+    assert torch.equal(again.normal_equations().input_roundoff, torch.full((2,), 2.0**-24).double())
+    again.merge(wide)
+    wide.merge(narrow)
+    for gram in (again, wide, Float64Gram.from_gram(wide)):
+        assert solve(gram.normal_equations()).collinear == (1,)
+    # A state of an earlier version says nothing of the precision.
+    state = wide.state_dict()
+    del state["precision"]
+    old = kind.from_state_dict(state).normal_equations()
+    assert torch.equal(old.input_roundoff, torch.full((2,), 2.0**-53).double())
+
+
+# Constant targets
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e10 / 3, 1e-300, 7e300])
+@pytest.mark.parametrize("size", [7, 50])
+def test_a_constant_target_has_slopes_of_0_without_tests(kind, value: float, size: int) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(50, 2, dtype=F64) + 3, torch.rand(50, dtype=F64)
+    y = torch.stack((torch.full((50,), value, dtype=F64), x.sum(1) + torch.randn(50)), 1)
+    gram, alone = kind(2, 2), kind(2, 1)
+    for start in range(0, 50, size):
+        rows = slice(start, start + size)
+        gram.update(Batch(x[rows], y[rows], weight[rows]))
+        alone.update(Batch(x[rows], y[rows, 1:], weight[rows]))
+    solution, other = (solve(g.normal_equations()) for g in (gram, alone))
+    found = fit_table(solution)
+    assert found.estimate[1:, 0].tolist() == [0.0, 0.0]
+    assert found.estimate[0, 0].item() == pytest.approx(value, rel=1e-14)
+    assert bool(found.t[1:, 0].isnan().all() and found.p[1:, 0].isnan().all())
+    assert math.isnan(float(found.r2[0]))
+    # It costs the other target nothing.
+    torch.testing.assert_close(solution.coefficients[:, 1:], other.coefficients, rtol=1e-13, atol=0)
+    assert min(solution.digits, solution.error_digits) > 12
+
+
+def test_a_target_that_float64_cannot_see_is_not_taken_for_constant() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(60, 1, dtype=F64)
+    y = x + torch.randn(60, 1, dtype=F64)
+    y[:30] += 1e12
+    gram, first = Float64Gram(1), Float64Gram(1)
+    gram.update(Batch(x, y))
+    first.update(Batch(x[:30], y[:30]))
+    gram.subtract(first)
+    assert solve(gram.normal_equations()).digits == 0

@@ -18,7 +18,7 @@ from conftest import estimates
 from test_tables import mixed, write
 
 from linreg_lightning import InputError, TabularData
-from linreg_lightning.tables.prediction_file import PredictionFile, merge_parts
+from linreg_lightning.tables.prediction_file import PredictionFile
 
 Command = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
@@ -206,7 +206,7 @@ def test_predictions_stand_beside_the_kept_columns(
     assert list(found.id) == list(frame.id)
     assert list(found.rooms.astype(int)) == list(frame.rooms)
     assert list(found.price) == pytest.approx(expected(checkpoint, frame), rel=1e-12)
-    assert not list(Path().glob("**/*.part*"))
+    assert not list(Path().glob("**/*-part*"))
 
 
 def test_a_kept_target_keeps_its_name(command: Command, checkpoint: dict[str, float]) -> None:
@@ -240,7 +240,7 @@ def test_new_tables_with_wrong_columns_or_unknown_levels_are_refused(
         for fact in facts:
             assert fact in message
     command(f"{again} bonn.csv --data.unseen zero")
-    assert not list(Path().glob("**/*.part*"))
+    assert not list(Path().glob("**/*-part*"))
 
 
 def test_added_rows_use_the_levels_of_the_first_fit(command: Command, refused: Refused) -> None:
@@ -270,7 +270,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_file(
     refused: Refused, checkpoint: dict[str, float]
 ) -> None:
     Path("disk").mkdir()
-    for part in ("predictions.csv.part0", "predictions.parquet.part0"):
+    for part in ("predictions.csv.linreg-part0", "predictions.parquet.linreg-part0"):
         Path("disk", part).symlink_to("/dev/full")
     (ckpt,) = Path().glob("logs/**/*.ckpt")
     line = f"predict --ckpt_path {ckpt} --trainer.logger false --trainer.default_root_dir disk"
@@ -284,14 +284,14 @@ def test_a_full_disk_is_an_error_and_leaves_no_file(
 def test_parts_of_a_killed_run_are_ignored() -> None:
     path = Path("predictions.csv")
     for rank in (0, 1):
-        stale = PredictionFile(path, rank)
-        stale.write(pyarrow.table({"y": [9.0] * 70_000}))
-    assert not path.exists()
+        path.with_name(f"predictions.csv.linreg-part{rank}").write_text("y\n9\n")
     files = [PredictionFile(path, rank) for rank in (0, 1)]
     files[0].write(pyarrow.table({"y": [1.0]}))
     for file in files:
         file.close()
-    assert merge_parts(path, 2)
+    assert files[0].merge(2)
+    for file in files:
+        file.discard()
     assert path.read_text() == "y\n1\n"
     assert [file.name for file in Path().iterdir()] == ["predictions.csv"]
 

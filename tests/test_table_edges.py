@@ -22,7 +22,7 @@ from linreg_lightning import InputError, LeastSquares, TabularData
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.tables.csv_lines import count_lines
 from linreg_lightning.tables.dataset import TableDataset
-from linreg_lightning.tables.prediction_file import PredictionFile, merge_parts
+from linreg_lightning.tables.prediction_file import PredictionFile
 
 MakeTrainer = Callable[..., Trainer]
 TABLE = "a,b,y\n" + "".join(
@@ -185,11 +185,11 @@ def test_a_kept_column_has_one_type_over_all_files(trainer: MakeTrainer) -> None
 
 
 def test_parts_of_processes_with_different_types_are_merged() -> None:
-    for rank, values in enumerate(([1, 2], [3.0])):
-        file = PredictionFile(Path("p.parquet"), rank)
+    files = [PredictionFile(Path("p.parquet"), rank) for rank in (0, 1)]
+    for file, values in zip(files, ([1, 2], [3.0]), strict=True):
         file.write(pyarrow.table({"key": values}))
         file.close()
-    assert merge_parts(Path("p.parquet"), 2)
+    assert files[0].merge(2)
     assert pd.read_parquet("p.parquet").key.tolist() == [1, 2, 3]
 
 
@@ -379,3 +379,18 @@ def test_prefetch_threads_end_before_python_ends() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["0 1", "['MainThread']"]
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([10, 9, 1, 9], ["c[9]", "c[10]"]),
+        (["b", "10", "a", "a"], ["c[a]", "c[b]"]),
+        (["10", "9", "nan", "9"], ["c[9]", "c[nan]"]),
+    ],
+)
+def test_levels_are_in_the_order_of_numbers_or_of_text(values: list[Any], names: list[str]) -> None:
+    path = parquet({"c": values, "y": [1.0, 2.0, 3.0, 4.0]})
+    data = TabularData(path, "y", categorical="c")
+    data.setup("fit")
+    assert data.feature_names == names

@@ -61,7 +61,7 @@ class Waits(TorchDispatchMode):
 
 def waits(gram: Gram, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> int:
     tensors = [tensor for tensor in batch if tensor is not None]
-    tensors.append(getattr(gram, f"_{gram._fields[0]}"))
+    tensors.append(gram._sums[0])
     with monkeypatch.context() as patch, Waits(tensors, patch) as mode:
         gram.update(batch)
     return mode.count

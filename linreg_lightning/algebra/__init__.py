@@ -4,26 +4,16 @@
 
 `least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
 `gram_exact` sums without rounding (`multiprecision`: whole numbers of any length), `gram_float64`
-as fast as one matrix product; `gram_state`: statistics over passes, processes and checkpoints.
-`solve`: coefficients by the `sweep` operator, and how many of their digits are correct.
-`inference`: tests and intervals. `double_double`: 106-bit arithmetic.
+as fast as one matrix product (`cross_products`); `gram_state`: statistics over passes, processes
+and checkpoints; `precision`: how precise the rows were.
+`solve`: coefficients from the factor of `cholesky`, and how many of their digits are correct.
+`inference`: tests and intervals. `prediction`: those of new rows. `double_double`: 106-bit
+arithmetic.
 """
 
-from linreg_lightning.algebra.gram import Gram, NormalEquations
-from linreg_lightning.algebra.gram_exact import ExactGram
-from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.inference import Prediction
-from linreg_lightning.algebra.least_squares import Fit, least_squares
-from linreg_lightning.algebra.solve import Solution, solve
-
-__all__ = [
-    "ExactGram",
-    "Fit",
-    "Float64Gram",
-    "Gram",
-    "NormalEquations",
-    "Prediction",
-    "Solution",
-    "least_squares",
-    "solve",
-]
+from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations
+from linreg_lightning.algebra.gram_exact import ExactGram as ExactGram
+from linreg_lightning.algebra.gram_float64 import Float64Gram as Float64Gram
+from linreg_lightning.algebra.least_squares import Fit as Fit, least_squares as least_squares
+from linreg_lightning.algebra.prediction import Prediction as Prediction
+from linreg_lightning.algebra.solve import Solution as Solution, solve as solve

@@ -73,10 +73,8 @@ class DoubleDouble:
         high = torch.as_tensor(value, dtype=torch.float64)
         return cls(high, torch.zeros_like(high))
 
-    @property
-    def shape(self) -> torch.Size:
-        """The shape of both tensors."""
-        return self.high.shape
+    def __len__(self) -> int:
+        return len(self.high)
 
     def __getitem__(self, index: Any) -> DoubleDouble:
         return DoubleDouble(self.high[index], self.low[index])
@@ -84,6 +82,11 @@ class DoubleDouble:
     def __setitem__(self, index: Any, value: DoubleDouble) -> None:
         self.high[index] = value.high
         self.low[index] = value.low
+
+    @property
+    def mT(self) -> DoubleDouble:  # noqa: N802  # as torch names it
+        """The transpose of a matrix."""
+        return DoubleDouble(self.high.mT, self.low.mT)
 
     def __neg__(self) -> DoubleDouble:
         return DoubleDouble(-self.high, -self.low)
@@ -123,11 +126,11 @@ class DoubleDouble:
     def sum(self, dim: int) -> DoubleDouble:
         """Return the sums along one dimension, by halving, so that their order is fixed."""
         terms = DoubleDouble(self.high.movedim(dim, 0), self.low.movedim(dim, 0))
-        while (count := terms.shape[0]) > 1:
+        while (count := len(terms)) > 1:
             half = count // 2
             paired = terms[:half] + terms[half : 2 * half]
             terms = concatenate(paired, terms[2 * half :])
-        return terms[0] if terms.shape[0] else DoubleDouble.of(terms.high.sum(0))
+        return terms[0] if len(terms) else DoubleDouble.of(terms.high.sum(0))
 
 
 # Formulas over Number are written once for 53 and for 106 bits.

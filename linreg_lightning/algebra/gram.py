@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, power_of_two
+from linreg_lightning.algebra.precision import FLOAT64_BITS, column_precision
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import check_finite, check_weight, row_number
+from linreg_lightning.validation import RowName, check_finite, check_weight, row_number
 
 # The logarithms of weights are added without rounding, as whole numbers of units of 2^-40.
 _FRACTION_BITS = 40
 _BLOCK_ROWS = 2**17  # at a time: the sum of their fractions stays far inside int64
+_ONE_ROW = torch.tensor([1, 0, 0])
 
 
 class NormalEquations(NamedTuple, Generic[Number]):
@@ -43,7 +46,10 @@ class NormalEquations(NamedTuple, Generic[Number]):
     weight_exponent: Tensor  # even, () int64
     features: int  # d
     intercept: bool  # whether the means were subtracted
-    roundoff: float  # the relative precision of `cross`, 2^-52 or 2^-104
+    roundoff: float  # the relative precision of `cross`: 2^-104, or 2^-52 and more in float64
+    # The largest relative rounding error of an entry of x, such as 2^-24 of a column in float32;
+    # (d,) float64.
+    input_roundoff: Tensor
     lost: float  # a bound on numbers missing in `cross`, too small to be held beside others
 
 
@@ -52,13 +58,16 @@ class Gram(ABC):
 
     The sums are on `device`, as batches must be. The small tensors beside them stay on the CPU, so
     that a GPU is waited for once or twice a block of rows, not at every decision.
+
+    Beside the sums, the precision of x is kept: of each column the bits of the least precise
+    floating-point type in which a batch gave it (see `precision.py`).
     """
 
     accuracy: ClassVar[str]
-    # The tensors of the state; the first is the sums.
-    _fields: ClassVar[tuple[str, ...]]
+    _sums: Any  # a NamedTuple of tensors, whose first is on `device`
+    _fields: ClassVar[tuple[str, ...]]  # the fields of `_sums` that a state holds
     # Fields that states of earlier versions lack: they keep their initial value.
-    _optional_fields: ClassVar[tuple[str, ...]] = ()
+    _optional_fields: ClassVar[frozenset[str]] = frozenset({"precision"})
 
     def __init__(
         self, features: int, targets: int = 1, device: torch.device | str | None = None
@@ -72,7 +81,8 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
-        self._set_zeros(1 + features + targets)
+        self._precision = [FLOAT64_BITS] * features  # bits of each column of x
+        self._sums = self._zeros(1 + features + targets)
 
     @property
     def rows(self) -> int:
@@ -80,16 +90,17 @@ class Gram(ABC):
         return int(self._counts[0])
 
     @property
-    def _log_weight(self) -> float:
-        _, whole, units = self._counts.tolist()
-        return float(whole + units / 2**_FRACTION_BITS) * math.log(2)
-
-    @property
     def exact(self) -> bool:
         """Whether every product and every sum so far is exact."""
         return False
 
-    def update(self, batch: Batch, first_row: int = 0, names: Sequence[str] = ()) -> None:
+    def update(
+        self,
+        batch: Batch,
+        first_row: int = 0,
+        names: Sequence[str] = (),
+        bits: Sequence[int] | None = None,
+    ) -> None:
         """Add rows: G = G + sum of w z z'.
 
         Args:
@@ -97,6 +108,8 @@ class Gram(ABC):
                 or whole-number dtype, on the device of the sums.
             first_row: the number of the batch's first row, for messages only.
             names: of the columns of x and y, for messages only; without them columns are counted.
+            bits: of each column of x, where its numbers were less precise before they were
+                converted to the type of x.
 
         Raises:
             InputError: shapes do not fit; a value is NaN or infinite in a row with a weight above
@@ -111,21 +124,27 @@ class Gram(ABC):
             )
         if not batch.rows:
             return
+
+        def row_name(row: int) -> str:
+            return row_number(first_row + row)
+
         counts = self._counts
         if batch.weight is None:
-            counts = counts + torch.tensor([batch.rows, 0, 0])
+            counts = torch.add(counts, _ONE_ROW, alpha=batch.rows)
         else:
             weight = batch.weight.to(torch.float64)
-            counts = _normalize(counts + _counts_of(weight, first_row))
+            counts = _normalize(counts + _counts_of(weight, row_name))
             batch = batch._replace(weight=weight)
-        self._add(batch, first_row, names)
-        self._counts = counts
+        precision = column_precision(self._precision, batch.x, bits)
+        self._add(batch, partial(check_finite, batch, names, row_name))
+        self._counts, self._precision = counts, precision
 
     def merge(self, other: Self) -> None:
         """Add the rows of other statistics on the same device, or refuse other columns."""
         self._check_compatible(other, "merge")
         self._merge(other, 1)
         self._counts = _normalize(self._counts + other._counts)
+        self._precision = list(map(min, self._precision, other._precision))
 
     def subtract(self, other: Self) -> None:
         """Remove rows that both these and the other statistics have counted.
@@ -143,17 +162,35 @@ class Gram(ABC):
         self._merge(other, -1)
         self._counts = _normalize(self._counts - other._counts)
 
+    def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
+        """Return the means and centred cross-products, on the CPU; plain sums without intercept."""
+        rows, whole, units = self._counts.tolist()
+        if rows == 0:
+            raise InputError(
+                "rows: none with a weight above 0 was given; give at least one row, "
+                "or weights that are not all 0"
+            )
+        return NormalEquations(
+            rows=rows,
+            log_weight=float(whole + units / 2**_FRACTION_BITS) * math.log(2),
+            input_roundoff=power_of_two(-self._precision_tensor()),
+            features=self.features,
+            intercept=intercept,
+            **self._centre(intercept),
+        )
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
-        return {"shape": shape, **{name: getattr(self, f"_{name}") for name in self._fields}}
+        sums = {name: getattr(self._sums, name) for name in self._fields}
+        precision = self._precision_tensor()
+        return {"shape": shape, "counts": self._counts, "precision": precision, **sums}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
         """Return the statistics of a `state_dict` of the same accuracy, on its device."""
-        required = [name for name in ("shape", *cls._fields) if name not in cls._optional_fields]
-        missing = [name for name in required if name not in state]
-        if missing:
+        absent = [name for name in ("shape", "counts", *cls._fields) if name not in state]
+        if missing := [name for name in absent if name not in cls._optional_fields]:
             raise InputError(
                 f"state: {', '.join(missing)} is missing, as in a state of another accuracy than "
                 f"{cls.accuracy}; give what state_dict() of the same accuracy returned"
@@ -161,16 +198,20 @@ class Gram(ABC):
         features, targets = state["shape"].tolist()
         sums, *others = cls._fields
         gram = cls(features, targets, state[sums].device)
-        setattr(gram, f"_{sums}", state[sums])
-        for name in others:
-            if name in state:
-                setattr(gram, f"_{name}", state[name].cpu())
+        small = {name: state[name].cpu() for name in others if name in state}
+        gram._sums = gram._sums._replace(**{sums: state[sums]}, **small)
+        gram._counts = state["counts"].cpu()
+        if "precision" in state:
+            gram._precision = state["precision"].tolist()
         return gram
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same statistics on another device."""
         state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
         return type(self).from_state_dict(state)
+
+    def _precision_tensor(self) -> Tensor:
+        return torch.tensor(self._precision, dtype=torch.int64)
 
     def _check_compatible(self, other: Gram, verb: str) -> None:
         mine = (self.accuracy, self.features, self.targets)
@@ -181,23 +222,16 @@ class Gram(ABC):
                 f"{mine}; give the same three"
             )
 
-    def _check_rows(self) -> None:
-        if self.rows == 0:
-            raise InputError(
-                "rows: none with a weight above 0 was given; give at least one row, "
-                "or weights that are not all 0"
-            )
+    @abstractmethod
+    def _zeros(self, columns: int) -> Any:
+        """Return the sums of no rows, for [1, x, y] of this many columns."""
 
     @abstractmethod
-    def _set_zeros(self, columns: int) -> None:
-        """Set the other fields to those of no rows, for [1, x, y] of this many columns."""
+    def _centre(self, intercept: bool) -> dict[str, Any]:
+        """Return the fields of the normal equations that depend on the sums."""
 
     @abstractmethod
-    def normal_equations(self, intercept: bool = True) -> NormalEquations[Any]:
-        """Return the means and centred cross-products, on the CPU; plain sums without intercept."""
-
-    @abstractmethod
-    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
+    def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
         """Add a batch of at least one row; change nothing where it raises."""
 
     @abstractmethod
@@ -205,12 +239,7 @@ class Gram(ABC):
         """Add the sums of other statistics times `sign`, 1 or -1."""
 
 
-def refuse_non_finite(batch: Batch, first_row: int, names: Sequence[str]) -> None:
-    """Name the first value that is NaN or infinite in a row of weight above 0, if there is one."""
-    check_finite(batch, names, lambda row: row_number(first_row + row))
-
-
-def _counts_of(weight: Tensor, first_row: int) -> Tensor:
+def _counts_of(weight: Tensor, row_name: RowName) -> Tensor:
     # One comparison finds negative, NaN and infinite weights.
     wrong = ~((weight >= 0) & (weight < torch.inf))
     total = weight.new_zeros(3, dtype=torch.int64)
@@ -222,7 +251,7 @@ def _counts_of(weight: Tensor, first_row: int) -> Tensor:
     # One transfer, so that a GPU is waited for once.
     *counts, any_wrong = torch.cat((total, wrong.any()[None])).tolist()
     if any_wrong:
-        check_weight(weight, lambda row: row_number(first_row + row))
+        check_weight(weight, row_name)
     return torch.tensor(counts)
 
 
@@ -239,15 +268,12 @@ def _log2(value: Tensor) -> tuple[Tensor, Tensor]:
     The bits of `torch.log` depend on the place in a vector. These do not: log m = 2 atanh s with
     s = (m - 1) / (m + 1), as a series in s^2 <= 0.0295.
     """
-    tiny = value < 2.0**-1000
-    bits = torch.where(tiny, value * 2.0**64, value).view(torch.int64)
-    exponent = (bits >> 52) - 1023 - 64 * tiny.to(torch.int64)
-    mantissa = ((bits & (2**52 - 1)) | (1023 << 52)).view(torch.float64)
-    large = (mantissa > 2.0**0.5).to(torch.int64)
-    mantissa = mantissa * power_of_two(-large)
+    mantissa, exponent = torch.frexp(value)
+    small = mantissa <= 2.0**-0.5
+    mantissa = torch.where(small, 2.0 * mantissa, mantissa)
     s = (mantissa - 1.0) / (mantissa + 1.0)
     square = s * s
     series = torch.zeros_like(s)
     for k in range(21, 0, -2):
         series.mul_(square).add_(1.0 / k)
-    return exponent + large, series * s * 2.885390081777927  # 2 / log 2
+    return exponent - small.long(), series * s * 2.885390081777927  # 2 / log 2

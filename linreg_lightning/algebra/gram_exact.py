@@ -14,33 +14,17 @@ multiplication, Numer. Algorithms 59 (2012); J. Demmel, H. D. Nguyen, Parallel r
 summation, IEEE Trans. Comput. 64 (2015), for the fixed grid of exponents.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Callable
 from operator import itemgetter
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra import multiprecision
 from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, two_prod
-from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
-from linreg_lightning.algebra.multiprecision import (
-    BASE,
-    BLOCK_ROWS,
-    DIGIT_BITS,
-    HEADROOM_DIGITS,
-    MIN_EXPONENT,
-    ExactSums,
-    add,
-    add_products,
-    carry,
-    convert_units,
-    enlarge_units,
-    multiply,
-    slice_entries,
-    to_double_double,
-)
+from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS, ExactSums
 from linreg_lightning.batch import Batch
 
 _MAX_DEPTH = 40  # slices reach 880 bits below the largest entry of a column
@@ -50,6 +34,7 @@ _LOST = 2.0**-750
 _ROWS_PER_DEEP_ROW = 4  # one row in four added apart costs as much as a slice more for all rows
 # Bytes of slices at a time: what the cache of a processor holds, what keeps a GPU busy.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
+_CENTRED_NUMBERS = 2**17  # products at a time, for which the working memory is small
 _TWO_BLOCKS_BYTES = 40 * 2**20  # what two blocks of wide rows, for two cores, may take
 
 
@@ -75,71 +60,75 @@ class ExactGram(Gram):
     """
 
     accuracy: ClassVar[str] = "exact"
-    _fields: ClassVar[tuple[str, ...]] = ("digits", "counts", "top", "weight_top", "lost")
+    _fields: ClassVar[tuple[str, ...]] = ("digits", "top", "weight_top", "lost")
+    _sums: ExactSums
+    # How many slices of z and of w z most rows need, learnt from the rows; it sets the speed.
+    _depth = (2, 2)
 
-    def _set_zeros(self, columns: int) -> None:
-        like = self._counts
-        self._digits = like.new_zeros(1, columns, columns, device=self.device)
-        self._top = like.new_full((columns,), MIN_EXPONENT)
-        self._top[0] = 0  # the column of ones: its sums are in the units of the weights
-        self._weight_top = like.new_full((), MIN_EXPONENT // DIGIT_BITS)
-        self._lost = like.new_zeros((), dtype=torch.bool)
-        # How many slices of z and of w z most rows need, learnt from the rows; it sets the speed.
-        self._depth = (2, 2)
+    def _zeros(self, columns: int) -> ExactSums:
+        top = torch.full((columns,), multiprecision.MIN_EXPONENT)
+        top[0] = 0  # the column of ones: its sums are in the units of the weights
+        return ExactSums(
+            digits=torch.zeros(1, columns, columns, dtype=torch.int64, device=self.device),
+            top=top,
+            weight_top=torch.tensor(multiprecision.MIN_EXPONENT // DIGIT_BITS),
+            lost=torch.tensor(False),
+        )
 
     @property
     def exact(self) -> bool:
         """Whether every product and every sum so far is exact."""
-        return not self._lost
+        return not self._sums.lost
 
-    def normal_equations(self, intercept: bool = True) -> NormalEquations[DoubleDouble]:
-        """Return what `Gram` says, rounded to 106 bits; an offset of any size costs no digit."""
-        self._check_rows()
-        digits = self._digits.cpu()
-        weight, sums = to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
+    def _centre(self, intercept: bool) -> dict[str, Any]:
+        digits = self._sums.digits.cpu()
+        weight, sums = multiprecision.to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
         gram = digits[:, 1:, 1:]
-        unit = float(BASE) ** HEADROOM_DIGITS
-        square = to_double_double(gram.diagonal(dim1=1, dim2=2)).high * unit
+        unit = 2.0 ** (DIGIT_BITS * HEADROOM_DIGITS)
+        square = multiprecision.to_double_double(gram.diagonal(dim1=1, dim2=2)).high * unit
         if intercept:
-            # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding
-            centred = carry(
-                multiply(digits[:, 0, 0, None, None], gram)
-                - multiply(sums[:, :, None], sums[:, None, :])
-            )
-            cross = to_double_double(centred) / weight
-            mean = to_double_double(sums) / weight
+            mean = multiprecision.to_double_double(sums) / weight
         else:
-            cross = to_double_double(gram)
             mean = DoubleDouble.of(torch.zeros_like(square))
-        return NormalEquations(
-            rows=self.rows,
-            log_weight=self._log_weight,
-            weight=DoubleDouble(weight.high * unit, weight.low * unit),
-            mean=mean,
-            cross=DoubleDouble(cross.high * unit, cross.low * unit),
-            square=square,
-            exponent=self._top[1:],
-            weight_exponent=DIGIT_BITS * self._weight_top,
-            features=self.features,
-            intercept=intercept,
-            roundoff=2.0**-104,
-            lost=_LOST if self._lost else 0.0,
-        )
+        cross = DoubleDouble(*(square.new_empty(len(square), len(square)) for _ in range(2)))
+        size = 1 + _CENTRED_NUMBERS // (1 + len(square))
+        for start in range(0, len(square), size):
+            rows, columns = slice(start, start + size), slice(start, None)
+            products = gram[:, rows, columns]
+            if intercept:
+                # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding
+                products = multiprecision.carry(
+                    multiprecision.multiply(digits[:, 0, 0, None, None], products)
+                    - multiprecision.multiply(sums[:, rows, None], sums[:, None, columns])
+                )
+            block = multiprecision.to_double_double(products)
+            block = (block / weight if intercept else block) * unit
+            cross[rows, columns], cross[columns, rows] = block, block.mT
+        return {
+            "weight": DoubleDouble(weight.high * unit, weight.low * unit),
+            "mean": mean,
+            "cross": cross,
+            "square": square,
+            "exponent": self._sums.top[1:],
+            "weight_exponent": DIGIT_BITS * self._sums.weight_top,
+            "roundoff": 2.0**-104,
+            "lost": 0.0 if self.exact else _LOST,
+        }
 
-    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
-        sums = self._sums()._replace(digits=self._digits.clone())
+    def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
+        sums = self._sums._replace(digits=self._sums.digits.clone())
         one = torch.ones((), dtype=torch.float64)
         start = 0
         while start < batch.rows:
-            stop = start + _rows_at_a_time(self._top.shape[0], self._depth, batch)
+            stop = start + _rows_at_a_time(len(sums.top), self._depth, batch)
             part = batch.map(itemgetter(slice(start, stop)))
-            z, weight = _columns(part)
+            z, weight = _columns(part), part.weight
             low, high = z.aminmax(dim=1)
             largest_weight = z.new_ones(1) if weight is None else weight.amax()[None]
             largest = torch.cat((torch.maximum(high, -low), largest_weight)).cpu()
             if not bool(largest.isfinite().all()):
-                refuse_non_finite(part, first_row + start, names)
-            sums = enlarge_units(sums, largest)
+                check_finite()
+            sums = sums.enlarge_units(largest)
             unit = ldexp(one, -sums.top).to(z.device)[:, None]
             shrinks = bool((sums.top > 0).any())  # and the smallest numbers may become 0
             nonzeros = z.count_nonzero() if shrinks else 0
@@ -151,7 +140,8 @@ class ExactGram(Gram):
                 weight = weight * ldexp(one, -DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
             sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
             start = stop
-        self._set_sums(sums._replace(digits=carry(sums.digits)))
+        multiprecision.carry_in_place(sums.digits)
+        self._sums = sums._replace(pending=0)
 
     def _add_scaled(
         self, sums: ExactSums, z: Tensor, weight: Tensor | None, depth: tuple[int, int], learn: bool
@@ -168,11 +158,11 @@ class ExactGram(Gram):
                 depth = self._depth if learn else depth
                 sums = self._add_scaled(sums, z[:, rows], part, depth, learn)
             return sums
-        right, unfinished = slice_entries(z, None, depth[0])
+        right, unfinished = multiprecision.slice_entries(z, None, depth[0])
         left, left_unfinished, vanished = None, unfinished, unfinished.new_zeros(())
         if weight is not None:
             product, error = two_prod(z, weight)
-            left, left_unfinished = slice_entries(product, error, depth[1])
+            left, left_unfinished = multiprecision.slice_entries(product, error, depth[1])
             vanished = ((product == 0) != (z == 0)).any()
         right_count, left_count, lost = torch.stack(
             (unfinished.sum(), left_unfinished.sum(), vanished.long())
@@ -192,25 +182,19 @@ class ExactGram(Gram):
             unfinished = unfinished | left_unfinished
             right.mul_(~unfinished)
         place = HEADROOM_DIGITS + int(sums.weight_top) if weight is None else HEADROOM_DIGITS - 1
-        sums = add_products(sums, right, left, place)
+        sums = sums.add_products(right, left, place)
         if add_apart:
             part = None if weight is None else weight[unfinished]
             sums = self._add_scaled(sums, z[:, unfinished], part, _deepen(depth), learn=False)
         return sums
 
     def _merge(self, other: Self, sign: int) -> None:
-        mine, theirs = self._sums(), other._sums()
+        mine, theirs = self._sums, other._sums
         top = torch.maximum(mine.top, theirs.top)
         weight_top = torch.maximum(mine.weight_top, theirs.weight_top)
-        mine, theirs = (convert_units(sums, top, weight_top) for sums in (mine, theirs))
-        digits = add(mine.digits, sign * theirs.digits)
-        self._set_sums(mine._replace(digits=digits, lost=mine.lost | theirs.lost))
-
-    def _sums(self) -> ExactSums:
-        return ExactSums(self._digits, self._top, self._weight_top, self._lost)
-
-    def _set_sums(self, sums: ExactSums) -> None:
-        self._digits, self._top, self._weight_top, self._lost, _ = sums
+        mine, theirs = (sums.convert_units(top, weight_top) for sums in (mine, theirs))
+        digits = multiprecision.add(mine.digits, sign * theirs.digits)
+        self._sums = mine._replace(digits=digits, lost=mine.lost | theirs.lost)
 
 
 def _deepen(depth: tuple[int, int], right: bool = True, left: bool = True) -> tuple[int, int]:
@@ -221,12 +205,14 @@ def _rows_at_a_time(columns: int, depth: tuple[int, int], batch: Batch) -> int:
     slice_bytes = _SLICE_BYTES.get(batch.x.device.type, _SLICE_BYTES["cuda"])
     # The slices, the rows themselves and a few working arrays of the same size.
     arrays = depth[0] + 3 if batch.weight is None else sum(depth) + 8
-    block_bytes = 8 * columns * arrays * BLOCK_ROWS
-    return BLOCK_ROWS * max(1, slice_bytes // block_bytes, min(2, _TWO_BLOCKS_BYTES // block_bytes))
+    block_bytes = 8 * columns * arrays * multiprecision.BLOCK_ROWS
+    return multiprecision.BLOCK_ROWS * max(
+        1, slice_bytes // block_bytes, min(2, _TWO_BLOCKS_BYTES // block_bytes)
+    )
 
 
-def _columns(batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Return [1, x, y] as (columns, rows) float64 and the weights; absent rows become zeros."""
+def _columns(batch: Batch) -> Tensor:
+    """Return [1, x, y] as (columns, rows) float64; absent rows become zeros."""
     features = batch.x.shape[1]
     z = batch.x.new_empty(1 + features + batch.y.shape[1], batch.rows, dtype=torch.float64)
     z[0] = 1.0
@@ -235,4 +221,4 @@ def _columns(batch: Batch) -> tuple[Tensor, Tensor | None]:
     if batch.weight is not None:
         # Not a product: the values of an absent row may be NaN.
         z.masked_fill_(batch.weight == 0, 0.0)
-    return z, batch.weight
+    return z

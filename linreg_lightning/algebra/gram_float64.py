@@ -3,33 +3,94 @@
 Columns are shifted by their mean over a sample of the first batch, and scaled by powers of two
 where they are very large or small, so that an offset costs few digits and nothing overflows. Sums
 with another shift are converted when they are merged (T. F. Chan, G. H. Golub, R. J. LeVeque,
-Algorithms for computing the sample variance, Am. Stat. 37 (1983)).
+Algorithms for computing the sample variance, Am. Stat. 37 (1983)). What an addition of two sums
+rounds off is kept in a low word, so that many small batches lose no more than one large one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp
-from linreg_lightning.algebra.gram import Gram, NormalEquations, refuse_non_finite
+from linreg_lightning.algebra.cross_products import cross_products
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    exponent_of,
+    ldexp,
+    two_sum,
+)
+from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 _SAMPLE_ROWS = 1024
 _SAFE_EXPONENT = 300  # squares of numbers in 2^-300 .. 2^300 can be summed as they are
 _ZERO_EXPONENT = -2000  # of a column that holds nothing but zeros
+_ROUNDINGS_IN_BOUND = 8  # `solve` counts 4 roundoff = 8 2^-53 as the error of a sum
+
+
+class _ShiftedSums(NamedTuple):
+    """The sum of w z z' for z = (1, 2^-exponent (x - shift), ..), w in units of 2^exponent[0]."""
+
+    sums: Tensor  # (columns, columns), on the device of the rows; the others are on the CPU
+    shift: Tensor  # (columns,), of [1, x, y], 0 for the first
+    exponent: Tensor  # (columns,) int64, of the units of [w, x, y]
+    # The largest diagonal of the sums so far: their rounding error stays when they cancel.
+    peak: Tensor
+    low: Tensor  # what the additions to `sums` rounded off, (columns, columns), on its device
+    # How often a term of a sum was rounded within a batch, at most; () int64.
+    roundings: Tensor
+
+    @property
+    def total(self) -> DoubleDouble:
+        """The sums with their low words."""
+        return DoubleDouble(*two_sum(self.sums, self.low))
+
+    def add(self, products: Tensor, low: Tensor | None = None) -> _ShiftedSums:
+        """Return the sums plus `products + low`; `products`, but not the sums, may be rounded."""
+        sums = self.sums + products
+        # As `fast_two_sum`, with fewer copies.
+        rounded_off = (self.sums - sums).add_(products).add_(self.low)
+        return self._replace(sums=sums, low=rounded_off if low is None else rounded_off.add_(low))
+
+    def in_units(self, exponent: Tensor) -> _ShiftedSums:
+        """Return the same sums in other units."""
+        peak = torch.maximum(self.peak, self.sums.diagonal().cpu())
+        change = self.exponent - exponent
+        sums, low = _rescale(self.sums, change), _rescale(self.low, change)
+        peak = _rescale(peak.diag(), change).diag()
+        return self._replace(sums=sums, low=low, exponent=exponent, peak=peak)
+
+    def with_shift(self, shift: Tensor) -> _ShiftedSums:
+        """Return the same sums with another shift; the peak is a bound on their terms."""
+        change = ldexp(DoubleDouble(*two_sum(self.shift, -shift)), -self.exponent)
+        length = self.peak.sqrt()
+        peak = (length + change.high.abs() * length[0]).square()
+        device, sums = self.sums.device, self.total
+        by, total = DoubleDouble(change.high.to(device), change.low.to(device)), sums[0]
+        sums = sums + total[:, None] * by + by[:, None] * total + by[:, None] * by * total[0]
+        return self._replace(sums=sums.high, low=sums.low, shift=shift, peak=peak)
+
+    def magnitude(self) -> Tensor:
+        """Return about log2 of each of [w, x - shift, y - shift]; (columns,)."""
+        diagonal = self.sums.diagonal().cpu()
+        size = exponent_of(diagonal)
+        # The first entry is the sum of weights, the others are sums of w z^2.
+        magnitude = self.exponent + (size - size[0]) // 2
+        magnitude[0] = self.exponent[0] + size[0]
+        return torch.where(diagonal == 0, _ZERO_EXPONENT, magnitude)
 
 
 class Float64Gram(Gram):
     """Shifted and scaled float64 sums of products of [1, x, y].
 
     The sums have relative errors of about 2^-52 in units of the largest numbers of the shifted
-    columns, so about 16 - 2 log10(condition) digits of a coefficient are right. Their bits depend
-    on the batches. Extra memory while updating: about 4 MB for each core of a CPU.
+    columns, so about 16 - 2 log10(condition) digits of a coefficient are right; `Solution.digits`
+    counts how often a sum was rounded. Their bits depend on the batches. Extra memory while
+    updating: about 4 MB for each core of a CPU.
 
     >>> gram = Float64Gram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [9.0]])))
@@ -38,16 +99,28 @@ class Float64Gram(Gram):
     """
 
     accuracy: ClassVar[str] = "float64"
-    _fields: ClassVar[tuple[str, ...]] = ("sums", "counts", "shift", "exponent", "peak")
-    _optional_fields: ClassVar[tuple[str, ...]] = ("peak",)
+    _fields: ClassVar[tuple[str, ...]] = _ShiftedSums._fields
+    _optional_fields: ClassVar[frozenset[str]] = Gram._optional_fields | {
+        "peak",
+        "low",
+        "roundings",
+    }
+    _sums: _ShiftedSums
 
-    def _set_zeros(self, columns: int) -> None:
-        # sum of w z z' for z = (1, 2^-exponent (x - shift), ..), w in units of 2^exponent[0]
-        self._sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
-        self._shift = torch.zeros(columns, dtype=torch.float64)
-        self._exponent = torch.zeros(columns, dtype=torch.int64)
-        # The largest diagonal of the sums so far: their rounding error stays when they cancel.
-        self._peak = torch.zeros(columns, dtype=torch.float64)
+    def _zeros(self, columns: int) -> _ShiftedSums:
+        zero = torch.zeros(columns, dtype=torch.float64)
+        sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
+        low, roundings = torch.zeros_like(sums), torch.tensor(0)
+        return _ShiftedSums(sums, zero, zero.long(), peak=zero, low=low, roundings=roundings)
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
+        """As `Gram.from_state_dict`; without `roundings` each row may have rounded the sums."""
+        gram = super().from_state_dict(state)
+        roundings = gram._sums.roundings if "roundings" in state else gram._counts[0]
+        low = gram._sums.low.to(gram.device)
+        gram._sums = gram._sums._replace(low=low, roundings=roundings)
+        return gram
 
     @classmethod
     def from_gram(cls, gram: Gram) -> Self:
@@ -55,94 +128,92 @@ class Float64Gram(Gram):
         if isinstance(gram, cls):
             return gram
         result = cls(gram.features, gram.targets, gram.device)
-        result._counts = gram._counts
-        if gram.rows:
-            equations: NormalEquations[DoubleDouble] = gram.normal_equations()
-            weight, mean = equations.weight.high, equations.mean
-            exponent = torch.cat((equations.weight_exponent[None], equations.exponent))
-            sums = torch.zeros_like(result._sums, device="cpu")
-            sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
-            sums[0, 1:] = sums[1:, 0] = weight * mean.low
-            result._shift[1:] = ldexp(mean.high, equations.exponent)
-            result._sums, result._exponent = sums.to(gram.device), exponent
-            result._peak += equations.lost * 2.0**50  # counts as rounding error
-            exponent = _choose_units(_magnitude(sums, exponent), torch.zeros_like(exponent))
-            result._sums, result._peak = result._sums_in_units(exponent)
-            result._exponent = exponent
+        result._counts, result._precision = gram._counts, gram._precision
+        if not gram.rows:
+            return result
+        equations: NormalEquations[DoubleDouble] = gram.normal_equations()
+        weight, mean = equations.weight.high, equations.mean
+        exponent = torch.cat((equations.weight_exponent[None], equations.exponent))
+        sums = torch.zeros(len(exponent), len(exponent), dtype=torch.float64)
+        sums[0, 0], sums[1:, 1:] = weight, equations.cross.high
+        sums[0, 1:] = sums[1:, 0] = weight * mean.low
+        shift = torch.zeros(len(exponent), dtype=torch.float64)
+        shift[1:] = ldexp(mean.high, equations.exponent)
+        # A lost bit counts as rounding error.
+        peak = torch.full_like(shift, equations.lost * 2.0**50)
+        sums = sums.to(gram.device)
+        shifted = result._sums._replace(sums=sums, shift=shift, exponent=exponent, peak=peak)
+        units = _choose_units(shifted.magnitude(), for_zeros=torch.zeros_like(exponent))
+        result._sums = shifted.in_units(units)
         return result
 
-    def normal_equations(self, intercept: bool = True) -> NormalEquations[Tensor]:
-        """Return the means and centred cross-products, on the CPU, as `Gram` says."""
-        self._check_rows()
-        sums, exponent = self._sums.cpu(), self._exponent
-        peak = torch.maximum(self._peak, sums.diagonal())
-        shift = ldexp(self._shift, -exponent)
-        weight, mean = sums[0, 0], sums[0, 1:] / sums[0, 0]
+    def _centre(self, intercept: bool) -> dict[str, Any]:
+        sums = self._sums.sums.cpu()
+        peak = torch.maximum(self._sums.peak, sums.diagonal())
+        shifted = self._sums._replace(sums=sums, peak=peak, low=self._sums.low.cpu())
+        exponent, total = shifted.exponent, shifted.total
+        weight, first = total.high[0, 0], total[0, 1:]
         if intercept:
-            cross = sums[1:, 1:] - weight * mean[:, None] * mean
-            mean = mean + shift[1:]
+            shifted_mean = first / total[0, 0]
+            cross = (total[1:, 1:] - first[:, None] * shifted_mean).high
+            mean = (shifted_mean + ldexp(shifted.shift, -exponent)[1:]).high
         else:
             # Where the shift is far from the mean, the terms are larger than their sum.
-            cross, peak = _shift_sums(sums, shift)[1:, 1:], _shift_peak(peak, shift)
-            mean = torch.zeros_like(mean)
-        return NormalEquations(
-            rows=self.rows,
-            log_weight=self._log_weight,
-            weight=weight,
-            mean=mean,
-            cross=cross,
+            shifted = shifted.with_shift(torch.zeros_like(shifted.shift))
+            cross, peak, mean = shifted.sums[1:, 1:], shifted.peak, torch.zeros_like(sums[0, 1:])
+        roundoff = 2.0**-52 * max(1.0, int(shifted.roundings) / _ROUNDINGS_IN_BOUND)
+        return {
+            "weight": weight,
+            "mean": mean,
+            "cross": cross,
             # The sum of weights has a rounding error too, from before rows were subtracted.
-            square=peak[1:] * (peak[0] / weight).abs(),
-            exponent=exponent[1:],
-            weight_exponent=exponent[0],
-            features=self.features,
-            intercept=intercept,
-            roundoff=2.0**-52,
-            lost=0.0,
-        )
+            "square": peak[1:] * (peak[0] / weight).abs(),
+            "exponent": exponent[1:],
+            "weight_exponent": exponent[0],
+            "roundoff": roundoff,
+            "lost": 0.0,
+        }
 
-    def _add(self, batch: Batch, first_row: int, names: Sequence[str]) -> None:
-        sums, peak, shift, exponent = self._sums, self._peak, self._shift, self._exponent
+    def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
+        sums = self._sums
         if self.rows == 0:
             # Rows that were added and subtracted again may have left their rounding error.
-            sums, peak = torch.zeros_like(sums), torch.zeros_like(peak)
             shift, exponent = (v.cpu() for v in _sample_mean_and_unit(batch))
+            sums = self._zeros(len(shift))._replace(shift=shift, exponent=exponent)
             if not bool(shift.isfinite().all()):
-                refuse_non_finite(batch, first_row, names)
-        products = _cross_products(batch, shift, exponent)
+                check_finite()
+        products = cross_products(batch, sums.shift, sums.exponent)
         # Sums of squares far inside float64's range show that the units fit.
-        squares = products.diagonal()
-        if not bool(((squares > 2.0**-900) & (squares < 2.0**900)).all()):
-            refuse_non_finite(batch, first_row, names)
-            magnitude = torch.maximum(_batch_magnitude(batch, shift), _magnitude(sums, exponent))
-            exponent = _choose_units(magnitude, exponent)
-            products = _cross_products(batch, shift, exponent)
-            if self.rows:
-                sums, peak = self._sums_in_units(exponent)
-        self._sums, self._peak, self._shift, self._exponent = sums + products, peak, shift, exponent
+        smallest, largest = products.sums.diagonal().aminmax()
+        if not (float(smallest) > 2.0**-900 and float(largest) < 2.0**900):
+            check_finite()
+            magnitude = torch.maximum(_batch_magnitude(batch, sums.shift), sums.magnitude())
+            sums = sums.in_units(_choose_units(magnitude, sums.exponent))
+            products = cross_products(batch, sums.shift, sums.exponent)
+        if products.roundings > int(sums.roundings):
+            sums = sums._replace(roundings=torch.tensor(products.roundings))
+        self._sums = sums.add(products.sums, products.low)
 
     def _merge(self, other: Self, sign: int) -> None:
         if other.rows == 0:
             return
+        mine, theirs = self._sums, other._sums
         if self.rows == 0:
-            self._sums, self._peak = sign * other._sums, other._peak
-            self._shift, self._exponent = other._shift, other._exponent
+            self._sums = theirs._replace(sums=sign * theirs.sums, low=sign * theirs.low)
             return
+        magnitude = torch.maximum(mine.magnitude(), theirs.magnitude())
+        units = _choose_units(magnitude, torch.maximum(mine.exponent, theirs.exponent))
+        mine, theirs = mine.in_units(units), theirs.in_units(units)
         # The shift of the larger part is nearer to the mean of all rows.
-        larger, smaller = (other, self) if sign > 0 and other.rows > self.rows else (self, other)
-        magnitude = torch.maximum(*(_magnitude(g._sums, g._exponent) for g in (self, other)))
-        exponent = _choose_units(magnitude, torch.maximum(self._exponent, other._exponent))
-        by = ldexp(smaller._shift - larger._shift, -exponent)
-        sums, peak = larger._sums_in_units(exponent)
-        other_sums, other_peak = smaller._sums_in_units(exponent)
-        self._sums = sums + sign * _shift_sums(other_sums, by)
-        self._peak = peak + _shift_peak(other_peak, by)
-        self._shift, self._exponent = larger._shift, exponent
-
-    def _sums_in_units(self, exponent: Tensor) -> tuple[Tensor, Tensor]:
-        peak = torch.maximum(self._peak, self._sums.diagonal().cpu())
-        change = self._exponent - exponent
-        return _rescale(self._sums, change), _rescale(peak.diag(), change).diag()
+        larger, smaller = (theirs, mine) if sign > 0 and other.rows > self.rows else (mine, theirs)
+        smaller = smaller.with_shift(larger.shift)
+        total = larger.total + DoubleDouble(sign * smaller.total.high, sign * smaller.total.low)
+        self._sums = larger._replace(
+            sums=total.high,
+            low=total.low,
+            peak=larger.peak + smaller.peak,
+            roundings=torch.maximum(larger.roundings, smaller.roundings),
+        )
 
 
 def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -177,16 +248,6 @@ def _batch_magnitude(batch: Batch, shift: Tensor) -> Tensor:
     return torch.where(largest == 0, _ZERO_EXPONENT, exponent_of(largest)).cpu()
 
 
-def _magnitude(sums: Tensor, exponent: Tensor) -> Tensor:
-    """Return about log2 of each of [w, x - shift, y - shift] in these sums; (columns,)."""
-    diagonal = sums.diagonal().cpu()
-    size = exponent_of(diagonal)
-    # The first entry is the sum of weights, the others are sums of w z^2.
-    magnitude = exponent + (size - size[0]) // 2
-    magnitude[0] = exponent[0] + size[0]
-    return torch.where(diagonal == 0, _ZERO_EXPONENT, magnitude)
-
-
 def _choose_units(magnitude: Tensor, for_zeros: Tensor) -> Tensor:
     """Return exponents of units: 0 unless squares of numbers of this magnitude would not fit."""
     large_or_small = torch.where(magnitude == _ZERO_EXPONENT, for_zeros, magnitude)
@@ -201,79 +262,3 @@ def _rescale(sums: Tensor, change: Tensor) -> Tensor:
     columns = change.clone()
     columns[0] = 0
     return ldexp(ldexp(ldexp(sums, columns), columns[:, None]), change[0])
-
-
-def _shift_sums(sums: Tensor, by: Tensor) -> Tensor:
-    """Return the sums of z + by, from those of z = (1, ..); by[0] = 0."""
-    by, total = by.to(sums.device), sums[0]
-    return sums + total[:, None] * by + by[:, None] * total + total[0] * by[:, None] * by
-
-
-def _shift_peak(peak: Tensor, by: Tensor) -> Tensor:
-    """Return a bound on the terms of shifted sums: (|z| + |by|)^2 of columns z and by."""
-    length = peak.sqrt()
-    return (length + by.abs() * length[0]).square()
-
-
-class _BlockShape(NamedTuple):
-    """How a kind of device divides a matrix product."""
-
-    bytes: int  # of shifted rows at a time; those of a core should stay in its own cache
-    rows: int  # of one product of a batched product; fewer rows mean less rounding error
-    columns: int  # of one product, so that little is computed below the diagonal
-    multiple: int  # of columns for which kernels of matrix products have no remainder
-
-
-def _cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> Tensor:
-    """Return the sum of w z z' with z = (1, 2^-exponent (x - shift), ..), (columns, columns).
-
-    `shift` is that of [1, x, y], 0 for the first; `exponent` that of the units of [w, x, y], int64.
-    Both are (columns,), on the CPU. The batch has at least one row.
-    """
-    x, y, weight = batch
-    columns, features = shift.shape[0], x.shape[1]
-    if x.is_cuda:
-        shape = _BlockShape(bytes=2**29, rows=2**12, columns=2**30, multiple=1)
-    else:
-        shape = _BlockShape(2**21 * torch.get_num_threads(), rows=2**8, columns=36, multiple=12)
-    width = -(-columns // shape.multiple) * shape.multiple
-    if width**2 >= 2 * columns**2:  # that would double the work
-        width = columns
-    size = min(batch.rows, shape.rows * max(1, shape.bytes // (8 * width * shape.rows)))
-    unit = -exponent.to(x.device) if bool(exponent.any()) else None
-    negative_shift = -shift.to(x.device)
-    # In the memory order of x: a transposed copy takes long.
-    by_column = x.stride(0) == 1
-    zeros = negative_shift.new_zeros
-    z = zeros(width, size).T if by_column else zeros(size, width)
-    z[:, 0] = 1.0
-    sums = zeros(width, width)
-    for start in range(0, batch.rows, size):
-        rows = slice(start, min(start + size, batch.rows))
-        block = z[: rows.stop - start]
-        torch.add(x[rows], negative_shift[1 : 1 + features], out=block[:, 1 : 1 + features])
-        torch.add(y[rows], negative_shift[1 + features :], out=block[:, 1 + features : columns])
-        if unit is not None:
-            block[:, 1:columns] = ldexp(block[:, 1:columns], unit[1:])
-        if weight is None:
-            _add_product(sums, block, block, shape)
-            continue
-        w = weight[rows] if unit is None else ldexp(weight[rows], unit[0])
-        # The values of an absent row may be NaN, and NaN times 0 is NaN.
-        block[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
-        _add_product(sums, block * w[:, None], block, shape)
-    upper = sums[:columns, :columns].triu()
-    return upper + upper.triu(1).T
-
-
-def _add_product(sums: Tensor, left: Tensor, right: Tensor, shape: _BlockShape) -> None:
-    """Add left' right, which is symmetric, to the sums; entries below the diagonal may be wrong."""
-    rows, columns = right.shape
-    full = rows // shape.rows * shape.rows
-    for part, size in ((slice(full), shape.rows), (slice(full, rows), rows - full)):
-        if not size or part.stop == 0:
-            continue
-        a, b = (z[part].view(-1, size, columns) for z in (left, right))
-        for first in range(0, columns, shape.columns):
-            strip = slice(first, first + shape.columns)
-            sums[strip, first:] += torch.bmm(a[:, :, strip].mT, b[:, :, first:]).sum(0)

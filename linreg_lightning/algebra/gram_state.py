@@ -1,7 +1,5 @@
 """The sums of an exact fit over passes, processes and checkpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
@@ -37,6 +35,9 @@ class GramState:
         self.fitted_gram: Gram | None = None  # finished passes of all processes; on the CPU
         self.current: Gram | None = None  # this process's rows in the current pass
         self.second_pass = False  # over the same rows
+        self.column_bits: list[int] | None = (
+            None  # of x where the data know them; see `Gram.update`
+        )
         self._shape: PassShape | None = None
         self.rows_seen = 0  # by this process, since the current pass began or was resumed
         self.same_rows = False  # whether all processes have added the same ones, as `total` found
@@ -78,7 +79,7 @@ class GramState:
         many = self.accuracy == "auto" and not self.second_pass and numbers > EXACT_LIMIT
         if many or self.accuracy == "float64":
             gram = Float64Gram.from_gram(gram)
-        gram.update(batch, self.rows_seen, names)
+        gram.update(batch, self.rows_seen, names, self.column_bits)
         self.current, self.rows_seen = gram, self.rows_seen + batch.rows
 
     def total(self, processes: int) -> Gram:

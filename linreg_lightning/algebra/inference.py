@@ -11,41 +11,19 @@ Press et al., Numerical Recipes, 6.4), times a factor in which the large logarit
 they are rounded (C. Loader, Fast and accurate computation of binomial probabilities (2000)).
 """
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    Number,
-    concatenate,
-    ldexp,
-    to_float64,
-)
+from linreg_lightning.algebra.double_double import Number, concatenate, ldexp, to_float64
 from linreg_lightning.algebra.solve import Solution
-from linreg_lightning.algebra.sweep import diagonal
-from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
 _MAX_TERMS = 512
 _TERM_BLOCK = 64  # terms at a time: the number of operations takes the time, not their size
-
-
-class Prediction(NamedTuple):
-    """Standard errors and intervals of predictions, (rows, targets) each."""
-
-    mean: Tensor  # the prediction, b_0 + x b
-    mean_error: Tensor  # standard error of the mean of y at x
-    mean_low: Tensor  # ends of the confidence interval of that mean
-    mean_high: Tensor
-    row_error: Tensor  # standard error of one y observed at x with weight 1
-    row_low: Tensor  # ends of the prediction interval of that y
-    row_high: Tensor
 
 
 def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> dict[str, Any]:
@@ -57,8 +35,8 @@ def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> d
     check_confidence(confidence)
     equations, features = solution.equations, solution.equations.features
     df = equations.rows - solution.rank
-    inverse = concatenate(solution.intercept_inverse[None], diagonal(solution.inverse))
-    error = (inverse[:, None] * _residual_variance(solution)).sqrt()
+    inverse = concatenate(solution.intercept_inverse[None], solution.inverse_diagonal)
+    error = (inverse[:, None] * residual_variance(solution)).sqrt()
     zero = torch.zeros(1, dtype=torch.int64)  # the index of the intercept, whose unit is 2^0
     units = torch.cat((zero, solution.exponent[solution.kept]))[:, None]
     estimate = torch.cat((solution.intercept[None], solution.coefficients))
@@ -85,7 +63,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     n, k = equations.rows, solution.rank
     df_model, df_residual = k - equations.intercept, n - k
     exponent, half_weight = solution.exponent[features:], equations.weight_exponent // 2
-    variance = _residual_variance(solution)
+    variance = residual_variance(solution)
     explained = solution.total - solution.residual
     unexplained = to_float64(solution.residual / solution.total)
     f = to_float64(explained / (df_model or math.nan)) / to_float64(variance)
@@ -117,49 +95,13 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     }
 
 
-def predict_mean(solution: Solution[Number], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return b_0 + x b, (rows, targets), and x less the means in scaled units, (rows, kept)."""
-    equations, features, kept = solution.equations, solution.equations.features, solution.kept
-    if x.ndim != 2 or x.shape[1] != features:
-        raise InputError(f"x: a shape of {tuple(x.shape)} was given; (rows, {features}) is needed")
-    unit, exponent = equations.exponent[kept], solution.exponent[features:]
-    centred = ldexp(x.double()[:, kept], -unit) - to_float64(equations.mean)[kept]
-    if isinstance(equations.mean, DoubleDouble):
-        centred = centred - equations.mean.low[kept]
-    centred = ldexp(centred, unit - solution.exponent[kept])
-    # Not intercept + x b, whose large terms cancel where the columns are far from 0.
-    slope = to_float64(solution.scaled_coefficients)
-    y_mean = ldexp(to_float64(equations.mean)[features:], equations.exponent[features:])
-    return y_mean + ldexp(centred @ slope, exponent), centred
-
-
-def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) -> Prediction:
-    """Return predictions with standard errors and intervals, as `Fit.prediction` says."""
-    check_confidence(confidence)
-    equations = solution.equations
-    mean, centred = predict_mean(solution, x)
-    whitened = torch.linalg.solve_triangular(solution.factor, centred, upper=True, left=False)
-    leverage = whitened.square().sum(1, keepdim=True)
-    if equations.intercept:
-        leverage = leverage + 1 / to_float64(equations.weight)
-    exponent = solution.exponent[equations.features :]
-    residual_sd = to_float64(_residual_variance(solution).sqrt())
-    mean_error = ldexp(residual_sd * leverage.sqrt(), exponent)
-    noise = ldexp(residual_sd, exponent + equations.weight_exponent // 2)
-    row_error = torch.hypot(mean_error, noise)
-    quantile = t_quantile(confidence, equations.rows - solution.rank)
-    mean_margin, row_margin = quantile * mean_error, quantile * row_error
-    mean_interval = mean_error, mean - mean_margin, mean + mean_margin
-    return Prediction(mean, *mean_interval, row_error, mean - row_margin, mean + row_margin)
-
-
 def check_confidence(confidence: float) -> None:
     """Refuse, with an InputError, a confidence whose quantile is not right to eleven digits."""
     expected = "a number from 0.000001 to below 1, as 0.95"
     check_argument("confidence", confidence, 1e-6 <= confidence < 1.0, expected)
 
 
-def _residual_variance(solution: Solution[Number]) -> Number:
+def residual_variance(solution: Solution[Number]) -> Number:
     """Return s^2 in units of v c_y^2, (targets,)."""
     return solution.residual / _residual_df(solution)
 

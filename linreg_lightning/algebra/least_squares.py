@@ -1,7 +1,5 @@
 """Least squares on tensors, without a Trainer: `least_squares(x, y)` returns a `Fit`."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self, get_args
@@ -10,10 +8,11 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra import inference
-from linreg_lightning.algebra.double_double import to_float64
+from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -36,8 +35,9 @@ class Fit:
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
-    combination of earlier ones is left out: its row of the table is NaN, and `predict` takes its
-    coefficient as 0. Where no residual degree of freedom is left, and with a ridge penalty, only
+    combination of earlier ones, to the precision in which the rows were given, is left out: its row
+    of the table is NaN, and `predict` takes its coefficient as 0. A constant target has slopes of
+    0, without t and p. Where no residual degree of freedom is left, and with a ridge penalty, only
     the estimates are numbers. If y was (rows,), the shapes lack the dimension of the targets.
 
     `statistics` has a number for each name, or a list of numbers where there are several targets.
@@ -67,7 +67,9 @@ class Fit:
     rank: int  # how many terms were fitted
     collinear: tuple[int, ...]  # 0-based indices of the columns left out
     # How many decimal digits of every coefficient, or of its standard error where that is larger,
-    # are guaranteed correct; a lower bound, at most 15.9.
+    # are guaranteed correct, of the fit to the rows as they are; a lower bound, at most 15.9. Where
+    # an exact fit is perfect to the rounding of the rows, the standard error that this rounding
+    # gives counts.
     digits: float
     error_digits: float  # likewise of the standard errors
     accuracy: str  # `exact` or `float64`, the arithmetic of the sums
@@ -120,10 +122,10 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        mean, _ = inference.predict_mean(self.solution, to_tensor("x", x).cpu())
+        mean = predict_mean(self.solution, to_tensor("x", x).cpu())
         return mean[:, 0] if self._one_dimensional else mean
 
-    def prediction(self, x: Any) -> inference.Prediction:
+    def prediction(self, x: Any) -> Prediction:
         """Return predictions with standard errors, confidence and prediction intervals.
 
         For x, (rows, features), the variance of the mean is
@@ -133,8 +135,8 @@ class Fit:
         Raises:
             InputError: x has another number of columns.
         """
-        result = inference.prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
-        return inference.Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
+        return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...
@@ -144,46 +146,48 @@ class Fit:
         names = names or [f"x{j}" for j in range(1, self.solution.equations.features + 1)]
         sums_exactly = self.accuracy == "exact"
         digits, error_digits = int(self.digits), int(self.error_digits)
-        residuals_seen = bool(to_float64(self.solution.residual).all())
-        perfect = not residuals_seen and self.statistics["df_residual"] > 0
-        found: list[Diagnostic] = []
-
-        def warn(message: str) -> None:
-            found.append(Diagnostic(message, is_warning=True))
-
+        perfect = not self.solution.residuals_seen and self.statistics["df_residual"] > 0
+        notes: list[str] = []
+        problems: list[str] = []
         if perfect and (sums_exactly or digits >= _ENOUGH_DIGITS):
             float64_limit = "float64 sees, 1e-8 of the target"
             smallest = "the rounding of the rows" if sums_exactly else float64_limit
-            message = (
+            notes.append(
                 f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
                 "errors are given as 0."
             )
-            found.append(Diagnostic(message, is_warning=False))
         elif perfect:
-            warn(
+            problems.append(
                 "The residuals are too small for float64 to see: standard errors are given as 0, "
                 f"and {digits} digits of the coefficients are safe; {_REMEDY}"
             )
         elif not sums_exactly and not self.precise:
-            warn(
+            problems.append(
                 f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
                 f"their standard errors: {_REMEDY}"
             )
         if sums_exactly and min(self.digits, self.error_digits) < 2:
-            warn(
+            problems.append(
                 "The columns are so nearly linear combinations of each other that not even two "
                 "digits of the coefficients and of their standard errors are safe: leave some out, "
                 "or give a ridge."
             )
+        elif sums_exactly and not self.precise:
+            problems.append(
+                f"Only {digits} digits of the coefficients are safe, {error_digits} of their "
+                "standard errors: the columns are nearly linear combinations of each other, or the "
+                "residuals are near the rounding of the rows; leave columns out, or give a ridge."
+            )
         if self.collinear:
             left_out = ", ".join(names[j] for j in self.collinear)
-            warn(f"Left out, as linear combinations of earlier columns: {left_out}")
+            problems.append(f"Left out, as linear combinations of earlier columns: {left_out}")
         if sums_exactly and not self.exact:
-            warn(
+            problems.append(
                 "The magnitudes within a column differ by more than exact sums can hold: the bits "
                 "of the result may depend on the order of the rows."
             )
-        return found
+        diagnostics = [Diagnostic(note, is_warning=False) for note in notes]
+        return diagnostics + [Diagnostic(problem, is_warning=True) for problem in problems]
 
 
 def least_squares(
@@ -230,12 +234,9 @@ def least_squares(
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
     numbers = batch.rows * (batch.x.shape[1] + batch.y.shape[1])
-    kinds: list[type[Gram]] = [ExactGram]
-    if accuracy == "float64":
-        kinds = [Float64Gram]
-    elif accuracy == "auto" and numbers > EXACT_LIMIT:
-        kinds = [Float64Gram, ExactGram]
-    for kind in kinds:
+    for kind in _gram_kinds(accuracy, numbers):
+        if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
+            warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
         gram.update(batch)
         fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
@@ -245,6 +246,15 @@ def least_squares(
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
     return _drop_target_dimension(fit) if y.ndim == 1 else fit
+
+
+def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
+    """Return the arithmetic of the first pass, and of a second one where digits are missing."""
+    if accuracy == "float64":
+        return [Float64Gram]
+    if accuracy == "auto" and numbers > EXACT_LIMIT:
+        return [Float64Gram, ExactGram]
+    return [ExactGram]
 
 
 def _drop_target_dimension(fit: Fit) -> Fit:
@@ -262,12 +272,15 @@ def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
 
 
 def to_tensor(name: str, value: Any) -> Tensor:
-    """Return real numbers as a tensor, in float64 unless they are one; refuse anything else."""
+    """Return real numbers as a tensor, which is float64 unless they have a type; else refuse."""
     if not isinstance(value, Tensor):
         try:
             # torch takes no data frame, and warns of its array where that is read-only.
             array = value.to_numpy().copy() if hasattr(value, "to_numpy") else value
-            value = torch.as_tensor(array, dtype=torch.float64)
+            # An array in less than float64 stays so: its precision decides which columns count.
+            dtypes = {"float16": torch.float16, "float32": torch.float32}
+            dtype = dtypes.get(str(getattr(array, "dtype", "")), torch.float64)
+            value = torch.as_tensor(array, dtype=dtype)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{name}: a {type(value).__name__} that holds no table of numbers was given "

@@ -19,7 +19,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, fast_two_sum
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    Number,
+    exponent_of,
+    fast_two_sum,
+    ldexp,
+)
 
 DIGIT_BITS = 22
 BASE = 2**DIGIT_BITS
@@ -30,7 +36,11 @@ MIN_EXPONENT = -45 * DIGIT_BITS
 # Rows of a symmetric product at a time: this skips most of the triangle below the diagonal, and
 # kernels of matrix products, which work on blocks of 12 rows or a divisor, have no remainder.
 _STRIP = 72
+_NARROW = 512
 _MAX_PENDING = 2**19  # products of 2^42 stay far inside int64
+_NUMBERS_AT_A_TIME = 2**17  # at a time, for which the working memory is small
+_FEW_PRODUCTS = 2**12  # in 106 bits, which one by one take less time than slices do
+_MATRIX_DEPTH = 6  # slices of a matrix of 106-bit numbers
 
 
 def carry(digits: Tensor) -> Tensor:
@@ -39,20 +49,28 @@ def carry(digits: Tensor) -> Tensor:
     >>> carry(torch.tensor([0, 2**22 + 5]))
     tensor([1, 5])
     """
-    digits = digits.clone()
-    for place in range(digits.shape[0] - 1, 0, -1):
-        over = (digits[place] + BASE // 2) >> DIGIT_BITS
-        digits[place] -= over << DIGIT_BITS
-        digits[place - 1] += over
+    digits = digits.clone(memory_format=torch.contiguous_format)
+    carry_in_place(digits)
     return digits
+
+
+def carry_in_place(digits: Tensor) -> None:
+    """Turn the digits, contiguous, into the normal form of the same numbers, as `carry` does."""
+    numbers = digits.view(digits.shape[0], -1)
+    for block in [numbers] if digits.is_cuda else numbers.split(_NUMBERS_AT_A_TIME, dim=1):
+        for place in range(block.shape[0] - 1, 0, -1):
+            over = (block[place] + BASE // 2) >> DIGIT_BITS
+            block[place] -= over << DIGIT_BITS
+            block[place - 1] += over
 
 
 def pad(digits: Tensor, length: int) -> Tensor:
     """Append zero digits up to `length` digits."""
-    missing = length - digits.shape[0]
-    if missing <= 0:
+    if length <= digits.shape[0]:
         return digits
-    return torch.cat((digits, digits.new_zeros(missing, *digits.shape[1:])))
+    padded = digits.new_zeros(length, *digits.shape[1:])
+    padded[: digits.shape[0]] = digits
+    return padded
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
@@ -65,7 +83,8 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
     """Return a * b in normal form, for a and b in normal form with first digits below 2^30."""
     product = a.new_zeros(a.shape[0] + b.shape[0] - 1, *(a[0] * b[0]).shape)
     for place, digit in enumerate(a):
-        product[place : place + b.shape[0]] += digit * b
+        if bool(digit.any()):
+            product[place : place + b.shape[0]] += digit * b
     return carry(product)
 
 
@@ -73,23 +92,32 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     """Return numbers in normal form divided by 2^bits, exactly; each has its own bits >= 0."""
     if not bool(digits.any()):
         return digits[:1]
-    length = digits.shape[0]
-    places = -(-bits // DIGIT_BITS)
-    new_length = length + int(places.max())
-    places, bits = places.to(digits.device), bits.to(digits.device)
-    digits = digits << (places * DIGIT_BITS - bits)
-    source = torch.arange(new_length, device=digits.device).reshape(-1, *[1] * places.ndim) - places
-    inside = (source >= 0) & (source < length)
-    shifted = carry(digits.gather(0, source.clamp(0, length - 1)) * inside)
-    used = shifted.flatten(1).any(1).nonzero()
-    return shifted[: int(used.max()) + 1]  # without the trailing zeros
+    length, shape = digits.shape[0], digits.shape[1:]
+    numbers, bits = digits.reshape(length, -1), bits.to(digits.device).flatten()
+    new_length = length - int((-bits // DIGIT_BITS).min())
+    shifted = digits.new_zeros(new_length, numbers.shape[1])
+    size = _NUMBERS_AT_A_TIME if not digits.is_cuda else len(bits)
+    for start in range(0, len(bits), size):
+        block = slice(start, start + size)
+        places = -(-bits[block] // DIGIT_BITS)
+        moved = numbers[:, block] << (places * DIGIT_BITS - bits[block])
+        source = torch.arange(new_length, device=digits.device)[:, None] - places
+        inside = (source >= 0) & (source < length)
+        shifted[:, block] = moved.gather(0, source.clamp(0, length - 1)) * inside
+    carry_in_place(shifted)
+    while not bool(shifted[-1].any()):  # without the trailing zeros
+        shifted = shifted[:-1]
+    quotient: Tensor = shifted.unflatten(1, shape)
+    return quotient
 
 
 def to_double_double(digits: Tensor) -> DoubleDouble:
     """Round numbers in normal form to 106 bits, whatever their leading and trailing zeros."""
     value = DoubleDouble.of(torch.zeros_like(digits[0], dtype=torch.float64))
     for digit in digits.flip(0):
-        value = DoubleDouble(value.high / BASE, value.low / BASE) + digit.double()
+        value = DoubleDouble(value.high / BASE, value.low / BASE)
+        if bool(digit.any()):
+            value = value + digit.double()
     return value
 
 
@@ -102,27 +130,49 @@ class ExactSums(NamedTuple):
     lost: Tensor  # () bool: a bit beyond the deepest slice was left out; on the CPU
     pending: int = 0  # products of 2^42 added to a digit since the last carry
 
+    def enlarge_units(self, largest: Tensor) -> ExactSums:
+        """Return the sums in units in which the first slice of each coming entry is at most 2^21.
 
-def enlarge_units(sums: ExactSums, largest: Tensor) -> ExactSums:
-    """Return the sums in units in which the first slice of each coming entry is at most 2^21.
+        `largest` are the largest magnitudes of the coming columns and weights, (columns + 1,).
+        """
+        exponent = exponent_of(largest)
+        top = torch.maximum(exponent[:-1] - DIGIT_BITS + 1, self.top)
+        # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
+        weight_top = torch.maximum(exponent[-1] // DIGIT_BITS, self.weight_top)
+        if torch.equal(top, self.top) and torch.equal(weight_top, self.weight_top):
+            return self
+        return self.convert_units(top, weight_top)
 
-    `largest` are the largest magnitudes of the coming columns and weights, (columns + 1,).
-    """
-    exponent = exponent_of(largest)
-    top = torch.maximum(exponent[:-1] - DIGIT_BITS + 1, sums.top)
-    # the smallest weight_top with 2^e <= 2^(21 + 22 weight_top): ceil((e - 21) / 22)
-    weight_top = torch.maximum(exponent[-1] // DIGIT_BITS, sums.weight_top)
-    if torch.equal(top, sums.top) and torch.equal(weight_top, sums.weight_top):
-        return sums
-    return convert_units(sums, top, weight_top)
+    def convert_units(self, top: Tensor, weight_top: Tensor) -> ExactSums:
+        """Return the same sums in units that are at least as large."""
+        rise = top - self.top
+        bits = rise[:, None] + rise + DIGIT_BITS * (weight_top - self.weight_top)
+        digits = shift_right(carry(self.digits), bits)
+        return self._replace(digits=digits, top=top, weight_top=weight_top, pending=0)
 
+    def add_products(self, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
+        """Add the product of slices of z and of w z, (depth, columns, rows) each, in place.
 
-def convert_units(sums: ExactSums, top: Tensor, weight_top: Tensor) -> ExactSums:
-    """Return the same sums in units that are at least as large."""
-    rise = top - sums.top
-    bits = rise[:, None] + rise + DIGIT_BITS * (weight_top - sums.weight_top)
-    digits = shift_right(carry(sums.digits), bits)
-    return sums._replace(digits=digits, top=top, weight_top=weight_top, pending=0)
+        `left` is None without weights; `place` is the digit of the product of the two first slices.
+        """
+        depth, _, rows = right.shape
+        left_depth = depth if left is None else left.shape[0]
+        digits, pending = pad(self.digits, place + depth + left_depth - 1), self.pending
+        start = 0
+        while start < rows:
+            size = min(BLOCK_ROWS, rows - start)
+            blocks = max(1, min((rows - start) // size, _MAX_PENDING // (2 * depth * size)))
+            count = 2 * depth * blocks * size
+            pending += count
+            if pending > _MAX_PENDING:
+                carry_in_place(digits)
+                pending = count
+            part = slice(start, start + blocks * size)
+            right_blocks = right[:, :, part].unflatten(2, (blocks, size))
+            left_blocks = None if left is None else left[:, :, part].unflatten(2, (blocks, size))
+            _add_block_products(digits, right_blocks, left_blocks, place)
+            start = part.stop
+        return self._replace(digits=digits, pending=pending)
 
 
 def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor, Tensor]:
@@ -144,28 +194,41 @@ def slice_entries(high: Tensor, low: Tensor | None, depth: int) -> tuple[Tensor,
     return slices, unfinished if low is None else unfinished | low.any(0)
 
 
-def add_products(sums: ExactSums, right: Tensor, left: Tensor | None, place: int) -> ExactSums:
-    """Add the product of slices of z and of w z, (depth, columns, rows) each, in place.
+def matrix_product(a: Number, b: Number) -> Number:
+    """Return a b, (rows, inner) and (inner, columns).
 
-    `left` is None without weights; `place` is the digit of the product of the two first slices.
+    In 106 bits the error of an entry is below 2^-104 inner |a_i| |b_j|, with the largest magnitudes
+    of row i of a and column j of b, and the bits do not depend on the kernel of matrix products.
     """
-    depth, _, rows = right.shape
-    left_depth = depth if left is None else left.shape[0]
-    digits, pending = pad(sums.digits, place + depth + left_depth - 1), sums.pending
-    start = 0
-    while start < rows:
-        size = min(BLOCK_ROWS, rows - start)
-        blocks = max(1, min((rows - start) // size, _MAX_PENDING // (2 * depth * size)))
-        count = 2 * depth * blocks * size
-        pending += count
-        if pending > _MAX_PENDING:
-            digits, pending = carry(digits), count
-        part = slice(start, start + blocks * size)
-        right_blocks = right[:, :, part].unflatten(2, (blocks, size))
-        left_blocks = None if left is None else left[:, :, part].unflatten(2, (blocks, size))
-        _add_block_products(digits, right_blocks, left_blocks, place)
-        start = part.stop
-    return sums._replace(digits=digits, pending=pending)
+    if isinstance(a, Tensor):
+        return a @ b
+    inner = len(b)
+    if inner * len(a) * b.high.shape[1] <= _FEW_PRODUCTS:
+        return (a[:, :, None] * b).sum(1)
+    size = BLOCK_ROWS // _MATRIX_DEPTH
+    total = _sliced_product(a[:, :size], b[:size])
+    for start in range(size, inner, size):
+        part = slice(start, start + size)
+        total = total + _sliced_product(a[:, part], b[part])
+    return total
+
+
+def _sliced_product(a: DoubleDouble, b: DoubleDouble) -> DoubleDouble:
+    """Return a b from products of slices without rounding error, at most 341 along `inner`."""
+    left_exponent = exponent_of(a.high.abs().amax(1)).clamp(min=-900)[:, None]
+    right_exponent = exponent_of(b.high.abs().amax(0)).clamp(min=-900)
+    left, right = ldexp(a, 21 - left_exponent), ldexp(b, 21 - right_exponent)
+    left_slices, _ = slice_entries(left.high, left.low, _MATRIX_DEPTH)
+    right_slices, _ = slice_entries(right.high, right.low, _MATRIX_DEPTH)
+    rows, inner = a.high.shape
+    # Side by side: one product adds up s_0 t_k + s_1 t_(k-1) + ... + s_k t_0.
+    side_by_side = left_slices.movedim(0, 1).reshape(rows, _MATRIX_DEPTH * inner)
+    reversed_stack = right_slices.flip(0).reshape(_MATRIX_DEPTH * inner, -1)
+    value = DoubleDouble.of(a.high.new_zeros(rows, reversed_stack.shape[1]))
+    for count in range(_MATRIX_DEPTH * inner, 0, -inner):
+        product = side_by_side[:, :count] @ reversed_stack[-count:]
+        value = DoubleDouble(value.high / BASE, value.low / BASE) + product
+    return ldexp(value, left_exponent + right_exponent - 42)
 
 
 def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, place: int) -> None:
@@ -174,18 +237,22 @@ def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, plac
     symmetric = left is None
     left = right if left is None else left
     width = _STRIP if symmetric and not right.is_cuda else columns
+    step = depth if columns <= _NARROW else 1  # slices of wide rows fill the kernels one by one
     for i, left_slice in enumerate(left):
         # The Gram matrix is symmetric: without weights half of the products are enough.
-        first = i if symmetric else 0
-        others = right[first:].flatten(0, 1).permute(1, 2, 0)
-        whole = digits.new_empty(columns, others.shape[2])
-        for start in range(0, columns, width):
-            strip = slice(start, min(start + width, columns))
-            product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, start:])
-            whole[strip, start:] = product.sum(0, dtype=torch.int64)
-            whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
-        whole = whole.view(columns, depth - first, columns).transpose(0, 1)
-        top = place + i + first
-        digits[top : top + depth - first] += whole
-        if symmetric:
-            digits[top + 1 : top + depth - first] += whole[1:].mT
+        for first in range(i if symmetric else 0, depth, step):
+            others = right[first : first + step].flatten(0, 1).permute(1, 2, 0)
+            whole = digits.new_empty(columns, others.shape[2])
+            has_square = symmetric and first == i  # which is its own transpose
+            for start in range(0, columns, width):
+                strip = slice(start, min(start + width, columns))
+                column = start if has_square else 0
+                product = torch.bmm(left_slice[strip].transpose(0, 1), others[:, :, column:])
+                whole[strip, column:] = product.sum(0, dtype=torch.int64)
+                if has_square:
+                    whole[strip.stop :, strip] = whole[strip, strip.stop : columns].mT
+            whole = whole.view(columns, -1, columns).transpose(0, 1)
+            top = place + i + first
+            digits[top : top + len(whole)] += whole
+            if symmetric:
+                digits[top + has_square : top + len(whole)] += whole[has_square:].mT

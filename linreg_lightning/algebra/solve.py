@@ -5,21 +5,28 @@ column costs no digits. Columns are scaled by powers of two to sums of squares n
 steps run in 53 and in 106 bits.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.cholesky import (
+    condition_number,
+    diagonal,
+    factor_independent,
+    inverse_matrix,
+    reciprocal,
+    zeros_like,
+)
 from linreg_lightning.algebra.double_double import Number, exponent_of, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.sweep import condition_number, diagonal, reciprocal, sweep_independent
+from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
 _MAX_DIGITS = 15.9
+_RESCALED_NUMBERS = 2**17  # at a time, for which the working memory is small
 
 
 class Solution(NamedTuple, Generic[Number]):
@@ -35,7 +42,8 @@ class Solution(NamedTuple, Generic[Number]):
     collinear: tuple[int, ...]  # columns left out as linear combinations of earlier ones and of 1
     rank: int  # the number of coefficients fitted, the intercept included
     # The 2-norm condition number of the columns kept, less their means if there is an intercept,
-    # each scaled to length 1, ridge included; 1 for orthogonal columns.
+    # each scaled to length 1, ridge included; 1 for orthogonal columns. For more than 512 columns
+    # an estimate, right to about three digits.
     condition: float
     # As in `Fit`; 0 where `float64` left a column out: only `exact` can tell whether that is a
     # combination.
@@ -47,12 +55,20 @@ class Solution(NamedTuple, Generic[Number]):
     scaled_intercept: Number  # (targets,)
     residual: Number  # sum of w r^2 in units of v c_y^2, 0 where it cannot be seen; (targets,)
     total: Number  # sum of w (y - mean)^2, without an intercept of w y^2, likewise
-    inverse: Number  # (X'WX)^-1 of the columns kept, in units of 1 / (v c_i c_j); (kept, kept)
+    # (X'WX)^-1 of the columns kept, in units of 1 / (v c_i c_j); (kept, kept) float64
+    inverse: Tensor
+    inverse_diagonal: Number  # its diagonal, (kept,)
     intercept_inverse: Number  # 1 / sum(w) + mean' (X'WX)^-1 mean, in units of 1 / v; ()
     factor: Tensor  # R with R'R = X'WX of the columns kept; (kept, kept) float64
+    inverse_factor: Number  # R^-1, (kept, kept)
     kept: Tensor  # the columns not left out, (kept,) int64
     exponent: Tensor  # (features + targets,) int64
     equations: NormalEquations[Number]
+
+    @property
+    def residuals_seen(self) -> bool:
+        """Whether every target has a residual above 0, but for constant targets."""
+        return bool(((to_float64(self.residual) > 0) | (to_float64(self.total) == 0)).all())
 
 
 class _ScaledEquations(NamedTuple, Generic[Number]):
@@ -75,8 +91,12 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     their coefficients. The rounding error of a column in `exact` is 2^-51 of the root mean square
     of its entries, to which they were rounded themselves, or, among d columns, sqrt(d) 2^-51 of its
     standard deviation if that is larger; in `float64` it is sqrt(d + 1) 2^-25 of its standard
-    deviation. Residuals smaller than the rounding error of the targets count as 0. The penalty is
-    in the units of the user's columns.
+    deviation, up to five times that for many rows. It is at least half a unit in the last place of
+    the type in which the rows came, 2^-24 of the root mean square for float32, unless there is a
+    penalty: rows in float32 cannot show whether a column that differs from a combination by less is
+    one. `Gram` says which columns count as exact. Residuals smaller than the rounding error of the
+    targets count as 0, and so do the slopes of a constant target. The penalty is in the units of
+    the user's columns.
 
     Raises:
         InputError: ridge is negative or not finite; a coefficient leaves float64's range.
@@ -93,11 +113,6 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     scaled = _scale(equations, ridge)
     solution = _solve_scaled(equations, scaled, ridge)
     digits, error_digits = _correct_digits(solution, scaled)
-    if isinstance(equations.cross, Tensor):  # which cannot tell a small number from 0
-        if solution.collinear:
-            digits = error_digits = 0.0
-        if not bool(to_float64(solution.residual).all()):
-            error_digits = 0.0
     return solution._replace(digits=digits, error_digits=error_digits)
 
 
@@ -117,11 +132,16 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         magnitude[:d] = torch.maximum(magnitude[:d], penalty_magnitude)
     change = -(magnitude >> 1).clamp(-1000, 1000)
     exponent = equations.exponent - change
-    cross = ldexp(equations.cross, change + change[:, None])
+    cross = _rescale(equations.cross, change)
     total = diagonal(cross)[d:]
-    # The rounding errors of the entries themselves, and of the sweep.
+    # The rounding errors of the entries themselves, and of the elimination.
     square = ldexp(equations.square, 2 * change)
     tolerance = 4 * equations.roundoff * (square + d * to_float64(diagonal(cross)).abs())
+    mean = ldexp(equations.mean, change)
+    square_of_mean = to_float64(equations.weight) * to_float64(mean).square()
+    if ridge == 0:
+        entries = (to_float64(diagonal(cross)) + square_of_mean)[:d]
+        tolerance[:d] = torch.maximum(tolerance[:d], equations.input_roundoff.square() * entries)
     # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
     penalised = (squares == 0) & (torch.arange(len(squares)) < d) & (ridge > 0)
     change_of_penalty = (-2 * exponent[:d] - equations.weight_exponent).clamp(-2000, 2000)
@@ -133,34 +153,52 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     # `exact` subtracts means without error, so only the centred sums have been rounded.
     rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
+    varies = torch.ones_like(square)
+    # Of a constant target only rounding errors are left, far below those of its entries.
+    smallest = 4 * equations.roundoff * rounded_square
+    smallest = smallest.masked_fill(smallest > 2.0**-104 * square_of_mean, 0.0)
+    varies[d:] = (to_float64(total) > smallest[d:]).double()
     return _ScaledEquations(
-        cross=cross,
-        mean=ldexp(equations.mean, change),
-        total=total,
+        cross=cross * varies * varies[:, None],
+        mean=mean,
+        total=total * varies[d:],
         exponent=exponent,
         penalty=penalty,
         tolerance=tolerance.masked_fill(penalised, 0.0),
-        rounded_square=rounded_square + ldexp(lost, 2 * change),
+        rounded_square=(rounded_square + ldexp(lost, 2 * change)) * varies,
     )
+
+
+def _rescale(cross: Number, change: Tensor) -> Number:
+    """Return the cross-products in units smaller by 2^change, (columns,)."""
+    result = zeros_like(cross, len(cross), len(cross))
+    size = 1 + _RESCALED_NUMBERS // (1 + len(change))
+    for start in range(0, len(change), size):
+        rows = slice(start, start + size)
+        result[rows] = ldexp(cross[rows], change + change[rows, None])
+    return result
 
 
 def _solve_scaled(
     equations: NormalEquations[Number], scaled: _ScaledEquations[Number], ridge: float
 ) -> Solution[Number]:
     d, exponent = equations.features, scaled.exponent
-    swept, kept, factor = sweep_independent(scaled.cross, scaled.tolerance[:d])
-    inverse = -swept[kept][:, kept]
-    slope = swept[kept][:, d:]
+    max_rank = d if ridge > 0 else min(d, max(0, equations.rows - equations.intercept))
+    factorization = factor_independent(scaled.cross, scaled.tolerance[:d], max_rank)
+    kept, slope = factorization.kept, factorization.solution
+    factor = to_float64(factorization.factor)
     penalty = (slope * slope * scaled.penalty[kept, None]).sum(0)
-    residual = diagonal(swept)[d:] - penalty
+    residual = factorization.residual - penalty
     visible = to_float64(residual) > scaled.tolerance[d:]
     mean = scaled.mean[:d][kept]
     level = scaled.mean[d:] - (mean[:, None] * slope).sum(0)
-    mean_variance = (mean * (inverse * mean).sum(1)).sum(0)
+    whitened_mean = matrix_product(factorization.inverse_factor.mT, mean[:, None])[:, 0]
+    mean_variance = (whitened_mean * whitened_mean).sum(0)
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
-    coefficients = torch.full((d, level.shape[0]), math.nan, dtype=torch.float64)
+    coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
     intercept = ldexp(to_float64(level), exponent[d:]) * equations.intercept
+    inverse = inverse_matrix(factorization)
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(
@@ -168,7 +206,7 @@ def _solve_scaled(
         intercept=intercept,
         collinear=tuple(sorted(set(range(d)) - set(kept.tolist()))),
         rank=len(kept) + equations.intercept,
-        condition=condition_number(factor),
+        condition=condition_number(factor, inverse),
         digits=0.0,
         error_digits=0.0,
         ridge=ridge,
@@ -177,6 +215,8 @@ def _solve_scaled(
         residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
         total=scaled.total,
         inverse=inverse,
+        inverse_diagonal=factorization.inverse_diagonal,
+        inverse_factor=factorization.inverse_factor,
         intercept_inverse=reciprocal(equations.weight) + mean_variance,
         factor=factor,
         kept=kept,
@@ -188,42 +228,54 @@ def _solve_scaled(
 def _correct_digits(
     solution: Solution[Number], scaled: _ScaledEquations[Number]
 ) -> tuple[float, float]:
-    """Return how many digits of the coefficients and of their standard errors are correct.
+    """Return `digits` and `error_digits`, as `Solution` has them.
 
     An error E in the cross-products moves b by A^-1 E (1, b), so by at most |A^-1| |E| (1, |b|),
     with |E_ij| = roundoff norm_i norm_j (R. D. Skeel, Scaling for numerical stability in Gaussian
-    elimination, J. ACM 26 (1979)). It moves the residual sum of squares by (1, -b)' E (1, -b). The
-    error of a coefficient is relative to the coefficient or its standard error, whichever is
-    larger; a residual that cannot be seen counts as the smallest that can.
+    elimination, J. ACM 26 (1979)), times 1 / (1 - p), as A^-1 has moved too; p is the only
+    eigenvalue of |A^-1| |E| other than 0. E moves the residual sum of squares by
+    (1, -b)' E (1, -b). The error of a coefficient is relative to the coefficient or its standard
+    error, whichever is larger; in `exact` a residual that cannot be seen counts as the smallest
+    that can.
     """
     equations, kept = solution.equations, solution.kept
-    d, roundoff = equations.features, 4 * equations.roundoff
+    d, in_float64 = equations.features, isinstance(equations.cross, Tensor)
+    # The sweep of each column rounds the rest once more.
+    roundoff = 4 * equations.roundoff + len(kept) * (2.0**-52 if in_float64 else 2.0**-104)
     norm = scaled.rounded_square.sqrt()
     size = to_float64(solution.scaled_coefficients).abs()
     level = to_float64(solution.scaled_intercept).abs()
-    inverse, residual = to_float64(solution.inverse), to_float64(solution.residual)
-    df = equations.rows - solution.rank
-    variance = torch.maximum(residual, scaled.tolerance[d:]) / max(df, 1)
+    inverse, residual = solution.inverse, to_float64(solution.residual)
     row_norm = inverse.abs() @ norm[kept]
+    growth = 1 / max(1e-300, 1 - roundoff * float(norm[kept] @ row_norm))
     rhs_error = roundoff * (norm[kept] @ size + norm[d:])
+    residual_error = rhs_error.square() / roundoff * growth
+    residual_error = residual_error.masked_fill(residual == 0, 0.0)
+    variance = (residual - residual_error).clamp(min=0.0)
+    if not in_float64:
+        variance = torch.maximum(variance, scaled.tolerance[d:])
+    variance = variance / max(equations.rows - solution.rank, 1)
     scale = torch.maximum(size, (inverse.diagonal()[:, None] * variance).sqrt())
     # Not the sum over the errors of the coefficients: these cancel in the intercept.
     intercept_norm = (to_float64(scaled.mean)[kept] @ inverse).abs() @ norm[kept]
     intercept_norm = intercept_norm + equations.intercept / to_float64(equations.weight).sqrt()
-    intercept_error = intercept_norm * rhs_error + roundoff * level
+    intercept_error = intercept_norm * rhs_error * growth + roundoff * level
     intercept_variance = to_float64(solution.intercept_inverse) * variance
     intercept_scale = torch.maximum(level, intercept_variance.sqrt())
-    coefficient_error = row_norm[:, None] * rhs_error
-    variance_error, residual_error = roundoff * row_norm.square(), rhs_error.square() / roundoff
-    return (
-        _digits((coefficient_error, scale), (intercept_error, intercept_scale)),
-        _digits((variance_error, inverse.diagonal()), (residual_error, residual)),
-    )
+    coefficient_error = row_norm[:, None] * rhs_error * growth
+    variance_error = roundoff * row_norm.square() * growth
+    digits = _digits((coefficient_error, scale), (intercept_error, intercept_scale))
+    error_digits = _digits((variance_error, inverse.diagonal()), (residual_error, residual))
+    if in_float64:  # which cannot tell a small number from 0
+        digits = 0.0 if solution.collinear else digits
+        error_digits = error_digits if solution.residuals_seen else 0.0
+        error_digits = 0.0 if solution.collinear else error_digits
+    return digits, error_digits
 
 
 def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:
-    # A scale of 0, as of the residual of an exact fit, has no digits. An overflow has none safe.
-    losses = torch.cat([(error / scale)[scale != 0] for error, scale in errors_and_scales])
+    # A number that may be 0 has no digits safe, and neither has an overflow.
+    losses = torch.cat([(error / scale)[error != 0] for error, scale in errors_and_scales])
     digits = -math.log10(max([1e-300, *losses.nan_to_num(math.inf).tolist()]))
     # A first-order bound says nothing about an error as large as the number itself.
     return min(_MAX_DIGITS, digits) if digits >= 1 else 0.0

@@ -8,9 +8,10 @@ import pyarrow as pa
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.atomic_file import remove_orphans
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import IntervalModel, KeepsColumns, NamedColumns, OrderedPredictions
-from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile, merge_parts
+from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile
 
 _INTERVAL_SUFFIXES = ("", "_std_error", "_mean_low", "_mean_high", "_low", "_high")
 
@@ -23,7 +24,8 @@ class PredictionWriter(Callback):
     `<target>_predicted` where a column of that name is kept. Intervals add `<target>_std_error` (of
     the mean of y at x), `_mean_low` and `_mean_high` (the confidence interval of that mean), `_low`
     and `_high` (the prediction interval of one y). The file appears when it is complete. A model
-    that predicts anything but a tensor of (rows,) or (rows, targets) gets none.
+    that predicts anything but a tensor of (rows,) or (rows, targets) gets none. While one run
+    writes the file, a second one is refused.
 
     Args:
         intervals: whether to write standard errors and intervals; needs `model.prediction(x)`.
@@ -73,8 +75,14 @@ class PredictionWriter(Callback):
                 f"devices: {trainer.world_size} were given, and {type(data).__name__} does not say "
                 "which of them has which rows; give the Trainer devices=1"
             )
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        self._file = PredictionFile(folder / f"predictions.{self.format}", trainer.global_rank)
+        path = Path(trainer.log_dir or trainer.default_root_dir) / f"predictions.{self.format}"
+        # The first process decides which of two runs writes the table.
+        if trainer.is_global_zero:
+            remove_orphans(path.parent)
+            self._file = PredictionFile(path, 0)
+        trainer.strategy.barrier("the table is ours")
+        if not trainer.is_global_zero:
+            self._file = PredictionFile(path, trainer.global_rank)
 
     def on_predict_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
@@ -111,9 +119,10 @@ class PredictionWriter(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._file.close()
         trainer.strategy.barrier("predictions of all processes")
-        path = self._file.path
-        written = trainer.is_global_zero and merge_parts(path, trainer.world_size)
-        self.path = path if trainer.strategy.broadcast(written) else self.path
+        written = trainer.is_global_zero and self._file.merge(trainer.world_size)
+        if trainer.strategy.broadcast(written):
+            self.path = self._file.path
+        self._file.discard()
         self._file = None
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:

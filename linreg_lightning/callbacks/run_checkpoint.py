@@ -1,11 +1,19 @@
 """The checkpoint of the newest epoch."""
 
 import math
+import signal
+import threading
 import time
+from pathlib import Path
 from typing import Any, final
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from linreg_lightning.atomic_file import remove_orphans
+from linreg_lightning.checkpoint_io import use_atomic_checkpoints
+from linreg_lightning.hook_markers import per_group
 
 
 @final
@@ -23,10 +31,57 @@ class RunCheckpoint(ModelCheckpoint):
         super().__init__()
         self.seconds = seconds
         self._last_save = -math.inf
+        self._interrupted = False
+        self._handler: Any = None
+
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        use_atomic_checkpoints(trainer)
+        if trainer.is_global_zero and self.dirpath is not None:
+            remove_orphans(Path(self.dirpath))
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._last_save = -math.inf
+        self._interrupted = False
+        is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if is_default and in_main_thread and trainer.world_size == 1:
+
+            def interrupt(*_: Any) -> None:
+                # A validation may be long, and what a step has half done must not be saved.
+                if self._interrupted or not trainer.training:
+                    raise KeyboardInterrupt
+                self._interrupted = True
+
+            signal.signal(signal.SIGINT, interrupt)
+            self._handler = interrupt
+
+    @per_group
+    def on_train_batch_end(self, trainer: Any, pl_module: LightningModule, *args: Any) -> None:
+        super().on_train_batch_end(trainer, pl_module, *args)
+        if trainer.world_size == 1 and (self._interrupted or trainer.received_sigterm):
+            metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+            path = self.format_checkpoint_name({k: torch.tensor(v) for k, v in metrics.items()})
+            self.best_model_path = path
+            trainer.save_checkpoint(path)
+            if self._interrupted:
+                raise KeyboardInterrupt(
+                    f"{path} has the fit so far; type --ckpt_path last to go on"
+                )
+
+    def on_train_end(self, trainer: Any, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._restore_handler()
+
+    def on_exception(self, trainer: Any, pl_module: LightningModule, exception: Any) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        self._restore_handler()
+
+    def _restore_handler(self) -> None:
+        if self._handler is not None and signal.getsignal(signal.SIGINT) is self._handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._handler = None
 
     def on_train_epoch_end(self, trainer: Any, pl_module: LightningModule) -> None:
         now = time.monotonic()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
-import zipfile
+import sys
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn
 
-import torch
-import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
+from linreg_lightning.checkpoint_file import UnreadableCheckpointError, read_checkpoint
+from linreg_lightning.cli.settings_file import read_settings
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.discovery import find_files
 
@@ -25,48 +25,122 @@ TRAINER_ARGUMENTS = (
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "overfit_batches"),
 )
 REMEDY = ", or start anew without --ckpt_path"
+# How often `last` looks again when another run has just replaced the newest checkpoint.
+ATTEMPTS = 100
 
 
 class CheckpointInfo(NamedTuple):
     """The content of a checkpoint that decides defaults of a command line.
 
-    `model`, `data` and each of `earlier_data`, whose rows are in the statistics too, are
-    `{"class_path": ..., "init_args": {...}}`; None if the checkpoint does not say it. The
-    statistics hold all rows of the data if `done`, and some, of an interrupted pass, if `partial`.
-    `trainer_settings` are the run's settings of TRAINER_ARGUMENTS, by option.
+    `model` and `data` are `{"class_path": ..., "init_args": {...}}`, or None if the checkpoint does
+    not say it. Its statistics hold all rows of `fitted_data`; if `partial`, only some of the rows
+    of an interrupted pass. The rest of `content` is for the Trainer.
     """
 
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
-    earlier_data: list[dict[str, Any] | None]
+    fitted_data: list[dict[str, Any]]
+    partial: bool
     epochs: int
     batches: int
-    done: bool
-    partial: bool
-    trainer_settings: dict[str, Any]
+    content: dict[str, Any]
 
     @classmethod
     def read(cls, ckpt_path: str, root: str) -> CheckpointInfo:
         """Read a file; or `last`, the newest one below root; or `best`, the best of its run."""
-        path = _newest(Path(root)) if ckpt_path in ("last", "best") else Path(ckpt_path)
-        content = _load(path)
-        if ckpt_path == "best":
-            path = _best(content, path)
-            content = _load(path)
-        progress = content["loops"]["fit_loop"]
-        statistics = content.get("statistics", {})
-        partial = statistics.get("partial") is not None
-        return cls(
-            path,
-            _class_and_arguments(content.get("hyper_parameters", {})),
-            _class_and_arguments(content.get("datamodule_hyper_parameters", {})),
-            [_class_and_arguments(each) for each in content.get("earlier_data", [])],
-            progress["epoch_progress"]["current"]["processed"],
-            progress["epoch_loop.batch_progress"]["total"]["ready"],
-            statistics.get("done") is not None and not partial,
-            partial,
-            _trainer_settings(path),
+        if ckpt_path not in ("last", "best"):
+            return cls._of_file(Path(ckpt_path))
+        info = cls._newest(Path(root))
+        return info if ckpt_path == "last" else cls._of_file(info._best_path())
+
+    @classmethod
+    def _of_file(cls, path: Path) -> CheckpointInfo:
+        try:
+            return cls._of(path, read_checkpoint(path))
+        except FileNotFoundError:
+            text = f"there is no file {path}; type a checkpoint's path, or last"
+            raise InputError(f"--ckpt_path: {text}") from None
+        except InputError as error:
+            raise InputError(f"--{error}") from None
+
+    @classmethod
+    def _of(cls, path: Path, content: dict[str, Any]) -> CheckpointInfo:
+        try:
+            progress = content["loops"]["fit_loop"]
+            statistics = content.get("statistics", {})
+            partial = statistics.get("partial") is not None
+            data = _class_and_arguments(content.get("datamodule_hyper_parameters", {}))
+            earlier_data = map(_class_and_arguments, content.get("earlier_data", []))
+            done = data is not None and statistics.get("done") is not None and not partial
+            return cls(
+                path,
+                _class_and_arguments(content.get("hyper_parameters", {})),
+                data,
+                [each for each in (data, *earlier_data) if each] if done else [],
+                partial,
+                int(progress["epoch_progress"]["current"]["processed"]),
+                int(progress["epoch_loop.batch_progress"]["total"]["ready"]),
+                content,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError):
+            reason = "it is not a checkpoint that this version of Lightning writes"
+            raise UnreadableCheckpointError(f"ckpt_path: {path} cannot be used: {reason}") from None
+
+    @classmethod
+    def _newest(cls, root: Path) -> CheckpointInfo:
+        """Return the newest checkpoint that can be read; say which newer ones cannot."""
+        for _ in range(ATTEMPTS):
+            refusals: list[str] = []
+            with contextlib.suppress(FileNotFoundError):  # another run has removed the file
+                files = {file: file.stat().st_mtime_ns for file in root.glob("**/*.ckpt")}
+                for path in sorted(files, key=lambda file: files[file], reverse=True):
+                    try:
+                        info = cls._of(path, read_checkpoint(path))
+                    except UnreadableCheckpointError as error:
+                        refusals.append(str(error).removeprefix("ckpt_path: "))
+                        continue
+                    except InputError as error:
+                        raise InputError(f"--{error}") from None
+                    for refusal in refusals:
+                        _warn(f"--ckpt_path: {refusal}; {path} is used instead")
+                    return info
+                break
+        if refusals:
+            raise InputError(f"--ckpt_path: no checkpoint below {root} can be read; {refusals[0]}")
+        raise InputError(
+            f"--ckpt_path: there is no checkpoint below {root}; fit a model first (linreg fit), or "
+            "type a checkpoint's path"
+        )
+
+    def _best_path(self) -> Path:
+        callbacks = self.content.get("callbacks")
+        for name, state in callbacks.items() if isinstance(callbacks, dict) else ():
+            if str(name).startswith("ModelCheckpoint") and isinstance(state, dict):
+                path = state.get("best_model_path")
+                if isinstance(path, str) and path:
+                    return Path(path)
+        text = f"{self.path} does not say which is best; type a checkpoint's path"
+        raise InputError(f"--ckpt_path: {text}")
+
+    def trainer_settings(self) -> dict[str, Any]:
+        """Return the run's TRAINER_ARGUMENTS, by option, from the config.yaml of its folder."""
+        file = self.path.parent.parent / "config.yaml"
+        if not file.is_file():
+            return {}
+        try:
+            trainer = read_settings(file)["trainer"]
+            settings = {name: trainer[name] for name in TRAINER_ARGUMENTS if name in trainer}
+            if all(isinstance(value, int | float | str | None) for value in settings.values()):
+                return {f"trainer.{name}": value for name, value in settings.items()}
+            reason = "its trainer settings are not plain values"
+        except InputError as error:
+            reason = str(error)
+        except (KeyError, TypeError):
+            reason = "it has no settings of a trainer"
+        raise InputError(
+            f"--ckpt_path: {file}, which has the settings of {self.path}, cannot be used ({reason})"
+            "; remove it, and type the settings, such as --trainer.max_epochs"
         )
 
     def check_model(self, given: dict[str, Any]) -> None:
@@ -75,12 +149,10 @@ class CheckpointInfo(NamedTuple):
             return
         model_class = resolve_name(given["class_path"])
         if model_class is not resolve_name(self.model["class_path"]):
-            holds = f"{self.path} holds a {self.model['class_path']}"
-            _refuse("model", given["class_path"], holds)
-        for name, value in _differences(self.model, given).items():
+            _refuse("model", given["class_path"], f"{self.path} holds a {self.model['class_path']}")
+        for name, (stored, value) in _differences(self.model, given).items():
             if name not in getattr(model_class, "revisable", ()):
-                made = f"{self.path} was made with {self.model['init_args'][name]}"
-                _refuse(f"model.{name}", value, made, REMEDY)
+                _refuse(f"model.{name}", value, f"{self.path} was made with {stored}", REMEDY)
 
     def check_data(self, given: dict[str, Any], fitting: bool) -> None:
         """Refuse arguments that would mix rows that were held out with rows that were not.
@@ -90,29 +162,25 @@ class CheckpointInfo(NamedTuple):
         """
         if self.data is None or given.get("class_path") != self.data["class_path"]:
             return
-        stored = self.data["init_args"]
-        differences = _differences(self.data, given)
-        same_rows = "path" not in differences and ("path" in stored or fitting)
-        for name, value in differences.items():
-            if name in COLUMN_ARGUMENTS and stored.get("design") is not None:
-                learned = f"what the columns are was learned with {stored[name]}"
+        arguments, differences = self.data["init_args"], _differences(self.data, given)
+        same_rows = "path" not in differences and ("path" in arguments or fitting)
+        for name, (stored, value) in differences.items():
+            if name in COLUMN_ARGUMENTS and arguments.get("design") is not None:
+                learned = f"what the columns are was learned with {stored}"
                 _refuse(f"data.{name}", value, learned, REMEDY)
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
-                made = f"{self.path} was made with {stored[name]} from the same rows"
+                made = f"{self.path} was made with {stored} from the same rows"
                 _refuse(f"data.{name}", value, made, f", name another table{REMEDY}")
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
-        if not self.done or self.data is None:
-            return False
-        fitted = [self.data, *filter(None, self.earlier_data)]
         if "path" in given.get("init_args", {}):
             files = _files(given["init_args"]["path"])
-            return any(files & _files(data["init_args"].get("path", [])) for data in fitted)
+            return any(files & _files(data["init_args"].get("path")) for data in self.fitted_data)
         return any(
             data["class_path"] == given.get("class_path")
             and _differences(data, given).keys() <= READING_ARGUMENTS
-            for data in fitted
+            for data in self.fitted_data
         )
 
 
@@ -120,70 +188,35 @@ def _refuse(option: str, value: Any, reason: str, remedies: str = "") -> NoRetur
     raise InputError(f"--{option}: {value} was given, but {reason}; leave --{option} out{remedies}")
 
 
-def _trainer_settings(path: Path) -> dict[str, Any]:
-    file = path.parent.parent / "config.yaml"
-    if not file.is_file():
-        return {}
-    trainer = yaml.safe_load(file.read_text(encoding="utf-8")).get("trainer") or {}
-    return {f"trainer.{name}": trainer[name] for name in TRAINER_ARGUMENTS if name in trainer}
+@rank_zero_only
+def _warn(message: str) -> None:
+    print(f"linreg: warning: {message}", file=sys.stderr)
 
 
-def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the given arguments that differ from those stored, also as text."""
+def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return stored and given value of the arguments that differ, also as text."""
     arguments = given.get("init_args", {})
     return {
-        name: arguments[name]
+        name: (value, arguments[name])
         for name, value in stored["init_args"].items()
         if name in arguments and arguments[name] != value and str(arguments[name]) != str(value)
     }
 
 
 def _files(paths: Any) -> set[str]:
-    """Return absolute paths of all files; addresses stay as they are."""
-    files: set[str] = set()
-    for path in map(str, [paths] if isinstance(paths, str | Path) else paths):
-        names = [path]
+    """Return the paths given, and those of all files in them; absolute, except addresses."""
+    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths or ())]
+    for name in [name for name in names if "://" not in name]:
         with contextlib.suppress(InputError):  # the file may be gone
-            names = [path] if "://" in path else [file.path for file in find_files(path)]
-        files.update(name if "://" in name else str(Path(name).resolve()) for name in names)
-    return files
-
-
-def _newest(root: Path) -> Path:
-    if files := list(root.glob("**/*.ckpt")):
-        return max(files, key=lambda file: file.stat().st_mtime_ns)
-    raise InputError(
-        f"--ckpt_path: there is no checkpoint below {root}; fit a model first (linreg fit), or "
-        "type a checkpoint's path"
-    )
-
-
-def _best(content: dict[str, Any], path: Path) -> Path:
-    for name, state in content.get("callbacks", {}).items():
-        if name.startswith("ModelCheckpoint") and state.get("best_model_path"):
-            return Path(state["best_model_path"])
-    raise InputError(f"--ckpt_path: {path} does not say which is best; type a checkpoint's path")
-
-
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"--ckpt_path: there is no file {path}; type a checkpoint's path, or last")
-    content: Any = None
-    if zipfile.is_zipfile(path):  # torch would read anything else as its format before 1.6
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"--ckpt_path: {path} cannot be read safely ({reason})") from None
-        except Exception:
-            pass  # torch raises all kinds of errors for other and for damaged archives
-    if not isinstance(content, dict) or "loops" not in content:
-        raise InputError(f"--ckpt_path: {path} is not a checkpoint of a Lightning model")
-    return content
+            names += [file.path for file in find_files(name)]
+    return {name if "://" in name else str(Path(name).resolve()) for name in names}
 
 
 def _class_and_arguments(hyper_parameters: dict[str, Any]) -> dict[str, Any] | None:
     if "_class_path" not in hyper_parameters:
         return None
     arguments = {k: v for k, v in hyper_parameters.items() if not k.startswith("_")}
-    return {"class_path": hyper_parameters["_class_path"], "init_args": arguments}
+    class_path = hyper_parameters["_class_path"]
+    if not isinstance(class_path, str):
+        raise TypeError
+    return {"class_path": class_path, "init_args": arguments}

@@ -37,6 +37,10 @@ More:
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
 Data: SyntheticData, TabularData, or your own.
+
+Trust: opening a checkpoint or a file of settings imports the module of each class that it names,
+which runs its code. A checkpoint may name classes of this package, lightning and torch, and of
+modules that you name (--model mine.Net). --trust allows all. Use only settings that you trust.
 """
 """What `linreg --help` prints."""
 

@@ -1,29 +1,29 @@
 """The entry of the `linreg` command; light, so that --help and --version answer at once."""
 
-from __future__ import annotations
-
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import NoReturn
 
 from linreg_lightning import __version__
 from linreg_lightning.cli.defaults import COMMANDS, HELP
+from linreg_lightning.cli.terminal import check_working_folder, fail, terminal
 from linreg_lightning.errors import InputError
 
 
 def main(args: list[str] | None = None) -> None:
     """Run one command line; None takes the arguments after `linreg` from the process.
 
-    SystemExit says that the command failed and has printed its message: the code is 1 or 2, or 143
-    after SIGTERM. Its code is 0 after a help text such as `fit --help`.
+    SystemExit says that the command failed and has printed its message: the code is 1 or 2, 130
+    after Ctrl-C, or 143 after SIGTERM. Its code is 0 after a help text such as `fit --help`.
 
     >>> main(["--version"])
     linreg 0.1.0
     """
-    args = sys.argv[1:] if args is None else list(args)
+    with terminal(owns_process=args is None):
+        _run(sys.argv[1:] if args is None else list(args))
+
+
+def _run(args: list[str]) -> None:
     if args in (["--help"], ["-h"]):
         print(HELP, end="")
     elif args == ["--version"]:
@@ -31,32 +31,24 @@ def main(args: list[str] | None = None) -> None:
     elif not args:
         print(HELP, end="", file=sys.stderr)
         raise SystemExit(2)
-    elif args[0] in COMMANDS:
+    else:
+        check_working_folder()
+        # The user's classes may be in the present folder; installed packages go first.
+        sys.path.append(folder := str(Path.cwd()))
         try:
-            with import_path():
-                print(resolve_name(COMMANDS[args[0]])(args[1:]))
+            _run_subcommand(args)
+        finally:
+            sys.path.remove(folder)
+
+
+def _run_subcommand(args: list[str]) -> None:
+    if args[0] in COMMANDS:
+        try:
+            print(resolve_name(COMMANDS[args[0]])(args[1:]))
         except (InputError, OSError) as error:
             fail(str(error), 1)
     else:
         # Here, because it imports torch and lightning.
         from linreg_lightning.cli.run import run
 
-        with import_path():
-            run(args)
-
-
-def fail(message: str, status: int) -> NoReturn:
-    """Print an error message and exit."""
-    print(f"linreg: error: {message}", file=sys.stderr)
-    raise SystemExit(status) from None
-
-
-@contextlib.contextmanager
-def import_path() -> Iterator[None]:
-    """Find the user's classes in the present folder, after all installed packages."""
-    folder = str(Path.cwd())
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
+        run(args)

@@ -1,16 +1,16 @@
 """Runs one of Lightning's subcommands; turns its errors into one message and an exit status."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import logging
 import re
 import signal
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,23 +20,34 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linreg_lightning.callbacks.peer_monitor import end_process, is_lost_connection
+from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
-from linreg_lightning.cli.main import fail
 from linreg_lightning.cli.regression_cli import RegressionCLI
+from linreg_lightning.cli.terminal import check_working_folder, fail
 from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",
-    "LightningCLI's args parameter is intended to run from within Python.*",
     "The dirpath has changed from .*",  # a resumed run has its own folder
 )
 _OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
 
+# Lightning's advertisements, and its message about Ctrl-C beside this package's own.
+_HIDDEN_MESSAGES = re.compile("Tip: For seamless|Detected KeyboardInterrupt")
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+    lambda record: not _HIDDEN_MESSAGES.search(record.getMessage())
+)
+
 
 def run(args: list[str]) -> None:
     """Run a command line; exit with a message if it fails."""
-    with _warning_filters(), _message_before_kill():
+    # `catch_warnings` restores the filters and `showwarning`.
+    with warnings.catch_warnings(), _message_before_kill():
+        for message in IGNORED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        warnings.showwarning = partial(_show_warning, warnings.showwarning)
+        first_parse = None
         try:
             first_parse = FirstParse.of(args)
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
@@ -45,13 +56,26 @@ def run(args: list[str]) -> None:
         except argparse.ArgumentError as error:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
+            check_working_folder()
             _fail(str(error), 1)
-        except RuntimeError as error:
-            if not (message := _process_group_message(error)):
-                raise
-            _fail(message, 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
+        except SystemExit as stop:
+            # The Trainer turns Ctrl-C into an exit with status 1.
+            first = getattr(rank_zero_only, "rank", 0) == 0  # the others print nothing
+            if first and isinstance(stop.__context__, KeyboardInterrupt):
+                raise stop.__context__ from None
+            raise
+        except Exception as error:
+            if isinstance(error, RuntimeError) and (message := _process_group_message(error)):
+                _fail(message, 1)
+            if (
+                first_parse is None
+                or first_parse.checkpoint is None
+                or not is_from_restoring(error)
+            ):
+                raise
+            _fail(str(unusable(first_parse.checkpoint.path, error)), 1)
 
 
 def _process_group_message(error: RuntimeError) -> str:
@@ -99,30 +123,12 @@ def _message_before_kill() -> Iterator[None]:
         logger.removeFilter(end)
 
 
-@contextlib.contextmanager
-def _warning_filters() -> Iterator[None]:
-    """Hide warnings about the libraries' internals; print this package's own on one line."""
-
-    def is_no_advertisement(record: logging.LogRecord) -> bool:
-        return "Tip: For seamless cloud" not in record.getMessage()
-
-    def format_warning(message: Any, category: Any, filename: str, *args: Any) -> str:
-        if Path(filename).is_relative_to(PACKAGE):
-            return f"linreg: warning: {message}\n"
-        return default_format(message, category, filename, *args)
-
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(is_no_advertisement)
-    default_format = warnings.formatwarning
-    with warnings.catch_warnings():
-        for message in IGNORED_WARNINGS:
-            warnings.filterwarnings("ignore", message)
-        try:
-            warnings.formatwarning = format_warning  # type: ignore[assignment]
-            yield
-        finally:
-            warnings.formatwarning = default_format
-            logger.removeFilter(is_no_advertisement)
+def _show_warning(default: Any, message: Any, category: Any, filename: str, *args: Any) -> None:
+    """Print a warning of this package on one line, and others as usual."""
+    if Path(filename).is_relative_to(PACKAGE):
+        print(f"linreg: warning: {message}", file=sys.stderr)
+    else:
+        default(message, category, filename, *args)
 
 
 @contextlib.contextmanager

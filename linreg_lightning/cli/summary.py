@@ -1,14 +1,17 @@
 """`linreg summary`: prints the coefficients of a checkpoint."""
 
-from __future__ import annotations
-
 import argparse
+import io
 import json
 from pkgutil import resolve_name
 from typing import Any
 
+import torch
+
 from linreg_lightning.callbacks.coefficient_file import report
+from linreg_lightning.cli.checkpoint_content import unusable
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.checkpoint_trust import TRUST_HELP, check_classes
 from linreg_lightning.cli.defaults import ROOT
 from linreg_lightning.errors import InputError
 from linreg_lightning.models import RegressionModule
@@ -25,20 +28,25 @@ def summary(args: list[str]) -> str:
     parser.add_argument("--format", choices=("text", "json"), default="text")
     text = "where last and best look"
     parser.add_argument("--trainer.default_root_dir", dest="root", default=ROOT, help=text)
+    parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     given = parser.parse_args(args)
     checkpoint = CheckpointInfo.read(given.ckpt_path, given.root)
-    cls: Any = None
-    if checkpoint.model is not None:
-        try:
-            cls = resolve_name(checkpoint.model["class_path"])
-        except (ImportError, AttributeError) as error:
-            raise InputError(
-                f"--ckpt_path: {checkpoint.path} holds a {checkpoint.model['class_path']}, which "
-                f"cannot be found ({error}); go to the folder that it is in"
-            ) from None
-    if cls is None or not issubclass(cls, RegressionModule):
+    check_classes(checkpoint, None if given.trust else set(), ["model"])
+    class_path = checkpoint.model["class_path"] if checkpoint.model else "builtins.object"
+    model_class: Any = resolve_name(class_path)
+    if not isinstance(model_class, type) or not issubclass(model_class, RegressionModule):
         raise InputError(f"--ckpt_path: {checkpoint.path} holds no model with coefficients")
-    model = cls.load_from_checkpoint(checkpoint.path, map_location="cpu", weights_only=True)
+    content = io.BytesIO()  # instead of the file, which another run may have replaced
+    hyper_parameters = dict(checkpoint.content["hyper_parameters"])
+    hyper_parameters.pop("_instantiator", None)  # a function that Lightning would import
+    torch.save(checkpoint.content | {"hyper_parameters": hyper_parameters}, content)
+    content.seek(0)
+    try:
+        model = model_class.load_from_checkpoint(content, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise unusable(checkpoint.path, error) from None
     if given.format == "json":
         return json.dumps(report(model), indent=2, ensure_ascii=False)
     return str(model.summary())

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.column_values import Floats, Rows, numbers
-from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.design import Design, Floats, RowNumbers, parse_numbers
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_intercept, check_weight
@@ -41,11 +40,11 @@ class MissingCounts:
 
         >>> counts = MissingCounts(10, 2, Counter(age=1, city=1))
         >>> counts.describe("left out of those to train on")
-        '2 of 10 rows were left out of those to train on, for want of a value in: age 1, city 1'
+        '2 of 10 rows were left out of those to train on; missing values: age 1, city 1'
         """
         columns = ", ".join(f"{name} {count}" for name, count in sorted(self.by_column.items()))
         rows = f"{self.incomplete} of {self.rows} rows"
-        return f"{rows} were {outcome}, for want of a value in: {columns}"
+        return f"{rows} were {outcome}; missing values: {columns}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class BatchBuilder:
             x, unknown = self.design.matrix(table)
             y = np.empty((len(roles.values), table.num_rows))
             for k, name in enumerate(roles.values):
-                y[k] = numbers(table.column(name))
+                y[k] = parse_numbers(table.column(name))
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None
@@ -89,31 +88,30 @@ class BatchBuilder:
                 ignored = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
             _refuse_unknown(block, unknown, ignored)
         counts = MissingCounts(table.num_rows)
-        rows = None
+        rows = np.arange(table.num_rows)
         # The sums tell at once whether a closer look is needed.
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(x.sum()) and np.isfinite(y.sum())
         if not finite:
             for values in (x, y):
                 values[~np.isfinite(values) & absent] = 0.0
-            rows, counts = self._complete_rows(block, x, y)
-            if rows is not None:
+            incomplete, counts = self._fill_or_refuse(block, x, y)
+            if counts.incomplete and roles.targets:
+                rows = np.flatnonzero(~incomplete)
                 x, y, absent = x[:, rows], y[:, rows], absent[rows]
         features = torch.from_numpy(x).T
         check_intercept(features, self.design.names, torch.from_numpy(absent))
         batch = Batch(features, torch.from_numpy(y[: len(roles.targets)]).T)
         if roles.weight is not None:
             weight = torch.from_numpy(y[-1].copy())
-            if not (y[-1] >= 0).all():
-                positions = np.arange(len(weight)) if rows is None else rows
-                check_weight(weight, lambda row: block.row_name(positions[row]), roles.weight)
+            check_weight(weight, lambda row: block.row_name(rows[row]), roles.weight)
             batch = batch._replace(weight=weight)
         return batch, counts
 
-    def _complete_rows(
+    def _fill_or_refuse(
         self, block: RowBlock, x: Floats, y: Floats
-    ) -> tuple[Rows | None, MissingCounts]:
-        """Refuse or fill in what is missing; return the rows to use, None for all, and counts."""
+    ) -> tuple[NDArray[np.bool_], MissingCounts]:
+        """Fill in or refuse what is missing; say which rows still lack a value, and count them."""
         names = [*self.design.sources, *self.roles.values]
         rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
         check_finite(rows, names, block.row_name, _MISSING_HINT, self.missing != "error")
@@ -126,12 +124,12 @@ class BatchBuilder:
             if lacks.any():
                 by_column[name] = int(lacks.sum())  # the same in all columns of a category
             incomplete |= lacks
-        counts = MissingCounts(len(incomplete), int(incomplete.sum()), by_column)
-        leaves_out = bool(self.roles.targets) and counts.incomplete > 0
-        return (np.flatnonzero(~incomplete) if leaves_out else None), counts
+        return incomplete, MissingCounts(len(incomplete), int(incomplete.sum()), by_column)
 
 
-def _refuse_unknown(block: RowBlock, unknown: dict[str, Rows], absent: NDArray[np.bool_]) -> None:
+def _refuse_unknown(
+    block: RowBlock, unknown: dict[str, RowNumbers], absent: NDArray[np.bool_]
+) -> None:
     """Refuse unknown levels in rows that count and are not left out."""
     for name, rows in unknown.items():
         for row in rows[~absent[rows]].tolist():

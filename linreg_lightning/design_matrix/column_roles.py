@@ -105,7 +105,9 @@ def _check_kind(dataset: TableDataset, argument: str, name: str, is_category: bo
     dtype = dataset.schema.field(name).type
     kind = dtype_kind(dtype)
     if kind == "other" or (kind == "times" and not is_category):
-        remedy = f"{_TIMES_HINT if kind == 'times' else ''}leave it out by exclude"
+        is_feature = argument in ("features", "categorical")
+        remedy = "leave it out by exclude" if is_feature else "name another column"
+        remedy = f"{_TIMES_HINT if kind == 'times' else ''}{remedy}"
         raise InputError(
             f"{argument}: column {name!r} of {dataset.name} holds values of type {dtype}; {remedy}"
         )

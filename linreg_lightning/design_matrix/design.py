@@ -1,60 +1,80 @@
 """The design: what the columns of x are, fitted to the rows to train on."""
 
-from __future__ import annotations
-
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.column_values import Floats, Rows, categories, numbers
 from linreg_lightning.errors import InputError
 
+Floats = NDArray[np.float64]
+RowNumbers = NDArray[np.intp]
 _MISSING, _UNKNOWN = -1, -2
 
 
-@dataclass(frozen=True)
+def parse_numbers(column: Any) -> Floats:
+    """Return a pyarrow array as float64, NaN where a value is missing; parse text.
+
+    Raises:
+        pa.ArrowInvalid: a text is no number.
+    """
+    types = pa.types
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        column = pc.utf8_trim_whitespace(column)
+    if not types.is_float64(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    values: Floats = column.to_numpy(zero_copy_only=False)  # NaN for null
+    return values
+
+
+def to_categories(column: Any) -> Any:
+    """Return a pyarrow array as a dictionary array of strings, whose dictionary has the levels."""
+    if pa.types.is_dictionary(column.type):
+        strings = column.dictionary.cast(pa.string())
+        return pa.DictionaryArray.from_arrays(column.indices, strings)
+    if pa.types.is_floating(column.type):
+        # NaN is a missing value here too.
+        missing = pa.scalar(None, column.type)
+        column = pc.if_else(pc.is_nan(column), missing, column)
+    if not pa.types.is_string(column.type):
+        column = column.cast(pa.string())
+    return column.dictionary_encode()
+
+
 class NumberTerm:
-    """A column of numbers or booleans: one column of x; `means` has its mean, or is empty."""
+    """A column of numbers or booleans: one column of x."""
 
-    column: str
-    means: Sequence[float] = ()
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.names = [column]
 
-    @property
-    def names(self) -> list[str]:
-        """The columns of x."""
-        return [self.column]
+    def transform(self, values: Any, out: Floats) -> RowNumbers:
+        """Write a pyarrow array into `out`, (1, rows), NaN where a value is missing.
 
-    def transform(self, values: Any, out: Floats) -> Rows:
-        """Write a pyarrow array into `out`, (1, rows), NaN for missing; no level is unknown."""
-        out[0] = numbers(values)
+        Return the rows with an unknown level: for numbers, none.
+        """
+        out[0] = parse_numbers(values)
         return np.empty(0, np.intp)
 
 
-@dataclass(frozen=True)
 class CategoryTerm:
-    """A column of categories: a column of zeros and ones for each level from `first` on.
+    """A column of categories: zeros and ones for each level from number `first` on, 0 or 1."""
 
-    `means` holds the fraction of training rows that have each of these levels.
-    """
+    def __init__(self, column: str, levels: Sequence[str], first: int) -> None:
+        self.column, self.levels, self.first = column, levels, first
+        self.names = [f"{column}[{level}]" for level in levels[first:]]
 
-    column: str
-    levels: Sequence[str]
-    first: int
-    means: Sequence[float] = ()
-
-    @property
-    def names(self) -> list[str]:
-        """The columns of x."""
-        return [f"{self.column}[{level}]" for level in self.levels[self.first :]]
-
-    def transform(self, values: Any, out: Floats) -> Rows:
+    def transform(self, values: Any, out: Floats) -> RowNumbers:
         """Write indicators, NaN where a value is missing; return rows with an unknown level."""
         level_numbers = {level: k for k, level in enumerate(self.levels)} | {None: _MISSING}
-        values = categories(values)
+        values = to_categories(values)
         numbers_in_dictionary = [
             level_numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
         ]
@@ -66,9 +86,6 @@ class CategoryTerm:
         out[level_of_row[has_indicator] - self.first, has_indicator] = 1.0
         out[:, level_of_row == _MISSING] = np.nan
         return np.flatnonzero(level_of_row == _UNKNOWN)
-
-
-Term = NumberTerm | CategoryTerm
 
 
 @final
@@ -119,21 +136,19 @@ class Design:
             text = f"two columns of x would be named {min(repeated)!r}, one for a level"
             raise InputError(f"features: {text}; rename a column")
 
-    def _term(self, feature: str) -> Term:
-        means = self.means.get(feature, [])
+    def _term(self, feature: str) -> NumberTerm | CategoryTerm:
         if feature not in self.levels:
-            return NumberTerm(feature, means)
+            return NumberTerm(feature)
         levels = self.levels[feature]
         first_category = next(name for name in self.features if name in self.levels)
         keeps_all = len(levels) == 1 or (not self.constant and feature == first_category)
-        first = 0 if keeps_all else 1
-        return CategoryTerm(feature, levels, first, means[first:])
+        return CategoryTerm(feature, levels, first=0 if keeps_all else 1)
 
     def state(self) -> dict[str, Any]:
         """Return the arguments as plain strings, numbers and lists, for a checkpoint."""
         return asdict(self)
 
-    def matrix(self, table: Any) -> tuple[Floats, dict[str, Rows]]:
+    def matrix(self, table: Any) -> tuple[Floats, dict[str, RowNumbers]]:
         """Compute the design matrix of a pyarrow record batch, and find unknown levels.
 
         Returns:
@@ -141,19 +156,22 @@ class Design:
             unknown level; and, by column of the table, the rows with an unknown level.
         """
         x = np.empty((len(self.names), table.num_rows))
-        unknown = {}
-        for term, out in self._terms_with_columns(x):
-            rows = term.transform(table.column(term.column), out)
+        unknown, start = {}, 0
+        for term in self.terms:
+            stop = start + len(term.names)
+            rows = term.transform(table.column(term.column), x[start:stop])
             if len(rows):
                 unknown[term.column] = rows
+            start = stop
         return x, unknown
 
     def fill(self, x: Floats) -> None:
         """Put the means where x, (columns of x, rows), is NaN; raise InputError without means."""
         self.check_means()
-        for term, columns in self._terms_with_columns(x):
-            for column, mean in zip(columns, term.means, strict=True):
-                column[np.isnan(column)] = mean
+        # The first level of a category has a mean, but may have no column.
+        means = [m for term in self.terms for m in self.means[term.column][-len(term.names) :]]
+        for column, mean in zip(x, means, strict=True):
+            column[np.isnan(column)] = mean
 
     def check_means(self) -> None:
         """Raise InputError if the fit has learned no means."""
@@ -161,10 +179,3 @@ class Design:
             text = "missing: mean was given, but the fit has learned no means"
             remedy = "type error or drop, or set missing to mean in the fit"
             raise InputError(f"{text}; {remedy}")
-
-    def _terms_with_columns(self, x: Floats) -> Iterator[tuple[Term, Floats]]:
-        start = 0
-        for term in self.terms:
-            stop = start + len(term.names)
-            yield term, x[start:stop]
-            start = stop

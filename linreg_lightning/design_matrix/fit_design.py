@@ -1,7 +1,6 @@
 """Fits the design: reads levels and means from the rows to train on."""
 
-from __future__ import annotations
-
+import math
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.column_values import categories, numbers, sort_levels
-from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.design import Design, parse_numbers, to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv import not_a_number
@@ -55,15 +53,12 @@ def fit_design(
         needed._replace(features=[], categories=[]).check(dataset)
         rows = 0
         for block in subset.read(needed.types(dataset), _BLOCK_ROWS):
-            if roles.weight is not None:
-                block = block.weighted(roles.weight)
-            if drops:
-                block = block.without_missing()
+            block = block.select(roles.weight, complete=drops)
             rows += block.table.num_rows
             for counts in levels.values():
                 counts.add(block, dataset.name)
             for name, total in sums.items():
-                values = numbers(block.table.column(name))
+                values = parse_numbers(block.table.column(name))
                 total.add(values[np.isfinite(values)])
         if not rows:
             remedy = "lower val_fraction or test_fraction"
@@ -93,7 +88,7 @@ class LevelCounts:
 
     def add(self, block: RowBlock, file: str) -> None:
         """Count the levels of some rows; refuse too many, or numbers among text."""
-        column = categories(block.table.column(self._name))
+        column = to_categories(block.table.column(self._name))
         new = []
         for item in pc.value_counts(column).to_pylist():
             level = item["values"]
@@ -119,8 +114,14 @@ class LevelCounts:
             raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
 
     def sorted(self) -> list[str]:
-        """Return the levels in their order."""
-        return sort_levels(set(self._rows))
+        """Return the levels, in the order of numbers if all of them are numbers, else of text."""
+        try:
+            value = {level: float(level) for level in self._rows}
+        except ValueError:
+            return sorted(self._rows)
+        if any(map(math.isnan, value.values())):
+            return sorted(self._rows)  # NaN has no place among numbers
+        return sorted(self._rows, key=lambda level: (value[level], level))
 
     def shares(self) -> list[float]:
         """Return the fraction of each level among the rows that have one."""

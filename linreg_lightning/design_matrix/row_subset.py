@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.column_values import Rows, numbers
+from linreg_lightning.design_matrix.design import RowNumbers, parse_numbers
 from linreg_lightning.tables.dataset import Chunk, TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
 
@@ -25,27 +25,22 @@ class RowBlock(NamedTuple):
 
     table: Any
     chunk: Chunk
-    positions: Rows | None
+    positions: RowNumbers | None
 
     def row_name(self, row: int) -> str:
         """Name a row of this block, counted from 0, by its number in its file."""
         return self.chunk.where(row if self.positions is None else int(self.positions[row]))
 
-    def weighted(self, weight: str) -> RowBlock:
-        """Leave out rows whose weight, in the column of that name, is 0."""
-        return self._filter(numbers(self.table.column(weight)) != 0)
-
-    def without_missing(self) -> RowBlock:
-        """Leave out rows that lack a value in any column."""
-        present = np.ones(self.table.num_rows, bool)
-        for column in self.table.columns:
+    def select(self, weight: str | None, complete: bool) -> RowBlock:
+        """Leave out rows of weight 0 and, if `complete`, rows that lack a value in any column."""
+        chosen = np.ones(self.table.num_rows, bool)
+        if weight is not None:
+            chosen = parse_numbers(self.table.column(weight)) != 0
+        for column in self.table.columns if complete else ():
             if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
-                present &= ~np.isnan(numbers(column))
+                chosen &= ~np.isnan(parse_numbers(column))
             else:
-                present &= column.is_valid().to_numpy(zero_copy_only=False)
-        return self._filter(present)
-
-    def _filter(self, chosen: NDArray[np.bool_]) -> RowBlock:
+                chosen &= column.is_valid().to_numpy(zero_copy_only=False)
         if chosen.all():
             return self
         rows = np.flatnonzero(chosen)

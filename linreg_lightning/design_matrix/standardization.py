@@ -1,13 +1,11 @@
 """Features on one scale, targets around zero: gradient descent then converges in any units."""
 
-from __future__ import annotations
-
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from linreg_lightning.metrics.moments import Moments
+from linreg_lightning.metrics.regression import Moments
 
 
 @final
@@ -57,8 +55,8 @@ class Standardization(nn.Module):
         centered = has_intercept or intercept_column is not None
         mean = moments.mean if centered else torch.zeros_like(moments.mean)
         scale = (variance + (moments.mean - mean) ** 2).sqrt()[:features]
-        # Rounding alone gives equal numbers this spread.
-        rounding = 64 * torch.finfo(torch.float64).eps * moments.mean[:features].abs()
+        # Numbers that differ in their last bit only count as equal.
+        rounding = torch.finfo(torch.float64).eps * moments.mean[:features].abs()
         scale[scale <= (rounding if centered else 0)] = torch.inf
         if intercept_column is not None:
             mean[intercept_column], scale[intercept_column] = 0.0, 1.0
@@ -86,21 +84,21 @@ class Standardization(nn.Module):
         return self.target_mean + self.target_scale * z
 
     def unscale(
-        self, weight: Tensor, intercept: Tensor | None, intercept_column: int | None = None
+        self, coefficients: Tensor, intercept: Tensor | None, intercept_column: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Turn the coefficients of z into those of x.
 
-        target_mean + w (x - mean) / scale = (w / scale) x + target_mean - sum(w mean / scale)
+        target_mean + b (x - mean) / scale = (b / scale) x + target_mean - sum(b mean / scale)
 
         The constant is added to the intercept, (targets,), or without one to the coefficient of the
-        column of ones, w[:, intercept_column]; w is (targets, features).
+        column of ones, b[:, intercept_column]; b is (targets, features).
         """
         if not self.enabled:
-            return weight, intercept
-        weight = weight.double() / self.scale
-        constant = self.target_mean - weight @ self.mean
+            return coefficients, intercept
+        coefficients = coefficients.double() / self.scale
+        constant = self.target_mean - coefficients @ self.mean
         if intercept is not None:
-            return weight, intercept + constant
+            return coefficients, intercept + constant
         if intercept_column is not None:
-            weight[:, intercept_column] += constant
-        return weight, None
+            coefficients[:, intercept_column] += constant
+        return coefficients, None

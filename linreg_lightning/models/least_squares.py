@@ -1,7 +1,5 @@
 """Least squares under the Trainer: one pass adds up the rows, its end solves for the `Fit`."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, ClassVar, final
 
@@ -9,27 +7,31 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
+from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.gram_state import GramState, PassShape
-from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.least_squares import EXACT_LIMIT, Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.prediction import prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.hook_markers import per_group
-from linreg_lightning.models.regression import ClosureOptimizer, Coefficient, RegressionModule
+from linreg_lightning.models.centered import CenteredModule
+from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
+from linreg_lightning.protocols import feature_bits_of
 
 
 @final
-class LeastSquares(RegressionModule):
+class LeastSquares(CenteredModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
     `algebra.least_squares`, and stops the Trainer. Everything is in float64 or better, whatever the
-    precision of the rows. A column that is a linear combination of earlier ones is left out and
-    named in a warning, as in R: its row of the table is NaN, and predictions take its coefficient
-    as 0. A fit with `ckpt_path` adds its rows to those of the checkpoint, which holds the matrix.
+    precision of the rows. A column that is a linear combination of earlier ones, to the precision
+    in which the data hold it, is left out and named in a warning, as in R: its row of the table is
+    NaN, and predictions take its coefficient as 0. A fit with `ckpt_path` adds its rows to those of
+    the checkpoint, which holds the matrix.
 
     Args:
         accuracy: `exact` adds without any rounding: the coefficients have the same bits for any
@@ -55,8 +57,6 @@ class LeastSquares(RegressionModule):
     checks_values: ClassVar[bool] = True
     # A fit that goes on from a checkpoint may change these arguments.
     revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
-    weight: nn.Parameter
-    bias: nn.Parameter
 
     def __init__(
         self,
@@ -78,19 +78,7 @@ class LeastSquares(RegressionModule):
         self._checkpoint_epochs = 0
         self._max_epochs: int | None = None
 
-    def build(self, in_features: int, out_features: int) -> None:
-        """Make parameters of zeros for the coefficients."""
-        shape = (out_features, in_features)
-        # Parameters although they get no gradient: DDP refuses a model without parameters.
-        self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
-        self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets) float64, for x, (rows, features)."""
-        return x.double() @ self.weight.T + self.bias
-
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
     def coefficients(self) -> list[Coefficient]:
@@ -137,7 +125,6 @@ class LeastSquares(RegressionModule):
         super().setup(stage)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """An optimiser by which the Trainer counts steps; callbacks may show its rate."""
         return ClosureOptimizer(self.parameters(), lr=1.0)
 
     def on_fit_start(self) -> None:
@@ -151,6 +138,8 @@ class LeastSquares(RegressionModule):
         if self.trainer.ckpt_path is None:
             self._sums = GramState(self.accuracy)
             self._earlier_data, self._fit, self.fit_statistics = [], None, {}
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._sums.column_bits = feature_bits_of(data, self.columns.intercept)
         self._sums.check_accuracy()
         if self._sums.current is None:
             self._begin_pass()
@@ -162,16 +151,14 @@ class LeastSquares(RegressionModule):
         batch = self.validate_batch(batch)
         batch = drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
         batch = batch._replace(x=self._without_ones(batch.x))
+        if not self._sums.rows_seen:
+            self._announce_cost(batch)
         names = self._variable_names + self.target_names
         # A step of the optimizer, so that the Trainer counts the batch as a step.
         self._take_step(partial(self._sums.add, batch, self.trainer.world_size, names))
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
-
-    @per_group
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Do nothing: a step has no loss that could diverge."""
 
     def on_train_epoch_end(self) -> None:
         """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""
@@ -187,7 +174,6 @@ class LeastSquares(RegressionModule):
             raise _stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the sums of the rows fitted and of the current pass."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["statistics"] = self._sums.state_dict(self._pass_shape)
         checkpoint["earlier_data"] = self._earlier_data
@@ -209,6 +195,15 @@ class LeastSquares(RegressionModule):
     def _begin_pass(self, second: bool = False) -> None:
         features, targets = len(self._variable_names), len(self.target_names)
         self._sums.begin_pass(features, targets, self.device, second)
+
+    def _announce_cost(self, batch: Batch) -> None:
+        gram, trainer = self._sums.current, self.trainer
+        assert gram is not None
+        rows = batch.rows * trainer.num_training_batches * trainer.world_size
+        first = self.accuracy == "auto" and not self._sums.second_pass
+        many = first and rows * (gram.features + gram.targets) > EXACT_LIMIT
+        if note := cost_note("float64" if many else gram.accuracy, gram.features, rows):
+            rank_zero_warn(note)
 
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
@@ -234,12 +229,15 @@ class LeastSquares(RegressionModule):
         ones = self.columns.intercept
         constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
-        weight = fit.coefficients.nan_to_num(0.0).T
+        weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
+        center_prediction = fit.predict(center[None])[0] * bool(center.any())
         if ones is not None:
             intercept = fit.intercept.unsqueeze(1)
             weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)
-        self.weight.data.copy_(weight)
-        self.bias.data.copy_(fit.intercept * self.has_intercept)
+            one = center.any().double()[None]
+            center = torch.cat([center[:ones], one, center[ones:]])
+        bias = fit.intercept * self.has_intercept
+        self.set_coefficients(weight, bias, center, center_prediction)
         self._fit, self.fit_statistics = fit, fit.statistics
         return fit
 

@@ -1,8 +1,7 @@
 """Gradient descent in any units: columns on one scale, row weights of mean 1."""
 
-from __future__ import annotations
-
 from itertools import compress
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.standardization import Standardization
-from linreg_lightning.metrics.moments import Moments, gather_moments
+from linreg_lightning.errors import InputError
+from linreg_lightning.metrics.regression import Moments, gather_moments
 from linreg_lightning.models.supervised import SupervisedModule
 
 
@@ -43,6 +43,16 @@ class StandardizedModule(SupervisedModule):
             x, y = self.standardization(x), self.standardization.subtract_target_mean(y)
         weight = None if weight is None else weight / self.mean_weight
         return Batch(_cast(x, self.dtype), _cast(y, self.dtype), weight)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse coefficients of standardised columns in a model that does not standardise."""
+        super().on_load_checkpoint(checkpoint)
+        fitted = checkpoint["state_dict"].get("standardization.fitted")
+        if fitted is not None and bool(fitted) and not self.standardize:
+            raise InputError(
+                "standardize: false was given, but the checkpoint has coefficients of standardised "
+                "columns; leave it out, or use another checkpoint"
+            )
 
     def on_train_start(self) -> None:
         """Measure the scales and the mean weight, unless they come from a checkpoint."""

@@ -1,10 +1,9 @@
 """The base of all models: named columns, predictions, evaluation, checkpoints."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from itertools import islice
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
+from linreg_lightning.checkpoint_file import CheckedLoading, check_checkpoint
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.metrics.regression import RegressionMetrics
@@ -44,6 +44,8 @@ class SupervisedModule(LightningModule, ABC):
     """Whether the fit itself refuses NaN and infinity. `TensorData` then skips its own search."""
     revisable: ClassVar[frozenset[str]] = frozenset()
     """Hyper-parameters that may differ from a checkpoint's; loading and the command allow them."""
+
+    load_from_checkpoint = CheckedLoading()
 
     def __init__(self, in_features: int | None, out_features: int | None) -> None:
         super().__init__()
@@ -181,7 +183,6 @@ class SupervisedModule(LightningModule, ABC):
     on_test_start = on_predict_start = on_validation_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics."""
         self._update_metrics(batch)
 
     test_step = validation_step
@@ -209,9 +210,15 @@ class SupervisedModule(LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the checkpoint's columns; refuse one of another class, columns or arguments."""
+        with suppress(RuntimeError):  # without a Trainer, `load_from_checkpoint` has checked it
+            check_checkpoint(self.trainer.ckpt_path)
         self._check_hyperparameters(checkpoint)
         self._is_unfitted = False
         fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
+        if checkpoint["state_dict"] and not fitted.targets:
+            raise InputError(
+                "ckpt_path: the checkpoint does not name the columns of y; use another checkpoint"
+            )
         if self.columns.named:
             predicts = self.trainer.state.fn == TrainerFn.PREDICTING  # which needs no targets
             targets = fitted.targets if predicts else self.target_names

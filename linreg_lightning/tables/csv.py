@@ -1,7 +1,5 @@
 """CSV files, read in sections of whole lines that all processors parse together."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,14 +8,15 @@ from typing import NamedTuple, final
 import pyarrow as pa
 from pyarrow import csv
 
-from linreg_lightning import validation
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.discovery import DataFile, read_error
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
+from linreg_lightning.validation import check_argument
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
+_MAX_LINE_BYTES = 2**26  # more text without a line end is no table
 _SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
 # The first bytes of files that are not CSV.
 _NOT_CSV = {
@@ -57,11 +56,10 @@ class CsvFile(TableFile):
         for first_bytes, reason in _NOT_CSV.items():
             if text.startswith(first_bytes):
                 raise self.error(reason)
-        content = text.strip()
-        if b"\r" in content and b"\n" not in content:
-            raise self.error("ends its lines by carriage returns; save it with line feeds")
-        if not content or b"\n" not in text:
+        if not text.strip():
             raise self.error("is empty; it needs a header and rows")
+        if b"\n" not in text.lstrip():
+            raise self._no_line_end(text)
         # Blank lines and a byte order mark may come before the header.
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
         ends = csv_lines.line_ends(text[blank:], self._delimiter)
@@ -76,11 +74,10 @@ class CsvFile(TableFile):
         return pa.schema(zip(names, types, strict=True))
 
     def count_rows(self) -> int:
-        """Count the lines that are not empty."""
-        return sum(section.rows for section in self._index_sections())
+        with self.read_errors():
+            return sum(section.rows for section in self._index_sections())
 
     def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield the rows of sections from the one that has row `start`."""
         offset, first_row = self._header_end, 0
         expected: Iterator[int] | None = None
         if start > 0 or self._index is not None:
@@ -118,21 +115,37 @@ class CsvFile(TableFile):
     def _read_sections(self, offset: int, size: int) -> Iterator[bytes]:
         """Yield whole lines from an offset on, about `size` bytes at a time, the same each pass."""
         open_stream = self.filesystem.open_input_stream
-        with self.read_errors(), open_stream(self.path, buffer_size=0) as stream:
+        with open_stream(self.path, buffer_size=0) as stream:
             if stream.seekable():
                 stream.seek(offset)
                 offset = 0
             while offset > 0 and (skipped := len(stream.read(min(offset, _SECTION_BYTES)))):
                 offset -= skipped
             rest = b""
-            while text := stream.read(size - len(rest) if len(rest) < size else size):
+            limit = size
+            while text := stream.read(limit - len(rest)):
                 text = rest + text
                 end = csv_lines.last_line_end(text, self._delimiter)
+                if not end and len(text) >= _MAX_LINE_BYTES:
+                    raise self._no_line_end(text)
                 if end:
                     yield text[:end]
                 rest = text[end:]
+                # Doubling the limit copies each byte of a long line twice at most.
+                limit = size
+                while limit <= len(rest):
+                    limit *= 2
             if rest:
                 yield rest
+
+    def _no_line_end(self, text: bytes) -> InputError:
+        if b"\r" in text.strip() and b"\n" not in text:
+            return self.error("ends its lines by carriage returns; save it with line feeds")
+        length = len(text)
+        size = f"{length} bytes" if length < 2**20 else f"{length / 2**20:.3g} MB"
+        quotes = " outside of quotes" if b"\n" in text else ""
+        reason = f"has no line end within {size} of text{quotes}"
+        return self.error(f"{reason}; is it a CSV file? Each row needs a line of its own")
 
     def _parse_section(self, text: bytes, types: Types, first_row: int) -> pa.Table:
         with suppress(pa.ArrowException):
@@ -161,7 +174,7 @@ class CsvFile(TableFile):
         block_size = _THREAD_BYTES if threads else len(text)
         newlines = csv_lines.has_quoted_newlines(text, self._delimiter)
         return csv.read_csv(
-            pa.BufferReader(text),
+            pa.BufferReader(_copy_to_arrow(text)),
             csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
             csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=newlines),
             csv.ConvertOptions(
@@ -190,14 +203,20 @@ class CsvFile(TableFile):
         return read_error(error, self.argument, self.path, self.format_name)
 
 
+def _copy_to_arrow(text: bytes) -> pa.Buffer:
+    """Copy text, because pyarrow's threads abort the process if they free Python's at its exit."""
+    buffer = pa.allocate_buffer(len(text))
+    pa.FixedSizeBufferWriter(buffer).write(text)
+    return buffer
+
+
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
     """Say that a value in a column of numbers is none, and what to do about it."""
     has_comma = re.fullmatch(r"-?\d+,\d+", value)
     decimal = ' (with decimal commas, type decimal ",")' if has_comma else ""
-    text = validation.not_a_number(column, value, row, expected)
     return (
-        f"{text}{decimal}; mend it, leave the column out by exclude, or, if it holds categories, "
-        "name it in categorical"
+        f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; mend it, leave "
+        "the column out by exclude, or, if it holds categories, name it in categorical"
     )
 
 
@@ -206,7 +225,7 @@ def check_dialect(delimiter: str, decimal: str) -> tuple[str, str]:
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     for name, value in (("delimiter", delimiter), ("decimal", decimal)):
         valid = bool(value) and len(value) == 1 and value not in '\r\n"' and value.isascii()
-        validation.check_argument(name, repr(value), valid, "one character of ASCII, or tab")
+        check_argument(name, repr(value), valid, "one character of ASCII, or tab")
     if delimiter == decimal:
         text = f"decimal: {decimal!r} was given, which separates the columns too"
         raise InputError(f"{text}; type what does, such as delimiter ';'")

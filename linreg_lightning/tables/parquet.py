@@ -1,15 +1,18 @@
 """Parquet files, read a few rows of a row group at a time."""
 
-from __future__ import annotations
-
+import base64
+import re
 from itertools import accumulate
 from typing import final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import ipc
 
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, overlap
 
+# The Arrow schema of a footer: a key, then the length and the text of a value.
+_ARROW_SCHEMA = rb"ARROW:schema\x18[\x80-\xff]*[\x00-\x7f]([A-Za-z0-9+/=]+)"
 # Bytes of a column to read at a time: by default pyarrow holds all columns of a row group.
 _BUFFER_BYTES = 2**20
 
@@ -25,16 +28,36 @@ class ParquetFile(TableFile):
     format_name = "Parquet"
 
     def read_schema(self) -> pa.Schema:
-        """Return the columns."""
-        return self._open().schema_arrow
+        try:
+            file = self._open()
+        except pa.ArrowNotImplementedError:
+            if schema := re.search(_ARROW_SCHEMA, self.read_footer(8)):
+                self.refuse_wide_integers(base64.b64decode(schema[1])[8:], 2)
+            raise
+        self._check_footer(file)
+        return file.schema_arrow
+
+    def _check_footer(self, file: pq.ParquetFile) -> None:
+        """Raise InputError if the footer contradicts what it repeats: rows and types of numbers."""
+        metadata = file.metadata
+        rows = sum(metadata.row_group(i).num_rows for i in range(file.num_row_groups))
+        agrees = rows == metadata.num_rows
+        # A damaged type would decode other numbers. pyarrow ends the process where it reads the
+        # types of column chunks in a damaged footer, but most writers repeat them as Arrow's.
+        if repeated := (metadata.metadata or {}).get(b"ARROW:schema"):
+            written = ipc.read_schema(pa.BufferReader(base64.b64decode(repeated)))
+            for field in file.schema_arrow:
+                index = written.get_field_index(field.name)
+                types = {field.type, field.type if index < 0 else written.field(index).type}
+                agrees &= len(types) == 1 or not all(map(_keeps_its_type, types))
+        if not agrees:
+            raise self.error("has a footer that contradicts itself: it is damaged; get it again")
 
     def count_rows(self) -> int:
-        """Return the number of rows in the file's footer."""
         with self.read_errors():
             return int(self._open().metadata.num_rows)
 
     def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield the rows of the row groups that have rows from `start` to before `stop`."""
         file = self._open()
         rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         first_rows = list(accumulate(rows, initial=0))
@@ -43,9 +66,19 @@ class ParquetFile(TableFile):
             return
         first_row = first_rows[groups[0]]
         for batch in file.iter_batches(size, row_groups=groups, columns=list(types)):
+            batch.validate(full=True)  # text may not be UTF-8
             yield first_row, batch
             first_row += batch.num_rows
+        if first_row != first_rows[groups[-1] + 1]:
+            raise self.error("has fewer rows than its footer says: it is damaged; get it again")
 
     def _open(self) -> pq.ParquetFile:
         file = self.filesystem.open_input_file(self.path)
-        return pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        return pq.ParquetFile(
+            file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
+
+
+def _keeps_its_type(dtype: pa.DataType) -> bool:
+    """Whether every version of the format has this type."""
+    return bool(pa.types.is_floating(dtype) or pa.types.is_signed_integer(dtype))

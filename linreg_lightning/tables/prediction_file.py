@@ -1,7 +1,5 @@
 """Writes a table of predictions batch by batch; it gets its name when it is complete."""
 
-from __future__ import annotations
-
 import csv
 import io
 import shutil
@@ -15,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from linreg_lightning.atomic_file import atomic_path
+from linreg_lightning.atomic_file import UnfinishedFile, atomic_path, write_errors
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.discovery import first_line
 from linreg_lightning.tables.table_file import dtype_kind
@@ -27,15 +25,19 @@ _MIN_ROWS_TO_WRITE = 2**16
 
 @final
 class PredictionFile:
-    """One process's part of the table `path`, whose suffix is the format, in `<path>.part<rank>`.
+    """One process's part of the table `path`, whose suffix is the format.
 
-    `merge_parts` makes one table of all parts. After an InputError, `discard` removes the part.
-    Missing values are empty in CSV.
+    The part is locked from the start, so that two runs never write one table. `merge` makes one
+    table of all parts; `discard` removes the part. Missing values are empty in CSV.
+
+    Raises:
+        InputError: another run is writing the table, or the part cannot be written.
     """
 
     def __init__(self, path: Path, rank: int) -> None:
         self.path = path
-        self._part = _part_path(path, rank)
+        with _write_errors(path):
+            self._part = UnfinishedFile(path, str(rank))
         self._writer: Any = None
         self._schema: pa.Schema | None = None
         self._pending: list[pa.Table] = []
@@ -50,55 +52,49 @@ class PredictionFile:
                 self._flush()
 
     def close(self) -> None:
-        """Write the remaining rows and close the part; raise InputError if that fails."""
+        """Write the remaining rows of the part; raise InputError if that fails."""
         with _write_errors(self.path):
             self._flush()
-            if self._writer is None:
-                self._part.unlink(missing_ok=True)  # an earlier run that was killed may have one
-            else:
+            if self._writer is not None:
                 self._writer.close()
+                self._part.flush()
+
+    def merge(self, processes: int) -> bool:
+        """Merge the closed parts of all processes into the table, in the order of their ranks.
+
+        The first process merges while all hold their parts; then each discards its own.
+
+        Returns:
+            Whether there were rows.
+
+        Raises:
+            InputError: the table cannot be written.
+        """
+        paths = [self._part.of_part(str(rank)) for rank in range(processes)]
+        parts = [path for path in paths if path.exists() and path.stat().st_size > 0]
+        with _write_errors(self.path):
+            if parts == [self._part.path]:
+                self._part.rename()
+            elif parts:
+                with atomic_path(self.path) as merged:
+                    (_merge_csv if self.path.suffix == ".csv" else _merge_parquet)(merged, parts)
+        return bool(parts)
 
     def discard(self) -> None:
-        """Close and remove the part."""
+        """Close and remove the part, unless it has become the table."""
         with suppress(OSError, pa.ArrowException):
             if self._writer is not None:
                 self._writer.close()
-        self._part.unlink(missing_ok=True)
+        self._part.discard()
 
     def _flush(self) -> None:
         if not self._pending:
             return
         if self._writer is None:
-            self._part.parent.mkdir(parents=True, exist_ok=True)
             writer = pq.ParquetWriter if self.path.suffix == ".parquet" else _CsvWriter
-            self._writer = writer(self._part, self._schema)
+            self._writer = writer(self._part.path, self._schema)
         self._writer.write_table(pa.concat_tables(self._pending))
         self._pending = []
-
-
-def merge_parts(path: Path, processes: int) -> bool:
-    """Merge the parts of all processes into the table `path`, in the order of their ranks.
-
-    Returns:
-        Whether there was a part.
-
-    Raises:
-        InputError: the table cannot be written.
-    """
-    parts = [part for rank in range(processes) if (part := _part_path(path, rank)).exists()]
-    if not parts:
-        return False
-    with _write_errors(path):
-        if len(parts) == 1:
-            parts[0].replace(path)
-            return True
-        try:
-            with atomic_path(path) as merged:
-                (_merge_csv if path.suffix == ".csv" else _merge_parquet)(merged, parts)
-        finally:
-            for part in parts:
-                part.unlink(missing_ok=True)
-    return True
 
 
 def _merge_csv(merged: Path, parts: list[Path]) -> None:
@@ -148,19 +144,14 @@ def _needs_quotes(column: pa.ChunkedArray) -> bool:
     return is_text and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
 
 
-def _part_path(path: Path, rank: int) -> Path:
-    return path.with_name(f"{path.name}.part{rank}")
-
-
 @contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
     """Turn an error of the disk or of pyarrow into an InputError."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        reason, remedy = first_line(error), "keep other columns, or set format to parquet"
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            remedy = "make room, or give the Trainer another default_root_dir"
-        text = f"predictions: {path} cannot be written ({reason}); {remedy}"
-        raise InputError(text) from None
+    with write_errors(path):
+        try:
+            yield
+        except pa.ArrowException as error:
+            raise InputError(
+                f"predictions: {path} cannot be written ({first_line(error)}); keep other columns, "
+                "or set format to parquet"
+            ) from None

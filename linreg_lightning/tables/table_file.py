@@ -1,17 +1,17 @@
 """What each file format offers: columns with their types, the number of rows, and the rows."""
 
-from __future__ import annotations
-
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar, Literal
 
 import pyarrow as pa
-from pyarrow import types as pa_types
+from pyarrow import fs, types as pa_types
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.arrow_flatbuffers import wide_integers
 from linreg_lightning.tables.discovery import DataFile, read_error
 
 DtypeKind = Literal["numbers", "text", "times", "other"]
@@ -19,10 +19,13 @@ Types = Mapping[str, pa.DataType]
 """Columns, with the type to read each as."""
 Batches = Iterator[tuple[int, pa.RecordBatch]]
 """Rows in their order: the number of the first one in the file, from 0, and a record batch."""
+_TAIL_BYTES = 2**16  # holds the footer of most files, and the checksum of a compressed one
 
 
 class TableFile(ABC):
     """A file that is read in order, in constant memory; creating one reads the `schema`.
+
+    All later passes have to read the same file: another size, time of change or end is an error.
 
     Raises:
         InputError: the file cannot be read, two columns have the same name, or one has none.
@@ -32,9 +35,10 @@ class TableFile(ABC):
 
     def __init__(self, file: DataFile) -> None:
         self.path, self.filesystem, self.size, self.partition, self.argument = file
+        self._first_version = self._version()
         with self.read_errors():
             self.schema = self.read_schema()
-        names = self.schema.names
+            names = self.schema.names  # pyarrow decodes them here
         for name, count in Counter(names).items():
             if count > 1:
                 raise self.error(f"has two columns named {name!r}; rename one")
@@ -72,11 +76,45 @@ class TableFile(ABC):
 
     @contextmanager
     def read_errors(self) -> Iterator[None]:
-        """Turn an error of pyarrow into an InputError."""
+        """Turn an error of pyarrow into an InputError; refuse a file that has changed."""
+        self._refuse_change()
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
+        except (InputError, OSError, pa.ArrowException, ValueError) as error:
+            self._refuse_change()  # which may be the reason
+            if isinstance(error, InputError):
+                raise
             raise read_error(error, self.argument, self.path, self.format_name) from None
+        self._refuse_change()
+
+    def _version(self) -> tuple[object, ...]:
+        """Return what differs once the file has been written anew, as far as that is quick."""
+        info = self.filesystem.get_file_info(self.path)
+        if info.type != fs.FileType.File:
+            return (info.type,)
+        start = max(0, info.size - _TAIL_BYTES)
+        with suppress(OSError), self.filesystem.open_input_file(self.path) as file:
+            tail = zlib.crc32(file.read_at(_TAIL_BYTES, start))
+            return info.type, info.size, info.mtime_ns, tail
+        return (None,)
+
+    def _refuse_change(self) -> None:
+        if self._version() != self._first_version:
+            reason = "has changed since it was opened, so its rows are not those of one table"
+            raise self.error(f"{reason}; let it be written to the end and start again")
+
+    def refuse_wide_integers(self, flatbuffer: bytes, schema_field: int) -> None:
+        """Raise InputError if an Arrow schema has integers of more than 64 bits."""
+        for name, dtype in wide_integers(flatbuffer, schema_field).items():
+            reason = f"has a column {name!r} of type {dtype}, which cannot be read"
+            raise self.error(f"{reason}; write it as Int64 or Float64, or leave it out of the file")
+
+    def read_footer(self, mark: int) -> bytes:
+        """Return the footer, whose length stands first in the last `mark` bytes of the file."""
+        with self.filesystem.open_input_file(self.path) as source:
+            end = source.size() - mark
+            length = int.from_bytes(source.read_at(4, end), "little")
+            return bytes(source.read_at(length, max(0, end - length)))
 
     def error(self, reason: str) -> InputError:
         """Name the argument and the file, and say what is wrong with it."""
@@ -101,17 +139,13 @@ def dtype_kind(dtype: pa.DataType) -> DtypeKind:
     if pa_types.is_dictionary(dtype):
         kind = dtype_kind(dtype.value_type)
         return "text" if kind == "numbers" else kind
-    if pa_types.is_boolean(dtype) or pa_types.is_null(dtype) or pa_types.is_decimal(dtype):
+    is_number = pa_types.is_integer(dtype) or pa_types.is_floating(dtype)
+    if is_number or dtype in (pa.bool_(), pa.null()) or pa_types.is_decimal(dtype):
         return "numbers"
-    if pa_types.is_integer(dtype) or pa_types.is_floating(dtype):
-        return "numbers"
-    if (
-        pa_types.is_string(dtype)
-        or pa_types.is_large_string(dtype)
-        or pa_types.is_string_view(dtype)
-    ):
+    if dtype in (pa.string(), pa.large_string(), pa.string_view()):
         return "text"
-    return "times" if pa_types.is_temporal(dtype) else "other"
+    is_time = pa_types.is_temporal(dtype) and not pa_types.is_interval(dtype)
+    return "times" if is_time else "other"
 
 
 def common_dtype(one: pa.DataType, other: pa.DataType) -> pa.DataType:

@@ -18,6 +18,10 @@ Start here:
 
 Models: MLP, or a class path (my_package.MyModel).
 Data: Waves, TabularData, or a class path.
+
+Trust: opening a checkpoint or a file of settings imports the module of each class that it names,
+which runs its code. A checkpoint may name classes of this package, lightning and torch, and of
+modules that you name (--model mine.Net). --trust allows all. Use only settings that you trust.
 """
 """What `linreg --help` prints."""
 

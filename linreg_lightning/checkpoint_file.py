@@ -1,0 +1,125 @@
+"""Reads checkpoint files; refuses those that are damaged, foreign or unsafe."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from functools import wraps
+from pathlib import Path
+from typing import IO, Any, final
+
+import torch
+
+from linreg_lightning.errors import InputError
+
+_FOLDER_FLAG = 0x10  # of an archive's directory, in `external_attr`
+_REQUIRED = {"state_dict": dict, "loops": dict, "pytorch-lightning_version": str}
+
+
+@final
+class UnreadableCheckpointError(InputError):
+    """A file that is damaged, cut off, of another kind, or that the user may not read."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint, with its tensors on the CPU.
+
+    The file stays open from the check of its checksums to the end, so that the content is whole
+    even if another process replaces the file meanwhile.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableCheckpointError: the file cannot be read, or is no checkpoint of Lightning.
+        InputError: the file holds Python objects that run code when they are read.
+    """
+    content: Any = None
+    try:
+        if not path.is_file():
+            raise IsADirectoryError if path.is_dir() else FileNotFoundError
+        with path.open("rb") as file:
+            if check_archive(file, path):  # torch would read anything else as its old format
+                content = _load(file, path)
+    except FileNotFoundError:
+        raise
+    except PermissionError:
+        text = f"ckpt_path: {path} is not yours to read; change its permissions"
+        raise UnreadableCheckpointError(text) from None
+    except IsADirectoryError:
+        text = f"ckpt_path: {path} is a folder; type the path of a checkpoint's file"
+        raise UnreadableCheckpointError(text) from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise UnreadableCheckpointError(f"ckpt_path: {path} cannot be read ({reason})") from None
+    valid = isinstance(content, dict)
+    if not valid or not all(isinstance(content.get(k), v) for k, v in _REQUIRED.items()):
+        raise UnreadableCheckpointError(
+            f"ckpt_path: {path} is not a checkpoint of a Lightning model"
+        )
+    return content  # type: ignore[no-any-return]
+
+
+def check_archive(file: IO[bytes], path: Any) -> bool:
+    """Compare an archive with its checksums, which torch does not do; False: it is no archive.
+
+    Raises:
+        UnreadableCheckpointError: the archive is damaged, cut off or empty.
+    """
+    start = file.read(4)
+    try:
+        if start not in (b"", b"PK\x03\x04") and not zipfile.is_zipfile(file):
+            return False
+        with zipfile.ZipFile(file) as archive:
+            # In the place of a folder's content, torch returns memory as it happens to be.
+            has_folder = any(entry.external_attr & _FOLDER_FLAG for entry in archive.infolist())
+            is_whole = archive.testzip() is None and not has_folder
+    except Exception:  # zipfile raises all kinds of errors for damaged archives
+        is_whole = False
+    if not is_whole:
+        reason = "its content differs from its checksums" if start else "it is empty"
+        text = f"ckpt_path: {path} is damaged or cut off ({reason}); use another checkpoint"
+        raise UnreadableCheckpointError(text)
+    file.seek(0)
+    return True
+
+
+def check_checkpoint(path: Any) -> None:
+    """Compare a local file with its checksums; leave addresses and missing files to others."""
+    if isinstance(path, str | Path) and Path(path).is_file():
+        with Path(path).open("rb") as file:
+            check_archive(file, path)
+
+
+@final
+class CheckedLoading:
+    """The class method `load_from_checkpoint`; it checks the file's checksums before it loads."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
+
+    def __get__(self, instance: Any, cls: type) -> Any:
+        # Lightning refuses the call on an instance, whose parameters it would not change.
+        inherited = getattr(super(self._owner, instance or cls), self._name)
+
+        @wraps(inherited)
+        def load(checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+            check_checkpoint(checkpoint_path)
+            return inherited(checkpoint_path, *args, **kwargs)
+
+        return load
+
+
+def _load(file: IO[bytes], path: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # The rest of torch's message explains how to switch this protection off.
+        found = re.search(r"GLOBAL (\S+) was", str(error))
+        kind = f"a {found[1]}" if found else "Python objects"
+        raise InputError(
+            f"ckpt_path: {path} is refused, because it holds {kind}, and reading such an object "
+            "can run any code; write a checkpoint whose hyper-parameters are plain numbers, texts, "
+            "lists or tensors"
+        ) from None
+    except Exception:  # torch raises all kinds of errors for other archives
+        return None

@@ -1,0 +1,50 @@
+"""Gives the Trainer the content of a checkpoint that the command has read already."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any, final
+
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
+
+from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.errors import InputError
+
+
+@final
+class LoadedCheckpointIO(TorchCheckpointIO):
+    """Loads the command's checkpoint from memory: another run may have replaced its file since."""
+
+    def __init__(self, checkpoint: CheckpointInfo) -> None:
+        super().__init__()
+        self._path, self._content = str(checkpoint.path), dict(checkpoint.content)
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the content once, so that the Trainer can release it after use; then the file."""
+        if str(path) == self._path and self._content:
+            content, self._content = self._content, {}
+            return content
+        return super().load_checkpoint(path, *args, **kwargs)
+
+
+def use_loaded_content(trainer: Trainer, checkpoint: CheckpointInfo) -> None:
+    """Let the Trainer take the content, unless its strategy or the user has a plugin for files."""
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = LoadedCheckpointIO(checkpoint)
+
+
+def is_from_restoring(error: BaseException) -> bool:
+    """Whether an error was raised while Lightning's Trainer restored a checkpoint."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename).name == "checkpoint_connector.py" for frame in frames)
+
+
+def unusable(path: Path, error: Exception) -> InputError:
+    """Say in one line that the model cannot take the content of a checkpoint."""
+    reason = " ".join(str(error).split())[:300]
+    return InputError(
+        f"--ckpt_path: {path} cannot be used, because its content does not fit its model "
+        f"({type(error).__name__}: {reason}); use another checkpoint, or fit the model again"
+    )

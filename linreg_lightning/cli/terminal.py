@@ -1,0 +1,131 @@
+"""The terminal that a command talks to: it may be closed, full or unable to show a character."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Print an error message and exit."""
+    with contextlib.suppress(OSError, ValueError):  # nobody may read it
+        print(f"linreg: error: {message}", file=sys.stderr)
+    raise SystemExit(status) from None
+
+
+class Output:
+    """A stream of text that drops what it cannot write, so that the work goes on.
+
+    It writes characters that its encoding lacks as escapes. `error` says why it failed.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.error = "" if stream is not None else "it is closed"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it."""
+        if not self.error:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding
+                self.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            except (OSError, ValueError) as error:
+                self._fail(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what the stream has kept back, or drop it."""
+        if not self.error:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError) as error:
+                self._fail(error)
+
+    def _fail(self, error: OSError | ValueError) -> None:
+        self.error = getattr(error, "strerror", None) or str(error)
+
+
+@contextlib.contextmanager
+def terminal(owns_process: bool) -> Iterator[None]:
+    """Keep a command's work where its output fails or Ctrl-C ends it; exit with one message.
+
+    Args:
+        owns_process: whether the process ends with the command.
+    """
+    if owns_process:
+        _open_standard_descriptors()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    stream, output = sys.stdout, Output(sys.stdout)
+    sys.stdout = output
+    thread_hook = threading.excepthook
+    threading.excepthook = _without_tensorboard(thread_hook)
+    try:
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            fail("; ".join(["interrupted", *map(str, stop.args)]), INTERRUPTED)
+        except SystemExit as stop:
+            output.flush()
+            if stop.code or not output.error:
+                raise
+        output.flush()
+        if output.error:
+            reason = f"it cannot be written ({output.error})"
+            fail(f"standard output: {reason}; what the command writes to files is complete", 1)
+    finally:
+        sys.stdout, threading.excepthook = stream, thread_hook
+        if in_main_thread and owns_process:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's exit would print a traceback
+        elif in_main_thread and handler is not None:
+            signal.signal(signal.SIGINT, handler)  # the Trainer has ignored it since an interrupt
+        if owns_process and output.error:
+            _drop_output(stream)
+
+
+def check_working_folder() -> None:
+    """Refuse to run in a folder that was deleted; torch would end the process without a reason."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        fail("the working folder: it was deleted; go to another (cd)", 1)
+
+
+def _without_tensorboard(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Print no traceback of TensorBoard's thread: its next call raises the same in the run."""
+
+    def print_others(args: Any) -> None:
+        if not type(args.thread).__module__.startswith("tensorboard."):
+            hook(args)
+
+    return print_others
+
+
+def _open_standard_descriptors() -> None:
+    """Open the standard streams that are closed, so that no file of the run gets their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _drop_output(stream: Any) -> None:
+    """Let Python's exit flush to nowhere what the stream could not write."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -1,0 +1,71 @@
+"""A linear prediction that keeps its digits where the columns are far from 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linreg_lightning.models.regression import RegressionModule
+
+
+class CenteredModule(RegressionModule):
+    """Predicts y = x weight' + bias in float64, about a center c of the rows if digits need it.
+
+    With weight = b + d and bias = a + e, b and a as they were fitted,
+
+        y = y_c + (x - c) (b + d)' + d c + e,    y_c the prediction at c.
+
+    This is the same function of weight and bias, but its large terms x b' and a do not cancel.
+    Checkpoints from before the center have none, and predict as they did.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+    center: Tensor
+    center_prediction: Tensor
+    fitted_weight: Tensor
+    fitted_bias: Tensor
+
+    def build(self, in_features: int, out_features: int) -> None:
+        """Make parameters of zeros for the coefficients, and a center at 0."""
+        shape = (out_features, in_features)
+        # Parameters although they get no gradient: DDP refuses a model without parameters.
+        self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
+        self.register_buffer("center", torch.zeros(in_features, dtype=torch.float64))
+        self.register_buffer("center_prediction", torch.zeros_like(self.bias.detach()))
+        self.register_buffer("fitted_weight", torch.zeros_like(self.weight.detach()))
+        self.register_buffer("fitted_bias", torch.zeros_like(self.bias.detach()))
+        self._is_centered = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prediction in the user's units, (rows, targets) float64, for x, (rows, features)."""
+        if not self._is_centered:
+            return x.double() @ self.weight.T + self.bias
+        change = (self.weight - self.fitted_weight) @ self.center + (self.bias - self.fitted_bias)
+        return (x.double() - self.center) @ self.weight.T + (self.center_prediction + change)
+
+    def set_coefficients(
+        self, weight: Tensor, bias: Tensor, center: Tensor, center_prediction: Tensor
+    ) -> None:
+        """Take over what was fitted; a center of zeros stands for none."""
+        with torch.no_grad():
+            for own, value in (
+                (self.weight, weight),
+                (self.bias, bias),
+                (self.center, center),
+                (self.center_prediction, center_prediction),
+                (self.fitted_weight, weight),
+                (self.fitted_bias, bias),
+            ):
+                own.copy_(value)
+        self._is_centered = bool(center.any())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in ("center", "center_prediction", "fitted_weight", "fitted_bias"):
+            if name in self._buffers:
+                state_dict.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._is_centered = "center" in self._buffers and bool(self.center.any())
