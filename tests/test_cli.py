@@ -71,9 +71,10 @@ def test_the_examples_in_the_help_run(command: Linreg, houses: Path) -> None:
     frame.to_csv("held_out.csv", index=False)
     lines = [line.strip() for line in HELP.splitlines() if line.startswith("  linreg")]
     lines = [line for line in lines if "help" not in line and "print_config" not in line]
-    fit, table, predict, test, named, resumed, single_steps = lines
+    fit, table, predict, test, named, resumed, *callbacks = lines
     assert named.split()[:4] == ["linreg", "fit", "-c", "NAME"]
-    for line in (fit, table, predict, test, f"{single_steps} --trainer.max_epochs 2", fit, resumed):
+    short = [f"{line} --trainer.max_epochs 2" for line in callbacks]
+    for line in (fit, table, predict, test, *short, fit, resumed):
         command(line.removeprefix("linreg "))
 
 
