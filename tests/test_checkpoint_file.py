@@ -177,7 +177,6 @@ def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(
         lambda content: content["hyper_parameters"].update(_class_path=5),
         lambda content: content.update(statistics=[1]),
         lambda content: content.update(columns={}),
-        lambda content: content["columns"].update(targets=[]),
         lambda content: content["hyper_parameters"].update(_instantiator="os.system"),
     ],
 )
@@ -216,6 +215,14 @@ def test_a_checkpoint_that_no_longer_says_standardize_is_refused(
     change(path, lambda content: content["hyper_parameters"].update(standardize=changed))
     for line in ("summary", "predict --ckpt_path last"):
         assert "standardize: " in refused(line)
+
+
+def test_a_checkpoint_that_names_no_target_is_refused(command: Linreg, refused: Refused) -> None:
+    command(FIT)
+    (path,) = checkpoints()
+    change(path, lambda content: content["columns"].update(targets=[]))
+    for line in ("summary", "predict --ckpt_path last"):
+        assert "does not name the columns of y" in refused(line)
 
 
 # --ckpt_path last

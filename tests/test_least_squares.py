@@ -797,10 +797,10 @@ def test_summary_needs_a_checkpoint_of_a_model_with_coefficients(
     Path("my_models.py").write_text(f"from linreg_lightning import LinearRegression\n{lines}")
     command("fit --model my_models.Mine --trainer.max_epochs 1")
     sys.modules.pop("my_models")
-    command("summary")
+    command("summary --trust")
     Path("my_models.py").unlink()
     sys.modules.pop("my_models")
-    assert "holds a my_models.Mine, which cannot be found" in refused("summary")
+    assert "holds a my_models.Mine, which cannot be imported" in refused("summary --trust")
 
 
 def test_a_learning_rate_monitor_finds_a_learning_rate(trainer: MakeTrainer) -> None:

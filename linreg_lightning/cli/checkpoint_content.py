@@ -19,12 +19,13 @@ class LoadedCheckpointIO(TorchCheckpointIO):
 
     def __init__(self, checkpoint: CheckpointInfo) -> None:
         super().__init__()
-        self._path, self._content = str(checkpoint.path), dict(checkpoint.content)
+        self._path, self._content = str(checkpoint.path), checkpoint.content
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the content once, so that the Trainer can release it after use; then the file."""
+        """Return the content once, and forget it, so that the Trainer can release its memory."""
         if str(path) == self._path and self._content:
-            content, self._content = self._content, {}
+            content = dict(self._content)
+            self._content.clear()
             return content
         return super().load_checkpoint(path, *args, **kwargs)
 
