@@ -28,7 +28,7 @@ from linreg_lightning.tables.prediction_file import PredictionFile
 Linreg = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
 MakeTrainer = Callable[..., Trainer]
-QUIET = "--figures false --trainer.accelerator cpu --trainer.enable_progress_bar false"
+QUIET = "--figures false --trainer.accelerator cpu --trainer.enable_progress_bar no"
 
 
 def files(root: str = ".") -> set[str]:
@@ -211,6 +211,15 @@ class Interrupt(Callback):
             os.kill(os.getpid(), self.number)
 
 
+class InterruptFirstBatch(Callback):
+    """Presses Ctrl-C in the first of the batches that a step is made of."""
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            self.on_train_batch_start = lambda *_: None  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize(
     ("number", "reason"),
     [
@@ -238,6 +247,18 @@ def test_a_signal_keeps_the_batch_and_the_run_resumes_to_the_same_result(
     assert "KeyboardInterrupt" not in errors
     resumed = command(f"fit --ckpt_path {checkpoint} --trainer.max_epochs 4")
     assert resumed == whole
+
+
+def test_ctrl_c_waits_for_the_batches_of_a_step(
+    command: Linreg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "fit --data.batch_size 10 --trainer.accumulate_grad_batches 5 --trainer.max_epochs 4"
+    whole = command(line)
+    shutil.rmtree("logs")
+    with pytest.raises(SystemExit):
+        command(f"{line} --trainer.callbacks+=test_written_files.InterruptFirstBatch")
+    assert "step=5.ckpt has the fit so far" in capsys.readouterr().err
+    assert command("fit --ckpt_path last --trainer.max_epochs 4") == whole
 
 
 def test_ctrl_c_before_and_after_the_fit_is_one_line(
@@ -273,12 +294,12 @@ def test_a_fit_whose_output_fails_keeps_its_work(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", None if closed else Unwritable())
         with pytest.raises(SystemExit) as stop:
-            cli.main(["fit", "--trainer.max_epochs", "2", "--trainer.accelerator", "cpu"])
+            cli.main(f"fit --trainer.max_epochs 2 {QUIET.removesuffix('no')}yes".split())
     assert stop.value.code == 1
     message = capsys.readouterr().err.splitlines()[-1]
     reason = "it is closed" if closed else "No space left on device"
     assert message.startswith(f"linreg: error: standard output: it cannot be written ({reason})")
-    names = ("checkpoints/epoch=1-step=2.ckpt", "coefficients.json", "residuals.png")
+    names = ("checkpoints/epoch=1-step=2.ckpt", "coefficients.json", "config.yaml")
     assert {f"logs/version_0/{name}" for name in names} <= files()
 
 

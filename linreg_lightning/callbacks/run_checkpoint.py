@@ -32,6 +32,7 @@ class RunCheckpoint(ModelCheckpoint):
         self.seconds = seconds
         self._last_save = -math.inf
         self._interrupted = False
+        self._saves_batches = False
         self._handler: Any = None
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
@@ -46,7 +47,8 @@ class RunCheckpoint(ModelCheckpoint):
         self._interrupted = False
         is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         in_main_thread = threading.current_thread() is threading.main_thread()
-        if is_default and in_main_thread and trainer.world_size == 1:
+        self._saves_batches = trainer.world_size == 1 and not trainer.fast_dev_run
+        if is_default and in_main_thread and self._saves_batches:
 
             def interrupt(*_: Any) -> None:
                 # A validation may be long, and what a step has half done must not be saved.
@@ -58,17 +60,20 @@ class RunCheckpoint(ModelCheckpoint):
             self._handler = interrupt
 
     @per_group
-    def on_train_batch_end(self, trainer: Any, pl_module: LightningModule, *args: Any) -> None:
-        super().on_train_batch_end(trainer, pl_module, *args)
-        if trainer.world_size == 1 and (self._interrupted or trainer.received_sigterm):
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        is_ending = self._saves_batches and (self._interrupted or trainer.received_sigterm)
+        # A checkpoint does not hold gradients that wait for those of the next batch.
+        if is_ending and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
             path = self.format_checkpoint_name({k: torch.tensor(v) for k, v in metrics.items()})
             self.best_model_path = path
             trainer.save_checkpoint(path)
             if self._interrupted:
-                raise KeyboardInterrupt(
-                    f"{path} has the fit so far; type --ckpt_path last to go on"
-                )
+                text = f"{path} has the fit so far; type --ckpt_path last to go on"
+                raise KeyboardInterrupt(text)
 
     def on_train_end(self, trainer: Any, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
