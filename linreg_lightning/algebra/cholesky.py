@@ -20,7 +20,8 @@ from linreg_lightning.algebra.multiprecision import matrix_product
 
 _SINGULAR_VALUES = 512  # more take longer than all the rest
 _MAX_ITERATIONS = 100
-_BLOCK_COLUMNS = 64  # fewer are eliminated as fast as they are factored at once, by one thread
+_BLOCK_COLUMNS = 64
+_FEW_COLUMNS = 8  # are eliminated as fast as they are factored at once, by one thread
 
 
 class Factorization(NamedTuple, Generic[Number]):
@@ -42,7 +43,7 @@ def factor_independent(cross: Number, tolerance: Tensor, max_rank: int) -> Facto
     where the roots of the tolerances, times the magnitudes of the terms, add up to R_jj.
     """
     features = tolerance.shape[0]
-    if isinstance(cross, Tensor) and _BLOCK_COLUMNS <= features <= max_rank:
+    if isinstance(cross, Tensor) and _FEW_COLUMNS <= features <= max_rank:
         factorization = _factor_at_once(cross, tolerance)
         if factorization is not None:
             return factorization

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, final
 
 import torch
 
+from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
@@ -70,6 +71,14 @@ class GramState:
                 "accuracy: exact was given, but the earlier rows were added in float64; "
                 "leave it out, or fit all rows anew"
             )
+
+    def cost_note(self, rows: float) -> str | None:
+        """Return what a pass over this many rows takes if the table is wide, else None."""
+        gram = self.current
+        assert gram is not None
+        many = rows * (gram.features + gram.targets) > EXACT_LIMIT
+        rounds = self.accuracy == "auto" and not self.second_pass and many
+        return cost_note("float64" if rounds else gram.accuracy, gram.features, rows)
 
     def add(self, batch: Batch, processes: int, names: list[str]) -> None:
         """Add a batch to the current pass, in which each process adds about as many rows."""

@@ -10,9 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
-from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.gram_state import GramState, PassShape
-from linreg_lightning.algebra.least_squares import EXACT_LIMIT, Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
 from linreg_lightning.algebra.prediction import prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -152,7 +151,9 @@ class LeastSquares(CenteredModule):
         batch = drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
         batch = batch._replace(x=self._without_ones(batch.x))
         if not self._sums.rows_seen:
-            self._announce_cost(batch)
+            rows = batch.rows * self.trainer.num_training_batches * self.trainer.world_size
+            if note := self._sums.cost_note(rows):
+                rank_zero_warn(note)
         names = self._variable_names + self.target_names
         # A step of the optimizer, so that the Trainer counts the batch as a step.
         self._take_step(partial(self._sums.add, batch, self.trainer.world_size, names))
@@ -195,15 +196,6 @@ class LeastSquares(CenteredModule):
     def _begin_pass(self, second: bool = False) -> None:
         features, targets = len(self._variable_names), len(self.target_names)
         self._sums.begin_pass(features, targets, self.device, second)
-
-    def _announce_cost(self, batch: Batch) -> None:
-        gram, trainer = self._sums.current, self.trainer
-        assert gram is not None
-        rows = batch.rows * trainer.num_training_batches * trainer.world_size
-        first = self.accuracy == "auto" and not self._sums.second_pass
-        many = first and rows * (gram.features + gram.targets) > EXACT_LIMIT
-        if note := cost_note("float64" if many else gram.accuracy, gram.features, rows):
-            rank_zero_warn(note)
 
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
