@@ -15,49 +15,47 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     from lightning.pytorch import Trainer as Trainer
 
-    from linreg_lightning.algebra import Fit as Fit
-    from linreg_lightning.algebra import least_squares as least_squares
+    from linreg_lightning.algebra import Fit as Fit, least_squares as least_squares
     from linreg_lightning.batch import Batch as Batch
-    from linreg_lightning.data import RegressionDataModule as RegressionDataModule
-    from linreg_lightning.data import SyntheticData as SyntheticData
-    from linreg_lightning.data import TabularData as TabularData
-    from linreg_lightning.data import TensorData as TensorData
+    from linreg_lightning.data import (
+        RegressionDataModule as RegressionDataModule,
+        SyntheticData as SyntheticData,
+        TabularData as TabularData,
+        TensorData as TensorData,
+    )
     from linreg_lightning.errors import InputError as InputError
     from linreg_lightning.logger import RunLogger as RunLogger
-    from linreg_lightning.models import LeastSquares as LeastSquares
-    from linreg_lightning.models import LinearRegression as LinearRegression
-    from linreg_lightning.models import ManualLinearRegression as ManualLinearRegression
-    from linreg_lightning.models import RegressionModule as RegressionModule
-    from linreg_lightning.models import SupervisedModule as SupervisedModule
+    from linreg_lightning.models import (
+        LeastSquares as LeastSquares,
+        LinearRegression as LinearRegression,
+        ManualLinearRegression as ManualLinearRegression,
+        RegressionModule as RegressionModule,
+        SupervisedModule as SupervisedModule,
+    )
     from linreg_lightning.tight_loop import TightLoop as TightLoop
-    from linreg_lightning.tutorial import gradient_descent as gradient_descent
-    from linreg_lightning.tutorial import gradient_descent_nn as gradient_descent_nn
+    from linreg_lightning.tutorial import (
+        gradient_descent as gradient_descent,
+        gradient_descent_nn as gradient_descent_nn,
+    )
 
 __version__ = "0.1.0"
 
 # Names are imported when they are used: the tutorial needs no Lightning, `linreg --help` no torch.
-_HOMES = {
-    "Batch": "linreg_lightning.batch",
-    "Fit": "linreg_lightning.algebra",
-    "InputError": "linreg_lightning.errors",
-    "LeastSquares": "linreg_lightning.models",
-    "LinearRegression": "linreg_lightning.models",
-    "ManualLinearRegression": "linreg_lightning.models",
-    "RegressionDataModule": "linreg_lightning.data",
-    "RegressionModule": "linreg_lightning.models",
-    "RunLogger": "linreg_lightning.logger",
-    "SupervisedModule": "linreg_lightning.models",
-    "SyntheticData": "linreg_lightning.data",
-    "TabularData": "linreg_lightning.data",
-    "TensorData": "linreg_lightning.data",
-    "TightLoop": "linreg_lightning.tight_loop",
-    "Trainer": "lightning.pytorch",
-    "gradient_descent": "linreg_lightning.tutorial",
-    "gradient_descent_nn": "linreg_lightning.tutorial",
-    "least_squares": "linreg_lightning.algebra",
+_NAMES = {
+    "lightning.pytorch": "Trainer",
+    "linreg_lightning.algebra": "Fit least_squares",
+    "linreg_lightning.batch": "Batch",
+    "linreg_lightning.data": "RegressionDataModule SyntheticData TabularData TensorData",
+    "linreg_lightning.errors": "InputError",
+    "linreg_lightning.logger": "RunLogger",
+    "linreg_lightning.models": "LeastSquares LinearRegression ManualLinearRegression"
+    " RegressionModule SupervisedModule",
+    "linreg_lightning.tight_loop": "TightLoop",
+    "linreg_lightning.tutorial": "gradient_descent gradient_descent_nn",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = list(_HOMES)
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +48,10 @@ class Batch(NamedTuple):
         """Apply a function to each tensor; a weight of None stays None."""
         weight = None if self.weight is None else function(self.weight)
         return Batch(function(self.x), function(self.y), weight)
+
+    def select(self, rows: slice | Tensor) -> Batch:
+        """Return some of the rows, by a slice or by their positions."""
+        return self.map(itemgetter(rows))
 
     @classmethod
     def concatenate(cls, batches: Sequence[Batch]) -> Batch:

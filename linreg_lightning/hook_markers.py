@@ -4,8 +4,6 @@
 hook without a mark must be called at each step: with such a hook there are no groups.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

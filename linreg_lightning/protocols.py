@@ -96,15 +96,10 @@ class Fitted(Protocol):
 class IntervalModel(Protocol):
     """A model that predicts with standard errors and intervals."""
 
+    confidence: float  # how often the intervals cover the truth, such as 0.95
+
     def prediction(self, x: Any) -> Any:
         """Return an `algebra.Prediction` of rows x."""
-
-
-@runtime_checkable
-class ConfidenceLevel(Protocol):
-    """A model that says how often its confidence intervals cover the truth, such as 0.95."""
-
-    confidence: float
 
 
 @runtime_checkable

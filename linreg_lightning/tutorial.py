@@ -5,8 +5,6 @@ steps; `tutorial.ipynb` shows them with pictures. `models/manual.py` and `models
 same two loops under the Trainer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Refuse values that no fit can use, with the same words for tensors, frames and files."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -124,15 +122,6 @@ def check_intercept(x: Tensor, names: Sequence[str], absent: Tensor | None = Non
             "column 'intercept': this name is the constant's, but the column is not all ones; "
             "rename it"
         )
-
-
-def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
-    """Return the part of a message that names the text found in a column of numbers.
-
-    >>> not_a_number("area", "1 m", "row 10")
-    "has '1 m' in column 'area', row 10, which is no number"
-    """
-    return f"has {value!r} in column {column!r}, {row}, which is {expected}"
 
 
 def check_argument(name: str, value: object, valid: bool, expected: str) -> None:

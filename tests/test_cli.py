@@ -472,6 +472,10 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
         ("fit --model.lr x", "--model.lr: x was given; type a number"),
         ("fit --model.foo 1", "--model: LinearRegression has no option foo; --model.help"),
         ("fit --model Nonsense", "--model: there is no class Nonsense"),
+        (
+            "fit --data linreg_lightning.LinearRegression",
+            "--data: & was given; type the name of a class: a LightningDataModule",
+        ),
         ("fit --model.in_features 5", "in_features & 5 & 3"),
         ("fit --model.intercept true", "--model.intercept: "),
         ("fit --model.lr 3", "--model.lr: the loss is & has diverged; lower lr (3 was given)"),

@@ -4,8 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, solve
 from linreg_lightning.algebra.multiprecision import BASE

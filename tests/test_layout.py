@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "design_matrix": {"errors", "batch", "validation", "tables", "metrics"},
     "data": {"errors", "batch", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial"},
-    "tight_loop": {"errors", "hook_markers"},
+    "tight_loop": {"hook_markers", "validation"},
     "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
     | {"tutorial", "algebra", "metrics", "design_matrix"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}

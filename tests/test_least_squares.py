@@ -15,8 +15,7 @@ import pytest
 import statsmodels.api as api
 import torch
 from conftest import CONFIGS, estimates
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     EMAWeightAveraging,

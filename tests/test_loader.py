@@ -1,11 +1,9 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from linreg_lightning import Batch, InputError
-from linreg_lightning.data import BatchLoader
-from linreg_lightning.data import loader as loaders
+from linreg_lightning.data import BatchLoader, loader as loaders
 
 
 def numbered(rows: int) -> Batch:
@@ -150,19 +148,6 @@ def test_blocks_keep_their_rows_and_change_their_order() -> None:
     assert first[0] != sorted(first[0])
 
 
-def test_a_short_last_batch_can_be_left_out() -> None:
-    for blocks in (False, True):
-        loader = BatchLoader(numbered(20), 8, shuffle_seed=1, blocks=blocks, drop_last=True)
-        assert len(loader) == 2
-        assert [batch.rows for batch in loader] == [8, 8]
-    left_out = BatchLoader(numbered(10), 8, shuffle_seed=1, drop_last=True)
-    assert len({tuple(numbers(list(left_out))) for _ in range(5)}) == 5
-    shares = [BatchLoader(numbered(17), 4, None, rank, 2, drop_last=True) for rank in (0, 1)]
-    assert [batch.rows for share in shares for batch in share] == [4, 4, 4, 4]
-    with pytest.raises(InputError, match="batch_size: 8 was given with drop_last, but a process"):
-        BatchLoader(numbered(7), 8, drop_last=True)
-
-
 @pytest.mark.parametrize(("free", "moved"), [(1000, True), (999, False)])
 def test_rows_move_to_the_gpu_once_if_its_memory_allows(
     free: int, moved: bool, monkeypatch: pytest.MonkeyPatch
@@ -182,12 +167,10 @@ def test_rows_move_to_the_gpu_once_if_its_memory_allows(
 
 @pytest.mark.parametrize("shuffle_seed", [None, 3])
 @pytest.mark.parametrize("blocks", [False, True])
-@pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize(("rows", "batch_size"), [(20, 3), (1000, 50), (7, None)])
 def test_chunks_hold_the_rows_of_a_pass(
     rows: int,
     batch_size: int | None,
-    drop_last: bool,
     blocks: bool,
     shuffle_seed: int | None,
     monkeypatch: pytest.MonkeyPatch,
@@ -197,15 +180,7 @@ def test_chunks_hold_the_rows_of_a_pass(
     found, expected = [], []
     for rank in range(2):
         loader, other = (
-            BatchLoader(
-                numbered(rows),
-                batch_size,
-                shuffle_seed,
-                rank,
-                2,
-                blocks=blocks,
-                drop_last=drop_last,
-            )
+            BatchLoader(numbered(rows), batch_size, shuffle_seed, rank, 2, blocks=blocks)
             for _ in range(2)
         )
         next(iter(loader)), next(iter(other))
@@ -215,17 +190,17 @@ def test_chunks_hold_the_rows_of_a_pass(
         found += numbers(chunks)
         assert loader.state_dict() == place
         batches = list(other)
-        if len(batches) > 2 or drop_last:
+        if len(batches) > 2:
             assert first == numbers(batches[:2])
         expected += numbers(batches)
-        if not drop_last:
-            assert len(chunks) == -(-rows // 2 // 100)
+        assert len(chunks) == -(-rows // 2 // 100)
     # Compare all processes together, because each pass may give a row to another process.
     assert sorted(found) == sorted(expected)
 
 
 def test_chunks_of_a_resumed_loader_cover_whole_passes() -> None:
-    loader = BatchLoader(numbered(10), 2, 5, drop_last=True)
+    loader = BatchLoader(numbered(10), 2, 5)
     loader.load_state_dict({"pass": 0, "batches": 3, "rows": 10})
     assert sorted(numbers(list(loader.chunks(5)))) == list(range(10))
+    assert len(set(numbers(list(loader.chunks(4))))) == 8
     assert len(list(loader)) == 2

@@ -16,9 +16,10 @@ import pytest
 from linreg_lightning import InputError, cli
 from linreg_lightning.project.new import (
     PACKAGE,
-    Names,
+    command_name,
     contents,
     modules_named_in,
+    package_name,
     project_files,
 )
 
@@ -57,9 +58,9 @@ TEXT = "linreg_lightning.tutorial shows it"
 
 @pytest.mark.parametrize("name", ["my_project", "my-project", "a", "x2", "a" * 40])
 def test_a_name_gives_the_names_of_package_and_command(name: str) -> None:
-    names = Names.of(name)
-    assert names.package == name.replace("-", "_")
-    assert names.command == name.replace("_", "-")
+    package = package_name(name)
+    assert package == name.replace("-", "_")
+    assert command_name(package) == name.replace("_", "-")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_name_gives_the_names_of_package_and_command(name: str) -> None:
 )
 def test_a_bad_name_is_refused(name: str, message: str, refused: Callable[..., str]) -> None:
     with pytest.raises(InputError, match=message):
-        Names.of(name)
+        package_name(name)
     assert not list(Path().iterdir())
 
 
@@ -154,7 +155,7 @@ def test_a_wheel_makes_the_same_project_and_this_project_works_alone() -> None:
         for path in project.rglob("*")
         if path.is_file()
     }
-    assert made == dict(contents(Names("my_project", "my-project")))
+    assert made == dict(contents("my_project"))
     lines = [line for text in made.values() for line in text.splitlines()]
     named = [line for line in lines if re.search("lin.?reg", line, re.IGNORECASE)]
     assert named == ["Copyright (c) 2026 The linreg_lightning authors"]

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fit_table import fit_table
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from nist import NIST
 from sklearn.linear_model import LinearRegression, Ridge
 

@@ -10,21 +10,9 @@ and checkpoints; `precision`: how precise the rows were.
 `inference`: tests and intervals. `double_double`: 106-bit arithmetic.
 """
 
-from linreg_lightning.algebra.gram import Gram, NormalEquations
-from linreg_lightning.algebra.gram_exact import ExactGram
-from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.inference import Prediction
-from linreg_lightning.algebra.least_squares import Fit, least_squares
-from linreg_lightning.algebra.solve import Solution, solve
-
-__all__ = [
-    "ExactGram",
-    "Fit",
-    "Float64Gram",
-    "Gram",
-    "NormalEquations",
-    "Prediction",
-    "Solution",
-    "least_squares",
-    "solve",
-]
+from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations
+from linreg_lightning.algebra.gram_exact import ExactGram as ExactGram
+from linreg_lightning.algebra.gram_float64 import Float64Gram as Float64Gram
+from linreg_lightning.algebra.inference import Prediction as Prediction
+from linreg_lightning.algebra.least_squares import Fit as Fit, least_squares as least_squares
+from linreg_lightning.algebra.solve import Solution as Solution, solve as solve

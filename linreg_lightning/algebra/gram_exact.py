@@ -14,8 +14,6 @@ multiplication, Numer. Algorithms 59 (2012); J. Demmel, H. D. Nguyen, Parallel r
 summation, IEEE Trans. Comput. 64 (2015), for the fixed grid of exponents.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, ClassVar, Self

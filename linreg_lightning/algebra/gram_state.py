@@ -1,7 +1,5 @@
 """The sums of an exact fit over passes, processes and checkpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 

@@ -11,8 +11,6 @@ Press et al., Numerical Recipes, 6.4), times a factor in which the large logarit
 they are rounded (C. Loader, Fast and accurate computation of binomial probabilities (2000)).
 """
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Least squares on tensors, without a Trainer: `least_squares(x, y)` returns a `Fit`."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self, get_args

@@ -5,8 +5,6 @@ column costs no digits. Columns are scaled by powers of two to sums of squares n
 steps run in 53 and in 106 bits.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Generic, NamedTuple
 

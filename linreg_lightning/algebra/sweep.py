@@ -5,8 +5,6 @@ the inverse, the coefficients and the residual sum of squares (J. H. Goodnight, 
 SWEEP operator, Am. Stat. 33 (1979)). Cholesky's factor gives the same faster for many columns.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -15,12 +15,7 @@ from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.callbacks.tensorboard import add_png
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
-from linreg_lightning.protocols import (
-    ConfidenceLevel,
-    NamedColumns,
-    coefficient_rows,
-    is_single_pass,
-)
+from linreg_lightning.protocols import IntervalModel, NamedColumns, coefficient_rows, is_single_pass
 from linreg_lightning.validation import check_argument
 
 _MAX_TARGETS = 4
@@ -159,7 +154,7 @@ class FitPlots(Callback):
                 yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
             if table := tables.get(target):
                 intervals = ""
-                if isinstance(model, ConfidenceLevel) and "ci_low" in table[0]:
+                if isinstance(model, IntervalModel) and "ci_low" in table[0]:
                     intervals = f" {100 * model.confidence:g}% confidence intervals."
                 figure = coefficients(table, target, f"{step}.{intervals}{number}")
                 yield f"coefficients{file}", f"coefficients{tag}", figure

@@ -30,20 +30,18 @@ REMEDY = ", or start anew without --ckpt_path"
 class CheckpointInfo(NamedTuple):
     """The content of a checkpoint that decides defaults of a command line.
 
-    `model`, `data` and each of `earlier_data`, whose rows are in the statistics too, are
-    `{"class_path": ..., "init_args": {...}}`; None if the checkpoint does not say it. The
-    statistics hold all rows of the data if `done`, and some, of an interrupted pass, if `partial`.
-    `trainer_settings` are the run's settings of TRAINER_ARGUMENTS, by option.
+    `model` and `data` are `{"class_path": ..., "init_args": {...}}`, or None if the checkpoint does
+    not say it. Its statistics hold all rows of `fitted_data`; if `partial`, only some of the rows
+    of an interrupted pass. `trainer_settings` are the run's TRAINER_ARGUMENTS, by option.
     """
 
     path: Path
     model: dict[str, Any] | None
     data: dict[str, Any] | None
-    earlier_data: list[dict[str, Any] | None]
+    fitted_data: list[dict[str, Any]]
+    partial: bool
     epochs: int
     batches: int
-    done: bool
-    partial: bool
     trainer_settings: dict[str, Any]
 
     @classmethod
@@ -57,15 +55,17 @@ class CheckpointInfo(NamedTuple):
         progress = content["loops"]["fit_loop"]
         statistics = content.get("statistics", {})
         partial = statistics.get("partial") is not None
+        data = _class_and_arguments(content.get("datamodule_hyper_parameters", {}))
+        earlier_data = map(_class_and_arguments, content.get("earlier_data", []))
+        done = data is not None and statistics.get("done") is not None and not partial
         return cls(
             path,
             _class_and_arguments(content.get("hyper_parameters", {})),
-            _class_and_arguments(content.get("datamodule_hyper_parameters", {})),
-            [_class_and_arguments(each) for each in content.get("earlier_data", [])],
+            data,
+            [each for each in (data, *earlier_data) if each] if done else [],
+            partial,
             progress["epoch_progress"]["current"]["processed"],
             progress["epoch_loop.batch_progress"]["total"]["ready"],
-            statistics.get("done") is not None and not partial,
-            partial,
             _trainer_settings(path),
         )
 
@@ -75,12 +75,10 @@ class CheckpointInfo(NamedTuple):
             return
         model_class = resolve_name(given["class_path"])
         if model_class is not resolve_name(self.model["class_path"]):
-            holds = f"{self.path} holds a {self.model['class_path']}"
-            _refuse("model", given["class_path"], holds)
-        for name, value in _differences(self.model, given).items():
+            _refuse("model", given["class_path"], f"{self.path} holds a {self.model['class_path']}")
+        for name, (stored, value) in _differences(self.model, given).items():
             if name not in getattr(model_class, "revisable", ()):
-                made = f"{self.path} was made with {self.model['init_args'][name]}"
-                _refuse(f"model.{name}", value, made, REMEDY)
+                _refuse(f"model.{name}", value, f"{self.path} was made with {stored}", REMEDY)
 
     def check_data(self, given: dict[str, Any], fitting: bool) -> None:
         """Refuse arguments that would mix rows that were held out with rows that were not.
@@ -90,29 +88,25 @@ class CheckpointInfo(NamedTuple):
         """
         if self.data is None or given.get("class_path") != self.data["class_path"]:
             return
-        stored = self.data["init_args"]
-        differences = _differences(self.data, given)
-        same_rows = "path" not in differences and ("path" in stored or fitting)
-        for name, value in differences.items():
-            if name in COLUMN_ARGUMENTS and stored.get("design") is not None:
-                learned = f"what the columns are was learned with {stored[name]}"
+        arguments, differences = self.data["init_args"], _differences(self.data, given)
+        same_rows = "path" not in differences and ("path" in arguments or fitting)
+        for name, (stored, value) in differences.items():
+            if name in COLUMN_ARGUMENTS and arguments.get("design") is not None:
+                learned = f"what the columns are was learned with {stored}"
                 _refuse(f"data.{name}", value, learned, REMEDY)
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
-                made = f"{self.path} was made with {stored[name]} from the same rows"
+                made = f"{self.path} was made with {stored} from the same rows"
                 _refuse(f"data.{name}", value, made, f", name another table{REMEDY}")
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
-        if not self.done or self.data is None:
-            return False
-        fitted = [self.data, *filter(None, self.earlier_data)]
         if "path" in given.get("init_args", {}):
             files = _files(given["init_args"]["path"])
-            return any(files & _files(data["init_args"].get("path", [])) for data in fitted)
+            return any(files & _files(data["init_args"].get("path")) for data in self.fitted_data)
         return any(
             data["class_path"] == given.get("class_path")
             and _differences(data, given).keys() <= READING_ARGUMENTS
-            for data in fitted
+            for data in self.fitted_data
         )
 
 
@@ -128,25 +122,23 @@ def _trainer_settings(path: Path) -> dict[str, Any]:
     return {f"trainer.{name}": trainer[name] for name in TRAINER_ARGUMENTS if name in trainer}
 
 
-def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the given arguments that differ from those stored, also as text."""
+def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return stored and given value of the arguments that differ, also as text."""
     arguments = given.get("init_args", {})
     return {
-        name: arguments[name]
+        name: (value, arguments[name])
         for name, value in stored["init_args"].items()
         if name in arguments and arguments[name] != value and str(arguments[name]) != str(value)
     }
 
 
 def _files(paths: Any) -> set[str]:
-    """Return absolute paths of all files; addresses stay as they are."""
-    files: set[str] = set()
-    for path in map(str, [paths] if isinstance(paths, str | Path) else paths):
-        names = [path]
+    """Return the paths given, and those of all files in them; absolute, except addresses."""
+    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths or ())]
+    for name in [name for name in names if "://" not in name]:
         with contextlib.suppress(InputError):  # the file may be gone
-            names = [path] if "://" in path else [file.path for file in find_files(path)]
-        files.update(name if "://" in name else str(Path(name).resolve()) for name in names)
-    return files
+            names += [file.path for file in find_files(name)]
+    return {name if "://" in name else str(Path(name).resolve()) for name in names}
 
 
 def _newest(root: Path) -> Path:

@@ -1,7 +1,5 @@
 """Messages in the terms of the command line: options instead of arguments and parser internals."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Mapping
@@ -45,28 +43,29 @@ def parse_error_message(error: str) -> str:
     ...     - Expected a <class 'NoneType'>''')
     '--data: TabularData needs --data.path, --data.target'
     """
-    keys = re.findall(r'Parser key "(.+?)":|^--(\S+): ', error, re.MULTILINE)
-    key = ".".join(dict.fromkeys(first or second for first, second in keys))
-    class_path = re.search(r"Problem with given class_path '(.+?)'", error)
-    owner = class_path[1].rpartition(".")[2] if class_path else ""
-    expected = re.findall(r"Expected an? (?:<class '(.+?)'>|typing\.Literal\[(.*?)\])", error)
-    if found := re.search(r"Option '(.+?)' is not accepted$", error, re.MULTILINE):
+    keys = re.findall(r'(?m)(?:^--|Parser key ")([\w.]+)"?:', error)
+    key = ".".join(dict.fromkeys(keys))
+    match = re.search(r"Problem with given class_path '(?:.+\.)?(\w+)'", error)
+    owner = match[1] if match else ""
+    types = r"Expected an? (?:<class '(?!NoneType)(.+?)'>|typing\.Literal\[(.*?)\])"
+    if found := re.search(r"(?m)Option '(.+?)' is not accepted$", error):
         text = f"{owner or 'the command'} has no option {found[1]}"
         if other := _class_with(found[1], key):
             text += f", {other} has; type --{key} {other} in front"
         elif owner:
             text += f"; --{key}.help {owner} lists those it has"
     elif found := re.search(r"the following arguments are required: (.+)", error):
+        names = found[1].split(", ")
         if not owner:  # the names begin with the subcommand
-            flags = ", ".join(f"--{name.partition('.')[2]}" for name in found[1].split(", "))
+            flags = ", ".join(f"--{name.partition('.')[2]}" for name in names)
             return f"{flags}: no class was given; type the name of one, such as package.Class"
-        text = f"{owner} needs " + ", ".join(f"--{key}.{name}" for name in found[1].split(", "))
+        text = f"{owner} needs " + ", ".join(f"--{key}.{name}" for name in names)
     elif found := re.search(r"(?:dot import path string|import path format): (.*)", error):
         known = f"one of {COMMAND} --help, or " if key.split(".")[0] in BASES else ""
         text = f"there is no class {found[1]}; type {known}package.Class"
-    elif found := re.search(r"Not a valid subclass of (\w+)", error):
+    elif found := re.search(r"(?:valid|to a) subclass of (\w+)", error):
         text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
-    elif expected:
+    elif expected := re.findall(types, error):
         text = f"{_given_value(error)} was given; type {_alternatives(expected)}"
     else:
         text = re.sub(r'\s*Parser key ".+?":\s*', "", error).strip()
@@ -75,18 +74,18 @@ def parse_error_message(error: str) -> str:
 
 
 def _given_value(error: str) -> str:
-    values = re.findall(r"(?:Got value|Given value): (?!NestedArg\(|Namespace\()(.+)", error)
-    return textwrap.shorten(values[0], 100) if values else "this value"
+    value = re.search(r"(?:Got|Given) value: (?!NestedArg\(|Namespace\()(.+)", error)
+    return textwrap.shorten(value[1], 100) if value else "this value"
 
 
 def _alternatives(expected: list[tuple[str, str]]) -> str:
-    alternatives: list[str] = []
+    words: list[str] = []
     for type_name, literals in expected:
         if literals:
-            alternatives += [literal.strip("'\"") for literal in literals.split(", ")]
-        elif type_name != "NoneType":
-            alternatives.append(TYPES.get(type_name, f"a {type_name}"))
-    *first, last = dict.fromkeys(alternatives)
+            words += literals.replace("'", "").split(", ")
+        else:
+            words.append(TYPES.get(type_name, f"a {type_name}"))
+    *first, last = dict.fromkeys(words)
     return f"{', '.join(first)} or {last}" if first else last
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import yaml
 from jsonargparse import ActionConfigFile, get_loader, set_loader  # type: ignore[attr-defined]
 from lightning.pytorch.cli import LightningCLI
 
+from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.defaults import COMMAND, ROOT
 from linreg_lightning.errors import InputError
 
@@ -20,11 +22,10 @@ PARSER_MODE = "linreg"
 
 
 class FirstParse(NamedTuple):
-    """The subcommand, and the arguments that decide the defaults of all others."""
+    """The subcommand, and what decides the defaults of the options: checkpoint and classes."""
 
     command: str | None
-    ckpt_path: str | None
-    root: str
+    checkpoint: CheckpointInfo | None
     classes: dict[str, str]
 
     @classmethod
@@ -32,7 +33,7 @@ class FirstParse(NamedTuple):
         """Read these from a command line and its configuration files.
 
         >>> FirstParse.of(["fit", "--data", "TabularData", "--data.path", "a.csv"])
-        FirstParse(command='fit', ckpt_path=None, root='logs', classes={'data': 'TabularData'})
+        FirstParse(command='fit', checkpoint=None, classes={'data': 'TabularData'})
         """
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("-c", "--config", action="append", default=[])
@@ -40,19 +41,28 @@ class FirstParse(NamedTuple):
         for name in ("ckpt_path", "model", "data"):
             parser.add_argument(f"--{name}")
         flags, rest = parser.parse_known_args(args)
+        _check_is_class("model", flags.model, f"a class of {COMMAND} --help")
+        _check_is_class("data", flags.data, f"--data TabularData --data.path {flags.data}")
         command = next((word for word in rest if word in LightningCLI.subcommands()), None)
-        settings: dict[str, Any] = {"root": ROOT, "ckpt_path": None}
-        for name in flags.config:
-            settings |= _settings(Path(find_config(name)), command)
-        _check_class("model", flags.model)
-        _check_class("data", flags.data)
-        settings |= {name: value for name, value in vars(flags).items() if value is not None}
-        ckpt_path = settings["ckpt_path"]
+        given = [_settings(Path(find_config(name)), command) for name in flags.config]
+        settings: dict[str, Any] = {"root": ROOT}
+        for source in (*given, vars(flags)):
+            settings |= {name: value for name, value in source.items() if value is not None}
+        checkpoint = None
+        if "ckpt_path" in settings:
+            checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
-        return cls(command, ckpt_path and str(ckpt_path), str(settings["root"]), classes)
+        return cls(command, checkpoint, classes)
+
+
+def _check_is_class(key: str, value: str | None, remedy: str) -> None:
+    """Refuse a table in the place of a class, before the parser reads all of it as YAML."""
+    if value and _is_file(value) and not value.endswith((".yaml", ".yml", ".json")):
+        raise InputError(f"--{key}: {value} is a file, not a class; type {remedy}")
 
 
 def _settings(file: Path, command: str | None) -> dict[str, Any]:
+    """Return a file's settings, the class path of model and data, and the root folder."""
     content = _read_yaml(file)
     # A file before the subcommand has the settings below the subcommand's name.
     content |= _section(content, command, file)
@@ -62,7 +72,7 @@ def _settings(file: Path, command: str | None) -> dict[str, Any]:
     for key in ("model", "data"):
         if isinstance(content.get(key), dict):
             content[key] = content[key].get("class_path")
-    return {name: value for name, value in content.items() if value is not None}
+    return content
 
 
 def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any, Any]:
@@ -72,15 +82,6 @@ def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any,
     return section
 
 
-def _check_class(key: str, value: str | None) -> None:
-    """Refuse a table in the place of a class, before the parser reads all of it as YAML."""
-    if value is None or value.endswith((".yaml", ".yml", ".json")) or not _is_file(value):
-        return
-    table = f"--data TabularData --data.path {value}"
-    remedy = table if key == "data" else f"a class of {COMMAND} --help"
-    raise InputError(f"--{key}: {value} is a file, not a class; type {remedy}")
-
-
 def _read_yaml(file: Path) -> dict[Any, Any]:
     """Return a file's settings; none of a file that the parser will refuse later."""
     with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
@@ -88,12 +89,6 @@ def _read_yaml(file: Path) -> dict[Any, Any]:
         if isinstance(content, dict):
             return content
     return {}
-
-
-def _is_file(text: str) -> bool:
-    with contextlib.suppress(OSError, ValueError):  # too long for a file's name
-        return Path(text).is_file()
-    return False
 
 
 def find_config(name: str) -> str:
@@ -109,11 +104,14 @@ def find_config(name: str) -> str:
     raise InputError(f"--config: there is no file {name}; type a file, or one of {known}")
 
 
+def _is_file(name: str) -> bool:
+    return os.path.isfile(name)  # noqa: PTH113  Path.is_file raises OSError for a long text
+
+
 class ConfigByName(ActionConfigFile):
     """The action of `-c`: a file, or a configuration that the package brings, by its name."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        """Apply the configuration."""
         super().__call__(parser, cfg, find_config(values))  # type: ignore[no-untyped-call]
 
 

@@ -1,10 +1,6 @@
 """The entry of the `linreg` command; light, so that --help and --version answer at once."""
 
-from __future__ import annotations
-
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import NoReturn
@@ -31,32 +27,29 @@ def main(args: list[str] | None = None) -> None:
     elif not args:
         print(HELP, end="", file=sys.stderr)
         raise SystemExit(2)
-    elif args[0] in COMMANDS:
+    else:
+        # The user's classes may be in the present folder; installed packages go first.
+        sys.path.append(folder := str(Path.cwd()))
         try:
-            with import_path():
-                print(resolve_name(COMMANDS[args[0]])(args[1:]))
+            _run(args)
+        finally:
+            sys.path.remove(folder)
+
+
+def _run(args: list[str]) -> None:
+    if args[0] in COMMANDS:
+        try:
+            print(resolve_name(COMMANDS[args[0]])(args[1:]))
         except (InputError, OSError) as error:
             fail(str(error), 1)
     else:
         # Here, because it imports torch and lightning.
         from linreg_lightning.cli.run import run
 
-        with import_path():
-            run(args)
+        run(args)
 
 
 def fail(message: str, status: int) -> NoReturn:
     """Print an error message and exit."""
     print(f"linreg: error: {message}", file=sys.stderr)
     raise SystemExit(status) from None
-
-
-@contextlib.contextmanager
-def import_path() -> Iterator[None]:
-    """Find the user's classes in the present folder, after all installed packages."""
-    folder = str(Path.cwd())
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

@@ -1,17 +1,15 @@
 """The LightningCLI of the `linreg` command."""
 
-from __future__ import annotations
-
 import argparse
-import contextlib
 import re
 import shlex
 import warnings
+from functools import partial
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any, final
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -23,7 +21,6 @@ from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
-from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
 from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse
@@ -31,7 +28,6 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.protocols import WritesFile, is_single_pass
-from linreg_lightning.tables.prediction_file import Format
 from linreg_lightning.tight_loop import TightLoop
 
 TRAINER_DEFAULTS = {"default_root_dir": ROOT, "max_epochs": 100, "enable_model_summary": False}
@@ -42,22 +38,15 @@ class RegressionCLI(LightningCLI):
     """A LightningCLI over any model and data module, with defaults for both.
 
     With a checkpoint, its classes and hyper-parameters are the defaults, and an option that
-    contradicts the model's is an error. Without one, only `fit` runs.
-    An argument that cannot work raises InputError, whose message names the option.
-
-    The command line is parsed twice: `first_parse` has its subcommand, classes and checkpoint,
-    because these decide the options and defaults of the parser that reads all of it.
+    contradicts the model's is an error. Without one, only `fit` runs. `first_parse` has the
+    subcommand, the classes and the checkpoint, which decide the options and their defaults.
+    InputError names the option that cannot work.
     """
 
     def __init__(self, args: list[str], first_parse: FirstParse) -> None:
         self._args, self._first_parse = args, first_parse
+        self._checkpoint = first_parse.checkpoint
         self.config: Any = None
-        self._checkpoint: CheckpointInfo | None = None
-        self._prediction_writer: PredictionWriter | None = None
-        if first_parse.ckpt_path is not None:
-            self._checkpoint = CheckpointInfo.read(first_parse.ckpt_path, first_parse.root)
-        needs_checkpoint = first_parse.command in ("validate", "test", "predict")
-        self._lacks_checkpoint = needs_checkpoint and self._checkpoint is None
         parser_kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
         try:
             super().__init__(
@@ -67,8 +56,6 @@ class RegressionCLI(LightningCLI):
                 auto_configure_optimizers=False,
                 parser_kwargs=parser_kwargs | dict.fromkeys(self.subcommands(), parser_kwargs),
                 args=args,
-                model_class=LightningModule,
-                subclass_mode_model=True,
                 datamodule_class=LightningDataModule,
                 subclass_mode_data=True,
             )
@@ -110,12 +97,9 @@ class RegressionCLI(LightningCLI):
             text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
             parser.add_argument("--figures", type=bool, default=True, help=text)
         if self._first_parse.command == "predict":
-            text = "Whether to write standard errors and intervals too, of a model that has them."
-            parser.add_argument("--intervals", type=bool, default=False, help=text)
+            parser.add_class_arguments(PredictionWriter, as_group=False, skip={"keep"})
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
             parser.add_argument("--keep", type=str | list[str], default=[], help=text)
-            text = "The format of the file of predictions."
-            parser.add_argument("--format", type=Format, default="csv", help=text)
         defaults: dict[str, Any] = {"model": {"class_path": MODEL}, "data": {"class_path": DATA}}
         if self._checkpoint is not None:
             defaults = {"model": self._checkpoint.model, "data": self._checkpoint.data}
@@ -130,38 +114,26 @@ class RegressionCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse options that contradict the checkpoint, and anything but a fit without one."""
-        # Parse errors mislead if the checkpoint, which sets defaults, is missing: report only that.
-        ignored = (argparse.ArgumentError,) if self._lacks_checkpoint else ()
-        with contextlib.suppress(*ignored):
-            super().parse_arguments(parser, args)
-        if self._lacks_checkpoint:
+        command = self._first_parse.command
+        lacks_checkpoint = self._checkpoint is None and command in ("validate", "test", "predict")
+        try:
+            self.config = parser.parse_args(self._args)
+        except argparse.ArgumentError:
+            if not lacks_checkpoint:  # whose defaults would have avoided the error
+                raise
+        if lacks_checkpoint:
             raise InputError(
-                f"--ckpt_path: none was given, and {self._first_parse.command} needs a fitted "
-                "model; type --ckpt_path last for the newest, or a checkpoint's path"
+                f"--ckpt_path: none was given, and {command} needs a fitted model; type "
+                "--ckpt_path last for the newest, or a checkpoint's path"
             )
         options = self._options
-        seed = options.seed_everything
-        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
-            raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
+        _check_options(options)
         if self._checkpoint is not None:
             self._checkpoint.check_model(options.model.as_dict())
-            self._checkpoint.check_data(options.data.as_dict(), self._first_parse.command == "fit")
+            self._checkpoint.check_data(options.data.as_dict(), command == "fit")
         # From this path Lightning would read hyper-parameters, which then override the options.
-        # `before_instantiate_classes` restores it.
+        # `after_instantiate_classes` restores it.
         options.ckpt_path = None
-
-    def before_instantiate_classes(self) -> None:
-        """Refuse null that a class does not accept, and strategies that do not return the fit."""
-        options = self._options
-        options.ckpt_path = None if self._checkpoint is None else str(self._checkpoint.path)
-        for key in ("model", "data"):
-            _check_null(key, options[key].as_dict())
-        strategy = str(options.trainer.strategy)
-        if any(method in strategy for method in ("spawn", "fork", "notebook")):
-            raise InputError(
-                f"--trainer.strategy: {strategy} was given, whose processes do not return what "
-                "they have fitted; type ddp"
-            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the default callbacks and logger, where the user has not chosen others."""
@@ -178,31 +150,20 @@ class RegressionCLI(LightningCLI):
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "predict":
             keep = [options.keep] if isinstance(options.keep, str) else options.keep
-            self._prediction_writer = PredictionWriter(options.intervals, keep, options.format)
-            callbacks.append(self._prediction_writer)
+            callbacks.append(PredictionWriter(options.intervals, keep, options.format))
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:
             raise InputError(f"--trainer: {error}") from error
 
-    # Lightning calls the methods that have the subcommand's name, alone and after before_, after_.
-
-    def fit(self, **kwargs: Any) -> None:
-        """Fit; with a checkpoint, resume its run."""
-        self.trainer.fit(ckpt_path=self._options.ckpt_path, **kwargs)
-
-    def validate(self, **kwargs: Any) -> None:
-        """Measure the checkpoint's model on the validation rows."""
-        self.trainer.validate(ckpt_path=self._options.ckpt_path, **kwargs)
-
-    def test(self, **kwargs: Any) -> None:
-        """Measure the checkpoint's model on the test rows."""
-        self.trainer.test(ckpt_path=self._options.ckpt_path, **kwargs)
-
-    def predict(self, **kwargs: Any) -> None:
-        """Write predictions by PredictionWriter, so that memory does not hold them."""
-        kwargs |= {"ckpt_path": self._options.ckpt_path, "return_predictions": False}
-        self.trainer.predict(**kwargs)
+    def after_instantiate_classes(self) -> None:
+        """Let the subcommand start at the checkpoint; `predict` keeps nothing in memory."""
+        command: str = self.config.subcommand
+        path = None if self._checkpoint is None else str(self._checkpoint.path)
+        self._options.ckpt_path = path  # for the config.yaml of the run
+        arguments = {"return_predictions": False} if command == "predict" else {}
+        # Lightning calls the method of the subcommand's name, between its before_ and its after_.
+        setattr(self, command, partial(getattr(self.trainer, command), ckpt_path=path, **arguments))
 
     def before_fit(self) -> None:
         """Refuse to resume a run with no epoch left, or to add the same rows twice."""
@@ -232,29 +193,31 @@ class RegressionCLI(LightningCLI):
             )
         if isinstance(self.model, SupervisedModule) and self.trainer.is_global_zero:
             print(f"\n{self.model.summary()}\n")
-        self._print_files()
+        lines, logger = self._written_files(), self.trainer.logger
+        if isinstance(logger, RunLogger):
+            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
+            lines = {"run": logger.log_dir, **lines, "curves": command}
+        self._print(lines)
 
     def after_predict(self) -> None:
         """Print the file of predictions; refuse a run that has written none."""
-        if self._prediction_writer is None or self._prediction_writer.path is None:
+        files = self._written_files()
+        if PredictionWriter.file_label not in files:
             raise InputError(
                 "predict: nothing was written; the model must predict a tensor of (rows,) or "
                 "(rows, targets), and the data must have rows to predict"
             )
-        self._print_files()
+        self._print(files)
 
-    def _print_files(self) -> None:
-        """Print where the logger and the callbacks have written."""
-        logger = self.trainer.logger if self.subcommand == "fit" else None
+    def _written_files(self) -> dict[str, str]:
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         writers = [each for each in callbacks if isinstance(each, WritesFile) and each.path]
-        lines = {each.file_label: str(each.path) for each in writers}
-        if isinstance(logger, RunLogger):
-            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
-            lines = {"run": logger.log_dir, **lines, "curves": command}
+        return {each.file_label: str(each.path) for each in writers}
+
+    def _print(self, lines: dict[str, str]) -> None:
         width = max(map(len, lines), default=0)
-        for label, place in lines.items() if self.trainer.is_global_zero else ():
-            print(f"{label:<{width}}  {place}")
+        for label, text in lines.items() if self.trainer.is_global_zero else ():
+            print(f"{label:<{width}}  {text}")
 
 
 def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[Callback]:
@@ -282,10 +245,19 @@ def _has(callbacks: list[Callback], cls: type) -> bool:
     return any(isinstance(callback, cls) for callback in callbacks)
 
 
-def _check_null(key: str, given: dict[str, Any]) -> None:
-    """Refuse null for an argument whose annotation excludes None; the parser accepts it."""
-    parameters = signature(resolve_name(given["class_path"])).parameters
-    for name, value in given.get("init_args", {}).items():
-        annotation = str(parameters[name].annotation) if name in parameters else "Any"
-        if value is None and not re.search("None|Optional|Any|_empty", annotation):
-            raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
+def _check_options(options: Any) -> None:
+    """Refuse what the parser accepts and what cannot work."""
+    seed, strategy = options.seed_everything, str(options.trainer.strategy)
+    if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+        raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
+    if any(method in strategy for method in ("spawn", "fork", "notebook")):
+        raise InputError(
+            f"--trainer.strategy: {strategy} was given, whose processes do not return what they "
+            "have fitted; type ddp"
+        )
+    for key in ("model", "data"):
+        parameters = signature(resolve_name(options[key].class_path)).parameters
+        for name, value in options[key].get("init_args", {}).items():
+            annotation = str(parameters[name].annotation) if name in parameters else "Any"
+            if value is None and not re.search("None|Optional|Any|_empty", annotation):
+                raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")

@@ -1,15 +1,15 @@
 """Runs one of Lightning's subcommands; turns its errors into one message and an exit status."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import logging
 import re
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,16 +26,23 @@ from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",
-    "LightningCLI's args parameter is intended to run from within Python.*",
     "The dirpath has changed from .*",  # a resumed run has its own folder
 )
 # The messages of torch's process groups when another process is gone.
 _LOST_CONNECTION = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
 
+# Hides Lightning's advertisements.
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+    lambda record: "Tip: For seamless cloud" not in record.getMessage()
+)
+
 
 def run(args: list[str]) -> None:
     """Run a command line; exit with a message if it fails."""
-    with _warning_filters():
+    with warnings.catch_warnings():  # restores the filters and `showwarning`
+        for message in IGNORED_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        warnings.showwarning = partial(_show_warning, warnings.showwarning)
         try:
             first_parse = FirstParse.of(args)
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
@@ -62,30 +69,12 @@ def _fail(message: str, status: int) -> NoReturn:
     fail(f"process {rank + 1}: {message}" if rank else message, status)
 
 
-@contextlib.contextmanager
-def _warning_filters() -> Iterator[None]:
-    """Hide warnings about the libraries' internals; print this package's own on one line."""
-
-    def is_no_advertisement(record: logging.LogRecord) -> bool:
-        return "Tip: For seamless cloud" not in record.getMessage()
-
-    def format_warning(message: Any, category: Any, filename: str, *args: Any) -> str:
-        if Path(filename).is_relative_to(PACKAGE):
-            return f"linreg: warning: {message}\n"
-        return default_format(message, category, filename, *args)
-
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(is_no_advertisement)
-    default_format = warnings.formatwarning
-    with warnings.catch_warnings():
-        for message in IGNORED_WARNINGS:
-            warnings.filterwarnings("ignore", message)
-        try:
-            warnings.formatwarning = format_warning  # type: ignore[assignment]
-            yield
-        finally:
-            warnings.formatwarning = default_format
-            logger.removeFilter(is_no_advertisement)
+def _show_warning(default: Any, message: Any, category: Any, filename: str, *args: Any) -> None:
+    """Print a warning of this package on one line, and others as usual."""
+    if Path(filename).is_relative_to(PACKAGE):
+        print(f"linreg: warning: {message}", file=sys.stderr)
+    else:
+        default(message, category, filename, *args)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,5 @@
 """`linreg summary`: prints the coefficients of a checkpoint."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pkgutil import resolve_name
@@ -27,18 +25,17 @@ def summary(args: list[str]) -> str:
     parser.add_argument("--trainer.default_root_dir", dest="root", default=ROOT, help=text)
     given = parser.parse_args(args)
     checkpoint = CheckpointInfo.read(given.ckpt_path, given.root)
-    cls: Any = None
-    if checkpoint.model is not None:
-        try:
-            cls = resolve_name(checkpoint.model["class_path"])
-        except (ImportError, AttributeError) as error:
-            raise InputError(
-                f"--ckpt_path: {checkpoint.path} holds a {checkpoint.model['class_path']}, which "
-                f"cannot be found ({error}); go to the folder that it is in"
-            ) from None
-    if cls is None or not issubclass(cls, RegressionModule):
+    class_path = checkpoint.model["class_path"] if checkpoint.model else "builtins.object"
+    try:
+        model_class: Any = resolve_name(class_path)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"--ckpt_path: {checkpoint.path} holds a {class_path}, which cannot be found "
+            f"({error}); go to the folder that it is in"
+        ) from None
+    if not issubclass(model_class, RegressionModule):
         raise InputError(f"--ckpt_path: {checkpoint.path} holds no model with coefficients")
-    model = cls.load_from_checkpoint(checkpoint.path, map_location="cpu", weights_only=True)
+    model = model_class.load_from_checkpoint(checkpoint.path, map_location="cpu", weights_only=True)
     if given.format == "json":
         return json.dumps(report(model), indent=2, ensure_ascii=False)
     return str(model.summary())

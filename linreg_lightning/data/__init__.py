@@ -7,10 +7,8 @@ older names differ: the option `shuffle: blocks` reorders whole batches, and `ch
 yields several batches at a time.
 """
 
-from linreg_lightning.data.base import RegressionDataModule
-from linreg_lightning.data.loader import BatchLoader
-from linreg_lightning.data.synthetic import SyntheticData
-from linreg_lightning.data.tabular import TabularData
-from linreg_lightning.data.tensors import TensorData
-
-__all__ = ["BatchLoader", "RegressionDataModule", "SyntheticData", "TabularData", "TensorData"]
+from linreg_lightning.data.base import RegressionDataModule as RegressionDataModule
+from linreg_lightning.data.loader import BatchLoader as BatchLoader
+from linreg_lightning.data.synthetic import SyntheticData as SyntheticData
+from linreg_lightning.data.tabular import TabularData as TabularData
+from linreg_lightning.data.tensors import TensorData as TensorData

@@ -1,7 +1,5 @@
 """What the data modules share: named columns, splits held in memory, batches, resuming."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any, ClassVar, Literal
@@ -11,18 +9,19 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.data.loader import BatchLoader
+from linreg_lightning.data.loader import BatchLoader, Loader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ColumnModel, is_single_pass
 from linreg_lightning.validation import check_argument
 
 Split = Literal["train", "val", "test", "predict"]
-Loader = BatchLoader | StreamLoader
 
 
 class RegressionDataModule(LightningDataModule, ABC):
-    """Rows, split, with a name for each column; a subclass fills `splits` in `load`.
+    """Rows, split, with a name for each column.
+
+    A subclass sets `feature_names` and `target_names`, and fills `splits` in `load`.
 
     Args:
         batch_size: rows in a batch of one process; None means all of them.
@@ -39,6 +38,12 @@ class RegressionDataModule(LightningDataModule, ABC):
     """How to give a split rows, for the error that it has none; `{split}` stands for its name."""
     predicts_in_order: ClassVar[bool] = True
     """Whether several processes predict consecutive rows, in the order of their ranks."""
+    feature_names: list[str]
+    """The columns of x, known after `setup`; a column of ones is named `intercept`."""
+    target_names: list[str]
+    """The columns of y."""
+    true_coefficients: dict[str, dict[str, float]] | None = None
+    """Target to name to coefficient where the truth is known; else None."""
 
     def __init__(
         self, batch_size: int | None, shuffle: bool | Literal["blocks"], seed: int
@@ -69,21 +74,6 @@ class RegressionDataModule(LightningDataModule, ABC):
         """
 
     @property
-    @abstractmethod
-    def feature_names(self) -> list[str]:
-        """The columns of x, known after `setup`; a column of ones is named `intercept`."""
-
-    @property
-    @abstractmethod
-    def target_names(self) -> list[str]:
-        """The columns of y."""
-
-    @property
-    def true_coefficients(self) -> dict[str, dict[str, float]] | None:
-        """Target to name to coefficient where the truth is known; else None."""
-        return None
-
-    @property
     def in_features(self) -> int:
         """The number of columns of x, known after `setup`."""
         return len(self.feature_names)
@@ -108,7 +98,6 @@ class RegressionDataModule(LightningDataModule, ABC):
             self.trainer.limit_val_batches = 0
 
     def teardown(self, stage: str) -> None:
-        """Restore the Trainer's limit of validation batches."""
         if self._limit_val_batches is not None and self.trainer is not None:
             self.trainer.limit_val_batches = self._limit_val_batches
             self._limit_val_batches = None
@@ -129,7 +118,7 @@ class RegressionDataModule(LightningDataModule, ABC):
         if split == "predict" and world_size > 1:
             # Consecutive rows, so that the predictions of all ranks only need to be joined.
             first, last = (rows.rows * r // world_size for r in (rank, rank + 1))
-            rows, rank, world_size = rows.map(lambda tensor: tensor[first:last]), 0, 1
+            rows, rank, world_size = rows.select(slice(first, last)), 0, 1
             if first == last:
                 return StreamLoader(lambda: iter(()), rows=0)
         blocks = self.shuffle == "blocks"
@@ -162,7 +151,6 @@ class RegressionDataModule(LightningDataModule, ABC):
         return [] if fits and not self.has_rows("val") else self._loader_with_rows("val")
 
     def test_dataloader(self) -> Loader:
-        """Return the rows for the test."""
         return self._loader_with_rows("test")
 
     def predict_dataloader(self) -> Loader:

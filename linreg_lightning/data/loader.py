@@ -1,13 +1,11 @@
-"""Whole batches at a time, sliced from tensors in memory."""
+"""Batches for a Trainer: passes that can be resumed, and rows in memory, cut into whole batches."""
 
-from __future__ import annotations
-
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from copy import copy
 from functools import partial
 from itertools import islice
-from operator import itemgetter
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -19,18 +17,68 @@ CHUNK_BYTES = 1 << 23
 """Bytes gathered at a time: many batches, which still fit into a processor's cache."""
 
 
+class Loader(ABC):
+    """The batches of one process: each iteration is a pass; an interrupted pass can be resumed.
+
+    Args:
+        rows_id: the number or the name of the rows; a pass is resumed only within the same rows.
+        length: the number of batches in a pass; None if only its end tells.
+        limit: the batches of a pass to take, a whole number, or the fraction of them, as in
+            `Trainer(limit_train_batches=...)`: a pass that got so far is complete.
+    """
+
+    def __init__(self, rows_id: int | str, length: int | None, limit: int | float) -> None:
+        self._rows_id, self._length = rows_id, length
+        if length is not None:
+            limit = min(limit if isinstance(limit, int) else int(limit * length), length)
+        self._batches_to_take = limit if isinstance(limit, int) else math.inf
+        self._pass, self._handed_out, self._resumed = -1, 0, False
+
+    @abstractmethod
+    def read_pass(self, number: int, first: int) -> Iterator[Any]:
+        """Yield the batches of a pass, counted from 0, from the batch `first` on."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pass, and how many of its batches have been worked on; 0 if it is over."""
+        taken = self._handed_out
+        if self._length is None and taken > 0:
+            # Lightning takes one batch more than it works on where it does not know the length.
+            taken -= 1
+        over = taken >= self._batches_to_take
+        return {"pass": self._pass, "batches": 0 if over else taken, "rows": self._rows_id}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next iteration continue from a state, if it is within a pass of these rows."""
+        self._pass, self._handed_out = state["pass"], state["batches"]
+        self._resumed = self._handed_out > 0 and state["rows"] == self._rows_id
+
+    def __len__(self) -> int:
+        if self._length is None:
+            raise TypeError("the number of batches is known only at the end of a pass")
+        return self._length
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._resumed:
+            self._pass, self._handed_out = self._pass + 1, 0
+        self._resumed = False
+        batches = self.read_pass(self._pass, self._handed_out)
+        for taken, batch in enumerate(batches, self._handed_out + 1):
+            self._handed_out = taken
+            yield batch
+        self._handed_out = 0
+
+
 @final
-class BatchLoader:
-    """The batches of one process: slices of its share of the rows, never one row at a time.
+class BatchLoader(Loader):
+    """Slices of one process's share of the rows, never one row at a time.
 
     Of W processes, process r has the rows r, r + W, r + 2W, ... of the pass's order. Every process
     makes the same number of batches, and no row is repeated or lost: where the shares differ by a
     row, the last batch of the larger ones may hold one row more than `batch_size`.
 
-    Each iteration is a pass; an interrupted pass continues after its last batch. With a seed, each
-    pass has the rows in a new random order. With `blocks`, the rows are permuted and divided into
-    batches once, into a copy, and each pass has these batches in a new random order. That runs at
-    the speed of memory, but the same rows meet in every pass.
+    With a seed, each pass has the rows in a new random order. With `blocks`, the rows are permuted
+    and divided into batches once, into a copy, and each pass has these batches in a new random
+    order. That runs at the speed of memory, but the same rows meet in every pass.
 
     Args:
         rows: all rows, of all processes.
@@ -38,14 +86,12 @@ class BatchLoader:
         shuffle_seed: fixes the order, with the number of the pass; None keeps the rows in order.
         rank: which process this is, from 0.
         world_size: W.
-        limit: the batches of a pass to take, a whole number, or the fraction of them, as in
-            `Trainer(limit_train_batches=...)`: a pass that got so far is complete.
+        limit: the batches of a pass to take, as in `Loader`.
         blocks: whether to shuffle whole batches.
-        drop_last: whether to leave out the rows after the last whole batch of a pass.
         device: a GPU receives all rows once if they fill at most half of its free memory.
 
     Raises:
-        InputError: fewer rows than processes; no batch left after dropping.
+        InputError: fewer rows than processes.
 
     >>> rows = Batch(torch.arange(10.0).reshape(5, 2), torch.ones(5, 1))
     >>> [batch.rows for batch in BatchLoader(rows, batch_size=2)]
@@ -61,7 +107,6 @@ class BatchLoader:
         world_size: int = 1,
         limit: int | float = 1.0,
         blocks: bool = False,
-        drop_last: bool = False,
         device: torch.device | None = None,
     ) -> None:
         smallest_share = rows.rows // world_size
@@ -69,99 +114,61 @@ class BatchLoader:
             reason = f"cannot be shared by {world_size} processes"
             raise InputError(f"rows: {rows.rows} {reason}; use fewer devices")
         self._batch_size = batch_size or smallest_share
-        whole, rest = divmod(smallest_share, self._batch_size)
-        self._length = whole if drop_last else whole + (rest > 0)
-        if self._length == 0:
-            reason = f"with drop_last, but a process has only {smallest_share} rows"
-            remedy = "type a smaller size, or leave drop_last out"
-            raise InputError(f"batch_size: {batch_size} was given {reason}; {remedy}")
-        self._drop_last = drop_last
+        self._batches = -(-smallest_share // self._batch_size)
+        super().__init__(rows.rows, self._batches, limit)
         # A single batch holds the same rows in any order, so it needs no copy of them.
-        single = self._length == 1 and not (drop_last and rows.rows > world_size * self._batch_size)
-        self._shuffle_seed = None if single else shuffle_seed
+        self._shuffle_seed = None if self._batches == 1 else shuffle_seed
         self._blocks = blocks and self._shuffle_seed is not None
-        self._all_rows = rows.rows
         self._share = slice(rank, None, world_size)
         self._row_bytes = sum(t[0].nbytes for t in rows if t is not None)
         self._rows = _move_to_gpu(rows, device, rows.rows * self._row_bytes)
         if self._blocks:
-            order = self._permutation(0, rows.rows)[self._share]
-            self._rows = self._rows.map(lambda tensor: tensor.index_select(0, order))
+            self._rows = self._gather(self._permutation(0, rows.rows)[self._share])
             self._share = slice(None)
-        taken = int(limit * self._length) if isinstance(limit, float) else limit
-        self._batches_per_pass = min(taken, self._length)
-        self._pass, self._handed_out, self._resumed = -1, 0, False
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the pass, and how many of its batches have been handed out; 0 if it is over."""
-        over = self._handed_out >= self._batches_per_pass
-        batches = 0 if over else self._handed_out
-        return {"pass": self._pass, "batches": batches, "rows": self._all_rows}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration continue from a state, if it is within a pass of these rows."""
-        self._pass, self._handed_out = state["pass"], state["batches"]
-        self._resumed = self._handed_out > 0 and state["rows"] == self._all_rows
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[Batch]:
-        if not self._resumed:
-            self._pass, self._handed_out = self._pass + 1, 0
-        self._resumed = False
-        batches = self._whole_batches() if self._blocks else self._row_batches()
-        for index, batch in enumerate(batches, self._handed_out + 1):
-            self._handed_out = index
-            yield batch
-
-    def chunks(self, batches: int | float) -> Iterator[Batch]:
-        """Yield a pass's rows in large parts, or its first `batches` batches; keep the place."""
-        if batches < self._length or self._drop_last:
-            again = copy(self)
-            again._resumed = False
-            yield from islice(again, int(min(batches, self._length)))
+    def read_pass(self, number: int, first: int) -> Iterator[Batch]:
+        """Yield views of rows that are gathered many batches at a time, or of blocks."""
+        if self._blocks:
+            # The last batch, which may be short, stays last.
+            last = self._batches - 1
+            for index in [*self._permutation(number, last).tolist(), last][first:]:
+                yield self._rows.select(self._positions(index, index + 1))
             return
-        share = self._rows.map(itemgetter(self._share))
-        size = max(1, CHUNK_BYTES // self._row_bytes)
-        for first in range(0, share.rows, size):
-            yield share.map(itemgetter(slice(first, first + size)))
-
-    def _whole_batches(self) -> Iterator[Batch]:
-        """Yield the rest of the pass; the last batch, which may be short, stays last."""
-        last = self._length - 1
-        order = [*self._permutation(self._pass, last).tolist(), last]
-        for index in order[self._handed_out :]:
-            yield self._rows.map(itemgetter(self._positions(index, index + 1)))
-
-    def _row_batches(self) -> Iterator[Batch]:
-        """Yield the rest of the pass as views of rows that are gathered many batches at a time."""
-        order, size, share = None, self._batch_size, self._rows.map(itemgetter(self._share))
+        order, size, share = None, self._batch_size, self._rows.select(self._share)
         if self._shuffle_seed is not None:
-            order = self._permutation(self._pass, self._all_rows)[self._share]
+            order = self._permutation(number, self._rows.rows)[self._share]
         batches_at_a_time = max(1, CHUNK_BYTES // (size * self._row_bytes))
-        for first in range(self._handed_out, self._length, batches_at_a_time):
-            stop = min(first + batches_at_a_time, self._length)
-            positions = self._positions(first, stop)
-            if order is None:
-                rows = share.map(itemgetter(positions))
-            else:
-                chosen = order[positions]
-                rows = self._rows.map(partial(torch.index_select, dim=0, index=chosen))
-            sizes = [size] * (stop - first - 1)
+        for start in range(first, self._batches, batches_at_a_time):
+            stop = min(start + batches_at_a_time, self._batches)
+            positions = self._positions(start, stop)
+            rows = share.select(positions) if order is None else self._gather(order[positions])
+            sizes = [size] * (stop - start - 1)
             sizes.append(rows.rows - sum(sizes))
             weights = [None] * len(sizes) if rows.weight is None else rows.weight.split(sizes)
             yield from map(Batch, rows.x.split(sizes), rows.y.split(sizes), weights)
 
+    def chunks(self, batches: int | float) -> Iterator[Batch]:
+        """Yield a pass's rows in large parts, or its first `batches` batches; keep the place."""
+        if batches < self._batches:
+            yield from islice(self.read_pass(self._pass + 1, 0), int(batches))
+            return
+        share = self._rows.select(self._share)
+        size = max(1, CHUNK_BYTES // self._row_bytes)
+        for first in range(0, share.rows, size):
+            yield share.select(slice(first, first + size))
+
     def _positions(self, first: int, stop: int) -> slice:
         """Return the positions of batches from `first` up to `stop`; the last has all the rest."""
-        whole = stop < self._length or self._drop_last
-        return slice(first * self._batch_size, stop * self._batch_size if whole else None)
+        end = stop * self._batch_size if stop < self._batches else None
+        return slice(first * self._batch_size, end)
 
     def _permutation(self, number: int, size: int) -> Tensor:
         assert self._shuffle_seed is not None
         generator = torch.Generator().manual_seed(self._shuffle_seed + number)
         return torch.randperm(size, generator=generator).to(self._rows.x.device)
+
+    def _gather(self, positions: Tensor) -> Batch:
+        return self._rows.map(partial(torch.index_select, dim=0, index=positions))
 
 
 def _move_to_gpu(rows: Batch, device: torch.device | None, size: int) -> Batch:

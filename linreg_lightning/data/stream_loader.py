@@ -1,25 +1,23 @@
 """Batches of rows that do not fit into memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice, repeat
-from operator import itemgetter
 from typing import Any, final
 
 import torch
 
 from linreg_lightning.batch import Batch
+from linreg_lightning.data.loader import Loader
 from linreg_lightning.tables.prefetch import prefetch
 
 
 @final
-class StreamLoader:
-    """The batches of one process, read while the model works, in constant memory.
+class StreamLoader(Loader):
+    """Rows that are read while the model works, in constant memory.
 
-    Each iteration is a pass, which shuffles rows as far as a buffer reaches. An interrupted pass
-    reads the rows again and skips the batches that the model has worked on.
+    Each pass shuffles the rows as far as a buffer reaches. A resumed pass reads all rows again and
+    skips the batches that the model has worked on.
 
     Args:
         blocks: begins a pass over this process's rows, in blocks of any size.
@@ -29,7 +27,7 @@ class StreamLoader:
         rows: how many rows this process has, if that is known.
         batches: into how many batches, whose sizes differ by a row at most, to divide them instead
             of by `batch_size`, so that all processes have the same number.
-        limit: the batches of a pass to take, as in `Trainer(limit_train_batches=...)`.
+        limit: the batches of a pass to take, as in `Loader`.
         name: of the rows; a pass is resumed only within rows of the same name.
 
     >>> rows = Batch(torch.arange(10.0).reshape(5, 2), torch.ones(5, 1))
@@ -49,45 +47,17 @@ class StreamLoader:
         limit: int | float = 1.0,
         name: str = "",
     ) -> None:
+        length = batches if rows is None or batches else -(-rows // (batch_size or 1))
+        super().__init__(name, length, limit)
         self._blocks, self._batch_size = blocks, batch_size
         self._shuffle_seed, self._shuffle_buffer = shuffle_seed, shuffle_buffer
         self._rows, self._batches = rows, batches
-        self._length = batches if rows is None or batches else -(-rows // (batch_size or 1))
-        self._limit, self._name = limit, name
-        self._pass, self._handed_out, self._over, self._resumed = -1, 0, False, False
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the pass, and how many of its batches have been worked on; 0 if it is over."""
-        taken, limit = self._handed_out, self._limit
-        if self._length is None:
-            # Lightning takes one batch more than it works on where it does not know the length.
-            taken = max(taken - 1, 0)
-        else:
-            wanted = limit if isinstance(limit, int) else int(limit * self._length)
-            limit = min(wanted, self._length)
-        over = self._over or (isinstance(limit, int) and taken >= limit)
-        return {"pass": self._pass, "batches": 0 if over else taken, "rows": self._name}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next iteration continue from a state, if it is within a pass of these rows."""
-        self._pass, self._handed_out = state["pass"], state["batches"]
-        self._resumed = self._handed_out > 0 and state["rows"] == self._name
-
-    def __len__(self) -> int:
-        if self._length is None:
-            raise TypeError("the number of batches is known only at the end of a pass")
-        return self._length
-
-    def __bool__(self) -> bool:
-        return True  # `bool` would ask for the length
-
-    def __iter__(self) -> Iterator[Any]:
-        if not self._resumed:
-            self._pass, self._handed_out = self._pass + 1, 0
-        self._resumed, self._over = False, False
+    def read_pass(self, number: int, first: int) -> Iterator[Any]:
+        """Yield the batches of a pass while a thread reads the next ones."""
         blocks = self._blocks()
         if self._shuffle_seed is not None:
-            generator = torch.Generator().manual_seed(self._shuffle_seed + self._pass)
+            generator = torch.Generator().manual_seed(self._shuffle_seed + number)
             blocks = shuffle(blocks, self._shuffle_buffer, generator)
         if self._batch_size is not None:
             sizes: Iterator[int] = repeat(self._batch_size)
@@ -95,10 +65,7 @@ class StreamLoader:
                 sizes = (rows * (k + 1) // count - rows * k // count for k in range(count))
             blocks = rebatch(blocks, sizes)
         with half_of_the_threads():
-            for batch in islice(prefetch(blocks), self._handed_out, None):
-                self._handed_out += 1
-                yield batch
-        self._over = True
+            yield from islice(prefetch(blocks), first, None)
 
 
 @contextmanager
@@ -135,11 +102,11 @@ def rebatch(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:
         start = 0
         while size and rows + block.rows - start >= size:
             stop = start + size - rows
-            pending.append(_slice(block, start, stop))
+            pending.append(block.select(slice(start, stop)))
             yield Batch.concatenate(pending)
             start, rows, size, pending = stop, 0, next(sizes, 0), []
         if start < block.rows:
-            pending.append(_slice(block, start, block.rows))
+            pending.append(block.select(slice(start, None)))
             rows += block.rows - start
     if pending:
         yield Batch.concatenate(pending)
@@ -154,16 +121,12 @@ def shuffle(blocks: Iterator[Batch], buffer: int, generator: torch.Generator) ->
         rows += block.rows
         if rows >= 2 * buffer:
             permuted = _permute(pending, generator)
-            yield _slice(permuted, 0, rows - buffer)
-            pending, rows = [_slice(permuted, rows - buffer, rows)], buffer
+            yield permuted.select(slice(rows - buffer))
+            pending, rows = [permuted.select(slice(rows - buffer, None))], buffer
     if pending:
         yield _permute(pending, generator)
 
 
 def _permute(parts: list[Batch], generator: torch.Generator) -> Batch:
     rows = Batch.concatenate(parts)
-    return rows.map(itemgetter(torch.randperm(rows.rows, generator=generator)))
-
-
-def _slice(rows: Batch, start: int, stop: int) -> Batch:
-    return rows.map(itemgetter(slice(start, stop)))
+    return rows.select(torch.randperm(rows.rows, generator=generator))

@@ -1,6 +1,4 @@
-"""Rows of a linear model whose weights are known."""
-
-from __future__ import annotations
+"""Rows of a linear model whose coefficients are known."""
 
 import math
 from contextlib import suppress
@@ -18,15 +16,15 @@ from linreg_lightning.validation import check_argument
 
 @final
 class SyntheticData(RegressionDataModule):
-    """Known weights plus noise: y = w0 + w1 x1 + w2 x2 + ... + noise * N(0, 1), each x N(0, 1).
+    """y = b0 + b1 x1 + b2 x2 + ... + noise * N(0, 1), each x N(0, 1), with known coefficients b.
 
     The defaults are the tutorial's rows: y = 1 + 2 x1 + 3 x2.
 
     Args:
-        weights: the truth, the intercept first: a list of numbers, or one such list for each
-            target. Without it the weights count: 1, 2, 3, ...
-        features: how many x there are, where no weights are given (default 2).
-        targets: how many y there are, where no weights are given (default 1).
+        weights: the coefficients, the intercept first: a list of numbers, or one such list for each
+            target. Without it they are 1, 2, 3, ...
+        features: how many x there are, where no coefficients are given (default 2).
+        targets: how many y there are, where no coefficients are given (default 1).
         noise: standard deviation of the noise, in units of y.
         rows: rows to train on.
         val_rows: rows for validation, 0 for none.
@@ -37,8 +35,8 @@ class SyntheticData(RegressionDataModule):
         seed: of the data's own generator; `--seed_everything` does not change the rows.
 
     Raises:
-        InputError: weights that are no table of finite numbers; weights beside features or targets;
-            a negative noise; too few rows.
+        InputError: coefficients that are no table of finite numbers, or that are given beside
+            features or targets; a negative noise; too few rows.
 
     >>> data = SyntheticData(rows=8)
     >>> data.setup("fit")
@@ -67,31 +65,17 @@ class SyntheticData(RegressionDataModule):
         _check_at_least("rows", rows, 2)
         _check_at_least("val_rows", val_rows, 0)
         _check_at_least("test_rows", test_rows, 0)
-        self.weights = _weight_table(weights, features, targets)
+        self.weights = _coefficient_table(weights, features, targets)
         self.rows, self.val_rows, self.test_rows = rows, val_rows, test_rows
         self.noise, self.ones = noise, ones
         self.save_hyperparameters()
-        self._variables = [f"x{j}" for j in range(1, len(self.weights))]
+        names = ["intercept", *(f"x{j}" for j in range(1, len(self.weights)))]
+        self.feature_names = names if ones else names[1:]
         numbered = [f"y{k}" for k in range(1, self.weights.shape[1] + 1)]
-        self._targets = ["y"] if numbered == ["y1"] else numbered
-
-    @property
-    def feature_names(self) -> list[str]:
-        """`intercept` for a column of ones, then x1, x2, ...; known from the start."""
-        return ["intercept", *self._variables] if self.ones else self._variables
-
-    @property
-    def target_names(self) -> list[str]:
-        """`y`, or y1, y2, ... where there are several."""
-        return self._targets
-
-    @property
-    def true_coefficients(self) -> dict[str, dict[str, float]]:
-        """The weights by target and name."""
-        names = ["intercept", *self._variables]
-        return {
+        self.target_names = ["y"] if numbered == ["y1"] else numbered
+        self.true_coefficients = {
             target: dict(zip(names, column, strict=True))
-            for target, column in zip(self._targets, self.weights.T.tolist(), strict=True)
+            for target, column in zip(self.target_names, self.weights.T.tolist(), strict=True)
         }
 
     def load(self, stage: str) -> None:
@@ -104,10 +88,10 @@ class SyntheticData(RegressionDataModule):
         self.splits["predict"] = self.splits["test"]
 
 
-def _weight_table(
+def _coefficient_table(
     weights: list[float] | list[list[float]] | None, features: int | None, targets: int | None
 ) -> Tensor:
-    """Return the weights as (1 + features, targets)."""
+    """Return the coefficients as (1 + features, targets)."""
     if weights is None:
         features = 2 if features is None else features
         targets = 1 if targets is None else targets

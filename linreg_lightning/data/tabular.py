@@ -1,14 +1,14 @@
 """Rows of files: CSV, Parquet, Arrow; in memory or streamed."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
 from linreg_lightning.batch import significant_bits
-from linreg_lightning.data.base import Loader, RegressionDataModule, Split
+from linreg_lightning.data.base import RegressionDataModule, Split
+from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
@@ -54,12 +54,12 @@ class TabularData(RegressionDataModule):
             weight 0 does not count: its values may be missing.
         val_fraction: the fraction of rows for validation, split by a hash of their number.
         test_fraction: the same for the test.
-        batch_size: rows in a batch; null for all or, in a stream, about two million numbers.
+        batch_size: rows in a batch; null takes all rows or, in a stream, about two million numbers.
         shuffle: whether the rows come in another order in each epoch; a stream is shuffled in a
             buffer of four million numbers. `blocks` shuffles whole batches only, which is faster,
             for rows in memory (see `BatchLoader`).
-        seed: of the hash that splits the rows; torch's own seed decides their order.
-        exclude: columns that are no features.
+        seed: the seed of the hash that splits the rows; torch's own seed decides their order.
+        exclude: columns that the model does not use.
         categorical: columns of categories that look like numbers, such as postal codes.
         missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
             it; `mean` fills in the mean of the rows to train on (for an indicator, the fraction of
@@ -110,7 +110,7 @@ class TabularData(RegressionDataModule):
         check_fractions(val_fraction, test_fraction)
         self._paths = {"path": path, "val_path": val_path, "test_path": test_path}
         self._fractions = {"val": val_fraction, "test": test_fraction}
-        self._targets = _as_list(target)
+        self.target_names = _as_list(target)
         self._features = None if features is None else _as_list(features)
         self._exclude, self._categorical = _as_list(exclude), _as_list(categorical)
         self._weight, self._missing, self._unseen = weight, missing, unseen
@@ -124,10 +124,11 @@ class TabularData(RegressionDataModule):
         except TypeError:
             text = f"design: {design} was given; it comes with a checkpoint: leave it out"
             raise InputError(text) from None
+        self.feature_names = [] if self._design is None else self._design.names
         self._check_arguments()
 
     def _check_arguments(self) -> None:
-        if not self._targets:
+        if not self.target_names:
             raise InputError("target: no column was given; type the name of one")
         # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000: a
         # checkpoint would hold the number, although the argument here is text.
@@ -136,7 +137,7 @@ class TabularData(RegressionDataModule):
                 if not isinstance(name, str):
                     text = f"{name!r} was given: YAML reads the name as a number"
                     raise InputError(f"{argument}: {text}; rename the column or the file")
-        if self._weight in self._targets:
+        if self._weight in self.target_names:
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
         valid = self._missing in ("error", "drop", "mean")
         check_argument("missing", repr(self._missing), valid, "error, drop or mean")
@@ -146,16 +147,6 @@ class TabularData(RegressionDataModule):
             if self._paths[f"{split}_path"] and fraction:
                 remedy = f"give {split}_path or {split}_fraction, not both"
                 raise InputError(f"{split}_path: {split}_fraction was given too; {remedy}")
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The columns of x; before `setup`, those of the checkpoint's design, or none."""
-        return [] if self._design is None else self._design.names
-
-    @property
-    def target_names(self) -> list[str]:
-        """The columns of y."""
-        return self._targets
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the types in the files, one number for each column of x."""
@@ -169,9 +160,7 @@ class TabularData(RegressionDataModule):
         for split in splits:
             self._roles(split).check(self._subset(split).dataset)
         self.fit_design()
-        max_bytes: float = _MAX_BYTES_IN_MEMORY
-        if self._stream is not None:
-            max_bytes = 0 if self._stream else float("inf")
+        max_bytes = {None: _MAX_BYTES_IN_MEMORY, True: 0, False: math.inf}[self._stream]
         for split in splits:
             if split not in self.splits and split != "predict":
                 rows = self._reader(split).read_all(max_bytes)
@@ -187,6 +176,7 @@ class TabularData(RegressionDataModule):
             constant = constant or "intercept" in roles.features
             arguments = self._categorical, self._missing, self._max_levels, constant
             self._design = fit_design(self._subset("train"), roles, *arguments)
+            self.feature_names = self._design.names
         self.hparams["design"] = self._design.state()
         return self._design
 
@@ -206,13 +196,11 @@ class TabularData(RegressionDataModule):
             size = min(batch_size, reader.block_rows)
             return StreamLoader(lambda: reader.prediction_blocks(self._kept, size))
         rows, batches = reader.count_rows_and_batches(batch_size)
-        numbers_in_row = len(self.feature_names) + len(self._targets) + 1
+        numbers_in_row = len(self.feature_names) + len(self.target_names) + 1
         buffer = max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row)
         blocks = partial(reader.blocks, min_rows=2 if split == "train" else 1)  # a fit needs 2
         name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
-        return StreamLoader(
-            blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name=name
-        )
+        return StreamLoader(blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name)
 
     def keep(self, columns: Sequence[str]) -> None:
         """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
@@ -221,9 +209,8 @@ class TabularData(RegressionDataModule):
 
     def _has_source(self, split: Split) -> bool:
         """Whether the arguments name a fraction or files for a split."""
-        if split in self._fractions:
-            return bool(self._paths[f"{split}_path"] or self._fractions[split])
-        return True
+        fraction = self._fractions.get(split, 1.0)
+        return bool(fraction or self._paths[f"{split}_path"])
 
     def _dataset(self, argument: str) -> TableDataset:
         if argument not in self._datasets:
@@ -241,13 +228,19 @@ class TabularData(RegressionDataModule):
 
     def _roles(self, split: Split) -> ColumnRoles:
         if self._design is None:
-            roles = self._features, self._exclude, self._categorical, self._targets, self._weight
+            roles = (
+                self._features,
+                self._exclude,
+                self._categorical,
+                self.target_names,
+                self._weight,
+            )
             assigned = ColumnRoles.assign(self._dataset("path"), *roles)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean":
                 self._design.check_means()
-            assigned = ColumnRoles(features, levels, self._targets, self._weight)
+            assigned = ColumnRoles(features, levels, self.target_names, self._weight)
         return assigned._replace(targets=[], weight=None) if split == "predict" else assigned
 
     def _reader(self, split: Split) -> SplitReader:

@@ -1,8 +1,5 @@
 """Rows already in memory: tensors, NumPy arrays, data frames."""
 
-from __future__ import annotations
-
-from operator import itemgetter
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -13,7 +10,7 @@ from linreg_lightning.batch import Batch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ChecksValues
-from linreg_lightning.validation import check_fractions, check_rows, not_a_number, row_number
+from linreg_lightning.validation import check_fractions, check_rows, row_number
 
 
 @final
@@ -73,21 +70,11 @@ class TensorData(RegressionDataModule):
             targets = targets.unsqueeze(1)
         weights = None if weight is None else _to_tensor("weight", weight)
         self._given = Batch(features, targets, weights).validate()
-        self._feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
-        self._target_names = _names("target_names", target_names, y, "y", targets.shape[1])
-        checks_now = weight is not None or "intercept" in self._feature_names
+        self.feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
+        self.target_names = _names("target_names", target_names, y, "y", targets.shape[1])
+        checks_now = weight is not None or "intercept" in self.feature_names
         self._checked = self._check() if checks_now else None
         self.save_hyperparameters(ignore=["x", "y", "weight"])
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The columns of x, known from the start."""
-        return self._feature_names
-
-    @property
-    def target_names(self) -> list[str]:
-        """The columns of y."""
-        return self._target_names
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the type of each column of x, as it was given."""
@@ -104,7 +91,7 @@ class TensorData(RegressionDataModule):
         self.splits["predict"] = self._given
 
     def _check(self) -> Batch:
-        return check_rows(self._given, self._feature_names, self._target_names)
+        return check_rows(self._given, self.feature_names, self.target_names)
 
     def _model_checks_rows(self, stage: str) -> bool:
         """Whether the model refuses NaN and infinity by itself, with the row's number in `x`."""
@@ -132,14 +119,12 @@ def random_split(
     n_val, n_test = round(rows.rows * val_fraction), round(rows.rows * test_fraction)
     if n_val + n_test == 0:
         # No copy of the rows is needed.
-        none = rows.map(lambda tensor: tensor[:0])
+        none = rows.select(slice(0))
         return rows, none, none
     n_train = max(rows.rows - n_val - n_test, 0)
     order = torch.randperm(rows.rows, generator=torch.Generator().manual_seed(seed))
     parts = order.tensor_split([n_train, n_train + n_val])
-    train, val, test = (
-        rows.map(itemgetter(part.sort().values.to(rows.x.device))) for part in parts
-    )
+    train, val, test = (rows.select(part.sort().values.to(rows.x.device)) for part in parts)
     return train, val, test
 
 
@@ -174,7 +159,8 @@ def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
         if isinstance(value, str):
             column = columns[0] if columns else 0
             name = str(column + 1) if names is None else names[column]
-            reason = f"it {not_a_number(name, value, row_number(row))}"
+            place = f"column {name!r}, {row_number(row)}"
+            reason = f"it has {value!r} in {place}, which is no number"
             break
     return InputError(f"{argument}: {reason}; give numbers only")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import Design, Floats, Rows, numbers
+from linreg_lightning.design_matrix.design import Design, Floats, RowNumbers, parse_numbers
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_intercept, check_weight
@@ -40,11 +40,11 @@ class MissingCounts:
 
         >>> counts = MissingCounts(10, 2, Counter(age=1, city=1))
         >>> counts.describe("left out of those to train on")
-        '2 of 10 rows were left out of those to train on, for want of a value in: age 1, city 1'
+        '2 of 10 rows were left out of those to train on; missing values: age 1, city 1'
         """
         columns = ", ".join(f"{name} {count}" for name, count in sorted(self.by_column.items()))
         rows = f"{self.incomplete} of {self.rows} rows"
-        return f"{rows} were {outcome}, for want of a value in: {columns}"
+        return f"{rows} were {outcome}; missing values: {columns}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class BatchBuilder:
             x, unknown = self.design.matrix(table)
             y = np.empty((len(roles.values), table.num_rows))
             for k, name in enumerate(roles.values):
-                y[k] = numbers(table.column(name))
+                y[k] = parse_numbers(table.column(name))
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None
@@ -127,7 +127,9 @@ class BatchBuilder:
         return incomplete, MissingCounts(len(incomplete), int(incomplete.sum()), by_column)
 
 
-def _refuse_unknown(block: RowBlock, unknown: dict[str, Rows], absent: NDArray[np.bool_]) -> None:
+def _refuse_unknown(
+    block: RowBlock, unknown: dict[str, RowNumbers], absent: NDArray[np.bool_]
+) -> None:
     """Refuse unknown levels in rows that count and are not left out."""
     for name, rows in unknown.items():
         for row in rows[~absent[rows]].tolist():

@@ -1,7 +1,5 @@
 """The design: what the columns of x are, fitted to the rows to train on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,11 +13,11 @@ from numpy.typing import NDArray
 from linreg_lightning.errors import InputError
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.intp]
+RowNumbers = NDArray[np.intp]
 _MISSING, _UNKNOWN = -1, -2
 
 
-def numbers(column: Any) -> Floats:
+def parse_numbers(column: Any) -> Floats:
     """Return a pyarrow array as float64, NaN where a value is missing; parse text.
 
     Raises:
@@ -36,7 +34,7 @@ def numbers(column: Any) -> Floats:
     return values
 
 
-def categories(column: Any) -> Any:
+def to_categories(column: Any) -> Any:
     """Return a pyarrow array as a dictionary array of strings, whose dictionary has the levels."""
     if pa.types.is_dictionary(column.type):
         strings = column.dictionary.cast(pa.string())
@@ -57,23 +55,26 @@ class NumberTerm:
         self.column = column
         self.names = [column]
 
-    def transform(self, values: Any, out: Floats) -> Rows:
-        """Write a pyarrow array into `out`, (1, rows), NaN for missing; no level is unknown."""
-        out[0] = numbers(values)
+    def transform(self, values: Any, out: Floats) -> RowNumbers:
+        """Write a pyarrow array into `out`, (1, rows), NaN where a value is missing.
+
+        Return the rows with an unknown level: for numbers, none.
+        """
+        out[0] = parse_numbers(values)
         return np.empty(0, np.intp)
 
 
 class CategoryTerm:
-    """A column of categories: a column of zeros and ones for each level from `first` on."""
+    """A column of categories: zeros and ones for each level from number `first` on, 0 or 1."""
 
     def __init__(self, column: str, levels: Sequence[str], first: int) -> None:
         self.column, self.levels, self.first = column, levels, first
         self.names = [f"{column}[{level}]" for level in levels[first:]]
 
-    def transform(self, values: Any, out: Floats) -> Rows:
+    def transform(self, values: Any, out: Floats) -> RowNumbers:
         """Write indicators, NaN where a value is missing; return rows with an unknown level."""
         level_numbers = {level: k for k, level in enumerate(self.levels)} | {None: _MISSING}
-        values = categories(values)
+        values = to_categories(values)
         numbers_in_dictionary = [
             level_numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
         ]
@@ -147,7 +148,7 @@ class Design:
         """Return the arguments as plain strings, numbers and lists, for a checkpoint."""
         return asdict(self)
 
-    def matrix(self, table: Any) -> tuple[Floats, dict[str, Rows]]:
+    def matrix(self, table: Any) -> tuple[Floats, dict[str, RowNumbers]]:
         """Compute the design matrix of a pyarrow record batch, and find unknown levels.
 
         Returns:

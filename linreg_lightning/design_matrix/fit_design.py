@@ -1,7 +1,5 @@
 """Fits the design: reads levels and means from the rows to train on."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import Design, categories, numbers
+from linreg_lightning.design_matrix.design import Design, parse_numbers, to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv import not_a_number
@@ -60,7 +58,7 @@ def fit_design(
             for counts in levels.values():
                 counts.add(block, dataset.name)
             for name, total in sums.items():
-                values = numbers(block.table.column(name))
+                values = parse_numbers(block.table.column(name))
                 total.add(values[np.isfinite(values)])
         if not rows:
             remedy = "lower val_fraction or test_fraction"
@@ -90,7 +88,7 @@ class LevelCounts:
 
     def add(self, block: RowBlock, file: str) -> None:
         """Count the levels of some rows; refuse too many, or numbers among text."""
-        column = categories(block.table.column(self._name))
+        column = to_categories(block.table.column(self._name))
         new = []
         for item in pc.value_counts(column).to_pylist():
             level = item["values"]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.design import Rows, numbers
+from linreg_lightning.design_matrix.design import RowNumbers, parse_numbers
 from linreg_lightning.tables.dataset import Chunk, TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
 
@@ -25,7 +25,7 @@ class RowBlock(NamedTuple):
 
     table: Any
     chunk: Chunk
-    positions: Rows | None
+    positions: RowNumbers | None
 
     def row_name(self, row: int) -> str:
         """Name a row of this block, counted from 0, by its number in its file."""
@@ -35,10 +35,10 @@ class RowBlock(NamedTuple):
         """Leave out rows of weight 0 and, if `complete`, rows that lack a value in any column."""
         chosen = np.ones(self.table.num_rows, bool)
         if weight is not None:
-            chosen = numbers(self.table.column(weight)) != 0
+            chosen = parse_numbers(self.table.column(weight)) != 0
         for column in self.table.columns if complete else ():
             if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
-                chosen &= ~np.isnan(numbers(column))
+                chosen &= ~np.isnan(parse_numbers(column))
             else:
                 chosen &= column.is_valid().to_numpy(zero_copy_only=False)
         if chosen.all():

@@ -1,7 +1,5 @@
 """Features on one scale, targets around zero: gradient descent then converges in any units."""
 
-from __future__ import annotations
-
 from typing import final
 
 import torch

@@ -16,16 +16,8 @@ A new model overrides these, and its tests go into tests/test_models.py:
     weight_and_intercept    return the equation (a RegressionModule only)
 """
 
-from linreg_lightning.models.least_squares import LeastSquares
-from linreg_lightning.models.linear import LinearRegression
-from linreg_lightning.models.manual import ManualLinearRegression
-from linreg_lightning.models.regression import RegressionModule
-from linreg_lightning.models.supervised import SupervisedModule
-
-__all__ = [
-    "LeastSquares",
-    "LinearRegression",
-    "ManualLinearRegression",
-    "RegressionModule",
-    "SupervisedModule",
-]
+from linreg_lightning.models.least_squares import LeastSquares as LeastSquares
+from linreg_lightning.models.linear import LinearRegression as LinearRegression
+from linreg_lightning.models.manual import ManualLinearRegression as ManualLinearRegression
+from linreg_lightning.models.regression import RegressionModule as RegressionModule
+from linreg_lightning.models.supervised import SupervisedModule as SupervisedModule

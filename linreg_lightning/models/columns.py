@@ -1,7 +1,5 @@
 """The columns of a model: their names, and whether a batch has them."""
 
-from __future__ import annotations
-
 from typing import Self, final
 
 import torch
@@ -9,6 +7,7 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
 
 
 @final
@@ -33,10 +32,10 @@ class ModelColumns:
     @classmethod
     def from_counts(cls, in_features: int | None, out_features: int | None) -> Self:
         """Columns of which only the numbers are known; no columns if `in_features` is None."""
-        arguments = ("in_features", in_features, 0), ("out_features", out_features, 1)
-        for name, value, lowest in arguments:
-            if value is not None and value < lowest:
-                raise InputError(f"{name}: {value} was given; type how many columns there are")
+        counts = ("in_features", in_features, 0), ("out_features", out_features, 1)
+        for name, count, least in counts:
+            valid = count is None or count >= least
+            check_argument(name, count, valid, "how many columns there are")
         if in_features is None:
             return cls([], [], named=False)
         features = [f"x{j + 1}" for j in range(in_features)]

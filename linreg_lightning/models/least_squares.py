@@ -1,7 +1,5 @@
 """Least squares under the Trainer: one pass adds up the rows, its end solves for the `Fit`."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, ClassVar, final
 
@@ -16,7 +14,6 @@ from linreg_lightning.algebra.gram_state import GramState, PassShape
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.hook_markers import per_group
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient, RegressionModule
 from linreg_lightning.protocols import feature_bits_of
 
@@ -80,18 +77,15 @@ class LeastSquares(RegressionModule):
         self._max_epochs: int | None = None
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make parameters of zeros for the coefficients."""
         shape = (out_features, in_features)
         # Parameters although they get no gradient: DDP refuses a model without parameters.
         self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
         self.bias = nn.Parameter(torch.zeros(out_features, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets) float64, for x, (rows, features)."""
         return x.double() @ self.weight.T + self.bias
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
         return self.weight.detach(), self.bias.detach() if self.has_intercept else None
 
     def coefficients(self) -> list[Coefficient]:
@@ -138,7 +132,6 @@ class LeastSquares(RegressionModule):
         super().setup(stage)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """An optimiser by which the Trainer counts steps; callbacks may show its rate."""
         return ClosureOptimizer(self.parameters(), lr=1.0)
 
     def on_fit_start(self) -> None:
@@ -171,10 +164,6 @@ class LeastSquares(RegressionModule):
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
 
-    @per_group
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Do nothing: a step has no loss that could diverge."""
-
     def on_train_epoch_end(self) -> None:
         """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""
         if self._sums.current is None:
@@ -189,7 +178,6 @@ class LeastSquares(RegressionModule):
             raise _stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the sums of the rows fitted and of the current pass."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["statistics"] = self._sums.state_dict(self._pass_shape)
         checkpoint["earlier_data"] = self._earlier_data

@@ -1,7 +1,5 @@
 """Linear regression with torch's own building blocks: nn.Linear, nn.MSELoss, SGD."""
 
-from __future__ import annotations
-
 import math
 from typing import final
 
@@ -28,9 +26,9 @@ class LinearRegression(RegressionModule, StandardizedModule):
 
     Args:
         lr: the learning rate, above 0.
-        momentum: of SGD, from 0 to below 1.
-        weight_decay: of SGD, 0 or above; as in torch it acts on the intercept too, and on the
-            weights of the standardised features where `standardize` is on.
+        momentum: the momentum of SGD, from 0 to below 1.
+        weight_decay: the weight decay of SGD, 0 or above. As in torch it acts on the intercept too,
+            and on the coefficients of the standardised features where `standardize` is on.
         intercept: whether the model adds a constant; None means yes, unless the data have a column
             of ones named `intercept`.
         standardize: whether to fit on features of mean 0 and standard deviation 1 and targets of
@@ -69,7 +67,6 @@ class LinearRegression(RegressionModule, StandardizedModule):
         self.criterion = nn.MSELoss()
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Make the linear layer."""
         if in_features == 0:
             raise InputError(
                 "features: the data have none; name a column to predict from, or use LeastSquares, "
@@ -79,12 +76,10 @@ class LinearRegression(RegressionModule, StandardizedModule):
         self.linear = nn.Linear(in_features, out_features, bias=self.has_intercept)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
         z = self.standardization(x).to(self.dtype)
         return self.standardization.add_target_mean(self.linear(z).to(self.dtype))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean squared error of one batch."""
         x, y, row_weight = self.prepare_batch(batch)
         prediction = self.linear(x)
         if row_weight is None:
@@ -96,7 +91,6 @@ class LinearRegression(RegressionModule, StandardizedModule):
         return self.scale_loss(loss, len(x))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """SGD over all parameters."""
         return torch.optim.SGD(
             self.parameters(), self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )

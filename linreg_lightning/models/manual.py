@@ -1,7 +1,5 @@
 """Gradient descent by hand: the tutorial's loop under the Trainer."""
 
-from __future__ import annotations
-
 import math
 from typing import final
 
@@ -54,15 +52,12 @@ class ManualLinearRegression(RegressionModule):
         self.automatic_optimization = False
 
     def build(self, in_features: int, out_features: int) -> None:
-        """Draw the weights."""
         self.weight = nn.Parameter(torch.randn(in_features + self.has_intercept, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
         return self._add_ones(x) @ self.weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of the raw loop."""
         x, y, row_weight = self.validate_batch(batch)
         if row_weight is not None:
             raise InputError(
@@ -80,7 +75,6 @@ class ManualLinearRegression(RegressionModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """An optimiser that takes no step itself; the Trainer counts steps by it."""
         return ClosureOptimizer(self.parameters(), self.lr)
 
     def on_fit_start(self) -> None:
@@ -92,7 +86,6 @@ class ManualLinearRegression(RegressionModule):
             )
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
-        """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""
         weight = self.weight.detach().T
         return (weight[:, 1:], weight[:, 0]) if self.has_intercept else (weight, None)
 

@@ -1,7 +1,5 @@
 """The base of the linear models: an equation, and its coefficients by name."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, final
@@ -28,8 +26,7 @@ class RegressionModule(SupervisedModule):
     Args:
         intercept: whether the model adds a constant; None means yes, unless the data have a column
             of ones named `intercept`.
-        in_features: the number of columns of x; None takes it from the data.
-        out_features: the number of columns of y; None takes it from the data.
+        in_features, out_features: see `SupervisedModule`.
     """
 
     def __init__(
@@ -77,7 +74,6 @@ class RegressionModule(SupervisedModule):
             self.true_coefficients = true or {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the true coefficients to the columns."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["columns"]["true"] = self.true_coefficients
 
@@ -112,5 +108,4 @@ class ClosureOptimizer(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": 0.0})  # callbacks show both
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Call the closure and return its result."""
         return None if closure is None else closure()

@@ -1,7 +1,5 @@
 """Gradient descent in any units: columns on one scale, row weights of mean 1."""
 
-from __future__ import annotations
-
 from itertools import compress
 
 import torch

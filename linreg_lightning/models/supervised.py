@@ -1,7 +1,5 @@
 """The base of all models: named columns, predictions, evaluation, checkpoints."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -181,7 +179,6 @@ class SupervisedModule(LightningModule, ABC):
     on_test_start = on_predict_start = on_validation_start
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics."""
         self._update_metrics(batch)
 
     test_step = validation_step

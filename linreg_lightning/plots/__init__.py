@@ -14,12 +14,9 @@ b'PNG'
 """
 
 from linreg_lightning.plots.coefficients import coefficients as coefficients
-from linreg_lightning.plots.descent import LossSurface as LossSurface
-from linreg_lightning.plots.descent import descent as descent
+from linreg_lightning.plots.descent import LossSurface as LossSurface, descent as descent
 from linreg_lightning.plots.predicted import (
     SplitPredictions as SplitPredictions,
-)
-from linreg_lightning.plots.predicted import (
     predicted as predicted,
 )
 from linreg_lightning.plots.residuals import residuals as residuals

@@ -172,5 +172,5 @@ def _sizes(columns: Array) -> Array:
 
 def _exponent(column: Array) -> int:
     """Return 0, or where squares would leave float64's range the power of ten to divide by."""
-    largest = float(np.abs(column).max(initial=0.0))
-    return 0 if largest == 0 or 1e-50 < largest < 1e50 else 3 * int(np.floor(np.log10(largest) / 3))
+    exponent = Scale.of([column]).exponent
+    return exponent if abs(exponent) >= 48 else 0

@@ -17,7 +17,6 @@ _HISTOGRAM_STYLES: tuple[dict[str, Any], ...] = (
     {"histtype": "step", "linewidth": 1.3},
 )
 _GROUPS = 10
-_MIN_ROWS_FOR_MEANS = 5 * _GROUPS
 
 
 @style.styled
@@ -66,7 +65,7 @@ def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = ""
 
 
 def _plot_group_means(axes: Axes, fitted: Array, residual: Array) -> None:
-    if residual.size < _MIN_ROWS_FOR_MEANS or fitted.min() == fitted.max():
+    if residual.size < 5 * _GROUPS or fitted.min() == fitted.max():
         return
     groups = np.array_split(np.argsort(fitted, kind="stable"), _GROUPS)
     x, y = ([values[group].mean() for group in groups] for values in (fitted, residual))

@@ -1,7 +1,5 @@
 """Arrow files, which are also called IPC or Feather: read one record batch at a time."""
 
-from __future__ import annotations
-
 from typing import final
 
 import pyarrow as pa
@@ -17,18 +15,15 @@ class ArrowFile(TableFile):
     format_name = "Arrow"
 
     def read_schema(self) -> pa.Schema:
-        """Return the columns."""
         return self._open().schema
 
     def count_rows(self) -> int:
-        """Add up the rows of the record batches."""
         with self.read_errors():
             # All columns have the same number of rows, so reading the first one is enough.
             file = self._open(ipc.IpcReadOptions(included_fields=[0]))
             return sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
 
     def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield the record batches of the file up to `stop`."""
         file, first_row = self._open(), 0
         for i in range(file.num_record_batches):
             if stop is not None and first_row >= stop:

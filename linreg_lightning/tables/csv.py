@@ -1,7 +1,5 @@
 """CSV files, read in sections of whole lines that all processors parse together."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,11 +8,11 @@ from typing import NamedTuple, final
 import pyarrow as pa
 from pyarrow import csv
 
-from linreg_lightning import validation
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.discovery import DataFile, read_error
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
+from linreg_lightning.validation import check_argument
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
@@ -76,11 +74,9 @@ class CsvFile(TableFile):
         return pa.schema(zip(names, types, strict=True))
 
     def count_rows(self) -> int:
-        """Count the lines that are not empty."""
         return sum(section.rows for section in self._index_sections())
 
     def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield the rows of sections from the one that has row `start`."""
         offset, first_row = self._header_end, 0
         expected: Iterator[int] | None = None
         if start > 0 or self._index is not None:
@@ -161,7 +157,7 @@ class CsvFile(TableFile):
         block_size = _THREAD_BYTES if threads else len(text)
         newlines = csv_lines.has_quoted_newlines(text, self._delimiter)
         return csv.read_csv(
-            pa.BufferReader(text),
+            pa.BufferReader(_copy_to_arrow(text)),
             csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
             csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=newlines),
             csv.ConvertOptions(
@@ -190,14 +186,20 @@ class CsvFile(TableFile):
         return read_error(error, self.argument, self.path, self.format_name)
 
 
+def _copy_to_arrow(text: bytes) -> pa.Buffer:
+    """Copy text, because pyarrow's threads abort the process if they free Python's at its exit."""
+    buffer = pa.allocate_buffer(len(text))
+    pa.FixedSizeBufferWriter(buffer).write(text)
+    return buffer
+
+
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
     """Say that a value in a column of numbers is none, and what to do about it."""
     has_comma = re.fullmatch(r"-?\d+,\d+", value)
     decimal = ' (with decimal commas, type decimal ",")' if has_comma else ""
-    text = validation.not_a_number(column, value, row, expected)
     return (
-        f"{text}{decimal}; mend it, leave the column out by exclude, or, if it holds categories, "
-        "name it in categorical"
+        f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; mend it, leave "
+        "the column out by exclude, or, if it holds categories, name it in categorical"
     )
 
 
@@ -206,7 +208,7 @@ def check_dialect(delimiter: str, decimal: str) -> tuple[str, str]:
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     for name, value in (("delimiter", delimiter), ("decimal", decimal)):
         valid = bool(value) and len(value) == 1 and value not in '\r\n"' and value.isascii()
-        validation.check_argument(name, repr(value), valid, "one character of ASCII, or tab")
+        check_argument(name, repr(value), valid, "one character of ASCII, or tab")
     if delimiter == decimal:
         text = f"decimal: {decimal!r} was given, which separates the columns too"
         raise InputError(f"{text}; type what does, such as delimiter ';'")

@@ -1,6 +1,6 @@
 """Where the lines of CSV text end; agrees with pyarrow and does not parse the values."""
 
-from __future__ import annotations
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def line_ends(text: bytes, delimiter: str) -> NDArray[np.intp]:
     opens = (quotes == 0) | np.isin(before, (ord(delimiter), _NEWLINE, _RETURN))
     opens[1:] |= np.diff(quotes) == 1
     if not opens[::2].all():
-        quotes = _enclosing_quotes(quotes, before, ord(delimiter))
+        quotes = _enclosing_quotes(text, delimiter)
     unquoted = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
     # An odd quote that would quote the whole text is an ordinary character.
     return unquoted if len(unquoted) or len(quotes) % 2 == 0 else newlines
@@ -45,22 +45,13 @@ def _newlines(text: bytes) -> NDArray[np.intp]:
     return newlines
 
 
-def _enclosing_quotes(
-    quotes: NDArray[np.intp], before: NDArray[np.uint8], delimiter: int
-) -> NDArray[np.intp]:
-    """Find the quotes that open and close values; `before` has the character before each quote."""
-    enclosing: list[int] = []
-    positions, escaped = quotes.tolist(), -1
-    following = [*positions[1:], -1]
-    for position, character, next_quote in zip(positions, before.tolist(), following, strict=True):
-        is_open = len(enclosing) % 2 == 1
-        if position == escaped:
-            continue
-        if is_open and next_quote == position + 1:
-            escaped = next_quote
-        elif is_open or position == 0 or character in (delimiter, _NEWLINE, _RETURN):
-            enclosing.append(position)
-    return np.array(enclosing, np.intp)
+def _enclosing_quotes(text: bytes, delimiter: str) -> NDArray[np.intp]:
+    """Find the quotes that open and close values; the last one may stay open."""
+    # A value is quoted from its first character on, and a quote in it is doubled.
+    separators = re.escape(delimiter.encode()) + rb"\n\r"
+    values = re.finditer(rb'(?<![^%s])("(?:[^"]|"")*+)"?' % separators, text)
+    quotes = [position for value in values for position in value.span(1) if position < len(text)]
+    return np.array(quotes, np.intp)
 
 
 def last_line_end(text: bytes, delimiter: str) -> int:

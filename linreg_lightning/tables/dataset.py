@@ -1,7 +1,5 @@
 """One table made of one or many files, with a fixed order of the rows."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import Counter
@@ -22,6 +20,7 @@ from linreg_lightning.tables.table_file import TableFile, Types, common_dtype, d
 # How the files of a format begin; a file that begins otherwise is read as CSV.
 FIRST_BYTES: dict[bytes, type[TableFile]] = {b"PAR1": ParquetFile, b"ARROW1": ArrowFile}
 _LISTED_NAMES = 20
+_SAME_COLUMNS = "name files with the same columns"
 
 
 class Chunk(NamedTuple):
@@ -112,14 +111,12 @@ class TableDataset:
         row_counts = None if reads_all else self._count_rows_by_file()
         file_start = 0
         for i, file in enumerate(self._files):
-            first, last, file_rows = 0, None, 0
-            if row_counts is not None:
-                file_rows = row_counts[i]
-                wanted = overlap(file_start, file_rows, start, stop)
-                first, last = wanted.start, wanted.stop
-            if last is None or first < last:
+            file_rows = 0 if row_counts is None else row_counts[i]
+            if row_counts is None or overlap(file_start, file_rows, start, stop):
                 in_file = {name: types[name] for name in types if name not in file.partition}
                 in_file = in_file or {file.schema.names[0]: pa.string()}
+                first = max(start - file_start, 0)
+                last = None if stop is None else stop - file_start
                 for first_row, batch in file.read(in_file, first, last, size):
                     table = self._select(batch, list(types), file)
                     path = file.path if len(self._files) > 1 else ""
@@ -171,29 +168,26 @@ class TableDataset:
             if merged is None:
                 merged = schema
                 continue
-            self._check_same_columns(merged, schema, file.path)
+            self._check_names(merged.names, schema.names, file.path)
             for i, field in enumerate(merged):
+                one, two = field.type, schema.field(field.name).type
+                has_null = pa.types.is_null(one) or pa.types.is_null(two)  # a column without values
+                if not (self.is_text or has_null) and dtype_kind(one) != dtype_kind(two):
+                    places = f"{one} in {self._files[0].path} and {two} in {file.path}"
+                    text = f"column {field.name!r} is {places}; {_SAME_COLUMNS}"
+                    raise InputError(f"{self.argument}: {text}")
                 # Types of CSV files are guesses, so the first file decides, unless it has no value.
-                if not self.is_text or pa.types.is_null(field.type):
-                    dtype = common_dtype(field.type, schema.field(field.name).type)
-                    merged = merged.set(i, field.with_type(dtype))
+                if not self.is_text or pa.types.is_null(one):
+                    merged = merged.set(i, field.with_type(common_dtype(one, two)))
         return merged
 
-    def _check_same_columns(self, first: pa.Schema, other: pa.Schema, path: str) -> None:
-        first_path, remedy = self._files[0].path, "name files with the same columns"
-        for name in [*first.names, *other.names]:
-            if name not in first.names or name not in other.names:
-                has, lacks = (first_path, path) if name in first.names else (path, first_path)
+    def _check_names(self, first: list[str], other: list[str], path: str) -> None:
+        for name in [*first, *other]:
+            if name not in first or name not in other:
+                paths = self._files[0].path, path
+                has, lacks = paths if name in first else reversed(paths)
                 text = f"{has} has a column {name!r}, and {lacks} has none"
-                raise InputError(f"{self.argument}: {text}; {remedy}")
-        for name in first.names:
-            one, two = first.field(name).type, other.field(name).type
-            # Types of CSV files are guesses, and a column without values has none.
-            if self.is_text or pa.types.is_null(one) or pa.types.is_null(two):
-                continue
-            if dtype_kind(one) != dtype_kind(two):
-                text = f"column {name!r} is {one} in {first_path} and {two} in {path}"
-                raise InputError(f"{self.argument}: {text}; {remedy}")
+                raise InputError(f"{self.argument}: {text}; {_SAME_COLUMNS}")
 
     def _check_files(self) -> None:
         first = self._files[0]

@@ -1,7 +1,5 @@
 """Which files a path means."""
 
-from __future__ import annotations
-
 import glob
 import re
 from pathlib import Path
@@ -43,15 +41,13 @@ def find_files(path: str, argument: str = "path") -> list[DataFile]:
         if "://" in path:
             filesystem, inner_path = fs.FileSystem.from_uri(path)
             return _list_files(filesystem, inner_path, path, argument)
-        filesystem = fs.LocalFileSystem()
+        matches, filesystem = [path], fs.LocalFileSystem()
         if re.search(r"[*?\[]", path) and not Path(path).exists():
             # Path.glob refuses absolute patterns.
             matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
             if not matches:
                 raise InputError(f"{argument}: {path} matches no file; check the pattern")
-            found = [_list_files(filesystem, match, match, argument) for match in matches]
-            return [file for files in found for file in files]
-        return _list_files(filesystem, path, path, argument)
+        return [f for match in matches for f in _list_files(filesystem, match, match, argument)]
     except (OSError, pa.ArrowException) as error:
         reason = f"cannot be opened ({first_line(error)}); check the name and your rights"
         raise InputError(f"{argument}: {path} {reason}") from None

@@ -1,7 +1,5 @@
 """Parquet files, read a few rows of a row group at a time."""
 
-from __future__ import annotations
-
 from itertools import accumulate
 from typing import final
 
@@ -25,16 +23,13 @@ class ParquetFile(TableFile):
     format_name = "Parquet"
 
     def read_schema(self) -> pa.Schema:
-        """Return the columns."""
         return self._open().schema_arrow
 
     def count_rows(self) -> int:
-        """Return the number of rows in the file's footer."""
         with self.read_errors():
             return int(self._open().metadata.num_rows)
 
     def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        """Yield the rows of the row groups that have rows from `start` to before `stop`."""
         file = self._open()
         rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         first_rows = list(accumulate(rows, initial=0))

@@ -1,7 +1,5 @@
 """Writes a table of predictions batch by batch; it gets its name when it is complete."""
 
-from __future__ import annotations
-
 import csv
 import io
 import shutil

@@ -1,7 +1,5 @@
 """Prepare the next items in a thread while the caller works on the present one."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor

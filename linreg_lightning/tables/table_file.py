@@ -1,7 +1,5 @@
 """What each file format offers: columns with their types, the number of rows, and the rows."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -101,15 +99,10 @@ def dtype_kind(dtype: pa.DataType) -> DtypeKind:
     if pa_types.is_dictionary(dtype):
         kind = dtype_kind(dtype.value_type)
         return "text" if kind == "numbers" else kind
-    if pa_types.is_boolean(dtype) or pa_types.is_null(dtype) or pa_types.is_decimal(dtype):
+    is_number = pa_types.is_integer(dtype) or pa_types.is_floating(dtype)
+    if is_number or dtype in (pa.bool_(), pa.null()) or pa_types.is_decimal(dtype):
         return "numbers"
-    if pa_types.is_integer(dtype) or pa_types.is_floating(dtype):
-        return "numbers"
-    if (
-        pa_types.is_string(dtype)
-        or pa_types.is_large_string(dtype)
-        or pa_types.is_string_view(dtype)
-    ):
+    if dtype in (pa.string(), pa.large_string(), pa.string_view()):
         return "text"
     return "times" if pa_types.is_temporal(dtype) else "other"
 

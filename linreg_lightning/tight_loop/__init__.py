@@ -16,6 +16,4 @@ The docstring of `TightLoop` says where the Trainer takes all steps itself, and 
     lightning_internals.py  every private name of Lightning and torch that the package uses
 """
 
-from linreg_lightning.tight_loop.callback import TightLoop
-
-__all__ = ["TightLoop"]
+from linreg_lightning.tight_loop.callback import TightLoop as TightLoop

@@ -1,7 +1,5 @@
 """TensorBoard's loggers, called less often and with several calls at once."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -33,10 +31,11 @@ class BufferedLoggers:
         self._calls: deque[Callable[[], None]] = deque()
         self._saves: dict[int, Callable[[], None]] = {}
         self._written = self._saved = time.monotonic()
-        self._originals: list[tuple[Any, dict[str, Any]]] = []
+        self._overrides: list[tuple[Any, dict[str, Any]]] = []  # methods set on a logger itself
         buffered = {id(each): each for each in loggers if isinstance(each, TensorBoardLogger)}
         for logger in buffered.values():
-            self._originals.append((logger, dict(vars(logger))))
+            names = {"log_metrics", "save"} & vars(logger).keys()
+            self._overrides.append((logger, {name: vars(logger)[name] for name in names}))
             log_metrics = partial(self._log_metrics, logger.log_metrics)
             save = partial(self._saves.setdefault, id(logger), logger.save)
             vars(logger).update(log_metrics=log_metrics, save=save)
@@ -57,12 +56,10 @@ class BufferedLoggers:
 
     def restore(self) -> None:
         """Give the loggers their own methods back, and make all calls."""
-        for logger, original in self._originals:
-            for name in ("log_metrics", "save"):
-                del vars(logger)[name]
-                if name in original:
-                    vars(logger)[name] = original[name]
-        self._originals.clear()
+        for logger, overrides in self._overrides:
+            del vars(logger)["log_metrics"], vars(logger)["save"]
+            vars(logger).update(overrides)
+        self._overrides.clear()
         self._save()
 
     def _log_metrics(

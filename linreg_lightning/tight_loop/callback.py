@@ -1,7 +1,5 @@
 """TightLoop: several optimizer steps for each iteration of the Trainer."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,15 +8,10 @@ from typing import Any, final
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from linreg_lightning.errors import InputError
 from linreg_lightning.tight_loop.fusion_rules import allows_groups, group_size
-from linreg_lightning.tight_loop.lightning_internals import (
-    EpochState,
-    missing_name,
-    replace_advance,
-    restore_advance,
-)
+from linreg_lightning.tight_loop.lightning_internals import EpochState, missing_name
 from linreg_lightning.tight_loop.step_group import StepGroup
+from linreg_lightning.validation import check_argument
 
 GROUP_SECONDS = 0.05
 """How long a group should take: many times what an iteration of the Trainer costs besides."""
@@ -57,10 +50,8 @@ class TightLoop(Callback):
     """
 
     def __init__(self, steps: int | None = None) -> None:
-        if steps is not None and steps < 1:
-            raise InputError(
-                f"steps: {steps} was given; type a whole number above 0, or null to choose it"
-            )
+        expected = "a whole number above 0, or null to choose it"
+        check_argument("steps", steps, steps is None or steps >= 1, expected)
         self.steps = steps
         self._group: StepGroup | None = None
         self._measured_size = 1  # how many steps take GROUP_SECONDS, by the group before
@@ -68,8 +59,7 @@ class TightLoop(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Undo what a fit has left that failed, or that this one runs within."""
         if stage == "fit":
-            self._end()
-            restore_advance(trainer)
+            self._end(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the Trainer's iterations, if this version of Lightning allows it."""
@@ -79,8 +69,9 @@ class TightLoop(Callback):
                 "steps itself; the result is the same, but small models train more slowly"
             )
             return
+        self._end(trainer)  # another TightLoop of the Trainer may have taken over
         state = EpochState(trainer)
-        replace_advance(trainer, lambda advance: partial(self._advance, trainer, state, advance))
+        vars(state.loop)["advance"] = partial(self._advance, trainer, state, state.loop.advance)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the loggers have, because a validation may take long."""
@@ -88,20 +79,16 @@ class TightLoop(Callback):
             self._group.loggers.write()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the loggers have."""
-        self._end()
+        self._end(trainer)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Write what the loggers have of a fit that failed."""
-        self._end()
+        self._end(trainer)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the Trainer as it was."""
-        restore_advance(trainer)
-
-    def _end(self) -> None:
+    def _end(self, trainer: Any) -> None:
+        """Give the Trainer and its loggers their own methods back."""
+        vars(trainer.fit_loop.epoch_loop).pop("advance", None)
         group, self._group = self._group, None
         if group is not None:
             group.loggers.restore()

@@ -1,19 +1,9 @@
 """How many steps fit in a group, and whether the Trainer is needed at each of them."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import (
-    LearningRateMonitor,
-    ModelCheckpoint,
-    ProgressBar,
-    RichProgressBar,
-    Timer,
-    TQDMProgressBar,
-)
+from lightning.pytorch import Callback, LightningModule, callbacks
 from lightning.pytorch.plugins.precision import (
     DoublePrecision,
     HalfPrecision,
@@ -47,20 +37,15 @@ STEP_METHODS = (
 )
 """Methods of a module that make a step something else than loss, gradient, update."""
 
-KNOWN_HOOKS = {
-    hook
-    for callback in (
-        LearningRateMonitor,  # acts when the loggers write, and a group calls it then
-        ModelCheckpoint,  # saves at the end of a group, as `group_size` makes sure
-        ProgressBar,  # people read it, more slowly than groups end
-        RichProgressBar,
-        TQDMProgressBar,
-        Timer,  # stops a run by the clock, and a group takes 0.05 s
-    )
-    for name in BATCH_HOOKS
-    if (hook := getattr(callback, name)) is not getattr(Callback, name)
-}
-"""Hooks of Lightning's own callbacks that need not see every step."""
+KNOWN_CALLBACKS = (
+    callbacks.LearningRateMonitor,  # acts when the loggers write, and a group calls it then
+    callbacks.ModelCheckpoint,  # saves at the end of a group, as `group_size` makes sure
+    callbacks.ProgressBar,  # people read it, more slowly than groups end
+    callbacks.RichProgressBar,
+    callbacks.TQDMProgressBar,
+    callbacks.Timer,  # stops a run by the clock, and a group takes 0.05 s
+)
+"""Lightning's own callbacks, whose hooks need not see every step."""
 
 PRECISIONS = (Precision, DoublePrecision, HalfPrecision, MixedPrecision)
 
@@ -92,6 +77,7 @@ def group_size(trainer: Any, state: EpochState, limit: int) -> int:
 def allows_groups(trainer: Any, state: EpochState, fetcher: Any) -> bool:
     """Whether each step is loss, gradient and update alone, and nothing has to see each of them."""
     module, strategy = trainer.lightning_module, trainer.strategy
+    hook_owners = (module, LightningModule), *((each, Callback) for each in trainer.callbacks)
     return (
         not state.loop.restarting
         and not trainer.should_stop
@@ -112,18 +98,12 @@ def allows_groups(trainer: Any, state: EpochState, fetcher: Any) -> bool:
             for each in trainer.lr_scheduler_configs
         )
         and not any(_is_overridden(module, LightningModule, name) for name in STEP_METHODS)
-        and not any(_sees_each_step(module, LightningModule, name) for name in BATCH_HOOKS)
-        and not any(
-            _sees_each_step(callback, Callback, name)
-            for callback in trainer.callbacks
-            for name in BATCH_HOOKS
-        )
+        and not any(_sees_each_step(*each, name) for each in hook_owners for name in BATCH_HOOKS)
     )
 
 
 def _is_overridden(owner: object, base: type, name: str) -> bool:
-    method = getattr(type(owner), name, None)
-    return name in vars(owner) or method is not getattr(base, name)
+    return name in vars(owner) or getattr(type(owner), name, None) is not getattr(base, name)
 
 
 def _sees_each_step(owner: object, base: type, name: str) -> bool:
@@ -134,5 +114,5 @@ def _sees_each_step(owner: object, base: type, name: str) -> bool:
     mark = getattr(hook, "tight_loop", "")
     may_miss_steps = mark == "per_group" and name.startswith("on_train_batch")
     is_called_within_groups = mark == "per_step" and base is Callback
-    is_known = hook in KNOWN_HOOKS or may_miss_steps or is_called_within_groups
-    return _is_overridden(owner, base, name) and not is_known
+    is_known = any(hook is getattr(cls, name) for cls in (base, *KNOWN_CALLBACKS))
+    return not (is_known or may_miss_steps or is_called_within_groups)

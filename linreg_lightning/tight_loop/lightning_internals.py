@@ -4,9 +4,8 @@ Lightning may rename a private name in any version. `missing_name` looks all of 
 objects of one Trainer before the first step, so that a fit without one still goes its normal way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from types import MethodType
@@ -78,18 +77,6 @@ def steps_between_checkpoints(checkpoint: Any) -> int:
     return checkpoint._every_n_train_steps if isinstance(checkpoint, ModelCheckpoint) else 0
 
 
-def replace_advance(trainer: Any, wrap: Callable[[Any], Callable[[Any], None]]) -> None:
-    """Let the Trainer call `wrap(advance)` for each iteration, instead of its own `advance`."""
-    restore_advance(trainer)
-    loop = trainer.fit_loop.epoch_loop
-    vars(loop)["advance"] = wrap(loop.advance)
-
-
-def restore_advance(trainer: Any) -> None:
-    """Let the Trainer call its own function for each iteration."""
-    vars(trainer.fit_loop.epoch_loop).pop("advance", None)
-
-
 def batch_source(fetcher: Any) -> Callable[[], Any]:
     """Return what takes the next batch of the Trainer's iterator over batches.
 
@@ -117,15 +104,16 @@ class EpochState:
     """The counters and the log of the Trainer's epoch, which a group of steps keeps up to date."""
 
     def __init__(self, trainer: Any) -> None:
-        loop = trainer.fit_loop.epoch_loop
-        self._connector, self._results = trainer._logger_connector, loop._results
-        self._module = trainer.lightning_module
+        loop, self._connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+        self._module, self._results = trainer.lightning_module, loop._results
         self.loop, self.batches = loop, loop.batch_progress
         self.automatic, self.manual = loop.automatic_optimization, loop.manual_optimization
-
-    def begin_group(self) -> None:
-        """Let the next validation start afresh, as the Trainer does before each batch."""
-        self.loop.val_loop.restarting = False
+        # Calls the module's and the data module's `on_before_batch_transfer`.
+        self.prepare_batch = partial(self._module._on_before_batch_transfer, dataloader_idx=0)
+        # Updates `trainer.callback_metrics` and the like from what has been logged.
+        self.update_metrics: Callable[[], None] = self._connector.on_batch_end
+        # Writes what has been logged to the loggers, if this is a step to write at.
+        self.write_metrics: Callable[[], None] = self._connector.update_train_step_metrics
 
     def begin_batch(self, batch: Any) -> int:
         """Count a batch, and let averages be weighted by its size; returns its index."""
@@ -158,14 +146,6 @@ class EpochState:
         self._results.update_metrics(f"training_step.{name}", value, batch_size=1)
         self._connector._current_fx = "training_step"
 
-    def update_metrics(self) -> None:
-        """Update `trainer.callback_metrics` and the like from what has been logged."""
-        self._connector.on_batch_end()
-
-    def write_metrics(self) -> None:
-        """Write what has been logged to the loggers, if this is a step to write at."""
-        self._connector.update_train_step_metrics()
-
     def call(self, name: str, hook: Callable[..., Any], *args: Any) -> None:
         """Call a hook, and let `module.log` know its name."""
         state = vars(self._module)  # setattr of an nn.Module takes ten times as long
@@ -180,15 +160,10 @@ class EpochState:
         name: str | None = self._module._current_fx_name
         return name
 
-    def prepare_batch(self, batch: Any) -> Any:
-        """Call the module's and the data module's `on_before_batch_transfer`."""
-        return self._module._on_before_batch_transfer(batch, dataloader_idx=0)
-
     def warn_of_missing_batch(self) -> None:
         """Warn, once, of a loader that yields None."""
-        self.loop._warning_cache.warn(
-            "train_dataloader yielded None. If this was on purpose, ignore this warning..."
-        )
+        message = "train_dataloader yielded None. If this was on purpose, ignore this warning..."
+        self.loop._warning_cache.warn(message)
 
 
 def unwrapped_step(optimizer: Optimizer) -> Callable[..., Any]:

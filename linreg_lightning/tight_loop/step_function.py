@@ -1,7 +1,5 @@
 """One step: loss, gradient, update, and the hooks that are called at each step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,10 +22,10 @@ def automatic_step(trainer: Any, state: EpochState) -> StepFunction:
     optimizer_step, clip = unwrapped_step(optimizer), trainer.gradient_clip_val
     counters = state.automatic.optim_progress.optimizer
     stepped, zeroed = counters.step, counters.zero_grad
-    before_zero_grad = hooks_of_each_step(trainer, state, "on_before_zero_grad")
-    before_backward = hooks_of_each_step(trainer, state, "on_before_backward")
-    after_backward = hooks_of_each_step(trainer, state, "on_after_backward")
-    before_optimizer_step = hooks_of_each_step(trainer, state, "on_before_optimizer_step")
+    before_zero_grad = per_step_hooks(trainer, state, "on_before_zero_grad")
+    before_backward = per_step_hooks(trainer, state, "on_before_backward")
+    after_backward = per_step_hooks(trainer, state, "on_after_backward")
+    before_optimizer_step = per_step_hooks(trainer, state, "on_before_optimizer_step")
 
     def take(batch: Any, index: int) -> dict[str, Any]:
         output: Any = None
@@ -101,7 +99,7 @@ def training_step_of(trainer: Any) -> Callable[[Any, int], Any]:
     return in_precision
 
 
-def hooks_of_each_step(trainer: Any, state: EpochState, name: str) -> list[Callable[..., Any]]:
+def per_step_hooks(trainer: Any, state: EpochState, name: str) -> list[Callable[..., Any]]:
     """Return the callbacks' hooks of a name that are marked `per_step`."""
     hooks = [getattr(callback, name) for callback in trainer.callbacks]
     marked = [hook for hook in hooks if getattr(hook, "tight_loop", "") == "per_step"]

@@ -1,7 +1,5 @@
 """The steps of a group: all but the last in a plain loop, the last as the Trainer takes it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, final
 
@@ -13,18 +11,8 @@ from torch import Tensor
 from linreg_lightning.tight_loop.buffered_loggers import BufferedLoggers
 from linreg_lightning.tight_loop.fusion_rules import BATCH_HOOKS
 from linreg_lightning.tight_loop.lightning_internals import EpochState, batch_source
-from linreg_lightning.tight_loop.step_function import (
-    automatic_step,
-    hooks_of_each_step,
-    manual_step,
-)
+from linreg_lightning.tight_loop.step_function import automatic_step, manual_step, per_step_hooks
 from linreg_lightning.tight_loop.step_log import StepLog
-
-TRANSFER_HOOKS = (
-    "on_before_batch_transfer",
-    "transfer_batch_to_device",
-    "on_after_batch_transfer",
-)
 
 
 @final
@@ -39,7 +27,7 @@ class StepGroup:
 
     def take(self, fetcher: Any, count: int) -> None:
         """Take the next `count` steps of an epoch, not beyond its end."""
-        self._state.begin_group()
+        self._state.loop.val_loop.restarting = False  # as the Trainer does before each batch
         self._choose_hooks()
         self._take_batch = batch_source(fetcher)
         with self._log:
@@ -67,12 +55,12 @@ class StepGroup:
         self._take_step = make_step(trainer, state)
         self._has_schedule = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
         self._write_interval = trainer.log_every_n_steps if trainer.loggers else 0
-        self._start_hooks = hooks_of_each_step(trainer, state, "on_train_batch_start")
-        self._end_hooks = hooks_of_each_step(trainer, state, "on_train_batch_end")
+        self._start_hooks = per_step_hooks(trainer, state, "on_train_batch_start")
+        self._end_hooks = per_step_hooks(trainer, state, "on_train_batch_end")
         monitors = [each for each in trainer.callbacks if isinstance(each, LearningRateMonitor)]
         self._write_hooks = [each.on_train_batch_start for each in monitors] + self._start_hooks
         self._hooks_may_write = bool(monitors) or any(
-            hooks_of_each_step(trainer, state, name) for name in BATCH_HOOKS
+            per_step_hooks(trainer, state, name) for name in BATCH_HOOKS
         )
 
     def _step(self, fetcher: Any, is_last: bool = False) -> bool:
@@ -132,18 +120,18 @@ class StepGroup:
 def to_device(trainer: Any, state: EpochState) -> Callable[[Any], Any]:
     """Return what converts a batch and moves it to the device, if it is not there yet."""
     precision, device = trainer.precision_plugin, trainer.strategy.root_device
+    hooks = "on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"
     owners = [each for each in (trainer.lightning_module, trainer.datamodule) if each is not None]
-    overridden = any(is_overridden(hook, owner) for hook in TRANSFER_HOOKS for owner in owners)
+    overridden = any(is_overridden(hook, owner) for hook in hooks for owner in owners)
     may_stay = type(precision) is Precision and not overridden
 
     def move(batch: Any) -> Any:
-        if may_stay and (isinstance(batch, tuple) or type(batch) is list):
-            for part in batch:
-                if part is not None and not (isinstance(part, Tensor) and part.device == device):
-                    break
-            else:
-                # A step may change its list; the loader's own stays as it is.
-                return batch[:] if type(batch) is list else batch
+        may_be_there = may_stay and (isinstance(batch, tuple) or type(batch) is list)
+        if may_be_there and all(
+            part is None or (isinstance(part, Tensor) and part.device == device) for part in batch
+        ):
+            # A step may change its list; the loader's own stays as it is.
+            return batch[:] if type(batch) is list else batch
         batch = state.prepare_batch(precision.convert_input(batch))
         return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any, final
 
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torchmetrics import Metric
 
 from linreg_lightning.tight_loop.lightning_internals import EpochState
-
-LATER_ARGUMENTS = list(signature(LightningModule.log).parameters)[7:]
-"""The arguments of `log` after on_epoch, which may be given by position too."""
-
-ROW_NAMES = {"step", "epoch"}
-"""Names under which a module tells the Trainer where in the run its values belong."""
 
 
 @final
@@ -58,26 +50,25 @@ class StepLog:
         logger: bool | None = None,
         on_step: bool | None = None,
         on_epoch: bool | None = None,
-        *others: Any,
+        *more: Any,  # few callers give these by position
         **options: Any,
     ) -> None:
         """Keep a value of this step, or log it at once."""
-        if others:
-            options.update(zip(LATER_ARGUMENTS, others, strict=False))
         if isinstance(value, Tensor):
             value = value.detach().clone()  # the rest of the step may change it
-        call = (value, prog_bar, logger, on_step, on_epoch, options)
+        call = (value, prog_bar, logger, on_step, on_epoch)
         in_hook = self._state.hook_name() != "training_step"
-        if in_hook or on_epoch or isinstance(value, Metric):
+        if in_hook or on_epoch or isinstance(value, Metric) or more:
             self._has_logged = True
-            self._log(name, *call[:-1], **options)
+            self._log(name, *call, *more, **options)
         else:
-            self._kept[name] = call
+            self._kept[name] = *call, options
 
     def write(self) -> None:
         """Write the values of this step: at the end of the group, if the loggers get just those."""
         kept = self._kept
-        is_plain = all(_is_plain(*call) for call in kept.values()) and not ROW_NAMES & kept.keys()
+        # By `step` and `epoch` a module tells the Trainer where in the run its values belong.
+        is_plain = all(map(_is_plain, kept.values())) and kept.keys().isdisjoint({"step", "epoch"})
         if self._has_logged or not is_plain or not self._state.logged_names() <= kept.keys():
             self.log_kept_values()
             self._state.update_metrics()
@@ -95,11 +86,11 @@ class StepLog:
         with self._trainer.precision_plugin.train_step_context():
             for name, call in kept.items():
                 flags = call[1], call[2] is not False
-                if _is_plain(*call) and self._flags.get(name) == flags:
+                if _is_plain(call) and self._flags.get(name) == flags:
                     self._state.log_again(name, call[0])
                     continue
                 self._log(name, *call[:-1], **call[-1])
-                if _is_plain(*call):
+                if _is_plain(call):
                     self._flags[name] = flags
 
     def flush(self) -> None:
@@ -115,9 +106,8 @@ class StepLog:
                 logger.save()
 
 
-def _is_plain(
-    value: Any, _bar: bool, _logger: Any, on_step: Any, _epoch: Any, options: dict[str, Any]
-) -> bool:
+def _is_plain(call: tuple[Any, ...]) -> bool:
     """Whether a call that has been kept logs one number of its step alone."""
+    value, _, _, on_step, _, options = call
     is_number = isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 0
     return is_number and on_step is not False and not options.keys() - {"batch_size"}

@@ -42,16 +42,8 @@ class Waves(RegressionDataModule):
         if not 0 <= noise < float("inf"):
             raise InputError(f"noise: {noise} was given; type a number, 0 or above")
         self.save_hyperparameters()
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The columns of x."""
-        return ["x1", "x2"]
-
-    @property
-    def target_names(self) -> list[str]:
-        """The columns of y."""
-        return ["y"]
+        self.feature_names = ["x1", "x2"]
+        self.target_names = ["y"]
 
     def load(self, stage: str) -> None:
         """Draw the rows of each split."""
