@@ -33,7 +33,7 @@ class RunCheckpoint(ModelCheckpoint):
         is_last = (
             trainer.should_stop
             or trainer.current_epoch + 1 == trainer.max_epochs
-            or trainer.global_step == trainer.max_steps
+            or 0 < trainer.max_steps <= trainer.global_step
         )
         is_due = is_last or now - self._last_save >= self.seconds
         # All processes must save together, and their clocks differ.
