@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 class RunCheckpoint(ModelCheckpoint):
     """Saves the newest epoch: the first, the last, and between them one every `seconds` at most.
 
-    Lightning's own default saves each epoch, which takes longer than a short epoch itself. A run
-    that is killed loses at most the last `seconds` before its last epoch.
+    Lightning's default saves each epoch, which takes longer than a short epoch. A killed run loses
+    up to `seconds` and an epoch. Runs that do not validate each epoch save after validations.
 
     Args:
         seconds: the least time between two checkpoints; 0 saves each epoch.
