@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+import threading
 from typing import NoReturn
 
 from linreg_lightning.cli import main
@@ -12,7 +13,7 @@ def run() -> NoReturn:
     """Run the command line of this process and end the process.
 
     Python's own shutdown visits every object, which takes a second after the imports of torch and
-    Lightning. It also aborts if a thread of pyarrow or gloo still runs.
+    Lightning. It may also abort if a thread of pyarrow or gloo still runs.
     """
     status = 0
     try:
@@ -21,9 +22,10 @@ def run() -> NoReturn:
         if not isinstance(stop.code, int | None):
             raise
         status = stop.code or 0
-    atexit._run_exitfuncs()  # as the shutdown does; Python has no public name for it
-    sys.stdout.flush()
-    sys.stderr.flush()
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads of the user's
+    atexit._run_exitfuncs()  # both as Python's shutdown does, which has no public names for them
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
     os._exit(status)
 
 

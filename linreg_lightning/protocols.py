@@ -96,8 +96,6 @@ class Fitted(Protocol):
 class IntervalModel(Protocol):
     """A model that predicts with standard errors and intervals."""
 
-    confidence: float  # how often the intervals cover the truth, such as 0.95
-
     def prediction(self, x: Any) -> Any:
         """Return an `algebra.Prediction` of rows x."""
 

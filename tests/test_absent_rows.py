@@ -116,7 +116,7 @@ def test_absent_rows_of_a_table_do_not_change_the_fit(
     frame.loc[absent, "w"] = 0
     frame.loc[frame.index % 8 == 1, "area"] = np.nan
     frame.loc[frame.index % 8 == 5, ["price", "city"]] = [np.nan, None]
-    frame.loc[[9, 17], "city"] = "Atlantis"  # is no level, because only absent rows have it
+    frame.loc[[9, 17], "city"] = "Atlantis"  # not a level: only absent rows have this value
     frame.to_csv("with.csv", index=False)
     frame[~absent].to_csv("without.csv", index=False)
     line = f"fit --model {model} --data TabularData --data.target price --data.weight w {how}"

@@ -15,7 +15,7 @@ from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.callbacks.tensorboard import add_png
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
-from linreg_lightning.protocols import IntervalModel, NamedColumns, coefficient_rows, is_single_pass
+from linreg_lightning.protocols import NamedColumns, coefficient_rows, is_single_pass
 from linreg_lightning.validation import check_argument
 
 _MAX_TARGETS = 4
@@ -154,8 +154,9 @@ class FitPlots(Callback):
                 yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
             if table := tables.get(target):
                 intervals = ""
-                if isinstance(model, IntervalModel) and "ci_low" in table[0]:
-                    intervals = f" {100 * model.confidence:g}% confidence intervals."
+                confidence = getattr(model, "confidence", None)
+                if confidence is not None and "ci_low" in table[0]:
+                    intervals = f" {100 * confidence:g}% confidence intervals."
                 figure = coefficients(table, target, f"{step}.{intervals}{number}")
                 yield f"coefficients{file}", f"coefficients{tag}", figure
                 if figure := self._descent(trainer, model, samples.get("training"), table, k):

@@ -20,8 +20,8 @@ from linreg_lightning.hook_markers import per_group
 class RunCheckpoint(ModelCheckpoint):
     """Saves the newest epoch: the first, the last, and between them one every `seconds` at most.
 
-    Lightning's own default saves each epoch, which takes longer than a short epoch itself. A run
-    that is killed loses at most the last `seconds` before its last epoch.
+    Lightning's default saves each epoch, which takes longer than a short epoch. A killed run loses
+    up to `seconds` and an epoch. Runs that do not validate each epoch save after validations.
 
     Args:
         seconds: the least time between two checkpoints; 0 saves each epoch.
@@ -93,7 +93,7 @@ class RunCheckpoint(ModelCheckpoint):
         is_last = (
             trainer.should_stop
             or trainer.current_epoch + 1 == trainer.max_epochs
-            or trainer.global_step == trainer.max_steps
+            or 0 < trainer.max_steps <= trainer.global_step
         )
         is_due = is_last or now - self._last_save >= self.seconds
         # All processes must save together, and their clocks differ.
