@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -13,7 +13,6 @@ from lightning.pytorch import Trainer
 from linreg_lightning.atomic_file import atomic_path
 
 
-@final
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes each checkpoint beside its target, flushes it, and renames it.
 

@@ -116,6 +116,17 @@ def test_a_full_disk_ends_a_fit_in_one_line(
     assert not [path for path in files() if name in path or SUFFIX in path]
 
 
+def test_a_full_disk_ends_a_resumed_fit_and_keeps_its_checkpoint(
+    command: Linreg, refused: Refused, full_disk: Callable[[str], None]
+) -> None:
+    command("fit --trainer.max_epochs 3")
+    full_disk(".ckpt")
+    message = refused("fit --ckpt_path last --trainer.max_epochs 5")
+    assert ".ckpt cannot be written (No space left on device); make room" in message
+    checkpoints = {path for path in files() if ".ckpt" in path}
+    assert checkpoints == {"logs/version_0/checkpoints/epoch=2-step=3.ckpt"}
+
+
 def test_checkpoints_are_written_so_from_python_too(
     trainer: MakeTrainer, full_disk: Callable[[str], None]
 ) -> None:
@@ -172,12 +183,12 @@ def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
 
 
 def test_new_removes_what_a_killed_new_left() -> None:
-    orphan, live = (Path(f".mine-unfinished-{platform.node()}-{pid}") for pid in (2**22 + 1, 1))
+    orphan, live = (Path(f".sprout-unfinished-{platform.node()}-{pid}") for pid in (2**22 + 1, 1))
     for folder in (orphan, live):
         folder.mkdir()
         Path(folder, "file").write_text("text")
-    cli.main(["new", "mine"])
-    assert {path.name for path in Path().iterdir()} == {"mine", live.name}
+    cli.main(["new", "sprout"])
+    assert {path.name for path in Path().iterdir()} == {"sprout", live.name}
 
 
 # Two runs

@@ -16,12 +16,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cross_products import cross_products
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    exponent_of,
-    ldexp,
-    two_sum,
-)
+from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp, two_sum
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -184,8 +179,8 @@ class Float64Gram(Gram):
                 check_finite()
         products = cross_products(batch, sums.shift, sums.exponent)
         # Sums of squares far inside float64's range show that the units fit.
-        smallest, largest = products.sums.diagonal().aminmax()
-        if not (float(smallest) > 2.0**-900 and float(largest) < 2.0**900):
+        smallest, largest = torch.stack(products.sums.diagonal().aminmax()).tolist()
+        if not (smallest > 2.0**-900 and largest < 2.0**900):
             check_finite()
             magnitude = torch.maximum(_batch_magnitude(batch, sums.shift), sums.magnitude())
             sums = sums.in_units(_choose_units(magnitude, sums.exponent))

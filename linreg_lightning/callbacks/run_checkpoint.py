@@ -70,7 +70,7 @@ class RunCheckpoint(ModelCheckpoint):
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
             path = self.format_checkpoint_name({k: torch.tensor(v) for k, v in metrics.items()})
             self.best_model_path = path
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, self.save_weights_only)
             if self._interrupted:
                 text = f"{path} has the fit so far; type --ckpt_path last to go on"
                 raise KeyboardInterrupt(text)

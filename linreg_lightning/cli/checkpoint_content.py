@@ -9,12 +9,13 @@ from typing import Any, final
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 
+from linreg_lightning.checkpoint_io import AtomicCheckpointIO
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.errors import InputError
 
 
 @final
-class LoadedCheckpointIO(TorchCheckpointIO):
+class LoadedCheckpointIO(AtomicCheckpointIO):
     """Loads the command's checkpoint from memory: another run may have replaced its file since."""
 
     def __init__(self, checkpoint: CheckpointInfo) -> None:
