@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra import multiprecision
+from linreg_lightning.algebra.compiled_sums import CompiledSums, can_compile
 from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, two_prod
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS, ExactSums
@@ -64,6 +65,7 @@ class ExactGram(Gram):
     _sums: ExactSums
     # How many slices of z and of w z most rows need, learnt from the rows; it sets the speed.
     _depth = (2, 2)
+    _compiled: CompiledSums | None = None
 
     def _zeros(self, columns: int) -> ExactSums:
         top = torch.full((columns,), multiprecision.MIN_EXPONENT)
@@ -117,6 +119,11 @@ class ExactGram(Gram):
 
     def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
         sums = self._sums._replace(digits=self._sums.digits.clone())
+        if can_compile(batch, (self.rows + batch.rows) * len(sums.top)):
+            compiled = self._compiled
+            if compiled is None or compiled.weighted != (batch.weight is not None):
+                compiled = self._compiled = CompiledSums(batch)
+            sums, batch = compiled.add(sums, batch, check_finite)
         one = torch.ones((), dtype=torch.float64)
         start = 0
         while start < batch.rows:

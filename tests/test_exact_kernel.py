@@ -1,0 +1,118 @@
+"""Exact sums by the compiled loop have the same bits as those by matrix products."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from linreg_lightning.algebra import ExactGram, compiled_sums
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+
+Change = Callable[[Tensor], Tensor]
+GENERATOR = torch.Generator()
+
+KINDS: dict[str, Change] = {
+    "normal": lambda x: x,
+    "offset": lambda x: x + 1e9,
+    "ascending": lambda x: x * 2.0 ** (torch.arange(len(x)) / 50.0)[:, None],
+    "mostly zeros": lambda x: x * (x > 1.5),
+    "subnormal": lambda x: x * 2.0**-1060,
+    "huge": lambda x: x * 1e300,
+    "a few tiny": lambda x: torch.where(x > 2.2, x * 1e-30, x),
+    "of all sizes": lambda x: x * torch.exp(20 * x.roll(1, 0)),
+    "powers of two": lambda x: 2.0 ** (4 * x).round(),
+}
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_sums, "MIN_NUMBERS", 0)
+
+
+def sums(batches: list[Batch], compiled: bool, monkeypatch: pytest.MonkeyPatch) -> ExactGram:
+    gram = ExactGram(batches[0].x.shape[1], batches[0].y.shape[1])
+    with monkeypatch.context() as patch:
+        if not compiled:
+            patch.setattr(compiled_sums, "load_kernel", lambda: None)
+        for batch in batches:
+            gram.update(batch)
+    assert (gram._compiled is not None) == compiled
+    return gram
+
+
+def assert_same(first: ExactGram, second: ExactGram) -> None:
+    one, other = first.state_dict(), second.state_dict()
+    length = max(len(one["digits"]), len(other["digits"]))
+    for state in (one, other):  # trailing zeros change nothing
+        digits = state["digits"]
+        more = length - len(digits)
+        state["digits"] = torch.cat((digits, digits.new_zeros(more, *digits.shape[1:])))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.int64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sums_have_the_same_bits(
+    kind: str, dtype: torch.dtype, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(len(kind))
+    for rows, features, targets in ((1, 1, 1), (513, 4, 2), (2000, 9, 1)):
+        shape = (rows, features + targets)
+        z = KINDS[kind](torch.randn(shape, dtype=torch.float64, generator=generator))
+        if dtype != torch.float64:
+            z = z.clamp(-1e15, 1e15)
+        z, weight = z.to(dtype), None
+        if weighted:
+            weight = torch.randn(rows, dtype=torch.float64, generator=generator).exp()
+            weight[1::7] = 0.0
+        batch = Batch(z[:, :features], z[:, features:], weight)
+        batches = [batch.select(slice(rows // 3)), batch.select(slice(rows // 3, rows))]
+        assert_same(sums(batches, True, monkeypatch), sums(batches, False, monkeypatch))
+
+
+@pytest.mark.parametrize("by_column", [False, True])
+def test_threads_and_the_order_in_memory_change_nothing(
+    by_column: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.randn(5000, 7, dtype=torch.float64)
+    batch = Batch(x[:, 1:].T.contiguous().T if by_column else x[:, 1:], x[:, :1])
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        gram = sums([batch], True, monkeypatch)
+    finally:
+        torch.set_num_threads(threads)
+    assert_same(gram, sums([batch], False, monkeypatch))
+
+
+def test_values_that_are_not_numbers_are_refused_and_change_nothing() -> None:
+    x = torch.randn(3000, 2, dtype=torch.float64)
+    gram = ExactGram(2)
+    gram.update(Batch(x, x[:, :1]))
+    before = gram.state_dict()
+    wrong = x.clone()
+    wrong[2500, 1] = torch.nan
+    with pytest.raises(InputError, match="row 2501 holds nan"):
+        gram.update(Batch(wrong, x[:, :1]))
+    assert all(torch.equal(before[name], value) for name, value in gram.state_dict().items())
+
+
+def test_absent_rows_may_hold_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(1000, 2, dtype=torch.float64)
+    weight = torch.rand(1000, dtype=torch.float64)
+    weight[::5], x[::5] = 0.0, torch.nan
+    batch = Batch(x, x[:, :1], weight)
+    assert_same(sums([batch], True, monkeypatch), sums([batch], False, monkeypatch))
+
+
+def test_small_fits_do_not_import_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_sums, "MIN_NUMBERS", 10_000)
+    x = torch.randn(1000, 2, dtype=torch.float64)
+    gram = ExactGram(2)
+    gram.update(Batch(x, x[:, :1]))
+    assert gram._compiled is None
+    gram.update(Batch(x.repeat(5, 1), x.repeat(5, 1)[:, :1]))
+    assert gram._compiled is not None
