@@ -23,8 +23,8 @@ BLOCK_ROWS = 512  # that `exact_kernel` adds at a time
 MAX_COLUMNS = 256  # more do not fit the cache; then matrix products are as fast
 _ROWS_AT_A_TIME = 2**15  # the sums of their products stay within int64
 _RARE = 16  # one entry in 16 with a slice of its own costs about as much as a slice more for all
-_DEPTHS = (2, 3, 4, 6)  # of the slices of z, for which the compiled loop has code
-_MAX_LEFT_DEPTH = 12
+_MAX_DEPTH, _MAX_GROUPS = 6, 4
+_TILE = 4  # columns are multiplied in tiles of 4 x 4
 
 
 @cache
@@ -59,7 +59,7 @@ class CompiledSums:
     def __init__(self, batch: Batch) -> None:
         self.weighted = batch.weight is not None
         self._depth = 2 if batch.x.dtype == torch.float32 else 3  # of z
-        self._left_depth = self._depth * (2 if self.weighted else 1)  # of w z
+        self._groups = 2 if self.weighted else 1  # of as many slices of w z
         self._weight_exponent = -1022
         self.is_useful = True  # False: most rows have bits beyond the deepest slice
 
@@ -92,11 +92,8 @@ class CompiledSums:
         """Enlarge the units so that the first block of each part fits."""
         for part in parts:
             block = rows.select(slice(part.start, part.start + BLOCK_ROWS))
-            z, one = (
-                torch.cat((block.x.double(), block.y.double()), 1).abs(),
-                torch.ones(1).double(),
-            )
-            weight = one
+            z = torch.cat((block.x.double(), block.y.double()), 1).abs()
+            weight = one = z.new_ones(1)
             if block.weight is not None:
                 z.masked_fill_((block.weight == 0)[:, None], 0.0)
                 weight = block.weight.amax()[None]
@@ -109,10 +106,11 @@ class CompiledSums:
 
     def _multiply(self, rows: Batch, sums: ExactSums, part: slice) -> _Products:
         columns = len(sums.top)
-        width = columns + columns % 2
+        width = -(-columns // _TILE) * _TILE
         unit = torch.zeros(width, dtype=torch.float64)
         unit[:columns] = ldexp(torch.ones((), dtype=torch.float64), -sums.top)
-        digits = torch.zeros(self._depth + self._left_depth + 1, width, width, dtype=torch.int64)
+        places = (self._groups + 1) * self._depth + 1
+        digits = torch.zeros(places, width, width, dtype=torch.int64)
         apart = torch.zeros(part.stop - part.start, dtype=torch.bool)
         x, y, weight = rows.select(part)
         done, own = load_kernel()(
@@ -122,7 +120,7 @@ class CompiledSums:
             unit.numpy(),
             2.0**-self._weight_exponent,
             self._depth,
-            self._left_depth,
+            self._groups,
             apart.numpy(),
             digits.numpy(),
         )
@@ -146,13 +144,9 @@ class CompiledSums:
         own = sum(result.own for result in results)
         apart = sum(len(result.apart) for result in results)
         many_apart = apart * _RARE > rows
-        step = 3 if self._depth % 3 == 0 else 2
-        if self.weighted and many_apart and self._left_depth < _MAX_LEFT_DEPTH:
-            self._left_depth += step
-        elif self._depth == _DEPTHS[-1]:
+        if self.weighted and many_apart and self._groups < _MAX_GROUPS:
+            self._groups += 1
+        elif (many_apart or own * _RARE > rows * columns) and self._depth < _MAX_DEPTH:
+            self._depth += 1
+        else:
             self.is_useful = not many_apart
-        elif many_apart or own * _RARE > rows * columns:
-            self._depth = _DEPTHS[_DEPTHS.index(self._depth) + 1]
-            step = 3 if self._depth % 3 == 0 else 2
-            least = self._left_depth if self.weighted else self._depth
-            self._left_depth = -(-least // step) * step

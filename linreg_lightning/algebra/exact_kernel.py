@@ -2,78 +2,90 @@
 
 The sums are those of `gram_exact`: entries are cut into slices of 22 bits, and products of slices
 are added as whole numbers. Here a block of rows is scaled, cut and multiplied while the cache of
-the processor holds it. An entry with bits below its last slice costs a slice of its own, and not
-one for all rows.
+the processor holds it. Two products of slices a and b cost one multiplication (A. Karatsuba, Yu.
+Ofman, Multiplication of multidigit numbers on automata, Sov. Phys. Dokl. 7 (1963)):
+
+    z_a z_b' + z_b z_a' = (z_a + z_b)(z_a + z_b)' - z_a z_a' - z_b z_b'
+
+An entry with bits below its last slice costs a slice of its own, and not one for all rows.
 
 Only this file imports numba, so that the package works without it.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
 _BASE = 2.0**22
-_MAX_FIRST = 2.0**21  # entries in units of their column are smaller
+_MAX_ENTRY = 2.0**21  # entries in units of their column are smaller
 _ROUND = 1.5 * 2.0**52  # added to a number below 2^51 and subtracted, it rounds to a whole number
 _SPLITTER = 2.0**27 + 1.0
-# Sums of three products below 2^42 over this many rows stay below 2^53.
-BLOCK_ROWS = 512
+BLOCK_ROWS = 512  # sums of as many products of slices a + b stay within 2^53
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
-# Sums of whole numbers below 2^53 are the same in any order.
+# Sums of whole numbers within 2^53 are the same in any order.
 _compiled_in_any_order = njit(nogil=True, cache=True, fastmath=True)
 
 
 @_compiled
-def add_rows(x, y, weight, unit, weight_unit, depth, left_depth, apart, digits):
+def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
     """Add rows to the digits until a block has an entry that does not fit the units.
 
     Args:
         x: (rows, features), float32 or float64.
         y: (rows, targets), likewise.
         weight: (rows,) float64, or empty: all are 1.
-        unit: 1 / the unit of each of [1, x, y], float64, followed by 0 or 1 entry of 0, so that
-            the count is even; (columns,).
+        unit: 1 / the unit of each of [1, x, y], float64, followed by zeros until the number of
+            columns is a multiple of 4; (columns,).
         weight_unit: what the weights are multiplied by, for results below 1.
-        depth: of the slices of z, 2 or a multiple of 2 or 3.
-        left_depth: of the slices of w z, a multiple of the same number.
+        depth: of the slices of z; w z has `groups` times as many slices.
+        groups: 1 without weights.
         apart: (rows,) bool, set for rows that have bits left; they are not added.
-        digits: (depth + left_depth + 1, columns, columns) int64; sums are added to entries on and
-            above the diagonal.
+        digits: ((groups + 1) * depth + 1, columns, columns) int64; sums are added to entries on and
+            above the diagonal, and others are undefined.
 
     Returns:
         How many rows were added or set apart; and how many entries cost a slice of their own.
     """
     rows, columns = x.shape[0], unit.shape[0]
     weighted = weight.shape[0] > 0
-    size = min(rows, BLOCK_ROWS)
-    stride = size + 8  # columns that are a power of two apart would share lines of the cache
+    stride = min(rows, BLOCK_ROWS) + 8  # lest columns share lines of the cache
     right = np.zeros((depth + 1, columns, stride))  # the last slice is the entry's own
-    left = np.zeros((left_depth, columns, stride)) if weighted else right
+    left = np.zeros((groups * depth, columns, stride)) if weighted else right
+    sum_right = np.zeros((columns, stride))
+    sum_left = np.zeros((columns, stride)) if weighted else sum_right
+    products = np.zeros((groups, depth * (depth + 1) // 2, columns, columns), np.int64)
     own = np.zeros(columns, np.bool_)  # whether an entry of the column has a slice of its own
-    entries = 0
+    entries = done = 0
     for start in range(0, rows, BLOCK_ROWS):
         block = slice(start, min(start + BLOCK_ROWS, rows))
-        if block.stop - start < size:
-            right[:, :, :] = 0.0
-            left[:, :, :] = 0.0
         if not _cut_block(
             x[block], y[block], weight[block], unit, weight_unit, left, right, own, apart[block]
         ):
-            return start, entries
-        n = block.stop - start
-        step = 3 if depth % 3 == 0 else 2
-        for a in range(0, left_depth, step):
-            for b in range(0, depth, step):
-                if step == 3:
-                    _add_products_of_3(left, a, right, b, digits, n)
-                else:
-                    _add_products_of_2(left, a, right, b, digits, n)
+            break
+        done, n = block.stop, block.stop - start
+        for group in range(groups):
+            for a in range(depth):
+                _add_products(left[group * depth + a], right[a], n, products[group, a])
+            k = depth
+            for a in range(depth):
+                for b in range(a + 1, depth):
+                    _add(right[a], right[b], n, sum_right)
+                    if weighted:
+                        _add(left[group * depth + a], left[group * depth + b], n, sum_left)
+                    _add_products(sum_left, sum_right, n, products[group, k])
+                    k += 1
         for j in range(columns):
             if own[j]:
                 entries += _add_own(left, right, own, j, n, weighted, digits)
-    return rows, entries
+    for group in range(groups):
+        k = depth
+        for a in range(depth):
+            digits[group * depth + 2 * a] += products[group, a]
+            for b in range(a + 1, depth):
+                both = products[group, k] - products[group, a] - products[group, b]
+                digits[group * depth + a + b] += both
+                k += 1
+    return done, entries
 
 
 @_compiled
@@ -131,7 +143,7 @@ def _scale(values, n, scale, apart):
     misfits = 0
     for r in range(n):
         values[r] *= scale
-        misfits += not abs(values[r]) < _MAX_FIRST  # NaN does not fit either
+        misfits += not abs(values[r]) < _MAX_ENTRY  # NaN does not fit either
     return misfits == 0
 
 
@@ -218,80 +230,47 @@ def _add_own(left, right, own, j, n, weighted, digits):
 
 
 @_compiled
-def _add_sums(digits, top, i, j, sums):
-    for k in range(len(sums)):
-        digits[top + k, i, j] += np.int64(sums[k])
+def _add(a, b, n, total):
+    for j in range(total.shape[0]):
+        for r in range(n):
+            total[j, r] = a[j, r] + b[j, r]
 
 
 @_compiled_in_any_order
-def _add_products_of_3(left, first, right, second, digits, n):
-    """Add the products of three slices of w z and three of z, for 2 x 2 columns at a time."""
-    columns, top = right.shape[1], first + second
-    for i in range(0, columns, 2):
-        for j in range(i, columns, 2):
-            a0, a1, a2 = left[first, i], left[first + 1, i], left[first + 2, i]
-            b0, b1, b2 = left[first, i + 1], left[first + 1, i + 1], left[first + 2, i + 1]
-            c0, c1, c2 = right[second, j], right[second + 1, j], right[second + 2, j]
-            d0, d1, d2 = right[second, j + 1], right[second + 1, j + 1], right[second + 2, j + 1]
-            p0 = p1 = p2 = p3 = p4 = 0.0
-            q0 = q1 = q2 = q3 = q4 = 0.0
-            s0 = s1 = s2 = s3 = s4 = 0.0
-            t0 = t1 = t2 = t3 = t4 = 0.0
+def _add_products(left, right, n, sums):
+    """Add the sums over n rows of products of columns, for 4 x 4 columns at a time."""
+    for i in range(0, left.shape[0], 4):
+        a, b, c, d = left[i], left[i + 1], left[i + 2], left[i + 3]
+        for j in range(i, left.shape[0], 4):
+            p, q, s, t = right[j], right[j + 1], right[j + 2], right[j + 3]
+            ap = aq = as_ = at = bp = bq = bs = bt = 0.0
+            cp = cq = cs = ct = dp = dq = ds = dt = 0.0
             for r in range(n):
-                p0 += a0[r] * c0[r]
-                p1 += a0[r] * c1[r] + a1[r] * c0[r]
-                p2 += a0[r] * c2[r] + a1[r] * c1[r] + a2[r] * c0[r]
-                p3 += a1[r] * c2[r] + a2[r] * c1[r]
-                p4 += a2[r] * c2[r]
-                q0 += a0[r] * d0[r]
-                q1 += a0[r] * d1[r] + a1[r] * d0[r]
-                q2 += a0[r] * d2[r] + a1[r] * d1[r] + a2[r] * d0[r]
-                q3 += a1[r] * d2[r] + a2[r] * d1[r]
-                q4 += a2[r] * d2[r]
-                s0 += b0[r] * c0[r]
-                s1 += b0[r] * c1[r] + b1[r] * c0[r]
-                s2 += b0[r] * c2[r] + b1[r] * c1[r] + b2[r] * c0[r]
-                s3 += b1[r] * c2[r] + b2[r] * c1[r]
-                s4 += b2[r] * c2[r]
-                t0 += b0[r] * d0[r]
-                t1 += b0[r] * d1[r] + b1[r] * d0[r]
-                t2 += b0[r] * d2[r] + b1[r] * d1[r] + b2[r] * d0[r]
-                t3 += b1[r] * d2[r] + b2[r] * d1[r]
-                t4 += b2[r] * d2[r]
-            _add_sums(digits, top, i, j, (p0, p1, p2, p3, p4))
-            _add_sums(digits, top, i, j + 1, (q0, q1, q2, q3, q4))
-            _add_sums(digits, top, i + 1, j, (s0, s1, s2, s3, s4))
-            _add_sums(digits, top, i + 1, j + 1, (t0, t1, t2, t3, t4))
+                ap += a[r] * p[r]
+                aq += a[r] * q[r]
+                as_ += a[r] * s[r]
+                at += a[r] * t[r]
+                bp += b[r] * p[r]
+                bq += b[r] * q[r]
+                bs += b[r] * s[r]
+                bt += b[r] * t[r]
+                cp += c[r] * p[r]
+                cq += c[r] * q[r]
+                cs += c[r] * s[r]
+                ct += c[r] * t[r]
+                dp += d[r] * p[r]
+                dq += d[r] * q[r]
+                ds += d[r] * s[r]
+                dt += d[r] * t[r]
+            _add_row(sums[i], j, ap, aq, as_, at)
+            _add_row(sums[i + 1], j, bp, bq, bs, bt)
+            _add_row(sums[i + 2], j, cp, cq, cs, ct)
+            _add_row(sums[i + 3], j, dp, dq, ds, dt)
 
 
-@_compiled_in_any_order
-def _add_products_of_2(left, first, right, second, digits, n):
-    """Add the products of two slices of w z and two of z, for 2 x 2 columns at a time."""
-    columns, top = right.shape[1], first + second
-    for i in range(0, columns, 2):
-        for j in range(i, columns, 2):
-            a0, a1 = left[first, i], left[first + 1, i]
-            b0, b1 = left[first, i + 1], left[first + 1, i + 1]
-            c0, c1 = right[second, j], right[second + 1, j]
-            d0, d1 = right[second, j + 1], right[second + 1, j + 1]
-            p0 = p1 = p2 = 0.0
-            q0 = q1 = q2 = 0.0
-            s0 = s1 = s2 = 0.0
-            t0 = t1 = t2 = 0.0
-            for r in range(n):
-                p0 += a0[r] * c0[r]
-                p1 += a0[r] * c1[r] + a1[r] * c0[r]
-                p2 += a1[r] * c1[r]
-                q0 += a0[r] * d0[r]
-                q1 += a0[r] * d1[r] + a1[r] * d0[r]
-                q2 += a1[r] * d1[r]
-                s0 += b0[r] * c0[r]
-                s1 += b0[r] * c1[r] + b1[r] * c0[r]
-                s2 += b1[r] * c1[r]
-                t0 += b0[r] * d0[r]
-                t1 += b0[r] * d1[r] + b1[r] * d0[r]
-                t2 += b1[r] * d1[r]
-            _add_sums(digits, top, i, j, (p0, p1, p2))
-            _add_sums(digits, top, i, j + 1, (q0, q1, q2))
-            _add_sums(digits, top, i + 1, j, (s0, s1, s2))
-            _add_sums(digits, top, i + 1, j + 1, (t0, t1, t2))
+@_compiled
+def _add_row(sums, j, p, q, s, t):
+    sums[j] += np.int64(p)
+    sums[j + 1] += np.int64(q)
+    sums[j + 2] += np.int64(s)
+    sums[j + 3] += np.int64(t)
