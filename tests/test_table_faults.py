@@ -97,10 +97,29 @@ def test_a_footer_that_lists_fewer_batches_is_refused() -> None:
 def test_a_file_that_ends_within_a_quoted_value_is_refused(end: str) -> None:
     text = 'a,c\n1.5,"Oslo"\n' + end
     Path("t.csv").write_text(text)
-    with pytest.raises(InputError, match=r"path: t.csv ends within a quoted value: it is cut off"):
+    with pytest.raises(InputError, match=r"t.csv ends within a quoted value, in the row .*'2.5,"):
         read_all("t.csv")
     Path("t.csv").write_text(text + '"')
     assert len(read_all("t.csv")) == 2
+
+
+def test_a_quote_that_nothing_closes_is_refused_in_a_long_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("linreg_lightning.tables.csv._SECTION_BYTES", 64)
+    monkeypatch.setattr("linreg_lightning.tables.csv._THREAD_BYTES", 32)
+    Path("t.csv").write_text('a,y\n1,2\n"3,4\n' + "5,6\n" * 100)
+    with pytest.raises(InputError, match=r"ends within a quoted value, in the row .*\"3,4"):
+        read_all("t.csv")
+
+
+def test_line_breaks_in_quotes_are_kept_where_threads_share_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("linreg_lightning.tables.csv._THREAD_BYTES", 32)
+    values = ["k" * k + "\r\n" for k in range(25)]
+    Path("t.csv").write_bytes(("c,y\n" + "".join(f'"{each}",1\n' for each in values)).encode())
+    assert [row["c"] for row in read_all("t.csv")] == values
 
 
 @pytest.mark.parametrize("value", ["\u00a05", "\u0665", '"\r5"'])
@@ -277,15 +296,27 @@ def test_a_pipe_is_refused_because_it_can_be_read_only_once() -> None:
 # Text without line ends
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"FEA1" + bytes(9) + b"\n", bytes(5000), gzip.compress(b"PAR1" + bytes(9))],
+    ids=["Feather 1", "zeros", "compressed Parquet"],
+)
+def test_a_file_that_is_not_text_is_not_said_to_be_empty_or_in_another_code(content: bytes) -> None:
+    name = "t.gz" if content.startswith(b"\x1f") else "t"
+    Path(name).write_bytes(content)
+    with pytest.raises(InputError, match=f"path: {name} is neither text nor a Parquet or Arrow"):
+        TableDataset([name])
+
+
 def test_text_without_line_ends_is_refused_after_64_megabytes() -> None:
     with gzip.open("t.csv.gz", "wb", compresslevel=1) as file:
         for _ in range(200):
             file.write(b"1234567," * 2**17)
-    message = r"path: t.csv.gz has no line end within 64 MB of text; is it a CSV file\?"
+    message = r"path: t.csv.gz has no line end within 67,108,864 bytes of text; is it a CSV file\?"
     with pytest.raises(InputError, match=message):
         TableDataset(["t.csv.gz"])
     Path("t.csv").write_text("1234567," * 1000)
-    with pytest.raises(InputError, match=r"t.csv has no line end within 8000 bytes of text; is"):
+    with pytest.raises(InputError, match=r"t.csv has no line end within 8,000 bytes of text; is"):
         TableDataset(["t.csv"])
 
 

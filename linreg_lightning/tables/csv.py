@@ -16,7 +16,6 @@ from linreg_lightning.validation import check_argument
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
-_MAX_HEADER_BYTES = 2**12  # more text is no header that only lacks its rows
 _MAX_LINE_BYTES = 2**26  # more text without a line end is no table
 _SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
 # The first bytes of files that are not CSV.
@@ -57,11 +56,13 @@ class CsvFile(TableFile):
         for first_bytes, reason in _NOT_CSV.items():
             if text.startswith(first_bytes):
                 raise self.error(reason)
-        has_lines = b"\n" in text.lstrip()
-        if not has_lines and (len(text) > _MAX_HEADER_BYTES or b"\r" in text.strip()):
-            raise self._no_line_end(text)
-        if not has_lines:
+        if not text.strip():
             raise self.error("is empty; it needs a header and rows")
+        if b"\0" in text.partition(b"\n")[0]:
+            reason = "is neither text nor a Parquet or Arrow file"
+            raise self.error(f"{reason}; decompress it, or save it as one of these")
+        if b"\n" not in text.lstrip():
+            raise self._no_line_end(text)
         # Blank lines and a byte order mark may come before the header.
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
         ends = csv_lines.line_ends(text[blank:], self._delimiter)
@@ -124,8 +125,8 @@ class CsvFile(TableFile):
             while offset > 0 and (skipped := len(stream.read(min(offset, _SECTION_BYTES)))):
                 offset -= skipped
             rest = b""
-            limit = size
-            while text := stream.read(limit - len(rest)):
+            # Doubling the size for a long line copies each byte of it twice at most.
+            while text := stream.read((size << (len(rest) // size).bit_length()) - len(rest)):
                 text = rest + text
                 end = csv_lines.last_line_end(text, self._delimiter)
                 if not end and len(text) >= _MAX_LINE_BYTES:
@@ -133,22 +134,18 @@ class CsvFile(TableFile):
                 if end:
                     yield text[:end]
                 rest = text[end:]
-                # Doubling the limit copies each byte of a long line twice at most.
-                limit = size
-                while limit <= len(rest):
-                    limit *= 2
             if rest:
                 if csv_lines.ends_in_quotes(rest, self._delimiter):
-                    raise self.error("ends within a quoted value: it is cut off; get it again")
+                    row = rest[:40].decode(errors="replace")
+                    reason = f"ends within a quoted value, in the row that begins with {row!r}"
+                    raise self.error(f"{reason}; it is cut off or lacks a quote")
                 yield rest
 
     def _no_line_end(self, text: bytes) -> InputError:
         if b"\r" in text.strip() and b"\n" not in text:
             return self.error("ends its lines by carriage returns; save it with line feeds")
-        length = len(text)
-        size = f"{length} bytes" if length < 2**20 else f"{length / 2**20:.3g} MB"
         quotes = " outside of quotes" if b"\n" in text else ""
-        reason = f"has no line end within {size} of text{quotes}"
+        reason = f"has no line end within {len(text):,} bytes of text{quotes}"
         return self.error(f"{reason}; is it a CSV file? Each row needs a line of its own")
 
     def _parse_section(self, text: bytes, types: Types, first_row: int) -> pa.Table:
@@ -175,8 +172,10 @@ class CsvFile(TableFile):
         self, text: bytes, names: list[str] | None, types: Types, threads: bool, nulls: bool = True
     ) -> pa.Table:
         """Parse some columns, or all if there are no types; without names the header has them."""
-        block_size = _THREAD_BYTES if threads else len(text)
         newlines = csv_lines.has_quoted_newlines(text, self._delimiter)
+        # Where two threads share a quoted \r\n, pyarrow loses its \n.
+        threads = threads and not (newlines and b"\r" in text)
+        block_size = _THREAD_BYTES if threads else len(text)
         return csv.read_csv(
             pa.BufferReader(_copy_to_arrow(text)),
             csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
@@ -201,7 +200,8 @@ class CsvFile(TableFile):
             expected = "neither true nor false" if match[2] == "bool" else "no number"
             return self.error(not_a_number(names[int(match[1])], match[3], row, expected))
         if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
-            text = f"has {match[2]} values in {row} where its header has {match[1]}; mend the row"
+            count = "1 value" if match[2] == "1" else f"{match[2]} values"
+            text = f"has {count} in {row} where its header has {match[1]}; mend the row"
             hint = ", or type what separates columns, such as delimiter ';'"
             return self.error(text + (hint if match[1] == "1" else ""))
         return read_error(error, self.argument, self.path, self.format_name)

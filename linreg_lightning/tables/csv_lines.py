@@ -25,9 +25,7 @@ def line_ends(text: bytes, delimiter: str) -> NDArray[np.intp]:
     opens[1:] |= np.diff(quotes) == 1
     if not opens[::2].all():
         quotes = _enclosing_quotes(text, delimiter)
-    unquoted = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
-    # An odd quote that would quote the whole text is an ordinary character.
-    return unquoted if len(unquoted) or len(quotes) % 2 == 0 else newlines
+    return newlines[np.searchsorted(quotes, newlines) % 2 == 0]
 
 
 def _newlines(text: bytes) -> NDArray[np.intp]:
