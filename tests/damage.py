@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import gzip
 import hashlib
@@ -98,11 +97,6 @@ def undamaged() -> dict[str, list[bytes]]:
 
 
 # Damage
-
-
-def base64_replace(text: bytes, old: bytes, new: bytes) -> bytes:
-    """Replace bytes in what a base64 text holds."""
-    return base64.b64encode(base64.b64decode(text).replace(old, new))
 
 
 def _flip(content: bytearray, random: Random) -> None:

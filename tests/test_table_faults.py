@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 from collections.abc import Callable
@@ -168,22 +169,21 @@ def test_a_stream_without_its_end_or_with_more_after_it_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["arrow", "arrows", "parquet"])
-@pytest.mark.parametrize(("dtype", "name"), [("int64", "Int128"), ("uint64", "UInt128")])
-def test_integers_of_128_bits_are_named(kind: str, dtype: str, name: str) -> None:
-    columns = {"y": [1.5], "wide": pa.array([1], dtype)}
-    table = pa.table(columns | {"c": ["u"]})
+def test_integers_of_128_bits_are_not_called_damage(kind: str) -> None:
+    table = pa.table({"y": [1.5], "wide": [1], "c": ["u"]})
     # A schema of these as Polars writes it differs in the width alone, which is once in this one.
     narrow, wide = ((64).to_bytes(4, "little"), (128).to_bytes(4, "little"))
     if kind == "parquet":
         pq.write_table(table, "t.parquet")
-        content = Path("t.parquet").read_bytes()
         stored = pq.read_metadata("t.parquet").metadata[b"ARROW:schema"]
-        changed = damage.base64_replace(stored, narrow, wide)
-        Path("t.parquet").write_bytes(content.replace(stored, changed))
+        narrow, wide = stored, base64.b64encode(base64.b64decode(stored).replace(narrow, wide))
     else:
-        content = Path(write_arrow(table, f"t.{kind}")).read_bytes()
-        Path(f"t.{kind}").write_bytes(content.replace(narrow, wide))
-    message = f"path: t.{kind} has a column 'wide' of type {name}, which cannot be read; write it"
+        write_arrow(table, f"t.{kind}")
+    content = Path(f"t.{kind}").read_bytes()
+    Path(f"t.{kind}").write_bytes(content.replace(narrow, wide))
+    message = (
+        f"t.{kind} has a type or compression that cannot be read .*more than 64 bits.*; write it"
+    )
     with pytest.raises(InputError, match=message):
         TableDataset([f"t.{kind}"])
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 from pyarrow import fs, types as pa_types
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.arrow_flatbuffers import wide_integers
 from linreg_lightning.tables.discovery import DataFile, read_error
 
 DtypeKind = Literal["numbers", "text", "times", "other"]
@@ -102,19 +101,6 @@ class TableFile(ABC):
         if self._version() != self._first_version:
             reason = "has changed since it was opened, so its rows are not those of one table"
             raise self.error(f"{reason}; let it be written to the end and start again")
-
-    def refuse_wide_integers(self, flatbuffer: bytes, schema_field: int) -> None:
-        """Raise InputError if an Arrow schema has integers of more than 64 bits."""
-        for name, dtype in wide_integers(flatbuffer, schema_field).items():
-            reason = f"has a column {name!r} of type {dtype}, which cannot be read"
-            raise self.error(f"{reason}; write it as Int64 or Float64, or leave it out of the file")
-
-    def read_footer(self, mark: int) -> bytes:
-        """Return the footer, whose length stands first in the last `mark` bytes of the file."""
-        with self.filesystem.open_input_file(self.path) as source:
-            end = source.size() - mark
-            length = int.from_bytes(source.read_at(4, end), "little")
-            return bytes(source.read_at(length, max(0, end - length)))
 
     def error(self, reason: str) -> InputError:
         """Name the argument and the file, and say what is wrong with it."""
