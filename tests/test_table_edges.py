@@ -18,7 +18,7 @@ import pyarrow.parquet
 import pytest
 from lightning.pytorch import Trainer
 
-from linreg_lightning import InputError, LeastSquares, TabularData
+from linreg_lightning import InputError, LeastSquares, TabularData, TensorData
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.tables.csv_lines import count_lines
 from linreg_lightning.tables.dataset import TableDataset
@@ -251,6 +251,18 @@ def test_the_index_of_a_frame_is_a_feature_only_if_it_is_named() -> None:
     assert TabularData("t.parquet", "y").fit_design().names == ["a"]
     index = "__index_level_0__"
     assert TabularData("t.parquet", "y", features=[index]).fit_design().names == [index]
+
+
+def test_frames_and_arrow_tables_say_how_precise_each_column_is() -> None:
+    single, double = pyarrow.array([1, 2, 3], pyarrow.float32()), pyarrow.array([1.0, 2.0, 4.0])
+    table = pyarrow.table({"a": single, "b": double})
+    frames = [table, table.to_pandas(), table.to_pandas(types_mapper=pd.ArrowDtype)]
+    frames.append(frames[1].astype({"a": "Float32"}))
+    for frame in frames:
+        assert TensorData(frame, [1, 2, 3]).feature_bits() == [24, 53]
+    for column in (frames[3]["a"], np.array(1.0)):
+        with pytest.raises(InputError, match=r"^x: a shape of"):
+            TensorData(column, [1, 2, 3])
 
 
 def test_count_lines_agrees_with_pyarrow(tmp_path: Path) -> None:

@@ -61,15 +61,12 @@ class TensorData(RegressionDataModule):
         check_fractions(val_fraction, test_fraction)
         self._fractions = val_fraction, test_fraction
         features = _to_tensor("x", x)
-        types = getattr(x, "dtypes", None)  # of a data frame
-        self._feature_bits = [significant_bits(features.dtype)] * features.shape[-1]
-        if types is not None and len(types) == len(self._feature_bits):
-            self._feature_bits = [significant_bits(dtype) for dtype in types]
         targets = features.new_empty(len(features), 0) if y is None else _to_tensor("y", y)
         if targets.ndim == 1:
             targets = targets.unsqueeze(1)
         weights = None if weight is None else _to_tensor("weight", weight)
         self._given = Batch(features, targets, weights).validate()
+        self._feature_bits = [significant_bits(dtype) for dtype in _column_types(x, features)]
         self.feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self.target_names = _names("target_names", target_names, y, "y", targets.shape[1])
         checks_now = weight is not None or "intercept" in self.feature_names
@@ -171,6 +168,14 @@ def _own_names(values: Any) -> list[str] | None:
             return [str(name) for name in getattr(values, attribute)]
     name = getattr(values, "name", None)
     return None if name is None else [str(name)]
+
+
+def _column_types(x: Any, features: Tensor) -> list[Any]:
+    """Return the types of a frame's or pyarrow table's columns, or that of the tensor for each."""
+    types = getattr(getattr(x, "schema", None), "types", getattr(x, "dtypes", None))
+    if types is None:
+        return [features.dtype] * features.shape[1]
+    return [str(dtype).removesuffix("[pyarrow]") for dtype in types]
 
 
 def _names(

@@ -84,8 +84,9 @@ class ArrowFile(ArrowBatches):
         """Return the columns; raise InputError if the footer leaves batches out."""
         schema = super().read_schema()
         with self.filesystem.open_input_file(self.path) as source:
-            length = int.from_bytes(source.read_at(4, self.size - 10), "little")
-            footer_start = self.size - 10 - length
+            size = source.size()
+            length = int.from_bytes(source.read_at(4, size - 10), "little")
+            footer_start = size - 10 - length
             footer = source.read_at(length, footer_start)
             source.seek(_START)
             # Polars writes the schema there in another form.
@@ -94,7 +95,7 @@ class ArrowFile(ArrowBatches):
             fits = not repeats_schema or ipc.read_schema(source).equals(schema)
         # The schema in front of the batches is no longer than the footer, which repeats it.
         end, max_gap = _START, length + _MAX_GAP
-        for begin, next_end in [*_batch_ranges(footer), (footer_start, self.size)]:
+        for begin, next_end in [*_batch_ranges(footer), (footer_start, size)]:
             fits &= 0 <= begin - end <= max_gap
             end, max_gap = next_end, _MAX_GAP
         if not fits:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import ClassVar, Literal
 
 import pyarrow as pa
-from pyarrow import fs, types as pa_types
+from pyarrow import types as pa_types
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.discovery import DataFile, read_error
@@ -79,7 +79,7 @@ class TableFile(ABC):
         self._refuse_change()
         try:
             yield
-        except (InputError, OSError, pa.ArrowException, ValueError) as error:
+        except (OSError, pa.ArrowException, ValueError) as error:
             self._refuse_change()  # which may be the reason
             if isinstance(error, InputError):
                 raise
@@ -89,12 +89,10 @@ class TableFile(ABC):
     def _version(self) -> tuple[object, ...]:
         """Return what differs once the file has been written anew, as far as that is quick."""
         with suppress(OSError):
-            info = self.filesystem.get_file_info(self.path)
-            if info.type != fs.FileType.File:
-                return (info.type,)
             with self.filesystem.open_input_file(self.path) as file:
-                tail = file.read_at(_TAIL_BYTES, max(0, info.size - _TAIL_BYTES))
-            return info.size, info.mtime_ns, zlib.crc32(tail)
+                size = file.size()
+                tail = file.read_at(_TAIL_BYTES, max(0, size - _TAIL_BYTES))
+            return size, self.filesystem.get_file_info(self.path).mtime_ns, zlib.crc32(tail)
         return ()
 
     def _refuse_change(self) -> None:
