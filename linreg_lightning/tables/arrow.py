@@ -11,7 +11,7 @@ from pyarrow import ipc
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, overlap
 
 _END_MARK = b"\xff\xff\xff\xff" + bytes(4)
-_START = 8  # of the rows, after "ARROW1" and padding
+_START = 8  # of the schema and the batches, after "ARROW1" and padding
 _MAX_GAP = 72  # bytes: padding to 64, and the mark
 _BLOCK = struct.Struct("<qi4xq")  # where a batch begins, bytes of its header and of its values
 
@@ -49,7 +49,7 @@ class ArrowBatches(TableFile):
 
     @abstractmethod
     def batches(self, columns: list[int]) -> Iterator[pa.RecordBatch]:
-        """Yield all batches with some columns; raise InputError if there may be others."""
+        """Yield all batches, with some columns; raise InputError if the last one is missing."""
 
 
 @final

@@ -133,7 +133,8 @@ class CsvFile(TableFile):
             while offset > 0 and (skipped := len(stream.read(min(offset, _SECTION_BYTES)))):
                 offset -= skipped
             rest = b""
-            # Doubling the size for a long line copies each byte of it twice at most.
+            # A long line takes 2, 4, 8... times the size, so that each byte is copied twice at most
+            # and the sections are the same wherever a pass begins.
             while text := stream.read((size << (len(rest) // size).bit_length()) - len(rest)):
                 text = rest + text
                 end, has_quoted_newlines = csv_lines.whole_lines(text, self._delimiter)

@@ -19,9 +19,10 @@ def line_ends(text: bytes, delimiter: str) -> NDArray[np.intp]:
 
 
 def whole_lines(text: bytes, delimiter: str) -> tuple[int, bool]:
-    """Find the end of the last whole line, and whether a value until there has a line break.
+    r"""Return the size of all whole lines, and whether one of their values has a line break.
 
-    The end is the position after the line, 0 if there is none.
+    >>> whole_lines(b'1,2\n"a\nb",3\n4', ","), whole_lines(b'"a\nb', ",")
+    ((12, True), (0, False))
     """
     if b'"' not in text:
         return text.rfind(b"\n") + 1, False
