@@ -146,15 +146,6 @@ def test_an_arrow_stream_has_the_rows_of_its_table(compression: str, text: pa.Da
     assert read_all(name, start=45, stop=110) == table.to_pylist()[45:110]
 
 
-def test_a_fit_of_an_arrow_stream_is_that_of_the_file(trainer: MakeTrainer) -> None:
-    rows = [TabularData(write_arrow(numbers(), f"t.{kind}"), "y") for kind in ("arrow", "arrows")]
-    for data in rows:
-        data.setup("fit")
-    one, other = (data.splits["train"] for data in rows)
-    assert one.x.tolist() == other.x.tolist()
-    assert one.y.tolist() == other.y.tolist()
-
-
 def test_a_stream_without_its_end_or_with_more_after_it_is_refused() -> None:
     content = Path(write_arrow(numbers(), "t.arrows")).read_bytes()
     Path("t.arrows").write_bytes(content[:-8])
