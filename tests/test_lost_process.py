@@ -200,6 +200,13 @@ def test_a_process_that_is_done_may_end(messages: queue.Queue[str]) -> None:
     assert messages.empty()
 
 
+def test_a_warning_says_that_the_processes_cannot_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_monitor, "_CONNECT", 0.01)
+    monkeypatch.setattr(FakeTrainer, "broadcast", lambda _, port: port)  # the second stays away
+    with pytest.warns(UserWarning, match="cannot connect to port .+; let them connect to all"):
+        monitored(60)
+
+
 def test_the_longest_silence_is_at_least_three_seconds() -> None:
     with pytest.raises(InputError, match="seconds: 2 was given; type 3 or more"):
         PeerMonitor(seconds=2)

@@ -69,7 +69,7 @@ class PeerMonitor(Callback):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         if self._watch is not None:
             if is_lost_connection(exception):
-                self._watch.found.wait(2 * _BEAT)  # which process it is
+                self._watch.loss_found.wait(2 * _BEAT)  # which process it is
                 exception.add_note(self._watch.loss)
                 exception.add_note(remedy(trainer))
             self._watch.finish(f"{self._watch.name} has failed and has printed its own message")
@@ -88,8 +88,7 @@ def end_process(message: str, status: int) -> NoReturn:
     """
     with _last_message:
         with contextlib.suppress(OSError, ValueError):  # the stream may be closed
-            line = f"linreg: error: {message}"
-            print(line, file=sys.stderr, flush=True)
+            print(f"linreg: error: {message}", file=sys.stderr, flush=True)
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(status)
@@ -105,11 +104,12 @@ class _PeerWatch:
     def __init__(self, trainer: Any, peers: list[socket.socket], seconds: float) -> None:
         rank, host = trainer.global_rank, socket.gethostname()
         self.name = f"process {rank + 1} (PID {os.getpid()} on {host})"
-        self.loss, self.found = "another process was lost", threading.Event()
+        self.loss, self.loss_found = "another process was lost", threading.Event()
         self._trainer, self._seconds, self._finished = trainer, seconds, threading.Event()
-        # Silence is counted in beats of this process: a run may go on that was stopped as a whole.
+        # Silence is counted in beats of this process, so that a run may be stopped and go on.
         self._beats, self._last_beats = 0, dict.fromkeys(peers, 0)
         self._names = dict.fromkeys(peers, "another process")
+        self._send(self.name)
         for peer in peers:
             peer.settimeout(None)
             threading.Thread(target=self._listen, args=(peer,), daemon=True).start()
@@ -126,7 +126,6 @@ class _PeerWatch:
                 peer.sendall(f"{line}\n".encode())
 
     def _beat(self) -> None:
-        self._send(self.name)
         while not self._finished.wait(_BEAT):
             self._send("")
             self._beats += 1
@@ -152,10 +151,10 @@ class _PeerWatch:
 
     def _end(self, loss: str) -> None:
         """Tell the others of a lost process, and end this one unless its training fails itself."""
-        if self._finished.is_set() or self.found.is_set():
+        if self._finished.is_set() or self.loss_found.is_set():
             return
         self.loss = loss
-        self.found.set()
+        self.loss_found.set()
         self._send(loss)
         if not self._finished.wait(_GRACE):
             rank, message = self._trainer.global_rank, f"{loss}; {remedy(self._trainer)}"
