@@ -15,7 +15,12 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, Number, to_float64
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    Number,
+    as_precise_as,
+    to_float64,
+)
 from linreg_lightning.algebra.multiprecision import matrix_product
 
 _SINGULAR_VALUES = 512  # more take longer than all the rest
@@ -192,5 +197,4 @@ def reciprocal(value: Number) -> Number:
 
 def zeros_like(matrix: Number, *shape: int) -> Number:
     """Return zeros in the precision of the matrix."""
-    zeros = torch.zeros(shape, dtype=torch.float64)
-    return zeros if isinstance(matrix, Tensor) else DoubleDouble.of(zeros)
+    return as_precise_as(matrix, DoubleDouble.of(torch.zeros(shape, dtype=torch.float64)))

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number, power_of_two
+from linreg_lightning.algebra.double_double import DoubleDouble, Number, power_of_two
 from linreg_lightning.algebra.precision import FLOAT64_BITS, column_precision
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -37,7 +37,7 @@ class NormalEquations(NamedTuple, Generic[Number]):
     rows: int  # of weight above 0
     log_weight: float  # the sum of the natural logarithms of the weights above 0
     weight: Number  # the sum of the weights, in units of v; ()
-    mean: Number  # weighted, in units of c_i; zeros without an intercept; (d + t,)
+    mean: DoubleDouble  # weighted, in units of c_i; zeros without an intercept; (d + t,)
     cross: Number  # sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t)
     # The largest sums of w z^2 of which `cross` is a difference, which bound its rounding error
     # (`Float64Gram` sums z less its shift); in units of v c_i^2; (d + t,) float64.
