@@ -23,6 +23,12 @@ def significant_bits(dtype: Any) -> int:
     return _SIGNIFICANT_BITS.get(str(dtype).removeprefix("torch.").lower(), 53)
 
 
+def column_bits(table: Any) -> list[int] | None:
+    """Return the significant bits of each column of a data frame; None for other tables."""
+    types: Any = getattr(table, "dtypes", None)
+    return [significant_bits(dtype) for dtype in types] if hasattr(types, "__len__") else None
+
+
 class Batch(NamedTuple):
     """Rows with their targets and row weights; to torch and Lightning a tuple like any other.
 

@@ -26,7 +26,6 @@ from linreg_lightning.algebra.multiprecision import matrix_product
 _SINGULAR_VALUES = 512  # more take longer than all the rest
 _MAX_ITERATIONS = 100
 _BLOCK_COLUMNS = 64
-_FEW_COLUMNS = 8  # are eliminated as fast as they are factored at once, by one thread
 
 
 class Factorization(NamedTuple, Generic[Number]):
@@ -48,7 +47,7 @@ def factor_independent(cross: Number, tolerance: Tensor, max_rank: int) -> Facto
     where the roots of the tolerances, times the magnitudes of the terms, add up to R_jj.
     """
     features = tolerance.shape[0]
-    if isinstance(cross, Tensor) and _FEW_COLUMNS <= features <= max_rank:
+    if isinstance(cross, Tensor) and features <= max_rank:
         factorization = _factor_at_once(cross, tolerance)
         if factorization is not None:
             return factorization
@@ -143,15 +142,6 @@ def _solve_upper(factor: Number, inverse_factor: Number, right: Number) -> Numbe
         solution: Tensor = torch.linalg.solve_triangular(factor, right, upper=True)
         return solution
     return matrix_product(inverse_factor, right)
-
-
-def inverse_matrix(factorization: Factorization[Number]) -> Tensor:
-    """Return A^-1, (kept, kept), in float64."""
-    factor, inverse_factor = factorization.factor, to_float64(factorization.inverse_factor)
-    if isinstance(factor, Tensor):
-        return torch.cholesky_inverse(factor, upper=True)
-    inverse: Tensor = inverse_factor @ inverse_factor.T
-    return inverse
 
 
 def condition_number(factor: Tensor, inverse: Tensor) -> float:

@@ -29,7 +29,7 @@ def cost_note(accuracy: str, columns: int, rows: float) -> str | None:
 
     >>> cost_note("exact", columns=100, rows=10**6)
     >>> cost_note("exact", columns=6000, rows=10**6)
-    '6,000 columns in exact take about 7 minutes and 5.8 GB, and in float64 10 s and 2.3 GB.'
+    '6,000 columns in exact take about 7 minutes and 4.3 GB, and in float64 10 s and 2.3 GB.'
     """
     cost, quick = _COSTS[accuracy], _COSTS["float64"]
     seconds, memory = _estimate(cost, columns, rows)

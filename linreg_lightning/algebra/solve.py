@@ -15,7 +15,6 @@ from linreg_lightning.algebra.cholesky import (
     condition_number,
     diagonal,
     factor_independent,
-    inverse_matrix,
     reciprocal,
     zeros_like,
 )
@@ -206,7 +205,8 @@ def _solve_scaled(
     coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
     intercept = ldexp(level, exponent[d:]) * equations.intercept
-    inverse = inverse_matrix(factorization)
+    inverse_factor = to_float64(factorization.inverse_factor)
+    inverse = inverse_factor @ inverse_factor.T
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(

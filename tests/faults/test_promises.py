@@ -5,7 +5,7 @@
 Each case comes from a seed: few rows and columns with offsets, units, near-collinear columns,
 weights, types and batches that make floating-point sums lose digits. The solution of the normal
 equations in rational numbers tells how many digits of coefficients and standard errors are right.
-`tests/test_promises_short.py` runs the first 200 cases.
+`tests/test_promises_short.py` runs the first 100 cases.
 """
 
 from __future__ import annotations
