@@ -25,8 +25,8 @@ def significant_bits(dtype: Any) -> int:
 
 def column_bits(table: Any) -> list[int] | None:
     """Return the significant bits of each column of a data frame; None for other tables."""
-    types: Any = getattr(table, "dtypes", None)
-    return [significant_bits(dtype) for dtype in types] if hasattr(types, "__len__") else None
+    is_frame = hasattr(table, "dtypes") and len(getattr(table, "shape", ())) == 2
+    return [significant_bits(dtype) for dtype in table.dtypes] if is_frame else None
 
 
 class Batch(NamedTuple):

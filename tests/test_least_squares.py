@@ -458,6 +458,8 @@ def test_float32_rows_are_collinear_to_their_rounding(trainer: MakeTrainer) -> N
     frame = pd.DataFrame(x.numpy()).assign(id=np.arange(200.0))  # a float64 column as well
     with pytest.warns(UserWarning, match="Left out.*: x2"):
         assert least_squares(frame, y).collinear == (1,)
+    with pytest.raises(InputError, match="x: a shape of"):
+        least_squares(frame["id"], y)
 
 
 @pytest.mark.parametrize("source", ["parquet", "frame", "64-true"])
