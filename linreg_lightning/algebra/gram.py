@@ -81,7 +81,7 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
-        self._precision = [FLOAT64_BITS] * features  # bits of each column of x
+        self._precision = torch.full((features,), FLOAT64_BITS)  # bits of each column of x
         self._sums = self._zeros(1 + features + targets)
 
     @property
@@ -144,7 +144,7 @@ class Gram(ABC):
         self._check_compatible(other, "merge")
         self._merge(other, 1)
         self._counts = _normalize(self._counts + other._counts)
-        self._precision = list(map(min, self._precision, other._precision))
+        self._precision = torch.minimum(self._precision, other._precision)
 
     def subtract(self, other: Self) -> None:
         """Remove rows that both these and the other statistics have counted.
@@ -173,7 +173,7 @@ class Gram(ABC):
         return NormalEquations(
             rows=rows,
             log_weight=float(whole + units / 2**_FRACTION_BITS) * math.log(2),
-            input_roundoff=power_of_two(-self._precision_tensor()),
+            input_roundoff=power_of_two(-self._precision),
             features=self.features,
             intercept=intercept,
             **self._centre(intercept),
@@ -183,8 +183,7 @@ class Gram(ABC):
         """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
         sums = {name: getattr(self._sums, name) for name in self._fields}
-        precision = self._precision_tensor()
-        return {"shape": shape, "counts": self._counts, "precision": precision, **sums}
+        return {"shape": shape, "counts": self._counts, "precision": self._precision, **sums}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
@@ -202,16 +201,13 @@ class Gram(ABC):
         gram._sums = gram._sums._replace(**{sums: state[sums]}, **small)
         gram._counts = state["counts"].cpu()
         if "precision" in state:
-            gram._precision = state["precision"].tolist()
+            gram._precision = state["precision"].cpu()
         return gram
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same statistics on another device."""
         state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
         return type(self).from_state_dict(state)
-
-    def _precision_tensor(self) -> Tensor:
-        return torch.tensor(self._precision, dtype=torch.int64)
 
     def _check_compatible(self, other: Gram, verb: str) -> None:
         mine = (self.accuracy, self.features, self.targets)

@@ -36,9 +36,8 @@ class GramState:
         self.fitted_gram: Gram | None = None  # finished passes of all processes; on the CPU
         self.current: Gram | None = None  # this process's rows in the current pass
         self.second_pass = False  # over the same rows
-        self.column_bits: list[int] | None = (
-            None  # of x where the data know them; see `Gram.update`
-        )
+        # Of x, where the data know them; see `Gram.update`.
+        self.column_bits: list[int] | None = None
         self._shape: PassShape | None = None
         self.rows_seen = 0  # by this process, since the current pass began or was resumed
         self.same_rows = False  # whether all processes have added the same ones, as `total` found

@@ -19,7 +19,7 @@ FLOAT64_BITS = 53
 _SAMPLE_ROWS = 64  # nearly always enough to see that a column does not hold whole numbers only
 
 
-def column_precision(precision: list[int], x: Tensor, bits: Sequence[int] | None) -> list[int]:
+def column_precision(precision: Tensor, x: Tensor, bits: Sequence[int] | None) -> Tensor:
     """Return the bits of each column, where `precision` has those of earlier rows.
 
     `bits` is as in `Gram.update`.
@@ -28,15 +28,16 @@ def column_precision(precision: list[int], x: Tensor, bits: Sequence[int] | None
     if of_type == FLOAT64_BITS and bits is None:
         return precision
     limits = [of_type if bits is None else min(of_type, bits[j]) for j in range(x.shape[1])]
-    finer = [j for j, limit in enumerate(limits) if precision[j] > limit]
+    result = precision.tolist()
+    finer = [j for j, limit in enumerate(limits) if result[j] > limit]
+    if not finer:
+        return precision
     for rows in (_SAMPLE_ROWS, x.shape[0]):
-        if not finer:
-            break
         part = x[:rows, finer]
         # Numbers of this size that were rounded to the type would have fractions.
         largest = torch.tensor([2.0 ** (limits[j] - 2) for j in finer], device=x.device)
         whole = (part.frac() == 0).all(0) & (part.abs().amax(0) < largest)
-        rounded = {j for j, exact in zip(finer, whole.tolist(), strict=True) if not exact}
-        precision = [limits[j] if j in rounded else p for j, p in enumerate(precision)]
-        finer = [j for j in finer if j not in rounded]
-    return precision
+        is_whole = dict(zip(finer, whole.tolist(), strict=True))
+        result = [b if is_whole.get(j, True) else limits[j] for j, b in enumerate(result)]
+        finer = [j for j in finer if is_whole[j]]
+    return torch.tensor(result)
