@@ -17,7 +17,7 @@ _SIGNIFICANT_BITS = {"float32": 24, "float": 24, "float16": 11, "halffloat": 11,
 def significant_bits(dtype: Any) -> int:
     """Return the bits of a number of a torch, NumPy, polars or pyarrow type, at most float64's 53.
 
-    >>> significant_bits(torch.float32), significant_bits(torch.int64)
+    >>> significant_bits(torch.float32), significant_bits("decimal128(7, 2)")
     (24, 53)
     """
     return _SIGNIFICANT_BITS.get(str(dtype).removeprefix("torch.").lower(), 53)

@@ -46,7 +46,7 @@ class _ShiftedSums(NamedTuple):
     roundings: Tensor
 
     def total(self, rows: Any = slice(None)) -> DoubleDouble:
-        """Return the sums with their low words, of one row or several."""
+        """Return the sums in some rows of the matrix with their low words; by default all."""
         return DoubleDouble(*two_sum(self.sums[rows], self.low[rows]))
 
     def add(self, products: Tensor, low: Tensor | None = None) -> _ShiftedSums:

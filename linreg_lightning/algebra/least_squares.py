@@ -66,10 +66,9 @@ class Fit:
     statistics: dict[str, Any]
     rank: int  # how many terms were fitted
     collinear: tuple[int, ...]  # 0-based indices of the columns left out
-    # How many decimal digits of every coefficient, or of its standard error where that is larger,
-    # are guaranteed correct, of the fit to the rows as they are; a lower bound, at most 15.9. Where
-    # an exact fit is perfect to the rounding of the rows, the standard error that this rounding
-    # gives counts.
+    # A lower bound, at most 15.9, of the correct digits of each coefficient: of the coefficient or,
+    # if that is larger, of its standard error. Where an exact fit is perfect, the standard error is
+    # here that of residuals as large as the rounding of the rows.
     digits: float
     error_digits: float  # likewise of the standard errors
     accuracy: str  # `exact` or `float64`, the arithmetic of the sums

@@ -1,9 +1,10 @@
 """How precise the columns of x were before they became float64: it decides which are collinear.
 
 The bits of a column are those of the least precise type in which any batch gave it, as 24 for
-float32. A column of whole numbers counts as exact in any type if they are below a quarter of the
-type's range of whole numbers (2^22 in float32, 2^9 in float16, 2^6 in bfloat16): other numbers of
-that size would have fractions. Larger whole numbers count as rounded.
+float32. Integers and decimals have the 53 bits of float64: their last digit is exact, not rounded.
+A column of whole numbers counts as exact in any type if they are below a quarter of the type's
+range of whole numbers (2^22 in float32, 2^9 in float16, 2^6 in bfloat16): other numbers of that
+size would have fractions. Larger whole numbers count as rounded.
 """
 
 from __future__ import annotations
