@@ -222,7 +222,7 @@ class LeastSquares(CenteredModule):
         constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
         weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
-        center_prediction = fit.predict(center[None])[0] * bool(center.any())
+        center_prediction = fit.predict(center[None])[0]
         if ones is not None:
             intercept = fit.intercept.unsqueeze(1)
             weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)
