@@ -4,7 +4,6 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self, get_args
 
-import torch
 from torch import Tensor
 
 from linreg_lightning.algebra import inference
@@ -16,6 +15,7 @@ from linreg_lightning.algebra.prediction import Prediction, predict_mean, predic
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import to_tensor
 
 Accuracy = Literal["auto", "exact", "float64"]
 EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
@@ -263,24 +263,3 @@ def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
         raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
     check_ridge(ridge)
     inference.check_confidence(confidence)
-
-
-def to_tensor(name: str, value: Any) -> Tensor:
-    """Return real numbers as a tensor, which is float64 unless they have a type; else refuse."""
-    if not isinstance(value, Tensor):
-        try:
-            # torch takes no data frame, and warns of its array where that is read-only.
-            array = value.to_numpy().copy() if hasattr(value, "to_numpy") else value
-            # An array in less than float64 stays so: its precision decides which columns count.
-            dtypes = {"float16": torch.float16, "float32": torch.float32}
-            dtype = dtypes.get(str(getattr(array, "dtype", "")), torch.float64)
-            value = torch.as_tensor(array, dtype=dtype)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{name}: a {type(value).__name__} that holds no table of numbers was given "
-                f"({error}); give a tensor, an array or lists of numbers"
-            ) from error
-    if value.is_complex():
-        raise InputError(f"{name}: complex numbers were given; give real ones")
-    tensor: Tensor = value.detach()
-    return tensor
