@@ -310,7 +310,7 @@ def test_a_damaged_config_beside_a_checkpoint_is_refused_in_one_line(
 # Classes that a checkpoint names
 
 MODULE = """
-    import torch
+    from collections.abc import Callable
     from pathlib import Path
     from linreg_lightning import LeastSquares, LinearRegression, SyntheticData
 
@@ -321,6 +321,10 @@ MODULE = """
 
     class Rows(SyntheticData):
         pass
+
+    class Rowing(SyntheticData):
+        def __init__(self, steps: list[Callable], step: Callable | str, name: str | None):
+            super().__init__()
 """
 
 
@@ -388,6 +392,34 @@ def test_a_class_among_the_arguments_of_a_class_is_not_imported(
     change(path, lambda content: content[where].update(ridge=[stored], rows=[stored]))
     assert "names the class nested_module.Evil" in refused("predict --ckpt_path last")
     assert not Path("was_imported").exists()
+
+
+def test_a_function_among_the_arguments_of_a_class_is_not_imported(
+    command: Linreg, refused: Refused
+) -> None:
+    fit_own_class(command, "functions")
+    (path,) = checkpoints()
+    Path("nested_module.py").write_text("open('was_imported', 'w')")
+    line = "predict --ckpt_path last --model functions.Mine"
+    for name, value in {"steps": ["nested_module.run"], "step": "nested_module.run"}.items():
+        stored = {"_class_path": "functions.Rowing", name: value}
+        change(path, lambda content, s=stored: content.update(datamodule_hyper_parameters=s))
+        assert "names the class nested_module.run" in refused(line)
+    stored = {"_class_path": "functions.Rowing", "steps": [], "step": "a", "name": "any.text"}
+    change(path, lambda content: content.update(datamodule_hyper_parameters=stored))
+    command(line)
+    del sys.modules["functions"]
+
+
+@pytest.mark.parametrize("class_path", ["builtins.dict", "torch", "os.system"])
+def test_a_class_that_is_no_model_is_refused(
+    command: Linreg, refused: Refused, class_path: str
+) -> None:
+    command(FIT)
+    (path,) = checkpoints()
+    change(path, lambda content: content["hyper_parameters"].update(_class_path=class_path))
+    for line in ("summary", "predict --ckpt_path last"):
+        assert f"names {class_path}, which is no LightningModule" in refused(line)
 
 
 @pytest.mark.parametrize(

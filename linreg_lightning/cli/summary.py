@@ -34,7 +34,7 @@ def summary(args: list[str]) -> str:
     check_classes(checkpoint, None if given.trust else set(), ["model"])
     class_path = checkpoint.model["class_path"] if checkpoint.model else "builtins.object"
     model_class: Any = resolve_name(class_path)
-    if not isinstance(model_class, type) or not issubclass(model_class, RegressionModule):
+    if not issubclass(model_class, RegressionModule):
         raise InputError(f"--ckpt_path: {checkpoint.path} holds no model with coefficients")
     content = io.BytesIO()  # instead of the file, which another run may have replaced
     hyper_parameters = dict(checkpoint.content["hyper_parameters"])
