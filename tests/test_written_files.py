@@ -174,6 +174,24 @@ def test_orphans_are_removed_and_files_of_live_runs_and_others_stay() -> None:
     assert files() == expected
 
 
+def test_a_file_that_its_writer_has_renamed_is_no_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("a.txt")
+    first = UnfinishedFile(path)
+    writers = []
+    flock = atomic_file.fcntl.flock
+
+    def rename_before(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(atomic_file.fcntl, "flock", flock)
+        first.rename()  # and the next writer begins
+        writers.append(UnfinishedFile(path))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(atomic_file.fcntl, "flock", rename_before)
+    remove_orphans(Path())
+    assert files() == {"a.txt", f"a.txt{SUFFIX}"}
+    writers[0].discard()
+
+
 def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
     orphan = Path(f"logs/version_0/checkpoints/epoch=3-step=4.ckpt{SUFFIX}")
     orphan.parent.mkdir(parents=True)

@@ -17,10 +17,10 @@ from linreg_lightning.errors import InputError
 PACKAGES = {__name__.partition(".")[0], "lightning", "torch"}
 TRUST_HELP = "Import whatever classes the checkpoint names, also from unknown modules."
 # For any other type, the parser may import what a text names: a class or a function.
-_PLAIN_TYPES = frozenset(
-    "str int float bool None NoneType list dict tuple Sequence Mapping Any Optional Union class "
-    "collections abc typing inspect _empty".split()
-)
+_PLAIN_TYPES = {"str", "int", "float", "bool", "None", "NoneType", "list", "dict", "tuple"} | {
+    *("Sequence", "Mapping", "Any", "Optional", "Union", "class", "collections", "abc", "typing"),
+    *("inspect", "_empty"),
+}
 
 
 def check_classes(
