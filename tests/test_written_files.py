@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -200,13 +199,17 @@ def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
     assert not orphan.exists()
 
 
-def test_new_removes_what_a_killed_new_left() -> None:
-    orphan, live = (Path(f".sprout-unfinished-{platform.node()}-{pid}") for pid in (2**22 + 1, 1))
-    for folder in (orphan, live):
-        folder.mkdir()
-        Path(folder, "file").write_text("text")
+def test_new_removes_what_a_killed_new_left(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".sprout-unfinished").mkdir()
+    Path(".sprout-unfinished/file").write_text("text")
+    live = UnfinishedFile(Path("sprout"))
+    with pytest.raises(SystemExit):
+        cli.main(["new", "sprout"])
+    assert "another run is writing it" in capsys.readouterr().err
+    live.discard()
     cli.main(["new", "sprout"])
-    assert {path.name for path in Path().iterdir()} == {"sprout", live.name}
+    assert [path.name for path in Path().iterdir()] == ["sprout"]
+    assert not Path("sprout/file").exists()
 
 
 # Two runs
