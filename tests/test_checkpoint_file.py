@@ -57,7 +57,7 @@ def test_no_flipped_bit_of_an_archive_changes_what_is_read() -> None:
     torch.save(content, stream)
     whole = stream.getvalue()
     refusals = 0
-    for bit in range(0, 8 * len(whole), 3):
+    for bit in range(0, 8 * len(whole), 7):
         changed = bytearray(whole)
         changed[bit // 8] ^= 1 << bit % 8
         file = io.BytesIO(changed)
@@ -74,7 +74,7 @@ def test_no_flipped_bit_of_an_archive_changes_what_is_read() -> None:
             continue
         assert torch.equal(again["x"], content["x"]), bit
         assert again["text"] == "abc"
-    assert refusals > len(whole)
+    assert refusals > len(whole) / 2
 
 
 def test_a_record_marked_as_a_folder_is_refused() -> None:
@@ -144,13 +144,13 @@ def test_a_checkpoint_that_may_not_be_read_is_named_as_such(
 
     monkeypatch.setattr(Path, "open", forbid)
     message = refused(f"summary --ckpt_path {path}")
-    assert f"{path} is not yours to read; change its permissions" in message
+    assert f"{path} cannot be read (Permission denied)" in message
     assert "no checkpoint below logs can be read" in refused("summary")
 
 
 def test_a_folder_in_place_of_a_checkpoint_is_refused(refused: Refused) -> None:
     Path("a.ckpt").mkdir()
-    assert "a.ckpt is a folder" in refused("summary --ckpt_path a.ckpt")
+    assert "a.ckpt cannot be read (Is a directory)" in refused("summary --ckpt_path a.ckpt")
 
 
 def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(
@@ -242,6 +242,8 @@ def test_last_skips_what_cannot_be_read_and_says_so(
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert warning.startswith(f"linreg: warning: --ckpt_path: {newest} is damaged or cut off")
     assert warning.endswith(f"{first} is used instead")
+    Path("logs/gone.ckpt").symlink_to("nowhere.ckpt")
+    assert summary(capsys) == whole
     first.write_bytes(b"")
     assert "no checkpoint below logs can be read" in refused("summary")
 
@@ -495,10 +497,10 @@ def test_ordinary_yaml_is_read_as_before(text: str) -> None:
 
 def test_a_few_mutated_checkpoints_and_settings_are_refused_or_read_right() -> None:
     paths = make_runs()
-    cases = checkpoint_cases(paths, 14, 6, seed=11, predict=False)
-    counts = campaign([*cases, *settings_cases(paths[1], 9, seed=12)])
+    cases = checkpoint_cases(paths, 8, 4, seed=11, predict=False)
+    counts = campaign([*cases, *settings_cases(paths[1], 6, seed=12)])
     assert not FAULTS & counts.keys()
-    assert counts["refused"] > 10
+    assert counts["refused"] > 6
 
 
 def test_help_states_what_is_trusted(capsys: pytest.CaptureFixture[str]) -> None:
