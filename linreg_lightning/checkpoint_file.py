@@ -34,6 +34,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file holds Python objects that run code when they are read.
     """
     try:
+        if not path.exists():  # open has another error for a name with a zero byte
+            raise FileNotFoundError
         with path.open("rb") as file:
             # torch would read anything but an archive as its old format.
             content = _load(file, path) if check_archive(file, path) else None

@@ -151,6 +151,7 @@ def test_a_checkpoint_that_may_not_be_read_is_named_as_such(
 def test_a_folder_in_place_of_a_checkpoint_is_refused(refused: Refused) -> None:
     Path("a.ckpt").mkdir()
     assert "a.ckpt cannot be read (Is a directory)" in refused("summary --ckpt_path a.ckpt")
+    assert "there is no file" in refused("summary --ckpt_path a\0b")
 
 
 def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(

@@ -139,6 +139,13 @@ def test_checkpoints_are_written_so_from_python_too(
     assert files() == {"run/checkpoints/epoch=1-step=2.ckpt"}
 
 
+def test_a_root_that_is_no_folder_is_refused(refused: Refused) -> None:
+    Path("file").write_text("")
+    message = refused("fit --trainer.default_root_dir file")
+    assert "--trainer.default_root_dir: " in message
+    assert "cannot be written (Not a directory); give the Trainer another" in message
+
+
 # Orphans
 
 
