@@ -23,16 +23,14 @@ _PLAIN_TYPES = {"str", "int", "float", "bool", "None", "NoneType", "list", "dict
 }
 
 
-def check_classes(
-    checkpoint: CheckpointInfo, named: set[str] | None, keys: Sequence[str] = ("model", "data")
-) -> None:
+def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[str] | None) -> None:
     """Refuse a checkpoint with classes of unknown modules, or with classes that do not exist.
 
     Args:
         checkpoint: it names the classes of its model and data, and perhaps others in their
             arguments.
+        keys: which classes the command uses: model, data.
         named: the class paths that the user has typed, whose packages are known; None trusts all.
-        keys: which of the two classes the command uses.
 
     Raises:
         InputError: a class is of another module than ours, Lightning's, torch's, one already

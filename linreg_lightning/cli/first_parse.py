@@ -64,7 +64,7 @@ class FirstParse(NamedTuple):
             keys = ["model"]
             if checkpoint.data and is_default("data", checkpoint.data, classes):
                 keys.append("data")
-            check_classes(checkpoint, None if flags.trust else named, keys)
+            check_classes(checkpoint, keys, None if flags.trust else named)
         return cls(command, checkpoint, classes)
 
 

@@ -31,7 +31,7 @@ def summary(args: list[str]) -> str:
     parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     given = parser.parse_args(args)
     checkpoint = CheckpointInfo.read(given.ckpt_path, given.root)
-    check_classes(checkpoint, None if given.trust else set(), ["model"])
+    check_classes(checkpoint, ["model"], None if given.trust else set())
     class_path = checkpoint.model["class_path"] if checkpoint.model else "builtins.object"
     model_class: Any = resolve_name(class_path)
     if not issubclass(model_class, RegressionModule):

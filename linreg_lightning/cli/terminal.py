@@ -84,12 +84,9 @@ def terminal(owns_process: bool) -> Iterator[None]:
             fail(f"standard output: {reason}; what the command writes to files is complete", 1)
     finally:
         sys.stdout, threading.excepthook = stream, thread_hook
-        if in_main_thread and owns_process:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's exit would print a traceback
-        elif in_main_thread and handler is not None:
-            signal.signal(signal.SIGINT, handler)  # the Trainer has ignored it since an interrupt
-        if owns_process and output.error:
-            _drop_output(stream)
+        if in_main_thread and handler is not None:
+            # The Trainer has ignored Ctrl-C since an interrupt; Python's exit prints a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL if owns_process else handler)
 
 
 def check_working_folder() -> None:
@@ -117,11 +114,3 @@ def _open_standard_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-
-
-def _drop_output(stream: Any) -> None:
-    """Let Python's exit flush to nowhere what the stream could not write."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
