@@ -178,6 +178,7 @@ def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(
         lambda content: content["hyper_parameters"].update(_class_path=5),
         lambda content: content.update(statistics=[1]),
         lambda content: content.update(columns={}),
+        lambda content: content["columns"].update(true=5),
         lambda content: content["hyper_parameters"].update(_instantiator="os.system"),
     ],
 )

@@ -43,10 +43,10 @@ def summary(args: list[str]) -> str:
     content.seek(0)
     try:
         model = model_class.load_from_checkpoint(content, map_location="cpu", weights_only=True)
+        if given.format == "json":
+            return json.dumps(report(model), indent=2, ensure_ascii=False)
+        return str(model.summary())
     except InputError:
         raise
     except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise unusable(checkpoint.path, error) from None
-    if given.format == "json":
-        return json.dumps(report(model), indent=2, ensure_ascii=False)
-    return str(model.summary())
