@@ -48,6 +48,13 @@ def change(path: Path, function: Callable[[dict[str, Any]], Any]) -> None:
     torch.save(content, path)
 
 
+def cycle() -> list[Any]:
+    """Return a list that contains itself."""
+    values: list[Any] = []
+    values.append(values)
+    return values
+
+
 # Damaged files
 
 
@@ -176,6 +183,7 @@ def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(
         lambda content: content.update(loops={}),
         lambda content: content.update(hyper_parameters=5),
         lambda content: content["hyper_parameters"].update(_class_path=5),
+        lambda content: content["hyper_parameters"].update(ridge=cycle()),
         lambda content: content.update(statistics=[1]),
         lambda content: content.update(columns={}),
         lambda content: content["columns"].update(true=5),

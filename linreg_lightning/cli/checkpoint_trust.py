@@ -36,6 +36,7 @@ def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[st
         InputError: a class is of another module than ours, Lightning's, torch's, one already
             imported or one that the user has named; or it is no model, or no data module.
     """
+    file = checkpoint.path
     packages = PACKAGES | {name.partition(".")[0] for name in named or ()}
     for key in keys:
         stored = getattr(checkpoint, key)
@@ -43,16 +44,16 @@ def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[st
             continue
         class_path = stored["class_path"]
         if named is not None:
-            _check(class_path, packages, checkpoint.path, f" name it (--{key} {class_path}), or")
-        cls = _import(key, class_path, checkpoint.path)
+            _check_module(class_path, packages, file, f" name it (--{key} {class_path}), or")
+        cls = _import(key, class_path, file)
         if named is not None:
             try:
                 imported = _imported_by_arguments(cls, stored["init_args"])
             except RecursionError:
-                text = f"{checkpoint.path} has arguments of the {key} that contain themselves"
+                text = f"{file} has arguments of the {key} that contain themselves"
                 raise InputError(f"--ckpt_path: {text}; use another checkpoint") from None
             for path in imported:
-                _check(path, packages, checkpoint.path, "")
+                _check_module(path, packages, file, "")
 
 
 def class_paths(settings: Any) -> set[str]:
@@ -88,7 +89,7 @@ def _imported_by_arguments(cls: type, arguments: dict[str, Any]) -> set[str]:
     return found
 
 
-def _check(class_path: str, packages: set[str], file: Path, remedy: str) -> None:
+def _check_module(class_path: str, packages: set[str], file: Path, remedy: str) -> None:
     if class_path.partition(".")[0] in packages or _is_imported(class_path):
         return
     raise InputError(

@@ -47,11 +47,11 @@ class FirstParse(NamedTuple):
         _check_is_class("model", flags.model, f"a class of {COMMAND} --help")
         _check_is_class("data", flags.data, f"--data TabularData --data.path {flags.data}")
         command = next((word for word in rest if word in LightningCLI.subcommands()), None)
-        given = [_settings(Path(find_config(name)), command) for name in flags.config]
+        configs = [_settings(Path(find_config(name)), command) for name in flags.config]
         # The parser reads these files later, without a limit of their size and nesting.
-        files = [_read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
+        option_files = [_read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
         settings: dict[str, Any] = {"root": ROOT}
-        for source in (*given, vars(flags)):
+        for source in (*configs, vars(flags)):
             for name, value in source.items():
                 value = value.get("class_path") if isinstance(value, dict) else value
                 settings |= {} if value is None else {name: value}
@@ -60,7 +60,7 @@ class FirstParse(NamedTuple):
             checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
         if checkpoint is not None:
-            named = class_paths([given, files]) | set(classes.values())
+            named = class_paths([configs, option_files]) | set(classes.values())
             keys = ["model"]
             if checkpoint.data and is_default("data", checkpoint.data, classes):
                 keys.append("data")
