@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -140,6 +139,13 @@ def test_checkpoints_are_written_so_from_python_too(
     assert files() == {"run/checkpoints/epoch=1-step=2.ckpt"}
 
 
+def test_a_root_that_is_no_folder_is_refused(refused: Refused) -> None:
+    Path("file").write_text("")
+    message = refused("fit --trainer.default_root_dir file")
+    assert "--trainer.default_root_dir: " in message
+    assert "cannot be written (Not a directory); give the Trainer another" in message
+
+
 # Orphans
 
 
@@ -174,6 +180,24 @@ def test_orphans_are_removed_and_files_of_live_runs_and_others_stay() -> None:
     assert files() == expected
 
 
+def test_a_file_that_its_writer_has_renamed_is_no_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("a.txt")
+    first = UnfinishedFile(path)
+    writers = []
+    flock = atomic_file.fcntl.flock
+
+    def rename_before(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(atomic_file.fcntl, "flock", flock)
+        first.rename()  # and the next writer begins
+        writers.append(UnfinishedFile(path))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(atomic_file.fcntl, "flock", rename_before)
+    remove_orphans(Path())
+    assert files() == {"a.txt", f"a.txt{SUFFIX}"}
+    writers[0].discard()
+
+
 def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
     orphan = Path(f"logs/version_0/checkpoints/epoch=3-step=4.ckpt{SUFFIX}")
     orphan.parent.mkdir(parents=True)
@@ -182,13 +206,17 @@ def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
     assert not orphan.exists()
 
 
-def test_new_removes_what_a_killed_new_left() -> None:
-    orphan, live = (Path(f".sprout-unfinished-{platform.node()}-{pid}") for pid in (2**22 + 1, 1))
-    for folder in (orphan, live):
-        folder.mkdir()
-        Path(folder, "file").write_text("text")
+def test_new_removes_what_a_killed_new_left(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".sprout-unfinished").mkdir()
+    Path(".sprout-unfinished/file").write_text("text")
+    live = UnfinishedFile(Path("sprout"))
+    with pytest.raises(SystemExit):
+        cli.main(["new", "sprout"])
+    assert "another run is writing it" in capsys.readouterr().err
+    live.discard()
     cli.main(["new", "sprout"])
-    assert {path.name for path in Path().iterdir()} == {"sprout", live.name}
+    assert [path.name for path in Path().iterdir()] == ["sprout"]
+    assert not Path("sprout/file").exists()
 
 
 # Two runs

@@ -47,9 +47,10 @@ def run(args: list[str]) -> None:
         for message in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
-        first_parse = None
+        checkpoint = None
         try:
             first_parse = FirstParse.of(args)
+            checkpoint = first_parse.checkpoint
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
             with contextlib.nullcontext() if first_parse.command == "fit" else _sigterm_raises():
                 RegressionCLI(args, first_parse)
@@ -69,13 +70,9 @@ def run(args: list[str]) -> None:
         except Exception as error:
             if isinstance(error, RuntimeError) and (message := _process_group_message(error)):
                 _fail(message, 1)
-            if (
-                first_parse is None
-                or first_parse.checkpoint is None
-                or not is_from_restoring(error)
-            ):
+            if checkpoint is None or not is_from_restoring(error):
                 raise
-            _fail(str(unusable(first_parse.checkpoint.path, error)), 1)
+            _fail(str(unusable(checkpoint.path, error)), 1)
 
 
 def _process_group_message(error: RuntimeError) -> str:
