@@ -165,6 +165,8 @@ def to_tensor(argument: str, values: Any) -> Tensor:
                 # torch shares no memory that is read-only (data frames) or reversed.
                 array = array.copy()
             values = torch.from_numpy(array)
+        except InputError:
+            raise
         except (TypeError, ValueError) as error:
             raise _not_numbers(argument, values, error) from None
     values = values.detach()
@@ -172,10 +174,8 @@ def to_tensor(argument: str, values: Any) -> Tensor:
         raise InputError(f"{argument}: a sparse or empty tensor was given; give a dense one")
     if values.is_complex():
         raise InputError(f"{argument}: complex numbers were given; give real ones")
-    if values.is_floating_point():
-        return values
-    tensor: Tensor = values.double()
-    if values.dtype in _LONG_INTEGERS and bool((tensor.abs() > 2.0**53).any()):
+    tensor: Tensor = values if values.is_floating_point() else values.double()
+    if values.dtype in _LONG_INTEGERS and bool((tensor.abs() >= 2.0**53).any()):
         _to_float64(argument, source, values.cpu().numpy())
     return tensor
 
@@ -184,7 +184,7 @@ def _to_float64(argument: str, source: Any, array: Any) -> Any:
     """Return an array as float64; refuse whole numbers that are not the same in float64."""
     result = array.astype(np.float64)
     if array.dtype.kind != "f":
-        for place in np.argwhere(np.abs(result) > 2.0**53).tolist():
+        for place in np.argwhere(np.abs(result) >= 2.0**53).tolist():
             value = array[tuple(place)]
             if isinstance(value, int | np.integer) and int(value) != int(result[tuple(place)]):
                 row, column = place[0], place[1] if len(place) > 1 else 0
@@ -198,7 +198,8 @@ def _to_float64(argument: str, source: Any, array: Any) -> Any:
 
 
 def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
-    names, reason = own_names(values), str(error)
+    names = own_names(values)
+    reason = f"a {type(values).__name__} that holds no table of numbers was given ({error})"
     for (row, *columns), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
         if isinstance(value, str):
             column = columns[0] if columns else 0

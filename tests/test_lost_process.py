@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import Callback, LightningModule
 
@@ -229,3 +230,15 @@ def test_a_message_comes_before_lightning_kills_the_process(
         _ChildProcessObserver(os.getpid(), [child])._run()
     message = "process 2 has ended before its work was done; start all processes again"
     assert events == [message, "kill"]
+
+
+def test_a_process_ends_if_the_one_that_started_it_has_ended_before_all_have_joined(
+    messages: queue.Queue[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer_monitor.end_with_parent(os.getppid() + 1)
+    with pytest.raises(queue.Empty):  # the first process has no other to wait for
+        messages.get(timeout=0.1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: not messages.empty())
+    peer_monitor.end_with_parent(os.getppid() + 1)
+    assert messages.get(timeout=10).startswith("the process that started this one has ended")

@@ -47,6 +47,16 @@ def table_with_column(values: Any) -> str:
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
+    "a whole number that float64 rounds": (
+        lambda: table_with_column([1, 2**53 + 1, 3]),
+        {},
+        "column 'c': 9007199254740993 is a whole number that float64 cannot hold; leave the",
+    ),
+    "the same in CSV": (
+        lambda: text("c,y\n1,1\n-9007199254740993,2\n3,4\n"),
+        {},
+        "column 'c': -9007199254740993 is a whole number that float64 cannot hold",
+    ),
     "lines that end by carriage returns": (
         lambda: text(TABLE.replace("\n", "\r")),
         {},
@@ -406,3 +416,9 @@ def test_levels_are_in_the_order_of_numbers_or_of_text(values: list[Any], names:
     data = TabularData(path, "y", categorical="c")
     data.setup("fit")
     assert data.feature_names == names
+
+
+def test_large_whole_numbers_that_float64_holds_are_read() -> None:
+    data = TabularData(table_with_column([2**60, None, -(2**63)]), "y", missing="drop")
+    data.setup("fit")
+    assert data.splits["train"].x[:, 0].tolist() == [2.0**60, -(2.0**63)]

@@ -115,6 +115,19 @@ def test_a_full_disk_ends_a_fit_in_one_line(
     assert not [path for path in files() if name in path or SUFFIX in path]
 
 
+def test_a_full_disk_that_another_library_finds_is_one_line(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Interrupt, "on_before_optimizer_step", fail)
+    line = "fit --trainer.callbacks+=test_written_files.Interrupt --trainer.callbacks.number 1"
+    assert refused(line).endswith(
+        "No space left on device; make room on this disk, or write to another one"
+    )
+
+
 def test_a_full_disk_ends_a_resumed_fit_and_keeps_its_checkpoint(
     command: Linreg, refused: Refused, full_disk: Callable[[str], None]
 ) -> None:
@@ -297,6 +310,28 @@ def test_ctrl_c_waits_for_the_batches_of_a_step(
     with pytest.raises(SystemExit):
         command(f"{line} --trainer.callbacks+=test_written_files.InterruptFirstBatch")
     assert "step=5.ckpt has the fit so far" in capsys.readouterr().err
+    assert command("fit --ckpt_path last --trainer.max_epochs 4") == whole
+
+
+class InterruptValidation(Callback):
+    """Presses Ctrl-C in the second validation of a run."""
+
+    def on_validation_batch_start(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 2 and not trainer.sanity_checking:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_in_a_validation_keeps_the_epoch(
+    command: Linreg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = command("fit --trainer.max_epochs 4")
+    shutil.rmtree("logs")
+    with pytest.raises(SystemExit):
+        command(
+            "fit --trainer.max_epochs 4",
+            "--trainer.callbacks+=test_written_files.InterruptValidation",
+        )
+    assert "step=3.ckpt has the fit so far" in capsys.readouterr().err
     assert command("fit --ckpt_path last --trainer.max_epochs 4") == whole
 
 

@@ -87,6 +87,7 @@ class Fit:
             InputError: no row was counted; an argument is outside its range; a coefficient leaves
                 float64's range.
 
+        >>> import torch
         >>> gram = ExactGram(features=1)
         >>> for start in (0, 2):
         ...     x = torch.tensor([[start + 1.0], [start + 2.0]])

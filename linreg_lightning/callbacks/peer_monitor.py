@@ -8,8 +8,10 @@ import re
 import socket
 import sys
 import threading
+import time
 from typing import Any, NoReturn, final
 
+import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -92,6 +94,25 @@ def end_process(message: str, status: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(status)
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process if its parent ends before all processes of the run have joined.
+
+    Lightning starts the other processes of a machine from the first one. If that is killed while
+    they wait for it to join, they would wait for the timeout of the process group.
+    """
+    if os.environ.get("LOCAL_RANK", "0") == "0" or torch.distributed.is_torchelastic_launched():
+        return
+
+    def watch() -> None:
+        while not torch.distributed.is_initialized():
+            if os.getppid() != parent:
+                text = "the process that started this one has ended; start all processes again"
+                end_process(text, 1)
+            time.sleep(_BEAT)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _PeerWatch:

@@ -51,8 +51,9 @@ class RunCheckpoint(ModelCheckpoint):
         if is_default and in_main_thread and self._saves_batches:
 
             def interrupt(*_: Any) -> None:
-                # A validation may be long, and what a step has half done must not be saved.
-                if self._interrupted or not trainer.training:
+                # What a step has half done must not be saved, and an exception could leave a lock
+                # of another library, such as TensorBoard's, held for ever.
+                if self._interrupted:
                     raise KeyboardInterrupt
                 self._interrupted = True
 

@@ -267,6 +267,8 @@ def _check_options(options: Any) -> None:
             f"--trainer.strategy: {strategy} was given, whose processes do not return what they "
             "have fitted; type ddp"
         )
+    if (batches := options.trainer.accumulate_grad_batches) < 1:
+        raise InputError(f"--trainer.accumulate_grad_batches: {batches} was given; type 1 or more")
     for key in ("model", "data"):
         parameters = signature(resolve_name(options[key].class_path)).parameters
         for name, value in options[key].get("init_args", {}).items():

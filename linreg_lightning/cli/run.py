@@ -19,12 +19,16 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from linreg_lightning.callbacks.peer_monitor import end_process, is_lost_connection
+from linreg_lightning.callbacks.peer_monitor import (
+    end_process,
+    end_with_parent,
+    is_lost_connection,
+)
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
 from linreg_lightning.cli.regression_cli import RegressionCLI
-from linreg_lightning.cli.terminal import check_working_folder, fail
+from linreg_lightning.cli.terminal import check_working_folder, error_message, fail
 from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
@@ -40,9 +44,10 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
 )
 
 
-def run(args: list[str]) -> None:
-    """Run a command line; exit with a message if it fails."""
+def run(args: list[str], parent: int) -> None:
+    """Run a command line; exit with a message if it fails. `parent` has started this process."""
     # `catch_warnings` restores the filters and `showwarning`.
+    end_with_parent(parent)
     with warnings.catch_warnings(), _message_before_kill():
         for message in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
@@ -58,7 +63,7 @@ def run(args: list[str]) -> None:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
             check_working_folder()
-            _fail(str(error), 1)
+            _fail(error_message(error), 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
         except SystemExit as stop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,13 @@ def fail(message: str, status: int) -> NoReturn:
     with contextlib.suppress(OSError, ValueError):  # nobody may read it
         print(f"linreg: error: {message}", file=sys.stderr)
     raise SystemExit(status) from None
+
+
+def error_message(error: Exception) -> str:
+    """Return an error's message; a full disk, of which other libraries name no file, says more."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}; make room on this disk, or write to another one"
+    return str(error)
 
 
 class Output:

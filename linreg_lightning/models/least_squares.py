@@ -11,7 +11,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
 from linreg_lightning.algebra.gram_state import GramState, PassShape
-from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.prediction import prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -19,6 +19,7 @@ from linreg_lightning.models.centered import CenteredModule
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 from linreg_lightning.protocols import feature_bits_of
+from linreg_lightning.validation import to_tensor
 
 
 @final
