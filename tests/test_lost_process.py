@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import Callback, LightningModule
 
@@ -238,7 +237,12 @@ def test_a_process_ends_if_the_one_that_started_it_has_ended_before_all_have_joi
     peer_monitor.end_with_parent(os.getppid() + 1)
     with pytest.raises(queue.Empty):  # the first process has no other to wait for
         messages.get(timeout=0.1)
+
+    def end(message: str, status: int) -> None:
+        messages.put(message)
+        sys.exit()  # the thread
+
+    monkeypatch.setattr(peer_monitor, "end_process", end)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: not messages.empty())
     peer_monitor.end_with_parent(os.getppid() + 1)
     assert messages.get(timeout=10).startswith("the process that started this one has ended")

@@ -90,7 +90,8 @@ def end_process(message: str, status: int) -> NoReturn:
     """
     with _last_message:
         with contextlib.suppress(OSError, ValueError):  # the stream may be closed
-            print(f"linreg: error: {message}", file=sys.stderr, flush=True)
+            line = f"linreg: error: {message}"
+            print(line, file=sys.stderr, flush=True)
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(status)
