@@ -272,10 +272,11 @@ def test_a_full_disk_is_an_error_and_leaves_no_file(
 ) -> None:
     begin = UnfinishedFile.__init__
 
-    def begin_on_full_disk(self: UnfinishedFile, *args: Any) -> None:
-        begin(self, *args)
-        self.path.unlink()
-        self.path.symlink_to("/dev/full")
+    def begin_on_full_disk(self: UnfinishedFile, path: Path, *args: Any, **kwargs: Any) -> None:
+        begin(self, path, *args, **kwargs)
+        if path.name.startswith("predictions"):
+            self.path.unlink()
+            self.path.symlink_to("/dev/full")
 
     monkeypatch.setattr(UnfinishedFile, "__init__", begin_on_full_disk)
     (ckpt,) = Path().glob("logs/**/*.ckpt")
