@@ -1,6 +1,7 @@
 """The process of the `linreg` command, which `python -m linreg_lightning` starts too."""
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
@@ -25,7 +26,8 @@ def run() -> NoReturn:
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads of the user's
     atexit._run_exitfuncs()  # both as Python's shutdown does, which has no public names for them
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.flush()
+        with contextlib.suppress(OSError, ValueError):  # `main` has said that it cannot be written
+            stream.flush()
     os._exit(status)
 
 

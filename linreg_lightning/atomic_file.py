@@ -20,7 +20,7 @@ SUFFIX = ".linreg-part"
 """What a file's name ends with until it is whole; no other program uses it."""
 
 _SECONDS_FOR_ANOTHER_WRITER = 10.0
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+_REMEDIES = {errno.EAGAIN: "wait for its end, or ", errno.ENOSPC: "make room, or "}
 
 
 @contextmanager
@@ -72,9 +72,8 @@ class UnfinishedFile:
         deadline = time.monotonic() + seconds
         while self._descriptor is None:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-            if _lock(descriptor) and _is_at(self.path, descriptor):
-                if os.fstat(descriptor).st_size:  # an orphan
-                    os.ftruncate(descriptor, 0)
+            if _lock(self.path, descriptor, without_locks=True):
+                os.ftruncate(descriptor, 0)  # it may be an orphan
                 self._descriptor = descriptor
                 return
             os.close(descriptor)
@@ -89,8 +88,8 @@ class UnfinishedFile:
 
     def flush(self) -> None:
         """Make the disk hold what was written, whoever wrote it."""
-        if self._descriptor is not None:
-            os.fsync(self._descriptor)
+        assert self._descriptor is not None
+        os.fsync(self._descriptor)
 
     def rename(self) -> None:
         """Flush the file and give it its final name."""
@@ -104,8 +103,7 @@ class UnfinishedFile:
         """Remove the file, unless it has its final name."""
         if self._descriptor is not None:
             with suppress(OSError):
-                if _is_at(self.path, self._descriptor):
-                    self.path.unlink()
+                self.path.unlink()
             self._release()
 
     def _release(self) -> None:
@@ -121,12 +119,10 @@ def remove_orphans(root: Path) -> None:
     """Remove the unfinished files of killed processes: of root, its runs, and their checkpoints."""
     for pattern in ("", "*/", "*/checkpoints/", "checkpoints/"):
         for path in root.glob(f"{pattern}*{SUFFIX}*"):
-            if path.is_symlink() or not path.is_file():
-                continue  # not ours
             with suppress(OSError):  # another process has removed it, or owns it
                 descriptor = os.open(path, os.O_RDWR)
                 try:
-                    if _lock(descriptor, unknown=False):
+                    if _lock(path, descriptor, without_locks=False):
                         path.unlink()
                 finally:
                     os.close(descriptor)
@@ -138,32 +134,28 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        remedy = "wait for its end" if isinstance(error, BlockingIOError) else "make room"
+        reason, remedy = error.strerror or str(error), _REMEDIES.get(error.errno or 0, "")
         raise InputError(
-            f"default_root_dir: {path} cannot be written ({reason}); {remedy}, or give the Trainer "
+            f"default_root_dir: {path} cannot be written ({reason}); {remedy}give the Trainer "
             "another default_root_dir"
         ) from None
 
 
-def _lock(descriptor: int, unknown: bool = True) -> bool:
-    """Try to lock a file; where the file system has no locks the answer is `unknown`."""
-    if fcntl is None:
-        return unknown
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        return unknown
-    return True
+def _lock(path: Path, descriptor: int, without_locks: bool) -> bool:
+    """Try to lock an open file; return False if it is another's, or no longer at the path.
 
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the path still leads to the open file: its last writer may have renamed it."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    Where files have no locks, an open file counts as `without_locks`.
+    """
+    is_ours = without_locks
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except BlockingIOError:
+            return False
+        except OSError:  # some network file systems have no locks
+            pass
+    try:  # the last writer may have renamed the file
+        return is_ours and os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False

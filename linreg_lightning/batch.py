@@ -17,10 +17,16 @@ _SIGNIFICANT_BITS = {"float32": 24, "float": 24, "float16": 11, "halffloat": 11,
 def significant_bits(dtype: Any) -> int:
     """Return the bits of a number of a torch, NumPy, polars or pyarrow type, at most float64's 53.
 
-    >>> significant_bits(torch.float32), significant_bits(torch.int64)
+    >>> significant_bits(torch.float32), significant_bits("decimal128(7, 2)")
     (24, 53)
     """
     return _SIGNIFICANT_BITS.get(str(dtype).removeprefix("torch.").lower(), 53)
+
+
+def column_bits(table: Any) -> list[int] | None:
+    """Return the significant bits of each column of a data frame; None for other tables."""
+    is_frame = hasattr(table, "dtypes") and len(getattr(table, "shape", ())) == 2
+    return [significant_bits(dtype) for dtype in table.dtypes] if is_frame else None
 
 
 class Batch(NamedTuple):

@@ -33,30 +33,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UnreadableCheckpointError: the file cannot be read, or is no checkpoint of Lightning.
         InputError: the file holds Python objects that run code when they are read.
     """
-    content: Any = None
     try:
-        if not path.is_file():
-            raise IsADirectoryError if path.is_dir() else FileNotFoundError
+        if not path.exists():  # open has another error for a name with a zero byte
+            raise FileNotFoundError
         with path.open("rb") as file:
-            if check_archive(file, path):  # torch would read anything else as its old format
-                content = _load(file, path)
+            # torch would read anything but an archive as its old format.
+            content = _load(file, path) if check_archive(file, path) else None
     except FileNotFoundError:
         raise
-    except PermissionError:
-        text = f"ckpt_path: {path} is not yours to read; change its permissions"
-        raise UnreadableCheckpointError(text) from None
-    except IsADirectoryError:
-        text = f"ckpt_path: {path} is a folder; type the path of a checkpoint's file"
-        raise UnreadableCheckpointError(text) from None
     except OSError as error:
-        reason = error.strerror or error
-        raise UnreadableCheckpointError(f"ckpt_path: {path} cannot be read ({reason})") from None
-    valid = isinstance(content, dict)
-    if not valid or not all(isinstance(content.get(k), v) for k, v in _REQUIRED.items()):
-        raise UnreadableCheckpointError(
-            f"ckpt_path: {path} is not a checkpoint of a Lightning model"
-        )
-    return content  # type: ignore[no-any-return]
+        text = f"{path} cannot be read ({error.strerror or error}); type the path of a checkpoint"
+        raise UnreadableCheckpointError(f"ckpt_path: {text}") from None
+    if isinstance(content, dict) and all(
+        isinstance(content.get(k), _REQUIRED[k]) for k in _REQUIRED
+    ):
+        return content
+    raise UnreadableCheckpointError(f"ckpt_path: {path} is not a checkpoint of a Lightning model")
 
 
 def check_archive(file: IO[bytes], path: Any) -> bool:

@@ -37,7 +37,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             unfinished.write_bytes(content.getbuffer())
 
 
-def use_atomic_checkpoints(trainer: Trainer) -> None:
-    """Let the Trainer write checkpoints so, unless its strategy or the user has another plugin."""
+def use_checkpoint_io(trainer: Trainer, checkpoint_io: AtomicCheckpointIO) -> None:
+    """Let the Trainer read and write checkpoints so, unless its strategy or user has a plugin."""
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        trainer.strategy.checkpoint_io = checkpoint_io

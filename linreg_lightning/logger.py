@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from linreg_lightning.atomic_file import atomic_path
+from linreg_lightning.atomic_file import atomic_path, write_errors
 
 _STAGES = ("train", "val", "test", "fit")
 _COMPARED = ("train/loss", "val/", "test/", "fit/")
@@ -50,7 +50,8 @@ class RunLogger(TensorBoardLogger):
             return self._given_version
         files, number = get_filesystem(self.root_dir), int(super().version)
         while getattr(rank_zero_only, "rank", 0) == 0:
-            with contextlib.suppress(FileExistsError):  # another run may start at the same time
+            # Another run may start at the same time.
+            with write_errors(Path(self.root_dir)), contextlib.suppress(FileExistsError):
                 files.makedirs(f"{self.root_dir}/version_{number}", exist_ok=False)
                 break
             number += 1

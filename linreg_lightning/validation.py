@@ -1,7 +1,10 @@
 """Refuse values that no fit can use, with the same words for tensors, frames and files."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
@@ -9,6 +12,7 @@ from linreg_lightning.errors import InputError
 
 RowName = Callable[[int], str]
 """From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
+_LONG_INTEGERS = (torch.int64, torch.uint64)
 
 
 def row_number(row: int) -> str:
@@ -134,3 +138,82 @@ def check_argument(name: str, value: object, valid: bool, expected: str) -> None
     """
     if not valid:
         raise InputError(f"{name}: {value} was given; type {expected}")
+
+
+def to_tensor(argument: str, values: Any) -> Tensor:
+    """Return the values as a floating-point tensor, without a copy where that is possible.
+
+    Masked values become NaN. Whole numbers become float64.
+
+    Raises:
+        InputError: text, complex numbers, or whole numbers that float64 would round.
+
+    >>> to_tensor("x", [[1, 2], [3, 4]])
+    tensor([[1., 2.],
+            [3., 4.]], dtype=torch.float64)
+    """
+    source = values
+    if not isinstance(values, Tensor):
+        try:
+            if isinstance(values, np.ma.MaskedArray):
+                values = np.ma.filled(values.astype(np.float64), np.nan)
+            array = np.asarray(values)
+            is_long = array.dtype.kind == "f" and array.dtype.itemsize > 8
+            if array.dtype == object or is_long or not array.dtype.isnative:
+                array = _to_float64(argument, source, array)
+            if not array.flags.writeable or min(array.strides, default=0) < 0:
+                # torch shares no memory that is read-only (data frames) or reversed.
+                array = array.copy()
+            values = torch.from_numpy(array)
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise _not_numbers(argument, values, error) from None
+    values = values.detach()
+    if values.layout is not torch.strided or values.is_meta:
+        raise InputError(f"{argument}: a sparse or empty tensor was given; give a dense one")
+    if values.is_complex():
+        raise InputError(f"{argument}: complex numbers were given; give real ones")
+    tensor: Tensor = values if values.is_floating_point() else values.double()
+    if values.dtype in _LONG_INTEGERS and bool((tensor.abs() >= 2.0**53).any()):
+        _to_float64(argument, source, values.cpu().numpy())
+    return tensor
+
+
+def _to_float64(argument: str, source: Any, array: Any) -> Any:
+    """Return an array as float64; refuse whole numbers that are not the same in float64."""
+    result = array.astype(np.float64)
+    if array.dtype.kind != "f":
+        for place in np.argwhere(np.abs(result) >= 2.0**53).tolist():
+            value = array[tuple(place)]
+            if isinstance(value, int | np.integer) and int(value) != int(result[tuple(place)]):
+                row, column = place[0], place[1] if len(place) > 1 else 0
+                names = own_names(source) or [str(column + 1)]
+                raise InputError(
+                    f"{argument}: {value} in column {names[min(column, len(names) - 1)]!r}, "
+                    f"{row_number(row)}, is a whole number that float64 cannot hold; subtract a "
+                    "constant from the column, or leave it out"
+                )
+    return result
+
+
+def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
+    names = own_names(values)
+    reason = f"a {type(values).__name__} that holds no table of numbers was given ({error})"
+    for (row, *columns), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
+        if isinstance(value, str):
+            column = columns[0] if columns else 0
+            name = str(column + 1) if names is None else names[column]
+            place = f"column {name!r}, {row_number(row)}"
+            reason = f"it has {value!r} in {place}, which is no number"
+            break
+    return InputError(f"{argument}: {reason}; give numbers only")
+
+
+def own_names(values: Any) -> list[str] | None:
+    """Return the names of the columns of a data frame or pyarrow table; else None."""
+    for attribute in ("column_names", "columns"):
+        if hasattr(values, attribute):
+            return [str(name) for name in getattr(values, attribute)]
+    name = getattr(values, "name", None)
+    return None if name is None else [str(name)]

@@ -48,6 +48,13 @@ def change(path: Path, function: Callable[[dict[str, Any]], Any]) -> None:
     torch.save(content, path)
 
 
+def cycle() -> list[Any]:
+    """Return a list that contains itself."""
+    values: list[Any] = []
+    values.append(values)
+    return values
+
+
 # Damaged files
 
 
@@ -57,7 +64,7 @@ def test_no_flipped_bit_of_an_archive_changes_what_is_read() -> None:
     torch.save(content, stream)
     whole = stream.getvalue()
     refusals = 0
-    for bit in range(0, 8 * len(whole), 3):
+    for bit in range(0, 8 * len(whole), 7):
         changed = bytearray(whole)
         changed[bit // 8] ^= 1 << bit % 8
         file = io.BytesIO(changed)
@@ -74,7 +81,7 @@ def test_no_flipped_bit_of_an_archive_changes_what_is_read() -> None:
             continue
         assert torch.equal(again["x"], content["x"]), bit
         assert again["text"] == "abc"
-    assert refusals > len(whole)
+    assert refusals > len(whole) / 2
 
 
 def test_a_record_marked_as_a_folder_is_refused() -> None:
@@ -144,13 +151,14 @@ def test_a_checkpoint_that_may_not_be_read_is_named_as_such(
 
     monkeypatch.setattr(Path, "open", forbid)
     message = refused(f"summary --ckpt_path {path}")
-    assert f"{path} is not yours to read; change its permissions" in message
+    assert f"{path} cannot be read (Permission denied)" in message
     assert "no checkpoint below logs can be read" in refused("summary")
 
 
 def test_a_folder_in_place_of_a_checkpoint_is_refused(refused: Refused) -> None:
     Path("a.ckpt").mkdir()
-    assert "a.ckpt is a folder" in refused("summary --ckpt_path a.ckpt")
+    assert "a.ckpt cannot be read (Is a directory)" in refused("summary --ckpt_path a.ckpt")
+    assert "there is no file" in refused("summary --ckpt_path a\0b")
 
 
 def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(
@@ -175,8 +183,10 @@ def test_an_unsafe_checkpoint_is_refused_without_advice_to_load_it(
         lambda content: content.update(loops={}),
         lambda content: content.update(hyper_parameters=5),
         lambda content: content["hyper_parameters"].update(_class_path=5),
+        lambda content: content["hyper_parameters"].update(ridge=cycle()),
         lambda content: content.update(statistics=[1]),
         lambda content: content.update(columns={}),
+        lambda content: content["columns"].update(true=5),
         lambda content: content["hyper_parameters"].update(_instantiator="os.system"),
     ],
 )
@@ -242,6 +252,8 @@ def test_last_skips_what_cannot_be_read_and_says_so(
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert warning.startswith(f"linreg: warning: --ckpt_path: {newest} is damaged or cut off")
     assert warning.endswith(f"{first} is used instead")
+    Path("logs/gone.ckpt").symlink_to("nowhere.ckpt")
+    assert summary(capsys) == whole
     first.write_bytes(b"")
     assert "no checkpoint below logs can be read" in refused("summary")
 
@@ -310,7 +322,7 @@ def test_a_damaged_config_beside_a_checkpoint_is_refused_in_one_line(
 # Classes that a checkpoint names
 
 MODULE = """
-    import torch
+    from collections.abc import Callable
     from pathlib import Path
     from linreg_lightning import LeastSquares, LinearRegression, SyntheticData
 
@@ -321,6 +333,10 @@ MODULE = """
 
     class Rows(SyntheticData):
         pass
+
+    class Rowing(SyntheticData):
+        def __init__(self, steps: list[Callable], step: Callable | str, name: str | None):
+            super().__init__()
 """
 
 
@@ -388,6 +404,34 @@ def test_a_class_among_the_arguments_of_a_class_is_not_imported(
     change(path, lambda content: content[where].update(ridge=[stored], rows=[stored]))
     assert "names the class nested_module.Evil" in refused("predict --ckpt_path last")
     assert not Path("was_imported").exists()
+
+
+def test_a_function_among_the_arguments_of_a_class_is_not_imported(
+    command: Linreg, refused: Refused
+) -> None:
+    fit_own_class(command, "functions")
+    (path,) = checkpoints()
+    Path("nested_module.py").write_text("open('was_imported', 'w')")
+    line = "predict --ckpt_path last --model functions.Mine"
+    for name, value in {"steps": ["nested_module.run"], "step": "nested_module.run"}.items():
+        stored = {"_class_path": "functions.Rowing", name: value}
+        change(path, lambda content, s=stored: content.update(datamodule_hyper_parameters=s))
+        assert "names the class nested_module.run" in refused(line)
+    stored = {"_class_path": "functions.Rowing", "steps": [], "step": "a", "name": "any.text"}
+    change(path, lambda content: content.update(datamodule_hyper_parameters=stored))
+    command(line)
+    del sys.modules["functions"]
+
+
+@pytest.mark.parametrize("class_path", ["builtins.dict", "torch", "os.system"])
+def test_a_class_that_is_no_model_is_refused(
+    command: Linreg, refused: Refused, class_path: str
+) -> None:
+    command(FIT)
+    (path,) = checkpoints()
+    change(path, lambda content: content["hyper_parameters"].update(_class_path=class_path))
+    for line in ("summary", "predict --ckpt_path last"):
+        assert f"names {class_path}, which is no LightningModule" in refused(line)
 
 
 @pytest.mark.parametrize(
@@ -463,10 +507,10 @@ def test_ordinary_yaml_is_read_as_before(text: str) -> None:
 
 def test_a_few_mutated_checkpoints_and_settings_are_refused_or_read_right() -> None:
     paths = make_runs()
-    cases = checkpoint_cases(paths, 14, 6, seed=11, predict=False)
-    counts = campaign([*cases, *settings_cases(paths[1], 9, seed=12)])
+    cases = checkpoint_cases(paths, 8, 4, seed=11, predict=False)
+    counts = campaign([*cases, *settings_cases(paths[1], 6, seed=12)])
     assert not FAULTS & counts.keys()
-    assert counts["refused"] > 10
+    assert counts["refused"] > 6
 
 
 def test_help_states_what_is_trusted(capsys: pytest.CaptureFixture[str]) -> None:

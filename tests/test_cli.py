@@ -521,6 +521,11 @@ def test_bad_arguments_are_refused_in_one_line(refused: Refused, line: str, fact
         assert fact in message
 
 
+def test_batches_to_accumulate_are_at_least_one(refused: Refused) -> None:
+    message = refused("fit --trainer.accumulate_grad_batches 0")
+    assert "--trainer.accumulate_grad_batches: 0 was given; type 1 or more" in message
+
+
 def test_a_file_in_place_of_a_class_name_is_refused(refused: Refused, houses: Path) -> None:
     message = refused(f"fit --data {houses}")
     assert message.endswith(f"type --data TabularData --data.path {houses}")
@@ -661,7 +666,7 @@ def test_a_run_that_sigterm_ends_reports_it(
 
     monkeypatch.setattr(run, "RegressionCLI", terminated)
     with pytest.raises(SystemExit) as stop:
-        run.run(["fit"])
+        run.run(["fit"], os.getppid())
     assert stop.value.code == 128 + signal.SIGTERM
     assert "ended by SIGTERM before it was done" in capsys.readouterr().err
 
@@ -675,7 +680,7 @@ def test_a_lost_connection_reports_that_another_process_has_ended(
 
     monkeypatch.setattr(run, "RegressionCLI", lost_connection)
     with pytest.raises(SystemExit) as stop:
-        run.run(["fit"])
+        run.run(["fit"], os.getppid())
     assert stop.value.code == 1
     assert "another process has ended" in capsys.readouterr().err
 

@@ -275,7 +275,7 @@ def test_a_table_to_predict_needs_no_target(houses: Path) -> None:
     ("content", "message"),
     [
         ("", "is empty"),
-        ("a,b,y", "is empty"),
+        ("a,b,y", "has no line end"),
         ("a,b,y\n", "has a header but no rows"),
         ("a,b,y\n1,2,3\n4,5\n", "has 2 values in row 2 where its header has 3"),
         ("a,b,y\n1,2,3\n1,x,4\n", "has 'x' in column 'b', row 2, which is no number"),

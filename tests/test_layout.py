@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop", "checkpoint_io"},
     "logger": {"atomic_file"},
-    "project": {"errors"},
+    "project": {"errors", "atomic_file"},
     "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"}
     | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io"},
     "__main__": {"cli"},

@@ -415,7 +415,7 @@ def test_a_target_of_zeros_has_coefficients_of_0(trainer: MakeTrainer) -> None:
 def test_exact_warns_of_nearly_equal_columns(trainer: MakeTrainer) -> None:
     x, y = problem()
     near = torch.cat([x, x[:, [0]] * (1 + 1e-15 * torch.randn(200, 1).double())], dim=1)
-    with pytest.warns(UserWarning, match=r"not even two digits|Left out"):
+    with pytest.warns(UserWarning, match=r"Only [01] digits of the coefficients|Left out"):
         fitted(trainer, near, y, accuracy="exact")
 
 
@@ -455,6 +455,11 @@ def test_float32_rows_are_collinear_to_their_rounding(trainer: MakeTrainer) -> N
         with pytest.warns(UserWarning, match="Left out.*: x2"):
             fit = least_squares(rows, y, accuracy="exact")
         assert fit.collinear == (1,)
+    frame = pd.DataFrame(x.numpy()).assign(id=np.arange(200.0))  # a float64 column as well
+    with pytest.warns(UserWarning, match="Left out.*: x2"):
+        assert least_squares(frame, y).collinear == (1,)
+    with pytest.raises(InputError, match="x: a shape of"):
+        least_squares(frame["id"], y)
 
 
 @pytest.mark.parametrize("source", ["parquet", "frame", "64-true"])

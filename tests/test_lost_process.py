@@ -1,6 +1,9 @@
 """A fit of several processes of which one is lost: the others end, and the run resumes."""
 
+import itertools
+import multiprocessing
 import os
+import queue
 import re
 import signal
 import socket
@@ -9,14 +12,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 
-from linreg_lightning import InputError
-from linreg_lightning.callbacks import PeerMonitor
+from linreg_lightning import InputError, __main__
+from linreg_lightning.callbacks import PeerMonitor, peer_monitor
 from linreg_lightning.cli import run
 
 FIT = (
@@ -53,19 +57,47 @@ def variables(rank: int, port: int) -> dict[str, str]:
     return result | {"RANK": str(rank), "GROUP_RANK": str(rank)}
 
 
-def start(rank: int, port: int, line: str) -> subprocess.Popen[str]:
-    path = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    return subprocess.Popen(
-        [sys.executable, "-m", "linreg_lightning", *line.split()],
-        env=os.environ | variables(rank, port) | {"PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start_two(line: str) -> list[Any]:
+    """Start a command line in two processes; each writes what it prints to a file `out<rank>`."""
+    context = multiprocessing.get_context("forkserver")  # imports torch only once
+    context.set_forkserver_preload(["linreg_lightning.cli.run"])
+    words, port = f"{line} {TWO_NODES} --trainer.strategy ddp".split(), free_port()
+    processes = [
+        context.Process(target=run_one, args=(words, variables(rank, port), str(Path.cwd())))
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    return processes
 
 
-def start_two(line: str) -> list[subprocess.Popen[str]]:
-    port = free_port()
-    return [start(rank, port, f"{line} {TWO_NODES} --trainer.strategy ddp") for rank in (0, 1)]
+def run_one(words: list[str], environment: dict[str, str], folder: str) -> None:
+    os.chdir(folder)
+    os.environ.update(environment)
+    with Path(f"out{environment['RANK']}").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.argv = ["linreg", *words]
+    __main__.run()
+
+
+def end(processes: list[Any], limit: float = 120.0) -> list[int | None]:
+    """Return the exit status of each process; None of one that hangs, which is then killed."""
+    deadline = time.monotonic() + limit
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
+def error_line(rank: int) -> str:
+    """Return the only error message of a process, which comes without a traceback."""
+    text = Path(f"out{rank}").read_text()
+    assert "Traceback" not in text
+    (message,) = [line for line in text.splitlines() if line.startswith("linreg: error")]
+    return message
 
 
 def free_port() -> int:
@@ -84,22 +116,89 @@ def test_a_killed_process_ends_the_other_and_the_run_resumes_to_the_same_bytes(
     kill += " --trainer.callbacks+=test_lost_process.KillSecond"
     monitor = "--trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=3"
     processes = start_two(f"{FIT} two {SAVE} {kill} {monitor}")
-    assert processes[1].wait(120) == -signal.SIGKILL
+    processes[1].join(120)
     killed = time.monotonic()
-    _, stderr = processes[0].communicate(timeout=60)
-    assert processes[0].returncode == 1
+    assert end(processes) == [1, -signal.SIGKILL]
     assert time.monotonic() - killed < 15  # three seconds on an idle machine
-    (message,) = [line for line in stderr.splitlines() if line.startswith("linreg: error")]
+    message = error_line(0)
     assert re.match(
         rf"linreg: error: process 2 \(PID {processes[1].pid} on .+\) has ended", message
     )
     assert "--ckpt_path last" in message
-    assert "Traceback" not in stderr
-    for process in start_two(f"{FIT} two --ckpt_path last"):
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 0, stderr
+    assert end(start_two(f"{FIT} two --ckpt_path last")) == [0, 0], Path("out0").read_text()
     one, *resumed = (sorted(Path(root).glob("*/coefficients.json")) for root in ("one", "two"))
     assert [path.read_bytes() for path in resumed[0]] == [one[0].read_bytes()]
+
+
+class FakeTrainer:
+    """The Trainer of the first of three processes; the others are plain sockets."""
+
+    world_size, global_rank, is_global_zero = 3, 0, True
+    checkpoint_callbacks: tuple[()] = ()
+    state = SimpleNamespace(fn="fit")
+
+    def __init__(self) -> None:
+        self.strategy, self.second, self.third = self, socket.socket(), socket.socket()
+
+    def broadcast(self, port: int) -> int:
+        for other, name in ((self.second, "process 2"), (self.third, "process 3")):
+            other.connect(("127.0.0.1", port))
+            other.sendall(f"{name}\n".encode())
+        return port
+
+    def reduce_boolean_decision(self, decision: bool) -> bool:
+        return decision
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
+    """Make the seconds of the monitor short, and collect the messages that it would end with."""
+    result: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(peer_monitor, "end_process", lambda message, status: result.put(message))
+    for name in ("_BEAT", "_GRACE"):
+        monkeypatch.setattr(peer_monitor, name, 0.02)
+    return result
+
+
+def monitored(seconds: float) -> tuple[PeerMonitor, FakeTrainer]:
+    monitor, trainer = PeerMonitor(), FakeTrainer()
+    monitor.seconds = seconds
+    monitor.setup(trainer, LightningModule(), "fit")
+    return monitor, trainer
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("", "process 2 has ended without a message"),
+        ("\n\n", "process 2 has ended without a message"),
+        ("\nprocess 2 has failed\n", "process 2 has failed"),
+    ],
+)
+def test_the_first_process_says_what_the_second_did_and_tells_the_third(
+    sent: str, expected: str, messages: queue.Queue[str]
+) -> None:
+    _, trainer = monitored(60)
+    trainer.second.sendall(sent.encode())
+    trainer.second.close()
+    assert messages.get(timeout=10).startswith(expected)
+    name, loss = itertools.islice(filter(str.strip, trainer.third.makefile()), 2)
+    assert re.fullmatch(r"process 1 \(PID \d+ on .+\)\n", name)
+    assert loss.startswith(expected)
+
+
+def test_a_silent_process_is_lost_and_one_that_is_done_is_not(messages: queue.Queue[str]) -> None:
+    _, trainer = monitored(0.3)
+    trainer.second.sendall(b"\ndone\n")
+    assert messages.get(timeout=10).startswith("process 3 has given no sign of life for 0.3 sec")
+    assert messages.empty()
+
+
+def test_a_warning_says_that_the_processes_cannot_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_monitor, "_CONNECT", 0.01)
+    monkeypatch.setattr(FakeTrainer, "broadcast", lambda _, port: port)  # nobody connects
+    with pytest.warns(UserWarning, match="cannot connect to port .+; let them connect to all"):
+        monitored(60)
 
 
 def test_the_longest_silence_is_at_least_three_seconds() -> None:
@@ -130,3 +229,20 @@ def test_a_message_comes_before_lightning_kills_the_process(
         _ChildProcessObserver(os.getpid(), [child])._run()
     message = "process 2 has ended before its work was done; start all processes again"
     assert events == [message, "kill"]
+
+
+def test_a_process_ends_if_the_one_that_started_it_has_ended_before_all_have_joined(
+    messages: queue.Queue[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer_monitor.end_with_parent(os.getppid() + 1)
+    with pytest.raises(queue.Empty):  # the first process has no other to wait for
+        messages.get(timeout=0.1)
+
+    def end(message: str, status: int) -> None:
+        messages.put(message)
+        sys.exit()  # the thread
+
+    monkeypatch.setattr(peer_monitor, "end_process", end)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    peer_monitor.end_with_parent(os.getppid() + 1)
+    assert messages.get(timeout=10).startswith("the process that started this one has ended")

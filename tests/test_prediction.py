@@ -1,6 +1,7 @@
 """Predictions keep the digits that the coefficients have."""
 
 import copy
+import warnings
 from fractions import Fraction
 
 import pytest
@@ -26,6 +27,20 @@ def test_leverages_of_an_exact_fit_sum_to_the_rank(nearness: float) -> None:
     assert fit.rank == 3
     leverage = (fit.prediction(x).mean_error / fit.statistics["residual_sd"]).square()
     assert float(leverage.sum()) == pytest.approx(3, abs=1e-9)
+
+
+@pytest.mark.parametrize("accuracy", ["exact", "float64"])
+def test_predictions_keep_their_digits_where_the_mean_has_no_fraction(accuracy) -> None:
+    x, y = nearly_collinear(1.0)
+    x[:, 0] = (8 * x[:, 0]).round() / 8 + 1e15  # the next number in float64 is 1e15 + 1 / 8
+    y = (x[:, 0] - 1e15) + 2 * x[:, 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = least_squares(x, y, accuracy=accuracy)
+    torch.testing.assert_close(fit.predict(x), y, rtol=1e-13, atol=1e-13)
+    fit = least_squares(x, y + torch.randn(60, dtype=F64), accuracy=accuracy)
+    leverage = (fit.prediction(x).mean_error / fit.statistics["residual_sd"]).square()
+    assert float(leverage.sum()) == pytest.approx(3, abs=1e-12)
 
 
 def test_means_of_an_ill_conditioned_exact_fit_agree_with_rational_arithmetic() -> None:

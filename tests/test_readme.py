@@ -84,7 +84,7 @@ def test_the_commands_of_the_readme_run_in_order_from_any_folder(
     pd.read_csv(houses).drop(columns="price").to_csv("new.csv", index=False)
     Path("mine.py").write_text(PYTHON[3])
     commands = [shlex.split(line) for line in SHELL[2:] if line not in SEVERAL_MACHINES]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for program, *words in commands:
         if program == "tensorboard":
             assert words == ["--logdir", "logs"]  # the folder of all earlier runs

@@ -18,6 +18,7 @@ from conftest import estimates
 from test_tables import mixed, write
 
 from linreg_lightning import InputError, TabularData
+from linreg_lightning.atomic_file import UnfinishedFile
 from linreg_lightning.tables.prediction_file import PredictionFile
 
 Command = Callable[..., dict[str, Any]]
@@ -267,11 +268,17 @@ def test_keep_is_refused_for_data_that_are_not_tables(command: Command, refused:
 
 
 def test_a_full_disk_is_an_error_and_leaves_no_file(
-    refused: Refused, checkpoint: dict[str, float]
+    refused: Refused, checkpoint: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("disk").mkdir()
-    for part in ("predictions.csv.linreg-part0", "predictions.parquet.linreg-part0"):
-        Path("disk", part).symlink_to("/dev/full")
+    begin = UnfinishedFile.__init__
+
+    def begin_on_full_disk(self: UnfinishedFile, path: Path, *args: Any, **kwargs: Any) -> None:
+        begin(self, path, *args, **kwargs)
+        if path.name.startswith("predictions"):
+            self.path.unlink()
+            self.path.symlink_to("/dev/full")
+
+    monkeypatch.setattr(UnfinishedFile, "__init__", begin_on_full_disk)
     (ckpt,) = Path().glob("logs/**/*.ckpt")
     line = f"predict --ckpt_path {ckpt} --trainer.logger false --trainer.default_root_dir disk"
     for format in ("csv", "parquet"):

@@ -18,7 +18,7 @@ import pyarrow.parquet
 import pytest
 from lightning.pytorch import Trainer
 
-from linreg_lightning import InputError, LeastSquares, TabularData
+from linreg_lightning import InputError, LeastSquares, TabularData, TensorData
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.tables.csv_lines import count_lines
 from linreg_lightning.tables.dataset import TableDataset
@@ -47,6 +47,11 @@ def table_with_column(values: Any) -> str:
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
+    "a whole number that float64 rounds": (
+        lambda: table_with_column([1, 2**53 + 1, 3]),
+        {},
+        "column 'c': 9007199254740993 is a whole number that float64 cannot hold; leave the",
+    ),
     "lines that end by carriage returns": (
         lambda: text(TABLE.replace("\n", "\r")),
         {},
@@ -253,6 +258,18 @@ def test_the_index_of_a_frame_is_a_feature_only_if_it_is_named() -> None:
     assert TabularData("t.parquet", "y", features=[index]).fit_design().names == [index]
 
 
+def test_frames_and_arrow_tables_say_how_precise_each_column_is() -> None:
+    single, double = pyarrow.array([1, 2, 3], pyarrow.float32()), pyarrow.array([1.0, 2.0, 4.0])
+    table = pyarrow.table({"a": single, "b": double})
+    frames = [table, table.to_pandas(), table.to_pandas(types_mapper=pd.ArrowDtype)]
+    frames.append(frames[1].astype({"a": "Float32"}))
+    for frame in frames:
+        assert TensorData(frame, [1, 2, 3]).feature_bits() == [24, 53]
+    for column in (frames[3]["a"], np.array(1.0)):
+        with pytest.raises(InputError, match=r"^x: a shape of"):
+            TensorData(column, [1, 2, 3])
+
+
 def test_count_lines_agrees_with_pyarrow(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     several = 0
@@ -394,3 +411,9 @@ def test_levels_are_in_the_order_of_numbers_or_of_text(values: list[Any], names:
     data = TabularData(path, "y", categorical="c")
     data.setup("fit")
     assert data.feature_names == names
+
+
+def test_large_whole_numbers_that_float64_holds_are_read() -> None:
+    data = TabularData(table_with_column([2**60, None, -(2**63)]), "y", missing="drop")
+    data.setup("fit")
+    assert data.splits["train"].x[:, 0].tolist() == [2.0**60, -(2.0**63)]

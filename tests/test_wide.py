@@ -122,16 +122,21 @@ import torch
 from linreg_lightning.algebra import least_squares
 warnings.simplefilter("ignore")
 torch.manual_seed(0)
-x, y = torch.randn(100, {columns}, dtype=torch.float64), torch.randn(100, dtype=torch.float64)
-before = resource.getrusage(resource.RUSAGE_SELF)
+x, y = torch.randn(200, {columns}, dtype=torch.float64), torch.randn(200, dtype=torch.float64)
+
+def size(kind):
+    # Not ru_maxrss, which begins with the size of the parent process.
+    with open("/proc/self/status") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(kind))
+
+before, seconds = size("VmRSS"), resource.getrusage(resource.RUSAGE_SELF).ru_utime
 least_squares(x, y, accuracy="{accuracy}")
-after = resource.getrusage(resource.RUSAGE_SELF)
-seconds = after.ru_utime - before.ru_utime
-print(seconds, 1024 * (after.ru_maxrss - before.ru_maxrss) / {columns} ** 2)
+seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - seconds
+print(seconds, (size("VmHWM") - before) / {columns} ** 2)
 """
 
 
-@pytest.mark.parametrize(("accuracy", "seconds", "size"), [("exact", 5, 180), ("float64", 2, 70)])
+@pytest.mark.parametrize(("accuracy", "seconds", "size"), [("exact", 5, 170), ("float64", 2, 90)])
 def test_a_wide_fit_takes_seconds_and_a_few_matrices(accuracy, seconds, size) -> None:
     """Time is that of the process; sizes are bytes for each entry of the Gram matrix."""
     code = WIDE_FIT.format(accuracy=accuracy, columns=1500)
@@ -140,14 +145,14 @@ def test_a_wide_fit_takes_seconds_and_a_few_matrices(accuracy, seconds, size) ->
     )
     used_seconds, used_bytes = map(float, output.stdout.split())
     assert used_seconds < seconds
-    assert used_bytes < size
+    assert 16 < used_bytes < size
 
 
 def test_only_very_wide_fits_are_announced() -> None:
     assert cost_note("float64", 5000, 200) is None
-    assert cost_note("exact", 5000, 200) is None
+    assert cost_note("exact", 3000, 200) is None
+    assert "and in float64 1 s and 1.6 GB" in str(cost_note("exact", 5000, 200))
     assert "20,000 columns in float64 take about" in str(cost_note("float64", 20_000, 1000))
-    assert "and in float64" in str(cost_note("exact", 5000, 10**6))
 
 
 def test_the_cost_is_announced_before_the_first_row_is_added(
@@ -160,7 +165,7 @@ def test_the_cost_is_announced_before_the_first_row_is_added(
         raise AddedError
 
     x, y = sample(20, 3)
-    monkeypatch.setitem(cost._COSTS, "exact", cost._COSTS["exact"]._replace(expected_bytes=0))
+    monkeypatch.setattr(cost, "_BYTES", 0)
     monkeypatch.setattr(ExactGram, "_add", add)
     with (
         pytest.warns(UserWarning, match="3 columns in exact take about"),

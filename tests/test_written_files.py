@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -116,6 +115,19 @@ def test_a_full_disk_ends_a_fit_in_one_line(
     assert not [path for path in files() if name in path or SUFFIX in path]
 
 
+def test_a_full_disk_that_another_library_finds_is_one_line(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Interrupt, "on_before_optimizer_step", fail)
+    line = "fit --trainer.callbacks+=test_written_files.Interrupt --trainer.callbacks.number 1"
+    assert refused(line).endswith(
+        "No space left on device; make room on this disk, or write to another one"
+    )
+
+
 def test_a_full_disk_ends_a_resumed_fit_and_keeps_its_checkpoint(
     command: Linreg, refused: Refused, full_disk: Callable[[str], None]
 ) -> None:
@@ -138,6 +150,13 @@ def test_checkpoints_are_written_so_from_python_too(
     with pytest.raises(InputError, match=r"mine.ckpt cannot be written"):
         runner.save_checkpoint("mine.ckpt")
     assert files() == {"run/checkpoints/epoch=1-step=2.ckpt"}
+
+
+def test_a_root_that_is_no_folder_is_refused(refused: Refused) -> None:
+    Path("file").write_text("")
+    message = refused("fit --trainer.default_root_dir file")
+    assert "--trainer.default_root_dir: " in message
+    assert "cannot be written (Not a directory); give the Trainer another" in message
 
 
 # Orphans
@@ -174,6 +193,24 @@ def test_orphans_are_removed_and_files_of_live_runs_and_others_stay() -> None:
     assert files() == expected
 
 
+def test_a_file_that_its_writer_has_renamed_is_no_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("a.txt")
+    first = UnfinishedFile(path)
+    writers = []
+    flock = atomic_file.fcntl.flock
+
+    def rename_before(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(atomic_file.fcntl, "flock", flock)
+        first.rename()  # and the next writer begins
+        writers.append(UnfinishedFile(path))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(atomic_file.fcntl, "flock", rename_before)
+    remove_orphans(Path())
+    assert files() == {"a.txt", f"a.txt{SUFFIX}"}
+    writers[0].discard()
+
+
 def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
     orphan = Path(f"logs/version_0/checkpoints/epoch=3-step=4.ckpt{SUFFIX}")
     orphan.parent.mkdir(parents=True)
@@ -182,13 +219,17 @@ def test_a_command_removes_what_a_killed_run_left(command: Linreg) -> None:
     assert not orphan.exists()
 
 
-def test_new_removes_what_a_killed_new_left() -> None:
-    orphan, live = (Path(f".sprout-unfinished-{platform.node()}-{pid}") for pid in (2**22 + 1, 1))
-    for folder in (orphan, live):
-        folder.mkdir()
-        Path(folder, "file").write_text("text")
+def test_new_removes_what_a_killed_new_left(capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".sprout-unfinished").mkdir()
+    Path(".sprout-unfinished/file").write_text("text")
+    live = UnfinishedFile(Path("sprout"))
+    with pytest.raises(SystemExit):
+        cli.main(["new", "sprout"])
+    assert "another run is writing it" in capsys.readouterr().err
+    live.discard()
     cli.main(["new", "sprout"])
-    assert {path.name for path in Path().iterdir()} == {"sprout", live.name}
+    assert [path.name for path in Path().iterdir()] == ["sprout"]
+    assert not Path("sprout/file").exists()
 
 
 # Two runs
@@ -269,6 +310,28 @@ def test_ctrl_c_waits_for_the_batches_of_a_step(
     with pytest.raises(SystemExit):
         command(f"{line} --trainer.callbacks+=test_written_files.InterruptFirstBatch")
     assert "step=5.ckpt has the fit so far" in capsys.readouterr().err
+    assert command("fit --ckpt_path last --trainer.max_epochs 4") == whole
+
+
+class InterruptValidation(Callback):
+    """Presses Ctrl-C in the second validation of a run."""
+
+    def on_validation_batch_start(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 2 and not trainer.sanity_checking:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_in_a_validation_keeps_the_epoch(
+    command: Linreg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = command("fit --trainer.max_epochs 4")
+    shutil.rmtree("logs")
+    with pytest.raises(SystemExit):
+        command(
+            "fit --trainer.max_epochs 4",
+            "--trainer.callbacks+=test_written_files.InterruptValidation",
+        )
+    assert "step=3.ckpt has the fit so far" in capsys.readouterr().err
     assert command("fit --ckpt_path last --trainer.max_epochs 4") == whole
 
 

@@ -15,13 +15,17 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, Number, to_float64
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    Number,
+    as_precise_as,
+    to_float64,
+)
 from linreg_lightning.algebra.multiprecision import matrix_product
 
 _SINGULAR_VALUES = 512  # more take longer than all the rest
 _MAX_ITERATIONS = 100
 _BLOCK_COLUMNS = 64
-_FEW_COLUMNS = 8  # are eliminated as fast as they are factored at once, by one thread
 
 
 class Factorization(NamedTuple, Generic[Number]):
@@ -43,7 +47,7 @@ def factor_independent(cross: Number, tolerance: Tensor, max_rank: int) -> Facto
     where the roots of the tolerances, times the magnitudes of the terms, add up to R_jj.
     """
     features = tolerance.shape[0]
-    if isinstance(cross, Tensor) and _FEW_COLUMNS <= features <= max_rank:
+    if isinstance(cross, Tensor) and features <= max_rank:
         factorization = _factor_at_once(cross, tolerance)
         if factorization is not None:
             return factorization
@@ -140,15 +144,6 @@ def _solve_upper(factor: Number, inverse_factor: Number, right: Number) -> Numbe
     return matrix_product(inverse_factor, right)
 
 
-def inverse_matrix(factorization: Factorization[Number]) -> Tensor:
-    """Return A^-1, (kept, kept), in float64."""
-    factor, inverse_factor = factorization.factor, to_float64(factorization.inverse_factor)
-    if isinstance(factor, Tensor):
-        return torch.cholesky_inverse(factor, upper=True)
-    inverse: Tensor = inverse_factor @ inverse_factor.T
-    return inverse
-
-
 def condition_number(factor: Tensor, inverse: Tensor) -> float:
     """Return that of R with its columns scaled to length 1, from R and (R'R)^-1."""
     if not len(factor):
@@ -192,5 +187,4 @@ def reciprocal(value: Number) -> Number:
 
 def zeros_like(matrix: Number, *shape: int) -> Number:
     """Return zeros in the precision of the matrix."""
-    zeros = torch.zeros(shape, dtype=torch.float64)
-    return zeros if isinstance(matrix, Tensor) else DoubleDouble.of(zeros)
+    return as_precise_as(matrix, DoubleDouble.of(torch.zeros(shape, dtype=torch.float64)))

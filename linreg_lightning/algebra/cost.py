@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class _Cost(NamedTuple):
-    """What one core of about 3 GHz took; another machine may take half or twice as long."""
-
-    matrix_seconds: float  # for each entry of the Gram matrix
-    rank_seconds: float  # for each entry and each column that is kept
-    bytes: float  # for each entry
-    expected_seconds: float  # which need no word
-    expected_bytes: float
-
-
-_COSTS = {
-    "float64": _Cost(4e-8, 6e-11, bytes=64, expected_seconds=10, expected_bytes=2e9),
-    "exact": _Cost(4e-7, 1.8e-9, bytes=160, expected_seconds=60, expected_bytes=4e9),
-}
+_SECONDS, _BYTES = 10, 2e9  # which need no word
+# What one core of about 3 GHz took; another machine may take half or twice as long: seconds for
+# each entry of the Gram matrix, seconds for each entry and column kept, bytes for each entry.
+_COSTS = {"float64": (4e-8, 6e-11, 64), "exact": (4e-7, 1.8e-9, 120)}
 
 
 def cost_note(accuracy: str, columns: int, rows: float) -> str | None:
@@ -29,27 +16,21 @@ def cost_note(accuracy: str, columns: int, rows: float) -> str | None:
 
     >>> cost_note("exact", columns=100, rows=10**6)
     >>> cost_note("exact", columns=6000, rows=10**6)
-    '6,000 columns in exact take about 7 minutes and 5.8 GB, and in float64 10 s and 2.3 GB.'
+    '6,000 columns in exact take about 7 minutes and 4.3 GB, and in float64 14 s and 2.3 GB.'
     """
-    cost, quick = _COSTS[accuracy], _COSTS["float64"]
-    seconds, memory = _estimate(cost, columns, rows)
-    if seconds <= cost.expected_seconds and memory <= cost.expected_bytes:
+    costs = [_cost(kind, columns, rows) for kind in dict.fromkeys((accuracy, "float64"))]
+    seconds, size = costs[0]
+    if seconds <= _SECONDS and size <= _BYTES:
         return None
-    note = f"{columns:,} columns in {accuracy} take about {_amounts(seconds, memory)}"
-    if cost is quick:
-        return f"{note}."
-    return f"{note}, and in float64 {_amounts(*_estimate(quick, columns, rows))}."
+    texts = [f"{_duration(seconds)} and {size / 1e9:.1f} GB" for seconds, size in costs]
+    return f"{columns:,} columns in {accuracy} take about {', and in float64 '.join(texts)}."
 
 
-def _estimate(cost: _Cost, columns: int, rows: float) -> tuple[float, float]:
+def _cost(accuracy: str, columns: int, rows: float) -> tuple[float, float]:
+    for_entry, for_rank, size = _COSTS[accuracy]
     entries = float(columns) ** 2
-    seconds = entries * (cost.matrix_seconds + cost.rank_seconds * min(columns, rows))
-    return seconds, entries * cost.bytes
+    return entries * (for_entry + for_rank * min(columns, rows)), entries * size
 
 
-def _amounts(seconds: float, memory: float) -> str:
-    if seconds >= 90:
-        time = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
-    else:
-        time = f"{max(1, round(seconds, -1 if seconds > 10 else 0)):.0f} s"
-    return f"{time} and {memory / 1e9:.1f} GB"
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(1, seconds):.0f} s"

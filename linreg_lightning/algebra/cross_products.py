@@ -107,5 +107,5 @@ def _product(left: Tensor, right: Tensor, shape: _BlockShape) -> Tensor:
 
 
 def _symmetric(sums: Tensor) -> Tensor:
-    upper = sums.triu()
-    return upper + upper.triu(1).T
+    above = sums.triu(1)
+    return sums.triu_().add_(above.T)

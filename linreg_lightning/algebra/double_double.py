@@ -11,6 +11,7 @@ D. H. Bailey, Algorithms for quad-double precision floating point arithmetic, AR
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 _SPLITTER = 2.0**27 + 1.0
+_BLOCK_NUMBERS = 2**17  # whose temporaries stay in the cache of a processor
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,6 +144,11 @@ def to_float64(value: Tensor | DoubleDouble) -> Tensor:
     return value if isinstance(value, Tensor) else value.high
 
 
+def as_precise_as(like: Number, value: DoubleDouble) -> Number:
+    """Return the value in the precision of another number."""
+    return value.high if isinstance(like, Tensor) else value
+
+
 def concatenate(first: Number, second: Number) -> Number:
     """Return two arrays of numbers as one, along the first dimension."""
     if isinstance(first, Tensor):
@@ -166,3 +173,9 @@ def ldexp(value: Number, exponent: Tensor) -> Number:
 def exponent_of(value: Tensor) -> Tensor:
     """Return the smallest e with |value| < 2^e, as int64; -1022 for 0 and subnormal numbers."""
     return ((value.abs().contiguous().view(torch.int64) >> 52) & 2047) - 1022
+
+
+def row_blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Divide the rows of a matrix into blocks for which the working memory is small."""
+    size = 1 + _BLOCK_NUMBERS // (1 + columns)
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

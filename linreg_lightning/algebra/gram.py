@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number, power_of_two
+from linreg_lightning.algebra.double_double import DoubleDouble, Number, power_of_two
 from linreg_lightning.algebra.precision import FLOAT64_BITS, column_precision
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -37,7 +37,7 @@ class NormalEquations(NamedTuple, Generic[Number]):
     rows: int  # of weight above 0
     log_weight: float  # the sum of the natural logarithms of the weights above 0
     weight: Number  # the sum of the weights, in units of v; ()
-    mean: Number  # weighted, in units of c_i; zeros without an intercept; (d + t,)
+    mean: DoubleDouble  # weighted, in units of c_i; zeros without an intercept; (d + t,)
     cross: Number  # sum of w (z_i - mean_i)(z_j - mean_j), in units of v c_i c_j; (d + t, d + t)
     # The largest sums of w z^2 of which `cross` is a difference, which bound its rounding error
     # (`Float64Gram` sums z less its shift); in units of v c_i^2; (d + t,) float64.
@@ -81,7 +81,7 @@ class Gram(ABC):
         self.device = torch.device("cpu") if device is None else torch.device(device)
         # rows of weight above 0, whole part of the sum of their log2 w, the rest in units
         self._counts = torch.zeros(3, dtype=torch.int64)
-        self._precision = [FLOAT64_BITS] * features  # bits of each column of x
+        self._precision = torch.full((features,), FLOAT64_BITS)  # bits of each column of x
         self._sums = self._zeros(1 + features + targets)
 
     @property
@@ -144,7 +144,7 @@ class Gram(ABC):
         self._check_compatible(other, "merge")
         self._merge(other, 1)
         self._counts = _normalize(self._counts + other._counts)
-        self._precision = list(map(min, self._precision, other._precision))
+        self._precision = torch.minimum(self._precision, other._precision)
 
     def subtract(self, other: Self) -> None:
         """Remove rows that both these and the other statistics have counted.
@@ -173,7 +173,7 @@ class Gram(ABC):
         return NormalEquations(
             rows=rows,
             log_weight=float(whole + units / 2**_FRACTION_BITS) * math.log(2),
-            input_roundoff=power_of_two(-self._precision_tensor()),
+            input_roundoff=power_of_two(-self._precision),
             features=self.features,
             intercept=intercept,
             **self._centre(intercept),
@@ -183,8 +183,7 @@ class Gram(ABC):
         """Return the whole state as plain tensors, which later updates do not write to."""
         shape = torch.tensor([self.features, self.targets])
         sums = {name: getattr(self._sums, name) for name in self._fields}
-        precision = self._precision_tensor()
-        return {"shape": shape, "counts": self._counts, "precision": precision, **sums}
+        return {"shape": shape, "counts": self._counts, "precision": self._precision, **sums}
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
@@ -202,16 +201,13 @@ class Gram(ABC):
         gram._sums = gram._sums._replace(**{sums: state[sums]}, **small)
         gram._counts = state["counts"].cpu()
         if "precision" in state:
-            gram._precision = state["precision"].tolist()
+            gram._precision = state["precision"].cpu()
         return gram
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same statistics on another device."""
         state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
         return type(self).from_state_dict(state)
-
-    def _precision_tensor(self) -> Tensor:
-        return torch.tensor(self._precision, dtype=torch.int64)
 
     def _check_compatible(self, other: Gram, verb: str) -> None:
         mine = (self.accuracy, self.features, self.targets)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra import multiprecision
 from linreg_lightning.algebra.compiled_sums import CompiledSums, can_compile
-from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, two_prod
+from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, row_blocks, two_prod
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS, ExactSums
 from linreg_lightning.batch import Batch
@@ -35,7 +35,6 @@ _LOST = 2.0**-750
 _ROWS_PER_DEEP_ROW = 4  # one row in four added apart costs as much as a slice more for all rows
 # Bytes of slices at a time: what the cache of a processor holds, what keeps a GPU busy.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
-_CENTRED_NUMBERS = 2**17  # products at a time, for which the working memory is small
 _TWO_BLOCKS_BYTES = 40 * 2**20  # what two blocks of wide rows, for two cores, may take
 
 
@@ -93,9 +92,8 @@ class ExactGram(Gram):
         else:
             mean = DoubleDouble.of(torch.zeros_like(square))
         cross = DoubleDouble(*(square.new_empty(len(square), len(square)) for _ in range(2)))
-        size = 1 + _CENTRED_NUMBERS // (1 + len(square))
-        for start in range(0, len(square), size):
-            rows, columns = slice(start, start + size), slice(start, None)
+        for rows in row_blocks(len(square), len(square)):
+            columns = slice(rows.start, None)
             products = gram[:, rows, columns]
             if intercept:
                 # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding

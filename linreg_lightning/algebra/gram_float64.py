@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cross_products import cross_products
-from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp, two_sum
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    exponent_of,
+    ldexp,
+    row_blocks,
+    two_sum,
+)
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -39,10 +45,9 @@ class _ShiftedSums(NamedTuple):
     # How often a term of a sum was rounded within a batch, at most; () int64.
     roundings: Tensor
 
-    @property
-    def total(self) -> DoubleDouble:
-        """The sums with their low words."""
-        return DoubleDouble(*two_sum(self.sums, self.low))
+    def total(self, rows: Any = slice(None)) -> DoubleDouble:
+        """Return the sums in some rows of the matrix with their low words; by default all."""
+        return DoubleDouble(*two_sum(self.sums[rows], self.low[rows]))
 
     def add(self, products: Tensor, low: Tensor | None = None) -> _ShiftedSums:
         """Return the sums plus `products + low`; `products`, but not the sums, may be rounded."""
@@ -64,10 +69,14 @@ class _ShiftedSums(NamedTuple):
         change = ldexp(DoubleDouble(*two_sum(self.shift, -shift)), -self.exponent)
         length = self.peak.sqrt()
         peak = (length + change.high.abs() * length[0]).square()
-        device, sums = self.sums.device, self.total
-        by, total = DoubleDouble(change.high.to(device), change.low.to(device)), sums[0]
-        sums = sums + total[:, None] * by + by[:, None] * total + by[:, None] * by * total[0]
-        return self._replace(sums=sums.high, low=sums.low, shift=shift, peak=peak)
+        device, first = self.sums.device, self.total(0)
+        by = DoubleDouble(change.high.to(device), change.low.to(device))
+        sums, low = torch.empty_like(self.sums), torch.empty_like(self.low)
+        for rows in row_blocks(len(first), len(first)):
+            row = first[rows, None], by[rows, None]
+            block = self.total(rows) + row[0] * by + row[1] * first + row[1] * by * first[0]
+            sums[rows], low[rows] = block.high, block.low
+        return self._replace(sums=sums, low=low, shift=shift, peak=peak)
 
     def magnitude(self) -> Tensor:
         """Return about log2 of each of [w, x - shift, y - shift]; (columns,)."""
@@ -89,7 +98,7 @@ class Float64Gram(Gram):
 
     >>> gram = Float64Gram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [9.0]])))
-    >>> gram.rows, gram.normal_equations().mean
+    >>> gram.rows, gram.normal_equations().mean.high
     (3, tensor([2., 5.], dtype=torch.float64))
     """
 
@@ -146,21 +155,24 @@ class Float64Gram(Gram):
         sums = self._sums.sums.cpu()
         peak = torch.maximum(self._sums.peak, sums.diagonal())
         shifted = self._sums._replace(sums=sums, peak=peak, low=self._sums.low.cpu())
-        exponent, total = shifted.exponent, shifted.total
-        weight, first = total.high[0, 0], total[0, 1:]
+        exponent, first = shifted.exponent, shifted.total(0)
+        weight = first.high[0]
         if intercept:
-            shifted_mean = first / total[0, 0]
-            cross = (total[1:, 1:] - first[:, None] * shifted_mean).high
-            mean = (shifted_mean + ldexp(shifted.shift, -exponent)[1:]).high
+            shifted_mean = first / first[0]
+            mean = shifted_mean + ldexp(shifted.shift, -exponent)
+            cross = torch.empty_like(sums)
+            for rows in row_blocks(len(first), len(first)):
+                cross[rows] = (shifted.total(rows) - first[rows, None] * shifted_mean).high
         else:
             # Where the shift is far from the mean, the terms are larger than their sum.
             shifted = shifted.with_shift(torch.zeros_like(shifted.shift))
-            cross, peak, mean = shifted.sums[1:, 1:], shifted.peak, torch.zeros_like(sums[0, 1:])
+            mean = DoubleDouble.of(torch.zeros_like(shifted.shift))
+            cross, peak = shifted.sums, shifted.peak
         roundoff = 2.0**-52 * max(1.0, int(shifted.roundings) / _ROUNDINGS_IN_BOUND)
         return {
             "weight": weight,
-            "mean": mean,
-            "cross": cross,
+            "mean": mean[1:],
+            "cross": cross[1:, 1:],
             # The sum of weights has a rounding error too, from before rows were subtracted.
             "square": peak[1:] * (peak[0] / weight).abs(),
             "exponent": exponent[1:],
@@ -174,7 +186,8 @@ class Float64Gram(Gram):
         if self.rows == 0:
             # Rows that were added and subtracted again may have left their rounding error.
             shift, exponent = (v.cpu() for v in _sample_mean_and_unit(batch))
-            sums = self._zeros(len(shift))._replace(shift=shift, exponent=exponent)
+            self._sums = self._zeros(len(shift))
+            sums = self._sums._replace(shift=shift, exponent=exponent)
             if not bool(shift.isfinite().all()):
                 check_finite()
         products = cross_products(batch, sums.shift, sums.exponent)
@@ -202,7 +215,8 @@ class Float64Gram(Gram):
         # The shift of the larger part is nearer to the mean of all rows.
         larger, smaller = (theirs, mine) if sign > 0 and other.rows > self.rows else (mine, theirs)
         smaller = smaller.with_shift(larger.shift)
-        total = larger.total + DoubleDouble(sign * smaller.total.high, sign * smaller.total.low)
+        addend = smaller.total()
+        total = larger.total() + DoubleDouble(sign * addend.high, sign * addend.low)
         self._sums = larger._replace(
             sums=total.high,
             low=total.low,

@@ -36,9 +36,8 @@ class GramState:
         self.fitted_gram: Gram | None = None  # finished passes of all processes; on the CPU
         self.current: Gram | None = None  # this process's rows in the current pass
         self.second_pass = False  # over the same rows
-        self.column_bits: list[int] | None = (
-            None  # of x where the data know them; see `Gram.update`
-        )
+        # Of x, where the data know them; see `Gram.update`.
+        self.column_bits: list[int] | None = None
         self._shape: PassShape | None = None
         self.rows_seen = 0  # by this process, since the current pass began or was resumed
         self.same_rows = False  # whether all processes have added the same ones, as `total` found
@@ -142,7 +141,7 @@ def _same_sums(first: Gram, second: Gram) -> bool:
     one, other = (Float64Gram.from_gram(gram).normal_equations() for gram in (first, second))
     return bool(
         torch.equal(one.exponent, other.exponent)
-        and torch.allclose(one.mean, other.mean, rtol=1e-9, atol=0)
+        and torch.allclose(one.mean.high, other.mean.high, rtol=1e-9, atol=0)
         and torch.allclose(one.cross, other.cross, rtol=1e-9, atol=0)
         and one.cross.any()
     )

@@ -4,7 +4,6 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self, get_args
 
-import torch
 from torch import Tensor
 
 from linreg_lightning.algebra import inference
@@ -14,8 +13,9 @@ from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import to_tensor
 
 Accuracy = Literal["auto", "exact", "float64"]
 EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
@@ -66,10 +66,9 @@ class Fit:
     statistics: dict[str, Any]
     rank: int  # how many terms were fitted
     collinear: tuple[int, ...]  # 0-based indices of the columns left out
-    # How many decimal digits of every coefficient, or of its standard error where that is larger,
-    # are guaranteed correct, of the fit to the rows as they are; a lower bound, at most 15.9. Where
-    # an exact fit is perfect to the rounding of the rows, the standard error that this rounding
-    # gives counts.
+    # A lower bound, at most 15.9, of the correct digits of each coefficient: of the coefficient or,
+    # if that is larger, of its standard error. Where an exact fit is perfect, the standard error is
+    # here that of residuals as large as the rounding of the rows.
     digits: float
     error_digits: float  # likewise of the standard errors
     accuracy: str  # `exact` or `float64`, the arithmetic of the sums
@@ -88,6 +87,7 @@ class Fit:
             InputError: no row was counted; an argument is outside its range; a coefficient leaves
                 float64's range.
 
+        >>> import torch
         >>> gram = ExactGram(features=1)
         >>> for start in (0, 2):
         ...     x = torch.tensor([[start + 1.0], [start + 2.0]])
@@ -161,22 +161,16 @@ class Fit:
                 "The residuals are too small for float64 to see: standard errors are given as 0, "
                 f"and {digits} digits of the coefficients are safe; {_REMEDY}"
             )
-        elif not sums_exactly and not self.precise:
+        if not self.precise and (sums_exactly or not perfect):
+            arithmetic, remedy = "" if sums_exactly else " in float64", _REMEDY
+            if sums_exactly:
+                remedy = (
+                    "the columns are nearly linear combinations of each other, or the residuals "
+                    "are near the rounding of the rows; leave columns out, or give a ridge."
+                )
             problems.append(
-                f"Only {digits} digits of the coefficients are safe in float64, {error_digits} of "
-                f"their standard errors: {_REMEDY}"
-            )
-        if sums_exactly and min(self.digits, self.error_digits) < 2:
-            problems.append(
-                "The columns are so nearly linear combinations of each other that not even two "
-                "digits of the coefficients and of their standard errors are safe: leave some out, "
-                "or give a ridge."
-            )
-        elif sums_exactly and not self.precise:
-            problems.append(
-                f"Only {digits} digits of the coefficients are safe, {error_digits} of their "
-                "standard errors: the columns are nearly linear combinations of each other, or the "
-                "residuals are near the rounding of the rows; leave columns out, or give a ridge."
+                f"Only {digits} digits of the coefficients are safe{arithmetic}, {error_digits} of "
+                f"their standard errors: {remedy}"
             )
         if self.collinear:
             left_out = ", ".join(names[j] for j in self.collinear)
@@ -230,6 +224,7 @@ def least_squares(
     (0.64, tensor([2.5000], dtype=torch.float64))
     """
     check_arguments(accuracy, ridge, confidence)
+    bits = column_bits(x)
     x, y = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
@@ -238,7 +233,7 @@ def least_squares(
         if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
             warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
-        gram.update(batch)
+        gram.update(batch, bits=bits)
         fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
         if fit.precise:
             break
@@ -269,24 +264,3 @@ def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:
         raise InputError(f"accuracy: {accuracy!r} was given; type auto, exact or float64")
     check_ridge(ridge)
     inference.check_confidence(confidence)
-
-
-def to_tensor(name: str, value: Any) -> Tensor:
-    """Return real numbers as a tensor, which is float64 unless they have a type; else refuse."""
-    if not isinstance(value, Tensor):
-        try:
-            # torch takes no data frame, and warns of its array where that is read-only.
-            array = value.to_numpy().copy() if hasattr(value, "to_numpy") else value
-            # An array in less than float64 stays so: its precision decides which columns count.
-            dtypes = {"float16": torch.float16, "float32": torch.float32}
-            dtype = dtypes.get(str(getattr(array, "dtype", "")), torch.float64)
-            value = torch.as_tensor(array, dtype=dtype)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{name}: a {type(value).__name__} that holds no table of numbers was given "
-                f"({error}); give a tensor, an array or lists of numbers"
-            ) from error
-    if value.is_complex():
-        raise InputError(f"{name}: complex numbers were given; give real ones")
-    tensor: Tensor = value.detach()
-    return tensor

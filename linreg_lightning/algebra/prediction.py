@@ -6,12 +6,13 @@ and leverages are computed in 106 bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import Number, ldexp, to_float64
+from linreg_lightning.algebra.double_double import DoubleDouble, Number, ldexp, to_float64
 from linreg_lightning.algebra.inference import check_confidence, residual_variance, t_quantile
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.algebra.solve import Solution
@@ -20,7 +21,7 @@ from linreg_lightning.errors import InputError
 _WELL_CONDITIONED = 1e3  # condition numbers up to which float64 predicts with 12 digits
 # Terms x b up to so many times as large as the targets cost float64 three digits at most.
 _FAR = 2.0**10
-_BLOCK_ROWS = 2**12  # predicted at a time in 106 bits
+_BLOCK_ROWS = 2**12  # predicted at a time, for which the working memory is small
 
 
 class Prediction(NamedTuple):
@@ -37,14 +38,13 @@ class Prediction(NamedTuple):
 
 def predict_mean(solution: Solution[Number], x: Tensor) -> Tensor:
     """Return b_0 + x b, (rows, targets)."""
-    blocks = _row_blocks(solution, x)
-    return torch.cat([_mean(solution, _centred(solution, block)) for block in blocks])
+    return torch.cat([_mean(solution, block) for block in _centred_blocks(solution, x)])
 
 
 def prediction_center(solution: Solution[Number]) -> Tensor:
     """Return the means of the columns if x b loses digits against b_0, else zeros; (features,)."""
     equations, d = solution.equations, solution.equations.features
-    mean = ldexp(to_float64(equations.mean), equations.exponent)
+    mean = ldexp(equations.mean.high, equations.exponent)
     slope = solution.coefficients.nan_to_num(0.0)
     deviation = to_float64(solution.total / equations.weight).sqrt()
     scale = mean[d:].abs() + ldexp(deviation, solution.exponent[d:])
@@ -58,8 +58,7 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     check_confidence(confidence)
     equations = solution.equations
     means, leverages = [], []
-    for block in _row_blocks(solution, x):
-        centred = _centred(solution, block)
+    for centred in _centred_blocks(solution, x):
         means.append(_mean(solution, centred))
         leverages.append(_leverage(solution, centred))
     mean, leverage = torch.cat(means), torch.cat(leverages)[:, None]
@@ -74,49 +73,45 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     return Prediction(mean, *mean_interval, row_error, mean - row_margin, mean + row_margin)
 
 
-def _row_blocks(solution: Solution[Number], x: Tensor) -> tuple[Tensor, ...]:
-    """Check the shape of x, and divide it into rows whose working memory in 106 bits is small."""
-    features = solution.equations.features
-    if x.ndim != 2 or x.shape[1] != features:
-        raise InputError(f"x: a shape of {tuple(x.shape)} was given; (rows, {features}) is needed")
-    return x.split(_BLOCK_ROWS) if _needs_106_bits(solution) else (x,)
+def _centred_blocks(solution: Solution[Number], x: Tensor) -> Iterator[DoubleDouble]:
+    """Return x less the means, in scaled units, (rows, kept), some rows at a time."""
+    equations, kept = solution.equations, solution.kept
+    if x.ndim != 2 or x.shape[1] != equations.features:
+        raise InputError(
+            f"x: a shape of {tuple(x.shape)} was given; (rows, {equations.features}) is needed"
+        )
+    unit, mean = equations.exponent[kept], equations.mean[kept]
+    for block in x.split(_BLOCK_ROWS):
+        centred = -(mean - ldexp(block.double()[:, kept], -unit))
+        yield ldexp(centred, unit - solution.exponent[kept])
 
 
 def _needs_106_bits(solution: Solution[Number]) -> bool:
     """Whether float64 would lose digits of predictions that `exact` has."""
-    is_exact = not isinstance(solution.equations.mean, Tensor)
+    is_exact = not isinstance(solution.scaled_coefficients, Tensor)
     return is_exact and solution.condition > _WELL_CONDITIONED
 
 
-def _centred(solution: Solution[Number], x: Tensor) -> Number:
-    """Return x less the means, in scaled units; (rows, kept)."""
-    equations, kept = solution.equations, solution.kept
-    unit = equations.exponent[kept]
-    centred = -(equations.mean[kept] - ldexp(x.double()[:, kept], -unit))
-    return ldexp(centred, unit - solution.exponent[kept])
-
-
-def _mean(solution: Solution[Number], centred: Number) -> Tensor:
+def _mean(solution: Solution[Number], centred: DoubleDouble) -> Tensor:
     equations, features = solution.equations, solution.equations.features
     exponent = solution.exponent[features:]
     # Not intercept + x b, whose large terms cancel where the columns are far from 0.
     y_mean = ldexp(equations.mean[features:], equations.exponent[features:])
     slope = solution.scaled_coefficients
-    mean = to_float64(y_mean) + ldexp(to_float64(centred) @ to_float64(slope), exponent)
+    mean = y_mean.high + ldexp(centred.high @ to_float64(slope), exponent)
     if not _needs_106_bits(solution):
         return mean
-    precise = to_float64(ldexp(matrix_product(centred, slope), exponent) + y_mean)
+    precise = (ldexp(matrix_product(centred, DoubleDouble.of(slope)), exponent) + y_mean).high
     return torch.where(precise.isfinite(), precise, mean)  # 106 bits have a smaller range
 
 
-def _leverage(solution: Solution[Number], centred: Number) -> Tensor:
+def _leverage(solution: Solution[Number], centred: DoubleDouble) -> Tensor:
     """Return 1 / sum(w) + (x - m)' (X'WX)^-1 (x - m) in units of 1 / v; (rows,)."""
     equations = solution.equations
-    right = to_float64(centred)
-    whitened = torch.linalg.solve_triangular(solution.factor, right, upper=True, left=False)
+    whitened = torch.linalg.solve_triangular(solution.factor, centred.high, upper=True, left=False)
     leverage: Tensor = whitened.square().sum(1)
     if _needs_106_bits(solution):
-        whitened = to_float64(matrix_product(centred, solution.inverse_factor))
-        precise = whitened.square().sum(1)
+        inverse_factor = DoubleDouble.of(solution.inverse_factor)
+        precise = matrix_product(centred, inverse_factor).high.square().sum(1)
         leverage = torch.where(precise.isfinite(), precise, leverage)
     return leverage + equations.intercept / to_float64(equations.weight)

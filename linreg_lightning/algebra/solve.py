@@ -15,18 +15,24 @@ from linreg_lightning.algebra.cholesky import (
     condition_number,
     diagonal,
     factor_independent,
-    inverse_matrix,
     reciprocal,
     zeros_like,
 )
-from linreg_lightning.algebra.double_double import Number, exponent_of, ldexp, to_float64
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    Number,
+    as_precise_as,
+    exponent_of,
+    ldexp,
+    row_blocks,
+    to_float64,
+)
 from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
 _MAX_DIGITS = 15.9
-_RESCALED_NUMBERS = 2**17  # at a time, for which the working memory is small
 
 
 class Solution(NamedTuple, Generic[Number]):
@@ -52,7 +58,7 @@ class Solution(NamedTuple, Generic[Number]):
     ridge: float
 
     scaled_coefficients: Number  # (kept, targets)
-    scaled_intercept: Number  # (targets,)
+    scaled_intercept: Tensor  # (targets,) float64
     residual: Number  # sum of w r^2 in units of v c_y^2, 0 where it cannot be seen; (targets,)
     total: Number  # sum of w (y - mean)^2, without an intercept of w y^2, likewise
     # (X'WX)^-1 of the columns kept, in units of 1 / (v c_i c_j); (kept, kept) float64
@@ -75,7 +81,7 @@ class _ScaledEquations(NamedTuple, Generic[Number]):
     """The normal equations in units in which sums of squares are near 1."""
 
     cross: Number  # with the penalty
-    mean: Number
+    mean: DoubleDouble
     total: Number  # sums of squares of the targets
     exponent: Tensor  # of the units of the columns
     penalty: Tensor  # (features,)
@@ -153,28 +159,28 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
     # `exact` subtracts means without error, so only the centred sums have been rounded.
     rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
     lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
-    varies = torch.ones_like(square)
     # Of a constant target only rounding errors are left, far below those of its entries.
     smallest = 4 * equations.roundoff * rounded_square
     smallest = smallest.masked_fill(smallest > 2.0**-104 * square_of_mean, 0.0)
-    varies[d:] = (to_float64(total) > smallest[d:]).double()
+    constant = d + (to_float64(total) <= smallest[d:]).nonzero().flatten()
+    zeros = zeros_like(cross, len(cross), len(constant))
+    cross[constant], cross[:, constant], total[constant - d] = zeros.mT, zeros, zeros[0]
+    rounded_square = rounded_square + ldexp(lost, 2 * change)
     return _ScaledEquations(
-        cross=cross * varies * varies[:, None],
+        cross=cross,
         mean=mean,
-        total=total * varies[d:],
+        total=total,
         exponent=exponent,
         penalty=penalty,
         tolerance=tolerance.masked_fill(penalised, 0.0),
-        rounded_square=(rounded_square + ldexp(lost, 2 * change)) * varies,
+        rounded_square=rounded_square.index_fill(0, constant, 0.0),
     )
 
 
 def _rescale(cross: Number, change: Tensor) -> Number:
     """Return the cross-products in units smaller by 2^change, (columns,)."""
     result = zeros_like(cross, len(cross), len(cross))
-    size = 1 + _RESCALED_NUMBERS // (1 + len(change))
-    for start in range(0, len(change), size):
-        rows = slice(start, start + size)
+    for rows in row_blocks(len(change), len(change)):
         result[rows] = ldexp(cross[rows], change + change[rows, None])
     return result
 
@@ -191,14 +197,16 @@ def _solve_scaled(
     residual = factorization.residual - penalty
     visible = to_float64(residual) > scaled.tolerance[d:]
     mean = scaled.mean[:d][kept]
-    level = scaled.mean[d:] - (mean[:, None] * slope).sum(0)
-    whitened_mean = matrix_product(factorization.inverse_factor.mT, mean[:, None])[:, 0]
+    level = to_float64(scaled.mean[d:] - (mean[:, None] * slope).sum(0))
+    column = as_precise_as(slope, mean)[:, None]
+    whitened_mean = matrix_product(factorization.inverse_factor.mT, column)[:, 0]
     mean_variance = (whitened_mean * whitened_mean).sum(0)
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
     coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
-    intercept = ldexp(to_float64(level), exponent[d:]) * equations.intercept
-    inverse = inverse_matrix(factorization)
+    intercept = ldexp(level, exponent[d:]) * equations.intercept
+    inverse_factor = to_float64(factorization.inverse_factor)
+    inverse = inverse_factor @ inverse_factor.T
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(
@@ -244,7 +252,7 @@ def _correct_digits(
     roundoff = 4 * equations.roundoff + len(kept) * (2.0**-52 if in_float64 else 2.0**-104)
     norm = scaled.rounded_square.sqrt()
     size = to_float64(solution.scaled_coefficients).abs()
-    level = to_float64(solution.scaled_intercept).abs()
+    level = solution.scaled_intercept.abs()
     inverse, residual = solution.inverse, to_float64(solution.residual)
     row_norm = inverse.abs() @ norm[kept]
     growth = 1 / max(1e-300, 1 - roundoff * float(norm[kept] @ row_norm))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import socket
 import sys
 import threading
 import time
-from multiprocessing import AuthenticationError, Pipe
-from multiprocessing.connection import Client, Connection, Listener, wait
 from typing import Any, NoReturn, final
 
+import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -50,42 +48,33 @@ class PeerMonitor(Callback):
         self._watch: _PeerWatch | None = None
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
-        if trainer.world_size == 1 or self._watch is not None:
+        if trainer.world_size == 1:
             return
-        listener = key = place = None
+        host, server = os.environ.get("MASTER_ADDR", "127.0.0.1"), None
         if trainer.is_global_zero:
-            host, key = os.environ.get("MASTER_ADDR", "127.0.0.1"), secrets.token_bytes(32)
             interface = host if host in ("127.0.0.1", "localhost") else ""  # or all of them
-            listener = Listener((interface, 0), backlog=trainer.world_size, authkey=key)
-            place = host, listener.address[1]
-        place, key = trainer.strategy.broadcast((place, key))
-        watch = _PeerWatch(trainer, place, key, listener, self.seconds)
-        watch.start()
-        connected = watch.connected.wait(_CONNECT)
-        if trainer.strategy.reduce_boolean_decision(connected):
-            self._watch = watch
-            return
-        watch.finish("done")
-        rank_zero_warn(
-            f"The processes cannot connect to port {place[1]} of {place[0]}, so they notice a lost "
-            "one only after the timeout of the process group; let them connect to all its ports"
-        )
+            server = socket.create_server((interface, 0), backlog=trainer.world_size)
+        port = trainer.strategy.broadcast(server and server.getsockname()[1])
+        peers = _connect(server, trainer.world_size, (host, port))
+        if trainer.strategy.reduce_boolean_decision(bool(peers)):
+            self._watch = _PeerWatch(trainer, peers, self.seconds)
+        else:
+            rank_zero_warn(
+                f"The processes cannot connect to port {port} of {host}, so they notice a lost one "
+                "only after the timeout of the process group; let them connect to all its ports"
+            )
 
     def teardown(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
-        self._finish("done")
+        if self._watch is not None:
+            self._watch.finish("done")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        watch = self._watch
-        if watch is not None and is_lost_connection(exception):
-            watch.found.wait(2 * _BEAT)  # which process it is
-            exception.add_note(watch.loss or "another process was lost")
-            exception.add_note(remedy(trainer))
-        self._finish("failed")
-
-    def _finish(self, word: str) -> None:
         if self._watch is not None:
-            self._watch.finish(word)
-            self._watch = None
+            if is_lost_connection(exception):
+                self._watch.loss_found.wait(2 * _BEAT)  # which process it is
+                exception.add_note(self._watch.loss)
+                exception.add_note(remedy(trainer))
+            self._watch.finish(f"{self._watch.name} has failed and has printed its own message")
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -108,102 +97,102 @@ def end_process(message: str, status: int) -> NoReturn:
         os._exit(status)
 
 
-class _PeerWatch(threading.Thread):
-    """Exchanges signs of life: the first process with all others, each of these with the first."""
+def end_with_parent(parent: int) -> None:
+    """End this process if its parent ends before all processes of the run have joined.
 
-    def __init__(
-        self, trainer: Any, place: Any, key: bytes, listener: Listener | None, seconds: float
-    ) -> None:
-        super().__init__(daemon=True, name="peer-watch")
-        self.rank, self.peers = trainer.global_rank, trainer.world_size - 1
-        self.connected, self.found, self.loss = threading.Event(), threading.Event(), ""
-        self._trainer, self._place, self._key = trainer, place, key
-        self._listener, self._seconds = listener, seconds
-        self._inbox, self._outbox = Pipe(duplex=False)
+    Lightning starts the other processes of a machine from the first one. If that is killed while
+    they wait for it to join, they would wait for the timeout of the process group.
+    """
+    if os.environ.get("LOCAL_RANK", "0") == "0" or torch.distributed.is_torchelastic_launched():
+        return
 
-    def finish(self, word: str) -> None:
-        """Tell the other processes that this one is `done` or has `failed`, and stop."""
-        self._outbox.send_bytes(word.encode())
-        self.join(_GRACE + 3 * _BEAT)
+    def watch() -> None:
+        while not torch.distributed.is_initialized():
+            if os.getppid() != parent:
+                text = "the process that started this one has ended; start all processes again"
+                end_process(text, 1)
+            time.sleep(_BEAT)
 
-    def run(self) -> None:
-        try:
-            names = self._connect()
-        except (OSError, EOFError, ValueError, AuthenticationError):
-            return  # `setup` says so when nothing has connected in time
-        self.connected.set()
-        self.loss = self._exchange(names)
-        if not self.loss:
-            return
-        self.found.set()
-        if not self._inbox.poll(_GRACE):
-            message = f"{self.loss}; {remedy(self._trainer)}"
-            end_process(f"process {self.rank + 1}: {message}" if self.rank else message, 1)
+    threading.Thread(target=watch, daemon=True).start()
 
-    def _connect(self) -> dict[Connection, str]:
-        """Connect, and return how to name the process at the other end of each connection."""
-        name = f"process {self.rank + 1} (PID {os.getpid()} on {socket.gethostname()})"
-        names: dict[Any, str] = {}
-        while len(names) < (self.peers if self._listener else 1):
-            if self._listener is None:
-                peer = Client(self._place, authkey=self._key)
-            else:
-                peer = self._listener.accept()
-            peer.send_bytes(name.encode())
-            names[peer] = peer.recv_bytes().decode()
-        if self._listener is not None:
-            self._listener.close()
-        return names
 
-    def _exchange(self, names: dict[Connection, str]) -> str:
-        """Return what is known of a lost process; nothing if this one or the first one is done."""
-        peers, next_beat = dict.fromkeys(names, time.monotonic()), 0.0
-        while peers:
-            for source in wait([self._inbox, *peers], timeout=_BEAT):
-                word = _receive(source)
-                if source is self._inbox:
-                    self._tell(peers, word)
-                    return ""
-                peer: Any = source
-                if word == b"done":
-                    del peers[peer]
-                elif word == b"alive":
-                    peers[peer] = time.monotonic()
-                else:
-                    return self._report(names, peer, word)
-            now = time.monotonic()
-            if now >= next_beat:
-                self._tell(peers, b"alive")
-                next_beat = now + _BEAT
-            for peer, heard in peers.items():
-                if now - heard > self._seconds:
-                    return self._report(names, peer, b"silent")
-        return ""
+class _PeerWatch:
+    """Exchanges lines: the first process with all others, each of these with the first.
 
-    def _report(self, names: dict[Connection, str], peer: Connection, word: bytes) -> str:
-        """Say what became of a process, to the other processes too."""
-        reasons = {
-            b"failed": "has failed and has printed its own message",
-            b"ended": "has ended without a message, so something killed it",
-            b"silent": f"has given no sign of life for {self._seconds:g} seconds: it was stopped, "
-            "or its machine or network is down",
-        }
-        # The first process knows more than the others, and tells them in words.
-        loss = f"{names[peer]} {reasons[word]}" if word in reasons else word.decode()
-        self._tell([each for each in names if each is not peer], loss.encode())
-        return loss
+    The first line of each is its name. An empty line follows each second as a sign of life. The
+    last line is "done", or says which process was lost.
+    """
 
-    def _tell(self, peers: Any, word: bytes) -> None:
+    def __init__(self, trainer: Any, peers: list[socket.socket], seconds: float) -> None:
+        rank, host = trainer.global_rank, socket.gethostname()
+        self.name = f"process {rank + 1} (PID {os.getpid()} on {host})"
+        self.loss, self.loss_found = "another process was lost", threading.Event()
+        self._trainer, self._seconds, self._finished = trainer, seconds, threading.Event()
+        # Silence is counted in beats of this process, so that a run may be stopped and go on.
+        self._beats, self._last_beats = 0, dict.fromkeys(peers, 0)
+        self._names = dict.fromkeys(peers, "another process")
+        self._send(self.name)
         for peer in peers:
-            with contextlib.suppress(OSError):  # `_receive` notices that this process is gone
-                peer.send_bytes(word)
+            peer.settimeout(None)
+            threading.Thread(target=self._listen, args=(peer,), daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def finish(self, line: str) -> None:
+        """Send a last line, and stop."""
+        self._finished.set()
+        self._send(line)
+
+    def _send(self, line: str) -> None:
+        for peer in self._names:
+            with contextlib.suppress(OSError):  # `_listen` notices that the other process is gone
+                peer.sendall(f"{line}\n".encode())
+
+    def _beat(self) -> None:
+        while not self._finished.wait(_BEAT):
+            self._send("")
+            self._beats += 1
+            for peer, last_beat in list(self._last_beats.items()):
+                if (self._beats - last_beat) * _BEAT > self._seconds:
+                    self._end(
+                        f"{self._names[peer]} has given no sign of life for {self._seconds:g} "
+                        "seconds: it was stopped, or its machine or network is down"
+                    )
+
+    def _listen(self, peer: socket.socket) -> None:
+        last_line = ""
+        with contextlib.suppress(OSError), peer, peer.makefile(encoding="utf-8") as lines:
+            self._names[peer] = lines.readline().strip() or self._names[peer]
+            for line in lines:
+                self._last_beats[peer] = self._beats
+                if last_line := line.strip():
+                    break
+        del self._last_beats[peer]
+        if last_line != "done":
+            loss = f"{self._names[peer]} has ended without a message, so something killed it"
+            self._end(last_line or loss)
+
+    def _end(self, loss: str) -> None:
+        """Tell the others of a lost process, and end this one unless its training fails itself."""
+        if self._finished.is_set() or self.loss_found.is_set():
+            return
+        self.loss = loss
+        self.loss_found.set()
+        self._send(loss)
+        if not self._finished.wait(_GRACE):
+            rank, message = self._trainer.global_rank, f"{loss}; {remedy(self._trainer)}"
+            end_process(f"process {rank + 1}: {message}" if rank else message, 1)
 
 
-def _receive(source: Any) -> bytes:
+def _connect(server: socket.socket | None, world_size: int, address: Any) -> list[socket.socket]:
+    """Accept all others or connect to the first process; return no connection if one fails."""
     try:
-        return bytes(source.recv_bytes())
-    except (OSError, EOFError):
-        return b"ended"
+        if server is None:
+            return [socket.create_connection(address, _CONNECT)]
+        with server:
+            server.settimeout(_CONNECT)
+            return [server.accept()[0] for _ in range(world_size - 1)]
+    except OSError:
+        return []
 
 
 def remedy(trainer: Any) -> str:

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from linreg_lightning.atomic_file import remove_orphans
-from linreg_lightning.checkpoint_io import use_atomic_checkpoints
+from linreg_lightning.checkpoint_io import AtomicCheckpointIO, use_checkpoint_io
 from linreg_lightning.hook_markers import per_group
 
 
@@ -37,7 +37,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        use_atomic_checkpoints(trainer)
+        use_checkpoint_io(trainer, AtomicCheckpointIO())
         if trainer.is_global_zero and self.dirpath is not None:
             remove_orphans(Path(self.dirpath))
 
@@ -51,8 +51,9 @@ class RunCheckpoint(ModelCheckpoint):
         if is_default and in_main_thread and self._saves_batches:
 
             def interrupt(*_: Any) -> None:
-                # A validation may be long, and what a step has half done must not be saved.
-                if self._interrupted or not trainer.training:
+                # What a step has half done must not be saved, and an exception could leave a lock
+                # of another library, such as TensorBoard's, held for ever.
+                if self._interrupted:
                     raise KeyboardInterrupt
                 self._interrupted = True
 

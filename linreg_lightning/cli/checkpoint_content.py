@@ -6,9 +6,6 @@ import traceback
 from pathlib import Path
 from typing import Any, final
 
-from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import Trainer
-
 from linreg_lightning.checkpoint_io import AtomicCheckpointIO
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.errors import InputError
@@ -29,12 +26,6 @@ class LoadedCheckpointIO(AtomicCheckpointIO):
             self._content.clear()
             return content
         return super().load_checkpoint(path, *args, **kwargs)
-
-
-def use_loaded_content(trainer: Trainer, checkpoint: CheckpointInfo) -> None:
-    """Let the Trainer take the content, unless its strategy or the user has a plugin for files."""
-    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-        trainer.strategy.checkpoint_io = LoadedCheckpointIO(checkpoint)
 
 
 def is_from_restoring(error: BaseException) -> bool:

@@ -93,8 +93,9 @@ class CheckpointInfo(NamedTuple):
         for _ in range(ATTEMPTS):
             refusals: list[str] = []
             with contextlib.suppress(FileNotFoundError):  # another run has removed the file
-                files = {file: file.stat().st_mtime_ns for file in root.glob("**/*.ckpt")}
-                for path in sorted(files, key=lambda file: files[file], reverse=True):
+                # A link to nowhere exists no more than the file that it names.
+                files = [file for file in root.glob("**/*.ckpt") if file.exists()]
+                for path in sorted(files, key=lambda file: -file.stat().st_mtime_ns):
                     try:
                         info = cls._of(path, read_checkpoint(path))
                     except UnreadableCheckpointError as error:

@@ -47,22 +47,24 @@ class FirstParse(NamedTuple):
         _check_is_class("model", flags.model, f"a class of {COMMAND} --help")
         _check_is_class("data", flags.data, f"--data TabularData --data.path {flags.data}")
         command = next((word for word in rest if word in LightningCLI.subcommands()), None)
-        given = [_settings(Path(find_config(name)), command) for name in flags.config]
+        configs = [_settings(Path(find_config(name)), command) for name in flags.config]
         # The parser reads these files later, without a limit of their size and nesting.
-        files = [_read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
+        option_files = [_read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
         settings: dict[str, Any] = {"root": ROOT}
-        for source in (*given, vars(flags)):
-            settings |= {name: value for name, value in source.items() if value is not None}
+        for source in (*configs, vars(flags)):
+            for name, value in source.items():
+                value = value.get("class_path") if isinstance(value, dict) else value
+                settings |= {} if value is None else {name: value}
         checkpoint = None
         if "ckpt_path" in settings:
             checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
         if checkpoint is not None:
-            named = class_paths([given, files]) | set(classes.values())
+            named = class_paths([configs, option_files]) | set(classes.values())
             keys = ["model"]
             if checkpoint.data and is_default("data", checkpoint.data, classes):
                 keys.append("data")
-            check_classes(checkpoint, None if flags.trust else named, keys)
+            check_classes(checkpoint, keys, None if flags.trust else named)
         return cls(command, checkpoint, classes)
 
 
@@ -79,7 +81,7 @@ def _check_is_class(key: str, value: str | None, remedy: str) -> None:
 
 
 def _settings(file: Path, command: str | None) -> dict[str, Any]:
-    """Return a file's settings, the class path of model and data, and the root folder."""
+    """Return a file's settings, with those of the files that it names, and the root folder."""
     if not file.is_file():
         return {}  # the parser reports it, or reads its name as settings
     try:
@@ -90,12 +92,7 @@ def _settings(file: Path, command: str | None) -> dict[str, Any]:
     content |= _section(content, command, file)
     for key in _KEYS:
         content[key] = _read_file(key, file.parent, content.get(key))
-    content["root"] = _section(content, "trainer", file).get("default_root_dir")
-    for key in ("model", "data"):
-        content[f"{key}_settings"] = content[key]  # with the class paths in its arguments
-        if isinstance(content[key], dict):
-            content[key] = content[key].get("class_path")
-    return content
+    return content | {"root": _section(content, "trainer", file).get("default_root_dir")}
 
 
 def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any, Any]:

@@ -1,12 +1,13 @@
 """The entry of the `linreg` command; light, so that --help and --version answer at once."""
 
+import os
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
 
 from linreg_lightning import __version__
 from linreg_lightning.cli.defaults import COMMANDS, HELP
-from linreg_lightning.cli.terminal import check_working_folder, fail, terminal
+from linreg_lightning.cli.terminal import check_working_folder, error_message, fail, terminal
 from linreg_lightning.errors import InputError
 
 
@@ -46,9 +47,10 @@ def _run_subcommand(args: list[str]) -> None:
         try:
             print(resolve_name(COMMANDS[args[0]])(args[1:]))
         except (InputError, OSError) as error:
-            fail(str(error), 1)
+            fail(error_message(error), 1)
     else:
+        parent = os.getppid()  # it may end during the import
         # Here, because it imports torch and lightning.
         from linreg_lightning.cli.run import run
 
-        run(args)
+        run(args, parent)

@@ -21,7 +21,8 @@ from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
-from linreg_lightning.cli.checkpoint_content import use_loaded_content
+from linreg_lightning.checkpoint_io import AtomicCheckpointIO, use_checkpoint_io
+from linreg_lightning.cli.checkpoint_content import LoadedCheckpointIO
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
@@ -162,10 +163,11 @@ class RegressionCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Let the subcommand start at the checkpoint; `predict` keeps nothing in memory."""
         command: str = self.config.subcommand
-        path = None if self._checkpoint is None else str(self._checkpoint.path)
-        self._options.ckpt_path = path  # for the config.yaml of the run
+        path, checkpoint_io = None, AtomicCheckpointIO()
         if self._checkpoint is not None:
-            use_loaded_content(self.trainer, self._checkpoint)
+            path, checkpoint_io = str(self._checkpoint.path), LoadedCheckpointIO(self._checkpoint)
+        use_checkpoint_io(self.trainer, checkpoint_io)
+        self._options.ckpt_path = path  # for the config.yaml of the run
         arguments = {"return_predictions": False} if command == "predict" else {}
         # Lightning calls the method of the subcommand's name, between its before_ and its after_.
         setattr(self, command, partial(getattr(self.trainer, command), ckpt_path=path, **arguments))
@@ -265,6 +267,8 @@ def _check_options(options: Any) -> None:
             f"--trainer.strategy: {strategy} was given, whose processes do not return what they "
             "have fitted; type ddp"
         )
+    if (batches := options.trainer.accumulate_grad_batches) < 1:
+        raise InputError(f"--trainer.accumulate_grad_batches: {batches} was given; type 1 or more")
     for key in ("model", "data"):
         parameters = signature(resolve_name(options[key].class_path)).parameters
         for name, value in options[key].get("init_args", {}).items():

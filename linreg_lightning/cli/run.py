@@ -19,12 +19,16 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from linreg_lightning.callbacks.peer_monitor import end_process, is_lost_connection
+from linreg_lightning.callbacks.peer_monitor import (
+    end_process,
+    end_with_parent,
+    is_lost_connection,
+)
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
 from linreg_lightning.cli.error_messages import parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
 from linreg_lightning.cli.regression_cli import RegressionCLI
-from linreg_lightning.cli.terminal import check_working_folder, fail
+from linreg_lightning.cli.terminal import check_working_folder, error_message, fail
 from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
@@ -40,16 +44,18 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
 )
 
 
-def run(args: list[str]) -> None:
-    """Run a command line; exit with a message if it fails."""
+def run(args: list[str], parent: int) -> None:
+    """Run a command line; exit with a message if it fails. `parent` has started this process."""
     # `catch_warnings` restores the filters and `showwarning`.
+    end_with_parent(parent)
     with warnings.catch_warnings(), _message_before_kill():
         for message in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
-        first_parse = None
+        checkpoint = None
         try:
             first_parse = FirstParse.of(args)
+            checkpoint = first_parse.checkpoint
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
             with contextlib.nullcontext() if first_parse.command == "fit" else _sigterm_raises():
                 RegressionCLI(args, first_parse)
@@ -57,7 +63,7 @@ def run(args: list[str]) -> None:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
             check_working_folder()
-            _fail(str(error), 1)
+            _fail(error_message(error), 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
         except SystemExit as stop:
@@ -69,13 +75,9 @@ def run(args: list[str]) -> None:
         except Exception as error:
             if isinstance(error, RuntimeError) and (message := _process_group_message(error)):
                 _fail(message, 1)
-            if (
-                first_parse is None
-                or first_parse.checkpoint is None
-                or not is_from_restoring(error)
-            ):
+            if checkpoint is None or not is_from_restoring(error):
                 raise
-            _fail(str(unusable(first_parse.checkpoint.path, error)), 1)
+            _fail(str(unusable(checkpoint.path, error)), 1)
 
 
 def _process_group_message(error: RuntimeError) -> str:

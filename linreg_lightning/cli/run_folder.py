@@ -9,19 +9,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from linreg_lightning.atomic_file import atomic_path, remove_orphans
-from linreg_lightning.checkpoint_io import use_atomic_checkpoints
 
 
 @final
 class RunFolder(SaveConfigCallback):
-    """Removes what killed runs have left unfinished, and writes `config.yaml`, whole or not at all.
-
-    It also makes the Trainer write checkpoints in the same way.
-    """
+    """Removes what killed runs have left unfinished; writes `config.yaml` whole or not at all."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare the folder, on the first process only."""
-        use_atomic_checkpoints(trainer)
         folder = trainer.log_dir  # all processes ask, because the first one broadcasts its answer
         if self.already_saved or folder is None or "://" in folder:
             super().setup(trainer, pl_module, stage)

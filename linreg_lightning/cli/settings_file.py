@@ -18,11 +18,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_settings(file: Path) -> dict[Any, Any]:
-    """Return the settings of a YAML file.
-
-    Raises:
-        InputError: the file cannot be read, or does not hold settings.
-    """
+    """Return the settings of a YAML file, or raise InputError: it cannot be read, or holds none."""
     settings = read_yaml(file)
     if not isinstance(settings, dict):
         found = "is empty" if settings is None else "holds no settings by name, such as `lr: 0.1`"
@@ -41,8 +37,6 @@ def read_yaml(file: Path) -> Any:
     except UnicodeDecodeError as error:
         found = f"its byte {error.start + 1} is {content[error.start]:#x}"
         raise InputError(f"{file} is not UTF-8 text: {found}; save it as UTF-8") from None
-    except PermissionError:
-        raise InputError(f"{file} is not yours to read; change its permissions") from None
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror or error})") from None
     except yaml.YAMLError as error:
@@ -73,29 +67,25 @@ def _check_size(text: str) -> None:
 
     A reader takes minutes for these, or overflows its stack. The parser's events do not.
     """
-    sizes = [0]  # values in each list or mapping that is open
-    anchors: dict[str, int | None] = {}  # values of each anchor; None while its list is open
-    open_anchors: list[str | None] = []
+    open_anchors: list[Any] = [None]  # of the document, and of each open list or mapping in it
+    counts = [0]  # of the values in each of these
+    count_of_anchor: dict[Any, int] = {}
     for event in yaml.parse(text, _Loader):
-        anchor = getattr(event, "anchor", None)
-        size = 1
         if isinstance(event, yaml.CollectionStartEvent):
-            sizes.append(0)
-            open_anchors.append(anchor)
-            size = 0
-        elif isinstance(event, yaml.CollectionEndEvent):
-            size, anchor = sizes.pop() + 1, open_anchors.pop()
+            open_anchors.append(event.anchor)
+            counts.append(0)
+            if len(counts) > MAX_DEPTH:
+                raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} levels deep")
         elif isinstance(event, yaml.AliasEvent):
-            known = anchors.get(str(anchor), 1)
-            if known is None:
-                raise yaml.YAMLError(f"the alias *{anchor} contains itself")
-            size, anchor = known, None
-        elif not isinstance(event, yaml.ScalarEvent):
-            continue
-        sizes[-1] += size
-        if anchor is not None:
-            anchors[anchor] = size or None
-        if len(sizes) > MAX_DEPTH:
-            raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} levels deep")
-        if sizes[-1] > MAX_VALUES:
+            if event.anchor in open_anchors:
+                raise yaml.YAMLError(f"the alias *{event.anchor} contains itself")
+            counts[-1] += count_of_anchor.get(event.anchor, 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            count_of_anchor[event.anchor] = 1
+            counts[-1] += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            count = counts.pop() + 1
+            count_of_anchor[open_anchors.pop()] = count
+            counts[-1] += count
+        if counts[-1] > MAX_VALUES:
             raise yaml.YAMLError(f"it has more than {MAX_VALUES} values, counted with its aliases")

@@ -31,10 +31,10 @@ def summary(args: list[str]) -> str:
     parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     given = parser.parse_args(args)
     checkpoint = CheckpointInfo.read(given.ckpt_path, given.root)
-    check_classes(checkpoint, None if given.trust else set(), ["model"])
+    check_classes(checkpoint, ["model"], None if given.trust else set())
     class_path = checkpoint.model["class_path"] if checkpoint.model else "builtins.object"
     model_class: Any = resolve_name(class_path)
-    if not isinstance(model_class, type) or not issubclass(model_class, RegressionModule):
+    if not issubclass(model_class, RegressionModule):
         raise InputError(f"--ckpt_path: {checkpoint.path} holds no model with coefficients")
     content = io.BytesIO()  # instead of the file, which another run may have replaced
     hyper_parameters = dict(checkpoint.content["hyper_parameters"])
@@ -43,10 +43,10 @@ def summary(args: list[str]) -> str:
     content.seek(0)
     try:
         model = model_class.load_from_checkpoint(content, map_location="cpu", weights_only=True)
+        if given.format == "json":
+            return json.dumps(report(model), indent=2, ensure_ascii=False)
+        return str(model.summary())
     except InputError:
         raise
     except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise unusable(checkpoint.path, error) from None
-    if given.format == "json":
-        return json.dumps(report(model), indent=2, ensure_ascii=False)
-    return str(model.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -21,6 +22,13 @@ def fail(message: str, status: int) -> NoReturn:
     raise SystemExit(status) from None
 
 
+def error_message(error: Exception) -> str:
+    """Return an error's message; a full disk, of which other libraries name no file, says more."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}; make room on this disk, or write to another one"
+    return str(error)
+
+
 class Output:
     """A stream of text that drops what it cannot write, so that the work goes on.
 
@@ -29,33 +37,29 @@ class Output:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self.error = "" if stream is not None else "it is closed"
+        self.error = "it is closed" if stream is None else ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         """Write a text, or drop it."""
-        if not self.error:
-            try:
-                self._stream.write(text)
-            except UnicodeEncodeError:
-                encoding = self._stream.encoding
-                self.write(text.encode(encoding, "backslashreplace").decode(encoding))
-            except (OSError, ValueError) as error:
-                self._fail(error)
+        self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
         """Write what the stream has kept back, or drop it."""
+        self._try(lambda: self._stream.flush())
+
+    def _try(self, action: Callable[[], Any]) -> None:
         if not self.error:
             try:
-                self._stream.flush()
+                action()
+            except UnicodeEncodeError as error:
+                text = error.object.encode(error.encoding, "backslashreplace")
+                self.write(text.decode(error.encoding))
             except (OSError, ValueError) as error:
-                self._fail(error)
-
-    def _fail(self, error: OSError | ValueError) -> None:
-        self.error = getattr(error, "strerror", None) or str(error)
+                self.error = getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager
@@ -76,24 +80,21 @@ def terminal(owns_process: bool) -> Iterator[None]:
     try:
         try:
             yield
+            output.flush()
         except KeyboardInterrupt as stop:
             fail("; ".join(["interrupted", *map(str, stop.args)]), INTERRUPTED)
         except SystemExit as stop:
             output.flush()
             if stop.code or not output.error:
                 raise
-        output.flush()
         if output.error:
             reason = f"it cannot be written ({output.error})"
             fail(f"standard output: {reason}; what the command writes to files is complete", 1)
     finally:
         sys.stdout, threading.excepthook = stream, thread_hook
-        if in_main_thread and owns_process:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's exit would print a traceback
-        elif in_main_thread and handler is not None:
-            signal.signal(signal.SIGINT, handler)  # the Trainer has ignored it since an interrupt
-        if owns_process and output.error:
-            _drop_output(stream)
+        if in_main_thread and handler is not None:
+            # The Trainer has ignored Ctrl-C since an interrupt; Python's exit prints a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL if owns_process else handler)
 
 
 def check_working_folder() -> None:
@@ -121,11 +122,3 @@ def _open_standard_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-
-
-def _drop_output(stream: Any) -> None:
-    """Let Python's exit flush to nowhere what the stream could not write."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar, Literal, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +9,7 @@ from linreg_lightning.batch import Batch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ChecksValues
-from linreg_lightning.validation import check_fractions, check_rows, row_number
+from linreg_lightning.validation import check_fractions, check_rows, own_names, to_tensor
 
 
 @final
@@ -60,16 +59,13 @@ class TensorData(RegressionDataModule):
         super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
         self._fractions = val_fraction, test_fraction
-        features = _to_tensor("x", x)
-        types = getattr(x, "dtypes", None)  # of a data frame
-        self._feature_bits = [significant_bits(features.dtype)] * features.shape[-1]
-        if types is not None and len(types) == len(self._feature_bits):
-            self._feature_bits = [significant_bits(dtype) for dtype in types]
-        targets = features.new_empty(len(features), 0) if y is None else _to_tensor("y", y)
+        features = to_tensor("x", x)
+        targets = features.new_empty(len(features), 0) if y is None else to_tensor("y", y)
         if targets.ndim == 1:
             targets = targets.unsqueeze(1)
-        weights = None if weight is None else _to_tensor("weight", weight)
+        weights = None if weight is None else to_tensor("weight", weight)
         self._given = Batch(features, targets, weights).validate()
+        self._feature_bits = [significant_bits(dtype) for dtype in _column_types(x, features)]
         self.feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self.target_names = _names("target_names", target_names, y, "y", targets.shape[1])
         checks_now = weight is not None or "intercept" in self.feature_names
@@ -128,49 +124,12 @@ def random_split(
     return train, val, test
 
 
-def _to_tensor(argument: str, values: Any) -> Tensor:
-    """Return the values as a floating-point tensor, without a copy where that is possible."""
-    if not isinstance(values, Tensor):
-        try:
-            if isinstance(values, np.ma.MaskedArray):
-                values = np.ma.filled(values.astype(np.float64), np.nan)
-            array = np.asarray(values)
-            is_long = array.dtype.kind == "f" and array.dtype.itemsize > 8
-            if array.dtype == object or is_long or not array.dtype.isnative:
-                array = array.astype(np.float64)
-            if not array.flags.writeable or min(array.strides, default=0) < 0:
-                # torch shares no memory that is read-only (data frames) or reversed.
-                array = array.copy()
-            values = torch.from_numpy(array)
-        except (TypeError, ValueError) as error:
-            raise _not_numbers(argument, values, error) from None
-    values = values.detach()
-    if values.layout is not torch.strided or values.is_meta:
-        raise InputError(f"{argument}: a sparse or empty tensor was given; give a dense one")
-    if values.is_complex():
-        raise InputError(f"{argument}: complex numbers were given; give real ones")
-    tensor: Tensor = values if values.is_floating_point() else values.double()
-    return tensor
-
-
-def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
-    names, reason = _own_names(values), str(error)
-    for (row, *columns), value in np.ndenumerate(np.atleast_1d(np.asarray(values, dtype=object))):
-        if isinstance(value, str):
-            column = columns[0] if columns else 0
-            name = str(column + 1) if names is None else names[column]
-            place = f"column {name!r}, {row_number(row)}"
-            reason = f"it has {value!r} in {place}, which is no number"
-            break
-    return InputError(f"{argument}: {reason}; give numbers only")
-
-
-def _own_names(values: Any) -> list[str] | None:
-    for attribute in ("column_names", "columns"):
-        if hasattr(values, attribute):
-            return [str(name) for name in getattr(values, attribute)]
-    name = getattr(values, "name", None)
-    return None if name is None else [str(name)]
+def _column_types(x: Any, features: Tensor) -> list[Any]:
+    """Return the types of a frame's or pyarrow table's columns, or that of the tensor for each."""
+    types = getattr(getattr(x, "schema", None), "types", getattr(x, "dtypes", None))
+    if types is None:
+        return [features.dtype] * features.shape[1]
+    return [str(dtype).removesuffix("[pyarrow]") for dtype in types]
 
 
 def _names(
@@ -179,7 +138,7 @@ def _names(
     """Return the names given, else those of a frame, else x1, x2, ... or y."""
     if given is None:
         numbered = [f"{prefix}{j}" for j in range(1, columns + 1)]
-        given = _own_names(source) or (["y"] if numbered == ["y1"] else numbered)
+        given = own_names(source) or (["y"] if numbered == ["y1"] else numbered)
     if len(given) != columns or len(set(given)) != columns:
         raise InputError(f"{argument}: {given} was given; {columns} different names are needed")
     return list(given)

@@ -76,7 +76,7 @@ class BatchBuilder:
             x, unknown = self.design.matrix(table)
             y = np.empty((len(roles.values), table.num_rows))
             for k, name in enumerate(roles.values):
-                y[k] = parse_numbers(table.column(name))
+                y[k] = parse_numbers(table.column(name), name)
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None

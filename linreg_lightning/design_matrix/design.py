@@ -17,21 +17,38 @@ RowNumbers = NDArray[np.intp]
 _MISSING, _UNKNOWN = -1, -2
 
 
-def parse_numbers(column: Any) -> Floats:
+def parse_numbers(column: Any, name: str) -> Floats:
     """Return a pyarrow array as float64, NaN where a value is missing; parse text.
 
     Raises:
         pa.ArrowInvalid: a text is no number.
+        InputError: float64 would round a whole number, so that other numbers become equal to it.
     """
     types = pa.types
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if types.is_string(column.type) or types.is_large_string(column.type):
         column = pc.utf8_trim_whitespace(column)
+    if types.is_int64(column.type) or types.is_uint64(column.type):
+        _check_is_float64(column, name)
     if not types.is_float64(column.type):
         column = column.cast(pa.float64(), safe=False)
     values: Floats = column.to_numpy(zero_copy_only=False)  # NaN for null
     return values
+
+
+def _check_is_float64(column: Any, name: str) -> None:
+    smallest, largest = (value.as_py() or 0 for value in pc.min_max(column).values())
+    if max(-smallest, largest) <= 2**53:
+        return
+    for value in column.filter(
+        pc.greater_equal(pc.abs(column.cast(pa.float64(), safe=False)), 2.0**53)
+    ):
+        if int(float(value.as_py())) != value.as_py():
+            raise InputError(
+                f"column {name!r}: {value} is a whole number that float64 cannot hold; leave the "
+                "column out (argument exclude), or subtract a constant from it"
+            )
 
 
 def to_categories(column: Any) -> Any:
@@ -57,7 +74,7 @@ class NumberTerm:
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
         """Write the numbers into `out`, (1, rows), NaN where one is missing; return no row."""
-        out[0] = parse_numbers(values)
+        out[0] = parse_numbers(values, self.column)
         return np.empty(0, np.intp)
 
 

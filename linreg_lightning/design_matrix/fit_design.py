@@ -59,7 +59,7 @@ def fit_design(
             for counts in levels.values():
                 counts.add(block, dataset.name)
             for name, total in sums.items():
-                values = parse_numbers(block.table.column(name))
+                values = parse_numbers(block.table.column(name), name)
                 total.add(values[np.isfinite(values)])
         if not rows:
             remedy = "lower val_fraction or test_fraction"

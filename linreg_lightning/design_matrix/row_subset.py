@@ -35,10 +35,11 @@ class RowBlock(NamedTuple):
         """Leave out rows of weight 0 and, if `complete`, rows that lack a value in any column."""
         chosen = np.ones(self.table.num_rows, bool)
         if weight is not None:
-            chosen = parse_numbers(self.table.column(weight)) != 0
-        for column in self.table.columns if complete else ():
+            chosen = parse_numbers(self.table.column(weight), weight) != 0
+        for name in self.table.column_names if complete else ():
+            column = self.table.column(name)
             if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
-                chosen &= ~np.isnan(parse_numbers(column))
+                chosen &= ~np.isnan(parse_numbers(column, name))
             else:
                 chosen &= column.is_valid().to_numpy(zero_copy_only=False)
         if chosen.all():

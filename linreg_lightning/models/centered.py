@@ -38,11 +38,10 @@ class CenteredModule(RegressionModule):
         self.register_buffer("center_prediction", torch.zeros_like(self.bias.detach()))
         self.register_buffer("fitted_weight", torch.zeros_like(self.weight.detach()))
         self.register_buffer("fitted_bias", torch.zeros_like(self.bias.detach()))
-        self._is_centered = False
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction in the user's units, (rows, targets) float64, for x, (rows, features)."""
-        if not self._is_centered:
+        if not bool(self.center.any()):
             return x.double() @ self.weight.T + self.bias
         change = (self.weight - self.fitted_weight) @ self.center + (self.bias - self.fitted_bias)
         return (x.double() - self.center) @ self.weight.T + (self.center_prediction + change)
@@ -61,11 +60,9 @@ class CenteredModule(RegressionModule):
                 (self.fitted_bias, bias),
             ):
                 own.copy_(value)
-        self._is_centered = bool(center.any())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("center", "center_prediction", "fitted_weight", "fitted_bias"):
             if name in self._buffers:
                 state_dict.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._is_centered = "center" in self._buffers and bool(self.center.any())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
 from linreg_lightning.algebra.gram_state import GramState, PassShape
-from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, to_tensor
+from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.prediction import prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -19,6 +19,7 @@ from linreg_lightning.models.centered import CenteredModule
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 from linreg_lightning.protocols import feature_bits_of
+from linreg_lightning.validation import to_tensor
 
 
 @final
@@ -222,7 +223,7 @@ class LeastSquares(CenteredModule):
         constant = self.has_intercept or ones is not None
         fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
         weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
-        center_prediction = fit.predict(center[None])[0] * bool(center.any())
+        center_prediction = fit.predict(center[None])[0]
         if ones is not None:
             intercept = fit.intercept.unsqueeze(1)
             weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)

@@ -3,8 +3,6 @@
 import argparse
 import ast
 import keyword
-import os
-import platform
 import re
 import shutil
 import sys
@@ -14,6 +12,7 @@ from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 
+from linreg_lightning.atomic_file import UnfinishedFile
 from linreg_lightning.errors import InputError
 
 PACKAGE = Path(__file__).parent.parent
@@ -63,10 +62,10 @@ def new(args: list[str]) -> str:
     folder = Path(given)
     if folder.exists() or folder.is_symlink():
         raise InputError(f"name: there is a {given} here already; type another name, or move it")
-    unfinished = Path(f".{given}-unfinished-{platform.node()}-{os.getpid()}")
-    _remove_orphans(unfinished.name.rpartition("-")[0])
-    unfinished.mkdir()
+    unfinished = Path(f".{given}-unfinished")
+    lock = UnfinishedFile(folder)
     try:
+        shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run has left
         for path, text in contents(package):
             file = unfinished / path
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +75,7 @@ def new(args: list[str]) -> str:
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        lock.discard()
     return f"""\
 made  {folder}/, a project that trains, tested
 
@@ -86,18 +86,6 @@ made  {folder}/, a project that trains, tested
 your model     {package}/models/mlp.py
 your data      {package}/data/waves.py, or any table by --data TabularData
 your settings  configs/example.yaml"""
-
-
-def _remove_orphans(name: str) -> None:
-    """Remove what killed runs on this machine have left unfinished."""
-    for folder in Path().glob(f"{name}-*"):
-        process = folder.name.rpartition("-")[2]
-        try:
-            os.kill(int(process), 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except (OSError, ValueError, OverflowError):
-            continue  # somebody else's
 
 
 def package_name(given: str) -> str:

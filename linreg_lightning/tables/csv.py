@@ -16,7 +16,6 @@ from linreg_lightning.validation import check_argument
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
-_MAX_HEADER_BYTES = 2**12  # more text is no header that only lacks its rows
 _MAX_LINE_BYTES = 2**26  # more text without a line end is no table
 _SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
 # The first bytes of files that are not CSV.
@@ -28,8 +27,15 @@ _NOT_CSV = {
 }
 
 
+class Lines(NamedTuple):
+    """Whole lines of text."""
+
+    text: bytes
+    has_quoted_newlines: bool
+
+
 class Section(NamedTuple):
-    """Whole lines that are parsed together."""
+    """Where lines that are parsed together are in the file."""
 
     offset: int
     first_row: int
@@ -53,21 +59,24 @@ class CsvFile(TableFile):
 
     def read_schema(self) -> pa.Schema:
         """Return the names in the header, and types that fit the first rows."""
-        text = next(self._read_sections(0, _SAMPLE_BYTES), b"")
+        lines = next(self._read_sections(0, _SAMPLE_BYTES), Lines(b"", False))
+        text = lines.text
         for first_bytes, reason in _NOT_CSV.items():
             if text.startswith(first_bytes):
                 raise self.error(reason)
-        has_lines = b"\n" in text.lstrip()
-        if not has_lines and (len(text) > _MAX_HEADER_BYTES or b"\r" in text.strip()):
-            raise self._no_line_end(text)
-        if not has_lines:
+        if not text.strip():
             raise self.error("is empty; it needs a header and rows")
+        if b"\0" in text.partition(b"\n")[0]:
+            reason = "is neither text nor a Parquet or Arrow file"
+            raise self.error(f"{reason}; decompress it, or save it as one of these")
+        if b"\n" not in text.lstrip():
+            raise self._no_line_end(text)
         # Blank lines and a byte order mark may come before the header.
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
         ends = csv_lines.line_ends(text[blank:], self._delimiter)
         self._header_end = blank + int(ends[0]) + 1 if len(ends) else len(text)
         try:
-            schema = self._parse(text, None, {}, threads=False).schema
+            schema = self._parse(lines, None, {}, threads=False).schema
             names = schema.names  # pyarrow decodes them here
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise self._parse_error(error, [], 0) from None
@@ -90,8 +99,8 @@ class CsvFile(TableFile):
                 return
             offset, first_row, _ = sections[0]
             expected = (section.rows for section in sections)
-        for text in self._read_sections(offset, _SECTION_BYTES):
-            table = self._parse_section(text, types, first_row)
+        for lines in self._read_sections(offset, _SECTION_BYTES):
+            table = self._parse_section(lines, types, first_row)
             if expected is not None and next(expected, None) != table.num_rows:
                 reason = "has other lines than a moment ago, or lines that end in different ways"
                 remedy = "let it be written to the end, or read it with one process"
@@ -106,7 +115,7 @@ class CsvFile(TableFile):
         """Find where each section begins and count its rows; this reads the file once."""
         if self._index is None:
             index, offset, first_row = [], self._header_end, 0
-            for text in self._read_sections(offset, _SECTION_BYTES):
+            for text, _ in self._read_sections(offset, _SECTION_BYTES):
                 rows = csv_lines.count_lines(text, self._delimiter)
                 index.append(Section(offset, first_row, rows))
                 offset += len(text)
@@ -114,7 +123,7 @@ class CsvFile(TableFile):
             self._index = index
         return self._index
 
-    def _read_sections(self, offset: int, size: int) -> Iterator[bytes]:
+    def _read_sections(self, offset: int, size: int) -> Iterator[Lines]:
         """Yield whole lines from an offset on, about `size` bytes at a time, the same each pass."""
         open_stream = self.filesystem.open_input_stream
         with open_stream(self.path, buffer_size=0) as stream:
@@ -124,63 +133,62 @@ class CsvFile(TableFile):
             while offset > 0 and (skipped := len(stream.read(min(offset, _SECTION_BYTES)))):
                 offset -= skipped
             rest = b""
-            limit = size
-            while text := stream.read(limit - len(rest)):
+            # A long line takes 2, 4, 8... times the size, so that each byte is copied twice at most
+            # and the sections are the same wherever a pass begins.
+            while text := stream.read((size << (len(rest) // size).bit_length()) - len(rest)):
                 text = rest + text
-                end = csv_lines.last_line_end(text, self._delimiter)
+                end, has_quoted_newlines = csv_lines.whole_lines(text, self._delimiter)
                 if not end and len(text) >= _MAX_LINE_BYTES:
                     raise self._no_line_end(text)
                 if end:
-                    yield text[:end]
+                    yield Lines(text[:end], has_quoted_newlines)
                 rest = text[end:]
-                # Doubling the limit copies each byte of a long line twice at most.
-                limit = size
-                while limit <= len(rest):
-                    limit *= 2
             if rest:
                 if csv_lines.ends_in_quotes(rest, self._delimiter):
-                    raise self.error("ends within a quoted value: it is cut off; get it again")
-                yield rest
+                    row = rest[:40].decode(errors="replace")
+                    reason = f"ends within a quoted value, in the row that begins with {row!r}"
+                    raise self.error(f"{reason}; it is cut off or lacks a quote")
+                yield Lines(rest, csv_lines.has_quoted_newlines(rest, self._delimiter))
 
     def _no_line_end(self, text: bytes) -> InputError:
         if b"\r" in text.strip() and b"\n" not in text:
             return self.error("ends its lines by carriage returns; save it with line feeds")
-        length = len(text)
-        size = f"{length} bytes" if length < 2**20 else f"{length / 2**20:.3g} MB"
         quotes = " outside of quotes" if b"\n" in text else ""
-        reason = f"has no line end within {size} of text{quotes}"
+        reason = f"has no line end within {len(text):,} bytes of text{quotes}"
         return self.error(f"{reason}; is it a CSV file? Each row needs a line of its own")
 
-    def _parse_section(self, text: bytes, types: Types, first_row: int) -> pa.Table:
+    def _parse_section(self, lines: Lines, types: Types, first_row: int) -> pa.Table:
         with suppress(pa.ArrowException):
-            return self._parse_columns(text, types, threads=True)
+            return self._parse_columns(lines, types, threads=True)
         try:
             # One thread is slower, but takes rows of any length and tells which row is wrong.
-            return self._parse_columns(text, types, threads=False)
+            return self._parse_columns(lines, types, threads=False)
         except pa.ArrowException as error:
             raise self._parse_error(error, self.schema.names, first_row) from None
 
-    def _parse_columns(self, text: bytes, types: Types, threads: bool) -> pa.Table:
+    def _parse_columns(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
         names = self.schema.names
-        table = self._parse(text, names, types, threads)
+        table = self._parse(lines, names, types, threads)
         # In a column of strings, NA is a key and not a missing value.
         strings = {name: dtype for name, dtype in types.items() if dtype == pa.string()}
         if strings:
-            keys = self._parse(text, names, strings, threads, nulls=False)
+            keys = self._parse(lines, names, strings, threads, nulls=False)
             for name in strings:
                 table = table.set_column(table.column_names.index(name), name, keys[name])
         return table
 
     def _parse(
-        self, text: bytes, names: list[str] | None, types: Types, threads: bool, nulls: bool = True
+        self, lines: Lines, names: list[str] | None, types: Types, threads: bool, nulls: bool = True
     ) -> pa.Table:
         """Parse some columns, or all if there are no types; without names the header has them."""
+        text, has_quoted_newlines = lines
+        # Where two threads share a quoted \r\n, pyarrow loses its \n.
+        threads = threads and not (has_quoted_newlines and b"\r" in text)
         block_size = _THREAD_BYTES if threads else len(text)
-        newlines = csv_lines.has_quoted_newlines(text, self._delimiter)
         return csv.read_csv(
             pa.BufferReader(_copy_to_arrow(text)),
             csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
-            csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=newlines),
+            csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=has_quoted_newlines),
             csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
@@ -201,7 +209,8 @@ class CsvFile(TableFile):
             expected = "neither true nor false" if match[2] == "bool" else "no number"
             return self.error(not_a_number(names[int(match[1])], match[3], row, expected))
         if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
-            text = f"has {match[2]} values in {row} where its header has {match[1]}; mend the row"
+            count = "1 value" if match[2] == "1" else f"{match[2]} values"
+            text = f"has {count} in {row} where its header has {match[1]}; mend the row"
             hint = ", or type what separates columns, such as delimiter ';'"
             return self.error(text + (hint if match[1] == "1" else ""))
         return read_error(error, self.argument, self.path, self.format_name)

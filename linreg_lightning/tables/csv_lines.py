@@ -14,20 +14,43 @@ def line_ends(text: bytes, delimiter: str) -> NDArray[np.intp]:
     >>> line_ends(b'size,a\n3",1\n"\n",2\n5",3\n', ",").tolist()
     [6, 11, 17, 22]
     """
+    newlines, is_quoted = _find_newlines(text, delimiter)
+    return newlines[~is_quoted]
+
+
+def whole_lines(text: bytes, delimiter: str) -> tuple[int, bool]:
+    r"""Return the size of all whole lines, and whether one of their values has a line break.
+
+    >>> whole_lines(b'1,2\n"a\nb",3\n4', ","), whole_lines(b'"a\nb', ",")
+    ((12, True), (0, False))
+    """
+    if b'"' not in text:
+        return text.rfind(b"\n") + 1, False
+    newlines, is_quoted = _find_newlines(text, delimiter)
+    ends = newlines[~is_quoted]
+    end = int(ends[-1]) + 1 if len(ends) else 0
+    return end, bool(is_quoted[newlines < end].any())
+
+
+def has_quoted_newlines(text: bytes, delimiter: str) -> bool:
+    """Whether a value continues on another line."""
+    return bool(_find_newlines(text, delimiter)[1].any())
+
+
+def _find_newlines(text: bytes, delimiter: str) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Find all newlines, and which of them are within a quoted value."""
     newlines = _newlines(text)
     if b'"' not in text:
-        return newlines
+        return newlines, np.zeros(len(newlines), bool)
     characters = np.frombuffer(text, np.uint8)
     quotes = np.flatnonzero(characters == _QUOTE)
     # A quote opens a value at its first character; two in succession stand for one in the value.
     before = characters[quotes - 1]
-    opens = (quotes == 0) | np.isin(before, (ord(delimiter), _NEWLINE, _RETURN))
+    opens = (quotes == 0) | (before == ord(delimiter)) | (before == _NEWLINE) | (before == _RETURN)
     opens[1:] |= np.diff(quotes) == 1
     if not opens[::2].all():
         quotes = _enclosing_quotes(text, delimiter)
-    unquoted = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
-    # An odd quote that would quote the whole text is an ordinary character.
-    return unquoted if len(unquoted) or len(quotes) % 2 == 0 else newlines
+    return newlines, np.searchsorted(quotes, newlines) % 2 == 1
 
 
 def _newlines(text: bytes) -> NDArray[np.intp]:
@@ -52,19 +75,6 @@ def _enclosing_quotes(text: bytes, delimiter: str) -> NDArray[np.intp]:
     values = re.finditer(rb'(?<![^%s])("(?:[^"]|"")*+)"?' % separators, text)
     quotes = [position for value in values for position in value.span(1) if position < len(text)]
     return np.array(quotes, np.intp)
-
-
-def last_line_end(text: bytes, delimiter: str) -> int:
-    """Find the position after the last complete line; 0 if there is none."""
-    if b'"' not in text:
-        return text.rfind(b"\n") + 1
-    ends = line_ends(text, delimiter)
-    return int(ends[-1]) + 1 if len(ends) else 0
-
-
-def has_quoted_newlines(text: bytes, delimiter: str) -> bool:
-    """Whether a value continues on another line."""
-    return b'"' in text and len(line_ends(text, delimiter)) < len(_newlines(text))
 
 
 def ends_in_quotes(text: bytes, delimiter: str) -> bool:

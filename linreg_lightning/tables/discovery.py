@@ -65,8 +65,8 @@ def read_error(error: Exception, argument: str, path: str, format_name: str) -> 
     if isinstance(error, PermissionError):
         return InputError(f"{argument}: {path} is not yours to read; change its permissions")
     if isinstance(error, pa.ArrowNotImplementedError):
-        reason = f"has a column of a type that cannot be read ({first_line(error)})"
-        remedy = "write it with another type, or get the file again if it is damaged"
+        reason = f"has a type or compression that cannot be read ({first_line(error)})"
+        remedy = "write it with another, such as the type Int64 or Float64"
         return InputError(f"{argument}: {path} {reason}; {remedy}")
     reason = f"it is damaged, cut off or something else ({first_line(error)})"
     return InputError(f"{argument}: {path} cannot be read as {format_name}: {reason}; get it again")

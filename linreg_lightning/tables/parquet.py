@@ -1,7 +1,6 @@
 """Parquet files, read a few rows of a row group at a time."""
 
 import base64
-import re
 from itertools import accumulate
 from typing import final
 
@@ -11,8 +10,6 @@ from pyarrow import ipc
 
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, overlap
 
-# The Arrow schema of a footer: a key, then the length and the text of a value.
-_ARROW_SCHEMA = rb"ARROW:schema\x18[\x80-\xff]*[\x00-\x7f]([A-Za-z0-9+/=]+)"
 # Bytes of a column to read at a time: by default pyarrow holds all columns of a row group.
 _BUFFER_BYTES = 2**20
 
@@ -28,30 +25,21 @@ class ParquetFile(TableFile):
     format_name = "Parquet"
 
     def read_schema(self) -> pa.Schema:
-        try:
-            file = self._open()
-        except pa.ArrowNotImplementedError:
-            if schema := re.search(_ARROW_SCHEMA, self.read_footer(8)):
-                self.refuse_wide_integers(base64.b64decode(schema[1])[8:], 2)
-            raise
-        self._check_footer(file)
-        return file.schema_arrow
-
-    def _check_footer(self, file: pq.ParquetFile) -> None:
-        """Raise InputError if the footer contradicts what it repeats: rows and types of numbers."""
-        metadata = file.metadata
+        """Return the columns; raise InputError if the footer contradicts what it repeats."""
+        file = self._open()
+        schema, metadata = file.schema_arrow, file.metadata
         rows = sum(metadata.row_group(i).num_rows for i in range(file.num_row_groups))
         agrees = rows == metadata.num_rows
         # A damaged type would decode other numbers. pyarrow ends the process where it reads the
         # types of column chunks in a damaged footer, but most writers repeat them as Arrow's.
         if repeated := (metadata.metadata or {}).get(b"ARROW:schema"):
-            written = ipc.read_schema(pa.BufferReader(base64.b64decode(repeated)))
-            for field in file.schema_arrow:
-                index = written.get_field_index(field.name)
-                types = {field.type, field.type if index < 0 else written.field(index).type}
+            for field in ipc.read_schema(pa.BufferReader(base64.b64decode(repeated))):
+                index = schema.get_field_index(field.name)
+                types = {field.type, field.type if index < 0 else schema.field(index).type}
                 agrees &= len(types) == 1 or not all(map(_keeps_its_type, types))
         if not agrees:
             raise self.error("has a footer that contradicts itself: it is damaged; get it again")
+        return schema
 
     def count_rows(self) -> int:
         with self.read_errors():

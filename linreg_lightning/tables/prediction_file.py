@@ -36,7 +36,7 @@ class PredictionFile:
 
     def __init__(self, path: Path, rank: int) -> None:
         self.path = path
-        with _write_errors(path):
+        with _table_errors(path):
             self._part = UnfinishedFile(path, str(rank))
         self._writer: Any = None
         self._schema: pa.Schema | None = None
@@ -44,7 +44,7 @@ class PredictionFile:
 
     def write(self, table: pa.Table) -> None:
         """Append some rows; raise InputError if they cannot be written."""
-        with _write_errors(self.path):
+        with _table_errors(self.path):
             # A kept column may have another type in another file.
             self._schema = self._schema or table.schema
             self._pending.append(table.cast(self._schema))
@@ -53,7 +53,7 @@ class PredictionFile:
 
     def close(self) -> None:
         """Write the remaining rows of the part; raise InputError if that fails."""
-        with _write_errors(self.path):
+        with _table_errors(self.path):
             self._flush()
             if self._writer is not None:
                 self._writer.close()
@@ -72,7 +72,7 @@ class PredictionFile:
         """
         paths = [self._part.of_part(str(rank)) for rank in range(processes)]
         parts = [path for path in paths if path.exists() and path.stat().st_size > 0]
-        with _write_errors(self.path):
+        with _table_errors(self.path):
             if parts == [self._part.path]:
                 self._part.rename()
             elif parts:
@@ -145,7 +145,7 @@ def _needs_quotes(column: pa.ChunkedArray) -> bool:
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def _table_errors(path: Path) -> Iterator[None]:
     """Turn an error of the disk or of pyarrow into an InputError."""
     with write_errors(path):
         try:

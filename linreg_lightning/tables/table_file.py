@@ -8,10 +8,9 @@ from contextlib import contextmanager, suppress
 from typing import ClassVar, Literal
 
 import pyarrow as pa
-from pyarrow import fs, types as pa_types
+from pyarrow import types as pa_types
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.arrow_flatbuffers import wide_integers
 from linreg_lightning.tables.discovery import DataFile, read_error
 
 DtypeKind = Literal["numbers", "text", "times", "other"]
@@ -80,7 +79,7 @@ class TableFile(ABC):
         self._refuse_change()
         try:
             yield
-        except (InputError, OSError, pa.ArrowException, ValueError) as error:
+        except (OSError, pa.ArrowException, ValueError) as error:
             self._refuse_change()  # which may be the reason
             if isinstance(error, InputError):
                 raise
@@ -90,31 +89,16 @@ class TableFile(ABC):
     def _version(self) -> tuple[object, ...]:
         """Return what differs once the file has been written anew, as far as that is quick."""
         with suppress(OSError):
-            info = self.filesystem.get_file_info(self.path)
-            if info.type != fs.FileType.File:
-                return (info.type,)
             with self.filesystem.open_input_file(self.path) as file:
-                tail = file.read_at(_TAIL_BYTES, max(0, info.size - _TAIL_BYTES))
-            return info.size, info.mtime_ns, zlib.crc32(tail)
+                size = file.size()
+                tail = file.read_at(_TAIL_BYTES, max(0, size - _TAIL_BYTES))
+            return size, self.filesystem.get_file_info(self.path).mtime_ns, zlib.crc32(tail)
         return ()
 
     def _refuse_change(self) -> None:
         if self._version() != self._first_version:
             reason = "has changed since it was opened, so its rows are not those of one table"
             raise self.error(f"{reason}; let it be written to the end and start again")
-
-    def refuse_wide_integers(self, flatbuffer: bytes, schema_field: int) -> None:
-        """Raise InputError if an Arrow schema has integers of more than 64 bits."""
-        for name, dtype in wide_integers(flatbuffer, schema_field).items():
-            reason = f"has a column {name!r} of type {dtype}, which cannot be read"
-            raise self.error(f"{reason}; write it as Int64 or Float64, or leave it out of the file")
-
-    def read_footer(self, mark: int) -> bytes:
-        """Return the footer, whose length stands first in the last `mark` bytes of the file."""
-        with self.filesystem.open_input_file(self.path) as source:
-            end = source.size() - mark
-            length = int.from_bytes(source.read_at(4, end), "little")
-            return bytes(source.read_at(length, max(0, end - length)))
 
     def error(self, reason: str) -> InputError:
         """Name the argument and the file, and say what is wrong with it."""

@@ -5,7 +5,7 @@
 Each case comes from a seed: few rows and columns with offsets, units, near-collinear columns,
 weights, types and batches that make floating-point sums lose digits. The solution of the normal
 equations in rational numbers tells how many digits of coefficients and standard errors are right.
-`tests/test_promises_short.py` runs the first 200 cases.
+`tests/test_promises_short.py` runs the first 100 cases.
 """
 
 from __future__ import annotations
@@ -159,21 +159,19 @@ def solve_in_rationals(case: Case, kept: list[int]) -> Truth | None:
                     (pivot[k] * a - share * b) // det for a, b in zip(row, pivot, strict=True)
                 ]
         det = pivot[k]
-    present = sum(v > 0 for v in w) * case.repeats
-    residual, square = (
-        Fraction(system[count][count], det),
-        sum(map(math.prod, zip(w, columns[count], columns[count], strict=True))),
-    )
+    df = sum(v > 0 for v in w) * case.repeats - count
+    residual = Fraction(system[count][count], det) * (df > 0)
+    square = sum(map(math.prod, zip(w, columns[count], columns[count], strict=True)))
     # The units of the weights cancel, and so do the repeats of the rows but for the df.
-    inverse = [Fraction(system[i][count + 1 + i], det) for i in range(count)]
-    scales = [units[count] ** 2 / unit**2 / max(present - count, 1) for unit in units[:count]]
+    scales = [units[count] / unit for unit in units[:count]]
+    variances = [
+        Fraction(system[i][count + 1 + i], det) * scale**2 / max(df, 1)
+        for i, scale in enumerate(scales)
+    ]
     return Truth(
-        [Fraction(system[i][count], det) * units[count] / units[i] for i in range(count)],
-        [
-            v * scale * residual * (present > count)
-            for v, scale in zip(inverse, scales, strict=True)
-        ],
-        [v * scale * square / 2**102 for v, scale in zip(inverse, scales, strict=True)],
+        [Fraction(system[i][count], det) * scale for i, scale in enumerate(scales)],
+        [variance * residual for variance in variances],
+        [variance * square / 2**102 for variance in variances],
     )
 
 

@@ -25,12 +25,12 @@ LINES = {
 ADDRESSES = ("10.77.1.1", "10.77.1.2")
 QUIET = "--trainer.accelerator cpu --trainer.enable_progress_bar false --figures false"
 MONITOR = "--trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=5"
-SLOW = "--trainer.callbacks+=test_two_hosts.Slow --data.batch_size 10"
+SLOW = "--trainer.callbacks+=test_two_hosts.Slow"
 SAVE = "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.every_n_train_steps=1"
 
 
 class Slow(Callback):
-    """Leaves time to cut the link, and a sign that the fit is in its fourth batch."""
+    """Writes a file in the fourth batch, and waits there until the link has been cut."""
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 3:
@@ -46,7 +46,7 @@ def ip(line: str) -> None:
 
 @pytest.fixture
 def hosts() -> Iterator[tuple[str, str]]:
-    """Make two hosts with a cable between them; return their names."""
+    """Make two hosts with a cable between them, and return their names."""
     names = f"linreg{os.getpid()}a", f"linreg{os.getpid()}b"
     try:
         for name in names:
@@ -108,6 +108,13 @@ def slurm(host: str, node: int, options: str) -> subprocess.Popen[str]:
     return start(host, f"{words.replace('devices 4', 'devices 1')} {QUIET} {options}", **slurm)
 
 
+def finish(processes: list[subprocess.Popen[str]]) -> None:
+    """Wait for processes that succeed."""
+    for process in processes:
+        _, stderr = process.communicate(timeout=180)
+        assert process.returncode == 0, stderr
+
+
 def coefficients(root: str) -> list[bytes]:
     return [path.read_bytes() for path in Path(root).glob("*/coefficients.json")]
 
@@ -117,22 +124,21 @@ def test_two_hosts_give_the_same_bytes_as_one_process(
     launch: Callable[..., Any], hosts: Any, table: Path, command: Callable[..., Any]
 ) -> None:
     command(f"fit -c least_squares --data.path {table} --data.target y")
-    root = "--trainer.default_root_dir two"
-    processes = [launch(host, node, root) for node, host in enumerate(hosts)]
-    for process in processes:
-        _, stderr = process.communicate(timeout=180)
-        assert process.returncode == 0, stderr
+    finish(
+        [launch(host, node, "--trainer.default_root_dir two") for node, host in enumerate(hosts)]
+    )
     assert coefficients("two") == coefficients("logs")
 
 
-@pytest.mark.parametrize("model", ["LeastSquares", "LinearRegression"])
+@pytest.mark.parametrize("model", ["LeastSquares", "LinearRegression --trainer.max_epochs 2"])
 def test_a_cut_link_ends_both_hosts_and_the_run_resumes(
-    model: str, hosts: Any, table: Path, command: Callable[..., Any]
+    model: str, hosts: Any, table: Path
 ) -> None:
-    options = f"--model {model} --trainer.default_root_dir two"
-    epochs = "" if model == "LeastSquares" else "--trainer.max_epochs 2"
-    lines = f"{options} {epochs} {SAVE} {SLOW} {MONITOR}"
-    processes = [torchrun(host, node, lines) for node, host in enumerate(hosts)]
+    def launch(options: str) -> list[subprocess.Popen[str]]:
+        options = f"--model {model} --data.batch_size 10 --trainer.default_root_dir {options}"
+        return [torchrun(host, node, options) for node, host in enumerate(hosts)]
+
+    processes = launch(f"two {SAVE} {SLOW} {MONITOR}")
     deadline = time.monotonic() + 120
     while not (Path("started0").exists() and Path("started1").exists()):
         assert time.monotonic() < deadline
@@ -148,14 +154,6 @@ def test_a_cut_link_ends_both_hosts_and_the_run_resumes(
         assert "--ckpt_path last" in message
     assert time.monotonic() - cut < 30  # 5 seconds of silence, 2 of grace, and torchrun's end
     ip(f"-n {hosts[1]} link set cable up")
-    resume = f"{options} {epochs} --data.batch_size 10 --ckpt_path last"
-    processes = [torchrun(host, node, resume) for node, host in enumerate(hosts)]
-    for process in processes:
-        _, stderr = process.communicate(timeout=180)
-        assert process.returncode == 0, stderr
-    whole = f"{epochs} --model {model} --data.batch_size 10 --trainer.default_root_dir whole"
-    processes = [torchrun(host, node, whole) for node, host in enumerate(hosts)]
-    for process in processes:
-        _, stderr = process.communicate(timeout=180)
-        assert process.returncode == 0, stderr
+    finish(launch("two --ckpt_path last"))
+    finish(launch("whole"))
     assert coefficients("two") == coefficients("whole")

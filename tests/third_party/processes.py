@@ -42,39 +42,32 @@ CASES: dict[str, tuple[str, int, int, int, bool, int | None]] = {
 
 
 class AllRows(IterableDataset[tuple[torch.Tensor, ...]]):
-    """Hands out all rows to each process, which the user has forgotten to divide."""
+    """Gives all rows to each process, as if the user had forgotten to divide them."""
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         x, y = problem(1, 101, 3, False)
         yield from zip(x, y.unsqueeze(1), strict=True)
 
 
-# Batch sizes of torch's DataLoader. Two processes get 51 of 101 rows each, one of them twice: the
-# only row of a last batch of 10, and one of several rows in a last batch of 7.
+# Batch sizes of torch's DataLoader. Lightning gives 51 of 101 rows to each of two processes, so one
+# row comes twice: in a last batch with others, or alone.
 LOADERS = {"one row repeated": 7, "a batch of one repeated row": 10}
 
 
 def fits(devices: int) -> dict[str, Any]:
     """Map each case to its coefficients, fit statistics and number of passes."""
-    fitted, answers = {}, {}
+    answers = {}
     for name, (accuracy, seed, rows, columns, weighted, batch_size) in CASES.items():
         data = TensorData(*problem(seed, rows, columns, weighted), batch_size=batch_size)
-        fitted[name] = fit(devices, LeastSquares(accuracy), data)
+        answers[name] = fit(devices, LeastSquares(accuracy), data)
     x, y = problem(1, 101, 3, False)
     for name, batch_size in LOADERS.items():
         loader = DataLoader(TensorDataset(x, y.unsqueeze(1)), batch_size, shuffle=True)
-        fitted[name] = fit(devices, LeastSquares(in_features=3), loader)
-    for name, (trainer, model) in fitted.items():
-        answers[name] = {
-            "coefficients": model.coefficients(),
-            "fit": model.fit_statistics,
-            "passes": trainer.current_epoch,
-        }
+        answers[name] = fit(devices, LeastSquares(in_features=3), loader)
     return answers
 
 
-def fit(devices: int, model: LeastSquares, data: Any) -> tuple[Trainer, LeastSquares]:
-    """Fit the model, and return it after its Trainer."""
+def fit(devices: int, model: LeastSquares, data: Any) -> dict[str, Any]:
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -86,7 +79,11 @@ def fit(devices: int, model: LeastSquares, data: Any) -> tuple[Trainer, LeastSqu
         enable_model_summary=False,
     )
     trainer.fit(model, data)
-    return trainer, model
+    return {
+        "coefficients": model.coefficients(),
+        "fit": model.fit_statistics,
+        "passes": trainer.current_epoch,
+    }
 
 
 def refusal() -> str:
