@@ -19,9 +19,8 @@ from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS,
 from linreg_lightning.batch import Batch
 
 MIN_NUMBERS = 2**23  # rows times columns; the import of numba takes as long as their sums
-BLOCK_ROWS = 512  # that `exact_kernel` adds at a time
 MAX_COLUMNS = 256  # more do not fit the cache; then matrix products are as fast
-_ROWS_AT_A_TIME = 2**15  # the sums of their products stay within int64
+_FIRST_ROWS, _MAX_ROWS = 2**12, 2**17  # at a time; the sums of their products stay within int64
 _RARE = 16  # one entry in 16 with a slice of its own costs about as much as a slice more for all
 _MAX_DEPTH, _MAX_GROUPS = 6, 4
 _TILE = 4  # columns are multiplied in tiles of 4 x 4
@@ -29,12 +28,12 @@ _TILE = 4  # columns are multiplied in tiles of 4 x 4
 
 @cache
 def load_kernel() -> Any:
-    """Return the compiled function, or None where numba is not installed."""
+    """Return the module of compiled functions, or None where numba is not installed."""
     try:
-        from linreg_lightning.algebra.exact_kernel import add_rows
+        from linreg_lightning.algebra import exact_kernel
     except ImportError:
         return None
-    return add_rows
+    return exact_kernel
 
 
 def can_compile(batch: Batch, numbers: int) -> bool:
@@ -45,11 +44,10 @@ def can_compile(batch: Batch, numbers: int) -> bool:
 
 
 class _Products(NamedTuple):
-    """What the compiled loop returns for a part of the rows."""
+    """What the compiled loop returns for some rows."""
 
     digits: Tensor  # (places, columns, columns) int64, on and above the diagonal
-    done: int  # rows added or set apart, before one that does not fit the units
-    apart: Tensor  # indices of rows that were not added, because they have bits left
+    apart: Tensor  # (rows,) bool, which rows were not added, because they have bits left
     own: int  # entries with a slice of their own
 
 
@@ -68,55 +66,47 @@ class CompiledSums:
     ) -> tuple[ExactSums, Batch]:
         """Return the sums with a batch, and the rows of the batch that are still to be added."""
         x, y = (z.detach() if z.dtype == torch.float32 else z.detach().double() for z in batch[:2])
-        rows, threads = Batch(x, y, batch.weight), torch.get_num_threads()
-        size = min(_ROWS_AT_A_TIME, -(-batch.rows // threads))
-        starts = range(0, batch.rows, size)
-        parts, apart = [slice(k, min(k + size, batch.rows)) for k in starts], []
+        weight = x.new_empty(0, dtype=torch.float64) if batch.weight is None else batch.weight
+        rows, threads = Batch(x, y, weight), torch.get_num_threads()
+        apart = torch.ones(batch.rows, dtype=torch.bool)
+        start, size = 0, min(_FIRST_ROWS, -(-batch.rows // threads))
         with ThreadPoolExecutor(threads) as pool:
-            while parts and self.is_useful:
-                group, parts = parts[:threads], parts[threads:]
-                sums = self._enlarge_units(sums, rows, group, check_finite)
-                results = list(pool.map(partial(self._multiply, rows, sums), group))
-                for part, result in zip(group, results, strict=True):
+            sums = self._enlarge_units(sums, rows, check_finite, pool)
+            while start < batch.rows and self.is_useful:
+                starts = range(start, min(start + threads * size, batch.rows), size)
+                parts = [rows.select(slice(k, k + size)) for k in starts]
+                results = list(pool.map(partial(self._multiply, sums), parts))
+                for k, result in zip(starts, results, strict=True):
                     sums = self._add_digits(sums, result.digits)
-                    apart.append(part.start + result.apart)
-                    if part.start + result.done < part.stop:
-                        parts.append(slice(part.start + result.done, part.stop))
+                    apart[k : k + size] = result.apart
                 self._learn(results, len(sums.top))
-        apart += [torch.arange(part.start, part.stop) for part in parts]
-        return sums, batch.select(torch.cat(apart))
+                start, size = starts.stop, min(4 * size, _MAX_ROWS, -(-batch.rows // threads))
+        return sums, batch.select(apart.nonzero().flatten())
 
     def _enlarge_units(
-        self, sums: ExactSums, rows: Batch, parts: list[slice], check_finite: Callable[[], None]
+        self, sums: ExactSums, rows: Batch, check_finite: Callable[[], None], pool: Any
     ) -> ExactSums:
-        """Enlarge the units so that the first block of each part fits."""
-        for part in parts:
-            block = rows.select(slice(part.start, part.start + BLOCK_ROWS))
-            z = torch.cat((block.x.double(), block.y.double()), 1).abs()
-            weight = one = z.new_ones(1)
-            if block.weight is not None:
-                z.masked_fill_((block.weight == 0)[:, None], 0.0)
-                weight = block.weight.amax()[None]
-                self._weight_exponent = max(self._weight_exponent, int(exponent_of(weight)))
-            largest = torch.cat((one, z.amax(0), weight))
-            if not bool(largest.isfinite().all()):
-                check_finite()
-            sums = sums.enlarge_units(largest)
-        return sums
+        """Enlarge the units so that all entries fit."""
+        size = -(-rows.rows // torch.get_num_threads())
+        parts = [rows.select(slice(start, start + size)) for start in range(0, rows.rows, size)]
+        largest = torch.stack(list(pool.map(_largest, parts))).amax(0)
+        if not bool(largest.isfinite().all()):
+            check_finite()
+        one = largest.new_ones(1)
+        weight = rows.weight.amax()[None] if self.weighted and rows.weight is not None else one
+        self._weight_exponent = max(self._weight_exponent, int(exponent_of(weight)))
+        return sums.enlarge_units(torch.cat((one, largest, weight)))
 
-    def _multiply(self, rows: Batch, sums: ExactSums, part: slice) -> _Products:
+    def _multiply(self, sums: ExactSums, rows: Batch) -> _Products:
         columns = len(sums.top)
         width = -(-columns // _TILE) * _TILE
         unit = torch.zeros(width, dtype=torch.float64)
         unit[:columns] = ldexp(torch.ones((), dtype=torch.float64), -sums.top)
         places = (self._groups + 1) * self._depth + 1
         digits = torch.zeros(places, width, width, dtype=torch.int64)
-        apart = torch.zeros(part.stop - part.start, dtype=torch.bool)
-        x, y, weight = rows.select(part)
-        done, own = load_kernel()(
-            x.numpy(),
-            y.numpy(),
-            (torch.empty(0, dtype=torch.float64) if weight is None else weight).numpy(),
+        apart = torch.zeros(rows.rows, dtype=torch.bool)
+        own = load_kernel().add_rows(
+            *_arrays(rows),
             unit.numpy(),
             2.0**-self._weight_exponent,
             self._depth,
@@ -124,7 +114,7 @@ class CompiledSums:
             apart.numpy(),
             digits.numpy(),
         )
-        return _Products(digits[:, :columns, :columns], done, apart[:done].nonzero().flatten(), own)
+        return _Products(digits[:, :columns, :columns], apart, own)
 
     def _add_digits(self, sums: ExactSums, digits: Tensor) -> ExactSums:
         weight_top = int(sums.weight_top)
@@ -140,9 +130,9 @@ class CompiledSums:
 
     def _learn(self, results: list[_Products], columns: int) -> None:
         """Take more slices for the next rows if many of these need more."""
-        rows = sum(result.done for result in results)
+        rows = sum(len(result.apart) for result in results)
         own = sum(result.own for result in results)
-        apart = sum(len(result.apart) for result in results)
+        apart = sum(int(result.apart.sum()) for result in results)
         many_apart = apart * _RARE > rows
         if self.weighted and many_apart and self._groups < _MAX_GROUPS:
             self._groups += 1
@@ -150,3 +140,17 @@ class CompiledSums:
             self._depth += 1
         else:
             self.is_useful = not many_apart
+
+
+def _arrays(rows: Batch) -> list[Any]:
+    return [tensor.numpy() for tensor in rows if tensor is not None]
+
+
+def _largest(rows: Batch) -> Tensor:
+    """Return the largest magnitudes of the columns of x and y, or infinity; (columns,)."""
+    features = rows.x.shape[1]
+    largest = torch.zeros(features + rows.y.shape[1], dtype=torch.float64)
+    x, y, weight = _arrays(rows)
+    find_largest, result = load_kernel().find_largest, largest.numpy()
+    wrong = find_largest(x, weight, result[:features]) + find_largest(y, weight, result[features:])
+    return largest.fill_(torch.inf) if wrong else largest

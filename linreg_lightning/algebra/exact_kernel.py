@@ -16,7 +16,6 @@ import numpy as np
 from numba import njit
 
 _BASE = 2.0**22
-_MAX_ENTRY = 2.0**21  # entries in units of their column are smaller
 _ROUND = 1.5 * 2.0**52  # added to a number below 2^51 and subtracted, it rounds to a whole number
 _SPLITTER = 2.0**27 + 1.0
 BLOCK_ROWS = 512  # sums of as many products of slices a + b stay within 2^53
@@ -27,24 +26,51 @@ _compiled_in_any_order = njit(nogil=True, cache=True, fastmath=True)
 
 
 @_compiled
+def find_largest(values, weight, largest):
+    """Raise `largest`, (columns,), to the largest magnitudes in rows of weight above 0.
+
+    Args:
+        values: (rows, columns), float32 or float64.
+        weight: (rows,) float64, or empty: all are 1.
+        largest: float64.
+
+    Returns:
+        How many values in these rows are NaN or infinite.
+    """
+    wrong = 0
+    if values.strides[0] < values.strides[1] and weight.shape[0] == 0:
+        for j in range(values.shape[1]):
+            column, most = values[:, j], largest[j]
+            for r in range(values.shape[0]):
+                most = max(most, abs(column[r]))
+                wrong += not abs(column[r]) < np.inf
+            largest[j] = most
+        return wrong
+    for r in range(values.shape[0]):
+        if weight.shape[0] > 0 and weight[r] == 0.0:
+            continue
+        for j in range(values.shape[1]):
+            largest[j] = max(largest[j], abs(values[r, j]))
+            wrong += not abs(values[r, j]) < np.inf
+    return wrong
+
+
+@_compiled
 def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
-    """Add rows to the digits until a block has an entry that does not fit the units.
+    """Add rows to the digits; return how many entries cost a slice of their own.
 
     Args:
         x: (rows, features), float32 or float64.
         y: (rows, targets), likewise.
         weight: (rows,) float64, or empty: all are 1.
-        unit: 1 / the unit of each of [1, x, y], float64, followed by zeros until the number of
-            columns is a multiple of 4; (columns,).
+        unit: 1 / the unit of each of [1, x, y], in which entries are below 2^21, float64; then
+            zeros until the number of columns is a multiple of 4; (columns,).
         weight_unit: what the weights are multiplied by, for results below 1.
         depth: of the slices of z; w z has `groups` times as many slices.
         groups: 1 without weights.
         apart: (rows,) bool, set for rows that have bits left; they are not added.
         digits: ((groups + 1) * depth + 1, columns, columns) int64; sums are added to entries on and
             above the diagonal, and others are undefined.
-
-    Returns:
-        How many rows were added or set apart; and how many entries cost a slice of their own.
     """
     rows, columns = x.shape[0], unit.shape[0]
     weighted = weight.shape[0] > 0
@@ -55,14 +81,13 @@ def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
     sum_left = np.zeros((columns, stride)) if weighted else sum_right
     products = np.zeros((groups, depth * (depth + 1) // 2, columns, columns), np.int64)
     own = np.zeros(columns, np.bool_)  # whether an entry of the column has a slice of its own
-    entries = done = 0
+    entries = 0
     for start in range(0, rows, BLOCK_ROWS):
         block = slice(start, min(start + BLOCK_ROWS, rows))
-        if not _cut_block(
+        _cut_block(
             x[block], y[block], weight[block], unit, weight_unit, left, right, own, apart[block]
-        ):
-            break
-        done, n = block.stop, block.stop - start
+        )
+        n = block.stop - start
         for group in range(groups):
             for a in range(depth):
                 _add_products(left[group * depth + a], right[a], n, products[group, a])
@@ -85,12 +110,12 @@ def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
                 both = products[group, k] - products[group, a] - products[group, b]
                 digits[group * depth + a + b] += both
                 k += 1
-    return done, entries
+    return entries
 
 
 @_compiled
 def _cut_block(x, y, weight, unit, weight_unit, left, right, own, apart):
-    """Cut a block of rows into `left` and `right`; return False if an entry does not fit."""
+    """Cut a block of rows into `left` and `right`."""
     n, features = x.shape
     weighted = weight.shape[0] > 0
     rest, low, scaled_weight = np.empty(n), np.empty(n), np.empty(n)
@@ -100,14 +125,11 @@ def _cut_block(x, y, weight, unit, weight_unit, left, right, own, apart):
     if weighted:
         for r in range(n):
             scaled_weight[r] = weight[r] * weight_unit
-            if not scaled_weight[r] < 1.0:
-                return False
             if weight[r] == 0.0:
                 right[0, :, r] = 0.0
     for j in range(1 + features + y.shape[1]):
         values = right[0, j]
-        if not _scale(values, n, unit[j], apart):
-            return False
+        _scale(values, n, unit[j], apart)
         if weighted:
             _cut_products(left, j, n, values, scaled_weight, rest, low, apart)
         own[j] = _cut(right, j, n, rest, apart)
@@ -115,7 +137,6 @@ def _cut_block(x, y, weight, unit, weight_unit, left, right, own, apart):
         if apart[r]:
             right[:, :, r] = 0.0
             left[:, :, r] = 0.0
-    return True
 
 
 @_compiled
@@ -133,18 +154,12 @@ def _copy(rows, columns):
 
 @_compiled
 def _scale(values, n, scale, apart):
-    """Multiply by `scale`; return whether all entries fit.
-
-    Rows whose product would be 0, which loses a bit, are set in `apart`.
-    """
+    """Multiply by `scale`; set `apart` for rows whose product would be 0, which loses a bit."""
     if scale < 1.0:
         for r in range(n):
             apart[r] |= values[r] != 0.0 and values[r] * scale == 0.0
-    misfits = 0
     for r in range(n):
         values[r] *= scale
-        misfits += not abs(values[r]) < _MAX_ENTRY  # NaN does not fit either
-    return misfits == 0
 
 
 @_compiled
