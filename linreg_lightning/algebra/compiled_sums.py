@@ -19,7 +19,7 @@ from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS,
 from linreg_lightning.batch import Batch
 
 MIN_NUMBERS = 2**23  # rows times columns; the import of numba takes as long as their sums
-MAX_COLUMNS = 256  # more do not fit the cache; then matrix products are as fast
+MAX_COLUMNS = 512  # more do not fit the cache; then matrix products are as fast
 _FIRST_ROWS, _MAX_ROWS = 2**12, 2**17  # at a time; the sums of their products stay within int64
 _RARE = 16  # one entry in 16 with a slice of its own costs about as much as a slice more for all
 _MAX_DEPTH, _MAX_GROUPS = 6, 4

@@ -18,7 +18,7 @@ from numba import njit
 _BASE = 2.0**22
 _ROUND = 1.5 * 2.0**52  # added to a number below 2^51 and subtracted, it rounds to a whole number
 _SPLITTER = 2.0**27 + 1.0
-BLOCK_ROWS = 512  # sums of as many products of slices a + b stay within 2^53
+BLOCK_ROWS = 256  # sums of as many products of slices a + b stay within 2^53
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
 # Sums of whole numbers within 2^53 are the same in any order.
