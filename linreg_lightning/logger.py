@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import threading
 from argparse import Namespace
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,6 +22,7 @@ from linreg_lightning.atomic_file import atomic_path, write_errors
 
 _STAGES = ("train", "val", "test", "fit")
 _COMPARED = ("train/loss", "val/", "test/", "fit/")
+_SECONDS_TO_CLOSE = 5.0  # of a run that failed
 
 
 @final
@@ -99,6 +101,15 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the HPARAMS tab and close; remove the files of a run that failed at its start."""
+        if status == "success":
+            self._finalize(status)
+            return
+        # Ctrl-C within a call of TensorBoard may have left its thread waiting for ever.
+        thread = threading.Thread(target=self._finalize, args=(status,), daemon=True)
+        thread.start()
+        thread.join(_SECONDS_TO_CLOSE)
+
+    def _finalize(self, status: str) -> None:
         super().finalize(status)
         if self._writer is None:
             return

@@ -40,25 +40,34 @@ class RunCheckpoint(ModelCheckpoint):
         use_checkpoint_io(trainer, AtomicCheckpointIO())
         if trainer.is_global_zero and self.dirpath is not None:
             remove_orphans(Path(self.dirpath))
+        self._interrupted = False
+        self._saves_batches = trainer.world_size == 1 and not trainer.fast_dev_run
+        if stage == "fit" and self._saves_batches:
+            self._defer_interrupts()
+
+    def _defer_interrupts(self) -> None:
+        """Let Ctrl-C wait for the end of a batch; a second one ends the run at once.
+
+        What a step has half done must not be saved, and an exception could leave a lock of another
+        library, such as TensorBoard's, held for ever.
+        """
+        is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if not is_default or threading.current_thread() is not threading.main_thread():
+            return
+
+        def interrupt(*_: Any) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+        signal.signal(signal.SIGINT, interrupt)
+        self._handler = interrupt
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._last_save = -math.inf
-        self._interrupted = False
-        is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        self._saves_batches = trainer.world_size == 1 and not trainer.fast_dev_run
-        if is_default and in_main_thread and self._saves_batches:
-
-            def interrupt(*_: Any) -> None:
-                # What a step has half done must not be saved, and an exception could leave a lock
-                # of another library, such as TensorBoard's, held for ever.
-                if self._interrupted:
-                    raise KeyboardInterrupt
-                self._interrupted = True
-
-            signal.signal(signal.SIGINT, interrupt)
-            self._handler = interrupt
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     @per_group
     def on_train_batch_end(
@@ -76,8 +85,8 @@ class RunCheckpoint(ModelCheckpoint):
                 text = f"{path} has the fit so far; type --ckpt_path last to go on"
                 raise KeyboardInterrupt(text)
 
-    def on_train_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        super().on_train_end(trainer, pl_module)
+    def teardown(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        super().teardown(trainer, pl_module, stage)
         self._restore_handler()
 
     def on_exception(self, trainer: Any, pl_module: LightningModule, exception: Any) -> None:
