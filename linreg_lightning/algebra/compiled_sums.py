@@ -65,9 +65,8 @@ class CompiledSums:
         self, sums: ExactSums, batch: Batch, check_finite: Callable[[], None]
     ) -> tuple[ExactSums, Batch]:
         """Return the sums with a batch, and the rows of the batch that are still to be added."""
-        x, y = (z.detach() if z.dtype == torch.float32 else z.detach().double() for z in batch[:2])
-        weight = x.new_empty(0, dtype=torch.float64) if batch.weight is None else batch.weight
-        rows, threads = Batch(x, y, weight), torch.get_num_threads()
+        weight = torch.ones(0, dtype=torch.float64) if batch.weight is None else batch.weight
+        rows, threads = batch._replace(weight=weight), torch.get_num_threads()
         apart = torch.ones(batch.rows, dtype=torch.bool)
         start, size = 0, min(_FIRST_ROWS, -(-batch.rows // threads))
         with ThreadPoolExecutor(threads) as pool:
@@ -143,7 +142,7 @@ class CompiledSums:
 
 
 def _arrays(rows: Batch) -> list[Any]:
-    return [tensor.numpy() for tensor in rows if tensor is not None]
+    return [tensor.detach().double().numpy() for tensor in rows if tensor is not None]
 
 
 def _largest(rows: Batch) -> Tensor:

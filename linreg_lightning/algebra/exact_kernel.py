@@ -12,6 +12,8 @@ An entry with bits below its last slice costs a slice of its own, and not one fo
 Only this file imports numba, so that the package works without it.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -20,97 +22,11 @@ _ROUND = 1.5 * 2.0**52  # added to a number below 2^51 and subtracted, it rounds
 _SPLITTER = 2.0**27 + 1.0
 BLOCK_ROWS = 256  # sums of as many products of slices a + b stay within 2^53
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy")
+# A signature makes numba compile a function once, and not for each order of rows in memory.
+_OPTIONS: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+_compiled = njit(**_OPTIONS)
 # Sums of whole numbers within 2^53 are the same in any order.
 _compiled_in_any_order = njit(nogil=True, cache=True, fastmath=True)
-
-
-@_compiled
-def find_largest(values, weight, largest):
-    """Raise `largest`, (columns,), to the largest magnitudes in rows of weight above 0.
-
-    Args:
-        values: (rows, columns), float32 or float64.
-        weight: (rows,) float64, or empty: all are 1.
-        largest: float64.
-
-    Returns:
-        How many values in these rows are NaN or infinite.
-    """
-    wrong = 0
-    if values.strides[0] < values.strides[1] and weight.shape[0] == 0:
-        for j in range(values.shape[1]):
-            column, most = values[:, j], largest[j]
-            for r in range(values.shape[0]):
-                most = max(most, abs(column[r]))
-                wrong += not abs(column[r]) < np.inf
-            largest[j] = most
-        return wrong
-    for r in range(values.shape[0]):
-        if weight.shape[0] > 0 and weight[r] == 0.0:
-            continue
-        for j in range(values.shape[1]):
-            largest[j] = max(largest[j], abs(values[r, j]))
-            wrong += not abs(values[r, j]) < np.inf
-    return wrong
-
-
-@_compiled
-def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
-    """Add rows to the digits; return how many entries cost a slice of their own.
-
-    Args:
-        x: (rows, features), float32 or float64.
-        y: (rows, targets), likewise.
-        weight: (rows,) float64, or empty: all are 1.
-        unit: 1 / the unit of each of [1, x, y], in which entries are below 2^21, float64; then
-            zeros until the number of columns is a multiple of 4; (columns,).
-        weight_unit: what the weights are multiplied by, for results below 1.
-        depth: of the slices of z; w z has `groups` times as many slices.
-        groups: 1 without weights.
-        apart: (rows,) bool, set for rows that have bits left; they are not added.
-        digits: ((groups + 1) * depth + 1, columns, columns) int64; sums are added to entries on and
-            above the diagonal, and others are undefined.
-    """
-    rows, columns = x.shape[0], unit.shape[0]
-    weighted = weight.shape[0] > 0
-    stride = min(rows, BLOCK_ROWS) + 8  # lest columns share lines of the cache
-    right = np.zeros((depth + 1, columns, stride))  # the last slice is the entry's own
-    left = np.zeros((groups * depth, columns, stride)) if weighted else right
-    sum_right = np.zeros((columns, stride))
-    sum_left = np.zeros((columns, stride)) if weighted else sum_right
-    products = np.zeros((groups, depth * (depth + 1) // 2, columns, columns), np.int64)
-    own = np.zeros(columns, np.bool_)  # whether an entry of the column has a slice of its own
-    entries = 0
-    for start in range(0, rows, BLOCK_ROWS):
-        block = slice(start, min(start + BLOCK_ROWS, rows))
-        _cut_block(
-            x[block], y[block], weight[block], unit, weight_unit, left, right, own, apart[block]
-        )
-        n = block.stop - start
-        for group in range(groups):
-            for a in range(depth):
-                _add_products(left[group * depth + a], right[a], n, products[group, a])
-            k = depth
-            for a in range(depth):
-                for b in range(a + 1, depth):
-                    _add(right[a], right[b], n, sum_right)
-                    if weighted:
-                        _add(left[group * depth + a], left[group * depth + b], n, sum_left)
-                    _add_products(sum_left, sum_right, n, products[group, k])
-                    k += 1
-        for j in range(columns):
-            if own[j]:
-                entries += _add_own(left, right, own, j, n, weighted, digits)
-    for group in range(groups):
-        k = depth
-        for a in range(depth):
-            digits[group * depth + 2 * a] += products[group, a]
-            for b in range(a + 1, depth):
-                both = products[group, k] - products[group, a] - products[group, b]
-                digits[group * depth + a + b] += both
-                k += 1
-    return entries
 
 
 @_compiled
@@ -289,3 +205,97 @@ def _add_row(sums, j, p, q, s, t):
     sums[j + 1] += np.int64(q)
     sums[j + 2] += np.int64(s)
     sums[j + 3] += np.int64(t)
+
+
+@njit("int64(float64[:, :], float64[:], float64[:])", **_OPTIONS)
+def find_largest(values, weight, largest):
+    """Raise `largest`, (columns,), to the largest magnitudes in rows of weight above 0.
+
+    Args:
+        values: (rows, columns), float64.
+        weight: (rows,) float64, or empty: all are 1.
+        largest: float64.
+
+    Returns:
+        How many values in these rows are NaN or infinite.
+    """
+    wrong = 0
+    if values.strides[0] < values.strides[1] and weight.shape[0] == 0:
+        for j in range(values.shape[1]):
+            column, most = values[:, j], largest[j]
+            for r in range(values.shape[0]):
+                most = max(most, abs(column[r]))
+                wrong += not abs(column[r]) < np.inf
+            largest[j] = most
+        return wrong
+    for r in range(values.shape[0]):
+        if weight.shape[0] > 0 and weight[r] == 0.0:
+            continue
+        for j in range(values.shape[1]):
+            largest[j] = max(largest[j], abs(values[r, j]))
+            wrong += not abs(values[r, j]) < np.inf
+    return wrong
+
+
+_SIGNATURE = (
+    "int64(float64[:, :], float64[:, :], float64[:], float64[:], float64, int64, int64, "
+    "boolean[:], int64[:, :, ::1])"
+)
+
+
+@njit(_SIGNATURE, **_OPTIONS)
+def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
+    """Add rows to the digits; return how many entries cost a slice of their own.
+
+    Args:
+        x: (rows, features), float64.
+        y: (rows, targets), likewise.
+        weight: (rows,) float64, or empty: all are 1.
+        unit: 1 / the unit of each of [1, x, y], in which entries are below 2^21, float64; then
+            zeros until the number of columns is a multiple of 4; (columns,).
+        weight_unit: what the weights are multiplied by, for results below 1.
+        depth: of the slices of z; w z has `groups` times as many slices.
+        groups: 1 without weights.
+        apart: (rows,) bool, set for rows that have bits left; they are not added.
+        digits: ((groups + 1) * depth + 1, columns, columns) int64; sums are added to entries on and
+            above the diagonal, and others are undefined.
+    """
+    rows, columns = x.shape[0], unit.shape[0]
+    weighted = weight.shape[0] > 0
+    stride = min(rows, BLOCK_ROWS) + 8  # lest columns share lines of the cache
+    right = np.zeros((depth + 1, columns, stride))  # the last slice is the entry's own
+    left = np.zeros((groups * depth, columns, stride)) if weighted else right
+    sum_right = np.zeros((columns, stride))
+    sum_left = np.zeros((columns, stride)) if weighted else sum_right
+    products = np.zeros((groups, depth * (depth + 1) // 2, columns, columns), np.int64)
+    own = np.zeros(columns, np.bool_)  # whether an entry of the column has a slice of its own
+    entries = 0
+    for start in range(0, rows, BLOCK_ROWS):
+        block = slice(start, min(start + BLOCK_ROWS, rows))
+        _cut_block(
+            x[block], y[block], weight[block], unit, weight_unit, left, right, own, apart[block]
+        )
+        n = block.stop - start
+        for group in range(groups):
+            for a in range(depth):
+                _add_products(left[group * depth + a], right[a], n, products[group, a])
+            k = depth
+            for a in range(depth):
+                for b in range(a + 1, depth):
+                    _add(right[a], right[b], n, sum_right)
+                    if weighted:
+                        _add(left[group * depth + a], left[group * depth + b], n, sum_left)
+                    _add_products(sum_left, sum_right, n, products[group, k])
+                    k += 1
+        for j in range(columns):
+            if own[j]:
+                entries += _add_own(left, right, own, j, n, weighted, digits)
+    for group in range(groups):
+        k = depth
+        for a in range(depth):
+            digits[group * depth + 2 * a] += products[group, a]
+            for b in range(a + 1, depth):
+                both = products[group, k] - products[group, a] - products[group, b]
+                digits[group * depth + a + b] += both
+                k += 1
+    return entries
