@@ -3,7 +3,8 @@
     rows -> gram (what a pass remembers) -> solve (coefficients) -> inference (standard errors)
 
 `least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
-`gram_exact` sums without rounding (`multiprecision`: whole numbers of any length), `gram_float64`
+`gram_exact` sums without rounding (`multiprecision`: whole numbers of any length; `compiled_sums`
+and `exact_kernel`: the same sums of many rows by numba, where it is installed), `gram_float64`
 as fast as one matrix product (`cross_products`); `gram_state`: statistics over passes, processes
 and checkpoints; `precision`: how precise the rows were.
 `solve`: coefficients from the factor of `cholesky`, and how many of their digits are correct.

@@ -40,8 +40,10 @@ GENERAL = (
 
 PYPROJECT = (
     (r".*_checkout.*\n", ""),
-    (r"bench = \[.*\n(?:(?!\]).*\n)*\]\n", ""),
-    (r' *"(mpmath|scikit-learn|statsmodels).*\n', ""),
+    (r"(bench|fast) = \[.*\n(?:(?!\]).*\n)*\]\n", ""),
+    (r'(?m)^ *"(mpmath|numba|scikit-learn|statsmodels).*\n', ""),
+    (r'"numba\.\*", ', ""),
+    (r"\[\[tool.mypy.overrides\]\]\nmodule = .*exact_kernel.*\n(.+\n)*\n?", ""),
     (r"(?m)^description = .*$", 'description = "Regression on PyTorch Lightning"'),
     # A longer package name makes longer lines of text, which the formatter cannot break.
     (r'ignore = \["D105"', 'ignore = ["E501", "D105"'),
