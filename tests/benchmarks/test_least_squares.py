@@ -14,7 +14,6 @@ import torch
 from conftest import clock
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
-from sklearnex.linear_model import LinearRegression as IntelLinearRegression
 
 from linreg_lightning import LeastSquares, TensorData
 
@@ -37,9 +36,7 @@ def problem(rows: int, columns: int, dtype: torch.dtype) -> tuple[torch.Tensor, 
     return x, x.sum(dim=1) + torch.randn(rows, dtype=dtype)
 
 
-def fit(
-    accuracy: str, x: torch.Tensor, y: torch.Tensor, accelerator: str = "cpu"
-) -> list[dict[str, Any]]:
+def train(model: LeastSquares, data: Any, accelerator: str = "cpu") -> None:
     trainer = Trainer(
         max_epochs=1,
         accelerator=accelerator,
@@ -49,8 +46,14 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    trainer.fit(model, data)
+
+
+def fit(
+    accuracy: str, x: torch.Tensor, y: torch.Tensor, accelerator: str = "cpu"
+) -> list[dict[str, Any]]:
     model = LeastSquares(accuracy)
-    trainer.fit(model, TensorData(x, y))
+    train(model, TensorData(x, y), accelerator)
     return model.coefficients()
 
 
@@ -67,6 +70,7 @@ def _quiet() -> None:
 
 @pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
 def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
+    intel = pytest.importorskip("sklearnex.linear_model")
     x, y = problem(rows, columns, dtype)
     double = x.double()
     contestants: dict[str, Callable[[], Any]] = {
@@ -74,7 +78,7 @@ def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
         "float64": lambda: fit("float64", x, y),
         "exact": lambda: fit("exact", x, y),
         "scikit-learn": lambda: ScikitLinearRegression().fit(x.numpy(), y.numpy()),
-        "scikit-learn-intelex": lambda: IntelLinearRegression().fit(x.numpy(), y.numpy()),
+        "scikit-learn-intelex": lambda: intel.LinearRegression().fit(x.numpy(), y.numpy()),
     }
     rounds = [[seconds(work) for work in contestants.values()] for _ in range(1 + ROUNDS)][1:]
     medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
@@ -92,9 +96,9 @@ def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
         print(f"    {theirs} takes {ratio:.2f} times as long as {ours}")
 
 
-def held_bytes(which: str) -> int:
+def held_bytes(which: str, file: Path = Path("/proc/self/status")) -> int:
     """Return the bytes that this process holds now (VmRSS) or held at its peak (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = file.read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(which))
 
 

@@ -135,10 +135,15 @@ def test_against_plain_lightning(
     )
 
 
-@pytest.mark.parametrize("blocks", [False, True])
-def test_rows_per_second(blocks: bool, compare: Callable[..., float]) -> None:
-    x, y = make(4_000_000)
+def shuffled_pass(rows: int, blocks: bool) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return two functions that sum up shuffled batches of 8192: of the loader, by index_select."""
+    x, y = make(rows)
     loader = BatchLoader(Batch(x, y), 8192, shuffle_seed=0, blocks=blocks)
+
+    def iterate() -> None:
+        for batch in loader:  # the sums read the rows from memory; slicing alone does not
+            batch.x.sum()
+            batch.y.sum()
 
     def gather() -> None:
         order = torch.randperm(len(x))
@@ -147,11 +152,12 @@ def test_rows_per_second(blocks: bool, compare: Callable[..., float]) -> None:
             x.index_select(0, chosen).sum()
             y.index_select(0, chosen).sum()
 
-    def iterate() -> None:
-        for batch in loader:  # the sums read the rows from memory; slicing alone does not
-            batch.x.sum()
-            batch.y.sum()
+    return iterate, gather
 
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_rows_per_second(blocks: bool, compare: Callable[..., float]) -> None:
+    iterate, gather = shuffled_pass(4_000_000, blocks)
     how = "by blocks" if blocks else "by rows"
     compare(
         f"a pass over 4M x 20 float32 shuffled {how}, batches of 8192, against index_select",
