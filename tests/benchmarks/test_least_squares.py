@@ -6,6 +6,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from conftest import clock
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 
-from linreg_lightning import LeastSquares, TensorData
+from linreg_lightning import Batch, LeastSquares, TensorData
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
 
 ROUNDS = 5
 SHAPES = [
@@ -34,6 +36,16 @@ def seconds(work: Callable[[], Any]) -> float:
 def problem(rows: int, columns: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.randn(rows, columns, dtype=dtype)
     return x, x.sum(dim=1) + torch.randn(rows, dtype=dtype)
+
+
+def sums(
+    kind: type[Gram], dtype: torch.dtype = torch.float64, weighted: bool = False
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return two functions: the sums of 300k x 30 without a Trainer, and X'X in float64."""
+    x, y = problem(300_000, 30, dtype)
+    weight = torch.rand(len(x), dtype=dtype) if weighted else None
+    rows, double = Batch(x, y.unsqueeze(1), weight), x.double()
+    return lambda: kind(features=30).update(rows), lambda: double.T @ double
 
 
 def train(model: LeastSquares, data: Any, accelerator: str = "cpu") -> None:
@@ -66,6 +78,23 @@ def quiet() -> None:
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     quiet()
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "weighted", "goal"),
+    [
+        (Float64Gram, torch.float64, False, "2"),
+        (ExactGram, torch.float64, False, "2.5"),
+        (ExactGram, torch.float64, True, "5"),
+        (ExactGram, torch.float32, False, "1.5"),
+    ],
+)
+def test_sums_against_a_matrix_product(
+    kind: type[Gram], dtype: torch.dtype, weighted: bool, goal: str, compare: Callable[..., float]
+) -> None:
+    ours, product = (partial(seconds, work) for work in sums(kind, dtype, weighted))
+    what = f"{kind.accuracy} sums{', weighted' * weighted}, 300k x 30 {str(dtype)[6:]}"
+    compare(f"{what}, against X'X in float64", goal, ours, product, times=9)
 
 
 @pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
@@ -113,7 +142,7 @@ def extra_bytes(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> i
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc of Linux is needed")
-@pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
+@pytest.mark.parametrize(("rows", "columns", "dtype"), [*SHAPES, (1_000_000, 50, torch.float64)])
 @pytest.mark.parametrize("accuracy", ["float64", "exact"])
 def test_memory_of_a_fit(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -21,12 +21,11 @@ import pytest
 import torch
 from conftest import clock, median_ratio, one_thread, processor, versions
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
-from test_least_squares import problem, quiet, train
+from test_least_squares import problem, quiet, sums, train
 from test_speed import LR, by_hand, fit, make, shuffled_pass
 from test_table import write_table
 
 from linreg_lightning import (
-    Batch,
     LeastSquares,
     LinearRegression,
     TabularData,
@@ -34,19 +33,13 @@ from linreg_lightning import (
     TightLoop,
     least_squares,
 )
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
+from linreg_lightning.algebra import ExactGram, Float64Gram
 
 RECORD = Path(__file__).with_name("quick.json")
 WORSE = 1.15  # a ratio above this multiple of the recorded one is marked
 TIMES = 9
 
 Work = Callable[[], Any]
-
-
-def sums(kind: type[Gram], folder: Path) -> tuple[Work, Work]:
-    x, y = problem(300_000, 30, torch.float64)
-    rows = Batch(x, y.unsqueeze(1))
-    return lambda: kind(features=30).update(rows), lambda: x.T @ x
 
 
 def small_fit(folder: Path) -> tuple[Work, Work]:
@@ -80,8 +73,8 @@ def file(suffix: str, rows: int, folder: Path) -> tuple[Work, Work]:
 
 # Each entry makes two functions that are timed in turn: ours and its peer. Add new ones here.
 MEASURES: dict[str, Callable[[Path], tuple[Work, Work]]] = {
-    "float64 sums 300k x 30 / X'X": partial(sums, Float64Gram),
-    "exact sums 300k x 30 / X'X": partial(sums, ExactGram),
+    "float64 sums 300k x 30 / X'X": lambda folder: sums(Float64Gram),
+    "exact sums 300k x 30 / X'X": lambda folder: sums(ExactGram),
     "least_squares 1000 x 5 / scikit-learn": small_fit,
     "SGD, batches of 1024 / loop by hand": sgd,
     "shuffled pass 2M x 20 / index_select": shuffling,
