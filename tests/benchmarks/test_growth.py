@@ -36,7 +36,7 @@ SCALE = float(os.environ.get("LINREG_BENCHMARK_SCALE", "1"))
 ROUNDS, ENOUGH_SECONDS = 5, 60.0  # no further round after so many seconds
 BLOCK = 2**20  # numbers of x that are made at a time
 ROWS = [(int(rows * SCALE), 10) for rows in (1e6, 1e7, 1e8)]
-COLUMNS = [(int(1e5 * SCALE), columns) for columns in (10, 30, 100, 300, 1000)]
+COLUMNS = [(int(5e4 * SCALE), columns) for columns in (10, 30, 100, 300, 1000)]
 
 
 class Point(NamedTuple):

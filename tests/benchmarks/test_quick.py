@@ -91,7 +91,10 @@ def ratios() -> Iterator[dict[str, float]]:
     yield now
     last = recorded()
     run = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "load": round(load, 1)}
-    run |= {"machine": f"{processor()}, {os.cpu_count()} cores", "versions": versions()}
+    run |= {
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "versions": " ".join(f"{package} {number}" for package, number in versions().items()),
+    }
     print(f"\n\n{'ours / peer':<40}{'recorded':>9}{'now':>7}{'change':>9}")
     for name, ratio in now.items():
         if name in last["ratios"]:
@@ -100,10 +103,10 @@ def ratios() -> Iterator[dict[str, float]]:
             print(f"{name:<40}{before:9.2f}{ratio:7.2f}{ratio / before - 1:+9.0%}{mark}")
         else:
             print(f"{name:<40}{'':9}{ratio:7.2f}")
-    for when, which in ("recorded", last), (f"{time.perf_counter() - start:.0f} s now", run):
-        print(f"{when}: " + ", ".join(f"{key} {which.get(key, '?')}" for key in run))
-    if load > 1:
-        print("Other programs were running: ratios may be off by more than 15 %.")
+    for when, which in ("recorded", last), (f"now, in {time.perf_counter() - start:.0f} s", run):
+        print(f"{when}: {', '.join(f'{key} {which[key]}' for key in run if key in which)}")
+    if max(load, last.get("load", 0)) > 1:
+        print("Other programs were running too: ratios may be off by more than 15 %.")
     if os.environ.get("LINREG_BENCHMARK_RECORD"):
         content = run | {"ratios": last["ratios"] | now}
         RECORD.write_text(json.dumps(content, indent=2) + "\n")
@@ -125,4 +128,4 @@ def test_quick(
         if ratio > WORSE * recorded()["ratios"].get(name, ratio):
             # Measured again, in case another program disturbed it.
             ratio = min(ratio, median_ratio(ours, peer, TIMES)[0])
-    ratios[name] = ratio
+    ratios[name] = round(ratio, 3)
