@@ -153,7 +153,7 @@ def draw(title: str, unit: str, results: dict[str, list[Point]], caption: str) -
         for name, points in series.items():
             axes.plot(*zip(*points, strict=True), "o-", color=CONTESTANTS[name][1], markersize=4)
         axes.set(xscale="log", yscale="log", xlabel=unit, ylabel=what)
-        axes.margins(y=0.1)
+        axes.margins(y=0.15)
         low, high = axes.get_xlim()
         axes.set_xlim(low, high * (high / low) ** 0.3)  # room for the names
         for axis in (axes.xaxis, axes.yaxis):

@@ -117,7 +117,7 @@ def test_against_the_loop_by_hand_on_a_gpu(
     what = f"SGD, 20M x {COLUMNS} on {torch.cuda.get_device_name()}, batches of {batch_size}, "
     hand = partial(clock, lambda: by_hand(x, y, batch_size, epochs))
     ours = partial(clock, lambda: fit(Plain(), loader, epochs, TightLoop(), accelerator="gpu"))
-    compare(f"{what}a module with TightLoop, against {HAND}", goal, ours, hand, times=3)
+    compare(f"{what}a module with TightLoop, against {HAND}", goal, ours, hand)
 
 
 def test_against_plain_lightning(
@@ -131,7 +131,6 @@ def test_against_plain_lightning(
         "0.2",
         lambda: clock(lambda: fit(LinearRegression(LR), data, 1, TightLoop())),
         lambda: clock(lambda: fit(Plain(), loader, 1)),
-        times=3,
     )
 
 

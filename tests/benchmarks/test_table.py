@@ -20,7 +20,7 @@ import pyarrow.parquet
 import pytest
 
 SCALE = float(os.environ.get("LINREG_BENCHMARK_SCALE", "1"))
-ROUNDS = 3
+ROUNDS = 5
 COLUMNS = 20
 FIT = (
     "fit --model LeastSquares --data TabularData --data.path {} --data.target y "
