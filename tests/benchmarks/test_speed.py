@@ -101,7 +101,8 @@ def test_against_the_loop_by_hand(
     hand = partial(clock, lambda: by_hand(x, y, batch_size, epochs))
     data = TensorData(x, y, batch_size=batch_size, shuffle=False)
     ours = partial(clock, lambda: fit(LinearRegression(LR), data, epochs, TightLoop()))
-    compare(f"{what}LinearRegression, the whole fit, against {HAND}", "1.15", ours, hand)
+    goal = "1.10" if batch_size == 8192 else "1.15"
+    compare(f"{what}LinearRegression, the whole fit, against {HAND}", goal, ours, hand)
     loader = BatchLoader(Batch(x, y), batch_size)
     ours = partial(clock, lambda: fit(Plain(), loader, epochs, TightLoop()))
     compare(f"{what}a module with TightLoop, against {HAND}", "1.15", ours, hand)
@@ -160,7 +161,7 @@ def test_rows_per_second(blocks: bool, compare: Callable[..., float]) -> None:
     how = "by blocks" if blocks else "by rows"
     compare(
         f"a pass over 4M x 20 float32 shuffled {how}, batches of 8192, against index_select",
-        "1.11",
+        "1.11" if blocks else "1",
         lambda: clock(iterate),
         lambda: clock(gather),
     )
