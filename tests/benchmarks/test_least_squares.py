@@ -6,6 +6,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import torch
 from conftest import clock
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
-from sklearnex.linear_model import LinearRegression as IntelLinearRegression
 
-from linreg_lightning import LeastSquares, TensorData
+from linreg_lightning import Batch, LeastSquares, TensorData
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
 
 ROUNDS = 5
 SHAPES = [
@@ -37,9 +38,17 @@ def problem(rows: int, columns: int, dtype: torch.dtype) -> tuple[torch.Tensor, 
     return x, x.sum(dim=1) + torch.randn(rows, dtype=dtype)
 
 
-def fit(
-    accuracy: str, x: torch.Tensor, y: torch.Tensor, accelerator: str = "cpu"
-) -> list[dict[str, Any]]:
+def sums(
+    kind: type[Gram], dtype: torch.dtype = torch.float64, weighted: bool = False
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return two functions: the sums of 300k x 30 without a Trainer, and X'X in float64."""
+    x, y = problem(300_000, 30, dtype)
+    weight = torch.rand(len(x), dtype=dtype) if weighted else None
+    rows, double = Batch(x, y.unsqueeze(1), weight), x.double()
+    return lambda: kind(features=30).update(rows), lambda: double.T @ double
+
+
+def train(model: LeastSquares, data: Any, accelerator: str = "cpu") -> None:
     trainer = Trainer(
         max_epochs=1,
         accelerator=accelerator,
@@ -49,8 +58,14 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    trainer.fit(model, data)
+
+
+def fit(
+    accuracy: str, x: torch.Tensor, y: torch.Tensor, accelerator: str = "cpu"
+) -> list[dict[str, Any]]:
     model = LeastSquares(accuracy)
-    trainer.fit(model, TensorData(x, y))
+    train(model, TensorData(x, y), accelerator)
     return model.coefficients()
 
 
@@ -65,8 +80,26 @@ def _quiet() -> None:
     quiet()
 
 
+@pytest.mark.parametrize(
+    ("kind", "dtype", "weighted", "goal"),
+    [
+        (Float64Gram, torch.float64, False, "none"),
+        (ExactGram, torch.float64, False, "2.5"),
+        (ExactGram, torch.float64, True, "5"),
+        (ExactGram, torch.float32, False, "1.5"),
+    ],
+)
+def test_sums_against_a_matrix_product(
+    kind: type[Gram], dtype: torch.dtype, weighted: bool, goal: str, compare: Callable[..., float]
+) -> None:
+    ours, product = (partial(seconds, work) for work in sums(kind, dtype, weighted))
+    what = f"{kind.accuracy} sums{', weighted' * weighted}, 300k x 30 {str(dtype)[6:]}"
+    compare(f"{what}, against X'X in float64", goal, ours, product, times=9)
+
+
 @pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
 def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
+    intel = pytest.importorskip("sklearnex.linear_model")
     x, y = problem(rows, columns, dtype)
     double = x.double()
     contestants: dict[str, Callable[[], Any]] = {
@@ -74,7 +107,7 @@ def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
         "float64": lambda: fit("float64", x, y),
         "exact": lambda: fit("exact", x, y),
         "scikit-learn": lambda: ScikitLinearRegression().fit(x.numpy(), y.numpy()),
-        "scikit-learn-intelex": lambda: IntelLinearRegression().fit(x.numpy(), y.numpy()),
+        "scikit-learn-intelex": lambda: intel.LinearRegression().fit(x.numpy(), y.numpy()),
     }
     rounds = [[seconds(work) for work in contestants.values()] for _ in range(1 + ROUNDS)][1:]
     medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
@@ -92,9 +125,9 @@ def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
         print(f"    {theirs} takes {ratio:.2f} times as long as {ours}")
 
 
-def held_bytes(which: str) -> int:
+def held_bytes(which: str, file: Path = Path("/proc/self/status")) -> int:
     """Return the bytes that this process holds now (VmRSS) or held at its peak (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = file.read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(which))
 
 
@@ -109,7 +142,7 @@ def extra_bytes(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> i
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc of Linux is needed")
-@pytest.mark.parametrize(("rows", "columns", "dtype"), SHAPES)
+@pytest.mark.parametrize(("rows", "columns", "dtype"), [*SHAPES, (1_000_000, 50, torch.float64)])
 @pytest.mark.parametrize("accuracy", ["float64", "exact"])
 def test_memory_of_a_fit(accuracy: str, rows: int, columns: int, dtype: torch.dtype) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -20,7 +20,7 @@ import pyarrow.parquet
 import pytest
 
 SCALE = float(os.environ.get("LINREG_BENCHMARK_SCALE", "1"))
-ROUNDS = 3
+ROUNDS = 5
 COLUMNS = 20
 FIT = (
     "fit --model LeastSquares --data TabularData --data.path {} --data.target y "
@@ -79,24 +79,29 @@ def run(code: str, folder: Path) -> tuple[float, float]:
     return float(seconds), float(megabytes)
 
 
+def write_table(folder: Path, suffix: str, rows: int) -> Path:
+    """Write a table of 19 features and y, all normally distributed, and return its path."""
+    path = folder / f"{rows}.{suffix}"
+    names = [*(f"x{j}" for j in range(1, COLUMNS)), "y"]
+    schema = pyarrow.schema([(name, pyarrow.float64()) for name in names])
+    kind = pyarrow.csv.CSVWriter if suffix == "csv" else pyarrow.parquet.ParquetWriter
+    random = np.random.default_rng(0)
+    with kind(path, schema) as writer:
+        for start in range(0, rows, 2**19):
+            x = random.standard_normal((min(2**19, rows - start), COLUMNS))
+            x[:, -1] += x[:, :-1].sum(axis=1)
+            writer.write_table(pyarrow.table(list(x.round(6).T), schema=schema))
+    return path
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
     """Return a function that writes a table of 19 features and y; delete the tables afterwards."""
     written = []
 
     def write(suffix: str, rows: int) -> Path:
-        path = tmp_path / f"{rows}.{suffix}"
-        written.append(path)
-        names = [*(f"x{j}" for j in range(1, COLUMNS)), "y"]
-        schema = pyarrow.schema([(name, pyarrow.float64()) for name in names])
-        kind = pyarrow.csv.CSVWriter if suffix == "csv" else pyarrow.parquet.ParquetWriter
-        random = np.random.default_rng(0)
-        with kind(path, schema) as writer:
-            for start in range(0, rows, 2**19):
-                x = random.standard_normal((min(2**19, rows - start), COLUMNS))
-                x[:, -1] += x[:, :-1].sum(axis=1)
-                writer.write_table(pyarrow.table(list(x.round(6).T), schema=schema))
-        return path
+        written.append(write_table(tmp_path, suffix, rows))
+        return written[-1]
 
     yield write
     for path in written:
