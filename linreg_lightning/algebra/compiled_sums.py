@@ -59,6 +59,7 @@ class CompiledSums:
         self._depth = 2 if batch.x.dtype == torch.float32 else 3  # of z
         self._groups = 2 if self.weighted else 1  # of as many slices of w z
         self._weight_exponent = -1022
+        self._rows_at_a_time = _FIRST_ROWS
         self.is_useful = True  # False: most rows have bits beyond the deepest slice
 
     def add(
@@ -68,10 +69,11 @@ class CompiledSums:
         weight = torch.ones(0, dtype=torch.float64) if batch.weight is None else batch.weight
         rows, threads = batch._replace(weight=weight), torch.get_num_threads()
         apart = torch.ones(batch.rows, dtype=torch.bool)
-        start, size = 0, min(_FIRST_ROWS, -(-batch.rows // threads))
+        start = 0
         with ThreadPoolExecutor(threads) as pool:
             sums = self._enlarge_units(sums, rows, check_finite, pool)
             while start < batch.rows and self.is_useful:
+                size = min(self._rows_at_a_time, -(-batch.rows // threads))
                 starts = range(start, min(start + threads * size, batch.rows), size)
                 parts = [rows.select(slice(k, k + size)) for k in starts]
                 results = list(pool.map(partial(self._multiply, sums), parts))
@@ -79,7 +81,7 @@ class CompiledSums:
                     sums = self._add_digits(sums, result.digits)
                     apart[k : k + size] = result.apart
                 self._learn(results, len(sums.top))
-                start, size = starts.stop, min(4 * size, _MAX_ROWS, -(-batch.rows // threads))
+                start = starts.stop
         return sums, batch.select(apart.nonzero().flatten())
 
     def _enlarge_units(
@@ -129,6 +131,7 @@ class CompiledSums:
 
     def _learn(self, results: list[_Products], columns: int) -> None:
         """Take more slices for the next rows if many of these need more."""
+        self._rows_at_a_time = min(4 * self._rows_at_a_time, _MAX_ROWS)
         rows = sum(len(result.apart) for result in results)
         own = sum(result.own for result in results)
         apart = sum(int(result.apart.sum()) for result in results)
