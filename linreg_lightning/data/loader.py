@@ -165,7 +165,10 @@ class BatchLoader(Loader):
     def _permutation(self, number: int, size: int) -> Tensor:
         assert self._shuffle_seed is not None
         generator = torch.Generator().manual_seed(self._shuffle_seed + number)
-        return torch.randperm(size, generator=generator).to(self._rows.x.device)
+        # The same order as in int64, at half the memory.
+        dtype = torch.int32 if size < 2**31 else torch.int64
+        order = torch.randperm(size, generator=generator, dtype=dtype)
+        return order.to(self._rows.x.device)
 
     def _gather(self, positions: Tensor) -> Batch:
         return self._rows.map(partial(torch.index_select, dim=0, index=positions))
