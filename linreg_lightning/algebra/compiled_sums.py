@@ -145,7 +145,12 @@ class CompiledSums:
 
 
 def _arrays(rows: Batch) -> list[Any]:
-    return [tensor.detach().double().numpy() for tensor in rows if tensor is not None]
+    """Return x, y and weight as arrays; x and y in float32 if both are, else in float64."""
+    is_single = rows.x.dtype == rows.y.dtype == torch.float32
+    real = torch.float32 if is_single else torch.float64
+    weight = rows.weight
+    assert weight is not None
+    return [z.detach().to(real).numpy() for z in (rows.x, rows.y)] + [weight.numpy()]
 
 
 def _largest(rows: Batch) -> Tensor:

@@ -142,29 +142,54 @@ def _cut_products(left, j, n, z, weight, high, low, apart):
 
 
 @_compiled
-def _add_own(left, right, own, j, n, weighted, digits):
-    """Add the products with the slices that entries of column j have of their own; count these."""
-    columns, depth, entries = own.shape[0], right.shape[0] - 1, 0
-    for r in range(n):
-        entry = np.int64(right[depth, j, r])
-        if entry == 0:
-            continue
-        entries += 1
-        for i in range(j + 1 if weighted else columns):
-            row, column = min(i, j), max(i, j)
-            for k in range(left.shape[0] if weighted else depth):
-                twice = 2 if i == j and not weighted else 1
-                digits[depth + k, row, column] += twice * entry * np.int64(left[k, i, r])
-            if not weighted and own[i] and i <= j:
-                digits[2 * depth, i, j] += entry * np.int64(right[depth, i, r])
+def _add_own(left, right, own, n, weighted, digits):
+    """Add the products with the slices that single entries have of their own; count these."""
+    entries = 0
+    for j in range(own.shape[0]):
+        for r in range(n if own[j] else 0):
+            if right[right.shape[0] - 1, j, r] != 0.0:
+                _add_products_of_entry(left, right, own, j, r, weighted, digits)
+                entries += 1
     return entries
 
 
 @_compiled
-def _add(a, b, n, total):
-    for j in range(total.shape[0]):
-        for r in range(n):
-            total[j, r] = a[j, r] + b[j, r]
+def _add_products_of_entry(left, right, own, j, r, weighted, digits):
+    depth = right.shape[0] - 1
+    entry = np.int64(right[depth, j, r])
+    for i in range(j + 1 if weighted else own.shape[0]):
+        row, column = min(i, j), max(i, j)
+        twice = 2 if i == j and not weighted else 1
+        for k in range(left.shape[0] if weighted else depth):
+            digits[depth + k, row, column] += twice * entry * np.int64(left[k, i, r])
+        if not weighted and own[i] and i <= j:
+            digits[2 * depth, i, j] += entry * np.int64(right[depth, i, r])
+
+
+@_compiled
+def _multiply(left, right, n, weighted, sum_left, sum_right, products):
+    """Add products of the slices a, then of the sums of two slices a and b, to `products`."""
+    depth = right.shape[0] - 1
+    for a in range(depth):
+        _add_products(left[a], right[a], n, products[a])
+    k = depth
+    for a in range(depth):
+        for b in range(a + 1, depth):
+            np.add(right[a], right[b], sum_right)
+            if weighted:
+                np.add(left[a], left[b], sum_left)
+            _add_products(sum_left, sum_right, n, products[k])
+            k += 1
+
+
+@_compiled
+def _add_to_digits(products, depth, digits):
+    k = depth
+    for a in range(depth):
+        digits[2 * a] += products[a]
+        for b in range(a + 1, depth):
+            digits[a + b] += products[k] - products[a] - products[b]
+            k += 1
 
 
 @_compiled_in_any_order
@@ -207,17 +232,13 @@ def _add_row(sums, j, p, q, s, t):
     sums[j + 3] += np.int64(t)
 
 
-@njit("int64(float64[:, :], float64[:], float64[:])", **_OPTIONS)
+@njit(
+    [f"int64({real}[:, :], float64[:], float64[:])" for real in ("float64", "float32")], **_OPTIONS
+)
 def find_largest(values, weight, largest):
-    """Raise `largest`, (columns,), to the largest magnitudes in rows of weight above 0.
+    """Raise `largest` to the magnitudes in `values`, (rows, columns), of rows of weight above 0.
 
-    Args:
-        values: (rows, columns), float64.
-        weight: (rows,) float64, or empty: all are 1.
-        largest: float64.
-
-    Returns:
-        How many values in these rows are NaN or infinite.
+    `weight` is (rows,), or empty: all are 1. Return how many of the values are NaN or infinite.
     """
     wrong = 0
     if values.strides[0] < values.strides[1] and weight.shape[0] == 0:
@@ -238,27 +259,26 @@ def find_largest(values, weight, largest):
 
 
 _SIGNATURE = (
-    "int64(float64[:, :], float64[:, :], float64[:], float64[:], float64, int64, int64, "
+    "int64({real}[:, :], {real}[:, :], float64[:], float64[:], float64, int64, int64, "
     "boolean[:], int64[:, :, ::1])"
 )
 
 
-@njit(_SIGNATURE, **_OPTIONS)
+@njit([_SIGNATURE.format(real=real) for real in ("float64", "float32")], **_OPTIONS)
 def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
     """Add rows to the digits; return how many entries cost a slice of their own.
 
     Args:
-        x: (rows, features), float64.
-        y: (rows, targets), likewise.
+        x: (rows, features), float64 or float32.
+        y: (rows, targets), of the same type.
         weight: (rows,) float64, or empty: all are 1.
-        unit: 1 / the unit of each of [1, x, y], in which entries are below 2^21, float64; then
-            zeros until the number of columns is a multiple of 4; (columns,).
+        unit: 1 / the unit of each of [1, x, y], in which entries are below 2^21; then zeros until
+            the number of columns is a multiple of 4; (columns,).
         weight_unit: what the weights are multiplied by, for results below 1.
         depth: of the slices of z; w z has `groups` times as many slices.
         groups: 1 without weights.
         apart: (rows,) bool, set for rows that have bits left; they are not added.
-        digits: ((groups + 1) * depth + 1, columns, columns) int64; sums are added to entries on and
-            above the diagonal, and others are undefined.
+        digits: ((groups + 1) * depth + 1, columns, columns); undefined below the diagonal.
     """
     rows, columns = x.shape[0], unit.shape[0]
     weighted = weight.shape[0] > 0
@@ -277,25 +297,9 @@ def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
         )
         n = block.stop - start
         for group in range(groups):
-            for a in range(depth):
-                _add_products(left[group * depth + a], right[a], n, products[group, a])
-            k = depth
-            for a in range(depth):
-                for b in range(a + 1, depth):
-                    _add(right[a], right[b], n, sum_right)
-                    if weighted:
-                        _add(left[group * depth + a], left[group * depth + b], n, sum_left)
-                    _add_products(sum_left, sum_right, n, products[group, k])
-                    k += 1
-        for j in range(columns):
-            if own[j]:
-                entries += _add_own(left, right, own, j, n, weighted, digits)
+            slices = left[group * depth : (group + 1) * depth] if weighted else right
+            _multiply(slices, right, n, weighted, sum_left, sum_right, products[group])
+        entries += _add_own(left, right, own, n, weighted, digits)
     for group in range(groups):
-        k = depth
-        for a in range(depth):
-            digits[group * depth + 2 * a] += products[group, a]
-            for b in range(a + 1, depth):
-                both = products[group, k] - products[group, a] - products[group, b]
-                digits[group * depth + a + b] += both
-                k += 1
+        _add_to_digits(products[group], depth, digits[group * depth :])
     return entries
