@@ -7,9 +7,8 @@ Ofman, Multiplication of multidigit numbers on automata, Sov. Phys. Dokl. 7 (196
 
     z_a z_b' + z_b z_a' = (z_a + z_b)(z_a + z_b)' - z_a z_a' - z_b z_b'
 
-An entry with bits below its last slice costs a slice of its own, and not one for all rows.
-
-Only this file imports numba, so that the package works without it.
+An entry with bits below its last slice costs a slice of its own, and not one for all rows. Only
+this file imports numba, so that the package works without it.
 """
 
 from typing import Any
@@ -20,7 +19,7 @@ from numba import njit
 _BASE = 2.0**22
 _ROUND = 1.5 * 2.0**52  # added to a number below 2^51 and subtracted, it rounds to a whole number
 _SPLITTER = 2.0**27 + 1.0
-BLOCK_ROWS = 256  # sums of as many products of slices a + b stay within 2^53
+BLOCK_ROWS = 256  # 512 products of slices a + b would add up to 2^53 at most
 
 # A signature makes numba compile a function once, and not for each order of rows in memory.
 _OPTIONS: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
@@ -232,9 +231,7 @@ def _add_row(sums, j, p, q, s, t):
     sums[j + 3] += np.int64(t)
 
 
-@njit(
-    [f"int64({real}[:, :], float64[:], float64[:])" for real in ("float64", "float32")], **_OPTIONS
-)
+@njit([f"i8({real}[:,:], f8[:], f8[:])" for real in ("f8", "f4")], **_OPTIONS)
 def find_largest(values, weight, largest):
     """Raise `largest` to the magnitudes in `values`, (rows, columns), of rows of weight above 0.
 
@@ -258,13 +255,10 @@ def find_largest(values, weight, largest):
     return wrong
 
 
-_SIGNATURE = (
-    "int64({real}[:, :], {real}[:, :], float64[:], float64[:], float64, int64, int64, "
-    "boolean[:], int64[:, :, ::1])"
-)
+_ADD_ROWS = "i8({0}[:,:], {0}[:,:], f8[:], f8[:], f8, i8, i8, b1[:], i8[:,:,::1])"
 
 
-@njit([_SIGNATURE.format(real=real) for real in ("float64", "float32")], **_OPTIONS)
+@njit([_ADD_ROWS.format(real) for real in ("f8", "f4")], **_OPTIONS)
 def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
     """Add rows to the digits; return how many entries cost a slice of their own.
 
