@@ -105,9 +105,13 @@ class RunLogger(TensorBoardLogger):
             self._finalize(status)
             return
         # Ctrl-C within a call of TensorBoard may have left its thread waiting for ever.
-        thread = threading.Thread(target=self._finalize, args=(status,), daemon=True)
+        thread = threading.Thread(target=self._close_after_error, args=(status,), daemon=True)
         thread.start()
         thread.join(_SECONDS_TO_CLOSE)
+
+    def _close_after_error(self, status: str) -> None:
+        with contextlib.suppress(Exception):  # the error of the run says more
+            self._finalize(status)
 
     def _finalize(self, status: str) -> None:
         super().finalize(status)

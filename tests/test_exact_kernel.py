@@ -11,7 +11,6 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
 Change = Callable[[Tensor], Tensor]
-GENERATOR = torch.Generator()
 
 KINDS: dict[str, Change] = {
     "normal": lambda x: x,
@@ -53,16 +52,16 @@ def assert_same(first: ExactGram, second: ExactGram) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kind", KINDS)
 def test_sums_have_the_same_bits(
     kind: str, dtype: torch.dtype, weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = torch.Generator().manual_seed(len(kind))
-    for rows, features, targets in ((1, 1, 1), (513, 4, 2), (2000, 9, 1)):
+    for rows, features, targets in ((1, 1, 1), (257, 4, 2), (700, 9, 1)):
         shape = (rows, features + targets)
         z = KINDS[kind](torch.randn(shape, dtype=torch.float64, generator=generator))
-        if dtype != torch.float64:
+        if dtype == torch.float32:
             z = z.clamp(-1e15, 1e15)
         z, weight = z.to(dtype), None
         if weighted:
@@ -77,7 +76,7 @@ def test_sums_have_the_same_bits(
 def test_threads_and_the_order_in_memory_change_nothing(
     by_column: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x = torch.randn(5000, 7, dtype=torch.float64)
+    x = torch.randn(3000, 7, dtype=torch.float64)
     batch = Batch(x[:, 1:].T.contiguous().T if by_column else x[:, 1:], x[:, :1])
     threads = torch.get_num_threads()
     try:
@@ -116,3 +115,9 @@ def test_small_fits_do_not_import_numba(monkeypatch: pytest.MonkeyPatch) -> None
     assert gram._compiled is None
     gram.update(Batch(x.repeat(5, 1), x.repeat(5, 1)[:, :1]))
     assert gram._compiled is not None
+
+
+def test_whole_numbers_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.arange(3000).reshape(1000, 3) % 17
+    batch = Batch(x[:, 1:], x[:, :1])
+    assert_same(sums([batch], True, monkeypatch), sums([batch], False, monkeypatch))
