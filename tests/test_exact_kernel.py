@@ -1,5 +1,6 @@
 """Exact sums by the compiled loop have the same bits as those by matrix products."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -121,3 +122,16 @@ def test_whole_numbers_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> No
     x = torch.arange(3000).reshape(1000, 3) % 17
     batch = Batch(x[:, 1:], x[:, :1])
     assert_same(sums([batch], True, monkeypatch), sums([batch], False, monkeypatch))
+
+
+def test_sums_need_no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "linreg_lightning.algebra.exact_kernel", None)
+    monkeypatch.delattr("linreg_lightning.algebra.exact_kernel", raising=False)
+    compiled_sums.load_kernel.cache_clear()
+    try:
+        x = torch.randn(100, 2, dtype=torch.float64)
+        gram = ExactGram(2)
+        gram.update(Batch(x, x[:, :1]))
+        assert gram._compiled is None
+    finally:
+        compiled_sums.load_kernel.cache_clear()

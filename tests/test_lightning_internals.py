@@ -36,7 +36,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def owners() -> dict[str, type]:
-    """For each private name, return the class whose objects have it."""
+    """Return a dictionary from each private name to the class that has it."""
     found: dict[str, type] = dict.fromkeys(CHECKPOINT_NAMES, ModelCheckpoint)
 
     class FindsOwners(Small):

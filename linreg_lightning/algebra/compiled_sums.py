@@ -28,10 +28,10 @@ _TILE = 4  # columns are multiplied in tiles of 4 x 4
 
 @cache
 def load_kernel() -> Any:
-    """Return the module of compiled functions, or None where numba is not installed."""
+    """Return the module of compiled functions, or None where numba is missing or cannot compile."""
     try:
         from linreg_lightning.algebra import exact_kernel
-    except ImportError:
+    except Exception:  # no numba, one for another NumPy, or no folder to keep what it compiles
         return None
     return exact_kernel
 

@@ -19,7 +19,7 @@ from linreg_lightning.algebra.solve import Solution
 from linreg_lightning.errors import InputError
 
 _WELL_CONDITIONED = 1e3  # condition numbers up to which float64 predicts with 12 digits
-# Terms x b up to so many times as large as the targets cost float64 three digits at most.
+# Where no term x b is larger than this times the targets, float64 loses at most three digits.
 _FAR = 2.0**10
 _BLOCK_ROWS = 2**12  # predicted at a time, for which the working memory is small
 

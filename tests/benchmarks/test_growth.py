@@ -33,7 +33,7 @@ from linreg_lightning.plots.style import BLUE, GREEN, GREY, VERMILION, styled
 
 PLOTS = Path(__file__).parents[2] / ".github"
 SCALE = float(os.environ.get("LINREG_BENCHMARK_SCALE", "1"))
-ROUNDS, ENOUGH_SECONDS = 5, 60.0  # no further round after so many seconds
+ROUNDS, ENOUGH_SECONDS = 5, 60.0  # at most 5 rounds, and none begins after 60 seconds
 BLOCK = 2**20  # numbers of x that are made at a time
 ROWS = [(int(rows * SCALE), 10) for rows in (1e6, 1e7, 1e8)]
 COLUMNS = [(int(5e4 * SCALE), columns) for columns in (10, 30, 100, 300, 1000)]
