@@ -104,7 +104,7 @@ class RunLogger(TensorBoardLogger):
         if status == "success":
             self._finalize(status)
             return
-        # Ctrl-C within a call of TensorBoard may have left its thread waiting for ever.
+        # Ctrl-C within a call of TensorBoard may leave its writer's thread waiting for ever.
         thread = threading.Thread(target=self._close_after_error, args=(status,), daemon=True)
         thread.start()
         thread.join(_SECONDS_TO_CLOSE)

@@ -12,6 +12,7 @@ from linreg_lightning.errors import InputError
 
 RowName = Callable[[int], str]
 """From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
+_COMPLEX = "{}: complex numbers were given; give real ones"
 _LONG_INTEGERS = (torch.int64, torch.uint64)
 
 
@@ -155,9 +156,13 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     source = values
     if not isinstance(values, Tensor):
         try:
-            if isinstance(values, np.ma.MaskedArray):
-                values = np.ma.filled(values.astype(np.float64), np.nan)
             array = np.asarray(values)
+            if array.dtype.kind == "c":
+                raise InputError(_COMPLEX.format(argument))
+            if isinstance(values, np.ma.MaskedArray):
+                mask = np.ma.getmaskarray(values)
+                array = _to_float64(argument, source, np.where(mask, 0, array))
+                array[mask] = np.nan
             is_long = array.dtype.kind == "f" and array.dtype.itemsize > 8
             if array.dtype == object or is_long or not array.dtype.isnative:
                 array = _to_float64(argument, source, array)
@@ -167,13 +172,15 @@ def to_tensor(argument: str, values: Any) -> Tensor:
             values = torch.from_numpy(array)
         except InputError:
             raise
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise _not_numbers(argument, values, error) from None
     values = values.detach()
     if values.layout is not torch.strided or values.is_meta:
-        raise InputError(f"{argument}: a sparse or empty tensor was given; give a dense one")
+        raise InputError(
+            f"{argument}: a sparse tensor, or one on the meta device, was given; give a dense one"
+        )
     if values.is_complex():
-        raise InputError(f"{argument}: complex numbers were given; give real ones")
+        raise InputError(_COMPLEX.format(argument))
     tensor: Tensor = values if values.is_floating_point() else values.double()
     if values.dtype in _LONG_INTEGERS and bool((tensor.abs() >= 2.0**53).any()):
         _to_float64(argument, source, values.cpu().numpy())
@@ -182,12 +189,14 @@ def to_tensor(argument: str, values: Any) -> Tensor:
 
 def _to_float64(argument: str, source: Any, array: Any) -> Any:
     """Return an array as float64; refuse whole numbers that are not the same in float64."""
+    if array.dtype == object and any(isinstance(value, str) for value in array.flat):
+        raise ValueError("it holds text")
     result = array.astype(np.float64)
     if array.dtype.kind != "f":
         for place in np.argwhere(np.abs(result) >= 2.0**53).tolist():
             value = array[tuple(place)]
             if isinstance(value, int | np.integer) and int(value) != int(result[tuple(place)]):
-                row, column = place[0], place[1] if len(place) > 1 else 0
+                row, column = (*place, 0, 0)[:2]
                 names = own_names(source) or [str(column + 1)]
                 raise InputError(
                     f"{argument}: {value} in column {names[min(column, len(names) - 1)]!r}, "

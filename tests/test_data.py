@@ -371,5 +371,7 @@ def test_tensors_with_gradients_are_accepted_and_sparse_tensors_are_refused() ->
     data = TensorData(x * 2, x.sum(1), weight=x[:, 0])
     data.setup("fit")
     assert not any(part.requires_grad for part in data.splits["train"])
-    with pytest.raises(InputError, match="x: a sparse or empty tensor was given"):
+    with pytest.raises(
+        InputError, match="x: a sparse tensor, or one on the meta device, was given"
+    ):
         TensorData(torch.eye(3).to_sparse(), torch.ones(3))

@@ -313,6 +313,18 @@ def test_ctrl_c_waits_for_the_batches_of_a_step(
     assert command("fit --ckpt_path last --trainer.max_epochs 4") == whole
 
 
+def test_ctrl_c_ends_a_fit_whose_epochs_are_shorter_than_a_step(
+    command: Linreg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "fit --data.batch_size 50 --trainer.accumulate_grad_batches 5 --trainer.max_epochs 9"
+    whole = command(line)
+    shutil.rmtree("logs")
+    with pytest.raises(SystemExit):
+        command(f"{line} --trainer.callbacks+=test_written_files.InterruptFirstBatch")
+    assert "step=5.ckpt has the fit so far" in capsys.readouterr().err
+    assert command("fit --ckpt_path last --trainer.max_epochs 9") == whole
+
+
 class InterruptValidation(Callback):
     """Presses Ctrl-C in the second validation of a run."""
 

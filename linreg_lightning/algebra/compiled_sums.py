@@ -18,10 +18,10 @@ from linreg_lightning.algebra.double_double import exponent_of, ldexp
 from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS, ExactSums
 from linreg_lightning.batch import Batch
 
-MIN_NUMBERS = 2**23  # rows times columns; the import of numba takes as long as their sums
+MIN_NUMBERS = 2**23  # rows times columns; for fewer, importing numba takes longer than it saves
 MAX_COLUMNS = 512  # more do not fit the cache; then matrix products are as fast
 _FIRST_ROWS, _MAX_ROWS = 2**12, 2**17  # at a time; the sums of their products stay within int64
-_RARE = 16  # one entry in 16 with a slice of its own costs about as much as a slice more for all
+_RARE = 16  # if more than one entry or row in 16 needs more slices, all get one more
 _MAX_DEPTH, _MAX_GROUPS = 6, 4
 _TILE = 4  # columns are multiplied in tiles of 4 x 4
 
@@ -56,11 +56,11 @@ class CompiledSums:
 
     def __init__(self, batch: Batch) -> None:
         self.weighted = batch.weight is not None
-        self._depth = 2 if batch.x.dtype == torch.float32 else 3  # of z
-        self._groups = 2 if self.weighted else 1  # of as many slices of w z
+        self._depth = 2 if batch.x.dtype == torch.float32 else 3  # the number of slices of z
+        self._groups = 2 if self.weighted else 1  # w z has `groups` times as many
         self._weight_exponent = -1022
         self._rows_at_a_time = _FIRST_ROWS
-        self.is_useful = True  # False: most rows have bits beyond the deepest slice
+        self.is_useful = True  # False: many rows have bits beyond the deepest slice
 
     def add(
         self, sums: ExactSums, batch: Batch, check_finite: Callable[[], None]

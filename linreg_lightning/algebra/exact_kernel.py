@@ -19,9 +19,9 @@ from numba import njit
 _BASE = 2.0**22
 _ROUND = 1.5 * 2.0**52  # added to a number below 2^51 and subtracted, it rounds to a whole number
 _SPLITTER = 2.0**27 + 1.0
-BLOCK_ROWS = 256  # 512 products of slices a + b would add up to 2^53 at most
+BLOCK_ROWS = 256  # (a + b)(a + b)' is at most 2^44, so the sum over 512 rows is exact too
 
-# A signature makes numba compile a function once, and not for each order of rows in memory.
+# Public functions have signatures: numba compiles them once for all orders of rows in memory.
 _OPTIONS: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 _compiled = njit(**_OPTIONS)
 # Sums of whole numbers within 2^53 are the same in any order.
@@ -69,7 +69,7 @@ def _copy(rows, columns):
 
 @_compiled
 def _scale(values, n, scale, apart):
-    """Multiply by `scale`; set `apart` for rows whose product would be 0, which loses a bit."""
+    """Multiply by `scale`; set `apart` for rows where a nonzero entry would become 0."""
     if scale < 1.0:
         for r in range(n):
             apart[r] |= values[r] != 0.0 and values[r] * scale == 0.0
@@ -269,7 +269,7 @@ def add_rows(x, y, weight, unit, weight_unit, depth, groups, apart, digits):
         unit: 1 / the unit of each of [1, x, y], in which entries are below 2^21; then zeros until
             the number of columns is a multiple of 4; (columns,).
         weight_unit: what the weights are multiplied by, for results below 1.
-        depth: of the slices of z; w z has `groups` times as many slices.
+        depth: the number of slices of z; w z has `groups` times as many.
         groups: 1 without weights.
         apart: (rows,) bool, set for rows that have bits left; they are not added.
         digits: ((groups + 1) * depth + 1, columns, columns); undefined below the diagonal.

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from linreg_lightning.errors import InputError
 
 _BEAT = 1.0  # seconds between two signs of life
-_CONNECT = 20.0  # seconds within which all processes connect to the first one
+_CONNECT = 20.0  # seconds to wait for each connection to the first process
 _GRACE = 2.0  # seconds in which the training itself may fail, whose message then says more
 # The messages of torch's process groups when another process is gone.
 _LOST_CONNECTION = re.compile(r"(closed|reset) by peer|Broken pipe|remote process exited")
@@ -85,8 +85,8 @@ def is_lost_connection(error: BaseException) -> bool:
 def end_process(message: str, status: int) -> NoReturn:
     """Print an error message and end the process at once, whatever its threads wait for.
 
-    Only the first of several threads prints. Python does not shut down in order, because threads
-    of a process group that still run then crash.
+    Only the first of several threads prints. `os._exit` skips Python's shutdown, in which threads
+    of a process group that still run would crash.
     """
     with _last_message:
         with contextlib.suppress(OSError, ValueError):  # the stream may be closed

@@ -76,11 +76,16 @@ class RunCheckpoint(ModelCheckpoint):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         is_ending = self._saves_batches and (self._interrupted or trainer.received_sigterm)
         # A checkpoint does not hold gradients that wait for those of the next batch.
-        if is_ending and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+        has_all_batches = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if is_ending and (has_all_batches or trainer.is_last_batch):
             metrics = {"epoch": trainer.current_epoch, "step": trainer.global_step}
             path = self.format_checkpoint_name({k: torch.tensor(v) for k, v in metrics.items()})
-            self.best_model_path = path
-            trainer.save_checkpoint(path, self.save_weights_only)
+            previous, self.best_model_path = self.best_model_path, path
+            try:
+                trainer.save_checkpoint(path, self.save_weights_only)
+            except Exception:
+                self.best_model_path = previous
+                raise
             if self._interrupted:
                 text = f"{path} has the fit so far; type --ckpt_path last to go on"
                 raise KeyboardInterrupt(text)
