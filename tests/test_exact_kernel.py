@@ -2,6 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,6 +125,40 @@ def test_whole_numbers_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> No
     x = torch.arange(3000).reshape(1000, 3) % 17
     batch = Batch(x[:, 1:], x[:, :1])
     assert_same(sums([batch], True, monkeypatch), sums([batch], False, monkeypatch))
+
+
+KERNEL = """
+from numba import njit
+
+@njit("float64(float64)", cache=True)
+def twice(x):
+    return 2.0 * x
+
+@njit("float64(float64)", cache=True)
+def four_times(x):
+    return twice(twice(x))
+"""
+
+
+def test_a_note_says_that_numba_compiles_only_when_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "kernel_to_compile.py").write_text(KERNEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+
+    def import_kernel(_: str) -> Any:
+        sys.modules.pop("kernel_to_compile", None)
+        return import_module("kernel_to_compile")
+
+    monkeypatch.setattr(compiled_sums, "import_module", import_kernel)
+    for notes in (1, 0):  # the second time the kernel is on the disk
+        compiled_sums.load_kernel.cache_clear()
+        caplog.clear()
+        assert compiled_sums.load_kernel().four_times(2.0) == 8.0
+        assert [message[:9] for message in caplog.messages] == ["Compiling"] * notes
+    sys.modules.pop("kernel_to_compile")
+    compiled_sums.load_kernel.cache_clear()
 
 
 def test_sums_need_no_numba(monkeypatch: pytest.MonkeyPatch) -> None:

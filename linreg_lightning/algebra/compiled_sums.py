@@ -5,9 +5,12 @@ It is used for many rows on a CPU where numba is installed. The sums are the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -24,16 +27,40 @@ _FIRST_ROWS, _MAX_ROWS = 2**12, 2**17  # at a time; the sums of their products s
 _RARE = 16  # if more than one entry or row in 16 needs more slices, all get one more
 _MAX_DEPTH, _MAX_GROUPS = 6, 4
 _TILE = 4  # columns are multiplied in tiles of 4 x 4
+_logger = logging.getLogger(__name__)  # its warnings are printed unless the user decides otherwise
 
 
 @cache
 def load_kernel() -> Any:
     """Return the module of compiled functions, or None where numba is missing or cannot compile."""
     try:
-        from linreg_lightning.algebra import exact_kernel
+        with _notice_before_compiling():
+            return import_module("linreg_lightning.algebra.exact_kernel")
     except Exception:  # no numba, one for another NumPy, or no folder to keep what it compiles
         return None
-    return exact_kernel
+
+
+@contextmanager
+def _notice_before_compiling() -> Iterator[None]:
+    """Tell the user why it takes long, before numba compiles what it does not find on the disk."""
+    from numba.core import event
+
+    class Notice(event.Listener):
+        given = False
+
+        def on_start(self, _: Any) -> None:
+            if not self.given:
+                self.given = True
+                _logger.warning(
+                    "Compiling the loops of exact sums for this machine, once; this takes about "
+                    "ten seconds"
+                )
+
+        def on_end(self, _: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Notice()):
+        yield
 
 
 def can_compile(batch: Batch, numbers: int) -> bool:

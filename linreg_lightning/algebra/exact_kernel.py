@@ -8,7 +8,7 @@ Ofman, Multiplication of multidigit numbers on automata, Sov. Phys. Dokl. 7 (196
     z_a z_b' + z_b z_a' = (z_a + z_b)(z_a + z_b)' - z_a z_a' - z_b z_b'
 
 An entry with bits below its last slice costs a slice of its own, and not one for all rows. Only
-this file imports numba, so that the package works without it.
+`compiled_sums` imports this file, where it finds numba, so that the package works without it.
 """
 
 from typing import Any

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.standardization import Standardization
@@ -56,6 +57,12 @@ class StandardizedModule(SupervisedModule):
 
     def on_train_start(self) -> None:
         """Measure the scales and the mean weight, unless they come from a checkpoint."""
+        wrapper = self.trainer.strategy.model
+        own = {"mean_weight", *dict(self.standardization.named_buffers("standardization"))}
+        buffers = dict(self.named_buffers()).keys()
+        if isinstance(wrapper, DistributedDataParallel) and buffers == own:
+            # No step changes them, so DDP need not send them to all processes at each step.
+            wrapper.broadcast_buffers = False
         if self.trainer.ckpt_path is not None:
             return
         first = next(self.training_batches(), None)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, final
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.tight_loop.fusion_rules import allows_groups, group_size
@@ -29,10 +31,10 @@ class TightLoop(Callback):
     `global_step` are, bit for bit, those of a run without it, with any LightningModule.
 
     Where something has to see each step, the Trainer takes them all: callbacks and modules with
-    hooks for batches or gradients that are not marked `per_group` or `per_step`; several processes;
-    accumulated gradients; several optimizers; 16-mixed precision; a profiler; a loader of unknown
-    length. It also does so, with a warning, under a version of Lightning without one of the private
-    names that this callback needs.
+    hooks for batches or gradients that are not marked `per_group` or `per_step`; several processes
+    by another strategy than ddp; accumulated gradients; several optimizers; 16-mixed precision; a
+    profiler; a loader of unknown length. It also does so, with a warning, under a version of
+    Lightning without one of the private names that this callback needs.
 
     A few things happen once a group instead of at each step. A step that reads
     `trainer.callback_metrics` finds the values from before its group. An optimizer hook or another
@@ -98,13 +100,23 @@ class TightLoop(Callback):
     ) -> None:
         start = time.perf_counter()
         size = group_size(trainer, state, self.steps or self._measured_size)
-        if size > 1 and allows_groups(trainer, state, fetcher):
+        if size > 1 and not allows_groups(trainer, state, fetcher):
+            size = 1
+        if isinstance(trainer.strategy, DDPStrategy):
+            size = _smallest(size, trainer.strategy.root_device)
+        if size > 1:
             self._group = self._group or StepGroup(trainer, state)
             self._group.take(fetcher, size)
         else:
-            size = 1
             advance(fetcher)
         if self._group is not None:
             self._group.loggers.write_if_due()
         seconds = (time.perf_counter() - start) / size
         self._measured_size = max(1, int(GROUP_SECONDS / seconds))
+
+
+def _smallest(size: int, device: torch.device) -> int:
+    """Return the smallest size of all processes, which must take the same groups."""
+    tensor = torch.tensor(size, device=device)
+    torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MIN)
+    return int(tensor)

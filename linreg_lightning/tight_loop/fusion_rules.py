@@ -11,11 +11,16 @@ from lightning.pytorch.plugins.precision import (
     Precision,
 )
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from linreg_lightning.tight_loop.lightning_internals import EpochState, steps_between_checkpoints
+from linreg_lightning.tight_loop.lightning_internals import (
+    EpochState,
+    averages_models,
+    steps_between_checkpoints,
+)
 
 BATCH_HOOKS = (
     "on_train_batch_start",
@@ -86,8 +91,7 @@ def allows_groups(trainer: Any, state: EpochState, fetcher: Any) -> bool:
         and len(trainer.optimizers) == 1
         and not is_param_in_hook_signature(module.training_step, "dataloader_iter", explicit=True)
         and fetcher.length is not None
-        and type(strategy) is SingleDeviceStrategy
-        and strategy.model is module
+        and _is_plain(strategy, module)
         and type(trainer.precision_plugin) in PRECISIONS
         and getattr(trainer.precision_plugin, "scaler", None) is None
         and isinstance(trainer.profiler, PassThroughProfiler)
@@ -100,6 +104,15 @@ def allows_groups(trainer: Any, state: EpochState, fetcher: Any) -> bool:
         and not any(_is_overridden(module, LightningModule, name) for name in STEP_METHODS)
         and not any(_sees_each_step(*each, name) for each in hook_owners for name in BATCH_HOOKS)
     )
+
+
+def _is_plain(strategy: Any, module: LightningModule) -> bool:
+    """Whether a strategy adds nothing to a step but, with DDP, the mean of the gradients."""
+    if type(strategy) is SingleDeviceStrategy:
+        return strategy.model is module
+    wrapper = strategy.model
+    is_ddp = type(strategy) is DDPStrategy and type(wrapper) is DistributedDataParallel
+    return is_ddp and wrapper.module is module and not averages_models(strategy)
 
 
 def _is_overridden(owner: object, base: type, name: str) -> bool:

@@ -77,6 +77,11 @@ def steps_between_checkpoints(checkpoint: Any) -> int:
     return checkpoint._every_n_train_steps if isinstance(checkpoint, ModelCheckpoint) else 0
 
 
+def averages_models(strategy: Any) -> bool:
+    """Whether a DDPStrategy lets processes take steps of their own, and averages the weights."""
+    return getattr(strategy, "_model_averager", None) is not None
+
+
 def batch_source(fetcher: Any) -> Callable[[], Any]:
     """Return what takes the next batch of the Trainer's iterator over batches.
 

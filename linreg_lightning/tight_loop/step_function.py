@@ -89,6 +89,8 @@ def training_step_of(trainer: Any) -> Callable[[Any, int], Any]:
     precision: Precision = trainer.precision_plugin
     step: Callable[..., Any] = trainer.lightning_module.training_step
     takes_index = is_param_in_hook_signature(step, "batch_idx", min_args=2)
+    if trainer.strategy.model is not trainer.lightning_module:
+        step = trainer.strategy.training_step  # DDP then takes the mean of the gradients
     if type(precision) is Precision and takes_index:
         return step
 

@@ -1,4 +1,4 @@
-"""Fits of LeastSquares on a given number of processes; the script uses two processes."""
+"""Fits on a given number of processes; the script uses two processes."""
 
 import json
 import os
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from linreg_lightning import InputError, LeastSquares, TensorData
+from linreg_lightning import InputError, LeastSquares, LinearRegression, TensorData, TightLoop
+from linreg_lightning.models.standardized import StandardizedModule
 
 
 def problem(seed: int, rows: int, columns: int, weighted: bool) -> tuple[torch.Tensor, ...]:
@@ -68,8 +70,18 @@ def fits(devices: int) -> dict[str, Any]:
 
 
 def fit(devices: int, model: LeastSquares, data: Any) -> dict[str, Any]:
-    trainer = Trainer(
-        max_epochs=1,
+    trainer = make_trainer(devices)
+    trainer.fit(model, data)
+    return {
+        "coefficients": model.coefficients(),
+        "fit": model.fit_statistics,
+        "passes": trainer.current_epoch,
+    }
+
+
+def make_trainer(devices: int, max_epochs: int = 1, **options: Any) -> Trainer:
+    return Trainer(
+        max_epochs=max_epochs,
         accelerator="cpu",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
@@ -77,13 +89,100 @@ def fit(devices: int, model: LeastSquares, data: Any) -> dict[str, Any]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
     )
-    trainer.fit(model, data)
-    return {
-        "coefficients": model.coefficients(),
-        "fit": model.fit_statistics,
-        "passes": trainer.current_epoch,
-    }
+
+
+LR, EPOCHS, BATCH_SIZE = 0.1, 10, 7
+
+
+def descents() -> dict[str, Any]:
+    """Return what two processes find by SGD on 101 rows with weights, and how they did it."""
+    answers: dict[str, Any] = {}
+    for name, callbacks in {"the Trainer": [], "groups": [TightLoop(steps=4)]}.items():
+        torch.manual_seed(0)
+        model = LinearRegression(LR, in_features=3)
+        first = [parameter.tolist() for parameter in model.parameters()]
+        calls = count_calls("all_reduce", "barrier", "broadcast", "_broadcast_coalesced")
+        trainer = make_trainer(2, EPOCHS, callbacks=callbacks)
+        x, y, weight = descent_rows()
+        trainer.fit(model, TensorData(x, y, weight, batch_size=BATCH_SIZE, shuffle=False))
+        answers[name] = {
+            "first": first,
+            "last": [parameter.tolist() for parameter in model.parameters()],
+            "train_loss": trainer.callback_metrics["train_loss"].item(),
+            "steps": trainer.global_step,
+            "calls": len(calls),
+        }
+    answers["broadcasts"] = [broadcasts_buffers(kind(in_features=3)) for kind in (Averages, Other)]
+    return answers
+
+
+def descent_rows() -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    x, noise = (torch.randn(101, columns, generator=generator) for columns in (3, 1))
+    return x, x.sum(dim=1, keepdim=True) + noise, torch.rand(101, generator=generator)
+
+
+def count_calls(*names: str) -> list[str]:
+    """Return a list to which each call of these functions of torch.distributed adds its name."""
+    calls: list[str] = []
+
+    def counting(name: str, function: Any) -> Any:
+        function = getattr(function, "counted", function)
+
+        def call(*args: Any, **options: Any) -> Any:
+            calls.append(name)
+            return function(*args, **options)
+
+        call.counted = function  # type: ignore[attr-defined]
+        return call
+
+    for name in names:
+        setattr(torch.distributed, name, counting(name, getattr(torch.distributed, name)))
+    return calls
+
+
+class Other(StandardizedModule):
+    """A model of a user, with no buffers but those of its base class."""
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__(in_features, 1)
+
+    def build(self, in_features: int, out_features: int) -> None:
+        super().build(in_features, out_features)
+        self.layer: nn.Module = nn.Linear(in_features, out_features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self.scale_loss(nn.functional.mse_loss(self(batch.x), batch.y), batch.rows)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), LR)
+
+
+class Averages(Other):
+    """A model of a user whose steps change a buffer."""
+
+    def build(self, in_features: int, out_features: int) -> None:
+        super().build(in_features, out_features)
+        self.layer = nn.Sequential(nn.BatchNorm1d(in_features), self.layer)
+
+
+def broadcasts_buffers(model: LightningModule) -> bool:
+    """Whether DDP sends the buffers of the first process to the others at each step."""
+    found = []
+    wrapped = model.training_step
+
+    def training_step(*args: Any) -> Any:
+        found.append(model.trainer.strategy.model.broadcast_buffers)
+        return wrapped(*args)
+
+    model.training_step = training_step  # type: ignore[method-assign]
+    make_trainer(2).fit(model, TensorData(*descent_rows()[:2]))
+    return bool(found[0])
 
 
 def refusal() -> str:
@@ -96,6 +195,6 @@ def refusal() -> str:
 
 
 if __name__ == "__main__":
-    text = json.dumps({**fits(2), "refusal": refusal()})
+    text = json.dumps({"descents": descents(), **fits(2), "refusal": refusal()})
     if os.environ["LOCAL_RANK"] == "0":
         Path(sys.argv[1]).write_text(text)
