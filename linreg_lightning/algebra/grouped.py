@@ -49,6 +49,26 @@ class GroupedFit:
     r2: Tensor  # (groups, targets)
     digits: Tensor  # the smaller one of `Fit.digits` and `Fit.error_digits`, (groups,)
 
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Batch,
+        group: Tensor,
+        names: list[Any] | None = None,
+        *,
+        intercept: bool = True,
+        confidence: float = 0.95,
+        bits: list[int] | None = None,
+    ) -> GroupedFit:
+        """Fit rows on the CPU; `group` has the number of each row's group, (rows,).
+
+        The numbers index `names`, or are the names themselves. Other arguments and errors are those
+        of `grouped_least_squares`; `bits` is as in `Gram.update`.
+        """
+        sorted_rows, groups = _sort_rows(rows, group)
+        named = groups.tolist() if names is None else [names[k] for k in groups.tolist()]
+        return _fit_groups(sorted_rows, named, intercept, confidence, bits)
+
     def diagnostics(self) -> list[str]:
         """Return what a user should know: in which groups columns are missing, or digits."""
         terms = self.estimate.shape[1]
@@ -126,8 +146,10 @@ def grouped_least_squares(
     x, y = to_tensor("x", x).cpu(), to_tensor("y", y).cpu()
     weight = None if weight is None else to_tensor("weight", weight).cpu()
     batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
-    rows, names = _sort_rows(batch, by)
-    result = _fit_groups(rows, names, intercept, confidence, bits)
+    group, names = group_values("by", by, batch.rows)
+    result = GroupedFit.from_rows(
+        batch, group, names, intercept=intercept, confidence=confidence, bits=bits
+    )
     if y.ndim == 1:
         flat = {name: getattr(result, name)[..., 0] for name in (*_TABLES, "r2")}
         result = replace(result, **flat)
@@ -136,23 +158,21 @@ def grouped_least_squares(
     return result
 
 
-def _sort_rows(batch: Batch, by: Any) -> tuple[_SortedRows, list[Any]]:
-    """Return the rows of weight above 0, and the names of the groups; refuse what no fit can use."""
-    values, labels = group_values("by", by, batch.rows)
-    check_finite(batch, [])
-    if batch.weight is not None:
-        check_weight(batch.weight)
-        present = (batch.weight > 0).nonzero().flatten()
-        if len(present) < batch.rows:
-            batch, values = batch.select(present), values[present]
-    if not batch.rows or not batch.y.shape[1]:
+def _sort_rows(rows: Batch, group: Tensor) -> tuple[_SortedRows, Tensor]:
+    """Return the rows of weight above 0, and the groups, sorted; refuse what no fit can use."""
+    check_finite(rows, [])
+    if rows.weight is not None:
+        check_weight(rows.weight)
+        present = (rows.weight > 0).nonzero().flatten()
+        if len(present) < rows.rows:
+            rows, group = rows.select(present), group[present]
+    if not rows.rows or not rows.y.shape[1]:
         raise InputError("rows: none with a weight above 0 and a target was given; give some")
     order = None
-    if bool((values[1:] < values[:-1]).any()):
-        values, order = values.sort(stable=True)
-    groups, counts = torch.unique_consecutive(values, return_counts=True)
-    names = groups.tolist() if labels is None else [labels[code] for code in groups.tolist()]
-    return _SortedRows(batch, order, counts.cumsum(0) - counts, counts), names
+    if bool((group[1:] < group[:-1]).any()):
+        group, order = group.sort(stable=True)
+    groups, counts = torch.unique_consecutive(group, return_counts=True)
+    return _SortedRows(rows, order, counts.cumsum(0) - counts, counts), groups
 
 
 def _fit_groups(
