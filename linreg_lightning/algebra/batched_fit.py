@@ -61,17 +61,15 @@ def group_moments(rows: Batch, count: Tensor, intercept: bool) -> GroupMoments:
     z = z.view(groups, -1, columns)
     size = z.shape[1]
     is_real = (torch.arange(size) < count[:, None])[..., None]
-    padded = int(count.min()) < size
+    padding = (~is_real).flatten().nonzero().flatten()
     w = None if weight is None else weight.double().view(groups, size, 1) * is_real
-    if padded:
-        z *= is_real
+    z.view(-1, columns).index_fill_(0, padding, 0.0)
     mean = torch.zeros(groups, 1, columns, dtype=torch.float64)
     if intercept:
         sums = (z if w is None else z * w).sum(1, keepdim=True)
         mean[..., 1:] = sums[..., 1:] / sums[..., :1]
         z -= mean
-        if padded:
-            z *= is_real
+        z.view(-1, columns).index_fill_(0, padding, 0.0)
     blocks = [v.view(-1, min(size, _PRODUCT_ROWS), columns) for v in (z if w is None else z * w, z)]
     gram = torch.bmm(blocks[0].mT, blocks[1]).view(groups, -1, columns, columns).sum(1)
     total, cross, mean = gram[:, 0, 0], gram[:, 1:, 1:], mean[:, 0, 1:]
