@@ -36,15 +36,22 @@ class GroupMoments(NamedTuple):
 
 
 class _Solution(NamedTuple):
-    """What `Solution` has, of each group; columns of a single value have slopes of 0."""
+    """What `Solution` has, of each group, of columns scaled to length 1."""
 
-    slope: Tensor  # (groups, features, targets)
+    kept: Tensor  # 1.0 for columns that were fitted, else 0.0, (groups, features)
+    df: Tensor  # the degrees of freedom of the residuals, (groups,) int64
+    unit: Tensor  # of slopes, (groups, features, targets)
+    target_norm: Tensor  # the unit of targets, (groups, targets)
+    varies: Tensor  # 0.0 for a target of a single value, else 1.0, (groups, targets)
+    mean: Tensor  # (groups, features)
+    slope: Tensor  # (groups, features, targets); 0 for columns left out
     level: Tensor  # the intercept, (groups, targets)
-    inverse: Tensor  # (X'WX)^-1, (groups, features, features)
+    inverse_factor: Tensor  # R^-1 with R'R = X'WX, (groups, features, features)
+    inverse: Tensor  # (X'WX)^-1
     level_inverse: Tensor  # 1 / sum(w) + mean' (X'WX)^-1 mean, (groups,)
-    residual: Tensor  # (groups, targets)
-    rank: Tensor  # (groups,) int64
-    is_certain: Tensor  # whether all other columns are kept and all residuals seen, (groups,)
+    residual: Tensor  # (groups, targets); 0 without degrees of freedom
+    variance: Tensor  # of the residuals, (groups, targets); NaN without degrees of freedom
+    is_regular: Tensor  # whether R exists, (groups,)
 
 
 def padded_size(rows: int) -> int:
@@ -96,122 +103,120 @@ def fit_groups(
 ) -> dict[str, Tensor]:
     """Return the fields of `GroupedFit` but `groups` and `rows`; `precision` is bits of columns."""
     moments = GroupMoments(*(torch.cat(part) for part in zip(*parts, strict=True)))
-    features = len(precision)
-    products = -(-rows // _PRODUCT_ROWS)
-    roundings = rows.clamp(max=_PRODUCT_ROWS) + products.clamp(max=_CASCADE) + products // _CASCADE
-    roundings = (roundings + _ROUNDINGS_OF_A_TERM) / _ROUNDINGS_IN_BOUND
-    roundoff = 2.0**-52 * roundings.clamp(min=1.0)[:, None]
-    tolerance = _tolerance(moments, roundoff, precision)
-    solution = _solve(moments, tolerance, features, intercept)
-    df = rows - solution.rank
-    is_certain = solution.is_certain & (df > 0)
-    df = df.clamp(min=1).double()
-    digits = _digits(moments, solution, roundoff, df, intercept)
-    variance = solution.residual / df[:, None]
-    inverse = solution.inverse.diagonal(dim1=1, dim2=2)
-    constant = moments.constant[:, :features]
-    estimate = solution.slope.masked_fill(constant[..., None], torch.nan)
-    inverse = inverse.masked_fill(constant, torch.nan)
+    solution = _solve(moments, rows, len(precision), intercept)
+    digits = _digits(solution, moments.weight, rows, intercept)
+    is_certain = _is_certain(moments, solution, precision)
+    left_out = ~solution.kept.bool()
+    estimate = (solution.slope * solution.unit).masked_fill(left_out[..., None], torch.nan)
+    variance = solution.inverse.diagonal(dim1=1, dim2=2)[..., None] * solution.variance[:, None]
+    standard_error = variance.sqrt() * solution.unit
     if intercept:
-        estimate = torch.cat((solution.level[:, None], estimate), 1)
-        inverse = torch.cat((solution.level_inverse[:, None], inverse), 1)
-    standard_error = (inverse[..., None] * variance[:, None]).sqrt()
+        unit = solution.target_norm[:, None]
+        level_error = (solution.level_inverse[:, None] * solution.variance).sqrt()
+        estimate = torch.cat((solution.level[:, None] * unit, estimate), 1)
+        standard_error = torch.cat((level_error[:, None] * unit, standard_error), 1)
     t = estimate / standard_error
+    standard_error = torch.where(estimate.isnan(), torch.nan, standard_error)
+    df = solution.df.clamp(min=1).double()
     distinct, which = df.unique(return_inverse=True)
     margin = t_quantile(confidence, distinct)[which][:, None, None] * standard_error
-    total = moments.cross.diagonal(dim1=1, dim2=2)[:, features:]
     return {
-        "rank": solution.rank,
+        "rank": rows - solution.df,
         "estimate": estimate,
         "standard_error": standard_error,
         "t": t,
         "p": t_two_sided(t, df[:, None, None]),
         "low": estimate - margin,
         "high": estimate + margin,
-        "r2": 1 - solution.residual / total,
+        "r2": torch.where(moments.constant[:, len(precision) :], torch.nan, 1 - solution.residual),
         "digits": digits.masked_fill(~is_certain, 0.0),
     }
 
 
-def _tolerance(moments: GroupMoments, roundoff: Tensor, precision: Sequence[int]) -> Tensor:
-    """Return the sums of squares that rounding errors alone may cause, (groups, columns).
-
-    They are the larger of those of `solve` in float64 and in `exact`: a column that either would
-    leave out is not certain.
-    """
-    squares, features = moments.cross.diagonal(dim1=1, dim2=2), len(precision)
-    bits = torch.full((squares.shape[1],), float(_EXACT_BITS), dtype=torch.float64)
-    bits[:features] = bits[:features].minimum(torch.tensor(precision).double())
-    entries = squares + moments.weight[:, None] * moments.mean.square()
-    tolerance = torch.maximum(4 * roundoff * squares, torch.exp2(-2 * bits) * entries)
-    return ((1 + features) * tolerance).masked_fill(moments.constant, 0.0)
-
-
-def _solve(moments: GroupMoments, tolerance: Tensor, d: int, intercept: bool) -> _Solution:
-    """Minimise by Cholesky's factor R of the cross-products of each group."""
-    cross, constant = moments.cross, moments.constant[:, :d]
-    squares = cross.diagonal(dim1=1, dim2=2)
-    # A column of a single value gets a row of the unit matrix.
-    factor, failed = torch.linalg.cholesky_ex(
-        cross[:, :d, :d] + constant.double().diag_embed(), upper=True
-    )
-    identity = torch.eye(d, dtype=torch.float64).expand(len(cross), d, d)
+def _solve(moments: GroupMoments, rows: Tensor, d: int, intercept: bool) -> _Solution:
+    """Minimise by Cholesky's factor of the cross-products of columns scaled to length 1."""
+    constant = moments.constant
+    norm = moments.cross.diagonal(dim1=1, dim2=2).sqrt().masked_fill(constant, 1.0)
+    # The first columns that vary fit a group of few rows perfectly.
+    kept = ~constant[:, :d] & ((~constant[:, :d]).cumsum(1) <= rows[:, None] - int(intercept))
+    df = rows - kept.sum(1) - int(intercept)
+    cross = moments.cross / (norm[:, :, None] * norm[:, None])
+    both = kept[:, :, None] & kept[:, None]
+    # A column left out gets a row of the unit matrix.
+    matrix = torch.where(both, cross[:, :d, :d], (~kept).double().diag_embed())
+    factor, failed = torch.linalg.cholesky_ex(matrix, upper=True)
+    identity = torch.eye(d, dtype=torch.float64).expand_as(matrix)
     inverse_factor = torch.linalg.solve_triangular(factor, identity, upper=True)
-    whitened = inverse_factor.mT @ cross[:, :d, d:]
-    slope = torch.linalg.solve_triangular(factor, whitened, upper=True)
-    residual = squares[:, d:] - whitened.square().sum(1)
-    mean = moments.mean[:, :d].masked_fill(constant, 0.0)
-    level = moments.mean[:, d:] - (mean[..., None] * slope).sum(1)
-    large = (squares > 1 / _SAFE) & (squares < _SAFE)
-    pivots = factor.diagonal(dim1=1, dim2=2).square()
-    root = tolerance[:, None, :d].sqrt()
-    is_certain = (
-        (failed == 0)
-        & (large | moments.constant).all(1)
-        & (pivots > tolerance[:, :d]).all(1)
-        & (root @ inverse_factor.abs() < 1).all(2)[:, 0]
-        & ((residual > tolerance[:, d:]) & ~moments.constant[:, d:]).all(1)
-    )
+    whitened = inverse_factor.mT @ cross[:, :d, d:].masked_fill(~kept[..., None], 0.0)
+    slope = inverse_factor @ whitened
+    residual = cross.diagonal(dim1=1, dim2=2)[:, d:] - whitened.square().sum(1)
+    residual = residual.masked_fill(df[:, None] == 0, 0.0)
+    mean = (moments.mean / norm)[:, :d] * kept
     return _Solution(
+        kept=kept.double(),
+        df=df,
+        unit=norm[:, None, d:] / norm[:, :d, None],
+        target_norm=norm[:, d:],
+        mean=mean,
         slope=slope,
-        level=level,
+        level=moments.mean[:, d:] / norm[:, d:] - (mean[..., None] * slope).sum(1),
+        inverse_factor=inverse_factor,
         inverse=inverse_factor @ inverse_factor.mT,
         level_inverse=1 / moments.weight + (mean[:, None] @ inverse_factor).square().sum((1, 2)),
         residual=residual,
-        rank=(~constant).sum(1) + intercept,
-        is_certain=is_certain,
+        variance=residual / df[:, None],
+        varies=(~constant[:, d:]).double(),
+        is_regular=failed == 0,
     )
 
 
-def _digits(
-    moments: GroupMoments, solution: _Solution, roundoff: Tensor, df: Tensor, intercept: bool
-) -> Tensor:
+def _is_certain(moments: GroupMoments, solution: _Solution, precision: Sequence[int]) -> Tensor:
+    """Return whether `solve` in `exact` would keep the same columns and see the residuals."""
+    d, constant = len(precision), moments.constant
+    squares = moments.cross.diagonal(dim1=1, dim2=2)
+    bits = torch.full((squares.shape[1],), _EXACT_BITS, dtype=torch.float64)
+    bits[:d] = bits[:d].minimum(torch.tensor(precision).double())
+    entries = 1 + moments.weight[:, None] * moments.mean.square() / squares
+    rounding = torch.exp2(-bits) * ((1 + d) * entries).sqrt()
+    of_features = torch.where(solution.kept > 0, rounding[:, :d], 0.0)
+    seen = (solution.residual > rounding[:, d:].square()) | constant[:, d:]
+    in_range = (squares > 1 / _SAFE) & (squares < _SAFE)
+    return (
+        solution.is_regular
+        & (in_range | constant).all(1)
+        & ((of_features[:, None] @ solution.inverse_factor.abs()) < 1).all(2)[:, 0]
+        & (seen.all(1) | (solution.df == 0))
+    )
+
+
+def _digits(solution: _Solution, weight: Tensor, rows: Tensor, intercept: bool) -> Tensor:
     """Return the smaller one of the `digits` and `error_digits` of `solve`, (groups,)."""
-    d = solution.slope.shape[1]
-    norm = moments.cross.diagonal(dim1=1, dim2=2).sqrt()
-    norm, target_norm = norm[:, :d], norm[:, d:]
-    roundoff = 4 * roundoff + solution.rank[:, None] * 2.0**-52
-    size, level, inverse = solution.slope.abs(), solution.level.abs(), solution.inverse
-    inverse_diagonal = inverse.diagonal(dim1=1, dim2=2)
+    products = -(-rows // _PRODUCT_ROWS)
+    roundings = rows.clamp(max=_PRODUCT_ROWS) + products.clamp(max=_CASCADE) + products // _CASCADE
+    roundings = ((roundings + _ROUNDINGS_OF_A_TERM) / _ROUNDINGS_IN_BOUND).clamp(min=1.0)
+    roundoff = (2.0**-52 * (4 * roundings + rows - solution.df))[:, None]
+    inverse, residual, norm = solution.inverse, solution.residual, solution.kept
+    size, inverse_diagonal = solution.slope.abs(), inverse.diagonal(dim1=1, dim2=2)
     row_norm = (inverse.abs() @ norm[..., None])[..., 0]
     growth = 1 / (1 - roundoff * (norm * row_norm).sum(1, keepdim=True)).clamp(min=1e-300)
-    rhs_error = roundoff * ((norm[:, None] @ size)[:, 0] + target_norm)
+    rhs_error = roundoff * (size.sum(1) + solution.varies)
     residual_error = rhs_error.square() / roundoff * growth
-    variance = (solution.residual - residual_error).clamp(min=0.0) / df[:, None]
-    coefficient_error = (row_norm * growth)[..., None] * rhs_error[:, None]
-    scale = torch.maximum(size, (inverse_diagonal[..., None] * variance[:, None]).sqrt())
-    losses = [
-        torch.where(coefficient_error > 0, coefficient_error / scale, 0.0).flatten(1),
-        roundoff * row_norm.square() * growth / inverse_diagonal,
-        residual_error / solution.residual,
+    variance = (residual - residual_error).clamp(min=0.0) / solution.df.clamp(min=1)[:, None]
+    pairs = [
+        (
+            (row_norm * growth)[..., None] * rhs_error[:, None],
+            torch.maximum(size, (inverse_diagonal[..., None] * variance[:, None]).sqrt()),
+        ),
+        (roundoff * row_norm.square() * growth, inverse_diagonal),
+        (residual_error * (residual > 0), residual),
     ]
     if intercept:
-        mean = moments.mean[:, None, :d].masked_fill(moments.constant[:, None, :d], 0.0)
-        level_norm = ((mean @ inverse).abs() @ norm[..., None])[:, 0]
-        level_norm = level_norm + moments.weight[:, None].rsqrt()
-        level_error = level_norm * rhs_error * growth + roundoff * level
+        level, mean = solution.level.abs(), solution.mean[:, None]
+        level_norm = ((mean @ inverse).abs() @ norm[..., None])[:, 0] + weight[:, None].rsqrt()
         level_scale = (solution.level_inverse[:, None] * variance).sqrt()
-        losses.append(level_error / torch.maximum(level, level_scale))
+        level_error = level_norm * rhs_error * growth + roundoff * level
+        pairs.append((level_error, torch.maximum(level, level_scale)))
+    losses = [torch.where(error > 0, error / scale, 0.0).flatten(1) for error, scale in pairs]
     worst = torch.cat(losses, 1).nan_to_num(torch.inf).amax(1)
     digits = -worst.clamp(min=1e-300).log10()
     return torch.where(digits >= 1, digits.clamp(max=_MAX_DIGITS), 0.0)
