@@ -68,15 +68,8 @@ class RowGroups(Protocol):
 
 
 @runtime_checkable
-class FitsGroups(Protocol):
-    """A model that says whether it fits groups of rows, each by itself."""
-
-    fits_groups: bool
-
-
-@runtime_checkable
 class GroupTable(Protocol):
-    """A model that may have fitted groups of rows."""
+    """A model that fits each group of rows by itself, where the data have groups."""
 
     def group_table(self) -> dict[str, list[Any]] | None:
         """Return the columns of the table of all groups by name; None without groups."""

@@ -133,6 +133,22 @@ def test_groups_that_float64_cannot_fit_are_fitted_exactly(
     )
 
 
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_groups_with_few_rows_or_one_value_are_fitted_together(
+    intercept: bool, targets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y, by = rows_of([1, 1, 2, 3, 4, 5, 1, 4, 40, 40], targets=targets)
+    x[by < 3, 0] = 0.0  # beside columns of another single value, which are no combination of none
+    x[by == 7, 1] = 2.0
+    y[(by == 6) | (by == 8)] = 7.0
+    y[by == 9, 0] = 0.0
+    counts = alone(monkeypatch)
+    fits = grouped_least_squares(x, y, by, intercept=intercept)
+    assert len(counts) <= (not intercept)  # 7.0 is no constant target then
+    check(fits, x, y, by, intercept=intercept)
+
+
 def test_a_large_group_is_fitted_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped, "EXACT_LIMIT", 1000)
     x, y, by = rows_of([50, 900, 60])

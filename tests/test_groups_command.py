@@ -132,6 +132,11 @@ def test_several_targets_have_a_column(shops: pd.DataFrame, command: Linreg) -> 
         ("--data.by shop --data.test_path shops.csv", "the fits of groups predict no rows"),
         ("--data.by shop --data.stream true", "groups are fitted from rows in memory"),
         ("--data.by shop --model.ridge 1", "--model.ridge: 1.0 was given, and groups are fitted"),
+        (
+            "--data.by shop --model.accuracy exact",
+            "accuracy: exact was given, and groups are fitted",
+        ),
+        ("--data.by shop --data.batch_size 9 --trainer.max_steps 2", "before it had seen all rows"),
         ("--data.by shop --model LinearRegression", "LinearRegression fits one regression"),
     ],
 )

@@ -87,7 +87,8 @@ def group_moments(rows: Batch, count: Tensor, intercept: bool) -> GroupMoments:
     if bool(constant.any()):
         groups_of_it = constant.any(1).nonzero().flatten()
         values = z[groups_of_it, :, 1:]
-        constant[groups_of_it] = ((values == values[:, :1]) | ~is_real[groups_of_it]).all(1)
+        single = values[:, :1] if intercept else 0.0
+        constant[groups_of_it] = ((values == single) | ~is_real[groups_of_it]).all(1)
         first = torch.cat((x[::size], y[::size]), 1).double()
         mean = torch.where(constant, first, mean) if intercept else mean
         cross = cross.masked_fill(constant[:, None] | constant[..., None], 0.0)

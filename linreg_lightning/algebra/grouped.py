@@ -20,7 +20,7 @@ from linreg_lightning.batch import Batch, column_bits, significant_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_weight, group_values, to_tensor
 
-_CHUNK_NUMBERS = 2**17  # of rows at a time, which stay in the cache of a processor
+_CHUNK_NUMBERS = 2**18  # of rows at a time, which stay in the cache of a processor
 _BLOCK_NUMBERS = 2**20  # of cross-products at a time
 _ENOUGH_DIGITS = 8
 _TABLES = ("estimate", "standard_error", "t", "p", "low", "high")
@@ -215,7 +215,7 @@ def _fit_groups(
 
 
 def _chunks(groups: Tensor, numbers: Tensor) -> Iterator[Tensor]:
-    """Yield consecutive groups of similar size, with about a million bytes of rows together.
+    """Yield consecutive groups of similar size, with about two million bytes of rows together.
 
     Groups are in the order of size; `numbers` says how many numbers each has.
     """

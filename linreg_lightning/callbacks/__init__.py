@@ -12,7 +12,6 @@ from linreg_lightning.callbacks.custom_scalars import CustomScalars as CustomSca
 from linreg_lightning.callbacks.descent_monitor import DescentMonitor as DescentMonitor
 from linreg_lightning.callbacks.fit_monitor import FitMonitor as FitMonitor
 from linreg_lightning.callbacks.fit_plots import FitPlots as FitPlots
-from linreg_lightning.callbacks.group_file import GroupFile as GroupFile
 from linreg_lightning.callbacks.log_interval import LogInterval as LogInterval
 from linreg_lightning.callbacks.peer_monitor import PeerMonitor as PeerMonitor
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter as PredictionWriter

@@ -53,7 +53,6 @@ ROOT = "logs"
 CALLBACKS = (
     "linreg_lightning.callbacks.coefficient_monitor.CoefficientMonitor",
     "linreg_lightning.callbacks.coefficient_file.CoefficientFile",
-    "linreg_lightning.callbacks.group_file.GroupFile",
     "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
     "linreg_lightning.callbacks.fit_monitor.FitMonitor",
     "linreg_lightning.callbacks.custom_scalars.CustomScalars",

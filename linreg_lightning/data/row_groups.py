@@ -12,7 +12,7 @@ from torch import Tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.fit_design import sort_levels
 from linreg_lightning.errors import InputError
-from linreg_lightning.protocols import FitsGroups
+from linreg_lightning.protocols import GroupTable
 
 
 def check_by(by: str, roles: Mapping[str, Collection[Any]], holds_out: bool) -> None:
@@ -27,14 +27,15 @@ def check_by(by: str, roles: Mapping[str, Collection[Any]], holds_out: bool) -> 
         )
 
 
-def check_task(stage: TrainerFn, model: Any) -> None:
+def check_task(stage: str, model: Any) -> None:
     """Refuse anything but a fit, and a model that does not fit groups."""
     if stage != TrainerFn.FITTING:
+        task = TrainerFn(stage).value
         raise InputError(
-            f"by: the fits of groups can be read, but {stage.value} needs a single fit; take the "
+            f"by: the fits of groups can be read, but {task} needs a single fit; take the "
             "coefficients from groups.csv, or fit the rows of one group, without by"
         )
-    if model is not None and not (isinstance(model, FitsGroups) and model.fits_groups):
+    if model is not None and not isinstance(model, GroupTable):
         raise InputError(
             f"by: {type(model).__name__} fits one regression to all rows, not one to each group; "
             "take the model LeastSquares, or leave by out"

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from linreg_lightning.batch import significant_bits
@@ -151,17 +150,9 @@ class TabularData(RegressionDataModule):
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
         if self._by is not None:
             features = [*(self._features or []), *self._categorical]
-            roles: dict[str, list[Any]] = {
-                "target": self.target_names,
-                "weight": [self._weight],
-                "features": features,
-            }
-            held_out = [
-                self._paths["val_path"],
-                self._paths["test_path"],
-                *self._fractions.values(),
-            ]
-            check_by(self._by, roles, any(held_out))
+            roles: dict[str, list[Any]] = {"target": self.target_names, "features": features}
+            roles["weight"] = [self._weight]
+            check_by(self._by, roles, self._has_source("val") or self._has_source("test"))
         valid = self._missing in ("error", "drop", "mean")
         check_argument("missing", repr(self._missing), valid, "error, drop or mean")
         valid = self._unseen in ("error", "zero")
@@ -180,9 +171,7 @@ class TabularData(RegressionDataModule):
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
-            check_task(
-                TrainerFn(stage), None if self.trainer is None else self.trainer.lightning_module
-            )
+            check_task(stage, None if self.trainer is None else self.trainer.lightning_module)
         splits = [split for split in _SPLITS[stage] if self._has_source(split)]
         for split in splits:
             self._roles(split).check(self._subset(split).dataset)
@@ -262,23 +251,14 @@ class TabularData(RegressionDataModule):
 
     def _roles(self, split: Split) -> ColumnRoles:
         if self._design is None:
-            roles = (
-                self._features,
-                self._exclude,
-                self._categorical,
-                self.target_names,
-                self._weight,
-                self._by,
-            )
-            assigned = ColumnRoles.assign(self._dataset("path"), *roles)
+            names = self._features, self._exclude, self._categorical, self.target_names
+            roles = ColumnRoles.assign(self._dataset("path"), *names, self._weight, self._by)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean":
                 self._design.check_means()
-            assigned = ColumnRoles(features, levels, self.target_names, self._weight, self._by)
-        return (
-            assigned._replace(targets=[], weight=None, by=None) if split == "predict" else assigned
-        )
+            roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by)
+        return roles._replace(targets=[], weight=None, by=None) if split == "predict" else roles
 
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -25,8 +25,6 @@ class GroupedModule(CenteredModule):
     predicts nothing.
     """
 
-    fits_groups: ClassVar[bool] = True
-
     def __init__(
         self, intercept: bool | None, in_features: int | None, out_features: int | None
     ) -> None:
@@ -41,15 +39,14 @@ class GroupedModule(CenteredModule):
         It has a row for each group, target and term. Its columns: `group`, `rows`, `target` where
         there are several, `term`, `estimate`, `std_error`, `t`, `p`, `ci_low`, `ci_high`.
         """
-        return None if self.grouped_fit is None else self._table(len(self.grouped_fit.groups))
+        return None if self.grouped_fit is None else self._table(self.grouped_fit)
 
     def summary(self) -> str:
         """As in `RegressionModule`; after a fit of groups, the first groups of their table."""
         if self.grouped_fit is None:
             return super().summary()
-        terms, targets = self.grouped_fit.estimate.shape[1], len(self.target_names)
-        shown = max(1, _SHOWN_ROWS // (terms * targets))
-        columns = self._table(shown)
+        shown = max(1, _SHOWN_ROWS // self.grouped_fit.estimate[0].numel())
+        columns = self._table(self.grouped_fit, shown)
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         count = len(self.grouped_fit.groups)
         first = f", the first {shown} of them above" if count > shown else ""
@@ -73,7 +70,7 @@ class GroupedModule(CenteredModule):
         if "groups" in checkpoint:
             self.grouped_fit = GroupedFit(**checkpoint["groups"])
 
-    def _begin_groups(self, ridge: float) -> bool:
+    def _begin_groups(self, ridge: float, accuracy: str) -> bool:
         """Return whether the data have groups; refuse what cannot be done with these."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._row_groups = data.row_groups() if isinstance(data, RowGroups) else None
@@ -86,10 +83,10 @@ class GroupedModule(CenteredModule):
         if self.trainer.world_size > 1:
             text = f"{self.trainer.world_size} processes were started, and one fits all groups"
             raise InputError(f"by: {text}; give the Trainer devices=1")
-        if ridge > 0:
-            raise InputError(
-                f"ridge: {ridge} was given, and groups are fitted without; leave it out"
-            )
+        for name, value, usual in (("ridge", ridge, 0.0), ("accuracy", accuracy, "auto")):
+            if value != usual:
+                text = f"{name}: {value} was given, and groups are fitted with {usual} only"
+                raise InputError(f"{text}; leave it out")
         return True
 
     def _add_to_groups(self, batch: Batch, constant: bool, confidence: float) -> bool:
@@ -98,10 +95,8 @@ class GroupedModule(CenteredModule):
             return False
         self._take_step(lambda: self._batches.append(batch))
         if self.trainer.is_last_batch:
-            rows, (names, group) = (
-                Batch.concatenate(self._batches).map(Tensor.cpu),
-                self._row_groups,
-            )
+            rows = Batch.concatenate(self._batches).map(Tensor.cpu)
+            names, group = self._row_groups
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             bits = feature_bits_of(data, self.columns.intercept)
             group = group[: rows.rows]  # the Trainer may limit the batches
@@ -121,24 +116,20 @@ class GroupedModule(CenteredModule):
                 "its own; take them from groups.csv or `grouped_fit`, or fit the rows of one group"
             )
 
-    def _table(self, groups: int) -> dict[str, list[Any]]:
-        """Return the columns of the table of the first groups."""
-        fit = self.grouped_fit
-        assert fit is not None
+    def _table(self, fit: GroupedFit, groups: int | None = None) -> dict[str, list[Any]]:
+        """Return the columns of the table of the first groups, or of all."""
         terms = [name for name in self.feature_names if name != "intercept"]
         if fit.estimate.shape[1] > len(terms):
             terms = ["intercept", *terms]
-        names, rows = fit.groups[:groups], fit.rows[:groups].tolist()
-        count, targets = len(terms), self.target_names
-        each = count * len(targets)
+        names, targets = fit.groups[:groups], self.target_names
+        size = len(terms) * len(targets)
         columns: dict[str, list[Any]] = {
-            "group": [name for name in names for _ in range(each)],
-            "rows": [n for n in rows for _ in range(each)],
-            "target": [target for target in targets for _ in terms] * len(names),
-            "term": terms * (len(targets) * len(names)),
+            "group": [name for name in names for _ in range(size)],
+            "rows": fit.rows[:groups].repeat_interleave(size).tolist(),
         }
-        if len(targets) == 1:
-            del columns["target"]
+        if len(targets) > 1:
+            columns["target"] = [target for target in targets for _ in terms] * len(names)
+        columns["term"] = terms * (len(targets) * len(names))
         numbers = {"estimate": fit.estimate, "std_error": fit.standard_error, "t": fit.t}
         numbers |= {"p": fit.p, "ci_low": fit.low, "ci_high": fit.high}
         for name, values in numbers.items():

@@ -139,7 +139,7 @@ class LeastSquares(GroupedModule):
         if self.trainer.ckpt_path is None:
             self._sums = GramState(self.accuracy)
             self._earlier_data, self._fit, self.fit_statistics = [], None, {}
-        if self._begin_groups(self.ridge):
+        if self._begin_groups(self.ridge, self.accuracy):
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._sums.column_bits = feature_bits_of(data, self.columns.intercept)
@@ -177,7 +177,7 @@ class LeastSquares(GroupedModule):
     def on_train_end(self) -> None:
         """Refuse a fit that was stopped before the last row."""
         self.trainer.fit_loop.max_epochs = self._max_epochs
-        if self._sums.current is not None:
+        if self._sums.current is not None or self._batches:
             raise _stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
