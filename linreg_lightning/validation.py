@@ -196,20 +196,25 @@ def group_values(argument: str, values: Any, rows: int) -> tuple[Tensor, list[An
     >>> group_values("by", ["b", "a", "b"], rows=3)
     (tensor([1, 0, 1]), ['a', 'b'])
     """
+    if isinstance(values, np.ma.MaskedArray):
+        mask, values = np.ma.getmaskarray(values), np.array(values, object)
+        values[mask] = None
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.shape != (rows,):
         raise InputError(f"{argument}: a shape of {array.shape} was given; ({rows},) is needed")
-    if array.dtype.kind in "biuf":
-        array = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="), copy=False)
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise _no_group(argument, int(np.isnan(array).argmax()))
-        return torch.from_numpy(array.astype(np.int64) if array.dtype.kind in "bu" else array), None
-    keys = (array.astype(str) if array.dtype.kind in "mM" else array).tolist()
-    code = dict.fromkeys(keys)
-    for key in code:
-        if key in (None, "NaT") or (key == key) is not True:
-            raise _no_group(argument, next(row for row, k in enumerate(keys) if k is key))
+    kind = array.dtype.kind
+    number = np.float64 if kind == "f" else np.int64
+    if kind == "f" or (kind in "biu" and np.can_cast(array.dtype, number)):
+        numbers = np.array(array, number)  # a copy: that of a data frame is read-only
+        if np.isnan(numbers).any():
+            raise _no_group(argument, int(np.isnan(numbers).argmax()))
+        return torch.from_numpy(numbers), None
+    keys = (array.astype(str) if kind in "mM" else array).tolist()
     try:
+        code = dict.fromkeys(keys)
+        for key in code:
+            if key in (None, "NaT") or (key == key) is not True:
+                raise _no_group(argument, next(row for row, k in enumerate(keys) if k is key))
         labels = sorted(code)
     except TypeError as error:
         text = f"values that have no order were given ({error})"

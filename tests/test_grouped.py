@@ -188,6 +188,9 @@ def test_groups_are_named_by_text(by: Any) -> None:
         (torch.tensor([2, 1, 2, 1]), [1, 2]),
         (np.array([2.5, 1.0, 2.5, 1.0], ">f4"), [1.0, 2.5]),
         ([True, False, True, False], [0, 1]),
+        (np.array([2**63 + 1, 2**63] * 2, "u8"), [2**63, 2**63 + 1]),
+        (np.array([2.5, 1.0, 2.5, 1.0], np.longdouble), [1.0, 2.5]),
+        (pd.Series([2, 1, 2, 1], dtype="Int64"), [1, 2]),
         (np.array(["2024-01-02", "2024-01-01"] * 2, "datetime64[D]"), ["2024-01-01", "2024-01-02"]),
     ],
 )
@@ -211,6 +214,7 @@ def test_a_group_without_weight_is_left_out() -> None:
         ({"by": ["a", None, "b", "b"]}, "by: row 2 has no group, a missing value; give it one"),
         ({"by": [1.0, 2.0, math.nan, 2.0]}, "by: row 3 has no group"),
         ({"by": pd.Series(["a", pd.NA, "b", "b"])}, "by: row 2 has no group"),
+        ({"by": np.ma.array([1, 1, 2, 2], mask=[0, 0, 1, 0])}, "by: row 3 has no group"),
         ({"by": np.array(["a", 1, "b", 2], object)}, "by: values that have no order"),
         ({"weight": [0.0] * 4}, "rows: none with a weight above 0"),
         ({"weight": [1.0, -1.0, 1.0, 1.0]}, "weight: -1 was given in row 2"),
