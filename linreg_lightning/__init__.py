@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     from lightning.pytorch import Trainer as Trainer
 
-    from linreg_lightning.algebra import Fit as Fit, least_squares as least_squares
+    from linreg_lightning.algebra import (
+        Fit as Fit,
+        GroupedFit as GroupedFit,
+        grouped_least_squares as grouped_least_squares,
+        least_squares as least_squares,
+    )
     from linreg_lightning.batch import Batch as Batch
     from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import (
@@ -44,7 +49,7 @@ __version__ = "0.1.0"
 # Names are imported when they are used: the tutorial needs no Lightning, `linreg --help` no torch.
 _NAMES = {
     "lightning.pytorch": "Trainer",
-    "linreg_lightning.algebra": "Fit least_squares",
+    "linreg_lightning.algebra": "Fit GroupedFit grouped_least_squares least_squares",
     "linreg_lightning.batch": "Batch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
     "linreg_lightning.data": "RegressionDataModule SyntheticData TabularData TensorData",

@@ -57,6 +57,25 @@ class ReadsInChunks(Protocol):
 
 
 @runtime_checkable
+class RowGroups(Protocol):
+    """Data that may divide the rows to train on into groups, each to be fitted by itself."""
+
+    def row_groups(self) -> tuple[list[str], Any] | None:
+        """Return the names of the groups, and the number of each row's, (rows,); None: no groups.
+
+        The rows are in the order in which a model of a single pass receives them.
+        """
+
+
+@runtime_checkable
+class GroupTable(Protocol):
+    """A model that fits each group of rows by itself, where the data have groups."""
+
+    def group_table(self) -> dict[str, list[Any]] | None:
+        """Return the columns of the table of all groups by name; None without groups."""
+
+
+@runtime_checkable
 class ColumnModel(NamedColumns, Protocol):
     """A model that takes its columns, and their names, from the data."""
 

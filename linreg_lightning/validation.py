@@ -187,6 +187,47 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     return tensor
 
 
+def group_values(argument: str, values: Any, rows: int) -> tuple[Tensor, list[Any] | None]:
+    """Return the group of each row as a number, and what the numbers stand for, if not themselves.
+
+    Raises:
+        InputError: not one value for each row; a missing value; values that have no order.
+
+    >>> group_values("by", ["b", "a", "b"], rows=3)
+    (tensor([1, 0, 1]), ['a', 'b'])
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        mask, values = np.ma.getmaskarray(values), np.array(values, object)
+        values[mask] = None
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.shape != (rows,):
+        raise InputError(f"{argument}: a shape of {array.shape} was given; ({rows},) is needed")
+    kind = array.dtype.kind
+    number = np.float64 if kind == "f" else np.int64
+    if kind == "f" or (kind in "biu" and np.can_cast(array.dtype, number)):
+        numbers = np.array(array, number)  # a copy: that of a data frame is read-only
+        if np.isnan(numbers).any():
+            raise _no_group(argument, int(np.isnan(numbers).argmax()))
+        return torch.from_numpy(numbers), None
+    keys = (array.astype(str) if kind in "mM" else array).tolist()
+    try:
+        code = dict.fromkeys(keys)
+        for key in code:
+            if key in (None, "NaT") or (key == key) is not True:
+                raise _no_group(argument, next(row for row, k in enumerate(keys) if k is key))
+        labels = sorted(code)
+    except TypeError as error:
+        text = f"values that have no order were given ({error})"
+        raise InputError(f"{argument}: {text}; give numbers only, or text only") from None
+    code = {label: k for k, label in enumerate(labels)}
+    return torch.tensor([code[key] for key in keys]), labels
+
+
+def _no_group(argument: str, row: int) -> InputError:
+    text = f"{row_number(row)} has no group, a missing value"
+    return InputError(f"{argument}: {text}; give it one, or leave the row out")
+
+
 def _to_float64(argument: str, source: Any, array: Any) -> Any:
     """Return an array as float64; refuse whole numbers that are not the same in float64."""
     if array.dtype == object and any(isinstance(value, str) for value in array.flat):

@@ -8,13 +8,18 @@ and `exact_kernel`: the same sums of many rows by numba, where it is installed),
 as fast as one matrix product (`cross_products`); `gram_state`: statistics over passes, processes
 and checkpoints; `precision`: how precise the rows were.
 `solve`: coefficients from the factor of `cholesky`, and how many of their digits are correct.
-`inference`: tests and intervals. `prediction`: those of new rows. `double_double`: 106-bit
-arithmetic.
+`inference`: tests and intervals (`student_t`: of many fits at a time). `prediction`: those of new
+rows. `double_double`: 106-bit arithmetic. `grouped`: a fit for each group of rows, by
+`batched_fit`.
 """
 
 from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations
 from linreg_lightning.algebra.gram_exact import ExactGram as ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram as Float64Gram
+from linreg_lightning.algebra.grouped import (
+    GroupedFit as GroupedFit,
+    grouped_least_squares as grouped_least_squares,
+)
 from linreg_lightning.algebra.least_squares import Fit as Fit, least_squares as least_squares
 from linreg_lightning.algebra.prediction import Prediction as Prediction
 from linreg_lightning.algebra.solve import Solution as Solution, solve as solve

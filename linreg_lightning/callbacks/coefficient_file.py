@@ -1,4 +1,4 @@
-"""The result of a fit as coefficients.json."""
+"""The result of a fit as coefficients.json, of groups as groups.csv."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any, ClassVar, final
 from lightning.pytorch import Callback, LightningModule
 
 from linreg_lightning.atomic_file import atomic_path
-from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
+from linreg_lightning.protocols import GroupTable, coefficient_rows, fit_statistics_of
+from linreg_lightning.tables.prediction_file import write_csv
 
 
 @final
@@ -16,7 +17,8 @@ class CoefficientFile(Callback):
 
     The file holds `{"model", "rows", "targets", "coefficients": [{"target", "name", "estimate",
     ...}], "fit": {"r2", "rmse", ...}}`. Its numbers read back to the same float64; NaN and
-    infinity are null. A model without `coefficients()` or `fit_statistics` gets no file.
+    infinity are null. A model without `coefficients()` or `fit_statistics` gets no file. A fit of
+    groups gets `groups.csv` instead, with a row for each group and term; there NaN is empty.
     """
 
     file_label: ClassVar[str] = "coefficients"
@@ -26,7 +28,12 @@ class CoefficientFile(Callback):
         folder = trainer.log_dir  # all processes ask, because the first one broadcasts its answer
         if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:
             return
-        if coefficient_rows(pl_module) and fit_statistics_of(pl_module):
+        groups = pl_module.group_table() if isinstance(pl_module, GroupTable) else None
+        if groups is not None:
+            self.path = Path(folder) / "groups.csv"
+            with atomic_path(self.path) as unfinished:
+                write_csv(unfinished, groups)
+        elif coefficient_rows(pl_module) and fit_statistics_of(pl_module):
             path = Path(folder) / "coefficients.json"
             text = json.dumps(report(pl_module), indent=2, ensure_ascii=False) + "\n"
             with atomic_path(path) as unfinished:

@@ -15,7 +15,7 @@ from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.callbacks.tensorboard import add_png
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
-from linreg_lightning.protocols import NamedColumns, coefficient_rows, is_single_pass
+from linreg_lightning.protocols import Fitted, NamedColumns, coefficient_rows, is_single_pass
 from linreg_lightning.validation import check_argument
 
 _MAX_TARGETS = 4
@@ -110,7 +110,7 @@ class FitPlots(Callback):
             self._next_step = step + 1 + (step - min(self._estimates)) // 100
 
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
-        if self._folder is None:
+        if self._folder is None or (isinstance(model, Fitted) and not model.fitted):
             return
         self._record(trainer, model)
         try:

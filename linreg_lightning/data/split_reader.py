@@ -87,7 +87,8 @@ class SplitReader:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""
         if self.subset.dataset.size > max_bytes:
             return None
-        widths = len(self.builder.design.names), len(self.builder.roles.targets)
+        roles = self.builder.roles
+        widths = len(self.builder.design.names), len(roles.targets) + (roles.by is not None)
         blocks, size = [], 0
         for block in self.blocks():
             blocks.append(block)

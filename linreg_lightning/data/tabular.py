@@ -6,9 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
+from torch import Tensor
+
 from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
+from linreg_lightning.data.row_groups import check_by, check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
@@ -23,7 +26,8 @@ from linreg_lightning.validation import check_argument, check_fractions
 
 _MAX_BYTES_IN_MEMORY = 2**28
 _SHUFFLE_BUFFER_NUMBERS = 2**22  # a row of 3 features, target and weight has 5 numbers
-_NAMES = ("path", "val_path", "test_path", "target", "features", "weight", "exclude", "categorical")
+_FILES = ("path", "val_path", "test_path")
+_NAMES = (*_FILES, "target", "features", "weight", "exclude", "categorical", "by")
 """The arguments that name files or columns."""
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
@@ -52,6 +56,8 @@ class TabularData(RegressionDataModule):
         features: the columns to predict it from; null for all others.
         weight: the column that says how much each row counts; null means 1 for every row. A row of
             weight 0 does not count: its values may be missing.
+        by: the column that says to which group a row belongs: `LeastSquares` then fits one
+            regression for each group, with all rows, which must fit into memory.
         val_fraction: the fraction of rows for validation, split by a hash of their number.
         test_fraction: the same for the test.
         batch_size: rows in a batch; null takes all rows or, in a stream, about two million numbers.
@@ -104,6 +110,7 @@ class TabularData(RegressionDataModule):
         decimal: str = ".",
         max_levels: int = 1000,
         design: dict[str, Any] | None = None,
+        by: str | None = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         path = str(path) if isinstance(path, Path) else path  # a checkpoint holds plain types
@@ -114,7 +121,8 @@ class TabularData(RegressionDataModule):
         self.target_names = _as_list(target)
         self._features = None if features is None else _as_list(features)
         self._exclude, self._categorical = _as_list(exclude), _as_list(categorical)
-        self._weight, self._missing, self._unseen = weight, missing, unseen
+        self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
+        self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels = stream, max_levels
         self._csv_options = {"delimiter": delimiter, "decimal": decimal}
         self._kept: list[str] = []
@@ -140,6 +148,11 @@ class TabularData(RegressionDataModule):
                     raise InputError(f"{argument}: {text}; rename the column or the file")
         if self._weight in self.target_names:
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
+        if self._by is not None:
+            features = [*(self._features or []), *self._categorical]
+            roles: dict[str, list[Any]] = {"target": self.target_names, "features": features}
+            roles["weight"] = [self._weight]
+            check_by(self._by, roles, self._has_source("val") or self._has_source("test"))
         valid = self._missing in ("error", "drop", "mean")
         check_argument("missing", repr(self._missing), valid, "error, drop or mean")
         valid = self._unseen in ("error", "zero")
@@ -157,6 +170,8 @@ class TabularData(RegressionDataModule):
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
+        if self._by is not None:
+            check_task(stage, None if self.trainer is None else self.trainer.lightning_module)
         splits = [split for split in _SPLITS[stage] if self._has_source(split)]
         for split in splits:
             self._roles(split).check(self._subset(split).dataset)
@@ -165,8 +180,15 @@ class TabularData(RegressionDataModule):
         for split in splits:
             if split not in self.splits and split != "predict":
                 rows = self._reader(split).read_all(max_bytes)
+                if self._by is not None:
+                    names = self._reader(split).builder.groups
+                    rows, self._row_groups = take_groups(rows, names)
                 if rows is not None:
                     self.splits[split] = rows
+
+    def row_groups(self) -> tuple[list[str], Tensor] | None:
+        """The names of the groups, sorted, and the number of each row's; None without `by`."""
+        return self._row_groups
 
     def fit_design(self) -> Design:
         """Return the checkpoint's design, or fit one to the rows to train on, once."""
@@ -229,20 +251,14 @@ class TabularData(RegressionDataModule):
 
     def _roles(self, split: Split) -> ColumnRoles:
         if self._design is None:
-            roles = (
-                self._features,
-                self._exclude,
-                self._categorical,
-                self.target_names,
-                self._weight,
-            )
-            assigned = ColumnRoles.assign(self._dataset("path"), *roles)
+            names = self._features, self._exclude, self._categorical, self.target_names
+            roles = ColumnRoles.assign(self._dataset("path"), *names, self._weight, self._by)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean":
                 self._design.check_means()
-            assigned = ColumnRoles(features, levels, self.target_names, self._weight)
-        return assigned._replace(targets=[], weight=None) if split == "predict" else assigned
+            roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by)
+        return roles._replace(targets=[], weight=None, by=None) if split == "predict" else roles
 
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:

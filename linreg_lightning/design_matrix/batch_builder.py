@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,7 +14,13 @@ from numpy.typing import NDArray
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import Design, Floats, RowNumbers, parse_numbers
+from linreg_lightning.design_matrix.design import (
+    Design,
+    Floats,
+    RowNumbers,
+    parse_numbers,
+    to_categories,
+)
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_intercept, check_weight
@@ -51,13 +58,15 @@ class MissingCounts:
 class BatchBuilder:
     """Builds a Batch of a block of rows; `missing` and `unseen` are those of `TabularData`.
 
-    Without targets, for rows to predict, no row is left out: a missing value may stay NaN.
+    Without targets, for rows to predict, no row is left out: a missing value may stay NaN. With a
+    column of groups, the last column of y has the number of each row's group in `groups`.
     """
 
     design: Design
     roles: ColumnRoles
     missing: Missing
     unseen: Unseen
+    groups: dict[str, int] = field(default_factory=dict)  # numbered as they are read
 
     @property
     def drops_rows(self) -> bool:
@@ -76,7 +85,9 @@ class BatchBuilder:
             x, unknown = self.design.matrix(table)
             y = np.empty((len(roles.values), table.num_rows))
             for k, name in enumerate(roles.values):
-                y[k] = parse_numbers(table.column(name), name)
+                column = table.column(name)
+                is_group = name == roles.by
+                y[k] = self._group_numbers(column) if is_group else parse_numbers(column, name)
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None
@@ -101,12 +112,24 @@ class BatchBuilder:
                 x, y, absent = x[:, rows], y[:, rows], absent[rows]
         features = torch.from_numpy(x).T
         check_intercept(features, self.design.names, torch.from_numpy(absent))
-        batch = Batch(features, torch.from_numpy(y[: len(roles.targets)]).T)
+        columns = len(roles.targets) + (roles.by is not None)
+        batch = Batch(features, torch.from_numpy(y[:columns]).T)
         if roles.weight is not None:
             weight = torch.from_numpy(y[-1].copy())
             check_weight(weight, lambda row: block.row_name(rows[row]), roles.weight)
             batch = batch._replace(weight=weight)
         return batch, counts
+
+    def _group_numbers(self, column: pa.Array) -> Floats:
+        """Return the number of each row's group, NaN where it is missing."""
+        categories = to_categories(column)
+        levels = [
+            math.nan if level is None else self.groups.setdefault(level, len(self.groups))
+            for level in categories.dictionary.to_pylist()
+        ]
+        index = categories.indices.fill_null(len(levels)).to_numpy(zero_copy_only=False)
+        numbers: Floats = np.array([*levels, math.nan])[index]
+        return numbers
 
     def _fill_or_refuse(
         self, block: RowBlock, x: Floats, y: Floats

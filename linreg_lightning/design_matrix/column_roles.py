@@ -19,17 +19,21 @@ _PANDAS_ROW_NUMBERS = re.compile(r"__index_level_\d+__")
 
 
 class ColumnRoles(NamedTuple):
-    """The roles of columns: `features` in the order of x; `categories` are some of these."""
+    """The roles of columns: `features` in the order of x; `categories` are some of these.
+
+    `by` is the column of groups, each of which gets a fit of its own.
+    """
 
     features: list[str]
     categories: list[str]
     targets: list[str]
     weight: str | None
+    by: str | None = None
 
     @property
     def values(self) -> list[str]:
-        """The columns beside x: targets, then the weight."""
-        return [*self.targets, *([] if self.weight is None else [self.weight])]
+        """The columns beside x: targets, then the groups, then the weight."""
+        return [*self.targets, *(name for name in (self.by, self.weight) if name is not None)]
 
     @classmethod
     def assign(
@@ -40,13 +44,14 @@ class ColumnRoles(NamedTuple):
         categorical: Sequence[str],
         targets: Sequence[str],
         weight: str | None,
+        by: str | None = None,
     ) -> ColumnRoles:
         """Assign the roles that the arguments of `TabularData` ask for.
 
         Raises:
             InputError: a column does not exist, has two roles, or has a type that fits none.
         """
-        roles = cls([], [], list(targets), weight)
+        roles = cls([], [], list(targets), weight, by)
         dataset.check_columns("exclude", exclude)
         dataset.check_columns("categorical", categorical)
         if features is None:
@@ -57,7 +62,7 @@ class ColumnRoles(NamedTuple):
             dataset.check_columns("features", features)
         for name in features:
             if name in roles.values:
-                reason = "is a target or the weight already"
+                reason = "is a target, the weight or the column of groups already"
                 raise InputError(f"features: {name!r} {reason}; leave it out")
             if name in exclude:
                 raise InputError(f"exclude: {name!r} is one of the features; leave it out there")
@@ -77,6 +82,7 @@ class ColumnRoles(NamedTuple):
         """Raise InputError if a table lacks a column, or its type does not fit its role."""
         weight = [] if self.weight is None else [self.weight]
         roles = {"features": self.features, "target": self.targets, "weight": weight}
+        dataset.check_columns("by", [] if self.by is None else [self.by])
         for argument, names in roles.items():
             dataset.check_columns(argument, names)
             if dataset.is_text:
@@ -97,7 +103,8 @@ class ColumnRoles(NamedTuple):
             is_boolean = pa.types.is_boolean(dataset.schema.field(name).type)
             types[name] = pa.bool_() if is_boolean else pa.float64()
         levels = pa.dictionary(pa.int32(), pa.string())
-        return types | dict.fromkeys(self.categories, levels)
+        texts = [*self.categories, *([] if self.by is None else [self.by])]
+        return types | dict.fromkeys(texts, levels)
 
 
 def _check_kind(dataset: TableDataset, argument: str, name: str, is_category: bool) -> None:

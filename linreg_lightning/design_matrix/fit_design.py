@@ -50,7 +50,7 @@ def fit_design(
     sums = {name: ExactSum() for name in roles.features if wants_means and name not in levels}
     if levels or sums:
         # Complete rows are known only from all columns.
-        needed = roles if drops else roles._replace(features=[*levels, *sums], targets=[])
+        needed = roles if drops else roles._replace(features=[*levels, *sums], targets=[], by=None)
         needed._replace(features=[], categories=[]).check(dataset)
         rows = 0
         for block in subset.read(needed.types(dataset), _BLOCK_ROWS):
@@ -76,6 +76,21 @@ def fit_design(
         means |= {name: counts.shares() for name, counts in levels.items()}
     sorted_levels = {name: counts.sorted() for name, counts in levels.items()}
     return Design(roles.features, sorted_levels, means, constant)
+
+
+def sort_levels(levels: Collection[str]) -> list[str]:
+    """Return levels in the order of numbers if all of them are numbers, else of text.
+
+    >>> sort_levels(["10", "9"]), sort_levels(["10", "9", "b"])
+    (['9', '10'], ['10', '9', 'b'])
+    """
+    try:
+        value = {level: float(level) for level in levels}
+    except ValueError:
+        return sorted(levels)
+    if any(map(math.isnan, value.values())):
+        return sorted(levels)  # NaN has no place among numbers
+    return sorted(levels, key=lambda level: (value[level], level))
 
 
 class LevelCounts:
@@ -115,14 +130,8 @@ class LevelCounts:
             raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
 
     def sorted(self) -> list[str]:
-        """Return the levels, in the order of numbers if all of them are numbers, else of text."""
-        try:
-            value = {level: float(level) for level in self._rows}
-        except ValueError:
-            return sorted(self._rows)
-        if any(map(math.isnan, value.values())):
-            return sorted(self._rows)  # NaN has no place among numbers
-        return sorted(self._rows, key=lambda level: (value[level], level))
+        """Return the levels in the order of `sort_levels`."""
+        return sort_levels(self._rows)
 
     def shares(self) -> list[float]:
         """Return the fraction of each level among the rows that have one."""

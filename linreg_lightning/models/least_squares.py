@@ -15,7 +15,7 @@ from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.prediction import prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.centered import CenteredModule
+from linreg_lightning.models.grouped import GroupedModule
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 from linreg_lightning.protocols import feature_bits_of
@@ -23,7 +23,7 @@ from linreg_lightning.validation import to_tensor
 
 
 @final
-class LeastSquares(CenteredModule):
+class LeastSquares(GroupedModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
@@ -31,7 +31,8 @@ class LeastSquares(CenteredModule):
     precision of the rows. A column that is a linear combination of earlier ones, to the precision
     in which the data hold it, is left out and named in a warning, as in R: its row of the table is
     NaN, and predictions take its coefficient as 0. A fit with `ckpt_path` adds its rows to those of
-    the checkpoint, which holds the matrix.
+    the checkpoint, which holds the matrix. Data with groups (`TabularData(by=...)`) get one fit for
+    each group instead, as `grouped_least_squares` makes it.
 
     Args:
         accuracy: `exact` adds without any rounding: the coefficients have the same bits for any
@@ -138,6 +139,8 @@ class LeastSquares(CenteredModule):
         if self.trainer.ckpt_path is None:
             self._sums = GramState(self.accuracy)
             self._earlier_data, self._fit, self.fit_statistics = [], None, {}
+        if self._begin_groups(self.ridge, self.accuracy):
+            return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._sums.column_bits = feature_bits_of(data, self.columns.intercept)
         self._sums.check_accuracy()
@@ -151,6 +154,8 @@ class LeastSquares(CenteredModule):
         batch = self.validate_batch(batch)
         batch = drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
         batch = batch._replace(x=self._without_ones(batch.x))
+        if self._add_to_groups(batch, self._has_constant, self.confidence):
+            return
         if not self._sums.rows_seen:
             rows = batch.rows * self.trainer.num_training_batches * self.trainer.world_size
             if note := self._sums.cost_note(rows):
@@ -172,7 +177,7 @@ class LeastSquares(CenteredModule):
     def on_train_end(self) -> None:
         """Refuse a fit that was stopped before the last row."""
         self.trainer.fit_loop.max_epochs = self._max_epochs
-        if self._sums.current is not None:
+        if self._sums.current is not None or self._batches:
             raise _stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -220,8 +225,8 @@ class LeastSquares(CenteredModule):
 
     def _solve(self, gram: Gram) -> Fit:
         ones = self.columns.intercept
-        constant = self.has_intercept or ones is not None
-        fit = Fit.from_gram(gram, intercept=constant, ridge=self.ridge, confidence=self.confidence)
+        options: Any = {"ridge": self.ridge, "confidence": self.confidence}
+        fit = Fit.from_gram(gram, intercept=self._has_constant, **options)
         weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
         center_prediction = fit.predict(center[None])[0]
         if ones is not None:
@@ -235,9 +240,14 @@ class LeastSquares(CenteredModule):
         return fit
 
     def _fitted_or_refuse(self, what: str) -> Fit:
+        self._refuse_groups(what)
         if self._fit is None:
             raise InputError(f"{what}: the model has not been fitted; fit it first")
         return self._fit
+
+    @property
+    def _has_constant(self) -> bool:
+        return self.has_intercept or self.columns.intercept is not None
 
     @property
     def _pass_shape(self) -> PassShape:

@@ -3,7 +3,7 @@
 import csv
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, final
@@ -137,6 +137,17 @@ class _CsvWriter:
         pyarrow.csv.write_csv(table, lines, options)
         for line in lines.getvalue().to_pybytes().splitlines():
             self._stream.write((line or b'""') + b"\n")
+
+
+def write_csv(path: Path, columns: Mapping[str, list[Any]]) -> None:
+    """Write columns of text and numbers as a CSV file with a header; NaN is empty."""
+    arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+    table = pa.table(arrays)
+    writer = _CsvWriter(path, table.schema)
+    try:
+        writer.write_table(table)
+    finally:
+        writer.close()
 
 
 def _needs_quotes(column: pa.ChunkedArray) -> bool:

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import add_result, clock
 from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 
-from linreg_lightning import Batch, LeastSquares, TensorData
+from linreg_lightning import Batch, LeastSquares, TensorData, grouped_least_squares
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
 from linreg_lightning.algebra.compiled_sums import load_kernel
 
@@ -124,6 +125,32 @@ def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
             row[list(times).index(theirs)] / row[list(times).index(ours)] for row in rounds
         )
         print(f"    {theirs} takes {ratio:.2f} times as long as {ours}")
+
+
+def fit_one_by_one(x: torch.Tensor, y: torch.Tensor, by: torch.Tensor) -> list[Any]:
+    """Return scikit-learn's fit of each group, as one would write it."""
+    order = by.numpy().argsort(kind="stable")
+    starts = torch.bincount(by).cumsum(0)[:-1].numpy()
+    groups = zip(*(np.split(v.numpy()[order], starts) for v in (x, y)), strict=True)
+    return [ScikitLinearRegression().fit(*rows) for rows in groups]
+
+
+@pytest.mark.parametrize("rows", ["together", "shuffled", "together, 50 to 150 a group"])
+def test_seconds_of_fits_of_groups(rows: str, compare: Callable[..., float]) -> None:
+    groups = 10_000
+    by = torch.arange(groups).repeat_interleave(100)
+    if "150" in rows:
+        counts = torch.randint(50, 151, (groups,), generator=torch.Generator().manual_seed(0))
+        by = torch.arange(groups).repeat_interleave(counts)
+    if rows == "shuffled":
+        by = by[torch.randperm(len(by))]
+    x, y = problem(len(by), 5, torch.float64)
+    compare(
+        f"{groups} groups of 100 x 5, rows {rows}, against a loop over scikit-learn",
+        "0.02",
+        lambda: seconds(lambda: grouped_least_squares(x, y, by)),
+        lambda: seconds(lambda: fit_one_by_one(x, y, by)),
+    )
 
 
 def held_bytes(which: str, file: Path = Path("/proc/self/status")) -> int:
