@@ -11,6 +11,7 @@ D. H. Bailey, Algorithms for quad-double precision floating point arithmetic, AR
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -133,6 +134,21 @@ class DoubleDouble:
             paired = terms[:half] + terms[half : 2 * half]
             terms = concatenate(paired, terms[2 * half :])
         return terms[0] if len(terms) else DoubleDouble.of(terms.high.sum(0))
+
+
+def round_ratios(numerators: list[int], denominator: int) -> DoubleDouble:
+    """Round whole numbers over a common denominator above 0 to 106 bits, (count,)."""
+    pairs = [_round_ratio(numerator, denominator) for numerator in numerators]
+    return DoubleDouble(*torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2).T)
+
+
+def _round_ratio(numerator: int, denominator: int) -> tuple[float, float]:
+    try:
+        high = numerator / denominator  # Python rounds it correctly
+    except OverflowError:
+        return math.inf if numerator > 0 else -math.inf, 0.0
+    p, q = high.as_integer_ratio()
+    return high, (numerator * q - p * denominator) / (denominator * q)
 
 
 # Formulas over Number are written once for 53 and for 106 bits.

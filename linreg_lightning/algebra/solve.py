@@ -15,20 +15,17 @@ from linreg_lightning.algebra.cholesky import (
     condition_number,
     diagonal,
     factor_independent,
-    reciprocal,
     zeros_like,
 )
 from linreg_lightning.algebra.double_double import (
     DoubleDouble,
     Number,
-    as_precise_as,
     exponent_of,
     ldexp,
     row_blocks,
     to_float64,
 )
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
@@ -190,21 +187,17 @@ def _solve_scaled(
 ) -> Solution[Number]:
     d, exponent = equations.features, scaled.exponent
     max_rank = d if ridge > 0 else min(d, max(0, equations.rows - equations.intercept))
-    factorization = factor_independent(scaled.cross, scaled.tolerance[:d], max_rank)
-    kept, slope = factorization.kept, factorization.solution
-    factor = to_float64(factorization.factor)
-    penalty = (slope * slope * scaled.penalty[kept, None]).sum(0)
-    residual = factorization.residual - penalty
+    factorization = factor_independent(
+        scaled.cross, scaled.mean, equations.weight, scaled.tolerance[:d], max_rank
+    )
+    kept, slope, residual = factorization.kept, factorization.solution, factorization.residual
+    if ridge > 0:
+        residual = residual - (slope * slope * scaled.penalty[kept, None]).sum(0)
     visible = to_float64(residual) > scaled.tolerance[d:]
-    mean = scaled.mean[:d][kept]
-    level = to_float64(scaled.mean[d:] - (mean[:, None] * slope).sum(0))
-    column = as_precise_as(slope, mean)[:, None]
-    whitened_mean = matrix_product(factorization.inverse_factor.mT, column)[:, 0]
-    mean_variance = (whitened_mean * whitened_mean).sum(0)
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
-    coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
+    coefficients = torch.full((d, len(factorization.level)), math.nan, dtype=torch.float64)
     coefficients[kept] = ldexp(to_float64(slope), change)
-    intercept = ldexp(level, exponent[d:]) * equations.intercept
+    intercept = ldexp(factorization.level, exponent[d:]) * equations.intercept
     inverse_factor = to_float64(factorization.inverse_factor)
     inverse = inverse_factor @ inverse_factor.T
     if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
@@ -214,19 +207,19 @@ def _solve_scaled(
         intercept=intercept,
         collinear=tuple(sorted(set(range(d)) - set(kept.tolist()))),
         rank=len(kept) + equations.intercept,
-        condition=condition_number(factor, inverse),
+        condition=condition_number(factorization.factor, inverse),
         digits=0.0,
         error_digits=0.0,
         ridge=ridge,
         scaled_coefficients=slope,
-        scaled_intercept=level,
+        scaled_intercept=factorization.level,
         residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
         total=scaled.total,
         inverse=inverse,
         inverse_diagonal=factorization.inverse_diagonal,
         inverse_factor=factorization.inverse_factor,
-        intercept_inverse=reciprocal(equations.weight) + mean_variance,
-        factor=factor,
+        intercept_inverse=factorization.intercept_inverse,
+        factor=factorization.factor,
         kept=kept,
         exponent=exponent,
         equations=equations,
