@@ -139,7 +139,7 @@ class DoubleDouble:
 def round_ratios(numerators: list[int], denominator: int) -> DoubleDouble:
     """Round whole numbers over a common denominator above 0 to 106 bits, (count,)."""
     pairs = [_round_ratio(numerator, denominator) for numerator in numerators]
-    return DoubleDouble(*torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2).T)
+    return DoubleDouble(*torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2).unbind(1))
 
 
 def _round_ratio(numerator: int, denominator: int) -> tuple[float, float]:
@@ -180,10 +180,11 @@ def power_of_two(exponent: Tensor) -> Tensor:
 
 def ldexp(value: Number, exponent: Tensor) -> Number:
     """Return value * 2^exponent, -2000 to 2000, rounded once and only where it is subnormal."""
-    if isinstance(value, DoubleDouble):
-        return DoubleDouble(ldexp(value.high, exponent), ldexp(value.low, exponent))
     half = exponent >> 1  # 2^exponent itself may be out of range
-    return (value * power_of_two(half)) * power_of_two(exponent - half)
+    first, second = power_of_two(half), power_of_two(exponent - half)
+    if isinstance(value, DoubleDouble):
+        return DoubleDouble(value.high * first * second, value.low * first * second)
+    return value * first * second
 
 
 def exponent_of(value: Tensor) -> Tensor:
