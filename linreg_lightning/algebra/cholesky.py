@@ -210,9 +210,10 @@ def _factor_few(
     inverse_columns = [[inverse[k][i] for k in order[i:]] for i in order]
     squares = [sum(v * v for v in column) >> bits for column in inverse_columns]
     zeros = [0] * len(kept)
+    upper = [zeros[:i] + [factor[i][j] / one for j in kept[i:]] for i in order]
     return Factorization(
         kept=torch.tensor(kept, dtype=torch.int64),
-        factor=_from_fixed(one, [zeros[:i] + [factor[i][j] for j in kept[i:]] for i in order]).high,
+        factor=torch.tensor(upper, dtype=torch.float64).reshape(len(kept), len(kept)),
         inverse_factor=_from_fixed(one, [zeros[:i] + inverse_columns[i] for i in order]),
         inverse_diagonal=round_ratios(squares, one),
         solution=_from_fixed(one, [[-v for v in right[i]] for i in targets]).mT,

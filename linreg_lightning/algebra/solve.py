@@ -199,14 +199,15 @@ def _solve_scaled(
     kept, slope, residual = factorization.kept, factorization.solution, factorization.residual
     if scaled.penalty is not None:
         residual = residual - (slope * slope * scaled.penalty[kept, None]).sum(0)
-    visible = to_float64(residual) > scaled.tolerance[d:]
+    unseen = (to_float64(residual) <= scaled.tolerance[d:]).nonzero().flatten()
+    residual[unseen] = zeros_like(residual, len(unseen))
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
     coefficients = torch.full((d, len(factorization.level)), math.nan, dtype=torch.float64)
-    coefficients[kept] = ldexp(to_float64(slope), change)
+    coefficients[kept] = fitted = ldexp(to_float64(slope), change)
     intercept = ldexp(factorization.level, exponent[d:]) * equations.intercept
     inverse_factor = to_float64(factorization.inverse_factor)
     inverse = inverse_factor @ inverse_factor.T
-    if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
+    if not bool(torch.cat((fitted, intercept[None])).isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(
         coefficients=coefficients,
@@ -219,7 +220,7 @@ def _solve_scaled(
         ridge=ridge,
         scaled_coefficients=slope,
         scaled_intercept=factorization.level,
-        residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
+        residual=residual,
         total=scaled.total,
         inverse=inverse,
         inverse_diagonal=factorization.inverse_diagonal,
