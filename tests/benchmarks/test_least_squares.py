@@ -17,7 +17,7 @@ from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 
 from linreg_lightning import Batch, LeastSquares, TensorData
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, least_squares
 
 ROUNDS = 5
 SHAPES = [
@@ -123,6 +123,24 @@ def test_seconds_of_a_fit(rows: int, columns: int, dtype: torch.dtype) -> None:
             row[list(times).index(theirs)] / row[list(times).index(ours)] for row in rounds
         )
         print(f"    {theirs} takes {ratio:.2f} times as long as {ours}")
+
+
+@pytest.mark.parametrize("trainer", [False, True])
+def test_small_fits_against_scikit_learn(trainer: bool, compare: Callable[..., float]) -> None:
+    x, y = problem(1000, 5, torch.float64)
+    double = x.numpy(), y.numpy()
+
+    def ours() -> Any:
+        return fit("exact", x, y) if trainer else least_squares(x, y)
+
+    what = f"a fit of 1,000 x 5{' under a Trainer' * trainer}, against scikit-learn"
+    works = ours, lambda: ScikitLinearRegression().fit(*double)
+    timed = [partial(seconds_of_each, work) for work in works]
+    compare(what, "15 ms" if trainer else "1 ms", *timed, times=9)
+
+
+def seconds_of_each(work: Callable[[], Any], fits: int = 20) -> float:
+    return seconds(lambda: [work() for _ in range(fits)]) / fits
 
 
 def held_bytes(which: str, file: Path = Path("/proc/self/status")) -> int:
