@@ -184,7 +184,7 @@ def test_a_wide_fit_takes_seconds_and_a_few_matrices(accuracy, seconds, size) ->
 
 def test_only_very_wide_fits_are_announced() -> None:
     assert cost_note("float64", 5000, 200) is None
-    assert cost_note("exact", 3000, 200) is None
+    assert cost_note("exact", 2500, 200) is None
     assert "and in float64 1 s and 1.6 GB" in str(cost_note("exact", 5000, 200))
     assert "20,000 columns in float64 take about" in str(cost_note("float64", 20_000, 1000))
 

@@ -7,7 +7,8 @@
 and `exact_kernel`: the same sums of many rows by numba, where it is installed), `gram_float64`
 as fast as one matrix product (`cross_products`); `gram_state`: statistics over passes, processes
 and checkpoints; `precision`: how precise the rows were.
-`solve`: coefficients from the factor of `cholesky`, and how many of their digits are correct.
+`solve`: coefficients from the factor of `cholesky` (exact ones of few columns in whole numbers of
+Python), and how many of their digits are correct.
 `inference`: tests and intervals. `prediction`: those of new rows. `double_double`: 106-bit
 arithmetic.
 """
