@@ -324,3 +324,10 @@ def test_rows_to_predict_must_have_the_columns_of_the_fit() -> None:
             method([[1.0, 2.0]])
     with pytest.raises(InputError, match="rows: none with a weight above 0"):
         Fit.from_gram(Float64Gram(2))
+
+
+def test_table_and_statistics_are_computed_once_and_when_they_are_asked_for() -> None:
+    fit = least_squares([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 4.0])
+    assert not {"_table", "statistics"} & vars(fit).keys()
+    assert fit.p is fit.p
+    assert fit.statistics is fit.statistics

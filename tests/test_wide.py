@@ -11,7 +11,15 @@ import torch
 from lightning.pytorch import Trainer
 
 from linreg_lightning import LeastSquares, TensorData
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, cost, least_squares, solve
+from linreg_lightning.algebra import (
+    ExactGram,
+    Float64Gram,
+    Gram,
+    cholesky,
+    cost,
+    least_squares,
+    solve,
+)
 from linreg_lightning.algebra.cholesky import condition_number
 from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.double_double import DoubleDouble
@@ -107,6 +115,32 @@ def test_a_penalty_keeps_more_columns_than_rows() -> None:
     torch.testing.assert_close(exact.coefficients, truth, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("ridge", [0.0, 1e-3])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("rows", [5, 40])
+def test_few_columns_are_solved_as_many_are(monkeypatch, rows, offset, ridge) -> None:
+    x, y = sample(rows, 9)
+    x[:, 3] = x[:, 0] - 2 * x[:, 1]
+    x[:, 6] = x[:, 5] + 1e-3 * x[:, 6]
+    gram = ExactGram(9, 3)
+    weight = torch.rand(rows, dtype=F64)
+    gram.update(Batch(x + offset, torch.cat((y, x[:, :1], 2 + 0 * y), 1), weight))
+    few = solve(gram.normal_equations(), ridge)
+    monkeypatch.setattr(cholesky, "_FEW_COLUMNS", 0)
+    many = solve(gram.normal_equations(), ridge)
+    assert few.kept.tolist() == many.kept.tolist()
+    assert (few.collinear == ()) == (ridge > 0)
+    assert (few.digits, few.error_digits) == pytest.approx((many.digits, many.error_digits))
+    assert torch.equal(few.residual.high == 0, many.residual.high == 0)
+    torch.testing.assert_close(few.factor, many.factor, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(few.intercept, many.intercept, rtol=1e-12, atol=1e-12)
+    names = "scaled_coefficients residual inverse_factor inverse_diagonal intercept_inverse"
+    for name in names.split():
+        difference = getattr(few, name) - getattr(many, name)
+        size = float(getattr(many, name).high.abs().max())
+        assert float(difference.high.abs().max()) <= 1e-24 * size  # 1e-32, less the condition
+
+
 def test_the_condition_number_of_many_columns_is_estimated() -> None:
     x, _ = sample(700, 600)
     x[:, 5] = x[:, 6] + 1e-3 * x[:, 5]
@@ -150,7 +184,7 @@ def test_a_wide_fit_takes_seconds_and_a_few_matrices(accuracy, seconds, size) ->
 
 def test_only_very_wide_fits_are_announced() -> None:
     assert cost_note("float64", 5000, 200) is None
-    assert cost_note("exact", 3000, 200) is None
+    assert cost_note("exact", 2500, 200) is None
     assert "and in float64 1 s and 1.6 GB" in str(cost_note("exact", 5000, 200))
     assert "20,000 columns in float64 take about" in str(cost_note("float64", 20_000, 1000))
 

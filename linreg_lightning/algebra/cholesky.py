@@ -3,7 +3,8 @@
 With the cross-products [A, b; b', c] of features and targets, R'R = A for the features kept. R, its
 inverse and R'^-1 b, from which coefficients and residuals follow, come from one elimination, of
 [A, b, I] to [R, R'^-1 b, R'^-1]. It takes a block of columns at a time: one matrix product
-subtracts all earlier rows. Columns left out take no time.
+subtracts all earlier rows. Columns left out take no time. For a few columns in 106 bits, the same
+elimination runs in whole numbers of Python, of which each takes less time than a call of torch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from linreg_lightning.algebra.double_double import (
     DoubleDouble,
     Number,
     as_precise_as,
+    round_ratios,
     to_float64,
 )
 from linreg_lightning.algebra.multiprecision import matrix_product
@@ -26,32 +28,41 @@ from linreg_lightning.algebra.multiprecision import matrix_product
 _SINGULAR_VALUES = 512  # more take longer than all the rest
 _MAX_ITERATIONS = 100
 _BLOCK_COLUMNS = 64
+_FEW_COLUMNS = 48
+_GUARD_BITS = 256  # beyond the last bit of the input: more than 106-bit results can lose
 
 
 class Factorization(NamedTuple, Generic[Number]):
     """The factor R of the columns kept, and what follows from it."""
 
     kept: Tensor  # the columns that are no linear combinations of earlier ones, (kept,) int64
-    factor: Number  # R, (kept, kept), with zeros below the diagonal
+    factor: Tensor  # R, (kept, kept) float64, with zeros below the diagonal
     inverse_factor: Number  # R^-1, (kept, kept), likewise
     inverse_diagonal: Number  # of A^-1, (kept,)
     solution: Number  # A^-1 b, (kept, targets)
     residual: Number  # the diagonal of c - b' A^-1 b, (targets,)
+    level: Tensor  # m_y - m' A^-1 b with the means m of x and m_y of y, (targets,) float64
+    intercept_inverse: Number  # 1 / sum(w) + m' A^-1 m, ()
 
 
-def factor_independent(cross: Number, tolerance: Tensor, max_rank: int) -> Factorization[Number]:
+def factor_independent(
+    cross: Number, mean: DoubleDouble, weight: Number, tolerance: Tensor, max_rank: int
+) -> Factorization[Number]:
     """Factor the columns that are no linear combinations of earlier ones, at most `max_rank`.
+
+    `mean` are the means of features and targets, `weight` is the sum of the weights.
 
     With U = R^-1, column j is -sum_k U_kj R_jj x_k over the columns before it, plus a rest of
     length R_jj. It is left out where the square of the rest is within `tolerance`, (features,), or
     where the roots of the tolerances, times the magnitudes of the terms, add up to R_jj.
     """
-    features = tolerance.shape[0]
+    columns, features = len(cross), len(tolerance)
+    if isinstance(cross, DoubleDouble) and columns <= _FEW_COLUMNS:
+        return _factor_few(cross, mean, weight, tolerance, max_rank)
     if isinstance(cross, Tensor) and features <= max_rank:
-        factorization = _factor_at_once(cross, tolerance)
+        factorization = _factor_at_once(cross, mean, weight, tolerance)
         if factorization is not None:
             return factorization
-    columns = len(cross)
     rows = zeros_like(cross, max_rank, columns + max_rank)  # of [R, R'^-1 b, R'^-1]
     rest = diagonal(cross)  # the squared lengths of the columns, less those kept
     inverse_diagonal = zeros_like(cross, max_rank)
@@ -74,14 +85,17 @@ def factor_independent(cross: Number, tolerance: Tensor, max_rank: int) -> Facto
     upper = (index >= index[:, None]).double()
     factor = rows[:rank][:, index] * upper
     inverse_factor = rows[:rank, columns : columns + rank].mT
-    whitened = rows[:rank, features:columns]
+    solution = _solve_upper(factor, inverse_factor, rows[:rank, features:columns])
+    level, intercept_inverse = _intercept(inverse_factor, solution, mean, weight, index, features)
     return Factorization(
         kept=index,
-        factor=factor,
+        factor=to_float64(factor),
         inverse_factor=inverse_factor,
         inverse_diagonal=inverse_diagonal[:rank],
-        solution=_solve_upper(factor, inverse_factor, whitened),
+        solution=solution,
         residual=rest[features:],
+        level=level,
+        intercept_inverse=intercept_inverse,
     )
 
 
@@ -116,7 +130,9 @@ def _eliminate(
             block[place + 1 :] = block[place + 1 :] - multiplier[:, None] * row
 
 
-def _factor_at_once(cross: Tensor, tolerance: Tensor) -> Factorization[Tensor] | None:
+def _factor_at_once(
+    cross: Tensor, mean: DoubleDouble, weight: Tensor, tolerance: Tensor
+) -> Factorization[Tensor] | None:
     """Factor all columns at once; return None where one might be left out."""
     d = tolerance.shape[0]
     factor, failed = torch.linalg.cholesky_ex(cross[:d, :d], upper=True)
@@ -127,14 +143,104 @@ def _factor_at_once(cross: Tensor, tolerance: Tensor) -> Factorization[Tensor] |
     if bool((tolerance.sqrt() @ inverse_factor.abs() >= 1).any()):
         return None
     whitened = torch.linalg.solve_triangular(factor.T, cross[:d, d:], upper=False)
+    solution, kept = _solve_upper(factor, inverse_factor, whitened), torch.arange(d)
+    level, intercept_inverse = _intercept(inverse_factor, solution, mean, weight, kept, d)
     return Factorization(
-        kept=torch.arange(d),
+        kept=kept,
         factor=factor,
         inverse_factor=inverse_factor,
         inverse_diagonal=torch.linalg.vector_norm(inverse_factor, dim=1).square(),
-        solution=_solve_upper(factor, inverse_factor, whitened),
+        solution=solution,
         residual=cross[d:, d:].diagonal() - whitened.square().sum(0),
+        level=level,
+        intercept_inverse=intercept_inverse,
     )
+
+
+def _intercept(
+    inverse_factor: Number,
+    solution: Number,
+    mean: DoubleDouble,
+    weight: Number,
+    kept: Tensor,
+    features: int,
+) -> tuple[Tensor, Number]:
+    """Return `level` and `intercept_inverse`, as `Factorization` has them."""
+    mean_of_x = mean[kept]
+    level = to_float64(mean[features:] - (mean_of_x[:, None] * solution).sum(0))
+    column = as_precise_as(solution, mean_of_x)[:, None]
+    whitened_mean = matrix_product(inverse_factor.mT, column)[:, 0]
+    return level, reciprocal(weight) + (whitened_mean * whitened_mean).sum(0)
+
+
+def _factor_few(
+    cross: DoubleDouble, mean: DoubleDouble, weight: DoubleDouble, tolerance: Tensor, max_rank: int
+) -> Factorization[DoubleDouble]:
+    """Eliminate A from [A, b, m; b', c, m_y; m', m_y', -1 / sum(w)] and I, in fixed point.
+
+    What is left below A are the residuals, the levels and the negative of `intercept_inverse`, and
+    beside them, in the rows of b', the negative of A^-1 b.
+    """
+    columns, features = len(cross), len(tolerance)
+    (entries, means, (total,)), bits = _to_fixed(cross, mean, weight)
+    one = 1 << bits
+    # On and above the diagonal.
+    left = [[*entries[columns * i :][:columns], m] for i, m in enumerate(means)]
+    left.append([*means, -(one**2) // total])
+    right: list[list[int]] = [[] for _ in left]  # grows by a column of I with each column kept
+    limits, roots = tolerance.tolist(), tolerance.sqrt().tolist()
+    kept: list[int] = []
+    factor, inverse = [], []  # the rows of R and of R'^-1
+    for j in range(features):
+        if len(kept) == max_rank or not left[j][j] / one > limits[j]:
+            continue
+        reciprocal_length = one**2 // math.isqrt(left[j][j] << bits)
+        inverse_row = [v * reciprocal_length >> bits for v in (*right[j], one)]
+        terms = zip([*kept, j], inverse_row, strict=True)
+        if sum(roots[k] * abs(v / one) for k, v in terms) >= 1:
+            continue
+        row = [v * reciprocal_length >> bits for v in left[j]]
+        for i in range(j + 1, columns + 1):
+            left[i][i:] = _subtract(left[i][i:], row[i], row[i:], bits)
+            right[i] = _subtract([*right[i], 0], row[i], inverse_row, bits)
+        kept.append(j)
+        factor.append(row)
+        inverse.append(inverse_row)
+    order, targets = range(len(kept)), range(features, columns)
+    inverse_columns = [[inverse[k][i] for k in order[i:]] for i in order]
+    squares = [sum(v * v for v in column) >> bits for column in inverse_columns]
+    zeros = [0] * len(kept)
+    upper = [zeros[:i] + [factor[i][j] / one for j in kept[i:]] for i in order]
+    return Factorization(
+        kept=torch.tensor(kept, dtype=torch.int64),
+        factor=torch.tensor(upper, dtype=torch.float64).reshape(len(kept), len(kept)),
+        inverse_factor=_from_fixed(one, [zeros[:i] + inverse_columns[i] for i in order]),
+        inverse_diagonal=round_ratios(squares, one),
+        solution=_from_fixed(one, [[-v for v in right[i]] for i in targets]).mT,
+        residual=round_ratios([left[i][i] for i in targets], one),
+        level=round_ratios([left[i][-1] for i in targets], one).high,
+        intercept_inverse=round_ratios([-left[-1][-1]], one)[0],
+    )
+
+
+def _subtract(row: list[int], multiplier: int, other: list[int], bits: int) -> list[int]:
+    return [v - (multiplier * r >> bits) for v, r in zip(row, other, strict=True)]
+
+
+def _to_fixed(*values: DoubleDouble) -> tuple[list[list[int]], int]:
+    """Return numbers in units of 2^-bits, without rounding, and a choice of bits."""
+    parts = [torch.cat((v.high.flatten(), v.low.flatten())).tolist() for v in values]
+    ratios = [[number.as_integer_ratio() for number in part] for part in parts]
+    bits = _GUARD_BITS + max(q.bit_length() for part in ratios for _, q in part)
+    fixed = [[(p << bits) // q for p, q in part] for part in ratios]
+    halves = [(part[: len(part) // 2], part[len(part) // 2 :]) for part in fixed]
+    return [[high + low for high, low in zip(*both, strict=True)] for both in halves], bits
+
+
+def _from_fixed(one: int, rows: list[list[int]]) -> DoubleDouble:
+    values = round_ratios([v for row in rows for v in row], one)
+    shape = len(rows), len(rows[0]) if rows else 0
+    return DoubleDouble(values.high.reshape(shape), values.low.reshape(shape))
 
 
 def _solve_upper(factor: Number, inverse_factor: Number, right: Number) -> Number:

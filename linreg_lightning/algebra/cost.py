@@ -5,7 +5,7 @@ from __future__ import annotations
 _SECONDS, _BYTES = 10, 2e9  # which need no word
 # What one core of about 3 GHz took; another machine may take half or twice as long: seconds for
 # each entry of the Gram matrix, seconds for each entry and column kept, bytes for each entry.
-_COSTS = {"float64": (4e-8, 6e-11, 64), "exact": (4e-7, 1.8e-9, 120)}
+_COSTS = {"float64": (4e-8, 6e-11, 64), "exact": (1e-6, 1.8e-9, 120)}
 
 
 def cost_note(accuracy: str, columns: int, rows: float) -> str | None:

@@ -11,6 +11,7 @@ D. H. Bailey, Algorithms for quad-double precision floating point arithmetic, AR
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -135,6 +136,21 @@ class DoubleDouble:
         return terms[0] if len(terms) else DoubleDouble.of(terms.high.sum(0))
 
 
+def round_ratios(numerators: list[int], denominator: int) -> DoubleDouble:
+    """Round whole numbers over a common denominator above 0 to 106 bits, (count,)."""
+    pairs = [_round_ratio(numerator, denominator) for numerator in numerators]
+    return DoubleDouble(*torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2).unbind(1))
+
+
+def _round_ratio(numerator: int, denominator: int) -> tuple[float, float]:
+    try:
+        high = numerator / denominator  # Python rounds it correctly
+    except OverflowError:
+        return math.inf if numerator > 0 else -math.inf, 0.0
+    p, q = high.as_integer_ratio()
+    return high, (numerator * q - p * denominator) / (denominator * q)
+
+
 # Formulas over Number are written once for 53 and for 106 bits.
 Number = TypeVar("Number", Tensor, DoubleDouble)
 
@@ -164,10 +180,11 @@ def power_of_two(exponent: Tensor) -> Tensor:
 
 def ldexp(value: Number, exponent: Tensor) -> Number:
     """Return value * 2^exponent, -2000 to 2000, rounded once and only where it is subnormal."""
-    if isinstance(value, DoubleDouble):
-        return DoubleDouble(ldexp(value.high, exponent), ldexp(value.low, exponent))
     half = exponent >> 1  # 2^exponent itself may be out of range
-    return (value * power_of_two(half)) * power_of_two(exponent - half)
+    first, second = power_of_two(half), power_of_two(exponent - half)
+    if isinstance(value, DoubleDouble):
+        return DoubleDouble(value.high * first * second, value.low * first * second)
+    return value * first * second
 
 
 def exponent_of(value: Tensor) -> Tensor:

@@ -23,7 +23,13 @@ from torch import Tensor
 
 from linreg_lightning.algebra import multiprecision
 from linreg_lightning.algebra.compiled_sums import CompiledSums, can_compile
-from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, row_blocks, two_prod
+from linreg_lightning.algebra.double_double import (
+    DoubleDouble,
+    ldexp,
+    round_ratios,
+    row_blocks,
+    two_prod,
+)
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS, ExactSums
 from linreg_lightning.batch import Batch
@@ -32,6 +38,9 @@ _MAX_DEPTH = 40  # slices reach 880 bits below the largest entry of a column
 # A bound on what is then missing in a cross-product, in its units: for each of at most 2^44 rows
 # 2^-837 of its weight, times the square of a number below 2^21, and less of other kinds.
 _LOST = 2.0**-750
+# Of so few numbers nearly all bits are in these slices: a slice too many takes less time than
+# finding out how many are enough.
+_FEW_NUMBERS, _FEW_NUMBERS_DEPTH = 2**13, (4, 6)
 _ROWS_PER_DEEP_ROW = 4  # one row in four added apart costs as much as a slice more for all rows
 # Bytes of slices at a time: what the cache of a processor holds, what keeps a GPU busy.
 _SLICE_BYTES = {"cpu": 12 * 2**20, "cuda": 2**29}
@@ -83,32 +92,30 @@ class ExactGram(Gram):
 
     def _centre(self, intercept: bool) -> dict[str, Any]:
         digits = self._sums.digits.cpu()
-        weight, sums = multiprecision.to_double_double(digits[:, 0, 0]), digits[:, 0, 1:]
-        gram = digits[:, 1:, 1:]
-        unit = 2.0 ** (DIGIT_BITS * HEADROOM_DIGITS)
-        square = multiprecision.to_double_double(gram.diagonal(dim1=1, dim2=2)).high * unit
+        # In whole numbers, so that only the results are rounded.
+        unit, bits = multiprecision.BASE ** (len(digits) - 1), DIGIT_BITS * HEADROOM_DIGITS
+        weight, *sums = multiprecision.to_integers(digits[:, 0])
+        square = multiprecision.to_integers(digits.diagonal(dim1=1, dim2=2)[:, 1:])
+        columns = len(sums)
         if intercept:
-            mean = multiprecision.to_double_double(sums) / weight
+            mean = round_ratios(sums, weight)
         else:
-            mean = DoubleDouble.of(torch.zeros_like(square))
-        cross = DoubleDouble(*(square.new_empty(len(square), len(square)) for _ in range(2)))
-        for rows in row_blocks(len(square), len(square)):
-            columns = slice(rows.start, None)
-            products = gram[:, rows, columns]
+            mean = DoubleDouble.of(torch.zeros(columns, dtype=torch.float64))
+        cross = DoubleDouble(*torch.empty(2, columns, columns, dtype=torch.float64))
+        for rows in row_blocks(columns, columns):
+            shape = rows.stop - rows.start, columns - rows.start
+            i, j = rows.start + torch.triu_indices(*shape)
+            products, denominator = multiprecision.to_integers(digits[:, 1 + i, 1 + j]), unit
             if intercept:
-                # (sum w)(sum w z_i z_j) - (sum w z_i)(sum w z_j), without rounding
-                products = multiprecision.carry(
-                    multiprecision.multiply(digits[:, 0, 0, None, None], products)
-                    - multiprecision.multiply(sums[:, rows, None], sums[:, None, columns])
-                )
-            block = multiprecision.to_double_double(products)
-            block = (block / weight if intercept else block) * unit
-            cross[rows, columns], cross[columns, rows] = block, block.mT
+                places = zip(products, i.tolist(), j.tolist(), strict=True)
+                products = [weight * z - sums[k] * sums[m] for z, k, m in places]
+                denominator = weight * unit
+            cross[i, j] = cross[j, i] = round_ratios([z << bits for z in products], denominator)
         return {
-            "weight": DoubleDouble(weight.high * unit, weight.low * unit),
+            "weight": round_ratios([weight << bits], unit)[0],
             "mean": mean,
             "cross": cross,
-            "square": square,
+            "square": round_ratios([z << bits for z in square], unit).high,
             "exponent": self._sums.top[1:],
             "weight_exponent": DIGIT_BITS * self._sums.weight_top,
             "roundoff": 2.0**-104,
@@ -143,7 +150,9 @@ class ExactGram(Gram):
             if weight is not None:
                 # A further 1 / BASE keeps the first slice of w x within 2^21.
                 weight = weight * ldexp(one, -DIGIT_BITS * (sums.weight_top + 1)).to(z.device)
-            sums = self._add_scaled(sums, z, weight, self._depth, learn=True)
+            few = z.numel() <= _FEW_NUMBERS
+            depth = _FEW_NUMBERS_DEPTH if few else self._depth
+            sums = self._add_scaled(sums, z, weight, depth, learn=not few)
             start = stop
         multiprecision.carry_in_place(sums.digits)
         self._sums = sums._replace(pending=0)

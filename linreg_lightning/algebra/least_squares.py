@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 from torch import Tensor
@@ -57,13 +58,6 @@ class Fit:
 
     coefficients: Tensor  # b, (features, targets)
     intercept: Tensor  # b_0, (targets,); zeros where none was fitted
-    estimate: Tensor  # intercept, then coefficients; (terms, targets), like the next five
-    standard_error: Tensor  # 0 where the fit is perfect
-    t: Tensor  # estimate / standard_error; +-inf where the fit is perfect
-    p: Tensor  # P(|T| > |t|) with n - k degrees of freedom
-    low: Tensor  # ends of the confidence interval
-    high: Tensor
-    statistics: dict[str, Any]
     rank: int  # how many terms were fitted
     collinear: tuple[int, ...]  # 0-based indices of the columns left out
     # A lower bound, at most 15.9, of the correct digits of each coefficient: of the coefficient or,
@@ -95,12 +89,11 @@ class Fit:
         >>> Fit.from_gram(gram).estimate[:, 0]
         tensor([1., 3.], dtype=torch.float64)
         """
+        inference.check_confidence(confidence)
         solution = solve(gram.normal_equations(intercept), ridge)
         return cls(
             coefficients=solution.coefficients,
             intercept=solution.intercept,
-            **inference.coefficient_table(solution, confidence),
-            statistics=inference.fit_statistics(solution),
             rank=solution.rank,
             collinear=solution.collinear,
             digits=solution.digits,
@@ -110,6 +103,47 @@ class Fit:
             confidence=confidence,
             solution=solution,
         )
+
+    # The table and the statistics take longer than the fit, so they wait until they are asked for.
+    @cached_property
+    def _table(self) -> dict[str, Tensor]:
+        table = inference.coefficient_table(self.solution, self.confidence)
+        return {name: v[:, 0] for name, v in table.items()} if self._one_dimensional else table
+
+    @property
+    def estimate(self) -> Tensor:
+        """The intercept, then the coefficients; (terms, targets), like the next five."""
+        return self._table["estimate"]
+
+    @property
+    def standard_error(self) -> Tensor:
+        """The standard errors of the estimates; 0 where the fit is perfect."""
+        return self._table["standard_error"]
+
+    @property
+    def t(self) -> Tensor:
+        """The ratios estimate / standard_error; +-inf where the fit is perfect."""
+        return self._table["t"]
+
+    @property
+    def p(self) -> Tensor:
+        """P(|T| > |t|) with n - k degrees of freedom."""
+        return self._table["p"]
+
+    @property
+    def low(self) -> Tensor:
+        """The lower ends of the confidence intervals."""
+        return self._table["low"]
+
+    @property
+    def high(self) -> Tensor:
+        """The upper ends of the confidence intervals."""
+        return self._table["high"]
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """The measures of fit by name, as the class lists them."""
+        return inference.fit_statistics(self.solution)
 
     @property
     def precise(self) -> bool:
@@ -143,10 +177,11 @@ class Fit:
 
         `names` are those of the columns of x; None stands for x1, x2 ...
         """
-        names = names or [f"x{j}" for j in range(1, self.solution.equations.features + 1)]
+        equations = self.solution.equations
+        names = names or [f"x{j}" for j in range(1, equations.features + 1)]
         sums_exactly = self.accuracy == "exact"
         digits, error_digits = int(self.digits), int(self.error_digits)
-        perfect = not self.solution.residuals_seen and self.statistics["df_residual"] > 0
+        perfect = not self.solution.residuals_seen and equations.rows > self.rank
         notes: list[str] = []
         problems: list[str] = []
         if perfect and (sums_exactly or digits >= _ENOUGH_DIGITS):
@@ -253,9 +288,8 @@ def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
 
 
 def _drop_target_dimension(fit: Fit) -> Fit:
-    names = ("coefficients", "intercept", "estimate", "standard_error", "t", "p", "low", "high")
-    flat: dict[str, Any] = {name: getattr(fit, name)[..., 0] for name in names}
-    return replace(fit, **flat, _one_dimensional=True)
+    coefficients, intercept = fit.coefficients[:, 0], fit.intercept[0]
+    return replace(fit, coefficients=coefficients, intercept=intercept, _one_dimensional=True)
 
 
 def check_arguments(accuracy: str, ridge: float, confidence: float) -> None:

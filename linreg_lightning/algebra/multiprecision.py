@@ -37,6 +37,7 @@ MIN_EXPONENT = -45 * DIGIT_BITS
 # kernels of matrix products, which work on blocks of 12 rows or a divisor, have no remainder.
 _STRIP = 72
 _NARROW = 512
+_FEW_COLUMNS = 16  # for which one product of all slices takes the least time
 _MAX_PENDING = 2**19  # products of 2^42 stay far inside int64
 _NUMBERS_AT_A_TIME = 2**17  # at a time, for which the working memory is small
 _FEW_PRODUCTS = 2**12  # in 106 bits, which one by one take less time than slices do
@@ -58,10 +59,11 @@ def carry_in_place(digits: Tensor) -> None:
     """Turn the digits, contiguous, into the normal form of the same numbers, as `carry` does."""
     numbers = digits.view(digits.shape[0], -1)
     for block in [numbers] if digits.is_cuda else numbers.split(_NUMBERS_AT_A_TIME, dim=1):
-        for place in range(block.shape[0] - 1, 0, -1):
-            over = (block[place] + BASE // 2) >> DIGIT_BITS
-            block[place] -= over << DIGIT_BITS
-            block[place - 1] += over
+        places = block.unbind()
+        for place in range(len(places) - 1, 0, -1):
+            over = (places[place] + BASE // 2).bitwise_right_shift_(DIGIT_BITS)
+            places[place].sub_(over, alpha=BASE)
+            places[place - 1].add_(over)
 
 
 def pad(digits: Tensor, length: int) -> Tensor:
@@ -77,15 +79,6 @@ def add(a: Tensor, b: Tensor) -> Tensor:
     """Return a + b in normal form, for a and b in normal form, of any two lengths."""
     length = max(a.shape[0], b.shape[0])
     return carry(pad(a, length) + pad(b, length))
-
-
-def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Return a * b in normal form, for a and b in normal form with first digits below 2^30."""
-    product = a.new_zeros(a.shape[0] + b.shape[0] - 1, *(a[0] * b[0]).shape)
-    for place, digit in enumerate(a):
-        if bool(digit.any()):
-            product[place : place + b.shape[0]] += digit * b
-    return carry(product)
 
 
 def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
@@ -111,14 +104,12 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     return quotient
 
 
-def to_double_double(digits: Tensor) -> DoubleDouble:
-    """Round numbers in normal form to 106 bits, whatever their leading and trailing zeros."""
-    value = DoubleDouble.of(torch.zeros_like(digits[0], dtype=torch.float64))
-    for digit in digits.flip(0):
-        value = DoubleDouble(value.high / BASE, value.low / BASE)
-        if bool(digit.any()):
-            value = value + digit.double()
-    return value
+def to_integers(digits: Tensor) -> list[int]:
+    """Return numbers, (length, count), in units of their last digit."""
+    values = [0] * digits.shape[1]
+    for digit in digits.tolist():
+        values = [(v << DIGIT_BITS) + d for v, d in zip(values, digit, strict=True)]
+    return values
 
 
 class ExactSums(NamedTuple):
@@ -236,6 +227,14 @@ def _add_block_products(digits: Tensor, right: Tensor, left: Tensor | None, plac
     depth, columns = right.shape[:2]
     symmetric = left is None
     left = right if left is None else left
+    if columns <= _FEW_COLUMNS:
+        products = torch.bmm(
+            left.permute(2, 0, 1, 3).flatten(1, 2), right.permute(2, 3, 0, 1).flatten(2)
+        ).sum(0, dtype=torch.int64)
+        whole = products.view(len(left), columns, depth, columns).transpose(1, 2)
+        for i, product in enumerate(whole, place):
+            digits[i : i + depth] += product
+        return
     width = _STRIP if symmetric and not right.is_cuda else columns
     step = depth if columns <= _NARROW else 1  # slices of wide rows fill the kernels one by one
     for i, left_slice in enumerate(left):

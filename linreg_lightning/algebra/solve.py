@@ -15,20 +15,17 @@ from linreg_lightning.algebra.cholesky import (
     condition_number,
     diagonal,
     factor_independent,
-    reciprocal,
     zeros_like,
 )
 from linreg_lightning.algebra.double_double import (
     DoubleDouble,
     Number,
-    as_precise_as,
     exponent_of,
     ldexp,
     row_blocks,
     to_float64,
 )
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
@@ -84,7 +81,7 @@ class _ScaledEquations(NamedTuple, Generic[Number]):
     mean: DoubleDouble
     total: Number  # sums of squares of the targets
     exponent: Tensor  # of the units of the columns
-    penalty: Tensor  # (features,)
+    penalty: Tensor | None  # (features,); None without one
     tolerance: Tensor  # sums of squares that rounding error alone may cause, (features + targets,)
     rounded_square: Tensor  # the sums of squares whose rounding error matters
 
@@ -138,42 +135,48 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         magnitude[:d] = torch.maximum(magnitude[:d], penalty_magnitude)
     change = -(magnitude >> 1).clamp(-1000, 1000)
     exponent = equations.exponent - change
-    cross = _rescale(equations.cross, change)
+    cross, mean = _rescale(equations.cross, change), ldexp(equations.mean, change)
     total = diagonal(cross)[d:]
     # The rounding errors of the entries themselves, and of the elimination.
     square = ldexp(equations.square, 2 * change)
-    tolerance = 4 * equations.roundoff * (square + d * to_float64(diagonal(cross)).abs())
-    mean = ldexp(equations.mean, change)
+    centred = to_float64(cross).diagonal().clone()
+    tolerance = 4 * equations.roundoff * (square + d * centred.abs())
     square_of_mean = to_float64(equations.weight) * to_float64(mean).square()
+    penalty = None
     if ridge == 0:
-        entries = (to_float64(diagonal(cross)) + square_of_mean)[:d]
-        tolerance[:d] = torch.maximum(tolerance[:d], equations.input_roundoff.square() * entries)
-    # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
-    penalised = (squares == 0) & (torch.arange(len(squares)) < d) & (ridge > 0)
-    change_of_penalty = (-2 * exponent[:d] - equations.weight_exponent).clamp(-2000, 2000)
-    penalty = ldexp(torch.full((d,), ridge, dtype=torch.float64), change_of_penalty)
-    features = torch.arange(d)
-    cross[features, features] = diagonal(cross)[:d] + penalty
-    if not bool(to_float64(diagonal(cross)).isfinite().all()):
+        smallest = equations.input_roundoff.square() * (centred + square_of_mean)[:d]
+        tolerance[:d] = torch.maximum(tolerance[:d], smallest)
+    else:
+        change_of_penalty = (-2 * exponent[:d] - equations.weight_exponent).clamp(-2000, 2000)
+        penalty = ldexp(torch.full((d,), ridge, dtype=torch.float64), change_of_penalty)
+        # A column of one value has only the penalty for a sum of squares; its coefficient is 0.
+        tolerance[:d].masked_fill_(squares[:d] == 0, 0.0)
+        features = torch.arange(d)
+        cross[features, features] = diagonal(cross)[:d] + penalty
+        centred = to_float64(cross).diagonal().clone()
+    if not bool(centred.isfinite().all()):
         raise _out_of_range("a sum of squares")
     # `exact` subtracts means without error, so only the centred sums have been rounded.
-    rounded_square = square if isinstance(equations.cross, Tensor) else to_float64(diagonal(cross))
-    lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
+    rounded_square = square if isinstance(equations.cross, Tensor) else centred
     # Of a constant target only rounding errors are left, far below those of its entries.
     smallest = 4 * equations.roundoff * rounded_square
     smallest = smallest.masked_fill(smallest > 2.0**-104 * square_of_mean, 0.0)
     constant = d + (to_float64(total) <= smallest[d:]).nonzero().flatten()
-    zeros = zeros_like(cross, len(cross), len(constant))
-    cross[constant], cross[:, constant], total[constant - d] = zeros.mT, zeros, zeros[0]
-    rounded_square = rounded_square + ldexp(lost, 2 * change)
+    if equations.lost:
+        lost = torch.full_like(square, equations.lost / (4 * equations.roundoff))
+        rounded_square = rounded_square + ldexp(lost, 2 * change)
+    if len(constant):
+        zeros = zeros_like(cross, len(cross), len(constant))
+        cross[constant], cross[:, constant], total[constant - d] = zeros.mT, zeros, zeros[0]
+        rounded_square = rounded_square.index_fill(0, constant, 0.0)
     return _ScaledEquations(
         cross=cross,
         mean=mean,
         total=total,
         exponent=exponent,
         penalty=penalty,
-        tolerance=tolerance.masked_fill(penalised, 0.0),
-        rounded_square=rounded_square.index_fill(0, constant, 0.0),
+        tolerance=tolerance,
+        rounded_square=rounded_square,
     )
 
 
@@ -190,43 +193,40 @@ def _solve_scaled(
 ) -> Solution[Number]:
     d, exponent = equations.features, scaled.exponent
     max_rank = d if ridge > 0 else min(d, max(0, equations.rows - equations.intercept))
-    factorization = factor_independent(scaled.cross, scaled.tolerance[:d], max_rank)
-    kept, slope = factorization.kept, factorization.solution
-    factor = to_float64(factorization.factor)
-    penalty = (slope * slope * scaled.penalty[kept, None]).sum(0)
-    residual = factorization.residual - penalty
-    visible = to_float64(residual) > scaled.tolerance[d:]
-    mean = scaled.mean[:d][kept]
-    level = to_float64(scaled.mean[d:] - (mean[:, None] * slope).sum(0))
-    column = as_precise_as(slope, mean)[:, None]
-    whitened_mean = matrix_product(factorization.inverse_factor.mT, column)[:, 0]
-    mean_variance = (whitened_mean * whitened_mean).sum(0)
+    factorization = factor_independent(
+        scaled.cross, scaled.mean, equations.weight, scaled.tolerance[:d], max_rank
+    )
+    kept, slope, residual = factorization.kept, factorization.solution, factorization.residual
+    if scaled.penalty is not None:
+        residual = residual - (slope * slope * scaled.penalty[kept, None]).sum(0)
+    unseen = (to_float64(residual) <= scaled.tolerance[d:]).nonzero().flatten()
+    residual[unseen] = zeros_like(residual, len(unseen))
     change = (exponent[d:] - exponent[kept, None]).clamp(-2044, 2044)
-    coefficients = torch.full((d, len(level)), math.nan, dtype=torch.float64)
-    coefficients[kept] = ldexp(to_float64(slope), change)
-    intercept = ldexp(level, exponent[d:]) * equations.intercept
+    coefficients = torch.full((d, len(factorization.level)), math.nan, dtype=torch.float64)
+    coefficients[kept] = fitted = ldexp(to_float64(slope), change)
+    intercept = ldexp(factorization.level, exponent[d:]) * equations.intercept
     inverse_factor = to_float64(factorization.inverse_factor)
     inverse = inverse_factor @ inverse_factor.T
-    if not bool(coefficients[kept].isfinite().all() and intercept.isfinite().all()):
+    if not bool(torch.cat((fitted, intercept[None])).isfinite().all()):
         raise _out_of_range("a coefficient")
     return Solution(
         coefficients=coefficients,
         intercept=intercept,
         collinear=tuple(sorted(set(range(d)) - set(kept.tolist()))),
         rank=len(kept) + equations.intercept,
-        condition=condition_number(factor, inverse),
+        condition=condition_number(factorization.factor, inverse),
         digits=0.0,
         error_digits=0.0,
         ridge=ridge,
         scaled_coefficients=slope,
-        scaled_intercept=level,
-        residual=residual * visible.double() + 0.0,  # not -0, whose root would change the sign of t
+        scaled_intercept=factorization.level,
+        residual=residual,
         total=scaled.total,
         inverse=inverse,
         inverse_diagonal=factorization.inverse_diagonal,
         inverse_factor=factorization.inverse_factor,
-        intercept_inverse=reciprocal(equations.weight) + mean_variance,
-        factor=factor,
+        intercept_inverse=factorization.intercept_inverse,
+        factor=factorization.factor,
         kept=kept,
         exponent=exponent,
         equations=equations,

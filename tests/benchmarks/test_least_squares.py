@@ -18,7 +18,7 @@ from lightning.pytorch import Trainer
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 
 from linreg_lightning import Batch, LeastSquares, TensorData, grouped_least_squares
-from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
+from linreg_lightning.algebra import ExactGram, Float64Gram, Gram, least_squares
 from linreg_lightning.algebra.compiled_sums import load_kernel
 
 ROUNDS = 5
@@ -151,6 +151,24 @@ def test_seconds_of_fits_of_groups(rows: str, compare: Callable[..., float]) -> 
         lambda: seconds(lambda: grouped_least_squares(x, y, by)),
         lambda: seconds(lambda: fit_one_by_one(x, y, by)),
     )
+
+
+@pytest.mark.parametrize("trainer", [False, True])
+def test_small_fits_against_scikit_learn(trainer: bool, compare: Callable[..., float]) -> None:
+    x, y = problem(1000, 5, torch.float64)
+    double = x.numpy(), y.numpy()
+
+    def ours() -> Any:
+        return fit("exact", x, y) if trainer else least_squares(x, y)
+
+    what = f"a fit of 1,000 x 5{' under a Trainer' * trainer}, against scikit-learn"
+    works = ours, lambda: ScikitLinearRegression().fit(*double)
+    timed = [partial(seconds_of_each, work) for work in works]
+    compare(what, "15 ms" if trainer else "1 ms", *timed, times=9)
+
+
+def seconds_of_each(work: Callable[[], Any], fits: int = 20) -> float:
+    return seconds(lambda: [work() for _ in range(fits)]) / fits
 
 
 def held_bytes(which: str, file: Path = Path("/proc/self/status")) -> int:
