@@ -385,6 +385,25 @@ def test_column_names_that_yaml_would_change_are_taken_literally(
     assert "features: 1000.0 was given" in refused(*fit, "--data.target y --data.features 1e3")
 
 
+def test_reading_complete_rows_does_not_import_pandas() -> None:
+    table = pyarrow.table({"a": [1.0, 2.0, 3.0] * 4, "c": list("xyz") * 4})
+    pyarrow.parquet.write_table(table, "t.parquet")
+    code = (
+        "import sys\n"
+        "from linreg_lightning.design_matrix.design import Design\n"
+        "from linreg_lightning.design_matrix.row_subset import HashSplit, RowSubset\n"
+        "from linreg_lightning.tables.dataset import TableDataset\n"
+        "data = TableDataset(['t.parquet'])\n"
+        "types = {field.name: field.type for field in data.schema}\n"
+        "design = Design(['a', 'c'], {'c': ['x', 'y', 'z']})\n"
+        "for block in RowSubset(data, HashSplit(0.5)).read(types, 100):\n"
+        "    print(design.matrix(block.table)[0].shape[0])\n"
+        "print('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "False"]
+
+
 def test_prefetch_threads_end_before_python_ends() -> None:
     # Python calls registered functions in reverse order.
     code = (

@@ -14,7 +14,6 @@ from linreg_lightning.batch import Batch, KeptBatch
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, MissingCounts
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.prefetch import prefetch
 from linreg_lightning.validation import all_weights_zero
 
 _MAX_NUMBERS, _MAX_ROWS = 2**21, 2**16
@@ -51,8 +50,7 @@ class SplitReader:
     def blocks(self, min_rows: int = 0) -> Iterator[Batch]:
         """Yield the rows, block by block; refuse fewer than `min_rows`."""
         counts, rows, counted = MissingCounts(), 0, False
-        # A thread decodes the next rows of the files while these become batches.
-        for block in prefetch(self._read(self.block_rows), depth=1):
+        for block in self._read(self.block_rows):
             batch, missing = self.builder.build(block)
             counts += missing
             rows += batch.rows

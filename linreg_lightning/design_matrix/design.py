@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +33,13 @@ def parse_numbers(column: Any, name: str) -> Floats:
         _check_is_float64(column, name)
     if not types.is_float64(column.type):
         column = column.cast(pa.float64(), safe=False)
-    values: Floats = column.to_numpy(zero_copy_only=False)  # NaN for null
-    return values
+    return cast(Floats, _to_numpy(column, np.nan))
+
+
+def _to_numpy(column: Any, null: float) -> NDArray[Any]:
+    """Return the numbers of a pyarrow array without a copy, or with a number in place of nulls."""
+    # pyarrow's `to_numpy` and `fill_null` import pandas.
+    return np.from_dlpack(column.fill_null(null) if column.null_count else column)
 
 
 def _check_is_float64(column: Any, name: str) -> None:
@@ -93,8 +98,8 @@ class CategoryTerm:
             level_numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
         ]
         # The last entry is for rows without a level; int8 may not hold its index.
-        indices = values.indices.cast(pa.int64()).fill_null(len(numbers_in_dictionary))
-        level_of_row = np.array([*numbers_in_dictionary, _MISSING])[indices.to_numpy()]
+        indices = _to_numpy(values.indices.cast(pa.int64()), len(numbers_in_dictionary))
+        level_of_row = np.array([*numbers_in_dictionary, _MISSING])[indices]
         has_indicator = np.flatnonzero(level_of_row >= self.first)
         out.fill(0.0)
         out[level_of_row[has_indicator] - self.first, has_indicator] = 1.0

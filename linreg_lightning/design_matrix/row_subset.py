@@ -46,7 +46,7 @@ class RowBlock(NamedTuple):
             return self
         rows = np.flatnonzero(chosen)
         positions = rows if self.positions is None else self.positions[rows]
-        return RowBlock(self.table.take(pa.array(rows)), self.chunk, positions)
+        return RowBlock(_take(self.table, rows), self.chunk, positions)
 
 
 class HashSplit(NamedTuple):
@@ -122,7 +122,13 @@ class RowSubset(NamedTuple):
             parts = self.split.parts(chunk.start, chunk.start + chunk.table.num_rows)
             positions = np.flatnonzero(parts == self.part)
             if len(positions):
-                yield RowBlock(chunk.table.take(pa.array(positions)), chunk, positions)
+                yield RowBlock(_take(chunk.table, positions), chunk, positions)
+
+
+def _take(table: pa.RecordBatch, rows: RowNumbers) -> pa.RecordBatch:
+    # `pa.array` would import pandas.
+    indices = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
+    return table.take(indices)
 
 
 def splitmix64(number: NDArray[np.uint64]) -> NDArray[np.uint64]:

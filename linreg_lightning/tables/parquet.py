@@ -10,8 +10,9 @@ from pyarrow import ipc
 
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, overlap
 
-# Bytes of a column to read at a time: by default pyarrow holds all columns of a row group.
-_BUFFER_BYTES = 2**20
+# Bytes of a column to read at a time, or a whole page if it is larger: by default pyarrow holds all
+# columns of a row group.
+_BUFFER_BYTES = 2**18
 
 
 @final

@@ -18,7 +18,17 @@ import torch
 from threadpoolctl import threadpool_limits
 
 RESULTS = Path(__file__).parent / "results.md"
-PACKAGES = ("torch", "lightning", "pyarrow", "numba", "scikit-learn", "skorch", "keras")
+PACKAGES = (
+    "torch",
+    "lightning",
+    "pyarrow",
+    "duckdb",
+    "polars",
+    "numba",
+    "scikit-learn",
+    "skorch",
+    "keras",
+)
 ROWS: list[str] = []
 
 Timed = Callable[[], float]

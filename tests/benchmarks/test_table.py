@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,34 @@ def peer(path: Path) -> str:
         work=(
             f"frame = {read}\n"
             "sklearn.linear_model.LinearRegression().fit(frame.drop(columns='y'), frame['y'])"
+        ),
+    )
+
+
+def polars_sums(path: Path) -> str:
+    """Return a script in which polars adds up the products of all pairs of columns."""
+    return FRAME.format(
+        imports="import polars",
+        work=(
+            f"rows = polars.scan_{path.suffix[1:]}({str(path)!r})\n"
+            "names = rows.collect_schema().names()\n"
+            "pairs = [(a, b) for i, a in enumerate(names) for b in names[i:]]\n"
+            "sums = [(polars.col(a) * polars.col(b)).sum().alias(f'{a} {b}') for a, b in pairs]\n"
+            "rows.select(*sums, polars.all().sum(), polars.len()).collect(engine='streaming')"
+        ),
+    )
+
+
+def duckdb_sums(path: Path) -> str:
+    """Return a script in which DuckDB adds up the products of all pairs of columns."""
+    return FRAME.format(
+        imports="import duckdb",
+        work=(
+            f"rows = {str(path)!r}\n"
+            "names = duckdb.sql(f\"SELECT * FROM '{rows}'\").columns\n"
+            "products = [f'sum({a} * {b})' for i, a in enumerate(names) for b in names[i:]]\n"
+            "sums = ', '.join([*products, *(f'sum({a})' for a in names), 'count(*)'])\n"
+            "duckdb.sql(f\"SELECT {sums} FROM '{rows}'\").fetchall()"
         ),
     )
 
@@ -114,6 +143,10 @@ def test_seconds_from_file_to_coefficients(
 ) -> None:
     path, few = table(suffix, int(rows * SCALE)), table(suffix, 1000)
     makers = {"linreg": ours, "pandas + scikit-learn": peer, "pyarrow, reading only": reading}
+    # DuckDB and polars add the sums of products up, but solve for nothing.
+    for name, maker in (("duckdb", duckdb_sums), ("polars", polars_sums)):
+        if find_spec(name):
+            makers[name] = maker
     rounds = []
     for _ in range(ROUNDS + 1):
         # The start-up time is the time for a table of 1000 rows.
