@@ -15,21 +15,23 @@ ALLOWED: dict[str, set[str]] = {
     "atomic_file": {"errors"},
     "checkpoint_file": {"errors"},
     "checkpoint_io": {"atomic_file"},
+    "frames": {"errors"},
     "hook_markers": set(),
     "protocols": set(),
     "text_table": set(),
     "batch": {"errors"},
-    "validation": {"errors", "batch"},
+    "validation": {"errors", "batch", "frames"},
     "tutorial": {"errors"},
     "algebra": {"errors", "batch", "validation"},
     "metrics": {"errors", "batch"},
     "plots": set(),
-    "tables": {"errors", "atomic_file", "validation"},
-    "design_matrix": {"errors", "batch", "validation", "tables", "metrics"},
-    "data": {"errors", "batch", "validation", "protocols", "tables", "design_matrix"}
+    "tables": {"errors", "atomic_file", "frames", "validation"},
+    "design_matrix": {"errors", "batch", "frames", "validation", "tables", "metrics"},
+    "data": {"errors", "batch", "frames", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial", "checkpoint_file"},
     "tight_loop": {"hook_markers", "validation"},
-    "models": {"errors", "batch", "validation", "protocols", "hook_markers", "text_table"}
+    "estimator": {"errors", "batch", "frames", "validation", "text_table", "algebra", "metrics"},
+    "models": {"errors", "batch", "frames", "validation", "protocols", "hook_markers", "text_table"}
     | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop", "checkpoint_io"},
