@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.design import RowNumbers, parse_numbers
+from linreg_lightning.design_matrix.design import RowNumbers
+from linreg_lightning.frames import parse_numbers
 from linreg_lightning.tables.dataset import Chunk, TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
 

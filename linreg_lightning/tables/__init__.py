@@ -1,7 +1,7 @@
 """Reads tables from files, and knows neither torch nor Lightning.
 
 The way of a row: `discovery` finds the files of a path; `dataset` opens each as a `csv`, `parquet`
-or `arrow` file, as its first bytes say, reads one after the other and yields chunks, each a record
+or `arrow` file, as its first bytes say, or a data frame as `frame`; it reads one after the other and yields chunks, each a record
 batch of pyarrow; `prefetch` reads the next one in a thread. `prediction_file` writes.
 
 To add a format, write a file beside `parquet.py` with a subclass of `TableFile` that has
