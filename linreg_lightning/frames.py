@@ -17,6 +17,9 @@ from linreg_lightning.errors import InputError
 
 Floats = NDArray[np.float64]
 _PROTOCOLS = ("columns", "__arrow_c_stream__", "__narwhals_dataframe__", "__narwhals_lazyframe__")
+ROUNDED = (
+    "a whole number that float64 cannot hold; leave the column out, or subtract a constant from it"
+)
 _MAX_WHOLE = 2.0**53  # float64 holds every whole number up to here
 
 
@@ -233,18 +236,19 @@ def to_numpy(column: pa.Array, null: float) -> NDArray[Any]:
     return np.from_dlpack(column.fill_null(null) if column.null_count else column)
 
 
-def _check_is_float64(source: pa.Array, numbers: pa.Array, name: str) -> None:
+def may_be_rounded(numbers: pa.Array) -> bool:
+    """Whether float64 numbers are so large that whole numbers near them are no float64."""
     smallest, largest = (value.as_py() or 0.0 for value in pc.min_max(numbers).values())
-    if max(-smallest, largest) < _MAX_WHOLE:
+    return bool(max(-smallest, largest) >= _MAX_WHOLE)
+
+
+def _check_is_float64(source: pa.Array, numbers: pa.Array, name: str) -> None:
+    if not may_be_rounded(numbers):
         return
     for scalar in source.filter(pc.greater_equal(pc.abs(numbers), _MAX_WHOLE)):
         value = scalar.as_py()
-        if int(float(value)) != value:
-            kind = "whole number" if value == int(value) else "number"
-            raise InputError(
-                f"column {name!r}: {value} is a {kind} that float64 cannot hold; leave the column "
-                "out, or subtract a constant from it"
-            )
+        if float(value) != value:
+            raise InputError(f"column {name!r}: {value} is {ROUNDED}")
 
 
 def _to_narwhals(values: Any) -> Any:

@@ -20,15 +20,19 @@ _MISSING, _UNKNOWN = -1, -2
 def to_categories(column: Any) -> Any:
     """Return a pyarrow array as a dictionary array of strings, whose dictionary has the levels."""
     if pa.types.is_dictionary(column.type):
-        strings = column.dictionary.cast(pa.string())
-        return pa.DictionaryArray.from_arrays(column.indices, strings)
+        levels = _to_strings(column.dictionary)
+        if levels.null_count:  # then a valid index may stand for a missing value
+            return levels.take(column.indices).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(column.indices, levels)
+    return _to_strings(column).dictionary_encode()
+
+
+def _to_strings(column: Any) -> Any:
     if pa.types.is_floating(column.type):
         # NaN is a missing value here too.
         missing = pa.scalar(None, column.type)
         column = pc.if_else(pc.is_nan(column), missing, column)
-    if not pa.types.is_string(column.type):
-        column = column.cast(pa.string())
-    return column.dictionary_encode()
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
 class NumberTerm:

@@ -22,7 +22,7 @@ class FrameTable(TableFile):
 
     def __init__(self, frame: Any, argument: str, name: str = "the frame") -> None:
         table = to_arrow(frame, argument)
-        if any(c.num_chunks * _MIN_CHUNK_ROWS > table.num_rows for c in table.columns):
+        if any(c.num_chunks > 1 + table.num_rows // _MIN_CHUNK_ROWS for c in table.columns):
             # Rows that were appended one by one would be read one by one.
             table = table.combine_chunks()
         self._table = table

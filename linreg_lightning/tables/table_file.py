@@ -22,7 +22,7 @@ _TAIL_BYTES = 2**16  # holds the footer of most files, and the checksum of a com
 
 
 class TableFile(ABC):
-    """A file, or a table in memory, that is read in order, in constant memory; creating one reads the `schema`.
+    """A file or frame that is read in order, in constant memory; creating one reads the `schema`.
 
     All later passes have to read the same file: another size, time of change or end is an error.
 
