@@ -294,7 +294,7 @@ def _plain(source: Any) -> Any:
 
 
 def _no_name(argument: str, name: Any) -> InputError:
-    text = f"{name!r} was given: YAML reads the name as a number; rename the column or the file"
+    text = f"{name!r} was given, a number, also to YAML; give text, or rename the column or file"
     if argument in _FILES and not isinstance(name, int | float):
         text = f"a {type(name).__name__} was given; give a data frame or the name of a file"
     return InputError(f"{argument}: {text}")
