@@ -9,6 +9,7 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import align_rows, column_names, frame_numbers, is_frame, is_series
 
 RowName = Callable[[int], str]
 """From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
@@ -144,10 +145,10 @@ def check_argument(name: str, value: object, valid: bool, expected: str) -> None
 def to_tensor(argument: str, values: Any) -> Tensor:
     """Return the values as a floating-point tensor, without a copy where that is possible.
 
-    Masked values become NaN. Whole numbers become float64.
+    Masked values become NaN, as do missing values of data frames. Whole numbers become float64.
 
     Raises:
-        InputError: text, complex numbers, or whole numbers that float64 would round.
+        InputError: text, categories, complex numbers, or whole numbers that float64 would round.
 
     >>> to_tensor("x", [[1, 2], [3, 4]])
     tensor([[1., 2.],
@@ -156,7 +157,8 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     source = values
     if not isinstance(values, Tensor):
         try:
-            array = np.asarray(values)
+            is_table = is_frame(values) or is_series(values)
+            array = frame_numbers(values) if is_table else np.asarray(values)
             if array.dtype.kind == "c":
                 raise InputError(_COMPLEX.format(argument))
             if isinstance(values, np.ma.MaskedArray):
@@ -185,6 +187,30 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     if values.dtype in _LONG_INTEGERS and bool((tensor.abs() >= 2.0**53).any()):
         _to_float64(argument, source, values.cpu().numpy())
     return tensor
+
+
+def rows_to_tensors(x: Any, y: Any = None, weight: Any = None) -> Batch:
+    """Return rows as tensors; without y, they have no target.
+
+    Rows of pandas objects belong together by their labels, not by their places.
+
+    Raises:
+        InputError: values that are no numbers; labels, or shapes, that do not belong together.
+
+    >>> import torch
+    >>> rows_to_tensors([[1.0], [2.0]], y=[3.0, 4.0]).y
+    tensor([[3.],
+            [4.]], dtype=torch.float64)
+    """
+    features = to_tensor("x", x)
+    targets = features.new_empty(*features.shape[:1], 0)
+    if y is not None:
+        targets = to_tensor("y", align_rows("y", y, x)).to(features.device)
+    if targets.ndim == 1:
+        targets = targets.unsqueeze(1)
+    if weight is not None:
+        weight = to_tensor("weight", align_rows("weight", weight, x)).to(features.device)
+    return Batch(features, targets, weight).validate()
 
 
 def group_values(argument: str, values: Any, rows: int) -> tuple[Tensor, list[Any] | None]:
@@ -236,7 +262,8 @@ def _to_float64(argument: str, source: Any, array: Any) -> Any:
     if array.dtype.kind != "f":
         for place in np.argwhere(np.abs(result) >= 2.0**53).tolist():
             value = array[tuple(place)]
-            if isinstance(value, int | np.integer) and int(value) != int(result[tuple(place)]):
+            is_float = isinstance(value, float | np.floating)
+            if not is_float and int(value) != int(result[tuple(place)]):
                 row, column = (*place, 0, 0)[:2]
                 names = own_names(source) or [str(column + 1)]
                 raise InputError(
@@ -261,9 +288,8 @@ def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
 
 
 def own_names(values: Any) -> list[str] | None:
-    """Return the names of the columns of a data frame or pyarrow table; else None."""
-    for attribute in ("column_names", "columns"):
-        if hasattr(values, attribute):
-            return [str(name) for name in getattr(values, attribute)]
+    """Return the names of the columns of a data frame or a series; else None."""
+    if is_frame(values):
+        return column_names(values)
     name = getattr(values, "name", None)
-    return None if name is None else [str(name)]
+    return None if name in (None, "") else [str(name)]
