@@ -4,7 +4,9 @@ pandas, polars, pyarrow, Modin, cuDF and lazy frames come through narwhals; ever
 as a relation of DuckDB, by Arrow's stream protocol. None of these libraries is imported here.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -37,7 +39,7 @@ def to_arrow(frame: Any, argument: str = "x") -> pa.Table:
     >>> to_arrow(pa.table({"age": [30, 40]})).column_names
     ['age']
     """
-    try:
+    with _table_errors(frame, argument):
         native = nw.from_native(frame, pass_through=True)
         if isinstance(native, nw.LazyFrame):
             native = native.collect()
@@ -46,6 +48,12 @@ def to_arrow(frame: Any, argument: str = "x") -> pa.Table:
         if native.implementation.is_pandas():
             return pa.Table.from_pandas(native.to_native(), preserve_index=False)
         return native.to_arrow()
+
+
+@contextmanager
+def _table_errors(frame: Any, argument: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, TypeError, ValueError, nw.exceptions.NarwhalsError) as error:
         reason = str(error).splitlines()[0]
         kind = type(frame).__name__
@@ -53,6 +61,53 @@ def to_arrow(frame: Any, argument: str = "x") -> pa.Table:
             f"{argument}: the {kind} cannot be read as a table ({reason}); give columns with "
             "different names, each of one type"
         ) from None
+
+
+def column_names(frame: Any) -> list[str]:
+    """Return the names of the columns of a data frame; nothing is read.
+
+    >>> column_names(pa.table({"age": [30, 40]}))
+    ['age']
+    """
+    native = nw.from_native(frame, pass_through=True)
+    if isinstance(native, nw.DataFrame | nw.LazyFrame):
+        return [str(name) for name in native.collect_schema().names()]
+    return list(frame.schema.names if hasattr(frame, "schema") else frame.columns)
+
+
+def select_columns(frame: Any, names: Sequence[str], argument: str = "x") -> pa.Table:
+    """Return columns of a data frame by name, in this order; other columns are not read.
+
+    Raises:
+        InputError: the frame lacks a column; see also `to_arrow`.
+
+    >>> select_columns(pa.table({"age": [30], "sqft": [90]}), ["sqft"]).column_names
+    ['sqft']
+    """
+    with _table_errors(frame, argument):
+        present = column_names(frame)
+    for name in names:
+        if name not in present:
+            text = f"the {type(frame).__name__} has no column {name!r}"
+            raise InputError(f"{argument}: {text}; {_name_hint(name, present)}")
+    places = [present.index(name) for name in names]
+    native = nw.from_native(frame, pass_through=True)
+    if isinstance(native, nw.DataFrame):
+        # pandas may have names that are no text.
+        table = to_arrow(native[:, places].to_native(), argument)
+    elif isinstance(native, nw.LazyFrame):
+        table = to_arrow(native.select(*names).to_native(), argument)
+    else:
+        table = to_arrow(frame, argument).select(places)
+    return table.rename_columns(list(names))
+
+
+def _name_hint(name: str, present: list[str]) -> str:
+    same_case = {other.lower(): other for other in present}
+    if similar := difflib.get_close_matches(name.lower(), same_case, n=1):
+        return f"did you mean {same_case[similar[0]]!r}?"
+    more = f" and {len(present) - 20} more" if len(present) > 20 else ""
+    return f"it has {', '.join(present[:20])}{more}; an array is taken by position"
 
 
 def frame_like(frame: Any, columns: Mapping[str, Any]) -> Any:

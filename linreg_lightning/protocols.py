@@ -27,6 +27,14 @@ class ColumnPrecision(Protocol):
 
 
 @runtime_checkable
+class TableColumns(Protocol):
+    """Data that compute x from the columns of a table, so that a model can do the same."""
+
+    def column_arguments(self) -> dict[str, Any]:
+        """Return the arguments `design`, `missing` and `unseen`, as a checkpoint has them."""
+
+
+@runtime_checkable
 class TrueCoefficients(Protocol):
     """Data that may know the coefficients they were made from: target to name to value, or None."""
 

@@ -260,6 +260,37 @@ def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
     return InputError(f"{argument}: {reason}; give numbers only")
 
 
+def align_index(x: Any, y: Any, weight: Any = None) -> tuple[Any, Any]:
+    """Return y and weight, where they are of pandas, in the order of the index of x.
+
+    Raises:
+        InputError: the index of one has other labels than that of another.
+    """
+    return align_rows("y", y, x), align_rows("weight", weight, x if hasattr(x, "iloc") else y)
+
+
+def align_rows(argument: str, values: Any, reference: Any) -> Any:
+    """Return values in the order of the index of another frame or series, if both have one."""
+    if not (hasattr(values, "iloc") and hasattr(reference, "iloc")):
+        return values  # a list has a method `index`
+    own, index = values.index, reference.index
+    if len(own) != len(index) or own.equals(index):
+        return values
+    if own.is_unique and index.is_unique and (places := own.get_indexer(index)).min() >= 0:
+        return values.iloc[places]
+    remedy = f"give both the same index, or {argument}.to_numpy(), which goes by position"
+    raise InputError(f"{argument}: its index has other labels than that of the rows; {remedy}")
+
+
+def columns_by_name(argument: str, values: Any, names: list[str] | None) -> Tensor:
+    """Return a tensor of these columns of a data frame, in this order; of others by position."""
+    if names and own_names(values):
+        from linreg_lightning.frames import is_frame, select_columns  # they import pyarrow
+
+        values = select_columns(values, names, argument) if is_frame(values) else values
+    return to_tensor(argument, values)
+
+
 def own_names(values: Any) -> list[str] | None:
     """Return the names of the columns of a data frame or pyarrow table; else None."""
     for attribute in ("column_names", "columns"):

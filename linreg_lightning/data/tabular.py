@@ -168,6 +168,10 @@ class TabularData(RegressionDataModule):
         sources = [] if self._design is None else self._design.sources
         return [significant_bits(schema.field(source).type) for source in sources]
 
+    def column_arguments(self) -> dict[str, Any]:
+        """The arguments that say how x is computed from a table; models keep them."""
+        return {name: self.hparams[name] for name in ("design", "missing", "unseen")}
+
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
