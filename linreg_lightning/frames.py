@@ -21,7 +21,10 @@ def is_frame(values: object) -> bool:
     >>> is_frame(pa.table({"age": [30, 40]})), is_frame([[30], [40]])
     (True, False)
     """
-    if isinstance(nw.from_native(values, pass_through=True), nw.DataFrame | nw.LazyFrame):
+    try:
+        if isinstance(nw.from_native(values, pass_through=True), nw.DataFrame | nw.LazyFrame):
+            return True
+    except nw.exceptions.DuplicateError:  # two columns of pandas have one name
         return True
     # A pandas or polars series has the stream protocol too, but one column without a table.
     has_columns = hasattr(values, "columns") or hasattr(values, "schema")
