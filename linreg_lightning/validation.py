@@ -284,7 +284,7 @@ def align_rows(argument: str, values: Any, reference: Any) -> Any:
 
 def columns_by_name(argument: str, values: Any, names: list[str] | None) -> Tensor:
     """Return a tensor of these columns of a data frame, in this order; of others by position."""
-    if names and own_names(values):
+    if names:
         from linreg_lightning.frames import is_frame, select_columns  # they import pyarrow
 
         values = select_columns(values, names, argument) if is_frame(values) else values

@@ -220,7 +220,7 @@ def least_squares(
     (0.64, tensor([2.5000], dtype=torch.float64))
     """
     check_arguments(accuracy, ridge, confidence)
-    bits, features, targets = column_bits(x), _names(x), _names(y)
+    bits, given_x, given_y = column_bits(x), x, y
     y, weight = align_index(x, y, weight)
     x, y = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
@@ -234,6 +234,7 @@ def least_squares(
         fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
         if fit.precise:
             break
+    features, targets = _column_names(given_x, batch.x), _column_names(given_y, batch.y)
     fit = replace(fit, feature_names=features, target_names=targets)
     for diagnostic in fit.diagnostics():
         if diagnostic.is_warning:
@@ -241,10 +242,12 @@ def least_squares(
     return _drop_target_dimension(fit) if y.ndim == 1 else fit
 
 
-def _names(values: Any) -> list[str] | None:
+def _column_names(given: Any, values: Tensor) -> list[str] | None:
     # pandas numbers columns that were given no names.
-    index = getattr(values, "columns", None)
-    return None if getattr(index, "inferred_type", "") == "integer" else own_names(values)
+    is_numbered = getattr(getattr(given, "columns", None), "inferred_type", "") == "integer"
+    names = None if is_numbered else own_names(given)
+    # An array may have a name, but no names of columns.
+    return names if names and len(names) == values.shape[1] else None
 
 
 def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
