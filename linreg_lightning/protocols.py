@@ -27,11 +27,10 @@ class ColumnPrecision(Protocol):
 
 
 @runtime_checkable
-class TableColumns(Protocol):
-    """Data that compute x from the columns of a table, so that a model can do the same."""
+class KeptArguments(Protocol):
+    """Data whose arguments a checkpoint keeps; `design` says how x is computed from a table."""
 
-    def column_arguments(self) -> dict[str, Any]:
-        """Return the arguments `design`, `missing` and `unseen`, as a checkpoint has them."""
+    hparams: Any
 
 
 @runtime_checkable

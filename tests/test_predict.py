@@ -289,7 +289,7 @@ def test_categories_that_look_like_numbers_may_be_numbers(trainer: MakeTrainer) 
         ({"age": 3}, "x: a dict was given; give a data frame"),
         (np.ones((2, 3)), r"x: a batch of shape \(2, 3\) .* 5 columns: sqft, age, new, city\[Oslo"),
         (np.ones(5), r"x: a batch of shape \(5,\)"),
-        (pd.concat([new_homes(), new_homes()], axis=1), "x: .* cannot be read as a table"),
+        (pd.concat([new_homes(), new_homes()], axis=1), "columns: Expected unique column names"),
     ],
 )
 def test_what_is_no_table_of_the_columns_is_refused(
@@ -432,10 +432,10 @@ def test_rows_of_pandas_go_by_their_index() -> None:
 def test_rows_of_pandas_with_other_labels_are_refused(index: Any) -> None:
     frame = homes()
     x, y = frame[["sqft"]], frame.price.set_axis(list(index))
-    with pytest.raises(InputError, match="y: its index has other labels"):
+    with pytest.raises(InputError, match="y: its index labels the rows otherwise"):
         least_squares(x, y)
-    with pytest.raises(InputError, match="weight: its index has other labels"):
+    with pytest.raises(InputError, match="weight: its index labels the rows otherwise"):
         least_squares(x, frame.price, y.abs())
-    with pytest.raises(InputError, match="by: its index has other labels"):
+    with pytest.raises(InputError, match="by: its index labels the rows otherwise"):
         grouped_least_squares(x, frame.price, by=y)
     assert least_squares(x, y.to_numpy()).rank == 2

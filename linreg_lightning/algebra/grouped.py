@@ -18,14 +18,8 @@ from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.algebra.least_squares import EXACT_LIMIT, Fit
 from linreg_lightning.batch import Batch, column_bits, significant_bits
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import (
-    align_index,
-    align_rows,
-    check_finite,
-    check_weight,
-    group_values,
-    to_tensor,
-)
+from linreg_lightning.matching import align_index
+from linreg_lightning.validation import check_finite, check_weight, group_values, to_tensor
 
 _CHUNK_NUMBERS = 2**18  # of rows at a time, which stay in the cache of a processor
 _BLOCK_NUMBERS = 2**20  # of cross-products at a time
@@ -154,11 +148,11 @@ def grouped_least_squares(
     check_confidence(confidence)
     bits = column_bits(x)
     y, weight = align_index(x, y, weight)
-    by = align_rows("by", by, x)
+    given_x = x
     x, y = to_tensor("x", x).cpu(), to_tensor("y", y).cpu()
     weight = None if weight is None else to_tensor("weight", weight).cpu()
     batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
-    group, names = group_values("by", by, batch.rows)
+    group, names = group_values("by", by, batch.rows, given_x)
     result = GroupedFit.from_rows(
         batch, group, names, intercept=intercept, confidence=confidence, bits=bits
     )

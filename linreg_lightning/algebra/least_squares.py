@@ -17,7 +17,8 @@ from linreg_lightning.algebra.prediction import Prediction, predict_mean, predic
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import align_index, columns_by_name, own_names, to_tensor
+from linreg_lightning.matching import align_index, columns_by_name
+from linreg_lightning.validation import own_names, to_tensor
 
 Accuracy = Literal["auto", "exact", "float64"]
 EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
@@ -153,7 +154,8 @@ class Fit:
         Raises:
             InputError: x has another number of columns, or lacks one of the fit.
         """
-        mean = predict_mean(self.solution, columns_by_name("x", x, self.feature_names).cpu())
+        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+        mean = predict_mean(self.solution, rows)
         return mean[:, 0] if self._one_dimensional else mean
 
     def prediction(self, x: Any) -> Prediction:
@@ -167,7 +169,7 @@ class Fit:
         Raises:
             InputError: x has another number of columns, or lacks one of the fit.
         """
-        rows = columns_by_name("x", x, self.feature_names).cpu()
+        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
         result = prediction(self.solution, rows, self.confidence)
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
@@ -244,7 +246,7 @@ def least_squares(
 
 def _column_names(given: Any, values: Tensor) -> list[str] | None:
     # pandas numbers columns that were given no names.
-    is_numbered = getattr(getattr(given, "columns", None), "inferred_type", "") == "integer"
+    is_numbered = "integer" in getattr(getattr(given, "columns", None), "inferred_type", "")
     names = None if is_numbered else own_names(given)
     # An array may have a name, but no names of columns.
     return names if names and len(names) == values.shape[1] else None

@@ -21,7 +21,8 @@ from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import column_names, select_columns
+from linreg_lightning.frames import column_names
+from linreg_lightning.matching import select_columns
 from linreg_lightning.tables.dataset import Chunk
 from linreg_lightning.tables.table_file import dtype_kind
 

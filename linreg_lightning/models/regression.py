@@ -11,13 +11,13 @@ from torch import Tensor
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import column_names, frame_like, is_frame
+from linreg_lightning.frames import column_names, frame_like, is_frame, is_series
 from linreg_lightning.models.columns import ModelColumns, check_width
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.protocols import (
     IntervalModel,
+    KeptArguments,
     NamedColumns,
-    TableColumns,
     TrueCoefficients,
 )
 from linreg_lightning.text_table import format_table
@@ -139,7 +139,7 @@ class RegressionModule(SupervisedModule):
             InputError: as in `predict`.
         """
         if not is_frame(x):
-            if isinstance(x, Mapping) or hasattr(x, "to_frame"):
+            if isinstance(x, Mapping) or is_series(x):
                 raise InputError(
                     f"x: a {type(x).__name__} was given; give a data frame, also for one row, such "
                     "as frame.iloc[[0]]"
@@ -163,7 +163,7 @@ class RegressionModule(SupervisedModule):
         super().setup(stage)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if stage == "fit":
-            arguments = data.column_arguments() if isinstance(data, TableColumns) else {}
+            arguments = data.hparams if isinstance(data, KeptArguments) else {}
             self.frame_reader = FrameReader.from_arguments(arguments, self.feature_names)
         if isinstance(data, NamedColumns):
             true = data.true_coefficients if isinstance(data, TrueCoefficients) else None
