@@ -10,6 +10,7 @@ from torch import Tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import align_rows, column_names, frame_numbers, is_frame, is_series
+from linreg_lightning.matching import align_index
 
 RowName = Callable[[int], str]
 """From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
@@ -202,26 +203,31 @@ def rows_to_tensors(x: Any, y: Any = None, weight: Any = None) -> Batch:
     tensor([[3.],
             [4.]], dtype=torch.float64)
     """
+    y, weight = align_index(x, y, weight)
     features = to_tensor("x", x)
     targets = features.new_empty(*features.shape[:1], 0)
     if y is not None:
-        targets = to_tensor("y", align_rows("y", y, x)).to(features.device)
+        targets = to_tensor("y", y).to(features.device)
     if targets.ndim == 1:
         targets = targets.unsqueeze(1)
     if weight is not None:
-        weight = to_tensor("weight", align_rows("weight", weight, x)).to(features.device)
+        weight = to_tensor("weight", weight).to(features.device)
     return Batch(features, targets, weight).validate()
 
 
-def group_values(argument: str, values: Any, rows: int) -> tuple[Tensor, list[Any] | None]:
+def group_values(
+    argument: str, values: Any, rows: int, x: Any = None
+) -> tuple[Tensor, list[Any] | None]:
     """Return the group of each row as a number, and what the numbers stand for, if not themselves.
 
     Raises:
-        InputError: not one value for each row; a missing value; values that have no order.
+        InputError: not one value for each row; pandas labels rows otherwise than in x; a missing
+            value; values that have no order.
 
     >>> group_values("by", ["b", "a", "b"], rows=3)
     (tensor([1, 0, 1]), ['a', 'b'])
     """
+    values = align_rows(argument, values, x)
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), np.array(values, object)
         values[mask] = None
