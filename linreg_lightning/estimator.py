@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from linreg_lightning.algebra import ExactGram, Fit, Float64Gram, Gram
+from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.least_squares import (
     Accuracy,
     check_arguments,
     drop_target_dimension,
-    gram_kinds,
 )
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
@@ -24,12 +24,20 @@ from linreg_lightning.validation import to_tensor
 
 try:
     from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-    from sklearn.utils import check_array
+    from sklearn.utils import assert_all_finite, check_array
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
     raise ImportError(
         "LinearRegressor needs scikit-learn; type pip install 'linreg_lightning[sklearn]'"
     ) from None
+
+
+# The arithmetic of the first sums, and of the second ones where digits are missing.
+_GRAM_KINDS: dict[str, list[type[Gram]]] = {
+    "exact": [ExactGram],
+    "float64": [Float64Gram],
+    "auto": [Float64Gram, ExactGram],
+}
 
 
 class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -52,8 +60,9 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
             there are no standard errors.
         accuracy: `exact` adds without any rounding, so that the order of the rows changes no bit;
             `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
-            takes `exact` for up to a million numbers, and beyond that `float64`, then `exact` if
-            `float64` guarantees fewer than eight digits.
+            takes `float64`, and then `exact` if `float64` guarantees fewer than eight digits of the
+            coefficients or standard errors. (In `least_squares`, `auto` begins with `exact` for up
+            to a million numbers.)
         confidence: how often the intervals in `fit_` cover the truth, between 0.000001 and 1.
 
     Attributes:
@@ -105,9 +114,11 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         """
         check_arguments(self.accuracy, self.ridge, self.confidence)
         batch, bits, one_target = self._batch(X, y, sample_weight, reset=True)
-        for kind in gram_kinds(self.accuracy, batch.x.numel() + batch.y.numel()):
-            gram: Gram = kind(batch.x.shape[1], batch.y.shape[1])
-            gram.update(batch, bits=bits)
+        for kind in _GRAM_KINDS[self.accuracy]:
+            if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
+                warnings.warn(note, stacklevel=2)
+            gram = kind(batch.x.shape[1], batch.y.shape[1])
+            self._add(gram, batch, bits)
             fit = self._solve(gram)
             if fit.precise:
                 break
@@ -116,15 +127,15 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Add rows to those of earlier calls, and fit all of them.
 
-        Arguments and errors are those of `fit`. In `exact` it makes no difference, to the last bit, whether rows come at once or in parts.
-        `auto` is `exact` here, unless `fit` has added its rows in `float64`.
+        Arguments and errors are those of `fit`. In `exact` it makes no difference, to the last bit,
+        whether rows come at once or in parts. `auto` is `exact` here, unless a `fit` before has
+        added its rows in `float64`: then the sums go on in `float64`.
         """
         check_arguments(self.accuracy, self.ridge, self.confidence)
         is_first = not hasattr(self, "_gram")
         batch, bits, one_target = self._batch(X, y, sample_weight, reset=is_first)
         if is_first:
-            kind = Float64Gram if self.accuracy == "float64" else ExactGram
-            gram: Gram = kind(batch.x.shape[1], batch.y.shape[1])
+            gram = _GRAM_KINDS[self.accuracy][-1](batch.x.shape[1], batch.y.shape[1])
         else:
             gram = copy(self._gram)  # updates replace its tensors, and do not write to them
         if self.accuracy == "float64":
@@ -134,7 +145,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
                 "accuracy: exact was given, but earlier rows were added in float64; leave it out, "
                 "or fit all rows anew"
             )
-        gram.update(batch, bits=bits)
+        self._add(gram, batch, bits)
         one_target = one_target if is_first else self.coef_.ndim == 1
         return self._take_over(gram, self._solve(gram), one_target)
 
@@ -156,7 +167,15 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     ) -> tuple[Batch, list[int] | None, bool]:
         """Return the rows, the significant bits of the columns of x, and whether y is (rows,)."""
         given, bits = {"X": x, "y": y}, column_bits(x)
-        x, y = validate_data(self, x, y, reset=reset, multi_output=True, y_numeric=True)
+        x, y = validate_data(
+            self,
+            x,
+            y,
+            reset=reset,
+            multi_output=True,
+            y_numeric=True,
+            ensure_all_finite=weight is not None,  # without weights `_add` sees what is missing
+        )
         if isinstance(weight, Number):
             weight = np.full(len(x), weight)
         elif weight is not None:
@@ -171,6 +190,15 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
                 raise InputError("sample_weight: all weights are zero; at least one row must count")
         batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
         return batch, bits, y.ndim == 1
+
+    def _add(self, gram: Gram, batch: Batch, bits: list[int] | None) -> None:
+        try:
+            gram.update(batch, bits=bits)
+        except InputError:
+            # For NaN and infinity, the error is that of all estimators.
+            name = type(self).__name__
+            assert_all_finite(batch.x.numpy(), estimator_name=name, input_name="X")
+            raise
 
     def _solve(self, gram: Gram) -> Fit:
         return Fit.from_gram(

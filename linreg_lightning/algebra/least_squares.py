@@ -263,7 +263,7 @@ def least_squares(
     x, y = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
-    for kind in gram_kinds(accuracy, batch.x.numel() + batch.y.numel()):
+    for kind in _gram_kinds(accuracy, batch.x.numel() + batch.y.numel()):
         if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
             warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
@@ -277,7 +277,7 @@ def least_squares(
     return drop_target_dimension(fit) if y.ndim == 1 else fit
 
 
-def gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
+def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
     """Return the arithmetic of the first pass, and of a second one where digits are missing."""
     if accuracy == "float64":
         return [Float64Gram]
