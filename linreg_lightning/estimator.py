@@ -20,7 +20,7 @@ from linreg_lightning.algebra.least_squares import (
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_frame, to_arrow
-from linreg_lightning.validation import to_tensor
+from linreg_lightning.validation import check_argument, to_tensor
 
 try:
     from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -112,7 +112,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
                 estimator is outside its range.
             TypeError: X is sparse.
         """
-        check_arguments(self.accuracy, self.ridge, self.confidence)
+        self._check_arguments()
         batch, bits, one_target = self._batch(X, y, sample_weight, reset=True)
         for kind in _GRAM_KINDS[self.accuracy]:
             if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
@@ -131,7 +131,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         whether rows come at once or in parts. `auto` is `exact` here, unless a `fit` before has
         added its rows in `float64`: then the sums go on in `float64`.
         """
-        check_arguments(self.accuracy, self.ridge, self.confidence)
+        self._check_arguments()
         is_first = not hasattr(self, "_gram")
         batch, bits, one_target = self._batch(X, y, sample_weight, reset=is_first)
         if is_first:
@@ -161,6 +161,11 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         x = validate_data(self, X, reset=False)
         _refuse_rounded("X", X)
         return self.fit_.predict(to_tensor("X", x)).numpy()
+
+    def _check_arguments(self) -> None:
+        is_truth = isinstance(self.fit_intercept, bool | np.bool_)
+        check_argument("fit_intercept", repr(self.fit_intercept), is_truth, "True or False")
+        check_arguments(self.accuracy, self.ridge, self.confidence)
 
     def _batch(
         self, x: Any, y: Any, weight: Any, reset: bool
