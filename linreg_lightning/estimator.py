@@ -52,7 +52,8 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     given, scikit-learn divides its effect among all of them (the solution of minimum norm). Here,
     as in R, the column is left out: its coefficient is 0, and a warning names it. Predictions are
     the same for rows in which the combination holds. A `OneHotEncoder` without `drop` makes such
-    columns: the sum of those for all levels of a variable is the intercept's column of ones.
+    columns: the sum of those for all levels of a variable is the intercept's column of ones. Sparse
+    X is refused: a `ColumnTransformer` needs `sparse_threshold=0`, so that it makes none.
 
     Args:
         fit_intercept: whether to fit the constant b_0.
@@ -228,10 +229,15 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
 
 def _refuse_rounded(argument: str, values: Any) -> None:
     """Refuse whole numbers that scikit-learn has rounded to float64."""
+    if isinstance(values, np.ndarray | list):
+        return
     if is_frame(values):
+        if hasattr(values, "dtypes"):  # no others of pandas and polars need to become Arrow's
+            columns = zip(values.columns, values.dtypes, strict=True)
+            values = values[[name for name, kind in columns if "float" not in str(kind).lower()]]
         table = to_arrow(values, argument)
         for field in table.schema:
             if pa.types.is_integer(field.type) or pa.types.is_decimal(field.type):
                 to_tensor(argument, table.select([field.name]))
-    elif hasattr(values, "dtype") and not isinstance(values, np.ndarray):
+    elif hasattr(values, "dtype"):
         to_tensor(argument, values)

@@ -291,6 +291,20 @@ def test_it_works_in_pipelines_and_searches() -> None:
     assert (loaded.predict(frame) == search.predict(frame)).all()
 
 
+def test_sparse_columns_are_refused_and_a_threshold_of_0_makes_none() -> None:
+    frame = pd.DataFrame({"city": ["Bonn", "Kiel", "Ulm", "Köln", "Jena"] * 2, "area": range(10)})
+    price = np.arange(10.0) ** 2
+    encoder = OneHotEncoder(drop="first"), ["city"]
+    with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is required"):
+        make_pipeline(make_column_transformer(encoder), LinearRegressor()).fit(frame, price)
+    dense = make_column_transformer(encoder, remainder="passthrough", sparse_threshold=0)
+    scores = [
+        make_pipeline(dense, model()).fit(frame, price).score(frame, price)
+        for model in (LinearRegressor, LinearRegression)
+    ]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-12)
+
+
 def test_a_clone_has_the_arguments_and_no_fit(rows: Arrays) -> None:
     model = LinearRegressor(ridge=3.0, confidence=0.9).fit(rows[0], rows[1])
     copied = clone(model)
