@@ -229,15 +229,15 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
 
 def _refuse_rounded(argument: str, values: Any) -> None:
     """Refuse whole numbers that scikit-learn has rounded to float64."""
-    if isinstance(values, np.ndarray | list):
-        return
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return  # not rounded yet
     if is_frame(values):
-        if hasattr(values, "dtypes"):  # no others of pandas and polars need to become Arrow's
+        if hasattr(values, "dtypes"):  # only these columns need to become Arrow's
             columns = zip(values.columns, values.dtypes, strict=True)
             values = values[[name for name, kind in columns if "float" not in str(kind).lower()]]
         table = to_arrow(values, argument)
         for field in table.schema:
             if pa.types.is_integer(field.type) or pa.types.is_decimal(field.type):
                 to_tensor(argument, table.select([field.name]))
-    elif hasattr(values, "dtype"):
+    else:
         to_tensor(argument, values)

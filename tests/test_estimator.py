@@ -198,11 +198,13 @@ def test_whole_numbers_that_float64_would_round_are_refused() -> None:
         pl.DataFrame({"a": large, "b": small}),
         np.array(large)[:, None],
         np.array(large, dtype=np.uint64)[:, None],
+        np.array(large, dtype=object)[:, None],
+        [[2**53 + 1, 2**70], [0, 1], [1, 0], [1, 1]],
     ]
     for table in tables:
         with pytest.raises(InputError, match=r"X: 9007199254740993 in column .*; subtract"):
             LinearRegressor().fit(table, small)
-        model = LinearRegressor().fit(np.eye(4)[:, : table.shape[1]], small)
+        model = LinearRegressor().fit(np.eye(4)[:, : np.shape(table)[1]], small)
         with pytest.raises(InputError, match="X: 9007199254740993"):
             model.predict(table)
     for column in (large, pd.Series(large), pd.Series(large, dtype="Int64"), pl.Series(large)):
