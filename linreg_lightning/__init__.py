@@ -10,6 +10,7 @@
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         TensorData as TensorData,
     )
     from linreg_lightning.errors import InputError as InputError
+    from linreg_lightning.estimator import LinearRegressor as LinearRegressor
     from linreg_lightning.logger import RunLogger as RunLogger
     from linreg_lightning.models import (
         LeastSquares as LeastSquares,
@@ -54,6 +56,7 @@ _NAMES = {
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
     "linreg_lightning.data": "RegressionDataModule SyntheticData TabularData TensorData",
     "linreg_lightning.errors": "InputError",
+    "linreg_lightning.estimator": "LinearRegressor",
     "linreg_lightning.logger": "RunLogger",
     "linreg_lightning.models": "LeastSquares LinearRegression ManualLinearRegression"
     " RegressionModule SupervisedModule",
@@ -62,7 +65,8 @@ _NAMES = {
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted(_HOMES)
+# `from linreg_lightning import *` works without scikit-learn too.
+__all__ = sorted(_HOMES.keys() - ({"LinearRegressor"} if find_spec("sklearn") is None else set()))
 
 
 def __getattr__(name: str) -> Any:

@@ -226,8 +226,7 @@ def least_squares(
     x, y = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
-    numbers = batch.rows * (batch.x.shape[1] + batch.y.shape[1])
-    for kind in _gram_kinds(accuracy, numbers):
+    for kind in _gram_kinds(accuracy, batch.x.numel() + batch.y.numel()):
         if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
             warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
@@ -239,7 +238,7 @@ def least_squares(
     for diagnostic in fit.diagnostics():
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
-    return _drop_target_dimension(fit) if y.ndim == 1 else fit
+    return drop_target_dimension(fit) if y.ndim == 1 else fit
 
 
 def _with_names(fit: Fit, x: Any, y: Any) -> Fit:
@@ -264,7 +263,8 @@ def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
     return [ExactGram]
 
 
-def _drop_target_dimension(fit: Fit) -> Fit:
+def drop_target_dimension(fit: Fit) -> Fit:
+    """Return the fit of one target in the shapes for y of (rows,)."""
     coefficients, intercept = fit.coefficients[:, 0], fit.intercept[0]
     return replace(fit, coefficients=coefficients, intercept=intercept, _one_dimensional=True)
 

@@ -1,0 +1,243 @@
+"""An estimator of scikit-learn's conventions over exact least squares: `LinearRegressor`."""
+
+from __future__ import annotations
+
+import warnings
+from copy import copy
+from numbers import Number
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from linreg_lightning.algebra import ExactGram, Fit, Float64Gram, Gram
+from linreg_lightning.algebra.cost import cost_note
+from linreg_lightning.algebra.least_squares import (
+    Accuracy,
+    check_arguments,
+    drop_target_dimension,
+)
+from linreg_lightning.batch import Batch, column_bits
+from linreg_lightning.errors import InputError
+from linreg_lightning.frames import is_frame, to_arrow
+from linreg_lightning.validation import check_argument, to_tensor
+
+try:
+    from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+    from sklearn.utils import assert_all_finite, check_array
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError:
+    raise ImportError(
+        "LinearRegressor needs scikit-learn; type pip install 'linreg_lightning[sklearn]'"
+    ) from None
+
+
+# The arithmetic of the first sums, and of the second ones where digits are missing.
+_GRAM_KINDS: dict[str, list[type[Gram]]] = {
+    "exact": [ExactGram],
+    "float64": [Float64Gram],
+    "auto": [Float64Gram, ExactGram],
+}
+
+
+class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Least squares as an estimator for scikit-learn: minimise sum(w (y - b_0 - x b)^2).
+
+    With a ridge penalty, ridge |b|^2 is added, as in scikit-learn's `Ridge(alpha=ridge)`. The
+    arithmetic is that of `least_squares`, and everything is in float64 or better. X and y are
+    arrays, data frames or tensors of numbers without missing values. A frame is refused in
+    `predict` if its columns have other names, or another order, than those of `fit`.
+
+    Where a column is a linear combination of earlier ones, to the precision in which the rows were
+    given, scikit-learn divides its effect among all of them (the solution of minimum norm). Here,
+    as in R, the column is left out: its coefficient is 0, and a warning names it. Predictions are
+    the same for rows in which the combination holds. A `OneHotEncoder` without `drop` makes such
+    columns: the sum of those for all levels of a variable is the intercept's column of ones. Sparse
+    X is refused: a `ColumnTransformer` needs `sparse_threshold=0`, so that it makes none.
+
+    Args:
+        fit_intercept: whether to fit the constant b_0.
+        ridge: the penalty, 0 or above, in the units of the columns; never on the intercept. Above 0
+            there are no standard errors.
+        accuracy: `exact` adds without any rounding, so that the order of the rows changes no bit;
+            `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
+            takes `float64`, and then `exact` if `float64` guarantees fewer than eight digits of the
+            coefficients or standard errors. (In `least_squares`, `auto` begins with `exact` for up
+            to a million numbers.)
+        confidence: how often the intervals in `fit_` cover the truth, between 0.000001 and 1.
+
+    Attributes:
+        coef_: b, (features,), or (targets, features) if y was (rows, targets).
+        intercept_: b_0, a number, or (targets,); 0 without an intercept.
+        fit_: the `Fit`, with standard errors, tests, intervals and statistics.
+        rank_: how many columns were fitted; the intercept is not counted.
+        n_features_in_: the number of columns of X.
+        feature_names_in_: their names, if X was a frame whose columns all have text for a name.
+
+    >>> model = LinearRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 4.0])
+    >>> model.coef_, model.intercept_, model.fit_.standard_error
+    (array([0.8]), np.float64(1.3), tensor([0.7937, 0.4243], dtype=torch.float64))
+    >>> model.partial_fit([[4.0]], [5.0]).coef_
+    array([0.9])
+    """
+
+    fit_: Fit
+    _gram: Gram
+
+    def __init__(
+        self,
+        *,
+        fit_intercept: bool = True,
+        ridge: float = 0.0,
+        accuracy: Accuracy = "auto",
+        confidence: float = 0.95,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.ridge = ridge
+        self.accuracy = accuracy
+        self.confidence = confidence
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Fit the rows; earlier rows are forgotten.
+
+        Args:
+            X: (rows, features).
+            y: (rows,), or (rows, targets), of which each target is fitted by itself.
+            sample_weight: (rows,), at least 0, or one number for all rows; None counts every row
+                once. A row of weight 2 moves the coefficients as two rows do, but counts once in
+                the degrees of freedom of `fit_`.
+
+        Raises:
+            ValueError: shapes do not fit; a value is missing, infinite or no number; a whole number
+                is too large for float64; a weight is negative, or all are 0; an argument of the
+                estimator is outside its range.
+            TypeError: X is sparse.
+        """
+        self._check_arguments()
+        batch, bits, one_target = self._batch(X, y, sample_weight, reset=True)
+        for kind in _GRAM_KINDS[self.accuracy]:
+            if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
+                warnings.warn(note, stacklevel=2)
+            gram = kind(batch.x.shape[1], batch.y.shape[1])
+            self._add(gram, batch, bits)
+            fit = self._solve(gram)
+            if fit.precise:
+                break
+        return self._take_over(gram, fit, one_target)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Add rows to those of earlier calls, and fit all of them.
+
+        Arguments and errors are those of `fit`. In `exact` it makes no difference, to the last bit,
+        whether rows come at once or in parts. `auto` is `exact` here, unless a `fit` before has
+        added its rows in `float64`: then the sums go on in `float64`.
+        """
+        self._check_arguments()
+        is_first = not hasattr(self, "_gram")
+        batch, bits, one_target = self._batch(X, y, sample_weight, reset=is_first)
+        if is_first:
+            gram = _GRAM_KINDS[self.accuracy][-1](batch.x.shape[1], batch.y.shape[1])
+        else:
+            gram = copy(self._gram)  # updates replace its tensors, and do not write to them
+        if self.accuracy == "float64":
+            gram = Float64Gram.from_gram(gram)
+        elif self.accuracy == "exact" and gram.accuracy != "exact":
+            raise InputError(
+                "accuracy: exact was given, but earlier rows were added in float64; leave it out, "
+                "or fit all rows anew"
+            )
+        self._add(gram, batch, bits)
+        one_target = one_target if is_first else self.coef_.ndim == 1
+        return self._take_over(gram, self._solve(gram), one_target)
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        """Return b_0 + x b for X, (rows, features): a float64 array in the shape of y.
+
+        Raises:
+            NotFittedError: before a fit.
+            ValueError: another number of columns, or other names, than in `fit`; a value is
+                missing, infinite or no number.
+        """
+        check_is_fitted(self)
+        x = validate_data(self, X, reset=False)
+        _refuse_rounded("X", X)
+        return self.fit_.predict(to_tensor("X", x)).numpy()
+
+    def _check_arguments(self) -> None:
+        is_truth = isinstance(self.fit_intercept, bool | np.bool_)
+        check_argument("fit_intercept", repr(self.fit_intercept), is_truth, "True or False")
+        check_arguments(self.accuracy, self.ridge, self.confidence)
+
+    def _batch(
+        self, x: Any, y: Any, weight: Any, reset: bool
+    ) -> tuple[Batch, list[int] | None, bool]:
+        """Return the rows, the significant bits of the columns of x, and whether y is (rows,)."""
+        given, bits = {"X": x, "y": y}, column_bits(x)
+        x, y = validate_data(
+            self,
+            x,
+            y,
+            reset=reset,
+            multi_output=True,
+            y_numeric=True,
+            ensure_all_finite=weight is not None,  # without weights `_add` sees what is missing
+        )
+        if isinstance(weight, Number):
+            weight = np.full(len(x), weight)
+        elif weight is not None:
+            given["sample_weight"] = weight
+            weight = check_array(weight, ensure_2d=False, input_name="sample_weight")
+        for argument, values in given.items():
+            _refuse_rounded(argument, values)
+        x, y = to_tensor("X", x), to_tensor("y", y)
+        if weight is not None:
+            weight = to_tensor("sample_weight", weight)
+            if not weight.any():
+                raise InputError("sample_weight: all weights are zero; at least one row must count")
+        batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
+        return batch, bits, y.ndim == 1
+
+    def _add(self, gram: Gram, batch: Batch, bits: list[int] | None) -> None:
+        try:
+            gram.update(batch, bits=bits)
+        except InputError:
+            # For NaN and infinity, the error is that of all estimators.
+            name = type(self).__name__
+            assert_all_finite(batch.x.numpy(), estimator_name=name, input_name="X")
+            raise
+
+    def _solve(self, gram: Gram) -> Fit:
+        return Fit.from_gram(
+            gram,
+            intercept=bool(self.fit_intercept),
+            ridge=self.ridge,
+            confidence=self.confidence,
+        )
+
+    def _take_over(self, gram: Gram, fit: Fit, one_target: bool) -> Self:
+        names = getattr(self, "feature_names_in_", None)
+        for diagnostic in fit.diagnostics(None if names is None else list(names)):
+            if diagnostic.is_warning:
+                warnings.warn(diagnostic.message, stacklevel=3)
+        fit = drop_target_dimension(fit) if one_target else fit
+        self._gram, self.fit_ = gram, fit
+        self.rank_ = fit.rank - bool(self.fit_intercept)
+        self.coef_ = np.ascontiguousarray(fit.coefficients.nan_to_num(0.0).numpy().T)
+        self.intercept_ = fit.intercept.numpy().copy()[()]
+        return self
+
+
+def _refuse_rounded(argument: str, values: Any) -> None:
+    """Refuse whole numbers that scikit-learn has rounded to float64."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return  # not rounded yet
+    if is_frame(values):
+        if hasattr(values, "dtypes"):  # only these columns need to become Arrow's
+            columns = zip(values.columns, values.dtypes, strict=True)
+            values = values[[name for name, kind in columns if "float" not in str(kind).lower()]]
+        table = to_arrow(values, argument)
+        for field in table.schema:
+            if pa.types.is_integer(field.type) or pa.types.is_decimal(field.type):
+                to_tensor(argument, table.select([field.name]))
+    else:
+        to_tensor(argument, values)
