@@ -57,6 +57,7 @@ def coefficients(rows: Rows, target: str, caption: str = "") -> Figure:
         scale = _draw_rows(axes, constant, size)
         where = " where all columns are 0" if shown else ""
         axes.set_xlabel(scale.label(f"{style.shorten(target, 14)}{where}"))
+    _align_estimates(figure, size)
     style.add_legend(figure, f"Coefficients of {style.shorten(target)}")
     return figure
 
@@ -108,12 +109,20 @@ def _label_rows(axes: Axes, names: Sequence[str], estimates: Array, size: float)
     axes.set_yticks(range(len(names)), style.shorten_distinctly(names), fontsize=size)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    texts = ["left out" if math.isnan(e) else format_number(e, 5) for e in estimates]
+    for row, estimate in enumerate(estimates):
+        text = "left out" if math.isnan(estimate) else format_number(estimate, 5)
+        axes.text(1, row, text, ha="right", va="center_baseline", size=size)
+
+
+def _align_estimates(figure: Figure, size: float) -> None:
+    """Move the estimates of all axes into one column on the right."""
+    longest = max((len(text.get_text()) for axes in figure.axes for text in axes.texts), default=0)
     # A digit is 0.64 of the font size wide; measuring the texts would take longer than all else.
-    width = (8 + 0.64 * size * max(map(len, texts), default=0)) / 72
-    place = axes.get_yaxis_transform() + ScaledTranslation(width, 0, axes.figure.dpi_scale_trans)
-    for row, text in enumerate(texts):
-        axes.text(1, row, text, ha="right", va="center_baseline", size=size, transform=place)
+    width = (8 + 0.64 * size * longest) / 72
+    for axes in figure.axes:
+        place = axes.get_yaxis_transform() + ScaledTranslation(width, 0, figure.dpi_scale_trans)
+        for text in axes.texts:
+            text.set_transform(place)
 
 
 def _set_logarithmic_axis(axes: Axes, sizes: Array, scale: Scale) -> None:

@@ -120,7 +120,7 @@ def shorten_distinctly(names: Sequence[str], length: int = 28) -> list[str]:
     Names that become the same show the place where they begin to differ.
 
     >>> shorten_distinctly(["income_in_2019_of_the_district", "income_in_2020_of_the_district"], 16)
-    ['inc…_in_2019_of…', 'inc…_in_2020_of…']
+    ['inc…n_2019_of_t…', 'inc…n_2020_of_t…']
     """
     texts = {name: shorten(name, length) for name in names}
     for _ in range(len(texts)):  # names that differ at several places need several rounds
