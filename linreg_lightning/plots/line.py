@@ -1,7 +1,7 @@
 """Observed values over the only feature, with the fitted line and its bands."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,41 +40,40 @@ def line(
     """Plot each row's y over its x, the fitted line, and its bands where they are known.
 
     There are at most two splits. `feature` and `target` are the names of x and y, `caption` the
-    text below the plot. Values that are not finite are left out. A band far wider than the rows is
-    cut off, because it would shrink them to a dot.
+    text below the plot. Values that are not finite are left out. Bands far wider than the rows are
+    cut off, which the caption then says: else they would shrink the rows to a dot.
     """
     rows = [(split.label, _finite(split.x, split.y)) for split in splits]
-    columns = zip(*(values for _, values in rows), _finite(fit.x, fit.y), strict=True)
-    scales = [Scale.of(column) for column in columns]
+    line_x, line_y = _finite(fit.x, fit.y)
+    x_scale = Scale.of([*(x for _, (x, _) in rows), line_x])
+    y_scale = Scale.of([*(y for _, (_, y) in rows), line_y])
+    bands = {}
+    for label, ends in ("confidence band", fit.confidence), ("prediction band", fit.prediction):
+        if ends is not None:
+            x, *low_and_high = _finite(fit.x, *ends)
+            bands[label] = x_scale.apply(x), *(y_scale.apply(values) for values in low_and_high)
+    points = [y_scale.apply(values) for values in (*(y for _, (_, y) in rows), line_y)]
+    limits, all_shown = _limits(points, [y for _, *ends in bands.values() for y in ends])
+    if not all_shown:
+        caption = f"{caption} The bands go on beyond the plot."
+
     figure = style.new_figure(caption)
     axes = figure.add_subplot()
-    points = style.point_style(sum(x.size for _, (x, _) in rows))
-    shown = []
-    for (label, values), marker in zip(rows, style.SPLIT_MARKERS, strict=False):
-        x, y = _scaled(values, scales)
-        shown.append(y)
+    count = sum(x.size for _, (x, _) in rows)
+    for (label, (x, y)), marker in zip(rows, style.SPLIT_MARKERS, strict=False):
         if x.size:
-            axes.scatter(x, y, **points, label=label, **marker)
-    x, y = _scaled(_finite(fit.x, fit.y), scales)
-    axes.plot(x, y, color=BLACK, linewidth=1.5, label="fit")
-    ends = np.concatenate([*shown, y])
-    lowest, highest = (float(ends.min()), float(ends.max())) if ends.size else (0.0, 1.0)
-    reach = (highest - lowest) or abs(highest) or 1.0
-    low, high = lowest, highest
-    bands = {"confidence band": fit.confidence, "prediction band": fit.prediction}
-    # The narrow band is above the points, which would hide it, and the wide one below them.
-    looks: list[dict[str, Any]] = [{"alpha": 0.45, "zorder": 1.6}, {"alpha": 0.16, "zorder": 0.6}]
-    for (label, band), look in zip(bands.items(), looks, strict=True):
-        x, bottom, top = _finite(fit.x, *band) if band else [np.empty(0)] * 3
+            look = {**style.point_style(count), **marker}
+            axes.scatter(x_scale.apply(x), y_scale.apply(y), label=label, **look)
+    axes.plot(x_scale.apply(line_x), y_scale.apply(line_y), color=BLACK, linewidth=1.5, label="fit")
+    # Many rows would hide the narrow band, which is then drawn above them.
+    orders, alphas = (1.6 if count > style.MANY_ROWS else 0.7, 0.6), (0.45, 0.16)
+    for (label, (x, low, high)), order, alpha in zip(bands.items(), orders, alphas, strict=False):
         if x.size:
-            x, bottom, top = _scaled([x, bottom, top], [scales[0], scales[1], scales[1]])
-            axes.fill_between(x, bottom, top, color=GREY, linewidth=0, label=label, **look)
-            low, high = min(low, bottom.min()), max(high, top.max())
-    low, high = max(low, lowest - reach), min(high, highest + reach)
-    margin = 0.04 * (high - low) or 0.5 * reach
-    axes.set_ylim(low - margin, high + margin)
-    axes.set_xlabel(scales[0].label(style.shorten(feature)))
-    axes.set_ylabel(scales[1].label(style.shorten(target)))
+            look = {"color": GREY, "linewidth": 0, "label": label, "zorder": order, "alpha": alpha}
+            axes.fill_between(x, low, high, **look)
+    axes.set_ylim(*limits)
+    axes.set_xlabel(x_scale.label(style.shorten(feature)))
+    axes.set_ylabel(y_scale.label(style.shorten(target)))
     style.set_plain_ticks(axes.xaxis)
     style.set_plain_ticks(axes.yaxis)
     title = f"{style.shorten(target, 20)} against {style.shorten(feature, 20)}"
@@ -82,11 +81,20 @@ def line(
     return figure
 
 
+def _limits(points: Sequence[Array], bands: Sequence[Array]) -> tuple[tuple[float, float], bool]:
+    """Return limits of y around all points and, if not far wider, the bands; and if these fit."""
+    values, ends = np.concatenate([*points, []]), np.concatenate([*points, *bands, []])
+    if not values.size:
+        return (0.0, 1.0), True
+    lowest, highest = float(values.min()), float(values.max())
+    reach = (highest - lowest) or abs(highest) or 1.0
+    low, high = max(ends.min(), lowest - reach), min(ends.max(), highest + reach)
+    margin = 0.04 * (high - low) or 0.5 * reach
+    all_shown = bool(low == ends.min() and high == ends.max())
+    return (low - margin, high + margin), all_shown
+
+
 def _finite(*tensors: Tensor) -> list[Array]:
     """Return columns of equal length in float64, without the rows where one is not finite."""
     columns = np.stack([t.detach().cpu().double().flatten().numpy() for t in tensors])
     return [*columns[:, np.isfinite(columns).all(axis=0)]]
-
-
-def _scaled(columns: Sequence[Array], scales: Sequence[Scale]) -> list[Array]:
-    return [scale.apply(column) for column, scale in zip(columns, scales, strict=True)]

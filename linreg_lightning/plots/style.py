@@ -24,6 +24,8 @@ SPLIT_MARKERS: tuple[dict[str, Any], ...] = (
     {"color": VERMILION, "marker": "^"},
 )
 
+MANY_ROWS = 300  # above this, points are small and lie on each other
+
 # 700 pixels: TensorBoard shows images 350 wide and drops pixels. Few inches make large type.
 _WIDTH, _HEIGHT, _DPI = 5.0, 4.2, 140
 # Used where installed, for scripts that matplotlib's own font lacks.
@@ -100,7 +102,7 @@ def set_plain_ticks(axis: Axis, max_characters: int = 34) -> None:
 
 def point_style(rows: int) -> dict[str, Any]:
     """Return scatter arguments: many points are smaller and fainter than few."""
-    size, alpha = (22, 0.65) if rows <= 300 else (6, 0.4)
+    size, alpha = (22, 0.65) if rows <= MANY_ROWS else (6, 0.4)
     return {"s": size, "alpha": alpha, "linewidths": 0}
 
 
