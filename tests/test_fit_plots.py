@@ -350,6 +350,8 @@ def test_captions_of_an_exact_fit_name_no_step(trainer: MakeTrainer, figures: li
     assert len(captions) == 3
     assert not [caption for caption in captions if "step" in caption.lower()]
     assert captions[2] == "95% confidence intervals."
+    trainer(max_epochs=1, callbacks=[FitPlots()]).fit(LeastSquares(ridge=1.0), SyntheticData())
+    assert figures[-1].get_supxlabel() == ""  # a penalty leaves no intervals
 
 
 # Drawing does not change the run

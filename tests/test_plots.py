@@ -129,6 +129,16 @@ def test_curvature_shows_in_the_mean_residuals() -> None:
     np.testing.assert_allclose(y, np.square(x), atol=0.01)
 
 
+def test_equal_predictions_have_one_mean_residual() -> None:
+    fitted = torch.tensor([2.0, 1.0]).repeat(50)
+    observed = fitted + torch.linspace(-1, 1, 100)
+    axes = drawn(residuals([SplitPredictions("training", observed, fitted)], "y"))
+    x, y = artists(axes)["mean residual"].get_data()
+    np.testing.assert_allclose(x, [1, 2])
+    left = observed - fitted
+    np.testing.assert_allclose(y, [left[1::2].mean(), left[::2].mean()], atol=1e-6)
+
+
 def test_splits_differ_in_colour_and_shape() -> None:
     for draw in (predicted, residuals):
         axes = drawn(

@@ -150,25 +150,26 @@ class FitPlots(Callback):
         # The only step of an exact fit says nothing.
         step = "" if is_single_pass(model) else f"Step {trainer.global_step}. "
         several = len(targets) > 1
+        whole = {name: each for name, each in samples.items() if each.y.shape[1] == len(targets)}
         for k, target in enumerate(targets[:_MAX_TARGETS]):
             file, tag = (f"-{k + 1}", f"/{target}") if several else ("", "")
             number = f" Target {k + 1} of {len(targets)}." if several else ""
             splits = [
                 SplitPredictions(split, sample.y[:, k], sample.predicted[:, k])
-                for split, sample in samples.items()
-                if sample.y.shape[1] == len(targets)
+                for split, sample in whole.items()
             ]
             if splits:
                 caption = f"{step}{described}{number}"
-                if figure := self._line(model, samples, target, k, caption):
+                if figure := self._line(model, whole, target, k, caption):
                     yield f"line{file}", f"line{tag}", figure
                 yield f"predicted{file}", f"predicted{tag}", predicted(splits, target, caption)
                 yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
             if table := tables.get(target):
-                confidence = getattr(model, "confidence", None)
-                intervals = ""
-                if confidence is not None and "ci_low" in table[0]:
-                    intervals = f"{100 * confidence:g}% confidence intervals."
+                known = [row for row in table if math.isfinite(row.get("ci_low", math.nan))]
+                confidence = getattr(model, "confidence", None) if known else None
+                intervals = (
+                    "" if confidence is None else f"{100 * confidence:g}% confidence intervals."
+                )
                 figure = coefficients(table, target, f"{step}{intervals}{number}".strip())
                 yield f"coefficients{file}", f"coefficients{tag}", figure
                 if figure := self._descent(trainer, model, samples.get("training"), table, k):
