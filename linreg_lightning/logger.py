@@ -15,6 +15,7 @@ from lightning.pytorch.core.saving import save_hparams_to_yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -22,6 +23,8 @@ from linreg_lightning.atomic_file import atomic_path, write_errors
 
 _STAGES = ("train", "val", "test", "fit")
 _COMPARED = ("train/loss", "val/", "test/", "fit/")
+# The first columns of the HPARAMS tab, with values that say their types.
+_COMPARED_COLUMNS: dict[str, Any] = {"model": "", "lr": 0.0, "path": ""}
 _SECONDS_TO_CLOSE = 5.0  # of a run that failed
 
 
@@ -122,10 +125,7 @@ class RunLogger(TensorBoardLogger):
             # log_hyperparams would log the metrics a second time
             given = {k: value for k, value in self.hparams.items() if value is not None}
             shown = {k: v if isinstance(v, int | float | str) else str(v) for k, v in given.items()}
-            # TensorBoard takes the columns from any one of the runs, also where batch_size is null.
-            null = {"batch_size": ""} if "batch_size" in self.hparams else {}
-            columns, _, _ = hparams(null | shown, metrics)
-            for summary in (columns, *hparams(shown, metrics)[1:]):
+            for summary in (_columns(shown, metrics), *hparams(shown, metrics)[1:]):
                 self.experiment.file_writer.add_summary(summary)
         self._writer.close()
         self._writer = None
@@ -137,6 +137,22 @@ class RunLogger(TensorBoardLogger):
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_writer": None}
+
+
+def _columns(values: dict[str, Any], metrics: dict[str, float]) -> Summary:
+    """Return the columns of the HPARAMS tab, the model, its rate and the path of the data first.
+
+    TensorBoard takes the columns from any one of the runs, so each run lists those that compare
+    runs, also where it has no value. It sorts them by name, but puts those first that are said to
+    differ between runs.
+    """
+    columns, _, _ = hparams(_COMPARED_COLUMNS | {"batch_size": ""} | values, metrics)
+    plugin = columns.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in _COMPARED_COLUMNS
+    plugin.content = content.SerializeToString()
+    return columns
 
 
 def tag(name: str) -> str:

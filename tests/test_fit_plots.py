@@ -10,7 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import statsmodels.api as sm
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from matplotlib.figure import Figure
@@ -255,6 +257,101 @@ def test_unusual_rows_are_drawn(trainer: MakeTrainer, model: Callable[[], Lightn
         runner.fit(model(), data)
         assert {"predicted", "residuals", "coefficients"} <= pictures(name)
         assert ("descent" in pictures(name)) == (model is LinearRegression)
+
+
+# The line of the only feature
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return a list that receives the figures, which are not rendered."""
+    seen: list[Figure] = []
+    blank = png(Figure(figsize=(1, 1), dpi=10))
+    monkeypatch.setattr("linreg_lightning.plots.png", lambda figure: seen.append(figure) or blank)
+    return seen
+
+
+def one_column(rows: int = 40, ones: bool = False, **options: Any) -> TensorData:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 1, generator=generator, dtype=torch.float64)
+    y = 2 + 3 * x + torch.randn(rows, 1, generator=generator, dtype=torch.float64)
+    columns = pd.DataFrame({"intercept": 1.0, "sqft": x[:, 0]} if ones else {"sqft": x[:, 0]})
+    return TensorData(columns, pd.DataFrame({"price": y[:, 0]}), **options)
+
+
+@pytest.mark.parametrize("ones", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_bands_of_the_line_are_those_of_statsmodels(
+    trainer: MakeTrainer, figures: list[Figure], ones: bool, weighted: bool
+) -> None:
+    weight = torch.linspace(0.5, 2, 40, dtype=torch.float64) if weighted else None
+    data = one_column(ones=ones, weight=weight)
+    runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[FitPlots()])
+    runner.fit(LeastSquares(confidence=0.9), data)
+    assert images("logs/version_0")["line"] == [1]
+    axes = figures[0].axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("sqft", "price")
+    expected = "All 40 training rows. 90% bands."
+    if weighted:
+        expected += " The prediction band is for rows of weight 1."
+    assert figures[0].get_supxlabel() == expected
+    x, y, _ = data.splits["train"]
+    x = x[:, -1].numpy()
+    points, confidence, prediction = axes.collections
+    np.testing.assert_allclose(points.get_offsets(), np.stack([x, y[:, 0]], 1))
+    weights = np.ones(40) if weight is None else weight.numpy()
+    reference = sm.WLS(y[:, 0].numpy(), sm.add_constant(x), weights=weights).fit()
+    (fit,) = [each for each in axes.lines if each.get_label() == "fit"]
+    grid = np.asarray(fit.get_xdata())
+    assert (grid[0], grid[-1]) == pytest.approx((x.min(), x.max()))
+    frame = reference.get_prediction(sm.add_constant(grid)).summary_frame(alpha=0.1)
+    np.testing.assert_allclose(fit.get_ydata(), frame["mean"])
+    for band, name in ((confidence, "mean_ci"), (prediction, "obs_ci")):
+        box = band.get_datalim(axes.transData)
+        assert box.y0 == pytest.approx(frame[f"{name}_lower"].min())
+        assert box.y1 == pytest.approx(frame[f"{name}_upper"].max())
+
+
+def test_a_descent_has_a_line_without_bands(trainer: MakeTrainer, figures: list[Figure]) -> None:
+    model = LinearRegression()
+    trainer(max_epochs=3, callbacks=[FitPlots(rows=50)]).fit(model, one_column(1000))
+    assert {"line", "descent"} <= pictures()
+    axes = figures[0].axes[0]
+    assert len(axes.collections) == 1
+    assert len(axes.collections[0].get_offsets()) == 50
+    (fit,) = [each for each in axes.lines if each.get_label() == "fit"]
+    x, y = (np.asarray(values) for values in fit.get_data())
+    weight, intercept = model.weight_and_intercept()
+    assert intercept is not None
+    np.testing.assert_allclose(y, weight.item() * x + intercept.item(), rtol=1e-5, atol=1e-5)
+    assert (np.diff(x) >= 0).all()
+    expected = "Step 3. 50 of 1000 training rows, drawn at random."
+    assert figures[0].get_supxlabel() == expected
+
+
+@pytest.mark.usefixtures("blank_images")
+def test_there_is_a_line_for_one_feature_alone(trainer: MakeTrainer) -> None:
+    x, y = torch.randn(30, 2), torch.randn(30, 2)
+    for name, data, expected in (
+        ("two features", TensorData(x, y[:, 0]), set()),
+        ("two targets", TensorData(x[:, :1], y), {"line-1", "line-2"}),
+        ("no feature", TensorData(torch.ones(30, 1), y[:, 0], feature_names=["intercept"]), set()),
+    ):
+        trainer(max_epochs=1, default_root_dir=name, callbacks=[FitPlots()]).fit(
+            LeastSquares(), data
+        )
+        assert {each for each in pictures(name) if each.startswith("line")} == expected
+        assert pictures(name)
+
+
+def test_captions_of_an_exact_fit_name_no_step(trainer: MakeTrainer, figures: list[Figure]) -> None:
+    trainer(max_epochs=1, callbacks=[FitPlots()]).fit(LeastSquares(), SyntheticData())
+    captions = [figure.get_supxlabel() for figure in figures]
+    assert len(captions) == 3
+    assert not [caption for caption in captions if "step" in caption.lower()]
+    assert captions[2] == "95% confidence intervals."
+    trainer(max_epochs=1, callbacks=[FitPlots()]).fit(LeastSquares(ridge=1.0), SyntheticData())
+    assert figures[-1].get_supxlabel() == ""  # a penalty leaves no intervals
 
 
 # Drawing does not change the run

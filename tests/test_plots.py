@@ -17,14 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from linreg_lightning.plots import (
+    FittedLine,
     LossSurface,
     SplitPredictions,
+    SplitRows,
     coefficients,
     descent,
+    line,
     png,
     predicted,
     residuals,
 )
+from linreg_lightning.plots.style import shorten_distinctly
 
 Y = torch.tensor([1.0, 2.0, 3.0, 5.0])
 FITTED = torch.tensor([1.5, 2.0, 2.5, 5.0])
@@ -125,6 +129,16 @@ def test_curvature_shows_in_the_mean_residuals() -> None:
     np.testing.assert_allclose(y, np.square(x), atol=0.01)
 
 
+def test_equal_predictions_have_one_mean_residual() -> None:
+    fitted = torch.tensor([2.0, 1.0]).repeat(50)
+    observed = fitted + torch.linspace(-1, 1, 100)
+    axes = drawn(residuals([SplitPredictions("training", observed, fitted)], "y"))
+    x, y = artists(axes)["mean residual"].get_data()
+    np.testing.assert_allclose(x, [1, 2])
+    left = observed - fitted
+    np.testing.assert_allclose(y, [left[1::2].mean(), left[::2].mean()], atol=1e-6)
+
+
 def test_splits_differ_in_colour_and_shape() -> None:
     for draw in (predicted, residuals):
         axes = drawn(
@@ -176,6 +190,97 @@ def test_the_axis_label_names_the_power_of_ten() -> None:
         assert axes.get_xlabel() == f"observed y ({label})"
         (row,) = (axes.collections[0].get_offsets()[3],)
         np.testing.assert_allclose(row, [5, 5])
+
+
+def test_numbers_that_only_their_last_digits_tell_apart_are_written_in_full() -> None:
+    observed, fitted = Y.double() + 1e6, FITTED.double() + 1e6
+    for draw in (predicted, residuals):
+        axes = drawn(draw([SplitPredictions("training", observed, fitted)], "price"))
+        assert axes.get_xlabel().endswith("predicted price" if draw is residuals else "price")
+        labels = [label.get_text() for label in axes.get_xticklabels()]
+        assert {len(label.partition(".")[0]) for label in labels} == {7}
+    # Labels of y stand above each other, so that long ones may be as many as short ones.
+    axes = drawn(predicted([SplitPredictions("training", observed, fitted)], "price"))
+    assert len(tick_labels(axes.yaxis)) >= 4
+
+
+def test_a_bad_fit_has_a_plain_r2() -> None:
+    far = FITTED.double() + 2e4
+    (label, _) = artists(drawn(predicted([SplitPredictions("training", Y, far)], "y")))
+    assert label.startswith("training, R² −1.8")
+    assert label.endswith("×10⁸")
+
+
+# The line
+
+
+X = torch.tensor([0.0, 1.0, 2.0, 3.0])
+LOW, HIGH = FITTED - 0.25, FITTED + 0.5
+
+
+def band(axes: Axes, label: str) -> np.ndarray:
+    """Return the lower and upper ends of a band at each x, (x, low, high)."""
+    vertices = np.concatenate([path.vertices for path in artists(axes)[label].get_paths()])
+    return np.array(
+        [
+            [x, vertices[vertices[:, 0] == x, 1].min(), vertices[vertices[:, 0] == x, 1].max()]
+            for x in np.unique(vertices[:, 0])
+        ]
+    )
+
+
+def test_rows_line_and_bands_are_plotted_over_the_feature() -> None:
+    fit = FittedLine(X, FITTED, (LOW, HIGH), (LOW - 1, HIGH + 1))
+    splits = [SplitRows("training", X, Y), SplitRows("validation", X[:2] + 0.5, Y[:2])]
+    axes = drawn(line(splits, fit, "sqft", "price", "All rows."))
+    np.testing.assert_allclose(offsets(axes, "training"), torch.stack([X, Y], 1))
+    np.testing.assert_allclose(offsets(axes, "validation"), [[0.5, 1], [1.5, 2]])
+    np.testing.assert_allclose(np.stack(artists(axes)["fit"].get_data()), torch.stack([X, FITTED]))
+    expected = torch.stack([X, LOW, HIGH], 1)
+    np.testing.assert_allclose(band(axes, "confidence band"), expected)
+    np.testing.assert_allclose(band(axes, "prediction band"), expected + torch.tensor([0, -1, 1]))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("sqft", "price")
+    assert axes.figure.get_supxlabel() == "All rows."
+    low, high = axes.get_ylim()
+    assert low < min(LOW) - 1 < max(HIGH) + 1 < high
+
+
+def test_bands_that_are_unknown_are_not_drawn() -> None:
+    unknown = torch.full((4,), torch.nan), torch.full((4,), torch.nan)
+    for fit in (FittedLine(X, FITTED), FittedLine(X, FITTED, unknown, unknown)):
+        axes = drawn(line([SplitRows("training", X, Y)], fit, "x", "y"))
+        assert set(artists(axes)) == {"training", "fit"}
+
+
+def test_bands_far_wider_than_the_rows_are_cut_off_and_the_caption_says_so() -> None:
+    wide = FITTED - 1000, FITTED + 1000
+    figure = line(
+        [SplitRows("training", X, Y)], FittedLine(X, FITTED, wide, wide), "x", "y", "All."
+    )
+    low, high = drawn(figure).get_ylim()
+    assert -5 < low < 1
+    assert 5 < high < 15
+    assert figure.get_supxlabel() == "All. The bands go on beyond the plot."
+
+
+UNUSUAL_LINES: dict[str, tuple[Any, Any]] = {
+    "one row": (X[:1], Y[:1]),
+    "no row": (X[:0], Y[:0]),
+    "constant": (torch.full((9,), 2.0), torch.full((9,), 7.0)),
+    "huge": (X.double() * 1e300, Y.double() * 3e307),
+    "tiny": (X.double() * 1e-300, Y.double() * 5e-324),
+    "not finite": (X[:3], torch.tensor([1, torch.nan, torch.inf])),
+    "seconds": (X.double() + 1.7e9, Y.double() + 1e15),
+    "many": (torch.randn(5000), torch.randn(5000)),
+}
+
+
+@pytest.mark.parametrize("case", UNUSUAL_LINES)
+@pytest.mark.filterwarnings("error")
+def test_unusual_lines_are_drawn(case: str) -> None:
+    x, y = UNUSUAL_LINES[case]
+    fit = FittedLine(x.sort().values, y.mean().expand(len(x)), (y * 0.9, y), (y * 0.8, y))
+    drawn(line([SplitRows("training", x, y)], fit, WEIRD, WEIRD, "A caption. " * 30))
 
 
 # Coefficients
@@ -245,6 +350,77 @@ def test_only_the_forty_largest_coefficients_are_drawn() -> None:
     rows = table(estimate=[float(i) for i in range(100)], std_error=[1.0] * 60 + [1e9] * 40)
     names = [label.get_text() for label in drawn(coefficients(rows, "y")).get_yticklabels()]
     assert names[:40] == [f"x{i}" for i in range(20, 60)]
+
+
+def test_the_intercept_has_an_axis_of_its_own() -> None:
+    rows = table(estimate=[7e8, 2.0, -3.0], ci_low=[6e8, 1.0, -4.0], ci_high=[8e8, 3.0, -2.0])
+    rows[0]["name"] = "intercept"
+    figure = coefficients(rows, "price")
+    axes, other = drawn(figure), figure.axes[1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["x1", "x2"]
+    assert axes.get_xlabel() == "price per unit of the column"
+    assert [label.get_text() for label in other.get_yticklabels()] == ["intercept"]
+    assert other.get_xlabel() == "price where all columns are 0 (×10⁶)"
+    np.testing.assert_array_equal(artists(other)["estimate"].get_xdata(), [700])
+    assert axes.get_window_extent().y1 < other.get_window_extent().y0
+    assert axes.get_xscale() == "linear"
+    assert max(map(abs, axes.get_xlim())) < 6
+    ends = {round(text.get_window_extent().x1) for each in figure.axes for text in each.texts}
+    assert len(ends) == 1
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["confidence interval", "estimate"]
+
+
+def test_a_lonely_intercept_is_not_per_unit_of_a_column() -> None:
+    figure = coefficients([{"name": "intercept", "estimate": 7.0}], "price")
+    assert drawn(figure).get_xlabel() == "price"
+    assert len(figure.axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("estimate", "half_width", "scale"),
+    [
+        ([5.0, 3.0, 0.001], None, "linear"),
+        ([5.0, 0.01], None, "symlog"),
+        ([5.0, 0.01], [1.0, 0.1], "linear"),  # the interval of the second shows on the axis
+        ([5.0, 0.01], [1.0, 0.001], "symlog"),
+        ([5.0, 0.01, 0.0, 0.0], None, "symlog"),
+        ([5.0, 0.01, 0.015, 4.0], None, "symlog"),
+        ([5.0, 0.01, 3.0, 4.0], None, "linear"),
+    ],
+)
+def test_the_axis_is_linear_unless_it_hides_half_of_the_coefficients(
+    estimate: list[float], half_width: list[float] | None, scale: str
+) -> None:
+    columns = {"estimate": estimate}
+    if half_width:
+        pairs = list(zip(estimate, half_width, strict=True))
+        columns |= {"ci_low": [e - h for e, h in pairs], "ci_high": [e + h for e, h in pairs]}
+    figure = coefficients(table(**columns), "y", "Step 1.")
+    assert figure.axes[0].get_xscale() == scale
+    told = figure.get_supxlabel().startswith("The axis is logarithmic on both sides of zero.")
+    assert told == (scale == "symlog")
+
+
+SHARED = [f"median_income_in_the_district_in_{year}_by_household" for year in (2019, 2020, 2021)]
+
+
+def test_shortened_names_stay_different() -> None:
+    names = [*SHARED, "x", "b" * 40, "b" * 39 + "c" + "b" * 40, "b" * 80 + "c", SHARED[0]]
+    for length in (10, 14, 16, 28):
+        texts = shorten_distinctly(names, length)
+        assert len(set(texts)) == len(set(names))
+        assert max(map(len, texts)) <= length
+        assert texts[0] == texts[-1]
+        assert texts[3] == "x"
+    assert "2019" in shorten_distinctly(names, 16)[0]
+
+
+def test_rows_whose_names_share_both_ends_are_labelled_differently() -> None:
+    rows = [{"name": name, "estimate": 1.0} for name in SHARED]
+    labels = [label.get_text() for label in drawn(coefficients(rows, "y")).get_yticklabels()]
+    assert [year in label for year, label in zip(("2019", "2020", "2021"), labels, strict=True)]
+    assert len(set(labels)) == 3
 
 
 @pytest.mark.parametrize(
@@ -380,6 +556,15 @@ def test_surfaces_without_a_unique_minimum_are_drawn(x: torch.Tensor, y: torch.T
     path = torch.tensor([[0.0, 0.0], [math.nan, 1.0], [1.0, 1.0]])
     drawn(descent(surface, path, ("a", "b")))
     drawn(descent(surface, path[:1], ("a", "b")))
+
+
+def test_axes_of_two_names_that_share_both_ends_are_named_differently() -> None:
+    surface = LossSurface(np.zeros(2), np.eye(2), 0.3, (0, 0), 0)
+    path = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    axes = drawn(descent(surface, path, SHARED[:2], (None, None), "y"))
+    assert "2019" in axes.get_xlabel()
+    assert "2020" in axes.get_ylabel()
+    assert axes.get_ylabel().startswith("coefficient of med")
 
 
 # Global state

@@ -1,6 +1,7 @@
 """Finished runs as the real TensorBoard server shows them over HTTP."""
 
 import json
+import re
 import struct
 import urllib.parse
 import urllib.request
@@ -112,31 +113,45 @@ def test_the_layout_groups_related_curves(ask: Ask) -> None:
         category["title"]: {chart["title"]: chart for chart in category["chart"]}
         for category in ask("custom_scalars/layout")["category"]
     }
-    assert layout["fit"]["loss"]["multiline"]["tag"] == ["^train/loss$", "^val/loss$"]
-    charts = [
-        chart
+    assert list(layout["fit"]) == [
+        "training loss",
+        *(f"validation {name}" for name in ("loss", "rmse", "mae", "r2")),
+    ]
+    assert list(layout["coefficients"]) == ["intercept", "x1", "x2"]
+    (pattern,) = layout["coefficients"]["x1"]["multiline"]["tag"]
+    interval = {"interval_low/x1", "interval_high/x1"}
+    for name, expected in (("sgd", set()), ("by_hand", set()), ("exact", interval)):
+        matched = ask("custom_scalars/scalars", run=run(name), tag=pattern)
+        assert matched["regex_valid"]
+        assert set(matched["tag_to_events"]) == {"coefficient/x1", "truth/x1"} | expected
+
+
+def test_no_chart_mixes_the_curves_of_training_and_validation(ask: Ask) -> None:
+    # TensorBoard draws all curves of one run in a chart in the run's colour.
+    tags = {tag for names in ask("scalars/tags").values() for tag in names}
+    for category in ask("custom_scalars/layout")["category"]:
+        for chart in category["chart"]:
+            patterns = chart["multiline"]["tag"]
+            shown = {tag for tag in tags for pattern in patterns if re.search(pattern, tag)}
+            assert shown
+            assert len({tag.partition("/")[0] in ("val", "test") for tag in shown}) == 1
+
+
+def test_all_models_of_a_folder_share_one_set_of_coefficient_charts(ask: Ask) -> None:
+    (charts,) = (
+        category["chart"]
         for category in ask("custom_scalars/layout")["category"]
         if category["title"] == "coefficients"
-        for chart in category["chart"]
-        if chart["title"] == "x1"
-    ]
-    (lines,) = [chart["multiline"]["tag"] for chart in charts if "multiline" in chart]
-    (band,) = [chart["margin"]["series"] for chart in charts if "margin" in chart]
-    assert band == [
-        {"value": "coefficient/x1", "lower": "interval_low/x1", "upper": "interval_high/x1"}
-    ]
-    for pattern, tag in zip(lines, ("coefficient/x1", "truth/x1"), strict=True):
-        matched = ask("custom_scalars/scalars", run=run("sgd"), tag=pattern)
-
-        assert matched["regex_valid"]
-        assert list(matched["tag_to_events"]) == [tag]
+    )
+    titles = [chart["title"] for chart in charts]
+    assert sorted(titles) == ["intercept", "x1", "x2"]
 
 
-def test_the_band_is_the_confidence_interval(ask: Ask, runs: Path) -> None:
+def test_the_interval_is_that_of_the_table(ask: Ask, runs: Path) -> None:
     for row in answer(runs, "exact")["coefficients"]:
         low = points(ask, "exact", f"interval_low/{row['name']}")
         high = points(ask, "exact", f"interval_high/{row['name']}")
-        assert list(low) == [0, 1]  # a single point shows no band
+        assert list(low) == [0, 1]  # a single point shows no line
         (last,) = list(low)[-1:]
         assert low[last] == pytest.approx(row["ci_low"], rel=1e-6)
         assert high[last] == pytest.approx(row["ci_high"], rel=1e-6)
@@ -166,6 +181,12 @@ def test_the_hparams_tab_compares_runs_by_their_final_metrics(ask: Ask, runs: Pa
     shown = {info["name"] for info in experiment["hparamInfos"]}
     assert {"model", "data", "lr", "batch_size", "noise", "rows", "seed"} <= shown
     assert not [name for name in shown if name.startswith("_")]
+    # TensorBoard sorts by name those said to differ, and then all others.
+    columns = [info["name"] for info in experiment["hparamInfos"]]
+    assert columns[:3] == ["lr", "model", "path"]
+    assert columns[3:] == sorted(columns[3:])
+    types = {info["name"]: info["type"] for info in experiment["hparamInfos"]}
+    assert types["lr"] == "DATA_TYPE_FLOAT64"  # so that the column sorts by number
     metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
     stages = {"train": ["loss"], "val": ["loss", "rmse", "mae", "r2"]}
     stages["fit"] = stages["val"]

@@ -60,7 +60,7 @@ class CoefficientMonitor(Callback):
             for name, column in columns.items()
             if math.isfinite(row.get(column, math.nan))
         }
-        # TensorBoard shows no band for a single point: the first estimates count from the start.
+        # TensorBoard shows no line for a single point: the first estimates count from the start.
         steps = sorted({*self._unlogged_steps, trainer.global_step})
         self._unlogged_steps = []
         for logger in trainer.loggers:

@@ -1,6 +1,5 @@
 """The layout of TensorBoard's page of custom scalars."""
 
-import math
 import re
 from typing import Any, final
 
@@ -13,11 +12,14 @@ from linreg_lightning.validation import check_argument
 
 @final
 class CustomScalars(Callback):
-    """Lays out one chart of the training and validation loss, and one for each coefficient.
+    """Lays out charts of the losses and validation metrics, and one for each coefficient.
 
-    A coefficient's chart shows its true value where that is known. Where the model knows a
-    confidence interval the chart is a line in a band. A model with more coefficients than
-    `max_coefficients` gets no charts of them.
+    A chart of TensorBoard gives each run one colour, whatever the number of its curves. Training
+    and validation, which often lie close together, therefore have charts of their own. The chart of
+    a coefficient shows the estimate and, where they are known, its true value and the ends of its
+    confidence interval. It is the same for all models, so that TensorBoard shows the runs of a
+    folder in one chart. A model with more coefficients than `max_coefficients` gets no charts of
+    them.
 
     Raises:
         InputError: max_coefficients is below 0.
@@ -52,17 +54,14 @@ def layout(rows: list[dict[str, Any]], validates: bool) -> dict[str, dict[str, l
     """Return category to chart to its kind and tags, as SummaryWriter takes it.
 
     >>> layout([{"target": "y", "name": "x1", "estimate": 2.0}], True)["coefficients"]
-    {'x1': ['Multiline', ['^coefficient/x1$', '^truth/x1$']]}
+    {'x1': ['Multiline', ['^(coefficient|interval_low|interval_high|truth)/x1$']]}
     """
-    fit = {"loss": ["Multiline", ["^train/loss$", "^val/loss$"]]}
-    for name in ("rmse", "mae", "r2") if validates else ():
-        fit[name] = ["Multiline", [f"^val/{name}$"]]
-    coefficients: dict[str, list[Any]] = {}
-    for tag, row in rows_by_tag(rows).items():
-        if math.isfinite(row.get("ci_low", math.nan)):
-            names = ("coefficient", "interval_low", "interval_high")
-            coefficients[tag] = ["Margin", [f"{name}/{tag}" for name in names]]
-        else:
-            patterns = [f"^{name}/{re.escape(tag)}$" for name in ("coefficient", "truth")]
-            coefficients[tag] = ["Multiline", patterns]
+    fit = {"training loss": ["Multiline", ["^train/loss$"]]}
+    for name in ("loss", "rmse", "mae", "r2") if validates else ():
+        fit[f"validation {name}"] = ["Multiline", [f"^val/{name}$"]]
+    # TensorBoard repeats the chart of a coefficient unless all runs lay it out in the same way.
+    curves = "coefficient|interval_low|interval_high|truth"
+    coefficients = {
+        tag: ["Multiline", [f"^({curves})/{re.escape(tag)}$"]] for tag in rows_by_tag(rows)
+    }
     return {"fit": fit, "coefficients": coefficients} if coefficients else {"fit": fit}

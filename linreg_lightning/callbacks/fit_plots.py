@@ -15,10 +15,17 @@ from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
 from linreg_lightning.callbacks.tensorboard import add_png
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
-from linreg_lightning.protocols import Fitted, NamedColumns, coefficient_rows, is_single_pass
+from linreg_lightning.protocols import (
+    Fitted,
+    IntervalModel,
+    NamedColumns,
+    coefficient_rows,
+    is_single_pass,
+)
 from linreg_lightning.validation import check_argument
 
 _MAX_TARGETS = 4
+_LINE_POINTS = 101  # the ends of the bands are curves
 _MAX_FEATURES = 1000  # reading more coefficients than this at each step would slow a fit
 
 
@@ -26,11 +33,12 @@ _MAX_FEATURES = 1000  # reading more coefficients than this at each step would s
 class FitPlots(Callback):
     """Draws predictions, residuals, coefficients and the descent at the end of a fit.
 
-    Each plot is a PNG file in the run's folder and an image in its TensorBoard. Plots that do not
-    apply are left out: coefficients of a model without `coefficients()`, the descent of a model
-    that took a single step, predictions of a model that is no regression. Of several targets the
-    first four have plots. An error in drawing, in the model's own code or from a full disk, becomes
-    a warning, because the fit has succeeded.
+    Each plot is a PNG file in the run's folder and an image in its TensorBoard. With one feature
+    there is also a plot of y over it, with the fitted line and the bands of `prediction`. Plots
+    that do not apply are left out: coefficients of a model without `coefficients()`, the descent of
+    a model that took a single step, predictions of a model that is no regression. Of several
+    targets the first four have plots. An error in drawing, in the model's own code or from a full
+    disk, becomes a warning, because the fit has succeeded.
 
     Args:
         epochs: after how many epochs to draw as well, such as [1, 10]; TensorBoard keeps all plots.
@@ -138,26 +146,31 @@ class FitPlots(Callback):
         if len(targets) != count:
             targets = ["y"] if count == 1 else [f"y{k}" for k in range(1, count + 1)]
         described = " and ".join(sample.describe(split) for split, sample in samples.items())
-        step, described = f"Step {trainer.global_step}", f"{described}.{_processes(trainer)}"
+        described = f"{described[:1].upper()}{described[1:]}.{_processes(trainer)}"
+        # The only step of an exact fit says nothing.
+        step = "" if is_single_pass(model) else f"Step {trainer.global_step}. "
         several = len(targets) > 1
+        whole = {name: each for name, each in samples.items() if each.y.shape[1] == len(targets)}
         for k, target in enumerate(targets[:_MAX_TARGETS]):
             file, tag = (f"-{k + 1}", f"/{target}") if several else ("", "")
             number = f" Target {k + 1} of {len(targets)}." if several else ""
             splits = [
                 SplitPredictions(split, sample.y[:, k], sample.predicted[:, k])
-                for split, sample in samples.items()
-                if sample.y.shape[1] == len(targets)
+                for split, sample in whole.items()
             ]
             if splits:
-                caption = f"{step}: {described}{number}"
+                caption = f"{step}{described}{number}"
+                if figure := self._line(model, whole, target, k, caption):
+                    yield f"line{file}", f"line{tag}", figure
                 yield f"predicted{file}", f"predicted{tag}", predicted(splits, target, caption)
                 yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
             if table := tables.get(target):
-                intervals = ""
-                confidence = getattr(model, "confidence", None)
-                if confidence is not None and "ci_low" in table[0]:
-                    intervals = f" {100 * confidence:g}% confidence intervals."
-                figure = coefficients(table, target, f"{step}.{intervals}{number}")
+                known = [row for row in table if math.isfinite(row.get("ci_low", math.nan))]
+                confidence = getattr(model, "confidence", None) if known else None
+                intervals = (
+                    "" if confidence is None else f"{100 * confidence:g}% confidence intervals."
+                )
+                figure = coefficients(table, target, f"{step}{intervals}{number}".strip())
                 yield f"coefficients{file}", f"coefficients{tag}", figure
                 if figure := self._descent(trainer, model, samples.get("training"), table, k):
                     yield f"descent{file}", f"descent{tag}", figure
@@ -177,6 +190,37 @@ class FitPlots(Callback):
                 _warn("left out all plots of predictions, because predicting rows failed", error)
                 return {}
         return samples
+
+    def _line(
+        self, model: Any, samples: dict[str, RowSample], target: str, k: int, caption: str
+    ) -> Any:
+        """Return the Figure of y over the only feature; None for another number of features."""
+        from linreg_lightning.plots import FittedLine, SplitRows, line
+
+        names = model.feature_names if isinstance(model, NamedColumns) else []
+        features = [j for j, name in enumerate(names) if name != "intercept"]
+        shape = (len(names),)
+        if len(features) != 1 or any(each.x.shape[1:] != shape for each in samples.values()):
+            return None
+        j, device = features[0], model.device
+        splits = [SplitRows(split, each.x[:, j], each.y[:, k]) for split, each in samples.items()]
+        x = torch.cat([split.x for split in splits])
+        if isinstance(model, IntervalModel):
+            points = torch.ones(_LINE_POINTS, len(names), dtype=torch.float64)
+            points[:, j] = torch.linspace(x.min(), x.max(), _LINE_POINTS, dtype=torch.float64)
+            fit = model.prediction(points.to(device))
+            band, wide_band = (fit.mean_low, fit.mean_high), (fit.row_low, fit.row_high)
+            bands = [(low[:, k], high[:, k]) for low, high in (band, wide_band)]
+            fitted = FittedLine(points[:, j], fit.mean[:, k], *bands)
+            if bands[0][0].isfinite().all():
+                caption += f" {100 * getattr(model, 'confidence', 0.95):g}% bands."
+                weighted = any(each.weight is not None for each in samples.values())
+                caption += " The prediction band is for rows of weight 1." if weighted else ""
+        else:
+            order = x.argsort()
+            predicted = torch.cat([each.predicted[:, k] for each in samples.values()])
+            fitted = FittedLine(x[order], predicted[order])
+        return line(splits, fitted, names[j], target, caption)
 
     def _descent(
         self, trainer: Trainer, model: Any, sample: RowSample | None, table: list[Any], k: int

@@ -15,6 +15,11 @@ b'PNG'
 
 from linreg_lightning.plots.coefficients import coefficients as coefficients
 from linreg_lightning.plots.descent import LossSurface as LossSurface, descent as descent
+from linreg_lightning.plots.line import (
+    FittedLine as FittedLine,
+    SplitRows as SplitRows,
+    line as line,
+)
 from linreg_lightning.plots.predicted import (
     SplitPredictions as SplitPredictions,
     predicted as predicted,

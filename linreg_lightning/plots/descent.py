@@ -113,9 +113,11 @@ def descent(
     axes.plot(*lowest, "+", color=BLACK, markersize=14, mew=1.6, label="minimum")
     if truth.size:
         axes.plot(*truth, "D", mfc="none", mec=GREEN, mew=1.8, markersize=11, label="truth")
-    for i, (axis, length) in enumerate(((axes.xaxis, 28), (axes.yaxis, 14))):
-        name = names[i]
-        text = name if name == "intercept" else f"coefficient of {style.shorten(name, length)}"
+    labels = style.shorten_distinctly(names, 16)
+    if labels[0] == style.shorten(names[0], 16):
+        labels[0] = style.shorten(names[0])  # the axis of x has more room
+    for i, axis in enumerate((axes.xaxis, axes.yaxis)):
+        text = labels[i] if labels[i] == "intercept" else f"coefficient of {labels[i]}"
         axis.set_label_text(Scale(scales[i].exponent + surface.exponent[i]).label(text))
         style.set_plain_ticks(axis)
     style.add_legend(figure, f"Descent on the loss of {style.shorten(target, 20)}", columns=5)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from linreg_lightning.plots import style
-from linreg_lightning.plots.scale import Array, Scale
+from linreg_lightning.plots.scale import Array, Scale, format_number
 from linreg_lightning.plots.style import GREY
 
 
@@ -53,7 +53,7 @@ def predicted(splits: Sequence[SplitPredictions], target: str, caption: str = ""
     for (label, observed, fitted), marker in zip(rows, style.SPLIT_MARKERS, strict=False):
         x, y = scale.apply(observed), scale.apply(fitted)
         quality = _r2(observed, fitted)
-        text = label if math.isnan(quality) else f"{label}, R² {quality:.4g}"
+        text = label if math.isnan(quality) else f"{label}, R² {format_number(quality, 4)}"
         axes.scatter(x, y, **points, label=text, **marker)
         limits += [x.min(), x.max(), y.min(), y.max()]
     low, high = min(limits, default=0.0), max(limits, default=1.0)

@@ -24,15 +24,18 @@ def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = ""
     """Plot residuals, observed - predicted, over predictions, and a histogram of the residuals.
 
     The residuals of a correct model lie in a straight band around zero of the same width
-    everywhere. The black line shows the mean residual of ten groups with the same number of rows,
-    from the smallest to the largest predictions. The dashed curve is the normal distribution around
-    zero with the standard deviation of the residuals. Line and curve describe all splits together.
-    There are at most two. `target` is the name of y, and `caption` the text below the plot.
+    everywhere. The black line shows the mean residual of ten groups of about the same number of
+    rows, from the smallest to the largest predictions; equal predictions stay in one group. The
+    dashed curve is the normal distribution around zero with the standard deviation of the
+    residuals. Line and curve describe all splits together. There are at most two. `target` is the
+    name of y, and `caption` the text below the plot.
     """
     rows = finite_rows(splits)
     fitted, errors = [fitted for _, _, fitted in rows], [y - fitted for _, y, fitted in rows]
     scale = Scale.of([*fitted, *errors])
     x_scale, y_scale = scale.unless_tiny(fitted), scale.unless_tiny(errors)
+    if not Scale.of(fitted).exponent:
+        x_scale = Scale(0)
     fitted = [x_scale.apply(values) for values in fitted]
     errors = [y_scale.apply(values) for values in errors]
     all_fitted, all_errors = np.concatenate([*fitted, []]), np.concatenate([*errors, []])
@@ -67,7 +70,11 @@ def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = ""
 def _plot_group_means(axes: Axes, fitted: Array, residual: Array) -> None:
     if residual.size < 5 * _GROUPS or fitted.min() == fitted.max():
         return
-    groups = np.array_split(np.argsort(fitted, kind="stable"), _GROUPS)
+    order = np.argsort(fitted, kind="stable")
+    starts = np.linspace(0, order.size, _GROUPS, endpoint=False).astype(int)
+    # A group begins with the first row of its prediction, so that equal predictions have one mean.
+    starts = np.unique(np.searchsorted(fitted[order], fitted[order][starts]))
+    groups = np.split(order, starts[1:])
     x, y = ([values[group].mean() for group in groups] for values in (fitted, residual))
     axes.plot(x, y, color=BLACK, linewidth=1.4, marker=".", markersize=5, label="mean residual")
 

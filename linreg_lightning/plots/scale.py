@@ -28,10 +28,17 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, arrays: Iterable[Array]) -> Self:
-        """Return the scale on which the largest finite magnitude is between 1 and 1000."""
-        finite = (np.abs(array[np.isfinite(array)]) for array in arrays)
-        largest = max((float(sizes.max(initial=0.0)) for sizes in finite), default=0.0)
+        """Return the scale on which the largest finite magnitude is between 1 and 1000.
+
+        Numbers of up to ten digits that only their last digits tell apart keep 0: 2000017 is easier
+        to read than 2.000017.
+        """
+        finite = [array[np.isfinite(array)].ravel() for array in arrays]
+        values = np.concatenate([*finite, []])
+        largest = float(np.abs(values).max(initial=0.0))
         if largest == 0 or 1e-3 <= largest < 1e5:
+            return cls(0)
+        if largest < 1e10 and 0 < np.ptp(values) < 1e-3 * largest:
             return cls(0)
         return cls(3 * math.floor(math.log10(largest) / 3))
 

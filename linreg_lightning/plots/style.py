@@ -3,10 +3,11 @@
 import io
 import textwrap
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -22,6 +23,8 @@ SPLIT_MARKERS: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "marker": "o"},
     {"color": VERMILION, "marker": "^"},
 )
+
+MANY_ROWS = 300  # above this, points are small and lie on each other
 
 # 700 pixels: TensorBoard shows images 350 wide and drops pixels. Few inches make large type.
 _WIDTH, _HEIGHT, _DPI = 5.0, 4.2, 140
@@ -61,10 +64,13 @@ def new_figure(caption: str, height: float = _HEIGHT) -> Figure:
 
 def add_legend(figure: Figure, title: str, columns: int = 3) -> None:
     """Add the title with the legend below it, above the axes, where it covers no data."""
-    entries = [axes.get_legend_handles_labels() for axes in figure.axes]
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)  # two axes may show the same
     legend = figure.legend(
-        [handle for handles, _ in entries for handle in handles],
-        [label for _, labels in entries for label in labels],
+        [*entries.values()],
+        [*entries],
         title=title,
         title_fontproperties={"size": 11.5, "weight": "bold"},
         alignment="left",
@@ -77,7 +83,10 @@ def add_legend(figure: Figure, title: str, columns: int = 3) -> None:
 
 
 def set_plain_ticks(axis: Axis, max_characters: int = 34) -> None:
-    """Put few enough ticks at round numbers, written in full; needs the axis's final limits."""
+    """Put few enough ticks at round numbers, written in full; needs the axis's final limits.
+
+    The labels of x share a line of `max_characters`.
+    """
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_scientific(False)
     axis.set_major_formatter(formatter)
@@ -86,13 +95,14 @@ def set_plain_ticks(axis: Axis, max_characters: int = 34) -> None:
         locator = MaxNLocator(intervals, steps=[1, 2, 2.5, 5, 10])
         axis.set_major_locator(locator)
         visible = [tick for tick in locator() if low <= tick <= high]
-        if sum(len(label) + 1 for label in formatter.format_ticks(visible)) <= max_characters:
+        length = sum(len(label) + 1 for label in formatter.format_ticks(visible))
+        if length <= max_characters or isinstance(axis, YAxis):
             break
 
 
 def point_style(rows: int) -> dict[str, Any]:
     """Return scatter arguments: many points are smaller and fainter than few."""
-    size, alpha = (22, 0.65) if rows <= 300 else (6, 0.4)
+    size, alpha = (22, 0.65) if rows <= MANY_ROWS else (6, 0.4)
     return {"s": size, "alpha": alpha, "linewidths": 0}
 
 
@@ -104,6 +114,37 @@ def shorten(name: str, length: int = 28) -> str:
     """
     start = (length - 1) // 2
     return name if len(name) <= length else f"{name[:start]}…{name[-(length - 1 - start) :]}"
+
+
+def shorten_distinctly(names: Sequence[str], length: int = 28) -> list[str]:
+    """Shorten names so that different names stay different, where plain `shorten` merges them.
+
+    Names that become the same show the place where they begin to differ.
+
+    >>> shorten_distinctly(["income_in_2019_of_the_district", "income_in_2020_of_the_district"], 16)
+    ['inc…n_2019_of_t…', 'inc…n_2020_of_t…']
+    """
+    texts = {name: shorten(name, length) for name in names}
+    for _ in range(len(texts)):  # names that differ at several places need several rounds
+        groups: dict[str, list[str]] = {}
+        for name, text in texts.items():
+            groups.setdefault(text, []).append(name)
+        for group in groups.values():
+            if len(group) > 1:
+                places = range(min(map(len, group)) + 1)
+                place = next(i for i in places if len({name[i : i + 1] for name in group}) > 1)
+                texts |= {name: _around(name, place, length) for name in group}
+    return [texts[name] for name in names]
+
+
+def _around(name: str, place: int, length: int) -> str:
+    """Return the first three characters of a name, and those around a place."""
+    width = length - 4
+    start = min(place - width // 3, len(name) - width)
+    if start <= 4:
+        return f"{name[: length - 1]}…"
+    part = name[start : start + width]
+    return f"{name[:3]}…{part if name.endswith(part) else part[:-1] + '…'}"
 
 
 @styled
