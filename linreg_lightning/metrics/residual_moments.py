@@ -61,10 +61,10 @@ class ResidualMoments(NamedTuple):
         return reduce(ResidualMoments.merge, moments)
 
     @property
-    def target_variance(self) -> float:
-        """The variance of y, averaged over the targets."""
-        total, _, squares = self.moments
-        return (squares[-self.products.shape[1] :].mean() / total).item()
+    def target_mean_square(self) -> float:
+        """The mean of y^2, averaged over the targets: the loss of coefficients of 0."""
+        (total, mean, squares), targets = self.moments, self.products.shape[1]
+        return (squares / total + mean**2)[-targets:].mean().item()
 
     def savings(self, constant: bool, precision: float) -> Tensor:
         """The fraction of each target's squared error that changing one coefficient alone saves.

@@ -30,8 +30,8 @@ class DescentModule(RegressionModule, ABC):
     optimum it is 0. Steps of mini-batches leave about lr / batch_size, such as 0.3 % at 0.1 and 32.
     With weight decay, whose optimum has another gradient, there is no warning.
 
-    The fit has diverged, an InputError, if a loss is NaN or infinite; or if in the end the loss is
-    above that of the first step, and above twice the variance of the targets.
+    The fit has diverged, an InputError, if a loss is NaN or infinite; or if at the end the loss is
+    above ten times that of the first step, and above ten times the mean square of the targets.
     """
 
     lr: float
@@ -72,9 +72,8 @@ class DescentModule(RegressionModule, ABC):
     def _check_end(self, residuals: ResidualMoments) -> None:
         """Raise an InputError after a divergence; warn of a fit that has not converged."""
         loss, first = self.fit_statistics["loss"], self._first_loss or 0.0
-        if loss > max(first, 2 * residuals.target_variance):
-            variance = f"the variance of the targets is {residuals.target_variance:.3g}"
-            raise self._diverged(f"the loss rose from {first:.3g} to {loss:.3g}, and {variance}")
+        if loss > 10 * max(first, residuals.target_mean_square):
+            raise self._diverged(f"the loss rose from {first:.3g} to {loss:.3g}")
         groups = [group for each in self.trainer.optimizers for group in each.param_groups]
         decays = any(group.get("weight_decay") for group in groups)
         if decays or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
