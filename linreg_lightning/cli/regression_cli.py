@@ -27,6 +27,7 @@ from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
 from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse, is_default
+from linreg_lightning.cli.loggers import logger_error
 from linreg_lightning.cli.optimizers import (
     add_optimizer_options,
     settle_optimizer,
@@ -72,6 +73,8 @@ class RegressionCLI(LightningCLI):
             # The parser wraps an InputError that a constructor raises.
             cause = error if isinstance(error, InputError) else error.__cause__
             if not isinstance(cause, InputError):
+                if message := logger_error(error):
+                    raise InputError(message) from None
                 raise
             classes: dict[str, type] = {"trainer": Trainer}
             if self.config is not None:
