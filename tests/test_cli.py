@@ -479,7 +479,10 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
         ),
         ("fit --model.in_features 5", "in_features & 5 & 3"),
         ("fit --model.intercept true", "--model.intercept: "),
-        ("fit --model.lr 3", "--model.lr: the loss is & has diverged; lower lr (3 was given)"),
+        (
+            "fit --model.lr 3",
+            "--model.standardize, --model.lr: the loss is & has diverged; & lower lr (3 was given)",
+        ),
         ("fit --data.batch_size 0", "--data.batch_size: & 0"),
         ("fit --data TabularData", "--data: TabularData needs --data.path, --data.target"),
         (

@@ -345,10 +345,10 @@ def test_targets_of_another_shape_never_broadcast(y: torch.Tensor, trainer: Make
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_divergence_stops_the_run_and_the_message_says_to_lower_lr(
+def test_divergence_stops_the_run_and_the_message_says_to_standardize_or_lower_lr(
     model: type, trainer: MakeTrainer
 ) -> None:
-    with pytest.raises(InputError, match=r"has diverged; lower lr \(3 was given\)"):
+    with pytest.raises(InputError, match=r"diverged.* standardize .* lower lr \(3 was given\)"):
         trainer().fit(model(lr=3.0), SyntheticData())
 
 

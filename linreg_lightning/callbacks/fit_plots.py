@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from linreg_lightning.atomic_file import atomic_path
 from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
-from linreg_lightning.callbacks.tensorboard import add_png
+from linreg_lightning.callbacks.tensorboard import log_picture
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_step
 from linreg_lightning.protocols import (
@@ -33,12 +33,12 @@ _MAX_FEATURES = 1000  # reading more coefficients than this at each step would s
 class FitPlots(Callback):
     """Draws predictions, residuals, coefficients and the descent at the end of a fit.
 
-    Each plot is a PNG file in the run's folder and an image in its TensorBoard. With one feature
-    there is also a plot of y over it, with the fitted line and the bands of `prediction`. Plots
-    that do not apply are left out: coefficients of a model without `coefficients()`, the descent of
-    a model that took a single step, predictions of a model that is no regression. Of several
-    targets the first four have plots. An error in drawing, in the model's own code or from a full
-    disk, becomes a warning, because the fit has succeeded.
+    Each plot is a PNG file in the run's folder, and a picture in its loggers (`log_picture`). With
+    one feature there is also a plot of y over it, with the fitted line and the bands of
+    `prediction`. Plots that do not apply are left out: coefficients of a model without
+    `coefficients()`, the descent of a model that took a single step, predictions of a model that is
+    no regression. Of several targets the first four have plots. An error in drawing, in the model's
+    own code or from a full disk, becomes a warning, because the fit has succeeded.
 
     Args:
         epochs: after how many epochs to draw as well, such as [1, 10]; TensorBoard keeps all plots.
@@ -125,11 +125,11 @@ class FitPlots(Callback):
             from linreg_lightning.plots import png
 
             for name, tag, figure in self._figures(trainer, model):
-                content = png(figure)
-                with atomic_path(self._folder / f"{name}.png") as unfinished:
-                    unfinished.write_bytes(content)
+                file = self._folder / f"{name}.png"
+                with atomic_path(file) as unfinished:
+                    unfinished.write_bytes(png(figure))
                 self.path = self._folder / "*.png"
-                add_png(trainer, tag, content)
+                log_picture(trainer, tag, file)
         except Exception as error:  # the fit has succeeded, whatever went wrong here
             _warn("not all plots could be drawn and written", error)
 

@@ -1,11 +1,12 @@
-"""What the callbacks write to TensorBoard beyond scalars."""
+"""What the callbacks write to TensorBoard beyond scalars, and pictures for other loggers."""
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CometLogger, MLFlowLogger, TensorBoardLogger
 
 
 def tensorboard_writers(trainer: Trainer) -> Iterator[Any]:
@@ -15,15 +16,31 @@ def tensorboard_writers(trainer: Trainer) -> Iterator[Any]:
             yield logger.experiment
 
 
-def add_png(trainer: Trainer, tag: str, content: bytes) -> None:
+def log_picture(trainer: Trainer, tag: str, file: Path) -> None:
+    """Show a PNG file, which may change later, in each logger that takes pictures.
+
+    Those are TensorBoard's, MLflow's, Comet's, and any with `log_image(key, images, step)`, such
+    as that of Weights & Biases.
+    """
+    step = trainer.global_step
+    for logger in trainer.loggers if trainer.is_global_zero else []:
+        if isinstance(logger, TensorBoardLogger):
+            _add_png(logger.experiment, tag, file.read_bytes(), step)
+        elif isinstance(logger, MLFlowLogger):
+            logger.experiment.log_artifact(logger.run_id, str(file), "figures")
+        elif isinstance(logger, CometLogger):
+            logger.experiment.log_image(str(file), name=tag, step=step)
+        elif callable(log_image := getattr(logger, "log_image", None)):
+            log_image(key=tag, images=[str(file)], step=step)
+
+
+def _add_png(writer: Any, tag: str, content: bytes, step: int) -> None:
     """Add a PNG file as an image; SummaryWriter itself would decode and compress it again."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     width, height = struct.unpack(">II", content[16:24])  # their place in every PNG file
     image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=content)
-    for writer in tensorboard_writers(trainer):
-        summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-        writer.file_writer.add_summary(summary, trainer.global_step)
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 def rows_by_tag(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

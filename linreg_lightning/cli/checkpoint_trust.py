@@ -10,7 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.checkpoint_info import OPTIMIZER_KEY, CheckpointInfo
 from linreg_lightning.cli.error_messages import BASES
 from linreg_lightning.errors import InputError
 
@@ -38,6 +38,10 @@ def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[st
     """
     file = checkpoint.path
     packages = PACKAGES | {name.partition(".")[0] for name in named or ()}
+    for class_path in (
+        class_paths(checkpoint.content.get(OPTIMIZER_KEY)) if named is not None else ()
+    ):
+        _check_module(class_path, packages, file, "")
     for key in keys:
         stored = getattr(checkpoint, key)
         if stored is None:

@@ -27,6 +27,12 @@ from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
 from linreg_lightning.cli.error_messages import add_flags
 from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse, is_default
+from linreg_lightning.cli.loggers import logger_error
+from linreg_lightning.cli.optimizers import (
+    add_optimizer_options,
+    settle_optimizer,
+    use_optimizer,
+)
 from linreg_lightning.cli.run_folder import RunFolder
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
@@ -67,6 +73,8 @@ class RegressionCLI(LightningCLI):
             # The parser wraps an InputError that a constructor raises.
             cause = error if isinstance(error, InputError) else error.__cause__
             if not isinstance(cause, InputError):
+                if message := logger_error(error):
+                    raise InputError(message) from None
                 raise
             classes: dict[str, type] = {"trainer": Trainer}
             if self.config is not None:
@@ -101,6 +109,7 @@ class RegressionCLI(LightningCLI):
         if self._first_parse.command == "fit":
             text = "Whether to draw pictures of the fit, for TensorBoard and as PNG files."
             parser.add_argument("--figures", type=bool, default=True, help=text)
+            add_optimizer_options(parser, self._checkpoint)
         if self._first_parse.command == "predict":
             parser.add_class_arguments(PredictionWriter, as_group=False, skip={"keep"})
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
@@ -132,6 +141,8 @@ class RegressionCLI(LightningCLI):
             )
         options = self._options
         _check_options(options)
+        if command == "fit":
+            settle_optimizer(parser, self._args, options, self._checkpoint)
         if self._checkpoint is not None:
             self._checkpoint.check_model(options.model.as_dict())
             self._checkpoint.check_data(options.data.as_dict(), command == "fit")
@@ -152,6 +163,8 @@ class RegressionCLI(LightningCLI):
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
         figures = self.subcommand == "fit" and options.figures and not trainer.barebones
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
+        if self.subcommand == "fit":
+            callbacks += use_optimizer(self.model, self._options)
         if self.subcommand == "predict":
             keep = [options.keep] if isinstance(options.keep, str) else options.keep
             callbacks.append(PredictionWriter(options.intervals, keep, options.format))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.checkpoint_file import CheckedLoading
@@ -106,11 +107,26 @@ class RegressionDataModule(LightningDataModule, ABC):
         """Whether a split has any row."""
         return self.splits[split].rows > 0
 
+    def in_model_precision(self, batch: Any) -> Any:
+        """Return a batch in the precision of a module from outside the package.
+
+        That is the Trainer's precision, unless the module has chosen another for its parameters. A
+        `ColumnModel`, as those of the package are, gets the rows in their own precision.
+        """
+        module = None if self.trainer is None else self.trainer.lightning_module
+        if module is None or isinstance(module, ColumnModel):
+            return batch
+        dtypes = (p.dtype for p in module.parameters() if p.is_floating_point())
+        dtype = next(dtypes, module.dtype)
+        is_float = [isinstance(part, Tensor) and part.is_floating_point() for part in batch]
+        parts = zip(batch, is_float, strict=True)
+        return type(batch)(*(part.to(dtype) if convert else part for part, convert in parts))
+
     def loader(
         self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
     ) -> Loader:
         """Return this process's batches of a split; `BatchLoader` says what the arguments mean."""
-        rows = self.splits[split]
+        rows: Batch = self.in_model_precision(self.splits[split])
         if split == "train" and rows.rows < 2:
             count = "1 row" if rows.rows == 1 else "0 rows"
             raise InputError(f"{type(self).__name__}: {count} to train on; a fit needs at least 2")

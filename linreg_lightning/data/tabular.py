@@ -1,8 +1,7 @@
 """Rows of files, CSV, Parquet or Arrow, and of data frames; in memory or streamed."""
 
 import math
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -223,11 +222,15 @@ class TabularData(RegressionDataModule):
         batch_size = self.batch_size or reader.block_rows
         if split == "predict":
             size = min(batch_size, reader.block_rows)
-            return StreamLoader(lambda: reader.prediction_blocks(self._kept, size))
+            return StreamLoader(lambda: self._convert(reader.prediction_blocks(self._kept, size)))
         rows, batches = reader.count_rows_and_batches(batch_size)
         numbers_in_row = len(self.feature_names) + len(self.target_names) + 1
         buffer = max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row)
-        blocks = partial(reader.blocks, min_rows=2 if split == "train" else 1)  # a fit needs 2
+        min_rows = 2 if split == "train" else 1  # a fit needs 2
+
+        def blocks() -> Iterator[Any]:
+            return self._convert(reader.blocks(min_rows=min_rows))
+
         name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
         return StreamLoader(blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name)
 
@@ -235,6 +238,10 @@ class TabularData(RegressionDataModule):
         """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
         self._dataset("path").check_columns("keep", columns)
         self._kept = list(columns)
+
+    def _convert(self, blocks: Iterator[Any]) -> Iterator[Any]:
+        for block in blocks:
+            yield self.in_model_precision(block)
 
     def _has_source(self, split: Split) -> bool:
         """Whether the arguments name a fraction or files for a split."""

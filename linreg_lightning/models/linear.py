@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.metrics.regression import weighted_mse_loss
-from linreg_lightning.models.regression import RegressionModule
+from linreg_lightning.models.descent import DescentModule
 from linreg_lightning.models.standardized import StandardizedModule
 from linreg_lightning.validation import check_argument
 
 
 @final
-class LinearRegression(RegressionModule, StandardizedModule):
+class LinearRegression(DescentModule, StandardizedModule):
     """nn.Linear fitted by SGD on the mean squared error, in the Trainer's precision.
 
     loss = sum(w (y - weight x - intercept)^2) / rows, averaged over the targets

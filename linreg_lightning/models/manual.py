@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from linreg_lightning import tutorial
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.regression import ClosureOptimizer, RegressionModule
+from linreg_lightning.models.descent import DescentModule
+from linreg_lightning.models.regression import ClosureOptimizer
 from linreg_lightning.validation import check_argument
 
 
 @final
-class ManualLinearRegression(RegressionModule):
+class ManualLinearRegression(DescentModule):
     """Gradient descent by hand: `linreg_lightning.tutorial.step` is the training step.
 
     y = X w, with w, (features, targets), drawn from N(0, 1). For an intercept of its own, the model

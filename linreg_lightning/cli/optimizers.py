@@ -1,0 +1,169 @@
+"""`--optimizer` and `--lr_scheduler`: their options, the one learning rate, and the checkpoint."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pkgutil import resolve_name
+from types import MethodType
+from typing import Any, final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LRSchedulerTypeTuple, instantiate_class
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from linreg_lightning.cli.checkpoint_info import OPTIMIZER_KEY, CheckpointInfo
+from linreg_lightning.errors import InputError
+from linreg_lightning.models.supervised import SupervisedModule
+
+Settings = dict[str, Any]
+"""A class, or None: `{"class_path": ..., "init_args": {...}}`, plain values only."""
+
+
+def add_optimizer_options(
+    parser: LightningArgumentParser, checkpoint: CheckpointInfo | None
+) -> None:
+    """Add `--optimizer` and `--lr_scheduler`, whose defaults are those of the checkpoint."""
+    parser.add_optimizer_args((Optimizer,))
+    parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
+    if checkpoint is not None:
+        stored = _stored(checkpoint)
+        parser.set_defaults({key: value for key, value in stored.items() if value})
+
+
+def settle_optimizer(
+    parser: LightningArgumentParser,
+    args: list[str],
+    options: Any,
+    checkpoint: CheckpointInfo | None,
+) -> None:
+    """Leave one learning rate, that of the model if it has one; refuse contradictions.
+
+    An optimizer's `lr` becomes the model's, so that checkpoint, HPARAMS and messages name it once.
+    A resumed run keeps its optimizer and schedule, whose states are in the checkpoint.
+    """
+    if options.optimizer is not None:
+        _settle_lr(parser, args, options)
+    if checkpoint is not None:
+        for key, stored in _stored(checkpoint).items():
+            given = settings_of(options)[key]
+            if given != stored:
+                names = [each["class_path"] if each else "none" for each in (given, stored)]
+                if given and stored and names[0] == names[1]:
+                    names = [str(each["init_args"]) for each in (given, stored)]
+                raise InputError(
+                    f"--{key}: {names[0]} was given, but {checkpoint.path} was made with "
+                    f"{names[1]}; leave it out, or start anew without --ckpt_path"
+                )
+
+
+def settings_of(options: Any) -> dict[str, Settings | None]:
+    """Return optimizer and schedule of the command as plain values."""
+    values = {key: options.get(key) for key in ("optimizer", "lr_scheduler")}
+    return {key: None if value is None else value.as_dict() for key, value in values.items()}
+
+
+def use_optimizer(model: LightningModule, options: Any) -> list[Callback]:
+    """Let the model train by the options' optimizer and schedule, if any; return callbacks."""
+    settings = settings_of(options)
+    optimizer, scheduler = settings["optimizer"], settings["lr_scheduler"]
+    if optimizer is None and scheduler is None:
+        return []
+    name = type(model).__name__
+    key = "optimizer" if optimizer else "lr_scheduler"
+    if isinstance(model, SupervisedModule) and not model.automatic_optimization:
+        raise InputError(
+            f"--{key}: {name} was given, which has no use for one; leave --{key} out, or type "
+            "--model LinearRegression"
+        )
+    for argument in ("momentum", "weight_decay") if optimizer else ():
+        if isinstance(model, SupervisedModule) and model.hparams.get(argument):
+            raise InputError(
+                f"--model.{argument}: {model.hparams[argument]} was given, but --optimizer takes "
+                f"the place of the model's SGD; type --model.{argument} 0 and, if the optimizer "
+                f"has it, --optimizer.{argument}"
+            )
+    own, lr = model.configure_optimizers, options.model.get("init_args", {}).get("lr")
+
+    def configure_optimizers(module: LightningModule) -> Any:
+        chosen: Any = own() if optimizer is None else _make(optimizer, module.parameters(), lr)
+        if scheduler is None:
+            return chosen
+        if not isinstance(chosen, Optimizer):
+            raise InputError(
+                f"--lr_scheduler: {name} has a schedule, or several optimizers, of its own; leave "
+                "--lr_scheduler out, or give --optimizer too"
+            )
+        schedule = _make(scheduler, chosen, None)
+        monitor = getattr(schedule, "monitor", None)
+        config = {"scheduler": schedule} | ({"monitor": monitor} if monitor else {})
+        return {"optimizer": chosen, "lr_scheduler": config}
+
+    vars(model)["configure_optimizers"] = MethodType(configure_optimizers, model)
+    return [OptimizerRecord(settings)]
+
+
+@final
+class OptimizerRecord(Callback):
+    """Keeps the settings of optimizer and schedule in checkpoints, and their names in loggers."""
+
+    def __init__(self, settings: dict[str, Settings | None]) -> None:
+        self._settings = settings
+        self._names = {
+            key: value["class_path"].rpartition(".")[2] for key, value in settings.items() if value
+        }
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and isinstance(logger.hparams, dict):
+                logger.hparams.update(self._names)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers:
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(self._names)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[OPTIMIZER_KEY] = self._settings
+
+
+def _stored(checkpoint: CheckpointInfo) -> dict[str, Settings | None]:
+    stored = checkpoint.content.get(OPTIMIZER_KEY, {})
+    return {key: stored.get(key) for key in ("optimizer", "lr_scheduler")}
+
+
+def _settle_lr(parser: LightningArgumentParser, args: list[str], options: Any) -> None:
+    """Make the optimizer's `lr`, if it was typed, the model's; else the model's is the rate."""
+    arguments = options.model.get("init_args", {})
+    if "lr" not in arguments or "lr" not in options.optimizer.init_args:
+        return
+    place = args.index("fit") + 1
+    classes = ["--model", options.model.class_path, "--data", options.data.class_path]
+    # Without defaults, the parser returns what was typed; it requires the two classes.
+    typed = parser.parse_args([*args[:place], *classes, *args[place:]], defaults=False).fit
+    rate = typed.get("optimizer.init_args.lr")
+    model_rate = typed.get("model.init_args.lr")
+    if rate is not None:
+        if model_rate not in (None, rate):
+            raise InputError(
+                f"--optimizer.lr: {rate:g} was given, and --model.lr {model_rate:g}; leave one out"
+            )
+        arguments.lr = rate
+    del options.optimizer.init_args["lr"]
+
+
+def _make(settings: Settings, first: Any, lr: float | None) -> Optimizer | LRScheduler:
+    arguments = dict(settings["init_args"])
+    takes_lr = "lr" in signature(resolve_name(settings["class_path"])).parameters
+    if lr is not None and takes_lr:
+        arguments["lr"] = lr
+    try:
+        made: Any = instantiate_class((first,), {**settings, "init_args": arguments})
+    except (TypeError, ValueError) as error:
+        name = settings["class_path"].rpartition(".")[2]
+        key = "optimizer" if lr is not None or takes_lr else "lr_scheduler"
+        raise InputError(f"--{key}: {name}: {error}; type other values") from error
+    return made  # type: ignore[no-any-return]

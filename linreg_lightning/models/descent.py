@@ -1,0 +1,111 @@
+"""The base of models fitted step by step: says at the end whether the fit has converged."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+
+from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
+from linreg_lightning.metrics.residual_moments import ResidualMoments
+from linreg_lightning.models.regression import RegressionModule
+
+TOLERANCE = 0.05
+"""The fraction of the loss that changing one coefficient alone may still save."""
+_ROWS = 1 << 16  # added at a time: temporary copies of more would not fit into the cache
+
+
+class DescentModule(RegressionModule, ABC):
+    """A linear model whose fit ends when the Trainer stops it, converged or not.
+
+    At the end of a fit one pass over the training rows measures `fit_statistics`, and with them the
+    gradient of the loss. A warning says that the fit has not converged if changing one coefficient,
+    or the constant, alone would lower the squared error of a target by more than 5 %
+    (`TOLERANCE`), and by more than a millionth of the target's variance. For a
+    feature this fraction is the squared correlation of its column with the residuals, whatever the
+    units of the column: the gradient on standardised columns in units of the residuals. At the
+    optimum it is 0. Steps of mini-batches leave about lr / batch_size, such as 0.3 % at 0.1 and 32.
+    With weight decay, whose optimum has another gradient, there is no warning.
+
+    The fit has diverged, an InputError, if a loss is NaN or infinite; or if at the end the loss is
+    above ten times that of the first step, and above ten times the mean square of the targets.
+    """
+
+    lr: float
+    _first_loss: float | None = None
+    _residuals: ResidualMoments | None = None
+
+    def on_train_start(self) -> None:
+        """Forget the loss of an earlier fit."""
+        self._first_loss = None
+        super().on_train_start()
+
+    def on_train_end(self) -> None:
+        """Measure the fit; warn if it has not converged."""
+        # Rows of weight 0 add nothing, and give the sums their shapes and device.
+        features, targets = len(self.feature_names), len(self.target_names)
+        none = torch.zeros(0, features + targets, dtype=torch.float64, device=self.device)
+        rows = Batch(none[:, :features], none[:, features:])
+        self._residuals = ResidualMoments.of(rows, rows.y)
+        super().on_train_end()
+        residuals, self._residuals = self._residuals, None
+        if self.trainer.world_size > 1:
+            residuals = residuals.gather()
+        if self.fit_statistics:
+            self._check_end(residuals)
+
+    def _update_metrics(self, batch: Batch) -> None:
+        if self._residuals is None:
+            super()._update_metrics(batch)
+            return
+        batch = self.validate_batch(batch)
+        prediction = self(batch.x)
+        self._metrics.update(prediction, batch)
+        for start in range(0, batch.rows, _ROWS):
+            rows = slice(start, start + _ROWS)
+            part = ResidualMoments.of(batch.select(rows), prediction[rows])
+            self._residuals = self._residuals.merge(part)
+
+    def _check_end(self, residuals: ResidualMoments) -> None:
+        """Raise an InputError after a divergence; warn of a fit that has not converged."""
+        loss, first = self.fit_statistics["loss"], self._first_loss or 0.0
+        if loss > 10 * max(first, residuals.target_mean_square):
+            raise self._diverged(f"the loss rose from {first:.3g} to {loss:.3g}")
+        groups = [group for each in self.trainer.optimizers for group in each.param_groups]
+        decays = any(group.get("weight_decay") for group in groups)
+        if decays or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        constant = self.has_intercept or self.columns.intercept is not None
+        precision = torch.finfo(next(self.parameters()).dtype).eps
+        savings = residuals.savings(constant, precision).amax(dim=1)
+        saving, place = savings.max(dim=0)
+        if saving > TOLERANCE:
+            name = ["intercept", *self.feature_names][int(place)]
+            remedies = [*self._scale_remedy(), "train for more epochs", "change lr"]
+            rank_zero_warn(
+                f"the fit has not converged: changing the coefficient {name} alone would lower the "
+                f"loss by {100 * saving:.0f}%; {', or '.join(remedies)} ({self.lr:g} was given)"
+            )
+
+    def _stop_if_diverged(self, loss: float) -> None:
+        if self._first_loss is None:
+            self._first_loss = loss
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss}")
+
+    def _diverged(self, reason: str) -> InputError:
+        remedies = [*self._scale_remedy(), "lower lr"]
+        arguments = "standardize, lr" if "standardize" in self.hparams and remedies[1:] else "lr"
+        return InputError(
+            f"{arguments}: {reason}: the fit has diverged; {', or '.join(remedies)} "
+            f"({self.lr:g} was given)"
+        )
+
+    def _scale_remedy(self) -> list[str]:
+        """How to bring the columns on one scale, where they may not be."""
+        if "standardize" not in self.hparams:
+            return ["use LinearRegression with standardize true"]
+        return [] if self.hparams["standardize"] else ["set standardize to true"]
