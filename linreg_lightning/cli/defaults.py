@@ -47,6 +47,13 @@ modules that you name (--model mine.Net). --trust allows all. Use only settings 
 COMMAND = "linreg"
 MODEL = "linreg_lightning.models.linear.LinearRegression"
 DATA = "linreg_lightning.data.synthetic.SyntheticData"
+TABLE = "linreg_lightning.data.tabular.TabularData"
+"""The data of a command line with `--data.path`."""
+TABLE_MODEL = {"standardize": True, "momentum": 0.9, "lr": 0.01}
+"""Defaults of MODEL for a table, whose columns differ in scale and are correlated. With momentum,
+the steps are as long as those of rate 0.1 without it, and stay stable where columns correlate."""
+TABLE_TRAINER = {"trainer.max_epochs": 500}
+"""Defaults of the Trainer for MODEL and a table."""
 ROOT = "logs"
 """The folder that runs write to."""
 

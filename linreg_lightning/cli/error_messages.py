@@ -7,10 +7,11 @@ from inspect import isabstract, signature
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from linreg_lightning.cli.defaults import COMMAND
+from linreg_lightning.cli.defaults import COMMAND, TABLE
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
-TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+QUOTES = ", with quotes around a name that reads as a number or truth, such as '[\"1e3\"]'"
 
 
 def add_flags(message: str, classes: Mapping[str, type]) -> str:
@@ -51,7 +52,8 @@ def parse_error_message(error: str) -> str:
     if found := re.search(r"(?m)Option '(.+?)' is not accepted$", error):
         text = f"{owner or 'the command'} has no option {found[1]}"
         if other := _class_with(found[1], key):
-            text += f", {other} has; type --{key} {other} in front"
+            start = "--data.path FILE" if _needs_path(other, found[1]) else f"--{key} {other}"
+            text += f", {other} has; type {start} in front"
         elif owner:
             text += f"; --{key}.help {owner} lists those it has"
     elif found := re.search(r"the following arguments are required: (.+)", error):
@@ -66,7 +68,8 @@ def parse_error_message(error: str) -> str:
     elif found := re.search(r"(?:valid|to a) subclass of (\w+)", error):
         text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
     elif expected := re.findall(types, error):
-        text = f"{_given_value(error)} was given; type {_alternatives(expected)}"
+        hint = QUOTES if ("str", "") in expected else ""
+        text = f"{_given_value(error)} was given; type {_alternatives(expected)}{hint}"
     else:
         text = re.sub(r'\s*Parser key ".+?":\s*', "", error).strip()
         text = textwrap.shorten(text, 1000, placeholder=" [...]")
@@ -87,6 +90,11 @@ def _alternatives(expected: list[tuple[str, str]]) -> str:
             words.append(TYPES.get(type_name, f"a {type_name}"))
     *first, last = dict.fromkeys(words)
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def _needs_path(class_name: str, option: str) -> bool:
+    """Whether a path, which chooses the class, is what a command line with the option lacks."""
+    return class_name == TABLE.rpartition(".")[2] and option != "path"
 
 
 def _class_with(option: str, key: str) -> str | None:

@@ -24,10 +24,11 @@ from linreg_lightning.callbacks.run_summary import RunSummary
 from linreg_lightning.checkpoint_io import AtomicCheckpointIO, use_checkpoint_io
 from linreg_lightning.cli.checkpoint_content import LoadedCheckpointIO
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
-from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
+from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, FIGURES, ROOT
 from linreg_lightning.cli.error_messages import add_flags
-from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse, is_default
+from linreg_lightning.cli.first_parse import ConfigByName, FirstParse
 from linreg_lightning.cli.run_folder import RunFolder
+from linreg_lightning.cli.setting_values import PARSER_MODE
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.models.supervised import SupervisedModule
@@ -105,16 +106,9 @@ class RegressionCLI(LightningCLI):
             parser.add_class_arguments(PredictionWriter, as_group=False, skip={"keep"})
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
             parser.add_argument("--keep", type=str | list[str], default=[], help=text)
-        defaults: dict[str, Any] = {"model": {"class_path": MODEL}, "data": {"class_path": DATA}}
-        if self._checkpoint is not None:
-            defaults = {"model": self._checkpoint.model, "data": self._checkpoint.data}
-            if self._first_parse.command == "fit":
-                parser.set_defaults(self._checkpoint.trainer_settings())
-        for key, default in defaults.items():
+        for key in ("model", "data"):
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
-            # If the user chose another class, it would get the arguments of the default class.
-            if default and is_default(key, default, self._first_parse.classes):
-                parser.set_defaults({key: default})
+        parser.set_defaults(self._first_parse.defaults())
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse options that contradict the checkpoint, and anything but a fit without one."""
