@@ -7,6 +7,7 @@ from inspect import isabstract, signature
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
+from linreg_lightning.cli.command_names import command_list, unknown_command
 from linreg_lightning.cli.defaults import COMMAND, TABLE
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
@@ -44,6 +45,10 @@ def parse_error_message(error: str) -> str:
     ...     - Expected a <class 'NoneType'>''')
     '--data: TabularData needs --data.path, --data.target'
     """
+    if found := re.search(r"invalid choice: '(.*?)'", error):
+        return unknown_command(found[1])
+    if found := re.match(r"unrecognized arguments: (.+)", error):
+        return _unexpected_word(found[1].split()[0])
     keys = re.findall(r'(?m)(?:^--|Parser key ")([\w.]+)"?:', error)
     key = ".".join(dict.fromkeys(keys))
     match = re.search(r"Problem with given class_path '(?:.+\.)?(\w+)'", error)
@@ -74,6 +79,36 @@ def parse_error_message(error: str) -> str:
         text = re.sub(r'\s*Parser key ".+?":\s*', "", error).strip()
         text = textwrap.shorten(text, 1000, placeholder=" [...]")
     return f"--{key}: {text}" if key else text
+
+
+def missing_metric_message(error: Exception) -> str:
+    """Return one line where a callback of Lightning watches a metric that was not logged.
+
+    >>> missing_metric_message(RuntimeError(
+    ...     "Early stopping conditioned on metric `val_loss` which is not available. Pass in or "
+    ...     "modify your `EarlyStopping` callback to use any of the following: `train_loss`"))
+    '--trainer.callbacks: there is no metric val_loss; watch one of train_loss, or hold rows out by \
+--data.val_fraction 0.2'
+    """
+    found = re.search(r"metric `(\S+?)` which is not available(.*)", str(error)) or re.search(
+        r"monitor='(\S+?)'\)` could not find the monitored key.*?\[(.*?)\]", str(error)
+    )
+    if found is None:
+        return ""
+    names = re.findall(r"[`']([^\s`']+)[`']", found[2].rpartition(":")[2])
+    text = f"watch one of {', '.join(names)}" if names else "the model has logged none"
+    if found[1].startswith("val"):
+        text += ", or hold rows out by --data.val_fraction 0.2"
+    return f"--trainer.callbacks: there is no metric {found[1]}; {text}"
+
+
+def _unexpected_word(word: str) -> str:
+    if word.startswith("-"):
+        return f"{word}: there is no such option; type {COMMAND} fit --help for those there are"
+    return (
+        f"{word}: a command takes options only; type an option in front, such as --data.path "
+        f"{word}, or another command: {command_list()}"
+    )
 
 
 def _given_value(error: str) -> str:
