@@ -15,7 +15,8 @@ Linear regression on PyTorch Lightning.
 Start here:
 
   linreg fit
-  linreg fit -c least_squares --data.path houses.csv --data.target price
+  linreg fit --data.path houses.csv --data.target price
+  linreg fit --data.path houses.csv --data.target price --model LeastSquares
   linreg predict --ckpt_path last --data.path new.csv
   linreg test --ckpt_path last --data.path held_out.csv --data.test_fraction 1
   tensorboard --logdir logs
@@ -34,6 +35,8 @@ More:
   linreg fit --trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=300
                                            count a process as lost, and end the others, after 300
                                            seconds without a sign of life instead of 60
+  linreg --print_completion shtab-bash     what completes options by the tab key, for bash, zsh or
+                                           tcsh (pip install shtab); save it where your shell looks
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
 Data: SyntheticData, TabularData, or your own.

@@ -14,7 +14,7 @@ Start here:
 
   linreg fit
   linreg fit -c example --model.hidden 128
-  linreg fit --data TabularData --data.path houses.csv --data.target price
+  linreg fit --data.path houses.csv --data.target price
   linreg predict --ckpt_path last --data.path new.csv
   tensorboard --logdir logs
 
