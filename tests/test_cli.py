@@ -70,11 +70,11 @@ def test_the_examples_in_the_help_run(command: Linreg, houses: Path) -> None:
     frame.drop(columns="price").to_csv("new.csv", index=False)
     frame.to_csv("held_out.csv", index=False)
     lines = [line.strip() for line in HELP.splitlines() if line.startswith("  linreg")]
-    lines = [line for line in lines if "help" not in line and "print_config" not in line]
-    fit, table, predict, test, named, resumed, *callbacks = lines
+    lines = [line for line in lines if "help" not in line and "print_" not in line]
+    fit, sgd, exact, predict, test, named, resumed, *callbacks = lines
     assert named.split()[:4] == ["linreg", "fit", "-c", "NAME"]
     short = [f"{line} --trainer.max_epochs 2" for line in callbacks]
-    for line in (fit, table, predict, test, *short, fit, resumed):
+    for line in (fit, sgd, exact, predict, test, *short, fit, resumed):
         command(line.removeprefix("linreg "))
 
 
@@ -468,7 +468,13 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
 @pytest.mark.parametrize(
     ("line", "facts"),
     [
-        ("fitt", "invalid choice: 'fitt'"),
+        ("fitt", "fitt: there is no such command; type fit, validate, test, predict, summary or"),
+        ("-c tutorial fitt", "fitt: there is no such command; type fit, validate, test, predict"),
+        (
+            "fit foo",
+            "foo: a command takes options only & --data.path foo & predict, summary or new",
+        ),
+        ("fit --foo 3", "--foo: there is no such option; type linreg fit --help"),
         ("fit --model.lr -1", "--model.lr: & -1"),
         ("fit --model.lr x", "--model.lr: x was given; type a number"),
         ("fit --model.foo 1", "--model: LinearRegression has no option foo; --model.help"),
@@ -486,8 +492,13 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
         ("fit --data.batch_size 0", "--data.batch_size: & 0"),
         ("fit --data TabularData", "--data: TabularData needs --data.path, --data.target"),
         (
-            "fit --data.path x",
+            "fit --data SyntheticData --data.path x",
             "--data: SyntheticData has no option path, TabularData has; type --data TabularData in",
+        ),
+        ("fit --data.path x", "--data: TabularData needs --data.target"),
+        (
+            "fit --data.target y",
+            "--data: SyntheticData & TabularData has; type --data.path FILE in",
         ),
         ("fit --model.ridge 1", "type --model LeastSquares in front"),
         ("fit --data.rows 1", "--data.rows: & 1"),

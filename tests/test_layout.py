@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"text_table", "plots", "tables", "tight_loop", "checkpoint_io"},
     "logger": {"atomic_file"},
     "project": {"errors", "atomic_file"},
-    "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"}
+    "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables", "text_table"}
     | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io"},
     "__main__": {"cli"},
 }

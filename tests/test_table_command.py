@@ -150,7 +150,7 @@ def test_a_file_without_read_permission_is_refused(houses: Path) -> None:
         ("--data.delimiter ;;", "--data.delimiter: & ';;'"),
         ("--data.decimal ,", "--data.decimal: & ','"),
         ("--data.missing ignore", "--data.missing: ignore was given; type error, drop or mean"),
-        ("--data.weight 1e3", "weight & 1000.0"),
+        ("--data.weight 1e3", "--data.weight: t.csv has no column '1e3'"),
         ("--data.seed null", "--data.seed: null was given; leave it out, or type a value"),
         ("--data.design {}", "--data.design: & {}"),
         ("--model.ridge null", "--model.ridge: null was given"),

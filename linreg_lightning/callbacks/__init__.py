@@ -18,3 +18,4 @@ from linreg_lightning.callbacks.prediction_writer import PredictionWriter as Pre
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar as RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary as RunSummary
+from linreg_lightning.callbacks.validation_record import ValidationRecord as ValidationRecord

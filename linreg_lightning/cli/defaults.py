@@ -15,7 +15,8 @@ Linear regression on PyTorch Lightning.
 Start here:
 
   linreg fit
-  linreg fit -c least_squares --data.path houses.csv --data.target price
+  linreg fit --data.path houses.csv --data.target price
+  linreg fit --data.path houses.csv --data.target price --model LeastSquares
   linreg predict --ckpt_path last --data.path new.csv
   linreg test --ckpt_path last --data.path held_out.csv --data.test_fraction 1
   tensorboard --logdir logs
@@ -34,6 +35,8 @@ More:
   linreg fit --trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=300
                                            count a process as lost, and end the others, after 300
                                            seconds without a sign of life instead of 60
+  linreg --print_completion shtab-bash     what completes options by the tab key, for bash, zsh or
+                                           tcsh (pip install shtab); save it where your shell looks
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
 Data: SyntheticData, TabularData, or your own.
@@ -47,6 +50,13 @@ modules that you name (--model mine.Net). --trust allows all. Use only settings 
 COMMAND = "linreg"
 MODEL = "linreg_lightning.models.linear.LinearRegression"
 DATA = "linreg_lightning.data.synthetic.SyntheticData"
+TABLE = "linreg_lightning.data.tabular.TabularData"
+"""The data of a command line with `--data.path`."""
+TABLE_MODEL = {"standardize": True, "momentum": 0.9, "lr": 0.01}
+"""Defaults of MODEL for a table, whose columns differ in scale and are correlated. With momentum,
+the steps are as long as those of rate 0.1 without it, and stay stable where columns correlate."""
+TABLE_TRAINER = {"trainer.max_epochs": 500}
+"""Defaults of the Trainer for MODEL and a table."""
 ROOT = "logs"
 """The folder that runs write to."""
 

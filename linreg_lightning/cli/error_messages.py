@@ -7,10 +7,12 @@ from inspect import isabstract, signature
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from linreg_lightning.cli.defaults import COMMAND
+from linreg_lightning.cli.command_names import command_list, unknown_command
+from linreg_lightning.cli.defaults import COMMAND, TABLE
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
-TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+QUOTES = ", with quotes around a name that reads as a number or truth, such as '[\"1e3\"]'"
 
 
 def add_flags(message: str, classes: Mapping[str, type]) -> str:
@@ -43,6 +45,10 @@ def parse_error_message(error: str) -> str:
     ...     - Expected a <class 'NoneType'>''')
     '--data: TabularData needs --data.path, --data.target'
     """
+    if found := re.search(r"invalid choice: '(.*?)'", error):
+        return unknown_command(found[1])
+    if found := re.match(r"unrecognized arguments: (.+)", error):
+        return _unexpected_word(found[1].split()[0])
     keys = re.findall(r'(?m)(?:^--|Parser key ")([\w.]+)"?:', error)
     key = ".".join(dict.fromkeys(keys))
     match = re.search(r"Problem with given class_path '(?:.+\.)?(\w+)'", error)
@@ -51,7 +57,8 @@ def parse_error_message(error: str) -> str:
     if found := re.search(r"(?m)Option '(.+?)' is not accepted$", error):
         text = f"{owner or 'the command'} has no option {found[1]}"
         if other := _class_with(found[1], key):
-            text += f", {other} has; type --{key} {other} in front"
+            start = "--data.path FILE" if _needs_path(other, found[1]) else f"--{key} {other}"
+            text += f", {other} has; type {start} in front"
         elif owner:
             text += f"; --{key}.help {owner} lists those it has"
     elif found := re.search(r"the following arguments are required: (.+)", error):
@@ -66,11 +73,42 @@ def parse_error_message(error: str) -> str:
     elif found := re.search(r"(?:valid|to a) subclass of (\w+)", error):
         text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
     elif expected := re.findall(types, error):
-        text = f"{_given_value(error)} was given; type {_alternatives(expected)}"
+        hint = QUOTES if ("str", "") in expected else ""
+        text = f"{_given_value(error)} was given; type {_alternatives(expected)}{hint}"
     else:
         text = re.sub(r'\s*Parser key ".+?":\s*', "", error).strip()
         text = textwrap.shorten(text, 1000, placeholder=" [...]")
     return f"--{key}: {text}" if key else text
+
+
+def missing_metric_message(error: Exception) -> str:
+    """Return one line where a callback of Lightning watches a metric that was not logged.
+
+    >>> missing_metric_message(RuntimeError(
+    ...     "Early stopping conditioned on metric `val_loss` which is not available. Pass in or "
+    ...     "modify your `EarlyStopping` callback to use any of the following: `loss`, `lr`"))
+    '--trainer.callbacks: there is no metric val_loss; the metrics are loss, lr; to have \
+it, hold rows out by --data.val_fraction 0.2'
+    """
+    found = re.search(r"metric `(\S+?)` which is not available(.*)", str(error)) or re.search(
+        r"monitor='(\S+?)'\)` could not find the monitored key.*?\[(.*?)\]", str(error)
+    )
+    if found is None:
+        return ""
+    names = re.findall(r"[`']([^\s`']+)[`']", found[2].rpartition(":")[2])
+    text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
+    if found[1].startswith("val") and not any(name.startswith("val") for name in names):
+        text += "; to have it, hold rows out by --data.val_fraction 0.2"
+    return f"--trainer.callbacks: there is no metric {found[1]}; {text}"
+
+
+def _unexpected_word(word: str) -> str:
+    if word.startswith("-"):
+        return f"{word}: there is no such option; type {COMMAND} fit --help for those there are"
+    return (
+        f"{word}: a command takes options only; type an option in front, such as --data.path "
+        f"{word}, or another command: {command_list()}"
+    )
 
 
 def _given_value(error: str) -> str:
@@ -87,6 +125,11 @@ def _alternatives(expected: list[tuple[str, str]]) -> str:
             words.append(TYPES.get(type_name, f"a {type_name}"))
     *first, last = dict.fromkeys(words)
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def _needs_path(class_name: str, option: str) -> bool:
+    """Whether a path, which chooses the class, is what a command line with the option lacks."""
+    return class_name == TABLE.rpartition(".")[2] and option != "path"
 
 
 def _class_with(option: str, key: str) -> str | None:

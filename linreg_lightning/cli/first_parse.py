@@ -8,19 +8,26 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-from jsonargparse import ActionConfigFile, get_loader, set_loader  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.pytorch.cli import LightningCLI
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.checkpoint_trust import check_classes, class_paths
-from linreg_lightning.cli.defaults import COMMAND, ROOT
-from linreg_lightning.cli.settings_file import load_yaml, read_settings, read_yaml
+from linreg_lightning.cli.defaults import (
+    COMMAND,
+    DATA,
+    MODEL,
+    ROOT,
+    TABLE,
+    TABLE_MODEL,
+    TABLE_TRAINER,
+)
+from linreg_lightning.cli.settings_file import read_settings, read_yaml
 from linreg_lightning.errors import InputError
 
 PACKAGE = Path(__file__).parent.parent
-PARSER_MODE = "linreg"
 _KEYS = ("model", "data", "trainer")
+_PATH_OPTION = re.compile(r"--data\.(init_args\.)?path(\+?=.*)?$", re.DOTALL)
 
 
 class FirstParse(NamedTuple):
@@ -34,8 +41,8 @@ class FirstParse(NamedTuple):
     def of(cls, args: list[str]) -> FirstParse:
         """Read these from a command line and its configuration files.
 
-        >>> FirstParse.of(["fit", "--data", "TabularData", "--data.path", "a.csv"])
-        FirstParse(command='fit', checkpoint=None, classes={'data': 'TabularData'})
+        >>> FirstParse.of(["fit", "--model", "LeastSquares", "--data.path", "a.csv"]).classes
+        {'model': 'LeastSquares', 'data': 'linreg_lightning.data.tabular.TabularData'}
         """
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("-c", "--config", action="append", default=[])
@@ -50,8 +57,9 @@ class FirstParse(NamedTuple):
         configs = [_settings(Path(find_config(name)), command) for name in flags.config]
         # The parser reads these files later, without a limit of their size and nesting.
         option_files = [_read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
+        sources = [*configs, vars(flags) | dict(zip(_KEYS, option_files, strict=True))]
         settings: dict[str, Any] = {"root": ROOT}
-        for source in (*configs, vars(flags)):
+        for source in sources:
             for name, value in source.items():
                 value = value.get("class_path") if isinstance(value, dict) else value
                 settings |= {} if value is None else {name: value}
@@ -59,6 +67,11 @@ class FirstParse(NamedTuple):
         if "ckpt_path" in settings:
             checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
+        gives_path = any(map(_PATH_OPTION.match, rest)) or any(
+            _has_path(source.get("data")) for source in sources
+        )
+        if gives_path and (checkpoint is None or not _has_path(checkpoint.data)):
+            classes.setdefault("data", TABLE)
         if checkpoint is not None:
             named = class_paths([configs, option_files]) | set(classes.values())
             keys = ["model"]
@@ -67,11 +80,44 @@ class FirstParse(NamedTuple):
             check_classes(checkpoint, keys, None if flags.trust else named)
         return cls(command, checkpoint, classes)
 
+    def defaults(self) -> dict[str, Any]:
+        """Return the defaults of the options that model, data and checkpoint decide.
+
+        A class that the user has chosen gets no arguments of another class.
+        """
+        checkpoint, classes = self.checkpoint, self.classes
+        defaults: dict[str, Any] = {}
+        model: dict[str, Any] | None = {"class_path": MODEL}
+        data: dict[str, Any] | None = {"class_path": DATA}
+        table = {"class_path": TABLE}
+        has_table = "data" in classes and is_default("data", table, classes)
+        if checkpoint is not None:
+            model, data = checkpoint.model, checkpoint.data
+            if self.command == "fit":
+                defaults |= checkpoint.trainer_settings()
+        elif has_table and is_default("model", {"class_path": MODEL}, classes):
+            model = {"class_path": MODEL, "init_args": TABLE_MODEL}
+            defaults |= TABLE_TRAINER
+        if has_table and not (data and is_default("data", data, classes)):
+            data = table
+        for key, stored in (("model", model), ("data", data)):
+            if stored and is_default(key, stored, classes):
+                defaults[key] = stored
+        return defaults
+
 
 def is_default(key: str, stored: dict[str, Any], classes: dict[str, str]) -> bool:
     """Whether the user has chosen no other class for a key than the checkpoint's."""
     given = classes.get(key, "").rpartition(".")[2]
     return given in ("", stored["class_path"].rpartition(".")[2])
+
+
+def _has_path(settings: Any) -> bool:
+    """Whether settings of the data, or those of a checkpoint, have an argument `path`."""
+    if not isinstance(settings, dict):
+        return False
+    arguments = settings.get("init_args")
+    return "path" in settings or (isinstance(arguments, dict) and "path" in arguments)
 
 
 def _check_is_class(key: str, value: str | None, remedy: str) -> None:
@@ -134,17 +180,3 @@ class ConfigByName(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         super().__call__(parser, cfg, find_config(values))  # type: ignore[no-untyped-call]
-
-
-def load_value(text: str, path: str = "") -> Any:
-    """Read YAML, but take a line such as `#w` or `a: b` as text: columns have such names.
-
-    >>> load_value("#w"), load_value("a: b"), load_value("[a, b]"), load_value("a: b", "run.yaml")
-    ('#w', 'a: b', ['a', 'b'], {'a': 'b'})
-    """
-    value = load_yaml(text, get_loader("yaml"))
-    is_option = not path and "\n" not in text and not text.startswith(("[", "{"))
-    return text if is_option and not isinstance(value, int | float) else value
-
-
-set_loader(PARSER_MODE, load_value, (yaml.YAMLError,))

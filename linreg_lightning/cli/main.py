@@ -6,6 +6,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from linreg_lightning import __version__
+from linreg_lightning.cli.command_names import TRAINER_COMMANDS, unknown_command
 from linreg_lightning.cli.defaults import COMMANDS, HELP
 from linreg_lightning.cli.terminal import check_working_folder, error_message, fail, terminal
 from linreg_lightning.errors import InputError
@@ -32,6 +33,8 @@ def _run(args: list[str]) -> None:
     elif not args:
         print(HELP, end="", file=sys.stderr)
         raise SystemExit(2)
+    elif args[0].isidentifier() and args[0] not in (*TRAINER_COMMANDS, *COMMANDS):
+        fail(unknown_command(args[0]), 2)
     else:
         check_working_folder()
         # The user's classes may be in the present folder; installed packages go first.

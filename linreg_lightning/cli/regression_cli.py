@@ -21,22 +21,26 @@ from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
+from linreg_lightning.callbacks.validation_record import ValidationRecord
 from linreg_lightning.checkpoint_io import AtomicCheckpointIO, use_checkpoint_io
 from linreg_lightning.cli.checkpoint_content import LoadedCheckpointIO
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
-from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, DATA, FIGURES, MODEL, ROOT
+from linreg_lightning.cli.command_names import description
+from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, FIGURES, ROOT
 from linreg_lightning.cli.error_messages import add_flags
-from linreg_lightning.cli.first_parse import PARSER_MODE, ConfigByName, FirstParse, is_default
+from linreg_lightning.cli.first_parse import ConfigByName, FirstParse
+from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_settings
 from linreg_lightning.cli.loggers import logger_error
 from linreg_lightning.cli.optimizers import (
     add_optimizer_options,
     settle_optimizer,
     use_optimizer,
 )
+from linreg_lightning.cli.option_parser import OptionParser
 from linreg_lightning.cli.run_folder import RunFolder
+from linreg_lightning.cli.setting_values import PARSER_MODE
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
-from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.protocols import WritesFile, is_single_pass
 from linreg_lightning.tight_loop import TightLoop
 
@@ -57,14 +61,17 @@ class RegressionCLI(LightningCLI):
         self._args, self._first_parse = args, first_parse
         self._checkpoint = first_parse.checkpoint
         self.config: Any = None
-        parser_kwargs = {"exit_on_error": False, "parser_mode": PARSER_MODE}
+        parser_kwargs: dict[str, Any] = {"exit_on_error": False, "parser_mode": PARSER_MODE}
+        subcommand_kwargs = {
+            name: {**parser_kwargs, "description": description(name)} for name in self.subcommands()
+        }
         try:
             super().__init__(
                 save_config_callback=RunFolder,
                 trainer_defaults=TRAINER_DEFAULTS,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                parser_kwargs=parser_kwargs | dict.fromkeys(self.subcommands(), parser_kwargs),
+                parser_kwargs=parser_kwargs | subcommand_kwargs,
                 args=args,
                 datamodule_class=LightningDataModule,
                 subclass_mode_data=True,
@@ -96,7 +103,8 @@ class RegressionCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser whose configurations may be given by name."""
-        parser = LightningArgumentParser(**kwargs)
+        parser = OptionParser(**kwargs)
+        parser.completes = any(word.startswith("--print_completion") for word in self._args)
         text = "A file of settings in YAML, or the name of a configuration, such as least_squares."
         parser.add_argument("-c", "--config", action=ConfigByName, help=text)
         return parser
@@ -114,16 +122,9 @@ class RegressionCLI(LightningCLI):
             parser.add_class_arguments(PredictionWriter, as_group=False, skip={"keep"})
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
             parser.add_argument("--keep", type=str | list[str], default=[], help=text)
-        defaults: dict[str, Any] = {"model": {"class_path": MODEL}, "data": {"class_path": DATA}}
-        if self._checkpoint is not None:
-            defaults = {"model": self._checkpoint.model, "data": self._checkpoint.data}
-            if self._first_parse.command == "fit":
-                parser.set_defaults(self._checkpoint.trainer_settings())
-        for key, default in defaults.items():
+        for key in ("model", "data"):
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
-            # If the user chose another class, it would get the arguments of the default class.
-            if default and is_default(key, default, self._first_parse.classes):
-                parser.set_defaults({key: default})
+        parser.set_defaults(self._first_parse.defaults())
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Refuse options that contradict the checkpoint, and anything but a fit without one."""
@@ -164,7 +165,7 @@ class RegressionCLI(LightningCLI):
         figures = self.subcommand == "fit" and options.figures and not trainer.barebones
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "fit":
-            callbacks += use_optimizer(self.model, self._options)
+            callbacks += [*use_optimizer(self.model, self._options), ValidationRecord()]
         if self.subcommand == "predict":
             keep = [options.keep] if isinstance(options.keep, str) else options.keep
             callbacks.append(PredictionWriter(options.intervals, keep, options.format))
@@ -216,13 +217,16 @@ class RegressionCLI(LightningCLI):
                 "--trainer: no batch was trained on, so nothing has been fitted; raise "
                 "max_epochs, max_steps, max_time or limit_train_batches, whichever is in force"
             )
-        if isinstance(self.model, SupervisedModule) and self.trainer.is_global_zero:
-            print(f"\n{self.model.summary()}\n")
-        lines, logger = self._written_files(), self.trainer.logger
+        report, logger = fit_report(self.trainer, self.model), self.trainer.logger
+        if report and self.trainer.is_global_zero:
+            print(f"\n{report}\n")
+        lines = {"stopped": stop_reason(self.trainer), "settings": table_settings(self._options)}
         if isinstance(logger, RunLogger):
-            command = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
-            lines = {"run": logger.log_dir, **lines, "curves": command}
-        self._print(lines)
+            lines["run"] = logger.log_dir
+        lines |= self._written_files()
+        if isinstance(logger, RunLogger):
+            lines["curves"] = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
+        self._print({label: text for label, text in lines.items() if text})
 
     def after_predict(self) -> None:
         """Print the file of predictions; refuse a run that has written none."""

@@ -25,7 +25,7 @@ from linreg_lightning.callbacks.peer_monitor import (
     is_lost_connection,
 )
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
-from linreg_lightning.cli.error_messages import parse_error_message
+from linreg_lightning.cli.error_messages import missing_metric_message, parse_error_message
 from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
 from linreg_lightning.cli.regression_cli import RegressionCLI
 from linreg_lightning.cli.terminal import check_working_folder, error_message, fail
@@ -63,7 +63,7 @@ def run(args: list[str], parent: int) -> None:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
             check_working_folder()
-            _fail(error_message(error), 1)
+            _fail(missing_metric_message(error) or error_message(error), 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
         except SystemExit as stop:
@@ -73,8 +73,10 @@ def run(args: list[str], parent: int) -> None:
                 raise stop.__context__ from None
             raise
         except Exception as error:
-            if isinstance(error, RuntimeError) and (message := _process_group_message(error)):
-                _fail(message, 1)
+            if isinstance(error, RuntimeError):
+                message = missing_metric_message(error) or _process_group_message(error)
+                if message:
+                    _fail(message, 1)
             if checkpoint is None or not is_from_restoring(error):
                 raise
             _fail(str(unusable(checkpoint.path, error)), 1)

@@ -41,7 +41,7 @@ GENERAL = (
 PYPROJECT = (
     (r".*_checkout.*\n", ""),
     (r"(bench|fast) = \[.*\n(?:(?!\]).*\n)*\]\n", ""),
-    (r'(?m)^ *"(mpmath|numba|scikit-learn|statsmodels).*\n', ""),
+    (r'(?m)^ *"(mpmath|numba|scikit-learn|shtab|statsmodels).*\n', ""),
     (r'"numba\.\*", ', ""),
     (r"\[\[tool.mypy.overrides\]\]\nmodule = .*exact_kernel.*\n(.+\n)*\n?", ""),
     (r"(?m)^description = .*$", 'description = "Regression on PyTorch Lightning"'),

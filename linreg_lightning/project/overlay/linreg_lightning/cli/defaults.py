@@ -1,5 +1,7 @@
 """What is specific to this project in the command: its help and its defaults."""
 
+from typing import Any
+
 HELP = """\
 usage: linreg [--help] [--version] {fit,validate,test,predict} ...
 
@@ -12,7 +14,7 @@ Start here:
 
   linreg fit
   linreg fit -c example --model.hidden 128
-  linreg fit --data TabularData --data.path houses.csv --data.target price
+  linreg fit --data.path houses.csv --data.target price
   linreg predict --ckpt_path last --data.path new.csv
   tensorboard --logdir logs
 
@@ -28,6 +30,12 @@ modules that you name (--model mine.Net). --trust allows all. Use only settings 
 COMMAND = "linreg"
 MODEL = "linreg_lightning.models.mlp.MLP"
 DATA = "linreg_lightning.data.waves.Waves"
+TABLE = "linreg_lightning.data.tabular.TabularData"
+"""The data of a command line with `--data.path`."""
+TABLE_MODEL: dict[str, Any] = {}
+"""Other defaults of MODEL for a table."""
+TABLE_TRAINER: dict[str, Any] = {}
+"""Other defaults of the Trainer for MODEL and a table."""
 ROOT = "logs"
 """The folder that runs write to."""
 

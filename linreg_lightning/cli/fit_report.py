@@ -1,0 +1,54 @@
+"""What the command prints at the end of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.callbacks import EarlyStopping
+
+from linreg_lightning.callbacks.validation_record import ValidationRecord
+from linreg_lightning.cli.defaults import MODEL, TABLE, TABLE_MODEL
+from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.text_table import format_statistics
+
+
+def fit_report(trainer: Any, model: Any) -> str:
+    """Return the model's summary with its validation; of another model, what it logged last."""
+    if not (isinstance(model, SupervisedModule) and model.summary()):
+        metrics = _numbers(trainer.callback_metrics)
+        items = [f"{name} {value:.6g}" for name, value in metrics.items()]
+        return "  ".join(["logged", *items]) if items else ""
+    lines = [model.summary()]
+    for record in trainer.callbacks:
+        if isinstance(record, ValidationRecord) and record.metrics:
+            metrics = {k.removeprefix("val_"): v for k, v in _numbers(record.metrics).items()}
+            is_newest = record.step == trainer.global_step
+            step = "" if is_newest else f" after step {record.step} of {trainer.global_step}"
+            lines.append(f"validation{step}  {format_statistics(metrics)}")
+    return "\n".join(lines)
+
+
+def stop_reason(trainer: Any) -> str:
+    """Return after how many epochs, and for which metric, a callback has stopped the fit early."""
+    for callback in trainer.callbacks if trainer.should_stop else ():
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+            reason = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
+            reason = reason.removeprefix("Monitored metric ")
+            epochs = callback.stopped_epoch + 1
+            return f"by {type(callback).__name__} after {epochs} epochs: {reason}"
+    return ""
+
+
+def table_settings(options: Any) -> str:
+    """Return, as options, the settings that have other defaults where the data are a table."""
+    if options.data.class_path.rpartition(".")[2] != TABLE.rpartition(".")[2]:
+        return ""
+    if options.model.class_path.rpartition(".")[2] != MODEL.rpartition(".")[2]:
+        return ""
+    values = {name: options.model.init_args[name] for name in TABLE_MODEL}
+    return " ".join(f"--model.{name} {str(value).lower()}" for name, value in values.items())
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value.item() for name, value in metrics.items()}

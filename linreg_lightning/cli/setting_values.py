@@ -1,0 +1,74 @@
+"""Which texts in options and settings files stand for numbers and truths."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader, set_dumper, set_loader
+from jsonargparse._loaders_dumpers import get_yaml_default_loader
+
+from linreg_lightning.cli.settings_file import load_yaml
+
+PARSER_MODE = "linreg"
+_TEXT, _TRUTH, _INTEGER, _FLOAT = (
+    f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "int", "float")
+)
+_converter_loader: Any = get_yaml_default_loader  # of text into the type of an argument
+_ConverterLoader: Any = _converter_loader()
+_resolve: Any = _ConverterLoader.resolve
+
+
+def _resolve_without_colon(self: Any, kind: type, value: Any, implicit: Any) -> Any:
+    """Take 1:30 as text. YAML 1.1 counts it to the base of 60, and reads 90."""
+    tag = _resolve(self, kind, value, implicit)
+    return _TEXT if tag in (_INTEGER, _FLOAT) and ":" in value else tag
+
+
+# jsonargparse offers no public way to change how it reads a text as a number.
+_ConverterLoader.resolve = _resolve_without_colon
+
+
+class _SettingsLoader(_ConverterLoader):  # type: ignore[misc]
+    """Takes yes, no, on and off as text; where an argument is a truth, jsonargparse converts it."""
+
+    def resolve(self, kind: type, value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)
+        return _TEXT if tag == _TRUTH and value.lower() not in ("true", "false") else tag
+
+
+class _SettingsDumper(yaml.SafeDumper):
+    """Puts quotes around the text 1e3, which jsonargparse, unlike PyYAML, reads as a number."""
+
+
+_SettingsDumper.add_implicit_resolver(
+    _FLOAT, re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def load_value(text: str, path: str = "") -> Any:
+    """Read YAML, but take a line such as `#w` or `a: b` as text: columns have such names.
+
+    >>> load_value("#w"), load_value("a: b"), load_value("[a, no]"), load_value("a: b", "run.yaml")
+    ('#w', 'a: b', ['a', 'no'], {'a': 'b'})
+    """
+    is_option = not path and "\n" not in text and not text.startswith(("[", "{"))
+    if not is_option:
+        return load_yaml(text, lambda content: yaml.load(content, _SettingsLoader))
+    value = load_yaml(text, get_loader("yaml"))
+    return value if isinstance(value, int | float) else text
+
+
+def dump_settings(settings: Any) -> str:
+    r"""Return settings as YAML that `load_value` reads back.
+
+    >>> dump_settings({"names": ["1e3", "no"], "lr": 1e-5})
+    "names:\n- '1e3'\n- 'no'\nlr: 1.0e-05\n"
+    """
+    text: str = yaml.dump(settings, Dumper=_SettingsDumper, allow_unicode=True, sort_keys=False)
+    return text
+
+
+set_loader(PARSER_MODE, load_value, (yaml.YAMLError,))
+set_dumper("yaml", dump_settings)
