@@ -18,11 +18,12 @@ ALLOWED: dict[str, set[str]] = {
     "frames": {"errors"},
     "hook_markers": set(),
     "protocols": set(),
-    "text_table": set(),
+    "text_table": {"errors"},
+    "coefficient_table": {"errors", "text_table"},
     "batch": {"errors"},
     "validation": {"errors", "batch", "frames"},
     "tutorial": {"errors"},
-    "algebra": {"errors", "batch", "validation"},
+    "algebra": {"errors", "batch", "validation", "text_table", "coefficient_table"},
     "metrics": {"errors", "batch"},
     "plots": set(),
     "tables": {"errors", "atomic_file", "frames", "validation"},
@@ -32,13 +33,13 @@ ALLOWED: dict[str, set[str]] = {
     "tight_loop": {"hook_markers", "validation"},
     "estimator": {"errors", "batch", "frames", "validation", "text_table", "algebra", "metrics"},
     "models": {"errors", "batch", "frames", "validation", "protocols", "hook_markers", "text_table"}
-    | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file"},
+    | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file", "coefficient_table"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop", "checkpoint_io"},
     "logger": {"atomic_file"},
     "project": {"errors", "atomic_file"},
     "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables"}
-    | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io"},
+    | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io", "text_table"},
     "__main__": {"cli"},
 }
 NUMBA_TAKES_ARRAYS = "exact_kernel.py"

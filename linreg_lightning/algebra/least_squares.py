@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 from torch import Tensor
 
-from linreg_lightning.algebra import inference
+from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
@@ -31,8 +31,8 @@ class Diagnostic(NamedTuple):
     is_warning: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(fit_table.FitTable):
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
