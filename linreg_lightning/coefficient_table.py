@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.text_table import Format, Report, Table, clean, statistics_phrases
@@ -11,8 +11,6 @@ from linreg_lightning.text_table import Format, Report, Table, clean, statistics
 FrameKind = Literal["pandas", "polars", "pyarrow"]
 
 _NAMES_SHOWN = 6
-_PACKAGES = {"pandas": "pandas", "polars": "polars", "pyarrow": "pyarrow"}
-_LABELS = {"ci_low": "low", "ci_high": "high"}
 
 
 class CoefficientTable:
@@ -52,9 +50,9 @@ class CoefficientTable:
         """
         columns = self._frame_columns()
         kind = kind or ("pandas" if find_spec("pandas") else "pyarrow")
-        if kind not in _PACKAGES:
+        if kind not in get_args(FrameKind):
             raise InputError(f"kind: {kind!r} was given; type pandas, polars or pyarrow")
-        if find_spec(_PACKAGES[kind]) is None:
+        if find_spec(kind) is None:
             raise InputError(f"kind: {kind} is not installed; install it, or type pyarrow")
         import narwhals.stable.v2 as nw  # here, because few programs need a frame
 
@@ -120,7 +118,7 @@ def coefficient_report(
     if len(targets) < 2:
         shown = [{k: v for k, v in row.items() if k != "target"} for row in rows]
     percent = f"{100 * confidence:.10g}%"
-    labels = {name: f"{percent} {label}" for name, label in _LABELS.items()}
+    labels = {"name": "term", "ci_low": f"{percent} low", "ci_high": f"{percent} high"}
     shown = [{labels.get(name, name): value for name, value in row.items()} for row in shown]
     common = {name: v for name, v in statistics.items() if not isinstance(v, list)}
     parts: list[Table | list[str]] = [Table.from_rows(shown), statistics_phrases(common)]
@@ -152,12 +150,12 @@ def _missing_numbers(
         reasons.append(
             penalty if ridge else "unknown, because no residual degree of freedom is left"
         )
-    undefined = any(math.isnan(row.get("t", 0.0)) for row in with_error)
-    numbers = [
-        v for value in statistics.values() for v in (value if isinstance(value, list) else [value])
-    ]
-    if undefined or (not reasons and any(map(math.isnan, numbers))):
-        reasons.append("0 / 0, of a constant target, a perfect fit, or a test of no columns")
+    lists = {name: v if isinstance(v, list) else [v] for name, v in statistics.items()}
+    undefined = any(math.isnan(number) for numbers in lists.values() for number in numbers)
+    if any(math.isnan(row.get("t", 0.0)) for row in with_error) or (undefined and not reasons):
+        is_constant = any(map(math.isnan, lists.get("r2", [])))
+        nothing = "a target is constant" if is_constant else "there is nothing to test"
+        reasons.append(f"0 / 0, because {nothing}")
     return [f"NA: {'; or '.join(reasons)}"] if reasons else []
 
 
