@@ -137,7 +137,8 @@ def _format(value: Any, is_p: bool = False) -> str:
 def _wrapped(phrases: Sequence[str]) -> str:
     # Lines break between phrases only: within one, NUL stands for a space.
     text = "  ".join(clean(phrase).replace(" ", "\0") for phrase in phrases)
-    return textwrap.fill(text, _TEXT_WIDTH, break_on_hyphens=False).replace("\0", " ")
+    text = textwrap.fill(text, _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)
+    return text.replace("\0", " ")
 
 
 def _text(title: str, parts: Sequence[Table | list[str]]) -> str:

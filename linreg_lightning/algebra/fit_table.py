@@ -97,7 +97,9 @@ class GroupedFitTable(CoefficientTable):
         fit = self._fit()
         shown = max(1, _GROUP_ROWS_SHOWN // max(1, fit.estimate[0].numel()))
         count, total = len(fit.groups), int(fit.rows.sum())
-        first = f", the first {shown} of them above" if count > shown else ""
+        first = (
+            f", the first {shown if shown > 1 else 'one'} of them above" if count > shown else ""
+        )
         rows = as_rows(self.table(features, targets, shown))
         notes = [f"{count} groups{first}; {total} rows"]
         options: Any = {"confidence": fit.confidence, "base_levels": base_levels, "notes": notes}
