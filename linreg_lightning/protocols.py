@@ -27,6 +27,13 @@ class ColumnPrecision(Protocol):
 
 
 @runtime_checkable
+class KeptArguments(Protocol):
+    """Data whose arguments a checkpoint keeps; `design` says how x is computed from a table."""
+
+    hparams: Any
+
+
+@runtime_checkable
 class TrueCoefficients(Protocol):
     """Data that may know the coefficients they were made from: target to name to value, or None."""
 

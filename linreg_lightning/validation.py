@@ -9,6 +9,8 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import align_rows, column_names, frame_numbers, is_frame, is_series
+from linreg_lightning.matching import align_index
 
 RowName = Callable[[int], str]
 """From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
@@ -144,10 +146,10 @@ def check_argument(name: str, value: object, valid: bool, expected: str) -> None
 def to_tensor(argument: str, values: Any) -> Tensor:
     """Return the values as a floating-point tensor, without a copy where that is possible.
 
-    Masked values become NaN. Whole numbers become float64.
+    Masked values become NaN, as do missing values of data frames. Whole numbers become float64.
 
     Raises:
-        InputError: text, complex numbers, or whole numbers that float64 would round.
+        InputError: text, categories, complex numbers, or whole numbers that float64 would round.
 
     >>> to_tensor("x", [[1, 2], [3, 4]])
     tensor([[1., 2.],
@@ -156,7 +158,8 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     source = values
     if not isinstance(values, Tensor):
         try:
-            array = np.asarray(values)
+            is_table = is_frame(values) or is_series(values)
+            array = frame_numbers(values) if is_table else np.asarray(values)
             if array.dtype.kind == "c":
                 raise InputError(_COMPLEX.format(argument))
             if isinstance(values, np.ma.MaskedArray):
@@ -187,15 +190,44 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     return tensor
 
 
-def group_values(argument: str, values: Any, rows: int) -> tuple[Tensor, list[Any] | None]:
+def rows_to_tensors(x: Any, y: Any = None, weight: Any = None) -> Batch:
+    """Return rows as tensors; without y, they have no target.
+
+    Rows of pandas objects belong together by their labels, not by their places.
+
+    Raises:
+        InputError: values that are no numbers; labels, or shapes, that do not belong together.
+
+    >>> import torch
+    >>> rows_to_tensors([[1.0], [2.0]], y=[3.0, 4.0]).y
+    tensor([[3.],
+            [4.]], dtype=torch.float64)
+    """
+    y, weight = align_index(x, y, weight)
+    features = to_tensor("x", x)
+    targets = features.new_empty(*features.shape[:1], 0)
+    if y is not None:
+        targets = to_tensor("y", y).to(features.device)
+    if targets.ndim == 1:
+        targets = targets.unsqueeze(1)
+    if weight is not None:
+        weight = to_tensor("weight", weight).to(features.device)
+    return Batch(features, targets, weight).validate()
+
+
+def group_values(
+    argument: str, values: Any, rows: int, x: Any = None
+) -> tuple[Tensor, list[Any] | None]:
     """Return the group of each row as a number, and what the numbers stand for, if not themselves.
 
     Raises:
-        InputError: not one value for each row; a missing value; values that have no order.
+        InputError: not one value for each row; pandas labels rows otherwise than in x; a missing
+            value; values that have no order.
 
     >>> group_values("by", ["b", "a", "b"], rows=3)
     (tensor([1, 0, 1]), ['a', 'b'])
     """
+    values = align_rows(argument, values, x)
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), np.array(values, object)
         values[mask] = None
@@ -261,9 +293,8 @@ def _not_numbers(argument: str, values: Any, error: Exception) -> InputError:
 
 
 def own_names(values: Any) -> list[str] | None:
-    """Return the names of the columns of a data frame or pyarrow table; else None."""
-    for attribute in ("column_names", "columns"):
-        if hasattr(values, attribute):
-            return [str(name) for name in getattr(values, attribute)]
+    """Return the names of the columns of a data frame or a series; else None."""
+    if is_frame(values):
+        return column_names(values)
     name = getattr(values, "name", None)
-    return None if name is None else [str(name)]
+    return None if name in (None, "") else [str(name)]

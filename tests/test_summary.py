@@ -27,12 +27,12 @@ from linreg_lightning import (
     ManualLinearRegression,
     RegressionModule,
     SyntheticData,
+    TabularData,
     TensorData,
     cli,
     grouped_least_squares,
     least_squares,
 )
-from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.text_table import Report, Table
 
 NASTY = ["<script>alert(1)</script>", "a|b_*`$", "50% & {more}\\~^", "[-1]\n\x1b[31m"]
@@ -291,16 +291,27 @@ def test_sgd_shows_estimates_beside_the_true_coefficients(trainer: Callable[...,
 
 def test_levels_that_others_are_compared_to_are_named(trainer: Callable[..., Trainer]) -> None:
     x, y = problem()
-    levels = {"city": ["Oslo", "Rome"], "fuel": ["gas", "oil"], "land": ["N"]}
+    frame = pd.DataFrame({"area": x[:, 0], "price": y[:, 0], "land": "N"})
+    frame["city"], frame["fuel"] = ["Rome", "Oslo"] * 20, ["oil", "oil", "gas", "gas"] * 10
     model = LeastSquares()
-    names = ["city[Rome]", "area", "fuel[oil]"]
-    trainer().fit(model, TensorData(pd.DataFrame(x.numpy(), columns=names), y))
-    model.design = Design(["city", "area", "fuel"], levels)
-    assert "city: compared to Oslo  fuel: compared to gas" in model.summary()
-    assert "y on city, area, fuel" in repr(model)
-    model.design = Design(["city", "fuel", "land"], levels, constant=False)
-    assert "compared to gas" in model.summary()  # `city` and `land` keep all levels
-    assert model.summary().count("compared") == 1
+    with pytest.warns(UserWarning, match="Left out"):
+        trainer().fit(model, TabularData(frame, target="price"))
+    text = model.summary()
+    assert text.startswith("LeastSquares: price on area, land, city, fuel\n")
+    assert "city: compared to Oslo  fuel: compared to gas" in text
+    assert text.count("compared") == 2  # `land` keeps its only level
+    model = LeastSquares(intercept=False)
+    trainer().fit(model, TabularData(frame.drop(columns="land"), target="price"))
+    assert "fuel: compared to gas" in model.summary()
+    assert model.summary().count("compared") == 1  # `city` keeps all levels
+
+
+def test_a_fit_of_a_frame_has_its_names() -> None:
+    x, y = problem()
+    frame = pd.DataFrame(x.numpy(), columns=["sqft", "age", "rooms"])
+    fit = least_squares(frame, pd.Series(y[:, 0].numpy(), name="price"))
+    assert repr(fit).startswith("<Fit: price on sqft, age, rooms; 40 rows")
+    assert fit.to_frame()["term"].tolist() == ["intercept", "sqft", "age", "rooms"]
 
 
 def test_groups_have_the_same_look(trainer: Callable[..., Trainer]) -> None:

@@ -19,6 +19,7 @@ from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.algebra.least_squares import EXACT_LIMIT, Fit
 from linreg_lightning.batch import Batch, column_bits, significant_bits
 from linreg_lightning.errors import InputError
+from linreg_lightning.matching import align_index
 from linreg_lightning.validation import check_finite, check_weight, group_values, to_tensor
 
 _CHUNK_NUMBERS = 2**18  # of rows at a time, which stay in the cache of a processor
@@ -127,7 +128,8 @@ def grouped_least_squares(
     Args:
         x: (rows, features); a tensor or anything that `torch.as_tensor` takes.
         y: (rows, targets), each target fitted by itself, or (rows,).
-        by: (rows,), the group of each row: numbers or text, in any order.
+        by: (rows,), the group of each row: numbers or text, in any order. The rows of pandas go by
+            their index, also those of y and `weight`.
         weight: as in `least_squares`; a group whose rows all have weight 0 is left out.
         intercept: whether to fit the constant b_0.
         confidence: how often the intervals cover the truth, between 0.000001 and 1.
@@ -148,10 +150,12 @@ def grouped_least_squares(
     """
     check_confidence(confidence)
     bits = column_bits(x)
+    y, weight = align_index(x, y, weight)
+    given_x = x
     x, y = to_tensor("x", x).cpu(), to_tensor("y", y).cpu()
     weight = None if weight is None else to_tensor("weight", weight).cpu()
     batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
-    group, names = group_values("by", by, batch.rows)
+    group, names = group_values("by", by, batch.rows, given_x)
     result = GroupedFit.from_rows(
         batch, group, names, intercept=intercept, confidence=confidence, bits=bits
     )

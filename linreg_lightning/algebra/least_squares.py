@@ -3,12 +3,13 @@
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from torch import Tensor
 
 from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.cost import cost_note
+from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic, list_diagnostics
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
@@ -16,19 +17,11 @@ from linreg_lightning.algebra.prediction import Prediction, predict_mean, predic
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
-from linreg_lightning.validation import to_tensor
+from linreg_lightning.matching import align_index, columns_by_name
+from linreg_lightning.validation import own_names, to_tensor
 
 Accuracy = Literal["auto", "exact", "float64"]
 EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
-_ENOUGH_DIGITS = 8  # guaranteed correct in float64, for `auto` to do without exact sums
-_REMEDY = "fit all rows with accuracy exact."
-
-
-class Diagnostic(NamedTuple):
-    """One sentence about a fit; a warning says that numbers may be wrong or missing."""
-
-    message: str
-    is_warning: bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,6 +62,8 @@ class Fit(fit_table.FitTable):
     exact: bool  # whether accuracy is `exact` and no sum lost a bit; False in float64
     confidence: float  # how often the intervals cover the truth
     solution: Solution[Any] = field(repr=False)  # in scaled units
+    feature_names: list[str] | None = None  # those of the data frame x; None: x has no names
+    target_names: list[str] | None = None  # likewise of y
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
@@ -148,15 +143,19 @@ class Fit(fit_table.FitTable):
     @property
     def precise(self) -> bool:
         """Whether eight digits of coefficients and standard errors are guaranteed correct."""
-        return min(self.digits, self.error_digits) >= _ENOUGH_DIGITS
+        return min(self.digits, self.error_digits) >= ENOUGH_DIGITS
 
     def predict(self, x: Any) -> Tensor:
         """Return b_0 + x b for x, (rows, features), in the shape of y.
 
+        After a fit of a data frame, the columns of a frame are found by name, whatever their order,
+        and others are ignored; columns without names are taken by position.
+
         Raises:
-            InputError: x has another number of columns.
+            InputError: x has another number of columns, or lacks one of the fit.
         """
-        mean = predict_mean(self.solution, to_tensor("x", x).cpu())
+        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+        mean = predict_mean(self.solution, rows)
         return mean[:, 0] if self._one_dimensional else mean
 
     def prediction(self, x: Any) -> Prediction:
@@ -164,59 +163,22 @@ class Fit(fit_table.FitTable):
 
         For x, (rows, features), the variance of the mean is
         s^2 (1 / sum(w) + (x - m)' (X'WX)^-1 (x - m)), m the means of the columns (without an
-        intercept m = 0 and no first term); one observation of weight 1 adds s^2.
+        intercept m = 0 and no first term); one observation of weight 1 adds s^2. Columns are found
+        as in `predict`.
 
         Raises:
-            InputError: x has another number of columns.
+            InputError: x has another number of columns, or lacks one of the fit.
         """
-        result = prediction(self.solution, to_tensor("x", x).cpu(), self.confidence)
+        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+        result = prediction(self.solution, rows, self.confidence)
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...
 
-        `names` are those of the columns of x; None stands for x1, x2 ...
+        `names` are those of the columns of x; None stands for those of the frame, or x1, x2 ...
         """
-        equations = self.solution.equations
-        names = names or [f"x{j}" for j in range(1, equations.features + 1)]
-        sums_exactly = self.accuracy == "exact"
-        digits, error_digits = int(self.digits), int(self.error_digits)
-        perfect = not self.solution.residuals_seen and equations.rows > self.rank
-        notes: list[str] = []
-        problems: list[str] = []
-        if perfect and (sums_exactly or digits >= _ENOUGH_DIGITS):
-            float64_limit = "float64 sees, 1e-8 of the target"
-            smallest = "the rounding of the rows" if sums_exactly else float64_limit
-            notes.append(
-                f"An essentially perfect fit: residuals are no larger than {smallest}; standard "
-                "errors are given as 0."
-            )
-        elif perfect:
-            problems.append(
-                "The residuals are too small for float64 to see: standard errors are given as 0, "
-                f"and {digits} digits of the coefficients are safe; {_REMEDY}"
-            )
-        if not self.precise and (sums_exactly or not perfect):
-            arithmetic, remedy = "" if sums_exactly else " in float64", _REMEDY
-            if sums_exactly:
-                remedy = (
-                    "the columns are nearly linear combinations of each other, or the residuals "
-                    "are near the rounding of the rows; leave columns out, or give a ridge."
-                )
-            problems.append(
-                f"Only {digits} digits of the coefficients are safe{arithmetic}, {error_digits} of "
-                f"their standard errors: {remedy}"
-            )
-        if self.collinear:
-            left_out = ", ".join(names[j] for j in self.collinear)
-            problems.append(f"Left out, as linear combinations of earlier columns: {left_out}")
-        if sums_exactly and not self.exact:
-            problems.append(
-                "The magnitudes within a column differ by more than exact sums can hold: the bits "
-                "of the result may depend on the order of the rows."
-            )
-        diagnostics = [Diagnostic(note, is_warning=False) for note in notes]
-        return diagnostics + [Diagnostic(problem, is_warning=True) for problem in problems]
+        return list_diagnostics(self, names or self.feature_names)
 
 
 def least_squares(
@@ -232,8 +194,9 @@ def least_squares(
     """Minimise sum(w (y - b_0 - x b)^2) + ridge |b|^2.
 
     Args:
-        x: (rows, features); a tensor or anything that `torch.as_tensor` takes.
-        y: (rows, targets), each target fitted by itself, or (rows,).
+        x: (rows, features); a tensor, an array, a data frame, nested lists.
+        y: (rows, targets), each target fitted by itself, or (rows,). The rows of pandas go by their
+            index, also those of `weight`.
         weight: (rows,), at least 0; None counts every row once. Weights are precisions: a row of
             weight 2 moves the coefficients as two rows do, but counts once in n.
         intercept: whether to fit the constant b_0.
@@ -259,7 +222,8 @@ def least_squares(
     (0.64, tensor([2.5000], dtype=torch.float64))
     """
     check_arguments(accuracy, ridge, confidence)
-    bits = column_bits(x)
+    bits, given_x, given_y = column_bits(x), x, y
+    y, weight = align_index(x, y, weight)
     x, y = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
@@ -272,10 +236,20 @@ def least_squares(
         fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
         if fit.precise:
             break
+    features, targets = _column_names(given_x, batch.x), _column_names(given_y, batch.y)
+    fit = replace(fit, feature_names=features, target_names=targets)
     for diagnostic in fit.diagnostics():
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
     return _drop_target_dimension(fit) if y.ndim == 1 else fit
+
+
+def _column_names(given: Any, values: Tensor) -> list[str] | None:
+    # pandas numbers columns that were given no names.
+    is_numbered = "integer" in getattr(getattr(given, "columns", None), "inferred_type", "")
+    names = None if is_numbered else own_names(given)
+    # An array may have a name, but no names of columns.
+    return names if names and len(names) == values.shape[1] else None
 
 
 def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:

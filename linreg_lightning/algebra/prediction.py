@@ -6,7 +6,7 @@ and leverages are computed in 106 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,6 +34,26 @@ class Prediction(NamedTuple):
     row_error: Tensor  # standard error of one y observed at x with weight 1
     row_low: Tensor  # ends of the prediction interval of that y
     row_high: Tensor
+
+    def columns(self, targets: Sequence[str]) -> dict[str, Tensor]:
+        """Return the columns of a table of predictions, (rows,) each, by name.
+
+        For a target `y` these are `y`, `y_std_error` (of the mean of y at x), `y_mean_low` and
+        `y_mean_high` (its confidence interval), `y_low` and `y_high` (the prediction interval).
+
+        Raises:
+            InputError: two columns would have the same name.
+        """
+        parts = {"": self.mean, "_std_error": self.mean_error, "_mean_low": self.mean_low}
+        parts |= {"_mean_high": self.mean_high, "_low": self.row_low, "_high": self.row_high}
+        columns: dict[str, Tensor] = {}
+        for k, target in enumerate(targets):
+            for suffix, values in parts.items():
+                if (name := f"{target}{suffix}") in columns:
+                    text = f"two columns of predictions would be named {name!r}"
+                    raise InputError(f"intervals: {text}; rename a target")
+                columns[name] = values[:, k]
+        return columns
 
 
 def predict_mean(solution: Solution[Number], x: Tensor) -> Tensor:

@@ -13,8 +13,6 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import IntervalModel, KeepsColumns, NamedColumns, OrderedPredictions
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile
 
-_INTERVAL_SUFFIXES = ("", "_std_error", "_mean_low", "_mean_high", "_low", "_high")
-
 
 @final
 class PredictionWriter(Callback):
@@ -94,10 +92,10 @@ class PredictionWriter(Callback):
         if len(names) != values.shape[1]:
             names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
         if self.intervals:
-            p = pl_module.prediction(batch if isinstance(batch, torch.Tensor) else batch[0])
-            parts = [p.mean, p.mean_error, p.mean_low, p.mean_high, p.row_low, p.row_high]
-            values = torch.stack(parts, dim=2).flatten(1)
-            names = [f"{name}{suffix}" for name in names for suffix in _INTERVAL_SUFFIXES]
+            x = batch if isinstance(batch, torch.Tensor) else batch[0]
+            columns_of_intervals = pl_module.prediction(x).columns(names)
+            values = torch.stack(list(columns_of_intervals.values()), dim=1)
+            names = list(columns_of_intervals)
         values = values if values.dtype in (torch.float32, torch.float64) else values.float()
         arrays = values.detach().cpu().T.contiguous().numpy()
         columns = {}

@@ -1,10 +1,10 @@
-"""Rows of files: CSV, Parquet, Arrow; in memory or streamed."""
+"""Rows of files, CSV, Parquet or Arrow, and of data frames; in memory or streamed."""
 
 import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import describe, is_description, is_frame
 from linreg_lightning.protocols import LinearModel
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.validation import check_argument, check_fractions
@@ -29,6 +30,10 @@ _SHUFFLE_BUFFER_NUMBERS = 2**22  # a row of 3 features, target and weight has 5 
 _FILES = ("path", "val_path", "test_path")
 _NAMES = (*_FILES, "target", "features", "weight", "exclude", "categorical", "by")
 """The arguments that name files or columns."""
+if TYPE_CHECKING:
+    Source = Any  # a data frame of any library too
+else:
+    Source = str | list[str]  # what the command can be given
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
 _SPLITS: dict[str, list[Split]] = {
@@ -41,7 +46,7 @@ _SPLITS: dict[str, list[Split]] = {
 
 @final
 class TabularData(RegressionDataModule):
-    """Tables in files of any size: CSV with a header (also compressed), Parquet, Arrow (Feather).
+    """Tables of any size: CSV with a header (also compressed), Parquet, Arrow (Feather), frames.
 
     Numbers and booleans become float64; columns of text become indicators of their levels (see
     `Design`). Up to 256 MB of rows are held in memory; of more, each pass reads all anew.
@@ -51,7 +56,8 @@ class TabularData(RegressionDataModule):
 
     Args:
         path: a file, a folder, a pattern such as `sales-*.parquet`, an address that pyarrow knows
-            (s3://, gs://), or a list of these. Folders named `column=value` give that column.
+            (s3://, gs://), or a list of these. Folders named `column=value` give that column. From
+            Python also a data frame of pandas, polars, pyarrow, DuckDB or another library.
         target: the column to predict, or a list of several.
         features: the columns to predict it from; null for all others.
         weight: the column that says how much each row counts; null means 1 for every row. A row of
@@ -90,7 +96,7 @@ class TabularData(RegressionDataModule):
 
     def __init__(
         self,
-        path: str | list[str],
+        path: Source,
         target: str | list[str],
         features: str | list[str] | None = None,
         weight: str | None = None,
@@ -103,8 +109,8 @@ class TabularData(RegressionDataModule):
         categorical: str | list[str] | None = None,
         missing: Literal["error", "drop", "mean"] = "error",
         unseen: Literal["error", "zero"] = "error",
-        val_path: str | list[str] | None = None,
-        test_path: str | list[str] | None = None,
+        val_path: Source | None = None,
+        test_path: Source | None = None,
         stream: bool | None = None,
         delimiter: str = ",",
         decimal: str = ".",
@@ -113,10 +119,11 @@ class TabularData(RegressionDataModule):
         by: str | None = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
-        path = str(path) if isinstance(path, Path) else path  # a checkpoint holds plain types
+        sources = path, val_path, test_path
+        self._sources = {name: _as_list(value) for name, value in zip(_FILES, sources, strict=True)}
+        path, val_path, test_path = map(_plain, sources)
         self.save_hyperparameters()
         check_fractions(val_fraction, test_fraction)
-        self._paths = {"path": path, "val_path": val_path, "test_path": test_path}
         self._fractions = {"val": val_fraction, "test": test_fraction}
         self.target_names = _as_list(target)
         self._features = None if features is None else _as_list(features)
@@ -144,8 +151,7 @@ class TabularData(RegressionDataModule):
         for argument in _NAMES:
             for name in _as_list(self.hparams[argument]):
                 if not isinstance(name, str):
-                    text = f"{name!r} was given: YAML reads the name as a number"
-                    raise InputError(f"{argument}: {text}; rename the column or the file")
+                    raise _no_name(argument, name)
         if self._weight in self.target_names:
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
         if self._by is not None:
@@ -158,7 +164,7 @@ class TabularData(RegressionDataModule):
         valid = self._unseen in ("error", "zero")
         check_argument("unseen", repr(self._unseen), valid, "error or zero")
         for split, fraction in self._fractions.items():
-            if self._paths[f"{split}_path"] and fraction:
+            if self._sources[f"{split}_path"] and fraction:
                 remedy = f"give {split}_path or {split}_fraction, not both"
                 raise InputError(f"{split}_path: {split}_fraction was given too; {remedy}")
 
@@ -233,18 +239,21 @@ class TabularData(RegressionDataModule):
     def _has_source(self, split: Split) -> bool:
         """Whether the arguments name a fraction or files for a split."""
         fraction = self._fractions.get(split, 1.0)
-        return bool(fraction or self._paths[f"{split}_path"])
+        return bool(fraction or self._sources[f"{split}_path"])
 
     def _dataset(self, argument: str) -> TableDataset:
         if argument not in self._datasets:
-            paths = _as_list(self._paths[argument])
-            self._datasets[argument] = TableDataset(paths, argument, **self._csv_options)
+            sources = [each if is_frame(each) else _plain(each) for each in self._sources[argument]]
+            for lost in filter(is_description, sources):
+                text = f"{argument}: the checkpoint is of rows of a {lost}, which it does not keep"
+                raise InputError(f"{text}; give a frame, or the name of a file, as {argument}")
+            self._datasets[argument] = TableDataset(sources, argument, **self._csv_options)
         return self._datasets[argument]
 
     def _subset(self, split: Split) -> RowSubset:
         if split == "predict":
             return RowSubset(self._dataset("path"))
-        if self._paths.get(f"{split}_path"):
+        if self._sources.get(f"{split}_path"):
             return RowSubset(self._dataset(f"{split}_path"))
         by_hash = HashSplit(self._fractions["val"], self._fractions["test"], self.seed)
         return RowSubset(self._dataset("path"), by_hash, _PARTS[split])
@@ -273,3 +282,19 @@ def _as_list(value: Any) -> list[Any]:
     if isinstance(value, list | tuple):
         return list(value)
     return [] if value is None else [value]
+
+
+def _plain(source: Any) -> Any:
+    """Return what a checkpoint, which holds plain types, keeps of a path, a frame or a list."""
+    if isinstance(source, list | tuple):
+        return [_plain(each) for each in source]
+    if is_frame(source):
+        return describe(source)
+    return str(source) if isinstance(source, Path) else source
+
+
+def _no_name(argument: str, name: Any) -> InputError:
+    text = f"{name!r} was given, a number, also to YAML; give text, or rename the column or file"
+    if argument in _FILES and not isinstance(name, int | float):
+        text = f"a {type(name).__name__} was given; give a data frame or the name of a file"
+    return InputError(f"{argument}: {text}")

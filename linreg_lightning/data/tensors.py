@@ -8,15 +8,17 @@ from torch import Tensor
 from linreg_lightning.batch import Batch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import collect, is_frame
 from linreg_lightning.protocols import ChecksValues
-from linreg_lightning.validation import check_fractions, check_rows, own_names, to_tensor
+from linreg_lightning.validation import check_fractions, check_rows, own_names, rows_to_tensors
 
 
 @final
 class TensorData(RegressionDataModule):
     """Rows already in memory, used as they are: not copied, and in their own precision.
 
-    A data frame or a series names the columns; else they are x1, x2, ... and y.
+    A data frame or a series of any library names the columns; else they are x1, x2, ... and y.
+    Frames and series of pandas are paired by the labels of their rows.
 
     Args:
         x: the features, (rows, features): a tensor, a NumPy array, a data frame, nested lists.
@@ -32,8 +34,9 @@ class TensorData(RegressionDataModule):
         target_names: names for the columns of y, instead of their own.
 
     Raises:
-        InputError: shapes that do not belong together; a negative weight; names that do not fit;
-            when a run begins, NaN or infinity, with its column and row.
+        InputError: shapes or labels of rows that do not belong together; a negative weight; names
+            that do not fit; text or categories, which `TabularData` takes; when a run begins, NaN
+            or infinity, with its column and row.
 
     >>> data = TensorData(x=torch.randn(10, 3), y=torch.randn(10), val_fraction=0.2)
     >>> data.setup("fit")
@@ -59,12 +62,9 @@ class TensorData(RegressionDataModule):
         super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
         self._fractions = val_fraction, test_fraction
-        features = to_tensor("x", x)
-        targets = features.new_empty(len(features), 0) if y is None else to_tensor("y", y)
-        if targets.ndim == 1:
-            targets = targets.unsqueeze(1)
-        weights = None if weight is None else to_tensor("weight", weight)
-        self._given = Batch(features, targets, weights).validate()
+        x, y = (collect(values) if is_frame(values) else values for values in (x, y))
+        self._given = rows_to_tensors(x, y, weight)
+        features, targets = self._given.x, self._given.y
         self._feature_bits = [significant_bits(dtype) for dtype in _column_types(x, features)]
         self.feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self.target_names = _names("target_names", target_names, y, "y", targets.shape[1])

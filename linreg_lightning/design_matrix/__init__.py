@@ -5,6 +5,7 @@
     fit_design     what the rows to train on determine: levels of categories, means
     design         the columns of x: a term turns one column of the table into columns of x
     batch_builder  rows of the table to a Batch: missing values, unknown levels, checks
+    frame_reader   rows of a data frame to x, by the names of its columns
 
 To add a column transformation, such as a logarithm or a spline, write a class beside `NumberTerm`
 and `CategoryTerm` in design.py and choose it in `Design`; what it learns from the rows to train on

@@ -16,13 +16,12 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import (
     Design,
-    Floats,
     RowNumbers,
-    parse_numbers,
     to_categories,
 )
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import Floats, parse_numbers
 from linreg_lightning.validation import check_finite, check_intercept, check_weight
 
 Missing = Literal["error", "drop", "mean"]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast, final
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -11,63 +11,28 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import Floats, parse_numbers, to_numpy
 
-Floats = NDArray[np.float64]
 RowNumbers = NDArray[np.intp]
 _MISSING, _UNKNOWN = -1, -2
-
-
-def parse_numbers(column: Any, name: str) -> Floats:
-    """Return a pyarrow array as float64, NaN where a value is missing; parse text.
-
-    Raises:
-        pa.ArrowInvalid: a text is no number.
-        InputError: float64 would round a whole number, so that other numbers become equal to it.
-    """
-    types = pa.types
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if types.is_string(column.type) or types.is_large_string(column.type):
-        column = pc.utf8_trim_whitespace(column)
-    if types.is_int64(column.type) or types.is_uint64(column.type):
-        _check_is_float64(column, name)
-    if not types.is_float64(column.type):
-        column = column.cast(pa.float64(), safe=False)
-    return cast(Floats, _to_numpy(column, np.nan))
-
-
-def _to_numpy(column: Any, null: float) -> NDArray[Any]:
-    """Return the numbers of a pyarrow array without a copy, or with a number in place of nulls."""
-    # pyarrow's `to_numpy` and `fill_null` import pandas.
-    return np.from_dlpack(column.fill_null(null) if column.null_count else column)
-
-
-def _check_is_float64(column: Any, name: str) -> None:
-    smallest, largest = (value.as_py() or 0 for value in pc.min_max(column).values())
-    if max(-smallest, largest) <= 2**53:
-        return
-    for value in column.filter(
-        pc.greater_equal(pc.abs(column.cast(pa.float64(), safe=False)), 2.0**53)
-    ):
-        if int(float(value.as_py())) != value.as_py():
-            raise InputError(
-                f"column {name!r}: {value} is a whole number that float64 cannot hold; leave the "
-                "column out (argument exclude), or subtract a constant from it"
-            )
 
 
 def to_categories(column: Any) -> Any:
     """Return a pyarrow array as a dictionary array of strings, whose dictionary has the levels."""
     if pa.types.is_dictionary(column.type):
-        strings = column.dictionary.cast(pa.string())
-        return pa.DictionaryArray.from_arrays(column.indices, strings)
+        levels = _to_strings(column.dictionary)
+        if levels.null_count:  # then a valid index may stand for a missing value
+            return levels.take(column.indices).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(column.indices, levels)
+    return _to_strings(column).dictionary_encode()
+
+
+def _to_strings(column: Any) -> Any:
     if pa.types.is_floating(column.type):
         # NaN is a missing value here too.
         missing = pa.scalar(None, column.type)
         column = pc.if_else(pc.is_nan(column), missing, column)
-    if not pa.types.is_string(column.type):
-        column = column.cast(pa.string())
-    return column.dictionary_encode()
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
 class NumberTerm:
@@ -98,7 +63,7 @@ class CategoryTerm:
             level_numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
         ]
         # The last entry is for rows without a level; int8 may not hold its index.
-        indices = _to_numpy(values.indices.cast(pa.int64()), len(numbers_in_dictionary))
+        indices = to_numpy(values.indices.cast(pa.int64()), len(numbers_in_dictionary))
         level_of_row = np.array([*numbers_in_dictionary, _MISSING])[indices]
         has_indicator = np.flatnonzero(level_of_row >= self.first)
         out.fill(0.0)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import Design, parse_numbers, to_categories
+from linreg_lightning.design_matrix.design import Design, to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import parse_numbers
 from linreg_lightning.tables.csv import not_a_number
 
 _BLOCK_ROWS = 2**16

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.design import RowNumbers, parse_numbers
+from linreg_lightning.design_matrix.design import RowNumbers, to_categories
+from linreg_lightning.frames import parse_numbers
 from linreg_lightning.tables.dataset import Chunk, TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
 
@@ -41,7 +42,8 @@ class RowBlock(NamedTuple):
             if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
                 chosen &= ~np.isnan(parse_numbers(column, name))
             else:
-                chosen &= column.is_valid().to_numpy(zero_copy_only=False)
+                indices = to_categories(column).indices
+                chosen &= indices.is_valid().to_numpy(zero_copy_only=False)
         if chosen.all():
             return self
         rows = np.flatnonzero(chosen)

@@ -117,6 +117,10 @@ class GroupedModule(CenteredModule):
             self.fit_statistics = {"rows": int(self.grouped_fit.rows.sum()), "groups": groups}
         return True
 
+    def _refuse_unfitted(self, what: str) -> None:
+        self._refuse_groups(what)
+        super()._refuse_unfitted(what)
+
     def _refuse_groups(self, what: str) -> None:
         if self.grouped_fit is not None:
             raise InputError(

@@ -19,7 +19,6 @@ from linreg_lightning.models.grouped import GroupedModule
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 from linreg_lightning.protocols import feature_bits_of
-from linreg_lightning.validation import to_tensor
 
 
 @final
@@ -102,10 +101,10 @@ class LeastSquares(GroupedModule):
     def prediction(self, x: Any) -> Prediction:
         """Predictions for x, (rows, features), with standard errors and intervals.
 
-        x is a tensor, an array or a data frame. Before a fit: an InputError.
+        x is a data frame, an array or a tensor, as in `predict`. Before a fit: an InputError.
         """
         fit = self._fitted_or_refuse("prediction")
-        return fit.prediction(self._without_ones(to_tensor("x", x)))
+        return fit.prediction(self._without_ones(self.read_rows(x)))
 
     @property
     def fitted(self) -> bool:
@@ -240,9 +239,8 @@ class LeastSquares(GroupedModule):
         return fit
 
     def _fitted_or_refuse(self, what: str) -> Fit:
-        self._refuse_groups(what)
-        if self._fit is None:
-            raise InputError(f"{what}: the model has not been fitted; fit it first")
+        self._refuse_unfitted(what)
+        assert self._fit is not None
         return self._fit
 
     @property

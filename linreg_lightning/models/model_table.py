@@ -9,7 +9,8 @@ from linreg_lightning.coefficient_table import (
     equation,
     one_line,
 )
-from linreg_lightning.design_matrix.design import CategoryTerm, Design
+from linreg_lightning.design_matrix.design import CategoryTerm
+from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.text_table import Report
 
@@ -17,7 +18,7 @@ from linreg_lightning.text_table import Report
 class ModelTable(CoefficientTable, SupervisedModule):
     """A model with a summary, a `repr` and a frame of its `coefficients()`."""
 
-    design: Design | None = None
+    frame_reader: FrameReader | None = None
     """How the data of the fit make x from a table; None where they hold x itself."""
     confidence: float = 0.95
     """How often the intervals cover the truth, of a model that has intervals."""
@@ -49,13 +50,14 @@ class ModelTable(CoefficientTable, SupervisedModule):
         return one_line(self._equation(), self.fit_statistics)
 
     def _equation(self) -> str:
-        names = self.feature_names if self.design is None else self.design.features
+        reader = self.frame_reader
+        names = self.feature_names if reader is None else reader.design.features
         features = [name for name in names if name != "intercept"]
         return equation(type(self).__name__, self.target_names, features)
 
     def _base_levels(self) -> dict[str, str]:
         """Return, for each column of categories, the level that the others are compared to."""
-        terms = [] if self.design is None else self.design.terms
+        terms = [] if self.frame_reader is None else self.frame_reader.design.terms
         return {
             term.column: term.levels[0]
             for term in terms

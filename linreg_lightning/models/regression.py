@@ -1,17 +1,26 @@
 """The base of the linear models: an equation, and its coefficients by name."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.columns import ModelColumns
+from linreg_lightning.frames import column_names, frame_like, is_frame, is_series
+from linreg_lightning.models.columns import ModelColumns, check_width
 from linreg_lightning.models.model_table import ModelTable
-from linreg_lightning.protocols import NamedColumns, TrueCoefficients
-from linreg_lightning.validation import check_argument
+from linreg_lightning.protocols import (
+    IntervalModel,
+    KeptArguments,
+    NamedColumns,
+    TrueCoefficients,
+)
+from linreg_lightning.validation import check_argument, to_tensor
 
 Coefficient = dict[str, Any]
 """A row of the table: `target`, `name`, `estimate`, `true` if known, and what a model adds."""
@@ -37,6 +46,8 @@ class RegressionModule(ModelTable):
         self.fit_intercept = intercept
         self.has_intercept = False
         self.true_coefficients: dict[str, dict[str, float]] = {}
+        self.frame_reader: FrameReader | None = None
+        """How the data of the fit make x from a table; None where they hold x itself."""
         super().__init__(in_features, out_features)
 
     @abstractmethod
@@ -60,10 +71,92 @@ class RegressionModule(ModelTable):
                 rows.append({"target": target, "name": name, **known, "estimate": estimate})
         return rows
 
+    def predict(self, x: Any, intervals: bool = False) -> Any:
+        """Predict y, in the user's units, from rows as the user has them.
+
+        A data frame (pandas, polars, pyarrow, DuckDB, lazy or not) has the columns of the table to
+        which the model was fitted, found by name: their order does not matter, and others are
+        ignored. Text, missing values and unknown levels are treated as `TabularData` was told in
+        the fit; a row without a prediction has NaN. An array or a tensor has the columns of x, by
+        position.
+
+        Args:
+            x: the rows: a data frame, or an array or tensor, (rows, features).
+            intervals: whether to add columns of standard errors and intervals to the frame, as
+                `Prediction.columns` names them; only for models that have a `prediction`.
+
+        Returns:
+            For a frame, a frame of the same library, with a column for each target; a pandas frame
+            keeps its index, and the result of a lazy one is not lazy. Else a tensor, (rows,
+            targets).
+
+        Raises:
+            InputError: the model has not been fitted, or has no intervals; a column is missing or
+                of another kind than in the fit; x has another number of columns.
+        """
+        if intervals and not isinstance(self, IntervalModel):
+            raise InputError(
+                f"intervals: {type(self).__name__} has none; leave it out, or fit LeastSquares"
+            )
+        if intervals and not is_frame(x):
+            raise InputError(
+                f"intervals: they are columns of a data frame, and a {type(x).__name__} was given; "
+                "give a frame, or call prediction(x), which returns tensors"
+            )
+        self._refuse_unfitted("predict")
+        rows = self.read_rows(x)
+        if intervals:
+            model: Any = self
+            columns = model.prediction(rows).columns(self.target_names)
+        else:
+            training = self.training
+            self.eval()
+            with torch.no_grad():
+                values = self(rows.to(self.device))
+            self.train(training)
+            if not is_frame(x):
+                return values
+            columns = dict(zip(self.target_names, values.T, strict=True))
+        is_numpy = torch.float32, torch.float64
+        arrays = {
+            name: (v if v.dtype in is_numpy else v.float()).cpu().numpy()
+            for name, v in columns.items()
+        }
+        return frame_like(x, arrays)
+
+    def read_rows(self, x: Any) -> Tensor:
+        """Return x, (rows, features), from a data frame by name, from an array by position.
+
+        Raises:
+            InputError: as in `predict`.
+        """
+        if not is_frame(x):
+            if isinstance(x, Mapping) or is_series(x):
+                raise InputError(
+                    f"x: a {type(x).__name__} was given; give a data frame, also for one row, such "
+                    "as frame.iloc[[0]]"
+                )
+            rows = to_tensor("x", x)
+            check_width("x", rows, self.feature_names)
+            return rows
+        reader = self.frame_reader
+        if reader is None:
+            # Only where the model has names, a frame can have others.
+            names = self.feature_names if self.columns.named else column_names(x)
+            reader = FrameReader(Design(names))
+        rows, missing = reader.read(x)
+        check_width("x", rows, self.feature_names)
+        if missing.incomplete:
+            rank_zero_warn(missing.describe("given no prediction"))
+        return rows
+
     def setup(self, stage: str) -> None:
         """Take the columns from the data, and the true coefficients where the data know them."""
         super().setup(stage)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if stage == "fit":
+            arguments = data.hparams if isinstance(data, KeptArguments) else {}
+            self.frame_reader = FrameReader.from_arguments(arguments, self.feature_names)
         if isinstance(data, NamedColumns):
             true = data.true_coefficients if isinstance(data, TrueCoefficients) else None
             self.true_coefficients = true or {}
@@ -76,6 +169,13 @@ class RegressionModule(ModelTable):
         """Take the columns, and the true coefficients where the data do not know them."""
         super().on_load_checkpoint(checkpoint)
         self.true_coefficients = self.true_coefficients or checkpoint["columns"]["true"]
+        if self.frame_reader is None:
+            arguments = checkpoint.get("datamodule_hyper_parameters", {})
+            self.frame_reader = FrameReader.from_arguments(arguments, self.feature_names)
+
+    def _refuse_unfitted(self, what: str) -> None:
+        if not self.can_predict:
+            raise InputError(f"{what}: the model has not been fitted; fit it first")
 
     def _take_step(self, closure: Callable[[], Any]) -> Any:
         """Run the closure as the next step, which the Trainer counts; return its result."""

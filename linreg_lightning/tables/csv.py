@@ -6,9 +6,11 @@ from contextlib import suppress
 from typing import NamedTuple, final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import ROUNDED, may_be_rounded
 from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.discovery import DataFile, read_error
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
@@ -17,6 +19,7 @@ from linreg_lightning.validation import check_argument
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
 _MAX_LINE_BYTES = 2**26  # more text without a line end is no table
+_LONG_WHOLE_NUMBER = r"^[ \t]*[+-]?\d{16,}[ \t]*$"
 _SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
 # The first bytes of files that are not CSV.
 _NOT_CSV = {
@@ -158,13 +161,28 @@ class CsvFile(TableFile):
         return self.error(f"{reason}; is it a CSV file? Each row needs a line of its own")
 
     def _parse_section(self, lines: Lines, types: Types, first_row: int) -> pa.Table:
+        table = None
         with suppress(pa.ArrowException):
-            return self._parse_columns(lines, types, threads=True)
+            table = self._parse_columns(lines, types, threads=True)
         try:
             # One thread is slower, but takes rows of any length and tells which row is wrong.
-            return self._parse_columns(lines, types, threads=False)
+            table = table or self._parse_columns(lines, types, threads=False)
         except pa.ArrowException as error:
             raise self._parse_error(error, self.schema.names, first_row) from None
+        self._refuse_rounding(table, lines, first_row)
+        return table
+
+    def _refuse_rounding(self, table: pa.Table, lines: Lines, first_row: int) -> None:
+        """Refuse a whole number that float64 does not hold, as other formats do."""
+        for name, numbers in zip(table.column_names, table.columns, strict=True):
+            if not pa.types.is_float64(numbers.type) or not may_be_rounded(numbers):
+                continue
+            text = self._parse(lines, self.schema.names, {name: pa.string()}, threads=False)[name]
+            is_whole = pc.match_substring_regex(text, _LONG_WHOLE_NUMBER)
+            for row in pc.indices_nonzero(is_whole.fill_null(False)).to_pylist():
+                if int(text[row].as_py()) != numbers[row].as_py():
+                    where = f"column {name!r}, row {first_row + row + 1}"
+                    raise self.error(f"has {text[row]} in {where}, {ROUNDED}")
 
     def _parse_columns(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
         names = self.schema.names

@@ -1,19 +1,21 @@
-"""One table made of one or many files, with a fixed order of the rows."""
+"""One table made of one or many files or frames, with a fixed order of the rows."""
 
 import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import pyarrow as pa
 from pyarrow import fs
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import is_frame
 from linreg_lightning.tables.arrow import ArrowFile, ArrowStream
 from linreg_lightning.tables.csv import CsvFile, check_dialect
 from linreg_lightning.tables.discovery import DataFile, find_files, first_line, read_error
+from linreg_lightning.tables.frame import FrameTable
 from linreg_lightning.tables.parquet import ParquetFile
 from linreg_lightning.tables.table_file import TableFile, Types, common_dtype, dtype_kind, overlap
 
@@ -49,22 +51,31 @@ class TableDataset:
     """Files of one format with the same columns; the rows of a file follow those of the one before.
 
     Creating a dataset finds the files (see `find_files`) and reads their columns into `schema`,
-    with the types that the files share; those of CSV files are guesses. Messages name `argument`,
-    which gave the paths; `delimiter` and `decimal` are those of CSV files (see `check_dialect`).
+    with the types that the files share; those of CSV files are guesses. A data frame in the place
+    of a path is read as a file is. Messages name `argument`, which gave the paths; `delimiter` and
+    `decimal` are those of CSV files (see `check_dialect`).
 
     Raises:
         InputError: a file does not exist or cannot be read, or files have other formats or columns.
     """
 
     def __init__(
-        self, paths: Sequence[str], argument: str = "path", delimiter: str = ",", decimal: str = "."
+        self, paths: Sequence[Any], argument: str = "path", delimiter: str = ",", decimal: str = "."
     ) -> None:
-        delimiter, decimal = check_dialect(delimiter, decimal)
-        files = [file for path in paths for file in find_files(path, argument)]
-        if not files:
+        dialect = check_dialect(delimiter, decimal)
+        self._files: list[TableFile] = []
+        names = []
+        for number, path in enumerate(paths, 1):
+            if is_frame(path):
+                names.append("the frame" if len(paths) == 1 else f"frame {number}")
+                self._files.append(FrameTable(path, argument, names[-1]))
+            else:
+                names.append(path)
+                files = find_files(path, argument)
+                self._files += [_open_table_file(file, *dialect) for file in files]
+        if not self._files:
             raise InputError(f"{argument}: none was given; type the name of a file")
-        self.argument, self.name = argument, " ".join(paths)
-        self._files = [_open_table_file(file, delimiter, decimal) for file in files]
+        self.argument, self.name = argument, " ".join(names)
         self._row_counts: list[int] | None = None
         self._check_files()
         self.schema = self._merge_schemas()

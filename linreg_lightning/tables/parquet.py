@@ -38,6 +38,8 @@ class ParquetFile(TableFile):
                 index = schema.get_field_index(field.name)
                 types = {field.type, field.type if index < 0 else schema.field(index).type}
                 agrees &= len(types) == 1 or not all(map(_keeps_its_type, types))
+                if _is_category(field.type) and index >= 0:
+                    schema = schema.set(index, field)
         if not agrees:
             raise self.error("has a footer that contradicts itself: it is damaged; get it again")
         return schema
@@ -56,16 +58,27 @@ class ParquetFile(TableFile):
         first_row = first_rows[groups[0]]
         for batch in file.iter_batches(size, row_groups=groups, columns=list(types)):
             batch.validate(full=True)  # text may not be UTF-8
-            yield first_row, batch
+            yield first_row, self._encode_categories(batch)
             first_row += batch.num_rows
         if first_row != first_rows[groups[-1] + 1]:
             raise self.error("has fewer rows than its footer says: it is damaged; get it again")
+
+    def _encode_categories(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Make categories of numbers that were written from such; pyarrow keeps those of text."""
+        for i, field in enumerate(batch.schema):
+            if _is_category(self.schema.field(field.name).type) and not _is_category(field.type):
+                batch = batch.set_column(i, field.name, batch.column(i).dictionary_encode())
+        return batch
 
     def _open(self) -> pq.ParquetFile:
         file = self.filesystem.open_input_file(self.path)
         return pq.ParquetFile(
             file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
         )
+
+
+def _is_category(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(dtype))
 
 
 def _keeps_its_type(dtype: pa.DataType) -> bool:

@@ -22,7 +22,7 @@ _TAIL_BYTES = 2**16  # holds the footer of most files, and the checksum of a com
 
 
 class TableFile(ABC):
-    """A file that is read in order, in constant memory; creating one reads the `schema`.
+    """A file or frame that is read in order, in constant memory; creating one reads the `schema`.
 
     All later passes have to read the same file: another size, time of change or end is an error.
 
@@ -34,7 +34,7 @@ class TableFile(ABC):
 
     def __init__(self, file: DataFile) -> None:
         self.path, self.filesystem, self.size, self.partition, self.argument = file
-        self._first_version = self._version()
+        self._first_version = self.version()
         with self.read_errors():
             self.schema = self.read_schema()
             names = self.schema.names  # pyarrow decodes them here
@@ -86,7 +86,7 @@ class TableFile(ABC):
             raise read_error(error, self.argument, self.path, self.format_name) from None
         self._refuse_change()
 
-    def _version(self) -> tuple[object, ...]:
+    def version(self) -> tuple[object, ...]:
         """Return what differs once the file has been written anew, as far as that is quick."""
         with suppress(OSError):
             with self.filesystem.open_input_file(self.path) as file:
@@ -96,7 +96,7 @@ class TableFile(ABC):
         return ()
 
     def _refuse_change(self) -> None:
-        if self._version() != self._first_version:
+        if self.version() != self._first_version:
             reason = "has changed since it was opened, so its rows are not those of one table"
             raise self.error(f"{reason}; let it be written to the end and start again")
 

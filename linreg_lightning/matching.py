@@ -1,0 +1,65 @@
+"""Finds the columns of data frames by name, and their rows by label."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import pyarrow as pa
+
+from linreg_lightning.errors import InputError
+from linreg_lightning.frames import align_rows, column_names, is_frame, to_arrow
+
+_LISTED_NAMES = 20
+
+
+def select_columns(frame: Any, names: Sequence[str], argument: str = "x") -> pa.Table:
+    """Return columns of a data frame by name, in this order; other columns are not read.
+
+    Raises:
+        InputError: the frame lacks a column; see also `to_arrow`.
+
+    >>> select_columns(pa.table({"age": [30], "sqft": [90]}), ["sqft"]).column_names
+    ['sqft']
+    """
+    present = column_names(frame)
+    for name in names:
+        if name not in present:
+            text = f"the {type(frame).__name__} has no column {name!r}"
+            raise InputError(f"{argument}: {text}; {_name_hint(name, present)}")
+    places = [present.index(name) for name in names]
+    native = nw.from_native(frame, pass_through=True)
+    if isinstance(native, nw.DataFrame):
+        # By position, because the names of pandas may be numbers.
+        table = to_arrow(native[:, places].to_native(), argument)
+    elif isinstance(native, nw.LazyFrame):
+        table = to_arrow(native.select(*names).to_native(), argument)
+    else:
+        table = to_arrow(frame, argument).select(places)
+    return table.rename_columns(list(names))
+
+
+def columns_by_name(values: Any, names: list[str] | None) -> Any:
+    """Return these columns of a data frame, in this order; else, or without names, the values."""
+    return select_columns(values, names) if names and is_frame(values) else values
+
+
+def align_index(x: Any, y: Any, weight: Any = None) -> tuple[Any, Any]:
+    """Return y and weight in the order of the rows of x, by the labels of pandas.
+
+    Raises:
+        InputError: labels differ, or one occurs twice (see `align_rows`).
+    """
+    y = align_rows("y", y, x)
+    for rows in (x, y):
+        weight = align_rows("weight", weight, rows)
+    return y, weight
+
+
+def _name_hint(name: str, present: list[str]) -> str:
+    by_lower_case = {other.lower(): other for other in present}
+    if similar := difflib.get_close_matches(name.lower(), by_lower_case, n=1):
+        return f"did you mean {by_lower_case[similar[0]]!r}?"
+    unlisted = len(present) - _LISTED_NAMES
+    listed = ", ".join(present[:_LISTED_NAMES]) + (f" and {unlisted} more" if unlisted > 0 else "")
+    return f"it has {listed}; an array is taken by position"

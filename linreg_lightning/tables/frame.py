@@ -1,0 +1,45 @@
+"""Data frames in memory, read as a file is."""
+
+from typing import Any, final
+
+import pyarrow as pa
+
+from linreg_lightning.frames import to_arrow
+from linreg_lightning.tables.discovery import DataFile
+from linreg_lightning.tables.table_file import Batches, TableFile, Types
+
+_MIN_CHUNK_ROWS = 1000
+
+
+@final
+class FrameTable(TableFile):
+    """The rows of a data frame of any library; `name` is what messages call it.
+
+    Arrow's table of it shares the memory of the frame where the library allows that.
+    """
+
+    format_name = "a data frame"
+
+    def __init__(self, frame: Any, argument: str, name: str = "the frame") -> None:
+        table = to_arrow(frame, argument)
+        if any(c.num_chunks > 1 + table.num_rows // _MIN_CHUNK_ROWS for c in table.columns):
+            # Rows that were appended one by one would be read one by one.
+            table = table.combine_chunks()
+        self._table = table
+        super().__init__(DataFile(name, None, table.nbytes, {}, argument))
+
+    def read_schema(self) -> pa.Schema:
+        return self._table.schema
+
+    def count_rows(self) -> int:
+        return int(self._table.num_rows)
+
+    def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
+        first_row = start
+        rows = self._table.select(list(types)).slice(start, None if stop is None else stop - start)
+        for batch in rows.to_batches(size):
+            yield first_row, batch
+            first_row += batch.num_rows
+
+    def version(self) -> tuple[object, ...]:
+        return ()
