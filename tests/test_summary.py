@@ -338,6 +338,12 @@ def test_groups_have_the_same_look(trainer: Callable[..., Trainer]) -> None:
         alone = least_squares(x[shop == group], y[shop == group, 0])
         estimates = frame[frame["group"] == group]["estimate"]
         assert estimates.tolist() == pytest.approx(alone.estimate.tolist(), rel=1e-9)
+    frame = pd.DataFrame({"area": x[:, 0], "price": y[:, 0], "shop": shop})
+    model = LeastSquares(confidence=0.9)
+    trainer().fit(model, TabularData(frame, target="price", by="shop"))
+    assert repr(model) == "<LeastSquares: price on area; 4 groups, 40 rows>"
+    assert text_rows(model.summary())[1] == lines[1]
+    assert list(model.to_frame().columns) == list(fits.to_frame().columns)
     both = grouped_least_squares(x, y, shop, intercept=False).to_frame("polars")
     assert both["target"].to_list() == (["y1"] * 3 + ["y2"] * 3) * 4
     assert both["term"].to_list() == ["x1", "x2", "x3"] * 8

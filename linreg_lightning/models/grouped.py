@@ -48,7 +48,8 @@ class GroupedModule(CenteredModule):
         """As in `RegressionModule`; of groups, how many there are."""
         if self.grouped_fit is None:
             return super().__repr__()
-        return f"<{self._equation()}; {len(self.grouped_fit.groups)} groups>"
+        groups, rows = len(self.grouped_fit.groups), int(self.grouped_fit.rows.sum())
+        return f"<{self._equation()}; {groups} groups, {rows} rows>"
 
     def _report(self) -> Report:
         """As in `RegressionModule`; after a fit of groups, the first groups of their table."""
