@@ -117,11 +117,11 @@ def to_arrow(frame: Any, argument: str = "x") -> pa.Table:
             return pa.table(_without_wide_integers(native))
         return native.to_arrow()
     except Exception as error:  # a lazy frame may raise any error of its library
-        reason = str(error).partition("\n")[0]
+        reason = "; ".join(map(str, error.args)).partition("\n")[0]
         kind = type(frame).__name__
         raise InputError(
             f"{argument}: the {kind} cannot be read as a table ({reason}); give columns with "
-            "different names, each of one type"
+            "different names, each of one type, and leave out others"
         ) from error
 
 
@@ -214,6 +214,11 @@ def parse_numbers(column: pa.Array, name: str) -> Floats:
     >>> parse_numbers(pa.array([1, None, 3]), "age")
     array([ 1., nan,  3.])
     """
+    return cast(Floats, to_numpy(to_float64(column, name), np.nan))
+
+
+def to_float64(column: pa.Array, name: str) -> pa.Array:
+    """Return an Arrow array as one of float64; raises as `parse_numbers` does."""
     types = pa.types
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -227,7 +232,7 @@ def parse_numbers(column: pa.Array, name: str) -> Floats:
         column = column.cast(pa.float64(), safe=False)
     if is_decimal or types.is_int64(source.type) or types.is_uint64(source.type):
         _check_is_float64(source, column, name)
-    return cast(Floats, to_numpy(column, np.nan))
+    return column
 
 
 def to_numpy(column: pa.Array, null: float) -> NDArray[Any]:

@@ -268,7 +268,8 @@ def _to_float64(argument: str, source: Any, array: Any) -> Any:
     if array.dtype.kind != "f":
         for place in np.argwhere(np.abs(result) >= 2.0**53).tolist():
             value = array[tuple(place)]
-            if isinstance(value, int | np.integer) and int(value) != int(result[tuple(place)]):
+            is_float = isinstance(value, float | np.floating)
+            if not is_float and int(value) != int(result[tuple(place)]):
                 row, column = (*place, 0, 0)[:2]
                 names = own_names(source) or [str(column + 1)]
                 raise InputError(

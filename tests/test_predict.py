@@ -139,6 +139,21 @@ def test_intervals_of_frames_of_every_kind_are_those_of_statsmodels(model: Least
         np.testing.assert_allclose(only["price"], expected["mean"], rtol=1e-10)
 
 
+def test_a_fit_of_a_frame_in_memory_predicts_as_one_of_a_file(
+    model: LeastSquares, trainer: MakeTrainer
+) -> None:
+    expected = model.predict(new_homes(), intervals=True)
+    for kind in ("pandas nullable", "polars category", "pyarrow", "duckdb"):
+        frame = of_kind(kind, homes())
+        data = TabularData(frame, target="price", exclude="street")
+        in_memory = fit(trainer, data)
+        in_memory.trainer.save_checkpoint("fit.ckpt")
+        again = LeastSquares.load_from_checkpoint("fit.ckpt")
+        for each in (in_memory, again):
+            answer = each.predict(new_homes(), intervals=True)
+            pd.testing.assert_frame_equal(answer, expected, rtol=1e-12)
+
+
 def test_pandas_keeps_its_index(model: LeastSquares) -> None:
     new = new_homes()
     pd.testing.assert_index_equal(model.predict(new).index, new.index)

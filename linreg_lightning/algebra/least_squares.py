@@ -195,8 +195,7 @@ def least_squares(
 
     Args:
         x: (rows, features); a tensor, an array, a data frame, nested lists.
-        y: (rows, targets), each target fitted by itself, or (rows,). The rows of pandas go by their
-            index, also those of `weight`.
+        y: (rows, targets), each target fitted by itself, or (rows,); pandas' rows go by their index.
         weight: (rows,), at least 0; None counts every row once. Weights are precisions: a row of
             weight 2 moves the coefficients as two rows do, but counts once in n.
         intercept: whether to fit the constant b_0.
@@ -236,20 +235,24 @@ def least_squares(
         fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
         if fit.precise:
             break
-    features, targets = _column_names(given_x, batch.x), _column_names(given_y, batch.y)
-    fit = replace(fit, feature_names=features, target_names=targets)
+    fit = _with_names(fit, given_x, given_y)
     for diagnostic in fit.diagnostics():
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
     return _drop_target_dimension(fit) if y.ndim == 1 else fit
 
 
-def _column_names(given: Any, values: Tensor) -> list[str] | None:
+def _with_names(fit: Fit, x: Any, y: Any) -> Fit:
+    features, targets = _names(x, len(fit.coefficients)), _names(y, len(fit.intercept))
+    return replace(fit, feature_names=features, target_names=targets)
+
+
+def _names(values: Any, columns: int) -> list[str] | None:
     # pandas numbers columns that were given no names.
-    is_numbered = "integer" in getattr(getattr(given, "columns", None), "inferred_type", "")
-    names = None if is_numbered else own_names(given)
+    is_numbered = "integer" in getattr(getattr(values, "columns", None), "inferred_type", "")
+    names = None if is_numbered else own_names(values)
     # An array may have a name, but no names of columns.
-    return names if names and len(names) == values.shape[1] else None
+    return names if names and len(names) == columns else None
 
 
 def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import is_frame
+from linreg_lightning.frames import is_frame, to_float64
 from linreg_lightning.tables.arrow import ArrowFile, ArrowStream
 from linreg_lightning.tables.csv import CsvFile, check_dialect
 from linreg_lightning.tables.discovery import DataFile, find_files, first_line, read_error
@@ -70,7 +70,7 @@ class TableDataset:
                 names.append("the frame" if len(paths) == 1 else f"frame {number}")
                 self._files.append(FrameTable(path, argument, names[-1]))
             else:
-                names.append(path)
+                names.append(str(path))
                 files = find_files(path, argument)
                 self._files += [_open_table_file(file, *dialect) for file in files]
         if not self._files:
@@ -160,6 +160,8 @@ class TableDataset:
             if not self.is_text:
                 common = common_dtype(dtype, column.type)
                 try:
+                    if pa.types.is_decimal(column.type) and common == pa.float64():
+                        column = to_float64(column, name)
                     column = column if column.type == common else column.cast(common)
                 except pa.ArrowException as error:
                     types = f"{column.type}, and in other files {common} ({first_line(error)})"

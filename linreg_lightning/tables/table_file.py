@@ -151,6 +151,9 @@ def common_dtype(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return one
     schemas = [pa.schema([("", dtype)]) for dtype in (one, other)]
     try:
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+        common = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+        has_decimals = pa_types.is_decimal(one) or pa_types.is_decimal(other)
+        # pyarrow rounds decimals to the float32 of another file.
+        return pa.float64() if has_decimals and pa_types.is_floating(common) else common
     except pa.ArrowException:
         return pa.float64() if dtype_kind(one) == "numbers" else pa.string()
