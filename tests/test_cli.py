@@ -93,7 +93,7 @@ def test_fit_without_options_runs_the_tutorial() -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     words = [line.split() for line in lines]
-    head = words.index(["name", "true", "estimate"])
+    head = words.index(["term", "true", "estimate"])
     table = words[head + 1 : head + 4]
     assert [row[0] for row in table] == ["intercept", "x1", "x2"]
     data = SyntheticData()

@@ -500,7 +500,7 @@ def test_one_progress_bar_spans_the_run_and_time_decides_when_it_is_drawn(
         assert name in last
     assert "v_num" not in out
     lines = rest[0].strip().splitlines()
-    assert lines[0].split() == ["name", "true", "estimate"]
+    assert lines[1].split() == ["term", "true", "estimate"]
     assert lines[-3:] == [
         "run           logs/version_1",
         "coefficients  logs/version_1/coefficients.json",

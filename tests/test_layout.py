@@ -19,11 +19,12 @@ ALLOWED: dict[str, set[str]] = {
     "matching": {"errors", "frames"},
     "hook_markers": set(),
     "protocols": set(),
-    "text_table": set(),
+    "text_table": {"errors"},
+    "coefficient_table": {"errors", "text_table"},
     "batch": {"errors"},
     "validation": {"errors", "batch", "frames", "matching"},
     "tutorial": {"errors"},
-    "algebra": {"errors", "batch", "matching", "validation"},
+    "algebra": {"errors", "batch", "matching", "validation", "text_table", "coefficient_table"},
     "metrics": {"errors", "batch"},
     "plots": set(),
     "tables": {"errors", "atomic_file", "frames", "validation"},
@@ -34,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "tight_loop": {"hook_markers", "validation"},
     "estimator": {"errors", "batch", "frames", "validation", "text_table", "algebra", "metrics"},
     "models": {"errors", "batch", "frames", "validation", "protocols", "hook_markers", "text_table"}
-    | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file"},
+    | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file", "coefficient_table"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}
     | {"text_table", "plots", "tables", "tight_loop", "checkpoint_io"},
     "logger": {"atomic_file"},

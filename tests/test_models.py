@@ -27,7 +27,6 @@ from linreg_lightning import (
 )
 from linreg_lightning.design_matrix.standardization import Standardization
 from linreg_lightning.metrics.regression import RegressionMetrics
-from linreg_lightning.text_table import format_table
 
 MODELS = [LinearRegression, ManualLinearRegression]
 MakeTrainer = Callable[..., Trainer]
@@ -433,17 +432,6 @@ def test_merged_metrics_of_several_processes_equal_the_metrics_of_all_rows() -> 
 def test_standardization_is_the_identity_until_it_is_fitted() -> None:
     x = torch.randn(4, 2)
     assert torch.equal(Standardization(2, 1)(x).float(), x)
-
-
-def test_format_table_aligns_text_left_and_numbers_right() -> None:
-    rows = [{"name": "a", "std_error": 1.5}, {"name": "long", "std_error": -22.25}, {"name": "b"}]
-    assert format_table(rows).splitlines() == [
-        "name  std error",
-        "a           1.5",
-        "long     -22.25",
-        "b",
-    ]
-    assert format_table([]) == ""
 
 
 @pytest.mark.parametrize("model", [LeastSquares, *MODELS])

@@ -30,7 +30,7 @@ SEVERAL_MACHINES = [line for line in SHELL if line.startswith(("torchrun", "srun
 def estimates(text: str, rows: int = 3) -> dict[str, float]:
     """Return the estimates in the last table of coefficients, which has `rows` rows."""
     lines = [line.split() for line in text.splitlines()]
-    head = max(index for index, line in enumerate(lines) if line[:1] == ["name"])
+    head = max(index for index, line in enumerate(lines) if line[:1] == ["term"])
     column = lines[head].index("estimate")
     return {line[0]: float(line[column]) for line in lines[head + 1 : head + 1 + rows]}
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.batched_fit import fit_groups, group_moments, padded_size
+from linreg_lightning.algebra.fit_table import GroupedFitTable
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
@@ -27,8 +28,8 @@ _ENOUGH_DIGITS = 8
 _TABLES = ("estimate", "standard_error", "t", "p", "low", "high")
 
 
-@dataclass(frozen=True, eq=False)
-class GroupedFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupedFit(GroupedFitTable):
     """A linear model y = b_0 + x b for each group of rows, all on the CPU, numbers in float64.
 
     Terms are the intercept, if there is one, and then the columns of x. Each number means what it
@@ -48,6 +49,8 @@ class GroupedFit:
     high: Tensor
     r2: Tensor  # (groups, targets)
     digits: Tensor  # the smaller one of `Fit.digits` and `Fit.error_digits`, (groups,)
+    has_intercept: bool = True
+    confidence: float = 0.95  # how often the intervals cover the truth
 
     @classmethod
     def from_rows(
@@ -192,7 +195,8 @@ def _fit_groups(
     r2, digits = tables.new_full((groups, targets), torch.nan), tables.new_zeros(groups)
     rank = torch.zeros_like(rows.counts)
     named: dict[str, Any] = dict(zip(_TABLES, tables, strict=True))
-    result = GroupedFit(names, rows.counts, rank, **named, r2=r2, digits=digits)
+    named |= {"r2": r2, "digits": digits, "has_intercept": intercept, "confidence": confidence}
+    result = GroupedFit(names, rows.counts, rank, **named)
     columns = 1 + features + targets
     small_first = rows.counts.argsort(stable=True)
     together = small_first[rows.counts[small_first] * columns <= EXACT_LIMIT]

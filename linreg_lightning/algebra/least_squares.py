@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 
 from torch import Tensor
 
-from linreg_lightning.algebra import inference
+from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic, list_diagnostics
 from linreg_lightning.algebra.gram import Gram
@@ -24,8 +24,8 @@ Accuracy = Literal["auto", "exact", "float64"]
 EXACT_LIMIT = 2**20  # numbers that `auto` adds exactly, which takes no noticeable time
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit(fit_table.FitTable):
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear

@@ -4,7 +4,7 @@ import argparse
 import io
 import json
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -15,17 +15,19 @@ from linreg_lightning.cli.checkpoint_trust import TRUST_HELP, check_classes
 from linreg_lightning.cli.defaults import ROOT
 from linreg_lightning.errors import InputError
 from linreg_lightning.models import RegressionModule
+from linreg_lightning.text_table import Format
 
 
 def summary(args: list[str]) -> str:
-    """Return a fitted model's table of coefficients, or the content of coefficients.json.
+    """Return a fitted model's summary in some format, or the content of coefficients.json.
 
     InputError says that there is no checkpoint, or that its model has no coefficients.
     """
     text = "Print the coefficients that a checkpoint holds."
     parser = argparse.ArgumentParser("linreg summary", description=text)
     parser.add_argument("--ckpt_path", default="last", help="a file, last or best (default: last)")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    formats = [*get_args(Format), "json"]
+    parser.add_argument("--format", choices=formats, default="text", help="default: text")
     text = "where last and best look"
     parser.add_argument("--trainer.default_root_dir", dest="root", default=ROOT, help=text)
     parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
@@ -45,7 +47,7 @@ def summary(args: list[str]) -> str:
         model = model_class.load_from_checkpoint(content, map_location="cpu", weights_only=True)
         if given.format == "json":
             return json.dumps(report(model), indent=2, ensure_ascii=False)
-        return str(model.summary())
+        return str(model.summary(given.format))
     except InputError:
         raise
     except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:

@@ -13,9 +13,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.centered import CenteredModule
 from linreg_lightning.protocols import RowGroups, feature_bits_of
-from linreg_lightning.text_table import format_table
-
-_SHOWN_ROWS = 12
+from linreg_lightning.text_table import Report
 
 
 class GroupedModule(CenteredModule):
@@ -39,19 +37,30 @@ class GroupedModule(CenteredModule):
         It has a row for each group, target and term. Its columns: `group`, `rows`, `target` where
         there are several, `term`, `estimate`, `std_error`, `t`, `p`, `ci_low`, `ci_high`.
         """
-        return None if self.grouped_fit is None else self._table(self.grouped_fit)
+        if self.grouped_fit is None:
+            return None
+        columns = self.grouped_fit.table(*self._terms())
+        if len(self.target_names) == 1:
+            columns.pop("target")
+        return columns
 
-    def summary(self) -> str:
+    def __repr__(self) -> str:
+        """As in `RegressionModule`; of groups, how many there are."""
+        if self.grouped_fit is None:
+            return super().__repr__()
+        groups, rows = len(self.grouped_fit.groups), int(self.grouped_fit.rows.sum())
+        return f"<{self._equation()}; {groups} groups, {rows} rows>"
+
+    def _report(self) -> Report:
         """As in `RegressionModule`; after a fit of groups, the first groups of their table."""
         if self.grouped_fit is None:
-            return super().summary()
-        shown = max(1, _SHOWN_ROWS // self.grouped_fit.estimate[0].numel())
-        columns = self._table(self.grouped_fit, shown)
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        count = len(self.grouped_fit.groups)
-        first = f", the first {shown} of them above" if count > shown else ""
-        total = int(self.grouped_fit.rows.sum())
-        return f"{format_table(rows)}\n{count} groups{first}; {total} rows"
+            return super()._report()
+        return self.grouped_fit.report(self._equation(), *self._terms(), self._base_levels())
+
+    def _frame_columns(self) -> dict[str, list[Any]]:
+        if self.grouped_fit is None:
+            return super()._frame_columns()
+        return self.grouped_fit.table(*self._terms())
 
     def forward(self, x: Tensor) -> Tensor:
         """As in `CenteredModule`; after a fit of groups: an InputError."""
@@ -120,22 +129,6 @@ class GroupedModule(CenteredModule):
                 "its own; take them from groups.csv or `grouped_fit`, or fit the rows of one group"
             )
 
-    def _table(self, fit: GroupedFit, groups: int | None = None) -> dict[str, list[Any]]:
-        """Return the columns of the table of the first groups, or of all."""
-        terms = [name for name in self.feature_names if name != "intercept"]
-        if fit.estimate.shape[1] > len(terms):
-            terms = ["intercept", *terms]
-        names, targets = fit.groups[:groups], self.target_names
-        size = len(terms) * len(targets)
-        columns: dict[str, list[Any]] = {
-            "group": [name for name in names for _ in range(size)],
-            "rows": fit.rows[:groups].repeat_interleave(size).tolist(),
-        }
-        if len(targets) > 1:
-            columns["target"] = [target for target in targets for _ in terms] * len(names)
-        columns["term"] = terms * (len(targets) * len(names))
-        numbers = {"estimate": fit.estimate, "std_error": fit.standard_error, "t": fit.t}
-        numbers |= {"p": fit.p, "ci_low": fit.low, "ci_high": fit.high}
-        for name, values in numbers.items():
-            columns[name] = values[:groups].mT.flatten().tolist()
-        return columns
+    def _terms(self) -> tuple[list[str], list[str]]:
+        """Return the names of the features without a column of ones, and of the targets."""
+        return [name for name in self.feature_names if name != "intercept"], self.target_names

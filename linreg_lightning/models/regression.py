@@ -13,21 +13,20 @@ from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import column_names, frame_like, is_frame, is_series
 from linreg_lightning.models.columns import ModelColumns, check_width
-from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.models.model_table import ModelTable
 from linreg_lightning.protocols import (
     IntervalModel,
     KeptArguments,
     NamedColumns,
     TrueCoefficients,
 )
-from linreg_lightning.text_table import format_table
 from linreg_lightning.validation import check_argument, to_tensor
 
 Coefficient = dict[str, Any]
 """A row of the table: `target`, `name`, `estimate`, `true` if known, and what a model adds."""
 
 
-class RegressionModule(SupervisedModule):
+class RegressionModule(ModelTable):
     """A linear model of named columns, y = weight x + intercept, however it is fitted.
 
     Where the data know the true coefficients, the table of coefficients shows them. A subclass also
@@ -71,13 +70,6 @@ class RegressionModule(SupervisedModule):
                 known = {"true": true[name]} if name in true else {}
                 rows.append({"target": target, "name": name, **known, "estimate": estimate})
         return rows
-
-    def summary(self) -> str:
-        """The table of coefficients as text, and below it how well the model fits."""
-        rows = self.coefficients()
-        if len(self.target_names) == 1:
-            rows = [{k: v for k, v in row.items() if k != "target"} for row in rows]
-        return f"{format_table(rows)}\n{super().summary()}".rstrip("\n")
 
     def predict(self, x: Any, intervals: bool = False) -> Any:
         """Predict y, in the user's units, from rows as the user has them.

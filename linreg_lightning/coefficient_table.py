@@ -1,0 +1,166 @@
+"""What a fit has found, as a summary for people and as a data frame: `CoefficientTable`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
+
+from linreg_lightning.errors import InputError
+from linreg_lightning.text_table import Format, Report, Table, clean, statistics_phrases
+
+FrameKind = Literal["pandas", "polars", "pyarrow"]
+
+_NAMES_SHOWN = 6
+
+
+class CoefficientTable:
+    """A fit that shows its table of coefficients as text, in a notebook and as a data frame.
+
+    A subclass defines `_report` and `_frame_columns`; both raise an InputError before a fit.
+    """
+
+    def summary(self, format: Format = "text") -> str:
+        """Return coefficients, intervals and measures of fit as a table.
+
+        A p below 1e-16 is `<1e-16`, a missing number NA, with its reason below the table. Several
+        targets have their measures of fit in a second table.
+
+        Args:
+            format: `text`; `html`, one element without scripts that takes the colours of its page;
+                `latex`, a `table` that needs no package; or `markdown`.
+
+        Raises:
+            InputError: nothing has been fitted; the format is another one.
+        """
+        return self._report().render(format)
+
+    def to_frame(self, kind: FrameKind | None = None) -> Any:
+        """Return the coefficients as a data frame, a row for each target and term.
+
+        Its columns, all digits kept: `target`, `term`, `true` where true coefficients are known,
+        `estimate`, and after least squares `std_error`, `t`, `p`, `ci_low`, `ci_high`. A fit of
+        groups has `group` and `rows` before them.
+
+        Args:
+            kind: the library of the frame, `pandas`, `polars` or `pyarrow`. None takes pandas where
+                it is installed, and else pyarrow, which this package always has.
+
+        Raises:
+            InputError: nothing has been fitted; the library is unknown or not installed.
+        """
+        columns = self._frame_columns()
+        kind = kind or ("pandas" if find_spec("pandas") else "pyarrow")
+        if kind not in get_args(FrameKind):
+            raise InputError(f"kind: {kind!r} was given; type pandas, polars or pyarrow")
+        if find_spec(kind) is None:
+            raise InputError(f"kind: {kind} is not installed; install it, or type pyarrow")
+        import narwhals.stable.v2 as nw  # here, because few programs need a frame
+
+        return nw.from_dict(columns, backend=kind).to_native()
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows; before a fit None, so that it shows the `repr`."""
+        try:
+            return self.summary("html")
+        except InputError:
+            return None
+
+    def _report(self) -> Report:
+        raise NotImplementedError
+
+    def _frame_columns(self) -> dict[str, list[Any]]:
+        raise NotImplementedError
+
+
+def equation(model: str, targets: Sequence[str], features: Sequence[str]) -> str:
+    """Say in a line what is fitted on what.
+
+    >>> equation("Fit", ["price"], ["sqft", "age"])
+    'Fit: price on sqft, age'
+    >>> equation("Fit", ["y1", "y2"], [f"x{j}" for j in range(1, 100)])
+    'Fit: y1, y2 on x1, x2, x3, x4, x5, ..., x99 (99 features)'
+    """
+    return f"{model}: {_names(targets, 'targets')} on {_names(features, 'features')}"
+
+
+def one_line(equation: str, statistics: Mapping[str, Any]) -> str:
+    """Return the `repr` of a fit: its equation and, where known, its rows and r2."""
+    phrases = []
+    if "rows" in statistics:
+        phrases.append(f"{statistics['rows']:.0f} rows")
+    phrases += statistics_phrases({k: v for k, v in statistics.items() if k == "r2"})
+    return clean(f"<{'; '.join([equation, ', '.join(phrases)] if phrases else [equation])}>")
+
+
+def coefficient_report(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    statistics: Mapping[str, Any],
+    *,
+    confidence: float = 0.95,
+    ridge: float = 0.0,
+    base_levels: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> Report:
+    """Return the report of a fit.
+
+    Args:
+        title: the `equation`.
+        rows: the rows of `coefficients()`, or those of a table of groups.
+        statistics: name to number, or to a number for each target.
+        confidence: how often the intervals cover the truth.
+        ridge: the penalty, which explains why there are no standard errors.
+        base_levels: for columns of categories, the level that the others are compared to.
+        notes: sentences to put below the table.
+    """
+    targets = list(dict.fromkeys(row["target"] for row in rows if "target" in row))
+    shown = rows
+    if len(targets) < 2:
+        shown = [{k: v for k, v in row.items() if k != "target"} for row in rows]
+    percent = f"{100 * confidence:.10g}%"
+    labels = {"name": "term", "ci_low": f"{percent} low", "ci_high": f"{percent} high"}
+    shown = [{labels.get(name, name): value for name, value in row.items()} for row in shown]
+    common = {name: v for name, v in statistics.items() if not isinstance(v, list)}
+    parts: list[Table | list[str]] = [Table.from_rows(shown), statistics_phrases(common)]
+    of_target = [
+        {"target": target, **{name: v[k] for name, v in statistics.items() if name not in common}}
+        for k, target in enumerate(targets)
+    ]
+    if len(common) < len(statistics):
+        parts.append(Table.from_rows(of_target))
+    parts += [[note] for note in notes]
+    parts.append(
+        [f"{column}: compared to {level}" for column, level in (base_levels or {}).items()]
+    )
+    parts.append(_missing_numbers(rows, statistics, ridge))
+    return Report(title, parts)
+
+
+def _missing_numbers(
+    rows: Sequence[Mapping[str, Any]], statistics: Mapping[str, Any], ridge: float
+) -> list[str]:
+    """Return why numbers are NA, as a paragraph; empty where none is."""
+    reasons = []
+    fitted = [row for row in rows if not math.isnan(row["estimate"])]
+    if len(fitted) < len(rows):
+        reasons.append("left out, as a linear combination of earlier columns")
+    with_error = [row for row in fitted if not math.isnan(row.get("std_error", 0.0))]
+    if len(with_error) < len(fitted):
+        penalty = "unknown with a ridge penalty, which biases the estimates"
+        reasons.append(
+            penalty if ridge else "unknown, because no residual degree of freedom is left"
+        )
+    lists = {name: v if isinstance(v, list) else [v] for name, v in statistics.items()}
+    undefined = any(math.isnan(number) for numbers in lists.values() for number in numbers)
+    if any(math.isnan(row.get("t", 0.0)) for row in with_error) or (undefined and not reasons):
+        is_constant = any(map(math.isnan, lists.get("r2", [])))
+        nothing = "a target is constant" if is_constant else "there is nothing to test"
+        reasons.append(f"0 / 0, because {nothing}")
+    return [f"NA: {'; or '.join(reasons)}"] if reasons else []
+
+
+def _names(names: Sequence[str], kind: str) -> str:
+    if len(names) <= _NAMES_SHOWN:
+        return ", ".join(names) or "a constant alone"
+    first = ", ".join(names[: _NAMES_SHOWN - 1])
+    return f"{first}, ..., {names[-1]} ({len(names)} {kind})"
