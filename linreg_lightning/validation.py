@@ -15,7 +15,6 @@ from linreg_lightning.matching import align_index
 RowName = Callable[[int], str]
 """From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
 _COMPLEX = "{}: complex numbers were given; give real ones"
-_LONG_INTEGERS = (torch.int64, torch.uint64)
 
 
 def row_number(row: int) -> str:
@@ -185,7 +184,7 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     if values.is_complex():
         raise InputError(_COMPLEX.format(argument))
     tensor: Tensor = values if values.is_floating_point() else values.double()
-    if values.dtype in _LONG_INTEGERS and bool((tensor.abs() >= 2.0**53).any()):
+    if values.dtype in (torch.int64, torch.uint64) and bool((tensor.abs() >= 2.0**53).any()):
         _to_float64(argument, source, values.cpu().numpy())
     return tensor
 

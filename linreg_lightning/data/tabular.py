@@ -1,7 +1,8 @@
 """Rows of files, CSV, Parquet or Arrow, and of data frames; in memory or streamed."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -145,12 +146,14 @@ class TabularData(RegressionDataModule):
     def _check_arguments(self) -> None:
         if not self.target_names:
             raise InputError("target: no column was given; type the name of one")
-        # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000: a
-        # checkpoint would hold the number, although the argument here is text.
+        # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000.
         for argument in _NAMES:
             for name in _as_list(self.hparams[argument]):
                 if not isinstance(name, str):
-                    raise _no_name(argument, name)
+                    text = f"a {type(name).__name__} was given; give the name of a column or file"
+                    if isinstance(name, int | float):
+                        text = f"YAML reads {name!r} as a number; rename the column or the file"
+                    raise InputError(f"{argument}: {text}")
         if self._weight in self.target_names:
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
         if self._by is not None:
@@ -222,15 +225,12 @@ class TabularData(RegressionDataModule):
         batch_size = self.batch_size or reader.block_rows
         if split == "predict":
             size = min(batch_size, reader.block_rows)
-            return StreamLoader(lambda: self._convert(reader.prediction_blocks(self._kept, size)))
+            return StreamLoader(self._convert(partial(reader.prediction_blocks, self._kept, size)))
         rows, batches = reader.count_rows_and_batches(batch_size)
         numbers_in_row = len(self.feature_names) + len(self.target_names) + 1
         buffer = max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row)
         min_rows = 2 if split == "train" else 1  # a fit needs 2
-
-        def blocks() -> Iterator[Any]:
-            return self._convert(reader.blocks(min_rows=min_rows))
-
+        blocks = self._convert(partial(reader.blocks, min_rows=min_rows))
         name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
         return StreamLoader(blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name)
 
@@ -239,9 +239,8 @@ class TabularData(RegressionDataModule):
         self._dataset("path").check_columns("keep", columns)
         self._kept = list(columns)
 
-    def _convert(self, blocks: Iterator[Any]) -> Iterator[Any]:
-        for block in blocks:
-            yield self.in_model_precision(block)
+    def _convert(self, blocks: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
+        return lambda: map(self.in_model_precision, blocks())
 
     def _has_source(self, split: Split) -> bool:
         """Whether the arguments name a fraction or files for a split."""
@@ -298,10 +297,3 @@ def _plain(source: Any) -> Any:
     if is_frame(source):
         return describe(source)
     return str(source) if isinstance(source, Path) else source
-
-
-def _no_name(argument: str, name: Any) -> InputError:
-    text = f"{name!r} was given, a number, also to YAML; give text, or rename the column or file"
-    if argument in _FILES and not isinstance(name, int | float):
-        text = f"a {type(name).__name__} was given; give a data frame or the name of a file"
-    return InputError(f"{argument}: {text}")
