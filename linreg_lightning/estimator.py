@@ -192,6 +192,11 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         x, y = to_tensor("X", x), to_tensor("y", y)
         if weight is not None:
             weight = to_tensor("sample_weight", weight)
+            if weight.shape != x.shape[:1]:
+                raise InputError(
+                    f"sample_weight: a shape of {tuple(weight.shape)} was given; "
+                    f"({len(x)},) is needed"
+                )
             if not weight.any():
                 raise InputError("sample_weight: all weights are zero; at least one row must count")
         batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 import warnings
 from fractions import Fraction
@@ -233,8 +234,8 @@ def test_arguments_out_of_range_are_refused(arguments: Any, message: str, rows: 
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (np.ones((60, 1)), "weight: a shape of"),
-        (np.ones(59), "weight: a shape of"),
+        (np.ones((60, 1)), r"sample_weight: a shape of \(60, 1\) was given; \(60,\) is needed"),
+        (np.ones(59), r"sample_weight: a shape of \(59,\) was given"),
         (np.zeros(60), "sample_weight: all weights are zero"),
         (-np.ones(60), "weight: -1 was given in row 1"),
         (0, "sample_weight: all weights are zero"),
@@ -313,6 +314,16 @@ def test_a_clone_has_the_arguments_and_no_fit(rows: Arrays) -> None:
     assert copied.get_params() == model.get_params()
     with pytest.raises(NotFittedError):
         copied.predict(rows[0])
+
+
+def test_without_scikit_learn_a_star_import_leaves_the_estimator_out() -> None:
+    code = (
+        "import sys; sys.modules['sklearn'] = None; import linreg_lightning as package; "
+        "assert 'LinearRegression' in package.__all__; "
+        "assert 'LinearRegressor' not in package.__all__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert "LinearRegressor" in linreg_lightning.__all__
 
 
 def test_without_scikit_learn_the_import_says_what_to_install(
