@@ -45,8 +45,8 @@ def is_series(values: object) -> bool:
     >>> is_series(pa.array([30, 40])), is_series(pa.table({"age": [30, 40]})), is_series([30, 40])
     (True, False, False)
     """
-    if isinstance(values, pa.Array):
-        return True
+    if isinstance(values, pa.Array | np.ndarray):
+        return isinstance(values, pa.Array)
     if not hasattr(values, "__arrow_c_stream__") and not hasattr(values, "dtype"):
         return False
     return isinstance(_to_narwhals(values), nw.Series)
@@ -154,8 +154,10 @@ def align_rows(argument: str, values: Any, x: Any) -> Any:
     labels, wanted = (_pandas_index(each) for each in (values, x))
     if labels is None or wanted is None or len(labels) != len(wanted) or labels.equals(wanted):
         return values
-    if labels.is_unique and wanted.is_unique and wanted.isin(labels).all():
-        return values.reindex(wanted)
+    if labels.is_unique and wanted.is_unique and labels.nlevels == wanted.nlevels:
+        places = labels.get_indexer(wanted)
+        if (places >= 0).all():
+            return values.take(places)
     raise InputError(
         f"{argument}: its index labels the rows otherwise than that of x; give both the same "
         "labels, or call reset_index(drop=True) on both if the rows are in the same order"
@@ -265,6 +267,8 @@ def _to_narwhals(values: Any) -> Any:
 
 
 def _pandas_index(values: Any) -> Any:
+    if not hasattr(type(values), "iloc"):
+        return None
     native = _to_narwhals(values)
     if isinstance(native, nw.DataFrame | nw.Series) and native.implementation.is_pandas_like():
         return nw.to_native(native).index
@@ -277,8 +281,8 @@ def _name_of(series: Any) -> str:
 
 
 def _without_pandas_types(frame: Any) -> Any:
-    """Return a pandas frame with intervals and periods that are categories as text, none sparse."""
-    plain = {}
+    """Return a pandas frame with names and categories as text, and without sparse columns."""
+    frame, plain = frame.set_axis(column_names(frame), axis=1), {}
     for name, dtype in frame.dtypes.items():
         categories = getattr(dtype, "categories", None)
         if categories is not None and str(categories.dtype).startswith(("interval", "period")):

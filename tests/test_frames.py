@@ -342,8 +342,17 @@ def test_rows_of_pandas_are_paired_by_their_labels(trainer: MakeTrainer) -> None
     assert fitted(trainer, TensorData(*(v.set_axis(same) for v in (x, y, weight)))) == expected
 
 
-@pytest.mark.parametrize("labels", [range(1, 31), [0] * 30, [f"{k}" for k in range(30)]])
-def test_other_labels_of_rows_are_refused(labels: Any) -> None:
+@pytest.mark.parametrize(
+    "labels",
+    [
+        range(1, 31),
+        [0] * 30,
+        [f"{k}" for k in range(30)],
+        pd.MultiIndex.from_product([range(3), range(10)]),
+    ],
+    ids=["shifted", "all the same", "text", "two levels"],
+)
+def test_rows_with_other_labels_are_refused(labels: Any) -> None:
     x, y, weight = problem()
     with pytest.raises(InputError, match="y: its index labels the rows otherwise than that of x"):
         TensorData(x, y.set_axis(labels))
@@ -514,7 +523,9 @@ def test_frames_and_series_are_recognised() -> None:
     assert not any(map(is_frame, [*series, *others]))
     assert not any(map(is_series, [*tables, *others]))
     assert [column_names(table) for table in tables] == [["a"]] * len(tables)
-    assert column_names(frame) == ["a", "3"]
+    assert column_names(frame) == to_arrow(frame).column_names == ["a", "3"]
+    pairs = frame.set_axis(pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]), axis=1)
+    assert column_names(pairs) == to_arrow(pairs).column_names == ["('a', 1)", "('a', 2)"]
 
 
 def test_results_are_frames_of_the_same_library() -> None:
