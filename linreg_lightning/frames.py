@@ -45,8 +45,8 @@ def is_series(values: object) -> bool:
     >>> is_series(pa.array([30, 40])), is_series(pa.table({"age": [30, 40]})), is_series([30, 40])
     (True, False, False)
     """
-    if isinstance(values, pa.Array):
-        return True
+    if isinstance(values, pa.Array | np.ndarray):
+        return isinstance(values, pa.Array)
     if not hasattr(values, "__arrow_c_stream__") and not hasattr(values, "dtype"):
         return False
     return isinstance(_to_narwhals(values), nw.Series)
@@ -267,6 +267,8 @@ def _to_narwhals(values: Any) -> Any:
 
 
 def _pandas_index(values: Any) -> Any:
+    if not hasattr(type(values), "iloc"):
+        return None
     native = _to_narwhals(values)
     if isinstance(native, nw.DataFrame | nw.Series) and native.implementation.is_pandas_like():
         return nw.to_native(native).index

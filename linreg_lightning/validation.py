@@ -220,8 +220,7 @@ def group_values(
     """Return the group of each row as a number, and what the numbers stand for, if not themselves.
 
     Raises:
-        InputError: not one value for each row; pandas labels rows otherwise than in x; a missing
-            value; values that have no order.
+        InputError: not one value for each row; labels of rows that x has not; values without order.
 
     >>> group_values("by", ["b", "a", "b"], rows=3)
     (tensor([1, 0, 1]), ['a', 'b'])

@@ -195,7 +195,7 @@ def least_squares(
 
     Args:
         x: (rows, features); a tensor, an array, a data frame, nested lists.
-        y: (rows, targets), each target fitted by itself, or (rows,); pandas goes by its index.
+        y: (rows, targets), each target fitted by itself, or (rows,); pandas pairs rows by labels.
         weight: (rows,), at least 0; None counts every row once. Weights are precisions: a row of
             weight 2 moves the coefficients as two rows do, but counts once in n.
         intercept: whether to fit the constant b_0.
