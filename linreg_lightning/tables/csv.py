@@ -174,15 +174,23 @@ class CsvFile(TableFile):
 
     def _refuse_rounding(self, table: pa.Table, lines: Lines, first_row: int) -> None:
         """Refuse a whole number that float64 does not hold, as other formats do."""
-        for name, numbers in zip(table.column_names, table.columns, strict=True):
-            if not pa.types.is_float64(numbers.type) or not may_be_rounded(numbers):
-                continue
-            text = self._parse(lines, self.schema.names, {name: pa.string()}, threads=False)[name]
-            is_whole = pc.match_substring_regex(text, _LONG_WHOLE_NUMBER)
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        large = [
+            name
+            for name, numbers in columns.items()
+            if pa.types.is_float64(numbers.type) and may_be_rounded(numbers)
+        ]
+        if not large:
+            return
+        types = dict.fromkeys(large, pa.string())
+        texts = self._parse(lines, self.schema.names, types, threads=False)
+        for name in large:
+            is_whole = pc.match_substring_regex(texts[name], _LONG_WHOLE_NUMBER)
             for row in pc.indices_nonzero(is_whole.fill_null(False)).to_pylist():
-                if int(text[row].as_py()) != numbers[row].as_py():
+                text = texts[name][row].as_py()
+                if int(text) != columns[name][row].as_py():
                     where = f"column {name!r}, row {first_row + row + 1}"
-                    raise self.error(f"has {text[row]} in {where}, {ROUNDED}")
+                    raise self.error(f"has {text} in {where}, {ROUNDED}")
 
     def _parse_columns(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
         names = self.schema.names
