@@ -93,6 +93,15 @@ class RegressionModule(ModelTable):
         Raises:
             InputError: the model has not been fitted, or has no intervals; a column is missing or
                 of another kind than in the fit; x has another number of columns.
+
+        >>> import pyarrow as pa
+        >>> from linreg_lightning import LeastSquares, TensorData, Trainer
+        >>> x = pa.table({"age": [1.0, 2.0, 4.0, 8.0], "rooms": [3.0, 1.0, 2.0, 2.0]})
+        >>> model = LeastSquares()
+        >>> Trainer(max_epochs=1, barebones=True).fit(model, TensorData(x, [4.0, 3.0, 6.0, 10.0]))
+        >>> answer = model.predict(pa.table({"rooms": [5.0], "city": ["Oslo"], "age": [1.0]}))
+        >>> answer.column_names, round(answer["y"][0].as_py(), 9)
+        (['y'], 6.0)
         """
         if intervals and not isinstance(self, IntervalModel):
             raise InputError(
@@ -109,11 +118,7 @@ class RegressionModule(ModelTable):
             model: Any = self
             columns = model.prediction(rows).columns(self.target_names)
         else:
-            training = self.training
-            self.eval()
-            with torch.no_grad():
-                values = self(rows.to(self.device))
-            self.train(training)
+            values = self._predict_rows(rows)
             if not is_frame(x):
                 return values
             columns = dict(zip(self.target_names, values.T, strict=True))
@@ -123,6 +128,14 @@ class RegressionModule(ModelTable):
             for name, v in columns.items()
         }
         return frame_like(x, arrays)
+
+    def _predict_rows(self, x: Tensor) -> Tensor:
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            prediction: Tensor = self(x.to(self.device))
+        self.train(training)
+        return prediction
 
     def read_rows(self, x: Any) -> Tensor:
         """Return x, (rows, features), from a data frame by name, from an array by position.
@@ -141,7 +154,7 @@ class RegressionModule(ModelTable):
             return rows
         reader = self.frame_reader
         if reader is None:
-            # Only where the model has names, a frame can have others.
+            # A model of unnamed columns takes a frame by position, too.
             names = self.feature_names if self.columns.named else column_names(x)
             reader = FrameReader(Design(names))
         rows, missing = reader.read(x)
