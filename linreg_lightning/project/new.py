@@ -86,7 +86,7 @@ made  {folder}/, a project that trains, tested
   {command_name(package)} fit
 
 your model     {package}/models/mlp.py
-your data      {package}/data/waves.py, or any table by --data TabularData
+your data      {package}/data/waves.py, or any table by --data.path FILE
 your settings  configs/example.yaml"""
 
 

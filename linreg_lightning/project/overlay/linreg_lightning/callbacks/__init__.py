@@ -9,6 +9,7 @@ from linreg_lightning.callbacks.peer_monitor import PeerMonitor
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
+from linreg_lightning.callbacks.validation_record import ValidationRecord
 
 __all__ = [
     "CustomScalars",
@@ -20,4 +21,5 @@ __all__ = [
     "PredictionWriter",
     "RunProgressBar",
     "RunSummary",
+    "ValidationRecord",
 ]
