@@ -25,8 +25,9 @@ class CoefficientFile(Callback):
     path: Path | None = None  # the file, once it is written
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        folder = trainer.log_dir  # all processes ask, because the first one broadcasts its answer
-        if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:
+        # All processes ask: the first one broadcasts its answer. Some loggers have no folder.
+        folder = trainer.log_dir or trainer.default_root_dir
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         groups = pl_module.group_table() if isinstance(pl_module, GroupTable) else None
         if groups is not None:

@@ -17,8 +17,9 @@ class RunFolder(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare the folder, on the first process only."""
-        folder = trainer.log_dir  # all processes ask, because the first one broadcasts its answer
-        if self.already_saved or folder is None or "://" in folder:
+        # All processes ask: the first one broadcasts its answer. Some loggers have no folder.
+        folder = trainer.log_dir or trainer.default_root_dir
+        if self.already_saved or "://" in folder:
             super().setup(trainer, pl_module, stage)
             return
         self.already_saved = True

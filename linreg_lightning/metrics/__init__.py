@@ -1,1 +1,1 @@
-"""How well predictions fit."""
+"""How well predictions fit, and how far a fit is from its optimum."""

@@ -2,9 +2,10 @@
 
     SupervisedModule            named columns, predictions, metrics, checkpoints
     |-- RegressionModule        adds a linear equation and its table of coefficients
-    |   |-- ManualLinearRegression
     |   |-- LeastSquares
-    |   `-- LinearRegression    is a StandardizedModule too
+    |   `-- DescentModule       warns of a fit that has not converged
+    |       |-- ManualLinearRegression
+    |       `-- LinearRegression    is a StandardizedModule too
     `-- StandardizedModule      adds columns on one scale and row weights of mean 1
 
 A new model overrides these, and its tests go into tests/test_models.py:

@@ -15,7 +15,7 @@ from linreg_lightning.models.regression import RegressionModule
 
 TOLERANCE = 0.05
 """The fraction of the loss that changing one coefficient alone may still save."""
-_ROWS = 1 << 16  # added at a time: temporary copies of more would not fit into the cache
+_ROWS = 1 << 14  # added at a time: temporary copies of more would not fit into the cache
 
 
 class DescentModule(RegressionModule, ABC):
