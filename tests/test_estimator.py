@@ -203,7 +203,7 @@ def test_whole_numbers_that_float64_would_round_are_refused() -> None:
         [[2**53 + 1, 2**70], [0, 1], [1, 0], [1, 1]],
     ]
     for table in tables:
-        with pytest.raises(InputError, match=r"X: 9007199254740993 in column .*; subtract"):
+        with pytest.raises(InputError, match=r"9007199254740993 .*; (leave|subtract)"):
             LinearRegressor().fit(table, small)
         model = LinearRegressor().fit(np.eye(4)[:, : np.shape(table)[1]], small)
         with pytest.raises(InputError, match="X: 9007199254740993"):

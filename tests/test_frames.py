@@ -498,7 +498,7 @@ def test_decimals_are_read_to_the_nearest_float64() -> None:
             "frame 1 is a data frame and t.csv",
         ),
         (lambda: np.eye(3), "path: a ndarray was given"),
-        (lambda: pl.Series("y", [1]), "path: a Series was given; give a data frame"),
+        (lambda: pl.Series("y", [1]), "path: a Series was given; give the name of a"),
         (lambda: pl.DataFrame({"a": [datetime.date(2024, 1, 1)], "y": [1]}), "turn it into a num"),
     ],
 )

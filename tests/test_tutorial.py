@@ -164,3 +164,26 @@ def test_the_notebook_runs_and_prints_its_stored_output(tmp_path: Path) -> None:
     assert printed(stored)[:-1] == printed(notebook)[:-1]
     pictures = [o for cell in stored.cells for o in cell.get("outputs", []) if "data" in o]
     assert any("image/png" in output.data for output in pictures)
+
+
+def test_the_notebook_of_a_day_with_data_frames_runs(tmp_path: Path) -> None:
+    path = Path(linreg_lightning.__file__).parent / "data_frames.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, resources=resources).execute()
+    text = "\n".join(printed(notebook))
+    assert "the same bits as one fit of both months: True" in text
+    assert "city: compared to Bergen" in text
+    # The coefficients that the rows were made with lie within three standard errors.
+    for name, true in (
+        ("area", 4.5),
+        ("built", 0.6),
+        (r"city\[Oslo\]", 90.0),
+        (r"city\[Tromsø\]", 0),
+    ):
+        row = re.search(rf"(?m)^{name} +(\S+) +(\S+)", text)
+        assert row is not None, name
+        assert abs(float(row[1]) - true) < 3 * float(row[2])
+    stored = nbformat.read(path, as_version=4)
+    outputs = [o for cell in stored.cells for o in cell.get("outputs", []) if "data" in o]
+    assert sum("image/png" in output.data for output in outputs) == 2

@@ -150,7 +150,8 @@ class TabularData(RegressionDataModule):
         for argument in _NAMES:
             for name in _as_list(self.hparams[argument]):
                 if not isinstance(name, str):
-                    text = f"a {type(name).__name__} was given; give the name of a column or file"
+                    kind = "file, or a data frame" if argument in _FILES else "column"
+                    text = f"a {type(name).__name__} was given; give the name of a {kind}"
                     if isinstance(name, int | float):
                         text = f"YAML reads {name!r} as a number; rename the column or the file"
                     raise InputError(f"{argument}: {text}")
