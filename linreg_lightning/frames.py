@@ -164,7 +164,7 @@ def align_rows(argument: str, values: Any, x: Any) -> Any:
     )
 
 
-def frame_numbers(values: Any) -> NDArray[Any]:
+def frame_numbers(values: Any, argument: str = "1") -> NDArray[Any]:
     """Return a frame as numbers, (rows, columns), or a series, (rows,); NaN for a missing value.
 
     They are float64, unless all columns are float32 or all are float16. A frame or series of
@@ -181,9 +181,9 @@ def frame_numbers(values: Any) -> NDArray[Any]:
         if isinstance(values, pa.Array):
             column: Any = pa.chunked_array([values])
         else:
-            native = nw.from_native(values, series_only=True).alias(_name_of(values))
+            native = nw.from_native(values, series_only=True).alias(_name_of(values, argument))
             column = to_arrow(native.to_frame()).column(0)
-        return column_numbers(column, _name_of(values))
+        return column_numbers(column, _name_of(values, argument))
     table = to_arrow(values)
     types = set(table.schema.types)
     is_short = len(types) == 1 and types <= {pa.float32(), pa.float16()}
@@ -275,9 +275,9 @@ def _pandas_index(values: Any) -> Any:
     return None
 
 
-def _name_of(series: Any) -> str:
+def _name_of(series: Any, unnamed: str) -> str:
     name = getattr(series, "name", None)
-    return "1" if name in (None, "") else str(name)
+    return unnamed if name in (None, "") else str(name)
 
 
 def _without_pandas_types(frame: Any) -> Any:

@@ -158,7 +158,7 @@ def to_tensor(argument: str, values: Any) -> Tensor:
     if not isinstance(values, Tensor):
         try:
             is_table = is_frame(values) or is_series(values)
-            array = frame_numbers(values) if is_table else np.asarray(values)
+            array = frame_numbers(values, argument) if is_table else np.asarray(values)
             if array.dtype.kind == "c":
                 raise InputError(_COMPLEX.format(argument))
             if isinstance(values, np.ma.MaskedArray):
