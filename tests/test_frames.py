@@ -273,7 +273,7 @@ def test_a_checkpoint_predicts_and_adds_rows_of_a_frame_given_anew(trainer: Make
     assert {row["name"]: row["estimate"] for row in added.coefficients()} == both
 
     lost = TabularData.load_from_checkpoint("january.ckpt")
-    message = "path: the checkpoint is of rows of a <polars DataFrame in memory>, which it does not"
+    message = "path: the checkpoint does not keep the rows of its <polars DataFrame in memory>"
     with pytest.raises(InputError, match=message):
         trainer().predict(again, lost)
 
@@ -354,7 +354,7 @@ def test_rows_of_pandas_are_paired_by_their_labels(trainer: MakeTrainer) -> None
 )
 def test_rows_with_other_labels_are_refused(labels: Any) -> None:
     x, y, weight = problem()
-    with pytest.raises(InputError, match="y: its index labels the rows otherwise than that of x"):
+    with pytest.raises(InputError, match="y: its index has other labels than the index of x"):
         TensorData(x, y.set_axis(labels))
     with pytest.raises(InputError, match=r"weight: its index labels .* call reset_index"):
         TensorData(x, y, weight.set_axis(labels))
