@@ -18,7 +18,7 @@ _CONTROL = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 _MARKDOWN = {c: f"\\{c}" for c in "\\`*_[]"} | {c: f"&#{ord(c)};" for c in "&<>|$~"}
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {c: f"${c}$" for c in "<>|"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {c: f"{{{c}}}" for c in "[]*"}  # after \\\\, LaTeX takes [ and * as arguments
+_LATEX |= {c: f"{{{c}}}" for c in "[]*"}  # after a line break, LaTeX takes [ and * as arguments
 _LATEX |= {'"': r"\symbol{34}"}  # babel gives it other meanings
 
 

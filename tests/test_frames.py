@@ -100,7 +100,9 @@ def fitted(trainer: MakeTrainer, data: Any, **options: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_each_kind_of_frame_gives_the_bits_of_the_file(trainer: MakeTrainer, dialect: str) -> None:
+def test_each_kind_of_frame_gives_the_same_bits_as_the_file(
+    trainer: MakeTrainer, dialect: str
+) -> None:
     frame = houses()
     frame.to_parquet("rows.parquet")
     expected = fitted(trainer, TabularData("rows.parquet", "price", weight="weight"))
@@ -144,7 +146,7 @@ def test_frames_agree_with_statsmodels_and_a_pipeline_of_scikit_learn(trainer: M
         ("DuckDB", "mean"),
     ],
 )
-def test_missing_values_of_each_dialect_are_those_of_the_file(
+def test_missing_values_of_each_library_are_those_of_the_file(
     trainer: MakeTrainer, dialect: str, missing: Any
 ) -> None:
     frame = with_gaps(houses())
@@ -229,7 +231,7 @@ def test_categories_of_numbers_mean_the_same_in_files_and_frames(
         assert found == fitted(trainer, TabularData(frame, "price", stream=stream))
 
 
-def test_a_category_may_stand_for_a_missing_value(trainer: MakeTrainer) -> None:
+def test_a_category_that_is_a_missing_value_counts_as_missing(trainer: MakeTrainer) -> None:
     indices = np.tile([0, 1, 2, 3], 10)
     levels = pa.array([1.5, np.nan, None, 2.5])
     table = pa.table(

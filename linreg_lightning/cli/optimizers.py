@@ -140,7 +140,7 @@ def _stored(checkpoint: CheckpointInfo) -> dict[str, Settings | None]:
 
 
 def _move_lr_to_model(parser: LightningArgumentParser, args: list[str], options: Any) -> None:
-    """Move an `lr` that was typed for the optimizer to the model; else use that of the model."""
+    """Move a typed `lr` of the optimizer to the model; drop the default one."""
     arguments = options.model.get("init_args", {})
     if "lr" not in arguments or "lr" not in options.optimizer.init_args:
         return
