@@ -159,7 +159,7 @@ def align_rows(argument: str, values: Any, x: Any) -> Any:
         if (places >= 0).all():
             return values.take(places)
     raise InputError(
-        f"{argument}: its index has other labels than the index of x; give both the same "
+        f"{argument}: its index does not match that of x; give both the same "
         "labels, or call reset_index(drop=True) on both if the rows are in the same order"
     )
 

@@ -356,9 +356,9 @@ def test_rows_of_pandas_are_paired_by_their_labels(trainer: MakeTrainer) -> None
 )
 def test_rows_with_other_labels_are_refused(labels: Any) -> None:
     x, y, weight = problem()
-    with pytest.raises(InputError, match="y: its index has other labels than the index of x"):
+    with pytest.raises(InputError, match="y: its index does not match that of x"):
         TensorData(x, y.set_axis(labels))
-    with pytest.raises(InputError, match=r"weight: its index labels .* call reset_index"):
+    with pytest.raises(InputError, match=r"weight: its index does not match .* call reset_index"):
         TensorData(x, y, weight.set_axis(labels))
 
 
