@@ -1,4 +1,4 @@
-"""What a fit has found, as a summary for people and as a data frame: `CoefficientTable`."""
+"""`CoefficientTable` shows the coefficients of a fit as a summary and as a data frame."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ class CoefficientTable:
     def summary(self, format: Format = "text") -> str:
         """Return coefficients, intervals and measures of fit as a table.
 
-        A p below 1e-16 is `<1e-16`, a missing number NA, with its reason below the table. Several
-        targets have their measures of fit in a second table.
+        A p below 1e-16 is shown as `<1e-16`. A missing number is shown as NA, and a line below the
+        table gives the reason. Of several targets, a second table has the measures of fit.
 
         Args:
             format: `text`; `html`, one element without scripts that takes the colours of its page;
                 `latex`, a `table` that needs no package; or `markdown`.
 
         Raises:
-            InputError: nothing has been fitted; the format is another one.
+            InputError: nothing has been fitted; `format` is none of these.
         """
         return self._report().render(format)
 
@@ -54,7 +54,7 @@ class CoefficientTable:
             raise InputError(f"kind: {kind!r} was given; type pandas, polars or pyarrow")
         if find_spec(kind) is None:
             raise InputError(f"kind: {kind} is not installed; install it, or type pyarrow")
-        import narwhals.stable.v2 as nw  # here, because few programs need a frame
+        import narwhals.stable.v2 as nw  # here, because most programs need no frame
 
         return nw.from_dict(columns, backend=kind).to_native()
 
@@ -72,24 +72,24 @@ class CoefficientTable:
         raise NotImplementedError
 
 
-def equation(model: str, targets: Sequence[str], features: Sequence[str]) -> str:
-    """Say in a line what is fitted on what.
+def fit_title(model: str, targets: Sequence[str], features: Sequence[str]) -> str:
+    """Return one line that names a model, its targets and its features.
 
-    >>> equation("Fit", ["price"], ["sqft", "age"])
+    >>> fit_title("Fit", ["price"], ["sqft", "age"])
     'Fit: price on sqft, age'
-    >>> equation("Fit", ["y1", "y2"], [f"x{j}" for j in range(1, 100)])
+    >>> fit_title("Fit", ["y1", "y2"], [f"x{j}" for j in range(1, 100)])
     'Fit: y1, y2 on x1, x2, x3, x4, x5, ..., x99 (99 features)'
     """
     return f"{model}: {_names(targets, 'targets')} on {_names(features, 'features')}"
 
 
-def one_line(equation: str, statistics: Mapping[str, Any]) -> str:
-    """Return the `repr` of a fit: its equation and, where known, its rows and r2."""
+def fit_repr(title: str, statistics: Mapping[str, Any]) -> str:
+    """Return the `repr` of a fit: its title and, where known, its rows and r2."""
     phrases = []
     if "rows" in statistics:
         phrases.append(f"{statistics['rows']:.0f} rows")
     phrases += statistics_phrases({k: v for k, v in statistics.items() if k == "r2"})
-    return clean(f"<{'; '.join([equation, ', '.join(phrases)] if phrases else [equation])}>")
+    return clean(f"<{'; '.join([title, ', '.join(phrases)] if phrases else [title])}>")
 
 
 def coefficient_report(
@@ -105,10 +105,10 @@ def coefficient_report(
     """Return the report of a fit.
 
     Args:
-        title: the `equation`.
+        title: the `fit_title`.
         rows: the rows of `coefficients()`, or those of a table of groups.
         statistics: name to number, or to a number for each target.
-        confidence: how often the intervals cover the truth.
+        confidence: how often the intervals cover the true coefficient.
         ridge: the penalty, which explains why there are no standard errors.
         base_levels: for columns of categories, the level that the others are compared to.
         notes: sentences to put below the table.
@@ -122,12 +122,12 @@ def coefficient_report(
     shown = [{labels.get(name, name): value for name, value in row.items()} for row in shown]
     common = {name: v for name, v in statistics.items() if not isinstance(v, list)}
     parts: list[Table | list[str]] = [Table.from_rows(shown), statistics_phrases(common)]
-    of_target = [
+    target_rows = [
         {"target": target, **{name: v[k] for name, v in statistics.items() if name not in common}}
         for k, target in enumerate(targets)
     ]
     if len(common) < len(statistics):
-        parts.append(Table.from_rows(of_target))
+        parts.append(Table.from_rows(target_rows))
     parts += [[note] for note in notes]
     parts.append(
         [f"{column}: compared to {level}" for column, level in (base_levels or {}).items()]
@@ -139,7 +139,7 @@ def coefficient_report(
 def _missing_numbers(
     rows: Sequence[Mapping[str, Any]], statistics: Mapping[str, Any], ridge: float
 ) -> list[str]:
-    """Return why numbers are NA, as a paragraph; empty where none is."""
+    """Return a paragraph that says why numbers are NA; an empty one if no number is NA."""
     reasons = []
     fitted = [row for row in rows if not math.isnan(row["estimate"])]
     if len(fitted) < len(rows):

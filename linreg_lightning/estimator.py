@@ -1,4 +1,4 @@
-"""An estimator of scikit-learn's conventions over exact least squares: `LinearRegressor`."""
+"""`LinearRegressor`: exact least squares as an estimator for scikit-learn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ except ImportError:
     ) from None
 
 
-# The arithmetic of the first sums, and of the second ones where digits are missing.
+# The kinds of sums to try in turn, until one gives enough digits.
 _GRAM_KINDS: dict[str, list[type[Gram]]] = {
     "exact": [ExactGram],
     "float64": [Float64Gram],
@@ -51,20 +51,21 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     Where a column is a linear combination of earlier ones, to the precision in which the rows were
     given, scikit-learn divides its effect among all of them (the solution of minimum norm). Here,
     as in R, the column is left out: its coefficient is 0, and a warning names it. Predictions are
-    the same for rows in which the combination holds. A `OneHotEncoder` without `drop` makes such
-    columns: the sum of those for all levels of a variable is the intercept's column of ones. Sparse
-    X is refused: a `ColumnTransformer` needs `sparse_threshold=0`, so that it makes none.
+    the same for rows in which the combination holds. A `OneHotEncoder` without `drop` makes such a
+    column: the indicators of all levels of a variable add up to the intercept's column of ones.
+    Sparse X is refused; `ColumnTransformer(..., sparse_threshold=0)` makes dense X.
 
     Args:
         fit_intercept: whether to fit the constant b_0.
-        ridge: the penalty, 0 or above, in the units of the columns; never on the intercept. Above 0
+        ridge: the penalty, 0 or above, in the units of the columns; the intercept has none. Above 0
             there are no standard errors.
-        accuracy: `exact` adds without any rounding, so that the order of the rows changes no bit;
+        accuracy: `exact` adds without rounding, so that the order of the rows changes no bit;
             `float64` is several times as fast and loses digits to ill-conditioned columns; `auto`
             takes `float64`, and then `exact` if `float64` guarantees fewer than eight digits of the
             coefficients or standard errors. (In `least_squares`, `auto` begins with `exact` for up
             to a million numbers.)
-        confidence: how often the intervals in `fit_` cover the truth, between 0.000001 and 1.
+        confidence: how often the intervals in `fit_` cover the true coefficient, between 0.000001
+            and 1.
 
     Attributes:
         coef_: b, (features,), or (targets, features) if y was (rows, targets).
@@ -98,11 +99,11 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         self.confidence = confidence
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Fit the rows; earlier rows are forgotten.
+        """Fit the rows, and forget the rows of earlier calls.
 
         Args:
             X: (rows, features).
-            y: (rows,), or (rows, targets), of which each target is fitted by itself.
+            y: (rows,), or (rows, targets); each target is fitted by itself.
             sample_weight: (rows,), at least 0, or one number for all rows; None counts every row
                 once. A row of weight 2 moves the coefficients as two rows do, but counts once in
                 the degrees of freedom of `fit_`.
@@ -123,14 +124,14 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
             fit = self._solve(gram)
             if fit.precise:
                 break
-        return self._take_over(gram, fit, one_target)
+        return self._store(gram, fit, one_target)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Add rows to those of earlier calls, and fit all of them.
 
-        Arguments and errors are those of `fit`. In `exact` it makes no difference, to the last bit,
-        whether rows come at once or in parts. `auto` is `exact` here, unless a `fit` before has
-        added its rows in `float64`: then the sums go on in `float64`.
+        Arguments and errors are those of `fit`. With `exact`, rows that come in parts give the same
+        bits as rows that come at once. `auto` means `exact` here, unless an earlier `fit` has added
+        its rows in `float64`: then the sums go on in `float64`.
         """
         self._check_arguments()
         is_first = not hasattr(self, "_gram")
@@ -144,18 +145,18 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         elif self.accuracy == "exact" and gram.accuracy != "exact":
             raise InputError(
                 "accuracy: exact was given, but earlier rows were added in float64; leave it out, "
-                "or fit all rows anew"
+                "or fit all rows again"
             )
         self._add(gram, batch, bits)
         one_target = one_target if is_first else self.coef_.ndim == 1
-        return self._take_over(gram, self._solve(gram), one_target)
+        return self._store(gram, self._solve(gram), one_target)
 
     def predict(self, X: Any) -> Any:  # noqa: N803
         """Return b_0 + x b for X, (rows, features): a float64 array in the shape of y.
 
         Raises:
             NotFittedError: before a fit.
-            ValueError: another number of columns, or other names, than in `fit`; a value is
+            ValueError: X has another number of columns, or other names, than in `fit`; a value is
                 missing, infinite or no number.
         """
         check_is_fitted(self)
@@ -164,8 +165,8 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         return self.fit_.predict(to_tensor("X", x)).numpy()
 
     def _check_arguments(self) -> None:
-        is_truth = isinstance(self.fit_intercept, bool | np.bool_)
-        check_argument("fit_intercept", repr(self.fit_intercept), is_truth, "True or False")
+        is_bool = isinstance(self.fit_intercept, bool | np.bool_)
+        check_argument("fit_intercept", repr(self.fit_intercept), is_bool, "True or False")
         check_arguments(self.accuracy, self.ridge, self.confidence)
 
     def _batch(
@@ -180,7 +181,8 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
             reset=reset,
             multi_output=True,
             y_numeric=True,
-            ensure_all_finite=weight is not None,  # without weights `_add` sees what is missing
+            ensure_all_finite=weight
+            is not None,  # else `_add` refuses missing values, where the weight is not 0
         )
         if isinstance(weight, Number):
             weight = np.full(len(x), weight)
@@ -206,7 +208,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         try:
             gram.update(batch, bits=bits)
         except InputError:
-            # For NaN and infinity, the error is that of all estimators.
+            # For NaN and infinity, raise the error that all estimators of scikit-learn raise.
             name = type(self).__name__
             assert_all_finite(batch.x.numpy(), estimator_name=name, input_name="X")
             raise
@@ -219,7 +221,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
             confidence=self.confidence,
         )
 
-    def _take_over(self, gram: Gram, fit: Fit, one_target: bool) -> Self:
+    def _store(self, gram: Gram, fit: Fit, one_target: bool) -> Self:
         names = getattr(self, "feature_names_in_", None)
         for diagnostic in fit.diagnostics(None if names is None else list(names)):
             if diagnostic.is_warning:
@@ -237,7 +239,7 @@ def _refuse_rounded(argument: str, values: Any) -> None:
     if isinstance(values, np.ndarray) and values.dtype != object:
         return  # not rounded yet
     if is_frame(values):
-        if hasattr(values, "dtypes"):  # only these columns need to become Arrow's
+        if hasattr(values, "dtypes"):  # floats are never rounded, so that they need no conversion
             columns = zip(values.columns, values.dtypes, strict=True)
             values = values[[name for name, kind in columns if "float" not in str(kind).lower()]]
         table = to_arrow(values, argument)

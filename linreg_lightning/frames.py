@@ -1,7 +1,7 @@
-"""Data frames of any library: recognised, read as Arrow tables, and made again for results.
+"""Recognises data frames of any library, reads them as Arrow tables, and makes frames of results.
 
-pandas, polars, pyarrow, Modin, cuDF and lazy frames come through narwhals; every other table, such
-as an Arrow stream, by Arrow's stream protocol. None of these libraries is imported here.
+narwhals reads pandas, polars, pyarrow, Modin, cuDF and lazy frames; pyarrow reads every other table
+by Arrow's stream protocol. Only narwhals and pyarrow are imported here.
 """
 
 from collections.abc import Mapping
@@ -29,14 +29,14 @@ def is_frame(values: object) -> bool:
     >>> is_frame(pa.table({"age": [30, 40]})), is_frame([[30], [40]])
     (True, False)
     """
-    # narwhals takes 30 microseconds to recognise what is no frame.
+    # This check is quick; narwhals takes 30 microseconds to see that a value is no frame.
     if not any(hasattr(type(values), name) for name in _PROTOCOLS):
         return False
-    native = _to_narwhals(values)
-    if isinstance(native, nw.Series):
+    wrapped = _to_narwhals(values)
+    if isinstance(wrapped, nw.Series):
         return False
     has_stream = hasattr(values, "__arrow_c_stream__")
-    return isinstance(native, nw.DataFrame | nw.LazyFrame) or has_stream
+    return isinstance(wrapped, nw.DataFrame | nw.LazyFrame) or has_stream
 
 
 def is_series(values: object) -> bool:
@@ -53,7 +53,7 @@ def is_series(values: object) -> bool:
 
 
 def describe(frame: Any) -> str:
-    """Say what a frame is, for a checkpoint, which does not keep its rows.
+    """Return a short description of a frame, which a checkpoint keeps in place of its rows.
 
     >>> describe(pa.table({"age": [30, 40]}))
     '<pyarrow Table in memory>'
@@ -63,7 +63,7 @@ def describe(frame: Any) -> str:
 
 
 def is_description(text: object) -> bool:
-    """Whether a text is from `describe`, so that the rows have to be given anew."""
+    """Whether a text comes from `describe`; the user then has to give the frame again."""
     return isinstance(text, str) and text.startswith("<") and text.endswith(" in memory>")
 
 
@@ -73,12 +73,12 @@ def column_names(frame: Any) -> list[str]:
     >>> column_names(pa.table({"age": [30, 40], "city": ["Oslo", "Rome"]}))
     ['age', 'city']
     """
-    native = _to_narwhals(frame)
-    if isinstance(native, nw.LazyFrame):
-        return native.collect_schema().names()
-    names = getattr(native, "columns", None)
+    wrapped = _to_narwhals(frame)
+    if isinstance(wrapped, nw.LazyFrame):
+        return wrapped.collect_schema().names()
+    names = getattr(wrapped, "columns", None)
     if names is None or not hasattr(names, "__iter__"):
-        names = native.schema.names
+        names = wrapped.schema.names
     return [str(name) for name in names]
 
 
@@ -88,11 +88,11 @@ def collect(frame: Any) -> Any:
     >>> collect(pa.table({"age": [30]}).to_reader()).to_pydict()
     {'age': [30]}
     """
-    native = _to_narwhals(frame)
-    if isinstance(native, nw.LazyFrame):
-        native = native.collect()
-    if isinstance(native, nw.DataFrame):
-        return native.to_native()
+    wrapped = _to_narwhals(frame)
+    if isinstance(wrapped, nw.LazyFrame):
+        wrapped = wrapped.collect()
+    if isinstance(wrapped, nw.DataFrame):
+        return wrapped.to_native()
     return pa.table(frame)
 
 
@@ -108,14 +108,14 @@ def to_arrow(frame: Any, argument: str = "x") -> pa.Table:
     ['age']
     """
     try:
-        native = nw.from_native(collect(frame))
-        if native.implementation.is_pandas():
-            frame = _without_pandas_types(native.to_native())
+        wrapped = nw.from_native(collect(frame))
+        if wrapped.implementation.is_pandas():
+            frame = _without_pandas_types(wrapped.to_native())
             return pa.Table.from_pandas(frame, preserve_index=False)
-        if native.implementation.is_polars():
+        if wrapped.implementation.is_polars():
             # Its own method copies text.
-            return pa.table(_without_wide_integers(native))
-        return native.to_arrow()
+            return pa.table(_without_wide_integers(wrapped))
+        return wrapped.to_arrow()
     except Exception as error:  # a lazy frame may raise any error of its library
         reason = "; ".join(map(str, error.args)).partition("\n")[0]
         kind = type(frame).__name__
@@ -126,32 +126,32 @@ def to_arrow(frame: Any, argument: str = "x") -> pa.Table:
 
 
 def frame_like(frame: Any, columns: Mapping[str, Any]) -> Any:
-    """Return columns, (rows,) arrays by name, as a frame of the library of another frame.
+    """Return columns, (rows,) arrays by name, as a frame of the same library as a given frame.
 
-    A pandas frame keeps its index. What narwhals does not know becomes an Arrow table.
+    A pandas frame keeps its index. A table that narwhals does not know becomes an Arrow table.
 
     >>> frame_like(pa.table({"age": [30, 40]}), {"prediction": [1.5, 2.5]}).to_pydict()
     {'prediction': [1.5, 2.5]}
     """
-    native = _to_narwhals(frame)
-    if not isinstance(native, nw.DataFrame | nw.LazyFrame):
+    wrapped = _to_narwhals(frame)
+    if not isinstance(wrapped, nw.DataFrame | nw.LazyFrame):
         return pa.table(dict(columns))
-    if native.implementation.is_pandas_like():
-        namespace: Any = nw.get_native_namespace(native)
-        return namespace.DataFrame(dict(columns), index=nw.to_native(native).index)
-    backend = native.implementation if native.implementation.is_polars() else "pyarrow"
+    if wrapped.implementation.is_pandas_like():
+        namespace: Any = nw.get_native_namespace(wrapped)
+        return namespace.DataFrame(dict(columns), index=nw.to_native(wrapped).index)
+    backend = wrapped.implementation if wrapped.implementation.is_polars() else "pyarrow"
     return nw.from_dict(dict(columns), backend=backend).to_native()
 
 
 def align_rows(argument: str, values: Any, x: Any) -> Any:
     """Return values in the order of the rows of x, by the labels that pandas gives to both.
 
-    Anything else than two objects of pandas is returned as it is.
+    Values are returned unchanged unless both values and x are pandas objects.
 
     Raises:
         InputError: the labels differ, or one occurs twice, so that only a guess pairs the rows.
     """
-    labels, wanted = (_pandas_index(each) for each in (values, x))
+    labels, wanted = _pandas_index(values), _pandas_index(x)
     if labels is None or wanted is None or len(labels) != len(wanted) or labels.equals(wanted):
         return values
     if labels.is_unique and wanted.is_unique and labels.nlevels == wanted.nlevels:
@@ -159,7 +159,7 @@ def align_rows(argument: str, values: Any, x: Any) -> Any:
         if (places >= 0).all():
             return values.take(places)
     raise InputError(
-        f"{argument}: its index labels the rows otherwise than that of x; give both the same "
+        f"{argument}: its index does not match that of x; give both the same "
         "labels, or call reset_index(drop=True) on both if the rows are in the same order"
     )
 
@@ -181,8 +181,8 @@ def frame_numbers(values: Any, argument: str = "1") -> NDArray[Any]:
         if isinstance(values, pa.Array):
             column: Any = pa.chunked_array([values])
         else:
-            native = nw.from_native(values, series_only=True).alias(_name_of(values, argument))
-            column = to_arrow(native.to_frame()).column(0)
+            wrapped = nw.from_native(values, series_only=True).alias(_name_of(values, argument))
+            column = to_arrow(wrapped.to_frame()).column(0)
         return column_numbers(column, _name_of(values, argument))
     table = to_arrow(values)
     types = set(table.schema.types)
@@ -269,9 +269,9 @@ def _to_narwhals(values: Any) -> Any:
 def _pandas_index(values: Any) -> Any:
     if not hasattr(type(values), "iloc"):
         return None
-    native = _to_narwhals(values)
-    if isinstance(native, nw.DataFrame | nw.Series) and native.implementation.is_pandas_like():
-        return nw.to_native(native).index
+    wrapped = _to_narwhals(values)
+    if isinstance(wrapped, nw.DataFrame | nw.Series) and wrapped.implementation.is_pandas_like():
+        return nw.to_native(wrapped).index
     return None
 
 
@@ -293,7 +293,7 @@ def _without_pandas_types(frame: Any) -> Any:
 
 
 def _without_wide_integers(frame: Any) -> Any:
-    """Return a polars frame whose integers of 128 bits, which Arrow has not, are decimals."""
+    """Return a polars frame with decimals for 128-bit integers, which Arrow does not have."""
     wide = [name for name, dtype in frame.schema.items() if dtype in (nw.Int128, nw.UInt128)]
     polars: Any = nw.get_native_namespace(frame)
     native = frame.to_native()

@@ -26,21 +26,22 @@ def select_columns(frame: Any, names: Sequence[str], argument: str = "x") -> pa.
     for name in names:
         if name not in present:
             text = f"the {type(frame).__name__} has no column {name!r}"
-            raise InputError(f"{argument}: {text}; {_name_hint(name, present)}")
+            hint = f"{name_hint(name, present)} (an array is taken by position)"
+            raise InputError(f"{argument}: {text}; {hint}")
     places = [present.index(name) for name in names]
-    native = nw.from_native(frame, pass_through=True)
-    if isinstance(native, nw.DataFrame):
+    wrapped = nw.from_native(frame, pass_through=True)
+    if isinstance(wrapped, nw.DataFrame):
         # By position, because the names of pandas may be numbers.
-        table = to_arrow(native[:, places].to_native(), argument)
-    elif isinstance(native, nw.LazyFrame):
-        table = to_arrow(native.select(*names).to_native(), argument)
+        table = to_arrow(wrapped[:, places].to_native(), argument)
+    elif isinstance(wrapped, nw.LazyFrame):
+        table = to_arrow(wrapped.select(*names).to_native(), argument)
     else:
         table = to_arrow(frame, argument).select(places)
     return table.rename_columns(list(names))
 
 
 def columns_by_name(values: Any, names: list[str] | None) -> Any:
-    """Return these columns of a data frame, in this order; else, or without names, the values."""
+    """Return the named columns of a data frame; values that are no frame are returned unchanged."""
     return select_columns(values, names) if names and is_frame(values) else values
 
 
@@ -56,10 +57,15 @@ def align_index(x: Any, y: Any, weight: Any = None) -> tuple[Any, Any]:
     return y, weight
 
 
-def _name_hint(name: str, present: list[str]) -> str:
+def name_hint(name: str, present: Sequence[str]) -> str:
+    """Return a similar name for a column that is missing, or else the names that there are.
+
+    >>> name_hint("Age", ["age", "city"]), name_hint("x", ["age", "city"])
+    ("did you mean 'age'?", 'it has age, city')
+    """
     by_lower_case = {other.lower(): other for other in present}
     if similar := difflib.get_close_matches(name.lower(), by_lower_case, n=1):
         return f"did you mean {by_lower_case[similar[0]]!r}?"
     unlisted = len(present) - _LISTED_NAMES
-    listed = ", ".join(present[:_LISTED_NAMES]) + (f" and {unlisted} more" if unlisted > 0 else "")
-    return f"it has {listed}; an array is taken by position"
+    listed = ", ".join(present[:_LISTED_NAMES])
+    return f"it has {listed}" + (f" and {unlisted} more" if unlisted > 0 else "")

@@ -28,7 +28,7 @@ class ColumnPrecision(Protocol):
 
 @runtime_checkable
 class KeptArguments(Protocol):
-    """Data whose arguments a checkpoint keeps; `design` says how x is computed from a table."""
+    """Data whose arguments a checkpoint keeps; the one named `design` computes x from a table."""
 
     hparams: Any
 

@@ -1,4 +1,4 @@
-"""Tables and short sentences as text, HTML, LaTeX or Markdown: a `Report` has one structure."""
+"""Tables and short sentences as text, HTML, LaTeX or Markdown."""
 
 import html
 import math
@@ -18,7 +18,7 @@ _CONTROL = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 _MARKDOWN = {c: f"\\{c}" for c in "\\`*_[]"} | {c: f"&#{ord(c)};" for c in "&<>|$~"}
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {c: f"${c}$" for c in "<>|"}
 _LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {c: f"{{{c}}}" for c in "[]*"}  # after a line's end, [ and * would be arguments
+_LATEX |= {c: f"{{{c}}}" for c in "[]*"}  # after a line break, LaTeX takes [ and * as arguments
 _LATEX |= {'"': r"\symbol{34}"}  # babel gives it other meanings
 
 
@@ -74,7 +74,7 @@ class Report(NamedTuple):
         needs no package.
 
         Raises:
-            InputError: the format is another one.
+            InputError: the format is none of these.
         """
         if format not in get_args(Format):
             raise InputError(f"format: {format!r} was given; type text, html, latex or markdown")
@@ -95,7 +95,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     | x&#124;1 | 0.666667 |
     """
     names = dict.fromkeys(name for row in rows for name in row)
-    blanks = [{name: _or_none(row.get(name)) for name in names} for row in rows]
+    blanks = [{name: _nan_to_none(row.get(name)) for name in names} for row in rows]
     return _markdown_table(Table.from_rows(blanks))
 
 
@@ -113,14 +113,14 @@ def format_statistics(statistics: Mapping[str, float | list[float]]) -> str:
     >>> format_statistics({"rows": 100, "r2": [0.5, 2 / 3]})
     'rows 100  r2 0.5, 0.666667'
     """
-    return _wrapped(statistics_phrases(statistics))
+    return _wrap(statistics_phrases(statistics))
 
 
 def _is_p(name: str) -> bool:
     return name in ("p", "f_p")
 
 
-def _or_none(value: Any) -> Any:
+def _nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -134,7 +134,7 @@ def _format(value: Any, is_p: bool = False) -> str:
     return "" if value is None else clean(str(value))
 
 
-def _wrapped(phrases: Sequence[str]) -> str:
+def _wrap(phrases: Sequence[str]) -> str:
     # Lines break between phrases only: within one, NUL stands for a space.
     text = "  ".join(clean(phrase).replace(" ", "\0") for phrase in phrases)
     text = textwrap.fill(text, _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)
@@ -142,7 +142,7 @@ def _wrapped(phrases: Sequence[str]) -> str:
 
 
 def _text(title: str, parts: Sequence[Table | list[str]]) -> str:
-    blocks = [_text_table(part) if isinstance(part, Table) else _wrapped(part) for part in parts]
+    blocks = [_text_table(part) if isinstance(part, Table) else _wrap(part) for part in parts]
     return "\n".join([title, *blocks])
 
 
@@ -168,7 +168,7 @@ def _width(text: str) -> int:
 
 
 def _html(title: str, parts: Sequence[Table | list[str]]) -> str:
-    # Notebooks would typeset what stands between two dollar signs.
+    # Notebooks would typeset text between two dollar signs as mathematics.
     lines = ['<div class="tex2jax_ignore mathjax_ignore">', f"<p><b>{html.escape(title)}</b></p>"]
     for part in parts:
         if isinstance(part, Table):
@@ -226,7 +226,7 @@ def _latex(title: str, parts: Sequence[Table | list[str]]) -> str:
 
 
 def _latex_text(text: str) -> str:
-    # A minus sign is longer than a hyphen.
+    # LaTeX prints a hyphen for -, which is shorter than a minus sign.
     return re.sub(r"(^|\s|\de)-(?=\d|inf)", r"\1$-$", _escape(text, _LATEX))
 
 

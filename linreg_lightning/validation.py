@@ -190,12 +190,12 @@ def to_tensor(argument: str, values: Any) -> Tensor:
 
 
 def rows_to_tensors(x: Any, y: Any = None, weight: Any = None) -> Batch:
-    """Return rows as tensors; without y, they have no target.
+    """Return x, y and weight as a Batch; without y, it has no targets.
 
-    Rows of pandas objects belong together by their labels, not by their places.
+    Rows of pandas objects are matched by their labels, not by their places.
 
     Raises:
-        InputError: values that are no numbers; labels, or shapes, that do not belong together.
+        InputError: values are not numbers; labels or shapes do not match.
 
     >>> import torch
     >>> rows_to_tensors([[1.0], [2.0]], y=[3.0, 4.0]).y
@@ -220,7 +220,7 @@ def group_values(
     """Return the group of each row as a number, and what the numbers stand for, if not themselves.
 
     Raises:
-        InputError: not one value for each row; labels of rows that x has not; values without order.
+        InputError: not one value for each row; other labels than x; values that cannot be sorted.
 
     >>> group_values("by", ["b", "a", "b"], rows=3)
     (tensor([1, 0, 1]), ['a', 'b'])

@@ -135,7 +135,7 @@ def test_a_fit_without_intercept_converges_although_its_residuals_have_a_mean(
     assert WARNING in warning_of(lambda: trainer(max_epochs=3).fit(model, TensorData(x, y)))
 
 
-def test_weight_decay_and_a_single_batch_to_debug_say_nothing(trainer: MakeTrainer) -> None:
+def test_weight_decay_and_a_single_debug_batch_give_no_warning(trainer: MakeTrainer) -> None:
     data = TensorData(*rows())
     decayed = LinearRegression(lr=0.01, weight_decay=10.0)
     assert warning_of(lambda: trainer().fit(decayed, data)) == ""
@@ -163,7 +163,7 @@ def test_a_standardized_fit_is_not_told_to_standardize(trainer: MakeTrainer) -> 
     assert "standardize" not in message
 
 
-def test_one_target_of_several_may_not_have_converged(trainer: MakeTrainer) -> None:
+def test_one_target_of_several_that_has_not_converged_is_reported(trainer: MakeTrainer) -> None:
     x, y = rows(targets=2)
     y[:, 1] = 1e6 * x[:, 0]  # of so large a scale that it decides the loss
     model = LinearRegression(in_features=4, out_features=2, standardize=True)

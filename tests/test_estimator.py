@@ -131,7 +131,7 @@ def test_rows_added_in_parts_give_the_same_bits_as_one_fit(rows: Arrays, weighte
         assert model.fit_.statistics == whole.fit_.statistics
 
 
-def test_auto_adds_parts_exactly_and_goes_on_in_float64(rows: Arrays) -> None:
+def test_partial_fit_adds_exactly_unless_fit_used_float64(rows: Arrays) -> None:
     x, y = rows[0], rows[1][:, 0]
     whole = LinearRegressor(accuracy="exact").fit(x, y)
     parts = LinearRegressor().partial_fit(x[:30], y[:30]).partial_fit(x[30:], y[30:])
@@ -257,7 +257,7 @@ def test_a_missing_value_in_a_row_of_weight_0_is_refused_as_by_scikit_learn(rows
             model.fit(x, y, w)
 
 
-def test_tensors_are_arrays(rows: Arrays) -> None:
+def test_tensors_give_the_same_fit_as_arrays(rows: Arrays) -> None:
     x, y = torch.tensor(rows[0], dtype=torch.float32), torch.tensor(rows[1])
     model = LinearRegressor(accuracy="exact").fit(x, y)
     expected = LinearRegressor(accuracy="exact").fit(x.double(), y)
@@ -265,7 +265,7 @@ def test_tensors_are_arrays(rows: Arrays) -> None:
     assert model.predict(x).dtype == np.float64
 
 
-def test_it_works_in_pipelines_and_searches() -> None:
+def test_the_estimator_works_in_pipelines_and_searches() -> None:
     rng = np.random.default_rng(0)
     city = rng.choice(["Bonn", "Kiel", "Ulm"], size=200)
     area, rooms = rng.uniform(40, 200, size=200), rng.integers(1, 6, size=200).astype(float)

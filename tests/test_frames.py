@@ -100,7 +100,9 @@ def fitted(trainer: MakeTrainer, data: Any, **options: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_each_kind_of_frame_gives_the_bits_of_the_file(trainer: MakeTrainer, dialect: str) -> None:
+def test_each_kind_of_frame_gives_the_same_bits_as_the_file(
+    trainer: MakeTrainer, dialect: str
+) -> None:
     frame = houses()
     frame.to_parquet("rows.parquet")
     expected = fitted(trainer, TabularData("rows.parquet", "price", weight="weight"))
@@ -144,7 +146,7 @@ def test_frames_agree_with_statsmodels_and_a_pipeline_of_scikit_learn(trainer: M
         ("DuckDB", "mean"),
     ],
 )
-def test_missing_values_of_each_dialect_are_those_of_the_file(
+def test_missing_values_of_each_library_are_those_of_the_file(
     trainer: MakeTrainer, dialect: str, missing: Any
 ) -> None:
     frame = with_gaps(houses())
@@ -229,7 +231,7 @@ def test_categories_of_numbers_mean_the_same_in_files_and_frames(
         assert found == fitted(trainer, TabularData(frame, "price", stream=stream))
 
 
-def test_a_category_may_stand_for_a_missing_value(trainer: MakeTrainer) -> None:
+def test_a_category_that_is_a_missing_value_counts_as_missing(trainer: MakeTrainer) -> None:
     indices = np.tile([0, 1, 2, 3], 10)
     levels = pa.array([1.5, np.nan, None, 2.5])
     table = pa.table(
@@ -273,7 +275,7 @@ def test_a_checkpoint_predicts_and_adds_rows_of_a_frame_given_anew(trainer: Make
     assert {row["name"]: row["estimate"] for row in added.coefficients()} == both
 
     lost = TabularData.load_from_checkpoint("january.ckpt")
-    message = "path: the checkpoint is of rows of a <polars DataFrame in memory>, which it does not"
+    message = "path: the checkpoint does not keep the rows of its <polars DataFrame in memory>"
     with pytest.raises(InputError, match=message):
         trainer().predict(again, lost)
 
@@ -354,9 +356,9 @@ def test_rows_of_pandas_are_paired_by_their_labels(trainer: MakeTrainer) -> None
 )
 def test_rows_with_other_labels_are_refused(labels: Any) -> None:
     x, y, weight = problem()
-    with pytest.raises(InputError, match="y: its index labels the rows otherwise than that of x"):
+    with pytest.raises(InputError, match="y: its index does not match that of x"):
         TensorData(x, y.set_axis(labels))
-    with pytest.raises(InputError, match=r"weight: its index labels .* call reset_index"):
+    with pytest.raises(InputError, match=r"weight: its index does not match .* call reset_index"):
         TensorData(x, y, weight.set_axis(labels))
 
 

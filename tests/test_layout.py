@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "algebra": {"errors", "batch", "matching", "validation", "text_table", "coefficient_table"},
     "metrics": {"errors", "batch"},
     "plots": set(),
-    "tables": {"errors", "atomic_file", "frames", "validation"},
+    "tables": {"errors", "atomic_file", "frames", "matching", "validation"},
     "design_matrix": {"errors", "batch", "frames", "matching", "validation", "tables"}
     | {"metrics"},
     "data": {"errors", "batch", "frames", "validation", "protocols", "tables", "design_matrix"}

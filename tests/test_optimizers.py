@@ -43,7 +43,7 @@ def by_hand(epochs: int, lr: float) -> torch.Tensor:
     return layer.weight.detach().flatten().double()
 
 
-def test_adam_with_a_cosine_is_that_of_a_loop_and_is_kept_and_resumed(
+def test_adam_with_a_cosine_schedule_equals_a_loop_and_resumes(
     command: Command, refused: Callable[..., str]
 ) -> None:
     chosen = "--optimizer Adam --lr_scheduler CosineAnnealingLR --lr_scheduler.T_max 12"
@@ -64,7 +64,7 @@ def test_adam_with_a_cosine_is_that_of_a_loop_and_is_kept_and_resumed(
     torch.testing.assert_close(values, by_hand(10, 0.1), rtol=1e-5, atol=1e-6)
 
 
-def test_the_rate_of_the_optimizer_is_the_rate_of_the_model(
+def test_the_lr_of_the_optimizer_is_the_lr_of_the_model(
     command: Command, refused: Callable[..., str]
 ) -> None:
     # 0.001 is the default of Adam, which differs from that of the model.
@@ -89,7 +89,7 @@ def test_the_rate_of_the_optimizer_is_the_rate_of_the_model(
         ("--optimizer Adam --model.momentum 0.9", "--model.momentum: 0.9 was given, but"),
     ],
 )
-def test_what_cannot_work_is_refused(
+def test_contradicting_optimizer_settings_are_refused(
     words: str, expected: str, refused: Callable[..., str]
 ) -> None:
     assert expected in refused("fit", words)

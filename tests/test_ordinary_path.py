@@ -192,7 +192,7 @@ def test_the_report_has_what_a_model_from_outside_logged_last(printed: Printed) 
     assert values.keys() == {"train_loss", "val_loss"}
 
 
-def test_a_callback_that_watches_a_metric_that_is_not_there_is_refused(
+def test_a_callback_that_watches_a_missing_metric_is_refused(
     refused: Refused, houses: Path
 ) -> None:
     line = f"fit {HOUSES} --trainer.max_epochs 2 --trainer.callbacks"

@@ -277,7 +277,7 @@ UNUSUAL_LINES: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("case", UNUSUAL_LINES)
 @pytest.mark.filterwarnings("error")
-def test_unusual_lines_are_drawn(case: str) -> None:
+def test_lines_of_unusual_data_are_drawn(case: str) -> None:
     x, y = UNUSUAL_LINES[case]
     fit = FittedLine(x.sort().values, y.mean().expand(len(x)), (y * 0.9, y), (y * 0.8, y))
     drawn(line([SplitRows("training", x, y)], fit, WEIRD, WEIRD, "A caption. " * 30))

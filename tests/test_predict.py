@@ -252,7 +252,7 @@ def test_missing_and_unknown_values_are_treated_as_in_the_fit(trainer: MakeTrain
     assert not answer.isna().any().any()
 
 
-def test_a_fit_that_refuses_missing_and_unknown_values_goes_on_so(model: LeastSquares) -> None:
+def test_missing_and_unknown_values_refused_in_a_fit_are_refused_later(model: LeastSquares) -> None:
     new = new_homes().astype({"age": float})
     new.loc["b", "age"] = np.nan
     with pytest.raises(InputError, match="column 'age': row 2 holds nan"):
@@ -275,7 +275,7 @@ def test_a_fit_that_refuses_missing_and_unknown_values_goes_on_so(model: LeastSq
         ({"age": 2**53 + 1}, "column 'age': 9007199254740993 is a whole number"),
     ],
 )
-def test_a_column_that_lacks_or_is_of_another_kind_is_named(
+def test_a_missing_column_or_one_of_another_kind_is_named(
     model: LeastSquares, change: dict[str, Any], message: str
 ) -> None:
     new = new_homes().drop(columns=[name for name, value in change.items() if value is None])
@@ -307,7 +307,7 @@ def test_categories_that_look_like_numbers_may_be_numbers(trainer: MakeTrainer) 
         (pd.concat([new_homes(), new_homes()], axis=1), "columns: Expected unique column names"),
     ],
 )
-def test_what_is_no_table_of_the_columns_is_refused(
+def test_values_that_are_no_table_of_the_columns_are_refused(
     model: LeastSquares, rows: Any, message: str
 ) -> None:
     for predict in (model.predict, model.prediction):
@@ -339,7 +339,7 @@ def test_a_model_without_names_takes_frames_by_position(trainer: MakeTrainer) ->
         fitted.predict(pl.DataFrame({"p": [1.0]}))
 
 
-def test_models_without_a_fit_predict_nothing(trainer: MakeTrainer) -> None:
+def test_models_that_are_not_fitted_refuse_to_predict(trainer: MakeTrainer) -> None:
     for fresh in (LeastSquares(), LinearRegression(), LeastSquares(in_features=2)):
         with pytest.raises(InputError, match="predict: the model has not been fitted"):
             fresh.predict(pd.DataFrame({"a": [1.0], "b": [2.0]}))
@@ -352,7 +352,9 @@ def test_models_without_a_fit_predict_nothing(trainer: MakeTrainer) -> None:
         grouped.predict(frame)
 
 
-def test_no_rows_and_a_constant_alone(trainer: MakeTrainer, model: LeastSquares) -> None:
+def test_frames_without_rows_and_models_without_features_predict(
+    trainer: MakeTrainer, model: LeastSquares
+) -> None:
     assert model.predict(new_homes().iloc[:0], intervals=True).shape == (0, 6)
     homes().to_csv("homes.csv", index=False)
     data = TabularData("homes.csv", target="price", features=[])
@@ -427,7 +429,7 @@ def test_least_squares_names_columns_that_are_left_out() -> None:
     assert torch.equal(by_position, named.predict(homes()[["age", "sqft"]]))
 
 
-def test_rows_of_pandas_go_by_their_index() -> None:
+def test_rows_of_pandas_are_matched_by_their_index() -> None:
     frame = homes().assign(w=np.arange(60) % 3 + 1.0, half=[0, 1] * 30)
     x, y, w = frame[["sqft", "age"]], frame.price, frame.w
     expected = sm.WLS(y, sm.add_constant(x), weights=w).fit().params
@@ -447,10 +449,10 @@ def test_rows_of_pandas_go_by_their_index() -> None:
 def test_rows_of_pandas_with_other_labels_are_refused(index: Any) -> None:
     frame = homes()
     x, y = frame[["sqft"]], frame.price.set_axis(list(index))
-    with pytest.raises(InputError, match="y: its index labels the rows otherwise"):
+    with pytest.raises(InputError, match="y: its index does not match"):
         least_squares(x, y)
-    with pytest.raises(InputError, match="weight: its index labels the rows otherwise"):
+    with pytest.raises(InputError, match="weight: its index does not match"):
         least_squares(x, frame.price, y.abs())
-    with pytest.raises(InputError, match="by: its index labels the rows otherwise"):
+    with pytest.raises(InputError, match="by: its index does not match"):
         grouped_least_squares(x, frame.price, by=y)
     assert least_squares(x, y.to_numpy()).rank == 2

@@ -149,7 +149,7 @@ def test_frames_have_every_digit(kind: Any, cls: type) -> None:
         assert columns[name] == values.T.flatten().tolist()
 
 
-def test_a_frame_of_no_library_that_is_there_is_refused() -> None:
+def test_a_frame_of_a_library_that_is_not_installed_is_refused() -> None:
     fit = least_squares(*problem())
     for kind in ("numpy", "Pandas"):
         with pytest.raises(InputError, match=f"kind: '{kind}' was given; type pandas, polars or"):
@@ -189,7 +189,7 @@ def test_several_targets_have_their_statistics_in_a_second_table() -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Left out")
-def test_na_is_explained_once(
+def test_missing_numbers_are_explained_once(
     change: dict[str, Any], options: dict[str, Any], reason: str | None
 ) -> None:
     x, y = problem()
@@ -246,7 +246,7 @@ def test_text_is_aligned_also_for_wide_and_combining_characters() -> None:
 
 
 @pytest.mark.parametrize("cls", [LeastSquares, LinearRegression, ManualLinearRegression])
-def test_before_a_fit_models_say_so(cls: type[RegressionModule]) -> None:
+def test_models_say_that_they_are_not_fitted(cls: type[RegressionModule]) -> None:
     model = cls()
     assert repr(model) == f"<{cls.__name__}: not fitted>"
     assert model._repr_html_() is None
@@ -306,7 +306,7 @@ def test_levels_that_others_are_compared_to_are_named(trainer: Callable[..., Tra
     assert model.summary().count("compared") == 1  # `city` keeps all levels
 
 
-def test_a_fit_of_a_frame_has_its_names() -> None:
+def test_a_fit_of_a_frame_has_the_names_of_its_columns() -> None:
     x, y = problem()
     frame = pd.DataFrame(x.numpy(), columns=["sqft", "age", "rooms"])
     fit = least_squares(frame, pd.Series(y[:, 0].numpy(), name="price"))

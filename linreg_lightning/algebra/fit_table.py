@@ -1,4 +1,4 @@
-"""The tables of `Fit` and `GroupedFit`, with names: for people, and for data frames."""
+"""The tables of `Fit` and `GroupedFit`: base classes that give them a summary and a data frame."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from linreg_lightning.coefficient_table import (
     CoefficientTable,
     coefficient_report,
-    equation,
-    one_line,
+    fit_repr,
+    fit_title,
 )
 from linreg_lightning.text_table import Report
 
@@ -27,15 +27,16 @@ _GROUP_ROWS_SHOWN = 12
 
 
 class FitTable(CoefficientTable):
-    """The table of a `Fit`."""
+    """Base class of `Fit`: its summary, `repr` and data frame."""
 
     feature_names: list[str] | None = None
     target_names: list[str] | None = None
 
     def __repr__(self) -> str:
-        return one_line(self._equation(), self._fit().statistics)
+        return fit_repr(self._title(), self._fit().statistics)
 
     def _fit(self) -> Any:
+        # Type checkers do not know that a subclass adds the fields of the fit.
         return self
 
     def _names(self) -> tuple[list[str], list[str]]:
@@ -47,15 +48,19 @@ class FitTable(CoefficientTable):
             self.target_names or _numbered("y", targets),
         )
 
-    def _equation(self) -> str:
+    def _title(self) -> str:
         features, targets = self._names()
-        return equation("Fit", targets, features)
+        return fit_title("Fit", targets, features)
 
     def _report(self) -> Report:
         fit = self._fit()
-        options: Any = {"confidence": fit.confidence, "ridge": fit.solution.ridge}
-        rows = as_rows(self._frame_columns())
-        return coefficient_report(self._equation(), rows, fit.statistics, **options)
+        return coefficient_report(
+            self._title(),
+            as_rows(self._frame_columns()),
+            fit.statistics,
+            confidence=fit.confidence,
+            ridge=fit.solution.ridge,
+        )
 
     def _frame_columns(self) -> dict[str, list[Any]]:
         return _named_columns(
@@ -64,18 +69,23 @@ class FitTable(CoefficientTable):
 
 
 class GroupedFitTable(CoefficientTable):
-    """The table of a `GroupedFit`, of which a summary shows the first groups."""
+    """Base class of `GroupedFit`: its data frame, and a summary that shows the first groups."""
 
     def __repr__(self) -> str:
+        return self.titled_repr(self._title())
+
+    def titled_repr(self, title: str) -> str:
+        """Return one line: the title, and the number of groups and rows."""
         fit = self._fit()
-        return f"<{self._equation()}; {len(fit.groups)} groups, {int(fit.rows.sum())} rows>"
+        return f"<{title}; {len(fit.groups)} groups, {int(fit.rows.sum())} rows>"
 
     def table(
         self, features: Sequence[str], targets: Sequence[str], groups: int | None = None
     ) -> dict[str, list[Any]]:
-        """Return `group`, `rows`, `target`, `term` and the numbers of the first groups, or of all.
+        """Return the columns `group`, `rows`, `target`, `term` and the numbers of each coefficient.
 
-        `features` and `targets` are the names of the columns of x, without an intercept, and y.
+        `features` and `targets` are the names of the columns of x, without an intercept, and of y.
+        `groups` limits the table to the first groups; None takes all.
         """
         fit = self._fit()
         numbers = {name: values[:groups] for name, values in numbers_of(fit).items()}
@@ -97,13 +107,16 @@ class GroupedFitTable(CoefficientTable):
         fit = self._fit()
         shown = max(1, _GROUP_ROWS_SHOWN // max(1, fit.estimate[0].numel()))
         count, total = len(fit.groups), int(fit.rows.sum())
-        first = (
-            f", the first {shown if shown > 1 else 'one'} of them above" if count > shown else ""
+        first = f", the first {shown if shown > 1 else 'one'} of them above"
+        note = f"{count} groups{first if count > shown else ''}; {total} rows"
+        return coefficient_report(
+            title,
+            as_rows(self.table(features, targets, shown)),
+            {},
+            confidence=fit.confidence,
+            base_levels=base_levels,
+            notes=[note],
         )
-        rows = as_rows(self.table(features, targets, shown))
-        notes = [f"{count} groups{first}; {total} rows"]
-        options: Any = {"confidence": fit.confidence, "base_levels": base_levels, "notes": notes}
-        return coefficient_report(title, rows, {}, **options)
 
     def _fit(self) -> Any:
         return self
@@ -113,19 +126,19 @@ class GroupedFitTable(CoefficientTable):
         terms, targets = [*fit.estimate.shape[1:], 1][:2]
         return _numbered("x", terms - fit.has_intercept), _numbered("y", targets)
 
-    def _equation(self) -> str:
+    def _title(self) -> str:
         features, targets = self._names()
-        return equation("GroupedFit", targets, features)
+        return fit_title("GroupedFit", targets, features)
 
     def _report(self) -> Report:
-        return self.report(self._equation(), *self._names())
+        return self.report(self._title(), *self._names())
 
     def _frame_columns(self) -> dict[str, list[Any]]:
         return self.table(*self._names())
 
 
 def numbers_of(fit: Any) -> dict[str, Tensor]:
-    """Return estimates, errors, t, p and intervals under the names that tables have."""
+    """Return estimates, errors, t, p and intervals by the names of their columns in tables."""
     return {name: getattr(fit, attribute) for name, attribute in _NUMBERS.items()}
 
 
@@ -135,7 +148,7 @@ def as_rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _numbered(letter: str, count: int) -> list[str]:
-    """Return x1, x2 ...; a single target is y."""
+    """Return x1, x2, ... for the letter x; a single y has no number."""
     return ["y"] if (letter, count) == ("y", 1) else [f"{letter}{j + 1}" for j in range(count)]
 
 

@@ -128,8 +128,8 @@ def grouped_least_squares(
     Args:
         x: (rows, features); a tensor or anything that `torch.as_tensor` takes.
         y: (rows, targets), each target fitted by itself, or (rows,).
-        by: (rows,), the group of each row: numbers or text, in any order. The rows of pandas go by
-            their index, also those of y and `weight`.
+        by: (rows,), the group of each row: numbers or text, in any order. In pandas objects,
+            also y and `weight`, rows are matched by their index.
         weight: as in `least_squares`; a group whose rows all have weight 0 is left out.
         intercept: whether to fit the constant b_0.
         confidence: how often the intervals cover the truth, between 0.000001 and 1.

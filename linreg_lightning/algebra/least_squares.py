@@ -62,8 +62,8 @@ class Fit(fit_table.FitTable):
     exact: bool  # whether accuracy is `exact` and no sum lost a bit; False in float64
     confidence: float  # how often the intervals cover the truth
     solution: Solution[Any] = field(repr=False)  # in scaled units
-    feature_names: list[str] | None = None  # those of the data frame x; None: x has no names
-    target_names: list[str] | None = None  # likewise of y
+    feature_names: list[str] | None = None  # of the columns of a data frame x; else None
+    target_names: list[str] | None = None  # the same for y
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
@@ -195,7 +195,8 @@ def least_squares(
 
     Args:
         x: (rows, features); a tensor, an array, a data frame, nested lists.
-        y: (rows, targets), each target fitted by itself, or (rows,); pandas pairs rows by labels.
+        y: (rows, targets), each target fitted by itself, or (rows,); rows of pandas objects are
+            matched by their index.
         weight: (rows,), at least 0; None counts every row once. Weights are precisions: a row of
             weight 2 moves the coefficients as two rows do, but counts once in n.
         intercept: whether to fit the constant b_0.
@@ -247,10 +248,10 @@ def _with_names(fit: Fit, x: Any, y: Any) -> Fit:
 
 
 def _names(values: Any, columns: int) -> list[str] | None:
-    # pandas numbers columns that were given no names.
+    # pandas numbers columns without names; these numbers are no names.
     is_numbered = "integer" in getattr(getattr(values, "columns", None), "inferred_type", "")
     names = None if is_numbered else own_names(values)
-    # An array may have a name, but no names of columns.
+    # A named array has one name, which is not that of each column.
     return names if names and len(names) == columns else None
 
 

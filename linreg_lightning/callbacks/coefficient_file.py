@@ -25,7 +25,7 @@ class CoefficientFile(Callback):
     path: Path | None = None  # the file, once it is written
 
     def on_fit_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        # All processes ask: the first one broadcasts its answer. Some loggers have no folder.
+        # All processes need `log_dir`, which the first one broadcasts. Some loggers have no folder.
         folder = trainer.log_dir or trainer.default_root_dir
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return

@@ -25,7 +25,7 @@ from linreg_lightning.protocols import (
 from linreg_lightning.validation import check_argument
 
 _MAX_TARGETS = 4
-_LINE_POINTS = 101  # the ends of the bands are curves
+_LINE_POINTS = 101  # enough for smooth bands, whose edges are curves
 _MAX_FEATURES = 1000  # reading more coefficients than this at each step would slow a fit
 
 
@@ -147,20 +147,22 @@ class FitPlots(Callback):
             targets = ["y"] if count == 1 else [f"y{k}" for k in range(1, count + 1)]
         described = " and ".join(sample.describe(split) for split, sample in samples.items())
         described = f"{described[:1].upper()}{described[1:]}.{_processes(trainer)}"
-        # The only step of an exact fit says nothing.
+        # An exact fit has one step, whose number tells nothing.
         step = "" if is_single_pass(model) else f"Step {trainer.global_step}. "
         several = len(targets) > 1
-        whole = {name: each for name, each in samples.items() if each.y.shape[1] == len(targets)}
+        shown = {
+            name: sample for name, sample in samples.items() if sample.y.shape[1] == len(targets)
+        }
         for k, target in enumerate(targets[:_MAX_TARGETS]):
             file, tag = (f"-{k + 1}", f"/{target}") if several else ("", "")
             number = f" Target {k + 1} of {len(targets)}." if several else ""
             splits = [
                 SplitPredictions(split, sample.y[:, k], sample.predicted[:, k])
-                for split, sample in whole.items()
+                for split, sample in shown.items()
             ]
             if splits:
                 caption = f"{step}{described}{number}"
-                if figure := self._line(model, whole, target, k, caption):
+                if figure := self._line(model, shown, target, k, caption):
                     yield f"line{file}", f"line{tag}", figure
                 yield f"predicted{file}", f"predicted{tag}", predicted(splits, target, caption)
                 yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
@@ -200,25 +202,27 @@ class FitPlots(Callback):
         names = model.feature_names if isinstance(model, NamedColumns) else []
         features = [j for j, name in enumerate(names) if name != "intercept"]
         shape = (len(names),)
-        if len(features) != 1 or any(each.x.shape[1:] != shape for each in samples.values()):
+        if len(features) != 1 or any(sample.x.shape[1:] != shape for sample in samples.values()):
             return None
         j, device = features[0], model.device
-        splits = [SplitRows(split, each.x[:, j], each.y[:, k]) for split, each in samples.items()]
+        splits = [
+            SplitRows(split, sample.x[:, j], sample.y[:, k]) for split, sample in samples.items()
+        ]
         x = torch.cat([split.x for split in splits])
         if isinstance(model, IntervalModel):
             points = torch.ones(_LINE_POINTS, len(names), dtype=torch.float64)
             points[:, j] = torch.linspace(x.min(), x.max(), _LINE_POINTS, dtype=torch.float64)
             fit = model.prediction(points.to(device))
-            band, wide_band = (fit.mean_low, fit.mean_high), (fit.row_low, fit.row_high)
-            bands = [(low[:, k], high[:, k]) for low, high in (band, wide_band)]
+            intervals = (fit.mean_low, fit.mean_high), (fit.row_low, fit.row_high)
+            bands = [(low[:, k], high[:, k]) for low, high in intervals]
             fitted = FittedLine(points[:, j], fit.mean[:, k], *bands)
             if bands[0][0].isfinite().all():
                 caption += f" {100 * getattr(model, 'confidence', 0.95):g}% bands."
-                weighted = any(each.weight is not None for each in samples.values())
+                weighted = any(sample.weight is not None for sample in samples.values())
                 caption += " The prediction band is for rows of weight 1." if weighted else ""
         else:
             order = x.argsort()
-            predicted = torch.cat([each.predicted[:, k] for each in samples.values()])
+            predicted = torch.cat([sample.predicted[:, k] for sample in samples.values()])
             fitted = FittedLine(x[order], predicted[order])
         return line(splits, fitted, names[j], target, caption)
 

@@ -17,7 +17,7 @@ def tensorboard_writers(trainer: Trainer) -> Iterator[Any]:
 
 
 def log_picture(trainer: Trainer, tag: str, file: Path) -> None:
-    """Show a PNG file, which may change later, in each logger that takes pictures.
+    """Give a PNG file, which may change later, to each logger that takes pictures.
 
     Those are TensorBoard's, MLflow's, Comet's, and any with `log_image(key, images, step)`, such
     as that of Weights & Biases.

@@ -7,10 +7,10 @@ from lightning.pytorch import Callback, LightningModule
 
 @final
 class ValidationRecord(Callback):
-    """Keeps the metrics named `val_...` of the newest validation, and the step that it followed.
+    """Keeps the metrics named `val_...` of the newest validation, and the step at its time.
 
-    The step is None before the first validation; Lightning's check of some batches before the fit
-    does not count.
+    The step is None before the first validation. Lightning's sanity check before the fit does not
+    count as one.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ TRAINER_ARGUMENTS = (
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "overfit_batches"),
 )
 REMEDY = ", or start anew without --ckpt_path"
-# Key in a checkpoint of the optimizer and the schedule that the command line has chosen.
+# The key under which a checkpoint keeps the options --optimizer and --lr_scheduler.
 OPTIMIZER_KEY = "optimizer_settings"
 # How often `last` looks again when another run has just replaced the newest checkpoint.
 ATTEMPTS = 100

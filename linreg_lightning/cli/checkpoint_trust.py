@@ -38,10 +38,9 @@ def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[st
     """
     file = checkpoint.path
     packages = PACKAGES | {name.partition(".")[0] for name in named or ()}
-    for class_path in (
-        class_paths(checkpoint.content.get(OPTIMIZER_KEY)) if named is not None else ()
-    ):
-        _check_module(class_path, packages, file, "")
+    if named is not None:
+        for class_path in class_paths(checkpoint.content.get(OPTIMIZER_KEY)):
+            _check_module(class_path, packages, file, "")
     for key in keys:
         stored = getattr(checkpoint, key)
         if stored is None:

@@ -1,4 +1,4 @@
-"""The names of all commands; light, like `main.py`."""
+"""The names of all commands; imports as little as `main.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command_list() -> str:
 
 
 def description(name: str) -> str:
-    """Return what a command does, as the general help says it, and where the others are.
+    """Return what a command does, from the general help, and how to find the other commands.
 
     >>> description("validate")[:53]
     'Measure a fitted model on the validation rows. Other '

@@ -35,8 +35,8 @@ More:
   linreg fit --trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=300
                                            count a process as lost, and end the others, after 300
                                            seconds without a sign of life instead of 60
-  linreg --print_completion shtab-bash     what completes options by the tab key, for bash, zsh or
-                                           tcsh (pip install shtab); save it where your shell looks
+  linreg --print_completion shtab-bash     a script by which the tab key completes options in bash,
+                                           zsh or tcsh (pip install shtab first)
 
 Models: LinearRegression, ManualLinearRegression, LeastSquares, or your own (package.MyModel).
 Data: SyntheticData, TabularData, or your own.
@@ -51,10 +51,10 @@ COMMAND = "linreg"
 MODEL = "linreg_lightning.models.linear.LinearRegression"
 DATA = "linreg_lightning.data.synthetic.SyntheticData"
 TABLE = "linreg_lightning.data.tabular.TabularData"
-"""The data of a command line with `--data.path`."""
+"""The class of the data where the command line has `--data.path`."""
 TABLE_MODEL = {"standardize": True, "momentum": 0.9, "lr": 0.01}
-"""Defaults of MODEL for a table, whose columns differ in scale and are correlated. With momentum,
-the steps are as long as those of rate 0.1 without it, and stay stable where columns correlate."""
+"""Defaults of MODEL for a table, whose columns often differ in scale and are correlated. With this
+momentum the steps are as long as those of rate 0.1 without it, and stay stable."""
 TABLE_TRAINER = {"trainer.max_epochs": 500}
 """Defaults of the Trainer for MODEL and a table."""
 ROOT = "logs"

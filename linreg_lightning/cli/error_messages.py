@@ -12,7 +12,9 @@ from linreg_lightning.cli.defaults import COMMAND, TABLE
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-QUOTES = ", with quotes around a name that reads as a number or truth, such as '[\"1e3\"]'"
+QUOTES = (
+    ", with quotes around a name that reads as a number or as true or false, such as '[\"1e3\"]'"
+)
 
 
 def add_flags(message: str, classes: Mapping[str, type]) -> str:
@@ -82,7 +84,7 @@ def parse_error_message(error: str) -> str:
 
 
 def missing_metric_message(error: Exception) -> str:
-    """Return one line where a callback of Lightning watches a metric that was not logged.
+    """Return one line if a callback of Lightning watches a metric that was not logged; else "".
 
     >>> missing_metric_message(RuntimeError(
     ...     "Early stopping conditioned on metric `val_loss` which is not available. Pass in or "
@@ -104,7 +106,7 @@ it, hold rows out by --data.val_fraction 0.2'
 
 def _unexpected_word(word: str) -> str:
     if word.startswith("-"):
-        return f"{word}: there is no such option; type {COMMAND} fit --help for those there are"
+        return f"{word}: there is no such option; type {COMMAND} fit --help to list the options"
     return (
         f"{word}: a command takes options only; type an option in front, such as --data.path "
         f"{word}, or another command: {command_list()}"
@@ -128,7 +130,7 @@ def _alternatives(expected: list[tuple[str, str]]) -> str:
 
 
 def _needs_path(class_name: str, option: str) -> bool:
-    """Whether a path, which chooses the class, is what a command line with the option lacks."""
+    """Whether the option belongs to the class that `--data.path` chooses."""
     return class_name == TABLE.rpartition(".")[2] and option != "path"
 
 

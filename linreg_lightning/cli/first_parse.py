@@ -107,7 +107,7 @@ class FirstParse(NamedTuple):
 
 
 def is_default(key: str, stored: dict[str, Any], classes: dict[str, str]) -> bool:
-    """Whether the user has chosen no other class for a key than the checkpoint's."""
+    """Whether the user has chosen no other class for a key than the stored default."""
     given = classes.get(key, "").rpartition(".")[2]
     return given in ("", stored["class_path"].rpartition(".")[2])
 

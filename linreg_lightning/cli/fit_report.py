@@ -14,7 +14,7 @@ from linreg_lightning.text_table import format_statistics
 
 
 def fit_report(trainer: Any, model: Any) -> str:
-    """Return the model's summary with its validation; of another model, what it logged last."""
+    """Return the summary and the validation metrics; of a model without one, its last metrics."""
     if not (isinstance(model, SupervisedModule) and model.summary()):
         metrics = _numbers(trainer.callback_metrics)
         items = [f"{name} {value:.6g}" for name, value in metrics.items()]
@@ -30,7 +30,7 @@ def fit_report(trainer: Any, model: Any) -> str:
 
 
 def stop_reason(trainer: Any) -> str:
-    """Return after how many epochs, and for which metric, a callback has stopped the fit early."""
+    """Return the callback, the epochs and the reason if a fit was stopped early; else ""."""
     for callback in trainer.callbacks if trainer.should_stop else ():
         if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
             reason = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
@@ -41,7 +41,7 @@ def stop_reason(trainer: Any) -> str:
 
 
 def table_settings(options: Any) -> str:
-    """Return, as options, the settings that have other defaults where the data are a table."""
+    """Return, as options, the settings whose defaults differ for a table; "" without a table."""
     if options.data.class_path.rpartition(".")[2] != TABLE.rpartition(".")[2]:
         return ""
     if options.model.class_path.rpartition(".")[2] != MODEL.rpartition(".")[2]:

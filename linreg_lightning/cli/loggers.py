@@ -1,4 +1,4 @@
-"""Why a logger that the user has chosen cannot be made, in one line."""
+"""The message for a logger that cannot be made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 
 
 def logger_error(error: BaseException) -> str:
-    """Return what the parser's error says of a logger; nothing if it is about something else.
+    """Return one line for a parser's error about a logger; "" for an error about something else.
 
     >>> cause = ModuleNotFoundError("Requirement 'mlflow>=1.0.0' not met. HINT: Try running ...")
     >>> error = ValueError("Problem with given class_path 'lightning.pytorch.loggers.MLFlowLogger'")

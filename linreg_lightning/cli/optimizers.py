@@ -1,4 +1,4 @@
-"""`--optimizer` and `--lr_scheduler`: their options, the one learning rate, and the checkpoint."""
+"""`--optimizer` and `--lr_scheduler`: options, the learning rate, and what checkpoints keep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.models.supervised import SupervisedModule
 
 Settings = dict[str, Any]
-"""A class, or None: `{"class_path": ..., "init_args": {...}}`, plain values only."""
+"""A class and its arguments: `{"class_path": ..., "init_args": {...}}`, plain values only."""
 
 
 def add_optimizer_options(
@@ -32,19 +32,20 @@ def add_optimizer_options(
         parser.set_defaults({key: value for key, value in stored.items() if value})
 
 
-def settle_optimizer(
+def check_optimizer(
     parser: LightningArgumentParser,
     args: list[str],
     options: Any,
     checkpoint: CheckpointInfo | None,
 ) -> None:
-    """Leave one learning rate, that of the model if it has one; refuse contradictions.
+    """Make `lr` an option of the model alone, and refuse contradictions.
 
-    An optimizer's `lr` becomes the model's, so that checkpoint, HPARAMS and messages name it once.
-    A resumed run keeps its optimizer and schedule, whose states are in the checkpoint.
+    The `lr` of an optimizer becomes that of the model, if the model has one, so that checkpoint,
+    HPARAMS and messages name it once. A resumed run keeps its optimizer and schedule, because
+    their states are in the checkpoint.
     """
     if options.optimizer is not None:
-        _settle_lr(parser, args, options)
+        _move_lr_to_model(parser, args, options)
     if checkpoint is not None:
         for key, stored in _stored(checkpoint).items():
             given = settings_of(options)[key]
@@ -59,13 +60,13 @@ def settle_optimizer(
 
 
 def settings_of(options: Any) -> dict[str, Settings | None]:
-    """Return optimizer and schedule of the command as plain values."""
+    """Return the optimizer and the schedule that the options name, as plain values."""
     values = {key: options.get(key) for key in ("optimizer", "lr_scheduler")}
     return {key: None if value is None else value.as_dict() for key, value in values.items()}
 
 
 def use_optimizer(model: LightningModule, options: Any) -> list[Callback]:
-    """Let the model train by the options' optimizer and schedule, if any; return callbacks."""
+    """Give the model the optimizer and schedule of the options, if any; return callbacks."""
     settings = settings_of(options)
     optimizer, scheduler = settings["optimizer"], settings["lr_scheduler"]
     if optimizer is None and scheduler is None:
@@ -84,10 +85,13 @@ def use_optimizer(model: LightningModule, options: Any) -> list[Callback]:
                 f"the place of the model's SGD; type --model.{argument} 0 and, if the optimizer "
                 f"has it, --optimizer.{argument}"
             )
-    own, lr = model.configure_optimizers, options.model.get("init_args", {}).get("lr")
+    model_optimizers = model.configure_optimizers
+    lr = options.model.get("init_args", {}).get("lr")
 
     def configure_optimizers(module: LightningModule) -> Any:
-        chosen: Any = own() if optimizer is None else _make(optimizer, module.parameters(), lr)
+        chosen: Any = (
+            model_optimizers() if optimizer is None else _make(optimizer, module.parameters(), lr)
+        )
         if scheduler is None:
             return chosen
         if not isinstance(chosen, Optimizer):
@@ -135,8 +139,8 @@ def _stored(checkpoint: CheckpointInfo) -> dict[str, Settings | None]:
     return {key: stored.get(key) for key in ("optimizer", "lr_scheduler")}
 
 
-def _settle_lr(parser: LightningArgumentParser, args: list[str], options: Any) -> None:
-    """Make the optimizer's `lr`, if it was typed, the model's; else the model's is the rate."""
+def _move_lr_to_model(parser: LightningArgumentParser, args: list[str], options: Any) -> None:
+    """Move a typed `lr` of the optimizer to the model; drop the default one."""
     arguments = options.model.get("init_args", {})
     if "lr" not in arguments or "lr" not in options.optimizer.init_args:
         return

@@ -17,10 +17,10 @@ set_parsing_settings(add_print_completion_argument=True)
 class OptionParser(LightningArgumentParser):
     """Lightning's parser under the command's name, with a usage of one line.
 
-    `completes` says whether the command line asks for a shell's completions.
+    `prints_completion` says whether the command line asks for a script of shell completions.
     """
 
-    completes = False
+    prints_completion = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"prog": COMMAND, **kwargs})
@@ -32,8 +32,8 @@ class OptionParser(LightningArgumentParser):
         return text
 
     def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
-        """Add the list of commands; only a shell's completions need those beside Lightning's."""
+        """Add Lightning's commands, and for a shell's completions the other commands too."""
         commands = super().add_subcommands(*args, **kwargs)
-        for name in COMMANDS if self.completes else ():
+        for name in COMMANDS if self.prints_completion else ():
             commands.add_subcommand(name, OptionParser(description=description(name)))
         return commands

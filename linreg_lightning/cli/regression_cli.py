@@ -33,7 +33,7 @@ from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_setti
 from linreg_lightning.cli.loggers import logger_error
 from linreg_lightning.cli.optimizers import (
     add_optimizer_options,
-    settle_optimizer,
+    check_optimizer,
     use_optimizer,
 )
 from linreg_lightning.cli.option_parser import OptionParser
@@ -104,7 +104,7 @@ class RegressionCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser whose configurations may be given by name."""
         parser = OptionParser(**kwargs)
-        parser.completes = any(word.startswith("--print_completion") for word in self._args)
+        parser.prints_completion = any(word.startswith("--print_completion") for word in self._args)
         text = "A file of settings in YAML, or the name of a configuration, such as least_squares."
         parser.add_argument("-c", "--config", action=ConfigByName, help=text)
         return parser
@@ -143,7 +143,7 @@ class RegressionCLI(LightningCLI):
         options = self._options
         _check_options(options)
         if command == "fit":
-            settle_optimizer(parser, self._args, options, self._checkpoint)
+            check_optimizer(parser, self._args, options, self._checkpoint)
         if self._checkpoint is not None:
             self._checkpoint.check_model(options.model.as_dict())
             self._checkpoint.check_data(options.data.as_dict(), command == "fit")

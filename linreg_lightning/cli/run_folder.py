@@ -17,7 +17,7 @@ class RunFolder(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare the folder, on the first process only."""
-        # All processes ask: the first one broadcasts its answer. Some loggers have no folder.
+        # All processes need `log_dir`, which the first one broadcasts. Some loggers have no folder.
         folder = trainer.log_dir or trainer.default_root_dir
         if self.already_saved or "://" in folder:
             super().setup(trainer, pl_module, stage)

@@ -1,4 +1,4 @@
-"""Which texts in options and settings files stand for numbers and truths."""
+"""Which texts in options and settings files are read as numbers and booleans."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jsonargparse._loaders_dumpers import get_yaml_default_loader
 from linreg_lightning.cli.settings_file import load_yaml
 
 PARSER_MODE = "linreg"
-_TEXT, _TRUTH, _INTEGER, _FLOAT = (
+_TEXT, _BOOLEAN, _INTEGER, _FLOAT = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "int", "float")
 )
-_converter_loader: Any = get_yaml_default_loader  # of text into the type of an argument
-_ConverterLoader: Any = _converter_loader()
+_make_loader: Any = get_yaml_default_loader  # mypy refuses to call an untyped function
+_ConverterLoader: Any = _make_loader()  # jsonargparse converts text to the types of arguments by it
 _resolve: Any = _ConverterLoader.resolve
 
 
 def _resolve_without_colon(self: Any, kind: type, value: Any, implicit: Any) -> Any:
-    """Take 1:30 as text. YAML 1.1 counts it to the base of 60, and reads 90."""
+    """Take 1:30 as text. YAML 1.1 reads it as a number in base 60, which is 90."""
     tag = _resolve(self, kind, value, implicit)
     return _TEXT if tag in (_INTEGER, _FLOAT) and ":" in value else tag
 
@@ -31,11 +31,11 @@ _ConverterLoader.resolve = _resolve_without_colon
 
 
 class _SettingsLoader(_ConverterLoader):  # type: ignore[misc]
-    """Takes yes, no, on and off as text; where an argument is a truth, jsonargparse converts it."""
+    """Takes yes, no, on and off as text; for a boolean argument, jsonargparse converts the text."""
 
     def resolve(self, kind: type, value: Any, implicit: Any) -> Any:
         tag = super().resolve(kind, value, implicit)
-        return _TEXT if tag == _TRUTH and value.lower() not in ("true", "false") else tag
+        return _TEXT if tag == _BOOLEAN and value.lower() not in ("true", "false") else tag
 
 
 class _SettingsDumper(yaml.SafeDumper):

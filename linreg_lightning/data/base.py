@@ -110,8 +110,8 @@ class RegressionDataModule(LightningDataModule, ABC):
     def in_model_precision(self, batch: Any) -> Any:
         """Return a batch in the precision of a module from outside the package.
 
-        That is the Trainer's precision, unless the module has chosen another for its parameters. A
-        `ColumnModel`, as those of the package are, gets the rows in their own precision.
+        That is the precision of its parameters, or of the module if it has none. A `ColumnModel`,
+        such as each model of the package, gets the rows in their own precision.
         """
         module = None if self.trainer is None else self.trainer.lightning_module
         if module is None or isinstance(module, ColumnModel):

@@ -31,9 +31,9 @@ _FILES = ("path", "val_path", "test_path")
 _NAMES = (*_FILES, "target", "features", "weight", "exclude", "categorical", "by")
 """The arguments that name files or columns."""
 if TYPE_CHECKING:
-    Source = Any  # a data frame of any library too
+    Source = Any  # also a data frame of any library
 else:
-    Source = str | list[str]  # what the command can be given
+    Source = str | list[str]  # jsonargparse reads this type; the command takes no frames
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
 _SPLITS: dict[str, list[Split]] = {
@@ -252,7 +252,7 @@ class TabularData(RegressionDataModule):
         if argument not in self._datasets:
             sources = [each if is_frame(each) else _plain(each) for each in self._sources[argument]]
             for lost in filter(is_description, sources):
-                text = f"{argument}: the checkpoint is of rows of a {lost}, which it does not keep"
+                text = f"{argument}: the checkpoint does not keep the rows of its {lost}"
                 raise InputError(f"{text}; give a frame, or the name of a file, as {argument}")
             self._datasets[argument] = TableDataset(sources, argument, **self._csv_options)
         return self._datasets[argument]

@@ -46,11 +46,11 @@ class FrameReader:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any], names: list[str]) -> FrameReader | None:
-        """Return a reader from the arguments of a data module, such as a checkpoint has them.
+        """Return a reader from the arguments of a data module; `names` are the columns of x.
 
-        None if they do not say how to compute the columns of x, which have these names.
+        None if the arguments have no `design` that computes these columns.
         """
-        # A data module from outside may call anything `design`.
+        # In a data module from outside, `design` may mean anything.
         with suppress(TypeError, AttributeError, InputError):
             design = Design(**arguments["design"]) if "design" in arguments else None
             if design is not None and design.names == names:
@@ -65,19 +65,18 @@ class FrameReader:
 
         Raises:
             InputError: the frame lacks a column, or has one of another kind than in the fit; a
-                value is infinite, or missing, or a level is unknown, where these are refused.
+                value is infinite; a value is missing or a level unknown, and the arguments refuse
+                these.
         """
         features = self.design.features
-        # A table without columns has no rows.
+        # A table without columns loses its number of rows.
         table = select_columns(frame, features or column_names(frame)[:1], argument)
         for name in features:
             self._check_kind(name, table.schema.field(name).type, argument)
         roles = ColumnRoles(features, list(self.design.levels), [], None)
         builder = BatchBuilder(self.design, roles, self.missing, self.unseen)
-        parts, counts = (
-            [torch.empty(0, len(self.design.names), dtype=torch.float64)],
-            MissingCounts(),
-        )
+        parts = [torch.empty(0, len(self.design.names), dtype=torch.float64)]
+        counts = MissingCounts()
         for batch in table.to_batches(_BLOCK_ROWS):
             chunk = Chunk(batch, counts.rows, "", counts.rows)
             rows, missing = builder.build(RowBlock(batch, chunk, None))

@@ -1,4 +1,4 @@
-"""How far a fit is from its optimum: what changing one coefficient would save."""
+"""How far a fit is from its optimum: by how much changing one coefficient lowers the loss."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TINY = torch.finfo(torch.float64).tiny
 
 @final
 class ResidualMoments(NamedTuple):
-    """Moments of x, residuals r = y - prediction and y side by side; co-moments of x and r.
+    """Moments of the columns [x, r, y], r = y - prediction, and co-moments of x and r; float64.
 
-    products[j, k] = sum_i w_i (x_ij - mean x_j) (r_ik - mean r_k), (features, targets), float64
+    products[j, k] = sum_i w_i (x_ij - mean x_j) (r_ik - mean r_k), (features, targets)
     """
 
     moments: Moments
@@ -28,7 +28,7 @@ class ResidualMoments(NamedTuple):
 
     @classmethod
     def of(cls, batch: Batch, prediction: Tensor) -> ResidualMoments:
-        """The moments of the rows of a batch, whose prediction is (rows, targets)."""
+        """Return the moments of a batch; `prediction` is (rows, targets)."""
         x, y, weight = batch
         y = y.double()
         values = torch.cat([x.double(), y - prediction.double(), y], dim=1)
@@ -40,7 +40,7 @@ class ResidualMoments(NamedTuple):
         return cls(moments, x.T @ residual)
 
     def merge(self, other: ResidualMoments) -> ResidualMoments:
-        """The moments of the rows of both parts together."""
+        """Return the moments of the rows of both parts together."""
         moments, (features, targets) = self.moments.merge(other.moments), self.products.shape
         difference = other.moments.mean - self.moments.mean
         factor = self.moments.total * other.moments.total / moments.total.clamp(min=_TINY)
@@ -49,7 +49,7 @@ class ResidualMoments(NamedTuple):
         return ResidualMoments(moments, self.products + other.products + between)
 
     def gather(self) -> ResidualMoments:
-        """Merge those of all processes, each of which must call this."""
+        """Return the moments of the rows of all processes; each process must call this."""
         (total, mean, squares), products = self
         packed = torch.cat([total[None], mean, squares, products.flatten()])
         sizes = [1, len(mean), len(squares), products.numel()]
@@ -67,11 +67,12 @@ class ResidualMoments(NamedTuple):
         return (squares / total + mean**2)[-targets:].mean().item()
 
     def savings(self, constant: bool, precision: float) -> Tensor:
-        """The fraction of each target's squared error that changing one coefficient alone saves.
+        """Return the fraction of the squared error that changing one coefficient alone saves.
 
-        Shape (1 + features, targets), the constant first; 0 where the saving is negligible, or as
-        small as rounding errors of a relative precision. With a constant, that of a feature is its
-        squared correlation with the residuals; without one, the squared cosine between them.
+        Shape (1 + features, targets), the constant first. For feature j and target k it is
+        products[j, k]^2 / (sum w (x_j - mean x_j)^2 sum w r_k^2) with a constant in the model, and
+        the same with x and r not centred without one. It is 0 where the saving is below 1e-6 of the
+        target's variance, or could come from rounding errors of relative size `precision`.
         """
         total, mean, squares = self.moments
         sizes = [*self.products.shape, self.products.shape[1]]

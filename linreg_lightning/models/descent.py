@@ -1,4 +1,4 @@
-"""The base of models fitted step by step: says at the end whether the fit has converged."""
+"""The base of models fitted step by step, which checks at the end that the fit has converged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from linreg_lightning.models.regression import RegressionModule
 
 TOLERANCE = 0.05
 """The fraction of the loss that changing one coefficient alone may still save."""
-_ROWS = 1 << 14  # added at a time: temporary copies of more would not fit into the cache
+_ROWS = 1 << 14  # added at a time, so that temporary copies fit into the cache
 
 
 class DescentModule(RegressionModule, ABC):
@@ -45,11 +45,11 @@ class DescentModule(RegressionModule, ABC):
 
     def on_train_end(self) -> None:
         """Measure the fit; warn if it has not converged."""
-        # Rows of weight 0 add nothing, and give the sums their shapes and device.
+        # A batch of no rows gives the sums their shapes and device.
         features, targets = len(self.feature_names), len(self.target_names)
-        none = torch.zeros(0, features + targets, dtype=torch.float64, device=self.device)
-        rows = Batch(none[:, :features], none[:, features:])
-        self._residuals = ResidualMoments.of(rows, rows.y)
+        empty = torch.zeros(0, features + targets, dtype=torch.float64, device=self.device)
+        no_rows = Batch(empty[:, :features], empty[:, features:])
+        self._residuals = ResidualMoments.of(no_rows, no_rows.y)
         super().on_train_end()
         residuals, self._residuals = self._residuals, None
         if self.trainer.world_size > 1:
@@ -74,7 +74,8 @@ class DescentModule(RegressionModule, ABC):
         loss, first = self.fit_statistics["loss"], self._first_loss or 0.0
         if loss > 10 * max(first, residuals.target_mean_square):
             raise self._diverged(f"the loss rose from {first:.3g} to {loss:.3g}")
-        groups = [group for each in self.trainer.optimizers for group in each.param_groups]
+        optimizers = self.trainer.optimizers
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         decays = any(group.get("weight_decay") for group in groups)
         if decays or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -105,7 +106,7 @@ class DescentModule(RegressionModule, ABC):
         )
 
     def _scale_remedy(self) -> list[str]:
-        """How to bring the columns on one scale, where they may not be."""
+        """Return the advice to standardise, or nothing if the columns are standardised already."""
         if "standardize" not in self.hparams:
             return ["use LinearRegression with standardize true"]
         return [] if self.hparams["standardize"] else ["set standardize to true"]

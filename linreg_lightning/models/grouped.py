@@ -39,28 +39,27 @@ class GroupedModule(CenteredModule):
         """
         if self.grouped_fit is None:
             return None
-        columns = self.grouped_fit.table(*self._terms())
+        columns = self.grouped_fit.table(*self._names())
         if len(self.target_names) == 1:
             columns.pop("target")
         return columns
 
     def __repr__(self) -> str:
-        """As in `RegressionModule`; of groups, how many there are."""
+        """As in `RegressionModule`; after a fit of groups, with their number."""
         if self.grouped_fit is None:
             return super().__repr__()
-        groups, rows = len(self.grouped_fit.groups), int(self.grouped_fit.rows.sum())
-        return f"<{self._equation()}; {groups} groups, {rows} rows>"
+        return self.grouped_fit.titled_repr(self._title())
 
     def _report(self) -> Report:
         """As in `RegressionModule`; after a fit of groups, the first groups of their table."""
         if self.grouped_fit is None:
             return super()._report()
-        return self.grouped_fit.report(self._equation(), *self._terms(), self._base_levels())
+        return self.grouped_fit.report(self._title(), *self._names(), self._base_levels())
 
     def _frame_columns(self) -> dict[str, list[Any]]:
         if self.grouped_fit is None:
             return super()._frame_columns()
-        return self.grouped_fit.table(*self._terms())
+        return self.grouped_fit.table(*self._names())
 
     def forward(self, x: Tensor) -> Tensor:
         """As in `CenteredModule`; after a fit of groups: an InputError."""
@@ -129,6 +128,6 @@ class GroupedModule(CenteredModule):
                 "its own; take them from groups.csv or `grouped_fit`, or fit the rows of one group"
             )
 
-    def _terms(self) -> tuple[list[str], list[str]]:
+    def _names(self) -> tuple[list[str], list[str]]:
         """Return the names of the features without a column of ones, and of the targets."""
         return [name for name in self.feature_names if name != "intercept"], self.target_names

@@ -1,4 +1,4 @@
-"""The table of coefficients of a `RegressionModule`: for people, and as a data frame."""
+"""`ModelTable` shows the coefficients of a `RegressionModule` as a summary and a data frame."""
 
 from abc import abstractmethod
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from linreg_lightning.coefficient_table import (
     CoefficientTable,
     coefficient_report,
-    equation,
-    one_line,
+    fit_repr,
+    fit_title,
 )
 from linreg_lightning.design_matrix.design import CategoryTerm
 from linreg_lightning.design_matrix.frame_reader import FrameReader
@@ -19,11 +19,11 @@ class ModelTable(CoefficientTable, SupervisedModule):
     """A model with a summary, a `repr` and a frame of its `coefficients()`."""
 
     frame_reader: FrameReader | None = None
-    """How the data of the fit make x from a table; None where they hold x itself."""
+    """Computes x from a table, as in the fit; None after a fit to rows that were x itself."""
     confidence: float = 0.95
-    """How often the intervals cover the truth, of a model that has intervals."""
+    """How often the intervals cover the true coefficient, in a model that has intervals."""
     ridge: float = 0.0
-    """The ridge penalty, of a model that has one."""
+    """The ridge penalty; 0 in a model without one."""
     _fit_has_begun: bool = False
 
     @abstractmethod
@@ -32,7 +32,7 @@ class ModelTable(CoefficientTable, SupervisedModule):
 
     @property
     def fitted(self) -> bool:
-        """Whether a fit, or a checkpoint, has set the coefficients; before, they are random."""
+        """Whether a fit or a checkpoint has set the coefficients, which are random until then."""
         return self._fit_has_begun and bool(self.columns)
 
     def setup(self, stage: str) -> None:
@@ -44,16 +44,16 @@ class ModelTable(CoefficientTable, SupervisedModule):
         self._fit_has_begun = True
 
     def __repr__(self) -> str:
-        """Say in a line what was fitted, and how well."""
+        """Return one line that says what was fitted, and how well."""
         if not self.fitted:
             return f"<{type(self).__name__}: not fitted>"
-        return one_line(self._equation(), self.fit_statistics)
+        return fit_repr(self._title(), self.fit_statistics)
 
-    def _equation(self) -> str:
+    def _title(self) -> str:
         reader = self.frame_reader
         names = self.feature_names if reader is None else reader.design.features
         features = [name for name in names if name != "intercept"]
-        return equation(type(self).__name__, self.target_names, features)
+        return fit_title(type(self).__name__, self.target_names, features)
 
     def _base_levels(self) -> dict[str, str]:
         """Return, for each column of categories, the level that the others are compared to."""
@@ -67,7 +67,7 @@ class ModelTable(CoefficientTable, SupervisedModule):
     def _report(self) -> Report:
         rows = self.coefficients()
         return coefficient_report(
-            self._equation(),
+            self._title(),
             rows,
             self.fit_statistics,
             confidence=self.confidence,
@@ -77,7 +77,7 @@ class ModelTable(CoefficientTable, SupervisedModule):
 
     def _frame_columns(self) -> dict[str, list[Any]]:
         rows = self.coefficients()
-        names = dict.fromkeys(name for row in rows for name in row)  # `true` may be known of some
+        names = dict.fromkeys(name for row in rows for name in row)  # some rows may lack `true`
         return {
             "term" if name == "name" else name: [row.get(name) for row in rows] for name in names
         }

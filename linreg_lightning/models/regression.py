@@ -46,8 +46,6 @@ class RegressionModule(ModelTable):
         self.fit_intercept = intercept
         self.has_intercept = False
         self.true_coefficients: dict[str, dict[str, float]] = {}
-        self.frame_reader: FrameReader | None = None
-        """How the data of the fit make x from a table; None where they hold x itself."""
         super().__init__(in_features, out_features)
 
     @abstractmethod
@@ -72,13 +70,13 @@ class RegressionModule(ModelTable):
         return rows
 
     def predict(self, x: Any, intervals: bool = False) -> Any:
-        """Predict y, in the user's units, from rows as the user has them.
+        """Return predictions of y, in the user's units.
 
-        A data frame (pandas, polars, pyarrow, DuckDB, lazy or not) has the columns of the table to
-        which the model was fitted, found by name: their order does not matter, and others are
-        ignored. Text, missing values and unknown levels are treated as `TabularData` was told in
-        the fit; a row without a prediction has NaN. An array or a tensor has the columns of x, by
-        position.
+        A data frame (pandas, polars, pyarrow, DuckDB, lazy or not) needs the columns of the table
+        to which the model was fitted. They are found by name: their order does not matter, and
+        other columns are ignored. Text, missing values and unknown levels are treated as in the
+        fit, by the arguments of `TabularData`; a row without a prediction has NaN. The columns of
+        an array or a tensor are taken by position.
 
         Args:
             x: the rows: a data frame, or an array or tensor, (rows, features).
@@ -86,9 +84,9 @@ class RegressionModule(ModelTable):
                 `Prediction.columns` names them; only for models that have a `prediction`.
 
         Returns:
-            For a frame, a frame of the same library, with a column for each target; a pandas frame
-            keeps its index, and the result of a lazy one is not lazy. Else a tensor, (rows,
-            targets).
+            For a frame, a frame of the same library with a column for each target; a pandas frame
+            keeps its index, and a lazy frame is collected. For an array or a tensor, a tensor,
+            (rows, targets).
 
         Raises:
             InputError: the model has not been fitted, or has no intervals; a column is missing or
@@ -122,9 +120,9 @@ class RegressionModule(ModelTable):
             if not is_frame(x):
                 return values
             columns = dict(zip(self.target_names, values.T, strict=True))
-        is_numpy = torch.float32, torch.float64
+        numpy_dtypes = torch.float32, torch.float64  # NumPy has no bfloat16
         arrays = {
-            name: (v if v.dtype in is_numpy else v.float()).cpu().numpy()
+            name: (v if v.dtype in numpy_dtypes else v.float()).cpu().numpy()
             for name, v in columns.items()
         }
         return frame_like(x, arrays)
@@ -154,7 +152,7 @@ class RegressionModule(ModelTable):
             return rows
         reader = self.frame_reader
         if reader is None:
-            # A model of unnamed columns takes a frame by position, too.
+            # A model without names of columns takes those of a frame by position too.
             names = self.feature_names if self.columns.named else column_names(x)
             reader = FrameReader(Design(names))
         rows, missing = reader.read(x)

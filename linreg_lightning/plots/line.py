@@ -23,8 +23,9 @@ class SplitRows(NamedTuple):
 class FittedLine(NamedTuple):
     """A fit at increasing values x of the feature, (points,) each.
 
-    `confidence` holds the lower and upper ends of the confidence interval of the line, `prediction`
-    those of the prediction interval of one row. None, or values that are not finite: no band.
+    `confidence` holds the lower and upper ends of the confidence interval of the line, and
+    `prediction` the ends of the prediction interval of one row. A band is drawn only where it is
+    given and finite.
     """
 
     x: Tensor
@@ -41,7 +42,7 @@ def line(
 
     There are at most two splits. `feature` and `target` are the names of x and y, `caption` the
     text below the plot. Values that are not finite are left out. Bands far wider than the rows are
-    cut off, which the caption then says: else they would shrink the rows to a dot.
+    cut off, so that they do not shrink the rows to a dot; the caption then says so.
     """
     rows = [(split.label, _finite(split.x, split.y)) for split in splits]
     line_x, line_y = _finite(fit.x, fit.y)
@@ -82,7 +83,7 @@ def line(
 
 
 def _limits(points: Sequence[Array], bands: Sequence[Array]) -> tuple[tuple[float, float], bool]:
-    """Return limits of y around all points and, if not far wider, the bands; and if these fit."""
+    """Return limits of y around all points, and whether all of the bands lies within them."""
     values, ends = np.concatenate([*points, []]), np.concatenate([*points, *bands, []])
     if not values.size:
         return (0.0, 1.0), True

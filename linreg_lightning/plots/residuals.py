@@ -34,7 +34,7 @@ def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = ""
     fitted, errors = [fitted for _, _, fitted in rows], [y - fitted for _, y, fitted in rows]
     scale = Scale.of([*fitted, *errors])
     x_scale, y_scale = scale.unless_tiny(fitted), scale.unless_tiny(errors)
-    if not Scale.of(fitted).exponent:
+    if not Scale.of(fitted).exponent:  # predictions that are easy to read stay unscaled
         x_scale = Scale(0)
     fitted = [x_scale.apply(values) for values in fitted]
     errors = [y_scale.apply(values) for values in errors]

@@ -30,8 +30,8 @@ class Scale(NamedTuple):
     def of(cls, arrays: Iterable[Array]) -> Self:
         """Return the scale on which the largest finite magnitude is between 1 and 1000.
 
-        Numbers of up to ten digits that only their last digits tell apart keep 0: 2000017 is easier
-        to read than 2.000017.
+        Numbers of up to ten digits that differ only in their last digits are not scaled: 2000017 is
+        easier to read than 2.000017.
         """
         finite = [array[np.isfinite(array)].ravel() for array in arrays]
         values = np.concatenate([*finite, []])

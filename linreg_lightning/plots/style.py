@@ -24,7 +24,7 @@ SPLIT_MARKERS: tuple[dict[str, Any], ...] = (
     {"color": VERMILION, "marker": "^"},
 )
 
-MANY_ROWS = 300  # above this, points are small and lie on each other
+MANY_ROWS = 300  # above this, points are small, because they overlap
 
 # 700 pixels: TensorBoard shows images 350 wide and drops pixels. Few inches make large type.
 _WIDTH, _HEIGHT, _DPI = 5.0, 4.2, 140
@@ -85,7 +85,7 @@ def add_legend(figure: Figure, title: str, columns: int = 3) -> None:
 def set_plain_ticks(axis: Axis, max_characters: int = 34) -> None:
     """Put few enough ticks at round numbers, written in full; needs the axis's final limits.
 
-    The labels of x share a line of `max_characters`.
+    All labels of an x axis together have at most `max_characters`.
     """
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_scientific(False)
@@ -138,7 +138,7 @@ def shorten_distinctly(names: Sequence[str], length: int = 28) -> list[str]:
 
 
 def _around(name: str, place: int, length: int) -> str:
-    """Return the first three characters of a name, and those around a place."""
+    """Return the first three characters of a name and the characters around a place."""
     width = length - 4
     start = min(place - width // 3, len(name) - width)
     if start <= 4:

@@ -1,6 +1,5 @@
 """One table made of one or many files or frames, with a fixed order of the rows."""
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pyarrow import fs
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_frame, to_float64
+from linreg_lightning.matching import name_hint
 from linreg_lightning.tables.arrow import ArrowFile, ArrowStream
 from linreg_lightning.tables.csv import CsvFile, check_dialect
 from linreg_lightning.tables.discovery import DataFile, find_files, first_line, read_error
@@ -25,7 +25,6 @@ FIRST_BYTES: dict[bytes, type[TableFile]] = {
     b"ARROW1": ArrowFile,
     b"\xff\xff\xff\xff": ArrowStream,
 }
-_LISTED_NAMES = 20
 _SAME_COLUMNS = "name files with the same columns"
 
 
@@ -109,11 +108,7 @@ class TableDataset:
         if len(names) == 1 and self.is_text and re.search(r"[;\t|]", names[0]):
             remedy = "type what separates columns, such as delimiter ';' or tab"
             return f"it has one column, with ; or tabs in it: {remedy}"
-        if similar := difflib.get_close_matches(name, names, n=1):
-            return f"did you mean {similar[0]!r}?"
-        unlisted = len(names) - _LISTED_NAMES
-        listed = ", ".join(names[:_LISTED_NAMES])
-        return f"it has {listed}" + (f" and {unlisted} more" if unlisted > 0 else "")
+        return name_hint(name, names)
 
     def read(
         self, types: Types, size: int, start: int = 0, stop: int | None = None

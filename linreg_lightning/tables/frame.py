@@ -1,4 +1,4 @@
-"""Data frames in memory, read as a file is."""
+"""Data frames in memory, with the methods of a table file."""
 
 from typing import Any, final
 
@@ -13,9 +13,9 @@ _MIN_CHUNK_ROWS = 1000
 
 @final
 class FrameTable(TableFile):
-    """The rows of a data frame of any library; `name` is what messages call it.
+    """The rows of a data frame of any library, which messages call `name`.
 
-    Arrow's table of it shares the memory of the frame where the library allows that.
+    They share the memory of the frame where its library allows that.
     """
 
     format_name = "a data frame"

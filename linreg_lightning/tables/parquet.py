@@ -64,7 +64,7 @@ class ParquetFile(TableFile):
             raise self.error("has fewer rows than its footer says: it is damaged; get it again")
 
     def _encode_categories(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Make categories of numbers that were written from such; pyarrow keeps those of text."""
+        """Restore categories of numbers, which pyarrow reads as plain numbers."""
         for i, field in enumerate(batch.schema):
             if _is_category(self.schema.field(field.name).type) and not _is_category(field.type):
                 batch = batch.set_column(i, field.name, batch.column(i).dictionary_encode())

@@ -31,11 +31,11 @@ COMMAND = "linreg"
 MODEL = "linreg_lightning.models.mlp.MLP"
 DATA = "linreg_lightning.data.waves.Waves"
 TABLE = "linreg_lightning.data.tabular.TabularData"
-"""The data of a command line with `--data.path`."""
+"""The class of the data where the command line has `--data.path`."""
 TABLE_MODEL: dict[str, Any] = {}
-"""Other defaults of MODEL for a table."""
+"""Defaults of MODEL that differ for a table."""
 TABLE_TRAINER: dict[str, Any] = {}
-"""Other defaults of the Trainer for MODEL and a table."""
+"""Defaults of the Trainer that differ for MODEL and a table."""
 ROOT = "logs"
 """The folder that runs write to."""
 
