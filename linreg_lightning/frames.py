@@ -77,8 +77,8 @@ def column_names(frame: Any) -> list[str]:
     if isinstance(native, nw.LazyFrame):
         return native.collect_schema().names()
     names = getattr(native, "columns", None)
-    if names is None or not hasattr(names, "__iter__"):
-        names = native.schema.names
+    if isinstance(native, pa.RecordBatch) or names is None or not hasattr(names, "__iter__"):
+        names = native.schema.names  # `columns` of a record batch are its values
     return [str(name) for name in names]
 
 
