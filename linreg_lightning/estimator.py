@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from copy import copy
+from dataclasses import replace
 from numbers import Number
 from typing import Any, Self
 
@@ -223,7 +224,8 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
 
     def _store(self, gram: Gram, fit: Fit, one_target: bool) -> Self:
         names = getattr(self, "feature_names_in_", None)
-        for diagnostic in fit.diagnostics(None if names is None else list(names)):
+        fit = replace(fit, feature_names=None if names is None else list(names))
+        for diagnostic in fit.diagnostics():
             if diagnostic.is_warning:
                 warnings.warn(diagnostic.message, stacklevel=3)
         fit = drop_target_dimension(fit) if one_target else fit

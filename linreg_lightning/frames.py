@@ -77,8 +77,8 @@ def column_names(frame: Any) -> list[str]:
     if isinstance(wrapped, nw.LazyFrame):
         return wrapped.collect_schema().names()
     names = getattr(wrapped, "columns", None)
-    if names is None or not hasattr(names, "__iter__"):
-        names = wrapped.schema.names
+    if isinstance(wrapped, pa.RecordBatch) or names is None or not hasattr(names, "__iter__"):
+        names = wrapped.schema.names  # `columns` of a record batch are its values
     return [str(name) for name in names]
 
 

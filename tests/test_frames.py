@@ -280,6 +280,17 @@ def test_a_checkpoint_predicts_and_adds_rows_of_a_frame_given_anew(trainer: Make
         trainer().predict(again, lost)
 
 
+def test_a_record_batch_is_predicted_by_name_and_data_are_printed(trainer: MakeTrainer) -> None:
+    frame = houses()[["area", "rooms", "price"]]
+    data, model = TabularData(frame, target="price"), LeastSquares()
+    trainer().fit(model, data)
+    assert "TabularData" in str(data)
+    rows = pa.RecordBatch.from_pandas(frame[["rooms", "area"]][:5])
+    expected = smf.ols("price ~ area + rooms", frame).fit().predict(frame[:5])
+    predicted = pa.table(model.predict(rows)).column("price").to_numpy()
+    np.testing.assert_allclose(predicted, expected, rtol=1e-10)
+
+
 def test_hyper_parameters_hold_no_frame(trainer: MakeTrainer) -> None:
     frame = houses(20)
     data = TabularData([frame, frame], "price", val_path=in_polars(frame).lazy())

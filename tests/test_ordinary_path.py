@@ -66,6 +66,16 @@ def test_a_path_chooses_the_table_and_standardised_columns(command: Linreg, hous
     assert settings["trainer"]["max_epochs"] == 500
 
 
+def test_an_optimizer_takes_no_momentum_from_the_defaults_of_a_table(
+    command: Linreg, houses: Path
+) -> None:
+    answer = command(f"fit {HOUSES} --optimizer SGD --optimizer.lr 0.1")
+    assert estimates(answer) == pytest.approx(reference(["sqft", "beds", "age"]), rel=1e-3)
+    arguments = config()["model"]["init_args"]
+    assert (arguments["standardize"], arguments["lr"], arguments["momentum"]) == (True, 0.1, 0.0)
+    command("fit --ckpt_path last --trainer.max_epochs 501")  # the table is the checkpoint's
+
+
 @pytest.mark.parametrize("words", ["-c table.yaml", "--data data.yaml"])
 def test_a_path_in_a_settings_file_chooses_the_table(
     command: Linreg, houses: Path, words: str

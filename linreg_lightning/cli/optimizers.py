@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from inspect import signature
 from pkgutil import resolve_name
 from types import MethodType
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from linreg_lightning.cli.checkpoint_info import OPTIMIZER_KEY, CheckpointInfo
+from linreg_lightning.cli.defaults import MODEL
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.supervised import SupervisedModule
 
@@ -41,11 +43,12 @@ def check_optimizer(
     """Make `lr` an option of the model alone, and refuse contradictions.
 
     The `lr` of an optimizer becomes that of the model, if the model has one, so that checkpoint,
-    HPARAMS and messages name it once. A resumed run keeps its optimizer and schedule, because
-    their states are in the checkpoint.
+    HPARAMS and messages name it once. The momentum that is a default for tables belongs to the
+    model's SGD, and is set to 0. A resumed run keeps its optimizer and schedule, because their
+    states are in the checkpoint.
     """
     if options.optimizer is not None:
-        _move_lr_to_model(parser, args, options)
+        _move_lr_to_model(parser, args, options, checkpoint is not None)
     if checkpoint is not None:
         for key, stored in _stored(checkpoint).items():
             given = settings_of(options)[key]
@@ -139,15 +142,26 @@ def _stored(checkpoint: CheckpointInfo) -> dict[str, Settings | None]:
     return {key: stored.get(key) for key in ("optimizer", "lr_scheduler")}
 
 
-def _move_lr_to_model(parser: LightningArgumentParser, args: list[str], options: Any) -> None:
-    """Move a typed `lr` of the optimizer to the model; drop the default one."""
+def _move_lr_to_model(
+    parser: LightningArgumentParser, args: list[str], options: Any, resumes: bool
+) -> None:
+    """Move a typed `lr` of the optimizer to the model; set a momentum that was not typed to 0."""
     arguments = options.model.get("init_args", {})
-    if "lr" not in arguments or "lr" not in options.optimizer.init_args:
+    is_own = resolve_name(options.model.class_path) is resolve_name(MODEL) and not resumes
+    has_rate = "lr" in arguments and "lr" in options.optimizer.init_args
+    if not (is_own or has_rate):
         return
     place = args.index("fit") + 1
-    classes = ["--model", options.model.class_path, "--data", options.data.class_path]
-    # Without defaults, the parser returns what was typed; it requires the two classes.
+    model, data = options.model.as_dict(), options.data.as_dict()
+    own = {k: v for k, v in model.get("init_args", {}).items() if k not in ("lr", "momentum")}
+    classes = ["--model", json.dumps(model | {"init_args": own}), "--data", json.dumps(data)]
+    # Without defaults, the parser returns what was typed. It requires the two classes, and their
+    # arguments without default, which a resumed run has from the checkpoint.
     typed = parser.parse_args([*args[:place], *classes, *args[place:]], defaults=False).fit
+    if is_own:
+        arguments.momentum = typed.get("model.init_args.momentum", 0.0)
+    if not has_rate:
+        return
     rate = typed.get("optimizer.init_args.lr")
     model_rate = typed.get("model.init_args.lr")
     if rate is not None:

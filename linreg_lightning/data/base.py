@@ -70,6 +70,10 @@ class RegressionDataModule(LightningDataModule, ABC):
         self._resume_at: dict[str, Any] | None = None
         self._limit_val_batches: int | float | None = None
 
+    def __str__(self) -> str:
+        """Return what `repr` does: Lightning's text would read the rows, and not know a `Batch`."""
+        return repr(self)
+
     @abstractmethod
     def load(self, stage: str) -> None:
         """Fill `splits` for a stage: fit, validate, test or predict; `setup` calls it."""

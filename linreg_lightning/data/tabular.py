@@ -153,7 +153,7 @@ class TabularData(RegressionDataModule):
                     kind = "file, or a data frame" if argument in _FILES else "column"
                     text = f"a {type(name).__name__} was given; give the name of a {kind}"
                     if isinstance(name, int | float):
-                        text = f"YAML reads {name!r} as a number; rename the column or the file"
+                        text = f"{name!r} is a number; quote it, or rename the column or the file"
                     raise InputError(f"{argument}: {text}")
         if self._weight in self.target_names:
             raise InputError(f"weight: {self._weight!r} is a target already; name another column")
