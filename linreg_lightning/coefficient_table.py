@@ -1,6 +1,7 @@
 """`CoefficientTable` shows the coefficients of a fit as a summary and as a data frame."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
@@ -13,7 +14,7 @@ FrameKind = Literal["pandas", "polars", "pyarrow"]
 _NAMES_SHOWN = 6
 
 
-class CoefficientTable:
+class CoefficientTable(ABC):
     """A fit that shows its table of coefficients as text, in a notebook and as a data frame.
 
     A subclass defines `_report` and `_frame_columns`; both raise an InputError before a fit.
@@ -65,11 +66,13 @@ class CoefficientTable:
         except InputError:
             return None
 
+    @abstractmethod
     def _report(self) -> Report:
-        raise NotImplementedError
+        """Return the tables that `summary` shows."""
 
+    @abstractmethod
     def _frame_columns(self) -> dict[str, list[Any]]:
-        raise NotImplementedError
+        """Return the columns of `to_frame`."""
 
 
 def fit_title(model: str, targets: Sequence[str], features: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +134,6 @@ def test_a_path_measures_a_model_whose_checkpoint_has_no_table(
     assert "test_rmse" in printed("test --ckpt_path last")
 
 
-@pytest.mark.skipif(
-    find_spec("linreg_lightning.models.descent") is None, reason="needs the message of the model"
-)
 def test_a_diverged_fit_names_standardisation_before_the_rate(
     refused: Refused, houses: Path
 ) -> None:

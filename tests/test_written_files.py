@@ -301,28 +301,24 @@ def test_a_signal_keeps_the_batch_and_the_run_resumes_to_the_same_result(
     assert resumed == whole
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "epochs"),
+    [
+        pytest.param(10, 4, id="a step of five batches, two steps an epoch"),
+        pytest.param(50, 9, id="epochs shorter than a step"),
+    ],
+)
 def test_ctrl_c_waits_for_the_batches_of_a_step(
-    command: Linreg, capsys: pytest.CaptureFixture[str]
+    command: Linreg, capsys: pytest.CaptureFixture[str], batch_size: int, epochs: int
 ) -> None:
-    line = "fit --data.batch_size 10 --trainer.accumulate_grad_batches 5 --trainer.max_epochs 4"
+    line = f"fit --data.batch_size {batch_size} --trainer.accumulate_grad_batches 5"
+    line += f" --trainer.max_epochs {epochs}"
     whole = command(line)
     shutil.rmtree("logs")
     with pytest.raises(SystemExit):
         command(f"{line} --trainer.callbacks+=test_written_files.InterruptFirstBatch")
     assert "step=5.ckpt has the fit so far" in capsys.readouterr().err
-    assert command("fit --ckpt_path last --trainer.max_epochs 4") == whole
-
-
-def test_ctrl_c_ends_a_fit_whose_epochs_are_shorter_than_a_step(
-    command: Linreg, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = "fit --data.batch_size 50 --trainer.accumulate_grad_batches 5 --trainer.max_epochs 9"
-    whole = command(line)
-    shutil.rmtree("logs")
-    with pytest.raises(SystemExit):
-        command(f"{line} --trainer.callbacks+=test_written_files.InterruptFirstBatch")
-    assert "step=5.ckpt has the fit so far" in capsys.readouterr().err
-    assert command("fit --ckpt_path last --trainer.max_epochs 9") == whole
+    assert command(f"fit --ckpt_path last --trainer.max_epochs {epochs}") == whole
 
 
 class InterruptValidation(Callback):

@@ -55,7 +55,7 @@ class _Solution(NamedTuple):
 
 
 def padded_size(rows: int) -> int:
-    """Return the number of rows to which `group_moments` wants groups of so many to be padded."""
+    """Return the size to which a group of `rows` rows is padded for `group_moments`."""
     return rows if rows <= _PRODUCT_ROWS else -(-rows // _PRODUCT_ROWS) * _PRODUCT_ROWS
 
 

@@ -90,7 +90,7 @@ def missing_metric_message(error: Exception) -> str:
     ...     "Early stopping conditioned on metric `val_loss` which is not available. Pass in or "
     ...     "modify your `EarlyStopping` callback to use any of the following: `loss`, `lr`"))
     '--trainer.callbacks: there is no metric val_loss; the metrics are loss, lr; to have \
-it, hold rows out by --data.val_fraction 0.2'
+validation rows, type --data.val_fraction 0.2'
     """
     found = re.search(r"metric `(\S+?)` which is not available(.*)", str(error)) or re.search(
         r"monitor='(\S+?)'\)` could not find the monitored key.*?\[(.*?)\]", str(error)
@@ -100,7 +100,7 @@ it, hold rows out by --data.val_fraction 0.2'
     names = re.findall(r"[`']([^\s`']+)[`']", found[2].rpartition(":")[2])
     text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
     if found[1].startswith("val") and not any(name.startswith("val") for name in names):
-        text += "; to have it, hold rows out by --data.val_fraction 0.2"
+        text += "; to have validation rows, type --data.val_fraction 0.2"
     return f"--trainer.callbacks: there is no metric {found[1]}; {text}"
 
 
