@@ -28,6 +28,7 @@ from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.design_matrix.fit_design import ExactSum
 from linreg_lightning.design_matrix.row_subset import TEST, VAL, HashSplit, RowSubset
 from linreg_lightning.tables.csv import CsvFile
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.discovery import find_files
 
@@ -396,8 +397,8 @@ def test_csv_dialects_are_read(text: str, options: dict[str, Any]) -> None:
     data = TabularData("t.csv", "y", **options)
     data.setup("fit")
     assert data.splits["train"].x.tolist() == [[1.5], [2.5]]
-    delimiter = {"tab": "\t"}.get(options.get("delimiter", ","), options.get("delimiter", ","))
-    assert CsvFile(*find_files("t.csv"), delimiter).count_rows() == 2
+    csv_format = CsvFormat(options.get("delimiter", ","), options.get("decimal", "."))
+    assert CsvFile(*find_files("t.csv"), csv_format).count_rows() == 2
 
 
 def test_pyarrow_parses_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +415,7 @@ def test_pyarrow_parses_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     Path("a.csv").write_text("a,b\n" + 1000 * "1,2\n")
     (file,) = find_files("a.csv")
     before = pyarrow.total_allocated_bytes()
-    CsvFile(file)
+    CsvFile(file, CsvFormat())
     assert sizes
     assert min(sizes) >= 4000
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from torch import Tensor
@@ -11,25 +10,23 @@ from torch import Tensor
 from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
-from linreg_lightning.data.row_groups import check_by, check_task, take_groups
+from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
+from linreg_lightning.data.table_arguments import FILES, as_list, check_arguments, plain_source
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import describe, is_description, is_frame
+from linreg_lightning.frames import is_description, is_frame
 from linreg_lightning.protocols import LinearModel
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
-from linreg_lightning.validation import check_argument, check_fractions
 
 _MAX_BYTES_IN_MEMORY = 2**28
 _SHUFFLE_BUFFER_NUMBERS = 2**22  # a row of 3 features, target and weight has 5 numbers
-_FILES = ("path", "val_path", "test_path")
-_NAMES = (*_FILES, "target", "features", "weight", "exclude", "categorical", "by")
-"""The arguments that name files or columns."""
 if TYPE_CHECKING:
     Source = Any  # also a data frame of any library
 else:
@@ -120,18 +117,18 @@ class TabularData(RegressionDataModule):
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         sources = path, val_path, test_path
-        self._sources = {name: _as_list(value) for name, value in zip(_FILES, sources, strict=True)}
-        path, val_path, test_path = map(_plain, sources)
+        self._sources = {name: as_list(value) for name, value in zip(FILES, sources, strict=True)}
+        path, val_path, test_path = map(plain_source, sources)
         self.save_hyperparameters()
-        check_fractions(val_fraction, test_fraction)
+        check_arguments(self.hparams)
         self._fractions = {"val": val_fraction, "test": test_fraction}
-        self.target_names = _as_list(target)
-        self._features = None if features is None else _as_list(features)
-        self._exclude, self._categorical = _as_list(exclude), _as_list(categorical)
+        self.target_names = as_list(target)
+        self._features = None if features is None else as_list(features)
+        self._exclude, self._categorical = as_list(exclude), as_list(categorical)
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels = stream, max_levels
-        self._csv_options = {"delimiter": delimiter, "decimal": decimal}
+        self._csv_format = CsvFormat(delimiter, decimal)
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
@@ -141,35 +138,6 @@ class TabularData(RegressionDataModule):
             text = f"design: {design} was given; it comes with a checkpoint: leave it out"
             raise InputError(text) from None
         self.feature_names = [] if self._design is None else self._design.names
-        self._check_arguments()
-
-    def _check_arguments(self) -> None:
-        if not self.target_names:
-            raise InputError("target: no column was given; type the name of one")
-        # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000.
-        for argument in _NAMES:
-            for name in _as_list(self.hparams[argument]):
-                if not isinstance(name, str):
-                    kind = "file, or a data frame" if argument in _FILES else "column"
-                    text = f"a {type(name).__name__} was given; give the name of a {kind}"
-                    if isinstance(name, int | float):
-                        text = f"{name!r} is a number; quote it, or rename the column or the file"
-                    raise InputError(f"{argument}: {text}")
-        if self._weight in self.target_names:
-            raise InputError(f"weight: {self._weight!r} is a target already; name another column")
-        if self._by is not None:
-            features = [*(self._features or []), *self._categorical]
-            roles: dict[str, list[Any]] = {"target": self.target_names, "features": features}
-            roles["weight"] = [self._weight]
-            check_by(self._by, roles, self._has_source("val") or self._has_source("test"))
-        valid = self._missing in ("error", "drop", "mean")
-        check_argument("missing", repr(self._missing), valid, "error, drop or mean")
-        valid = self._unseen in ("error", "zero")
-        check_argument("unseen", repr(self._unseen), valid, "error or zero")
-        for split, fraction in self._fractions.items():
-            if self._sources[f"{split}_path"] and fraction:
-                remedy = f"give {split}_path or {split}_fraction, not both"
-                raise InputError(f"{split}_path: {split}_fraction was given too; {remedy}")
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the types in the files, one number for each column of x."""
@@ -250,11 +218,13 @@ class TabularData(RegressionDataModule):
 
     def _dataset(self, argument: str) -> TableDataset:
         if argument not in self._datasets:
-            sources = [each if is_frame(each) else _plain(each) for each in self._sources[argument]]
+            sources = [
+                each if is_frame(each) else plain_source(each) for each in self._sources[argument]
+            ]
             for lost in filter(is_description, sources):
                 text = f"{argument}: the checkpoint does not keep the rows of its {lost}"
                 raise InputError(f"{text}; give a frame, or the name of a file, as {argument}")
-            self._datasets[argument] = TableDataset(sources, argument, **self._csv_options)
+            self._datasets[argument] = TableDataset(sources, argument, self._csv_format)
         return self._datasets[argument]
 
     def _subset(self, split: Split) -> RowSubset:
@@ -283,18 +253,3 @@ class TabularData(RegressionDataModule):
             purpose = _PURPOSES.get(split, "to predict")
             self._readers[split] = SplitReader(self._subset(split), builder, purpose)
         return self._readers[split]
-
-
-def _as_list(value: Any) -> list[Any]:
-    if isinstance(value, list | tuple):
-        return list(value)
-    return [] if value is None else [value]
-
-
-def _plain(source: Any) -> Any:
-    """Return what a checkpoint, which holds plain types, keeps of a path, a frame or a list."""
-    if isinstance(source, list | tuple):
-        return [_plain(each) for each in source]
-    if is_frame(source):
-        return describe(source)
-    return str(source) if isinstance(source, Path) else source

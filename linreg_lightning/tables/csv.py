@@ -12,9 +12,9 @@ from pyarrow import csv
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import ROUNDED, may_be_rounded
 from linreg_lightning.tables import csv_lines
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.discovery import DataFile, read_error
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
-from linreg_lightning.validation import check_argument
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
@@ -55,8 +55,8 @@ class CsvFile(TableFile):
 
     format_name = "CSV"
 
-    def __init__(self, file: DataFile, delimiter: str = ",", decimal: str = ".") -> None:
-        self._delimiter, self._decimal = delimiter, decimal
+    def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
+        self._format, self._delimiter = csv_format, csv_format.delimiter_character
         self._index: list[Section] | None = None
         super().__init__(file)
 
@@ -219,7 +219,7 @@ class CsvFile(TableFile):
                 include_columns=list(types),
                 column_types=dict(types),
                 strings_can_be_null=nulls,
-                decimal_point=self._decimal,
+                decimal_point=self._format.decimal,
             ),
         )
 
@@ -257,15 +257,3 @@ def not_a_number(column: str, value: str, row: str, expected: str = "no number")
         f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; mend it, leave "
         "the column out by exclude, or, if it holds categories, name it in categorical"
     )
-
-
-def check_dialect(delimiter: str, decimal: str) -> tuple[str, str]:
-    """Check the delimiter and the decimal point, and return them; `tab` is a tabulator."""
-    delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
-    for name, value in (("delimiter", delimiter), ("decimal", decimal)):
-        valid = bool(value) and len(value) == 1 and value not in '\r\n"' and value.isascii()
-        check_argument(name, repr(value), valid, "one character of ASCII, or tab")
-    if delimiter == decimal:
-        text = f"decimal: {decimal!r} was given, which separates the columns too"
-        raise InputError(f"{text}; type what does, such as delimiter ';'")
-    return delimiter, decimal

@@ -13,7 +13,8 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_frame, to_float64
 from linreg_lightning.matching import name_hint
 from linreg_lightning.tables.arrow import ArrowFile, ArrowStream
-from linreg_lightning.tables.csv import CsvFile, check_dialect
+from linreg_lightning.tables.csv import CsvFile
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.discovery import DataFile, find_files, first_line, read_error
 from linreg_lightning.tables.frame import FrameTable
 from linreg_lightning.tables.parquet import ParquetFile
@@ -51,17 +52,15 @@ class TableDataset:
 
     Creating a dataset finds the files (see `find_files`) and reads their columns into `schema`,
     with the types that the files share; those of CSV files are guesses. A data frame in the place
-    of a path is read as a file is. Messages name `argument`, which gave the paths; `delimiter` and
-    `decimal` are those of CSV files (see `check_dialect`).
+    of a path is read as a file is. Messages name `argument`, which gave the paths.
 
     Raises:
         InputError: a file does not exist or cannot be read, or files have other formats or columns.
     """
 
     def __init__(
-        self, paths: Sequence[Any], argument: str = "path", delimiter: str = ",", decimal: str = "."
+        self, paths: Sequence[Any], argument: str = "path", csv_format: CsvFormat | None = None
     ) -> None:
-        dialect = check_dialect(delimiter, decimal)
         self._files: list[TableFile] = []
         names = []
         for number, path in enumerate(paths, 1):
@@ -71,7 +70,7 @@ class TableDataset:
             else:
                 names.append(str(path))
                 files = find_files(path, argument)
-                self._files += [_open_table_file(file, *dialect) for file in files]
+                self._files += [_open_table_file(file, csv_format or CsvFormat()) for file in files]
         if not self._files:
             raise InputError(f"{argument}: none was given; type the name of a file")
         self.argument, self.name = argument, " ".join(names)
@@ -219,7 +218,7 @@ class TableDataset:
                 raise first.error(f"{formats}; name files of one kind, such as by a pattern")
 
 
-def _open_table_file(file: DataFile, delimiter: str, decimal: str) -> TableFile:
+def _open_table_file(file: DataFile, csv_format: CsvFormat) -> TableFile:
     try:
         with file.filesystem.open_input_stream(file.path, compression=None) as stream:
             start = stream.read(max(map(len, FIRST_BYTES)))
@@ -228,4 +227,4 @@ def _open_table_file(file: DataFile, delimiter: str, decimal: str) -> TableFile:
     for first_bytes, file_class in FIRST_BYTES.items():
         if start.startswith(first_bytes):
             return file_class(file)
-    return CsvFile(file, delimiter, decimal)
+    return CsvFile(file, csv_format)

@@ -1,0 +1,62 @@
+"""Checks the arguments of `TabularData`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from linreg_lightning.data.row_groups import check_by
+from linreg_lightning.errors import InputError
+from linreg_lightning.frames import describe, is_frame
+from linreg_lightning.validation import check_argument, check_fractions
+
+FILES = ("path", "val_path", "test_path")
+_NAMES = (*FILES, "target", "features", "weight", "exclude", "categorical", "by")
+"""The arguments that name files or columns."""
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raise InputError for arguments that no table fits, or that contradict each other."""
+    check_fractions(arguments["val_fraction"], arguments["test_fraction"])
+    targets = as_list(arguments["target"])
+    if not targets:
+        raise InputError("target: no column was given; type the name of one")
+    # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000.
+    for argument in _NAMES:
+        for name in as_list(arguments[argument]):
+            if not isinstance(name, str):
+                kind = "file, or a data frame" if argument in FILES else "column"
+                text = f"a {type(name).__name__} was given; give the name of a {kind}"
+                if isinstance(name, int | float):
+                    text = f"{name!r} is a number; quote it, or rename the column or the file"
+                raise InputError(f"{argument}: {text}")
+    weight, by = arguments["weight"], arguments["by"]
+    if weight in targets:
+        raise InputError(f"weight: {weight!r} is a target already; name another column")
+    for split in ("val", "test"):
+        if arguments[f"{split}_path"] and arguments[f"{split}_fraction"]:
+            remedy = f"give {split}_path or {split}_fraction, not both"
+            raise InputError(f"{split}_path: {split}_fraction was given too; {remedy}")
+    if by is not None:
+        features = [*as_list(arguments["features"]), *as_list(arguments["categorical"])]
+        roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}
+        splits = ("val_path", "val_fraction", "test_path", "test_fraction")
+        check_by(by, roles, any(arguments[name] for name in splits))
+    for name, values in (("missing", "error, drop or mean"), ("unseen", "error or zero")):
+        value = arguments[name]
+        check_argument(name, repr(value), value in values.replace(" or", ",").split(", "), values)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as one, None as an empty list, and any other value in a list."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [] if value is None else [value]
+
+
+def plain_source(source: Any) -> Any:
+    """Return what a checkpoint, which holds plain types, keeps of a path, a frame or a list."""
+    if isinstance(source, list | tuple):
+        return [plain_source(each) for each in source]
+    if is_frame(source):
+        return describe(source)
+    return str(source) if isinstance(source, Path) else source
