@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     ),
     "blank": (lambda: text("\n\n \n"), {}, "is empty; it needs a header"),
     "compressed without .gz": (lambda: text(gzip.compress(TABLE.encode())), {}, "end in .gz"),
-    "spreadsheet": (lambda: text(b"PK\x03\x04" + bytes(99), "t.xlsx"), {}, "save it as CSV"),
+    "archive": (lambda: text(b"PK\x03\x04" + bytes(99), "t.zip"), {}, "unpack it"),
     "semicolons and decimal commas": (
         lambda: text("a;y\n1,5;2\n"),
         {},

@@ -43,7 +43,9 @@ _SPLITS: dict[str, list[Split]] = {
 
 @final
 class TabularData(RegressionDataModule):
-    """Tables of any size: CSV with a header (also compressed), Parquet, Arrow (Feather), frames.
+    """Tables of any size: CSV (also compressed), JSON lines, Parquet, Arrow (Feather), frames.
+
+    With the extra `formats` also workbooks of Excel, and files of Stata, SPSS and SAS.
 
     Numbers and booleans become float64; columns of text become indicators of their levels (see
     `Design`). Up to 256 MB of rows are held in memory; of more, each pass reads all anew.
@@ -80,6 +82,7 @@ class TabularData(RegressionDataModule):
         stream: whether to read the rows anew in each pass; null: if they have more than 256 MB.
         delimiter: what separates the columns of a CSV file, one character or `tab`.
         decimal: the decimal point of a CSV file.
+        sheet: the sheet of a workbook of Excel or OpenDocument; null if it has one.
         max_levels: the most levels of a column of text; one with more is taken for an identifier.
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
 
@@ -111,6 +114,7 @@ class TabularData(RegressionDataModule):
         stream: bool | None = None,
         delimiter: str = ",",
         decimal: str = ".",
+        sheet: str | None = None,
         max_levels: int = 1000,
         design: dict[str, Any] | None = None,
         by: str | None = None,
@@ -128,7 +132,7 @@ class TabularData(RegressionDataModule):
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels = stream, max_levels
-        self._csv_format = CsvFormat(delimiter, decimal)
+        self._csv_format, self._sheet = CsvFormat(delimiter, decimal), sheet
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
@@ -224,7 +228,9 @@ class TabularData(RegressionDataModule):
             for lost in filter(is_description, sources):
                 text = f"{argument}: the checkpoint does not keep the rows of its {lost}"
                 raise InputError(f"{text}; give a frame, or the name of a file, as {argument}")
-            self._datasets[argument] = TableDataset(sources, argument, self._csv_format)
+            self._datasets[argument] = TableDataset(
+                sources, argument, self._csv_format, self._sheet
+            )
         return self._datasets[argument]
 
     def _subset(self, split: Split) -> RowSubset:

@@ -12,20 +12,13 @@ from pyarrow import fs
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_frame, to_float64
 from linreg_lightning.matching import name_hint
-from linreg_lightning.tables.arrow import ArrowFile, ArrowStream
 from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.csv_format import CsvFormat
-from linreg_lightning.tables.discovery import DataFile, find_files, first_line, read_error
+from linreg_lightning.tables.discovery import find_files, first_line
+from linreg_lightning.tables.file_format import open_table_file
 from linreg_lightning.tables.frame import FrameTable
-from linreg_lightning.tables.parquet import ParquetFile
 from linreg_lightning.tables.table_file import TableFile, Types, common_dtype, dtype_kind, overlap
 
-# How the files of a format begin; a file that begins otherwise is read as CSV.
-FIRST_BYTES: dict[bytes, type[TableFile]] = {
-    b"PAR1": ParquetFile,
-    b"ARROW1": ArrowFile,
-    b"\xff\xff\xff\xff": ArrowStream,
-}
 _SAME_COLUMNS = "name files with the same columns"
 
 
@@ -52,14 +45,19 @@ class TableDataset:
 
     Creating a dataset finds the files (see `find_files`) and reads their columns into `schema`,
     with the types that the files share; those of CSV files are guesses. A data frame in the place
-    of a path is read as a file is. Messages name `argument`, which gave the paths.
+    of a path is read as a file is. Messages name `argument`, which gave the paths; `sheet` is the
+    name of the sheet of a workbook.
 
     Raises:
         InputError: a file does not exist or cannot be read, or files have other formats or columns.
     """
 
     def __init__(
-        self, paths: Sequence[Any], argument: str = "path", csv_format: CsvFormat | None = None
+        self,
+        paths: Sequence[Any],
+        argument: str = "path",
+        csv_format: CsvFormat | None = None,
+        sheet: str | None = None,
     ) -> None:
         self._files: list[TableFile] = []
         names = []
@@ -70,7 +68,9 @@ class TableDataset:
             else:
                 names.append(str(path))
                 files = find_files(path, argument)
-                self._files += [_open_table_file(file, csv_format or CsvFormat()) for file in files]
+                self._files += [
+                    open_table_file(file, csv_format or CsvFormat(), sheet) for file in files
+                ]
         if not self._files:
             raise InputError(f"{argument}: none was given; type the name of a file")
         self.argument, self.name = argument, " ".join(names)
@@ -216,15 +216,3 @@ class TableDataset:
             if type(file) is not type(first):
                 formats = f"is {first.format_name} and {file.path} is {file.format_name}"
                 raise first.error(f"{formats}; name files of one kind, such as by a pattern")
-
-
-def _open_table_file(file: DataFile, csv_format: CsvFormat) -> TableFile:
-    try:
-        with file.filesystem.open_input_stream(file.path, compression=None) as stream:
-            start = stream.read(max(map(len, FIRST_BYTES)))
-    except (OSError, pa.ArrowException) as error:
-        raise read_error(error, file.argument, file.path, "a table") from None
-    for first_bytes, file_class in FIRST_BYTES.items():
-        if start.startswith(first_bytes):
-            return file_class(file)
-    return CsvFile(file, csv_format)

@@ -6,13 +6,13 @@ import pyarrow as pa
 
 from linreg_lightning.frames import to_arrow
 from linreg_lightning.tables.discovery import DataFile
-from linreg_lightning.tables.table_file import Batches, TableFile, Types
+from linreg_lightning.tables.whole_table import WholeTable
 
 _MIN_CHUNK_ROWS = 1000
 
 
 @final
-class FrameTable(TableFile):
+class FrameTable(WholeTable):
     """The rows of a data frame of any library, which messages call `name`.
 
     They share the memory of the frame where its library allows that.
@@ -25,21 +25,11 @@ class FrameTable(TableFile):
         if any(c.num_chunks > 1 + table.num_rows // _MIN_CHUNK_ROWS for c in table.columns):
             # Rows that were appended one by one would be read one by one.
             table = table.combine_chunks()
-        self._table = table
+        self._rows = table
         super().__init__(DataFile(name, None, table.nbytes, {}, argument))
 
-    def read_schema(self) -> pa.Schema:
-        return self._table.schema
-
-    def count_rows(self) -> int:
-        return int(self._table.num_rows)
-
-    def read_batches(self, types: Types, start: int, stop: int | None, size: int) -> Batches:
-        first_row = start
-        rows = self._table.select(list(types)).slice(start, None if stop is None else stop - start)
-        for batch in rows.to_batches(size):
-            yield first_row, batch
-            first_row += batch.num_rows
+    def load(self) -> pa.Table:
+        return self._rows
 
     def version(self) -> tuple[object, ...]:
         return ()
