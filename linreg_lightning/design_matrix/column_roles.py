@@ -55,7 +55,8 @@ class ColumnRoles(NamedTuple):
         dataset.check_columns("exclude", exclude)
         dataset.check_columns("categorical", categorical)
         if features is None:
-            taken = {*roles.values, *exclude}
+            constant = dataset.constant_keys.difference(categorical)
+            taken = {*roles.values, *exclude, *constant}
             names = [name for name in dataset.schema.names if name not in taken]
             features = [name for name in names if not _PANDAS_ROW_NUMBERS.fullmatch(name)]
         else:

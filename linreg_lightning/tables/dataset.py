@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, final
 import pyarrow as pa
 from pyarrow import fs
 
-from linreg_lightning.errors import InputError
+from linreg_lightning.errors import InputError, hide_secrets
 from linreg_lightning.frames import is_frame, to_float64
 from linreg_lightning.matching import name_hint
 from linreg_lightning.tables.csv import CsvFile
@@ -17,6 +17,12 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.discovery import find_files, first_line
 from linreg_lightning.tables.file_format import open_table_file
 from linreg_lightning.tables.frame import FrameTable
+from linreg_lightning.tables.partitions import (
+    choose_keys,
+    first_difference,
+    key_column,
+    key_dtype,
+)
 from linreg_lightning.tables.table_file import TableFile, Types, common_dtype, dtype_kind, overlap
 
 _SAME_COLUMNS = "name files with the same columns"
@@ -48,6 +54,9 @@ class TableDataset:
     of a path is read as a file is. Messages name `argument`, which gave the paths; `sheet` is the
     name of the sheet of a workbook.
 
+    Folders `column=value` give columns (see `choose_keys`). A file may have such a column too, with
+    the same values. `constant_keys` are those that are features only if the user names them.
+
     Raises:
         InputError: a file does not exist or cannot be read, or files have other formats or columns.
     """
@@ -73,9 +82,12 @@ class TableDataset:
                 ]
         if not self._files:
             raise InputError(f"{argument}: none was given; type the name of a file")
-        self.argument, self.name = argument, " ".join(names)
+        self.argument, self.name = argument, hide_secrets(" ".join(names))
         self._row_counts: list[int] | None = None
         self._check_files()
+        self._keys, self.constant_keys = choose_keys(
+            [file.partition for file in self._files], [file.schema.names for file in self._files]
+        )
         self.schema = self._merge_schemas()
 
     @property
@@ -122,12 +134,13 @@ class TableDataset:
         for i, file in enumerate(self._files):
             file_rows = 0 if row_counts is None else row_counts[i]
             if row_counts is None or overlap(file_start, file_rows, start, stop):
-                in_file = {name: types[name] for name in types if name not in file.partition}
+                in_file = {name: types[name] for name in types if name in file.schema.names}
                 in_file = in_file or {file.schema.names[0]: pa.string()}
                 first = max(start - file_start, 0)
                 last = None if stop is None else stop - file_start
                 for first_row, batch in file.read(in_file, first, last, size):
-                    table = self._select(batch, list(types), file)
+                    self._check_keys(batch, i, first_row)
+                    table = self._select(batch, types, i)
                     path = file.path if len(self._files) > 1 else ""
                     yield Chunk(table, file_start + first_row, path, first_row)
                     file_rows = max(file_rows, first_row + batch.num_rows)
@@ -141,14 +154,26 @@ class TableDataset:
             self._row_counts = [file.count_rows() for file in self._files]
         return self._row_counts
 
-    def _select(self, batch: pa.RecordBatch, names: list[str], file: TableFile) -> pa.RecordBatch:
+    def _check_keys(self, batch: pa.RecordBatch, i: int, first_row: int) -> None:
+        """Refuse a value in a file that differs from the name of its folder."""
+        for name in self._keys[i].keys() & set(batch.schema.names):
+            text, column = self._keys[i][name], batch.column(name)
+            row = first_difference(column, text)
+            if row is not None:
+                place = f"in column {name!r}, row {first_row + row + 1}"
+                text = f"has {column[row].as_py()!r} {place}, but lies in a folder {name}={text}"
+                remedy = "mend one, rename the folder, or leave the column out by exclude"
+                raise self._files[i].error(f"{text}; {remedy}")
+
+    def _select(self, batch: pa.RecordBatch, types: Types, i: int) -> pa.RecordBatch:
         """Return columns of a file and of its folders, with the types that all files share."""
-        columns = []
-        for name in names:
+        file, columns = self._files[i], []
+        for name in types:
             dtype = self.schema.field(name).type
-            if name in file.partition:
-                value = pa.scalar(file.partition[name]).cast(dtype)
-                columns.append(pa.repeat(value, batch.num_rows))
+            if name not in file.schema.names:
+                # The name of a folder says more than a number does: 01, not 1.
+                dtype = pa.string() if pa.types.is_dictionary(types[name]) else dtype
+                columns.append(self._key_column(i, name, dtype, batch.num_rows))
                 continue
             column = batch.column(name)
             if not self.is_text:
@@ -158,24 +183,23 @@ class TableDataset:
                         column = to_float64(column, name)
                     column = column if column.type == common else column.cast(common)
                 except pa.ArrowException as error:
-                    types = f"{column.type}, and in other files {common} ({first_line(error)})"
-                    text = f"column {name!r} of {file.path} is {types}; write it with the same type"
-                    raise InputError(f"{self.argument}: {text}") from None
+                    reason = f"{column.type}, and in other files {common} ({first_line(error)})"
+                    text = f"column {name!r} of {file.path} is {reason}"
+                    raise InputError(
+                        f"{self.argument}: {text}; write it with the same type"
+                    ) from None
             columns.append(column)
-        return pa.RecordBatch.from_arrays(columns, names=names)
+        return pa.RecordBatch.from_arrays(columns, names=list(types))
 
     def _merge_schemas(self) -> pa.Schema:
-        partition_values = [item for file in self._files for item in file.partition.items()]
-        text_columns = {name for name, value in partition_values if isinstance(value, str)}
-        merged = None
-        for file in self._files:
+        dtypes = self._key_dtypes()
+        merged: Any = None
+        for i, file in enumerate(self._files):
             schema = file.schema
-            for name in file.partition:
-                if name in schema.names:
-                    text = f"has a column {name!r}, and lies in a folder {name}=..."
-                    raise file.error(f"{text}; rename one")
-                dtype = pa.string() if name in text_columns else pa.int64()
-                schema = schema.append(pa.field(name, dtype))
+            for name in self._keys[i]:
+                if name not in schema.names:
+                    schema = schema.append(pa.field(name, dtypes[name]))
+                    self._key_column(i, name, dtypes[name], 1)
             if merged is None:
                 merged = schema
                 continue
@@ -191,6 +215,24 @@ class TableDataset:
                 if not self.is_text or pa.types.is_null(one):
                     merged = merged.set(i, field.with_type(common_dtype(one, two)))
         return merged
+
+    def _key_dtypes(self) -> dict[str, pa.DataType]:
+        """Choose the type of each column that folders give: that of a file, if one has it too."""
+        names = {name for keys in self._keys for name in keys}
+        dtypes = {name: key_dtype(k[name] for k in self._keys if name in k) for name in names}
+        for file in reversed(self._files):
+            dtypes |= {name: file.schema.field(name).type for name in names & {*file.schema.names}}
+        return dtypes
+
+    def _key_column(self, i: int, name: str, dtype: pa.DataType, rows: int) -> pa.Array:
+        text = self._keys[i][name]
+        try:
+            return key_column(text, dtype, rows)
+        except pa.ArrowException:
+            reason = (
+                f"lies in a folder {name}={text}, and column {name!r} of other files is {dtype}"
+            )
+            raise self._files[i].error(f"{reason}; rename one, or name other files") from None
 
     def _check_names(self, first: list[str], other: list[str], path: str) -> None:
         for name in [*first, *other]:

@@ -1,19 +1,20 @@
 """Which files a path means."""
 
-import glob
+import posixpath
 import re
-from pathlib import Path
+from fnmatch import fnmatchcase
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.partitions import Partition, is_key, parse_partition
 
-Partition = dict[str, int | str | None]
-# The name that Hive gives to the folder of a missing value.
-_MISSING = "__HIVE_DEFAULT_PARTITION__"
+_WILDCARD = re.compile(r"[*?\[]")
+# A question mark in an address is a wildcard, unless options such as region=... follow it.
+_ADDRESS = re.compile(r"(?P<store>\w+://[^/]*)(?P<path>.*?)(?P<options>\?\w+=[^?]*)?", re.DOTALL)
 
 
 class DataFile(NamedTuple):
@@ -32,25 +33,38 @@ class DataFile(NamedTuple):
 def find_files(path: str, argument: str = "path") -> list[DataFile]:
     """Find all files of a path: a file, a folder, a pattern such as `2024-*.csv`, an address.
 
-    They come in the order of their paths. Addresses are those that pyarrow knows (s3://, gs://).
+    They come in the order of their paths. Addresses are those that pyarrow knows (s3://, gs://);
+    they may be patterns too.
 
     Raises:
         InputError: there is no such file, or it may not be read.
     """
     try:
-        if "://" in path:
-            filesystem, inner_path = fs.FileSystem.from_uri(path)
-            return _list_files(filesystem, inner_path, path, argument)
-        matches, filesystem = [path], fs.LocalFileSystem()
-        if re.search(r"[*?\[]", path) and not Path(path).exists():
-            # Path.glob refuses absolute patterns.
-            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
-            if not matches:
-                raise InputError(f"{argument}: {path} matches no file; check the pattern")
-        return [f for match in matches for f in _list_files(filesystem, match, match, argument)]
+        filesystem, inner_paths = _open_store(path)
+        for inner_path in inner_paths:
+            info = filesystem.get_file_info(inner_path)
+            if info.type != fs.FileType.NotFound:
+                files = _list_files(filesystem, info, inner_path, path, argument)
+                if not files:
+                    text = f"there are no files in the folder {path}"
+                    raise InputError(f"{argument}: {text}; check the name")
+                return files
+        if not _WILDCARD.search(inner_paths[0]):
+            raise InputError(f"{argument}: there is no file {path}; check the name")
+        for pattern in inner_paths:
+            by_path = {file.path: file for file in _match(filesystem, pattern, argument)}
+            if by_path:
+                return [by_path[name] for name in sorted(by_path)]
+        raise InputError(f"{argument}: {path} matches no file; check the pattern")
     except (OSError, pa.ArrowException) as error:
-        reason = f"cannot be opened ({first_line(error)}); check the name and your rights"
-        raise InputError(f"{argument}: {path} {reason}") from None
+        reason, remedy = first_line(error), "check the name and your rights"
+        if reason.startswith("Unrecognized filesystem"):
+            reason, remedy = (
+                "no such store is known",
+                "download it, or type an address s3://, gs://",
+            )
+        text = f"{path} cannot be opened ({reason})"
+        raise InputError(f"{argument}: {text}; {remedy}") from None
 
 
 def first_line(error: Exception) -> str:
@@ -72,39 +86,93 @@ def read_error(error: Exception, argument: str, path: str, format_name: str) -> 
     return InputError(f"{argument}: {path} cannot be read as {format_name}: {reason}; get it again")
 
 
-def _list_files(filesystem: fs.FileSystem, path: str, given: str, argument: str) -> list[DataFile]:
-    """List one file, or all visible files below a folder; messages name the path as given."""
-    info = filesystem.get_file_info(path)
-    if info.type == fs.FileType.NotFound:
-        raise InputError(f"{argument}: there is no file {given}; check the name")
+def _open_store(path: str) -> tuple[fs.FileSystem, list[str]]:
+    """Return the file system of a path or address, and the paths in it that it may mean.
+
+    pyarrow decodes addresses. But those who write partitions encode the names of folders, so that
+    `city=New%20York` may be the real name of one.
+    """
+    if "://" not in path:
+        return fs.LocalFileSystem(), [path]
+    match = _ADDRESS.fullmatch(path)
+    if match is None:
+        filesystem, inner_path = fs.FileSystem.from_uri(path)
+        return filesystem, [inner_path]
+    uri = match["store"] + quote(match["path"], safe="/@") + (match["options"] or "")
+    filesystem, inner_path = fs.FileSystem.from_uri(uri)
+    return filesystem, list(dict.fromkeys((inner_path, unquote(inner_path))))
+
+
+def _match(filesystem: fs.FileSystem, pattern: str, argument: str) -> list[DataFile]:
+    """List the files that match a pattern, and those in folders that do.
+
+    The modules glob and fsspec take a folder that they may not list for an empty one.
+    """
+    parts = pattern.split("/")
+    first = next(i for i, part in enumerate(parts) if _WILDCARD.search(part))
+    base = "/".join(parts[:first]) or pattern[: pattern.startswith("/")]
+    paths = [base]
+    for i, part in enumerate(parts[first:], first + 1):
+        is_last = i == len(parts)
+        paths = [p for folder in paths for p in _expand(filesystem, folder, part, is_last)]
+    infos = filesystem.get_file_info(paths)
+    found = [info for info in infos if info.type != fs.FileType.NotFound]
+    return [
+        file for info in found for file in _list_files(filesystem, info, base, info.path, argument)
+    ]
+
+
+def _expand(filesystem: fs.FileSystem, folder: str, part: str, is_last: bool) -> list[str]:
+    """Return what a part of a pattern means in a folder: folders alone, unless it is the last."""
+    if not _WILDCARD.search(part):
+        return [posixpath.join(folder, part)]
+    is_deep, root = part == "**", folder or "."
+    if is_deep and is_last:
+        return [root]
+    selector = fs.FileSelector(root, allow_not_found=True, recursive=is_deep)
+    paths = [folder] if is_deep else []
+    for info in filesystem.get_file_info(selector):
+        inner_path, name = info.path[len(root) :].strip("/"), info.base_name
+        if is_deep:
+            fits = not any(map(_is_hidden, inner_path.split("/")))
+        else:
+            # The marks that Spark leaves, such as _SUCCESS, have no suffix.
+            is_mark = name[0] == "." or (_is_hidden(name) and "." not in name)
+            fits = fnmatchcase(name, part) and (name[0] == part[0] or not is_mark)
+        if fits and (info.type == fs.FileType.Directory or (is_last and not is_deep)):
+            paths.append(posixpath.join(folder, inner_path))
+    return paths
+
+
+def _list_files(
+    filesystem: fs.FileSystem, info: fs.FileInfo, base: str, given: str, argument: str
+) -> list[DataFile]:
+    """List one file, or all visible files below a folder; messages name the path as given.
+
+    The user typed the folders of `base`, and not those below it.
+    """
     if info.type == fs.FileType.Unknown:
         text = f"{given} is a pipe or device, and rows are read more than once"
         raise InputError(f"{argument}: {text}; write them into a file first")
-    if info.type != fs.FileType.Directory:
-        return [DataFile(path, filesystem, info.size or 0, {}, argument)]
-    files = []
-    for file in filesystem.get_file_info(fs.FileSelector(path, recursive=True)):
-        inner_path = file.path[len(info.path) :].strip("/")
-        hidden = any(part.startswith((".", "_")) for part in inner_path.split("/"))
-        if file.type == fs.FileType.File and not hidden:
-            partition = _parse_partition(inner_path)
-            files.append(DataFile(file.path, filesystem, file.size, partition, argument))
-    if not files:
-        raise InputError(f"{argument}: there are no files in the folder {given}; check the name")
-    return sorted(files, key=lambda file: file.path)
+    files = [info]
+    if info.type == fs.FileType.Directory:
+        selector = fs.FileSelector(info.path, recursive=True)
+        files = [
+            file
+            for file in filesystem.get_file_info(selector)
+            if file.type == fs.FileType.File
+            and not any(map(_is_hidden, file.path[len(info.path) :].strip("/").split("/")))
+        ]
+    elif base == info.path:
+        base = posixpath.dirname(base)
+    typed = parse_partition(posixpath.normpath(base), is_typed=True)
+    found = []
+    for file in files:
+        folders = posixpath.dirname(file.path[len(base) :])
+        partition = typed | parse_partition(folders)
+        found.append(DataFile(file.path, filesystem, file.size or 0, partition, argument))
+    return sorted(found, key=lambda file: file.path)
 
 
-def _parse_partition(path: str) -> Partition:
-    """Read columns and values from the folders of a path.
-
-    >>> _parse_partition("year=2024/city=New%20York/part-0.parquet")
-    {'year': 2024, 'city': 'New York'}
-    """
-    partition: Partition = {}
-    for folder in path.split("/")[:-1]:
-        name, equals, text = folder.partition("=")
-        if equals:
-            value = unquote(text)
-            is_integer = re.fullmatch(r"-?(0|[1-9]\d{,17})", value)
-            partition[name] = None if value == _MISSING else int(value) if is_integer else value
-    return partition
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_")) and not is_key(name)
