@@ -112,7 +112,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "decimal commas": (
         lambda: text('a;price\n"1,5";2\n'),
-        "one column & ;",
+        "columns by ';' & delimiter ';'",
     ),
     "no folder": (lambda: "nowhere/*.csv", "nowhere/*.csv"),
     "no such address": (lambda: "nonsense://bucket/file", "nonsense://bucket/file"),

@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "semicolons and decimal commas": (
         lambda: text("a;y\n1,5;2\n"),
         {},
-        "has 2 values in row 1 where its header has 1; mend the row, or type what separates",
+        "separates its columns by ';'; type delimiter ';'",
     ),
     "flags and numbers": (
         lambda: [text("a,y\ntrue,1\n", "1.csv"), text("a,y\n2,1\n", "2.csv")],

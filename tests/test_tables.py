@@ -416,8 +416,8 @@ def test_pyarrow_parses_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     (file,) = find_files("a.csv")
     before = pyarrow.total_allocated_bytes()
     CsvFile(file, CsvFormat())
-    assert sizes
-    assert min(sizes) >= 4000
+    assert min(sizes) > 0
+    assert max(sizes) >= 4000
 
 
 def test_a_column_of_numbers_is_categorical_if_the_argument_names_it() -> None:

@@ -56,7 +56,10 @@ def load_value(text: str, path: str = "") -> Any:
     is_option = not path and "\n" not in text and not text.startswith(("[", "{"))
     if not is_option:
         return load_yaml(text, lambda content: yaml.load(content, _SettingsLoader))
-    value = load_yaml(text, get_loader("yaml"))
+    try:
+        value = load_yaml(text, get_loader("yaml"))
+    except TypeError:  # jsonargparse fails where YAML has a key that is no text, as in `?`
+        return text
     return value if isinstance(value, int | float) else text
 
 

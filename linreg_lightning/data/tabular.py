@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.batch import significant_bits
@@ -15,7 +16,7 @@ from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import FILES, as_list, check_arguments, plain_source
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
-from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.column_roles import NAMELESS, ColumnRoles
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
@@ -83,6 +84,12 @@ class TabularData(RegressionDataModule):
         delimiter: what separates the columns of a CSV file, one character or `tab`.
         decimal: the decimal point of a CSV file.
         sheet: the sheet of a workbook of Excel or OpenDocument; null if it has one.
+        skip_rows: how many lines of a CSV file to skip above its header; or a list of lines,
+            counted from 0: `[1]` is a line of units below a header in the first line.
+        skip_footer: how many lines of a CSV file to skip at its end, such as totals.
+        comment: the character that begins comments in a CSV file, such as `#`.
+        na_values: what stands for a missing value in a CSV file, beside nothing, NA, N/A, NaN and
+            NULL: one text or number, such as `?` or -999, or a list.
         max_levels: the most levels of a column of text; one with more is taken for an identifier.
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
 
@@ -118,6 +125,10 @@ class TabularData(RegressionDataModule):
         max_levels: int = 1000,
         design: dict[str, Any] | None = None,
         by: str | None = None,
+        skip_rows: int | list[int] | None = None,
+        skip_footer: int | None = None,
+        comment: str | None = None,
+        na_values: str | float | list[str | float] | None = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         sources = path, val_path, test_path
@@ -132,7 +143,8 @@ class TabularData(RegressionDataModule):
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels = stream, max_levels
-        self._csv_format, self._sheet = CsvFormat(delimiter, decimal), sheet
+        self._sheet = sheet
+        self._csv_format = CsvFormat(delimiter, decimal, skip_rows, skip_footer, comment, na_values)
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
@@ -178,6 +190,7 @@ class TabularData(RegressionDataModule):
             constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
             roles = self._roles("train")
             constant = constant or "intercept" in roles.features
+            self._warn_of_nameless_columns(roles)
             arguments = self._categorical, self._missing, self._max_levels, constant
             self._design = fit_design(self._subset("train"), roles, *arguments)
             self.feature_names = self._design.names
@@ -232,6 +245,15 @@ class TabularData(RegressionDataModule):
                 sources, argument, self._csv_format, self._sheet
             )
         return self._datasets[argument]
+
+    def _warn_of_nameless_columns(self, roles: ColumnRoles) -> None:
+        names = self._dataset("path").schema.names
+        used = {*roles.features, *roles.values, *self._exclude}
+        left_out = [name for name in names if NAMELESS.fullmatch(name) and name not in used]
+        if left_out and self._features is None:
+            columns = f"left out columns without a name, {', '.join(map(repr, left_out))}"
+            text = f"path: {self._dataset('path').name}: {columns}"
+            rank_zero_warn(f"{text}; to use one, name it in the header, or list all in features")
 
     def _subset(self, split: Split) -> RowSubset:
         if split == "predict":

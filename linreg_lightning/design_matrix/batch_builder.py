@@ -27,6 +27,7 @@ from linreg_lightning.validation import check_finite, check_intercept, check_wei
 Missing = Literal["error", "drop", "mean"]
 Unseen = Literal["error", "zero"]
 _MISSING_HINT = ", or set missing to drop, which leaves such rows out, or to mean"
+_TEXT_HINT = '; where NA is a category of a CSV file, write it in quotes: "NA"'
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ class BatchBuilder:
         """Fill in or refuse what is missing; say which rows still lack a value, and count them."""
         names = [*self.design.sources, *self.roles.values]
         rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
-        check_finite(rows, names, block.row_name, _MISSING_HINT, self.missing != "error")
+        hint = _MISSING_HINT + (_TEXT_HINT if self.design.levels else "")
+        check_finite(rows, names, block.row_name, hint, self.missing != "error")
         if self.missing == "mean":
             self.design.fill(x)
         incomplete = np.zeros(block.table.num_rows, bool)

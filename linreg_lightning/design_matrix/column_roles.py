@@ -16,6 +16,8 @@ _TIMES_HINT = (
     "turn it into a number, such as days since a date, or into parts such as its month; or "
 )
 _PANDAS_ROW_NUMBERS = re.compile(r"__index_level_\d+__")
+NAMELESS = re.compile(r"Unnamed: \d+")
+"""The name of a column that has none: CSV files and pandas number them from 0."""
 
 
 class ColumnRoles(NamedTuple):
@@ -58,7 +60,8 @@ class ColumnRoles(NamedTuple):
             constant = dataset.constant_keys.difference(categorical)
             taken = {*roles.values, *exclude, *constant}
             names = [name for name in dataset.schema.names if name not in taken]
-            features = [name for name in names if not _PANDAS_ROW_NUMBERS.fullmatch(name)]
+            names = [name for name in names if not _PANDAS_ROW_NUMBERS.fullmatch(name)]
+            features = [name for name in names if not NAMELESS.fullmatch(name)]
         else:
             dataset.check_columns("features", features)
         for name in features:

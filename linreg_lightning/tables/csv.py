@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple, final
+from typing import final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,38 +11,18 @@ from pyarrow import csv
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import ROUNDED, may_be_rounded
-from linreg_lightning.tables import csv_lines
+from linreg_lightning.tables import csv_layout, csv_lines, csv_sections
 from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.csv_sections import Lines, Section
+from linreg_lightning.tables.csv_values import drop_missing
 from linreg_lightning.tables.discovery import DataFile, read_error
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
 _THREAD_BYTES = 2**20  # parsed by one thread at a time
-_MAX_LINE_BYTES = 2**26  # more text without a line end is no table
 _LONG_WHOLE_NUMBER = r"^[ \t]*[+-]?\d{16,}[ \t]*$"
 _SAMPLE_BYTES = 2**22  # from which the types of the columns are guessed
-# The first bytes of files that are not CSV.
-_NOT_CSV = {
-    b"\xff\xfe": "is not UTF-8 text; save it as UTF-8",
-    b"\xfe\xff": "is not UTF-8 text; save it as UTF-8",
-    b"\x1f\x8b": "is compressed; let its name end in .gz",
-    b"PK\x03\x04": "is a ZIP archive, as Excel's are; save it as CSV",
-}
-
-
-class Lines(NamedTuple):
-    """Whole lines of text."""
-
-    text: bytes
-    has_quoted_newlines: bool
-
-
-class Section(NamedTuple):
-    """Where lines that are parsed together are in the file."""
-
-    offset: int
-    first_row: int
-    rows: int
+_NULLS = csv.ConvertOptions().null_values
 
 
 @final
@@ -58,34 +38,79 @@ class CsvFile(TableFile):
     def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
         self._format, self._delimiter = csv_format, csv_format.delimiter_character
         self._index: list[Section] | None = None
+        self._names: list[str] = []  # of all columns; the schema leaves out those that are `empty`
+        self._empty: list[str] = []
+        self._skipped: list[tuple[int, int]] = []
+        self._has_quoted_nulls = False
         super().__init__(file)
 
     def read_schema(self) -> pa.Schema:
         """Return the names in the header, and types that fit the first rows."""
+        self._skipped = csv_sections.find_skipped_lines(self, self._format, _SAMPLE_BYTES)
         lines = next(self._read_sections(0, _SAMPLE_BYTES), Lines(b"", False))
         text = lines.text
-        for first_bytes, reason in _NOT_CSV.items():
-            if text.startswith(first_bytes):
-                raise self.error(reason)
-        if not text.strip():
-            raise self.error("is empty; it needs a header and rows")
-        if b"\0" in text.partition(b"\n")[0]:
-            reason = "is neither text nor a Parquet or Arrow file"
-            raise self.error(f"{reason}; decompress it, or save it as one of these")
-        if b"\n" not in text.lstrip():
-            raise self._no_line_end(text)
+        csv_sections.refuse_other_formats(self, text)
         # Blank lines and a byte order mark may come before the header.
-        blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
-        ends = csv_lines.line_ends(text[blank:], self._delimiter)
-        self._header_end = blank + int(ends[0]) + 1 if len(ends) else len(text)
+        start = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
+        ends = csv_lines.line_ends(text[start:], self._delimiter)
+        stop = start + int(ends[0]) + 1 if len(ends) else len(text)
+        self._header_end = max([stop, *(end for _, end in self._skipped)])
+        if text[stop : self._header_end].strip(b"\r\n"):
+            reason = f"{self._format.skip_rows} was given, and rows of {self.path} come before them"
+            raise InputError(f"skip_rows: {reason}; give lines above or right below the header")
+        header = Lines(
+            text[start:stop], csv_lines.has_quoted_newlines(text[start:stop], self._delimiter)
+        )
+        rows = Lines(text[stop:] or b"\n", lines.has_quoted_newlines)
         try:
-            schema = self._parse(lines, None, {}, threads=False).schema
-            names = schema.names  # pyarrow decodes them here
+            names = self._parse(header, None, {}, threads=False).schema.names
+            self._names = [name or f"Unnamed: {k}" for k, name in enumerate(names)]
+            schema = self._parse_sample(rows)
         except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise self._parse_error(error, [], 0) from None
+            raise self._parse_error(error, self._names, 0) from None
+        self._refuse_surroundings(schema, text)
         # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
-        types = [pa.string() if pa.types.is_binary(field.type) else field.type for field in schema]
-        return pa.schema(zip(names, types, strict=True))
+        return pa.schema(
+            (field.name, pa.string() if pa.types.is_binary(field.type) else field.type)
+            for field in schema
+            if field.name not in self._empty
+        )
+
+    def _parse_sample(self, rows: Lines) -> pa.Schema:
+        """Return the columns of the first rows, whose lines may end with more delimiters."""
+        try:
+            return self._parse(rows, self._names, {}, threads=False).schema
+        except pa.ArrowException:
+            names, head = self._names, csv_sections.read_head(self)
+            width, values = csv_layout.row_width(head, self._format)
+            more = width - len(names)
+            if width and more > 0 and not any(value for row in values for value in row[-more:]):
+                self._names = [*names, *(f"Unnamed: {k}" for k in range(len(names), width))]
+            elif reason := csv_layout.describe_surroundings(head, self._format, is_table=False):
+                raise self.error(reason) from None
+            elif more == 1 and csv_layout.are_row_names([row[0] for row in values]):
+                self._names = ["Unnamed: 0", *names]  # as R writes row names
+            elif more == -1 and names[-1] == f"Unnamed: {width}":
+                self._names = names[:-1]
+            return self._parse(rows, self._names, {}, threads=False).schema
+
+    def _refuse_surroundings(self, schema: pa.Schema, text: bytes) -> None:
+        """Refuse lines that are no rows; note columns that have neither a name nor a value."""
+        nameless = [k for k, name in enumerate(schema.names) if name == f"Unnamed: {k}"]
+        self._empty = [schema.names[k] for k in nameless if pa.types.is_null(schema.field(k).type)]
+        is_table = len(schema) > 1 and all(
+            k == 0 or schema.names[k] in self._empty for k in nameless
+        )
+        may_have_units = pa.string() in schema.types and not self._format.skips_chosen_lines
+        if not is_table or may_have_units:
+            head = csv_sections.read_head(self)
+            if reason := csv_layout.describe_surroundings(head, self._format, is_table):
+                raise self.error(reason)
+        if self._format.skip_footer is None:
+            tail = csv_sections.read_tail(self, only_if_quick=True) or text
+            if total := csv_layout.find_total(tail, self._format, len(schema)):
+                remedy = "type skip_footer 1 to leave it out, skip_footer 0 if it is a row"
+                raise self.error(f"has a total in its last line, {total!r}; {remedy}")
 
     def count_rows(self) -> int:
         with self.read_errors():
@@ -127,38 +152,7 @@ class CsvFile(TableFile):
         return self._index
 
     def _read_sections(self, offset: int, size: int) -> Iterator[Lines]:
-        """Yield whole lines from an offset on, about `size` bytes at a time, the same each pass."""
-        open_stream = self.filesystem.open_input_stream
-        with open_stream(self.path, buffer_size=0) as stream:
-            if stream.seekable():
-                stream.seek(offset)
-                offset = 0
-            while offset > 0 and (skipped := len(stream.read(min(offset, _SECTION_BYTES)))):
-                offset -= skipped
-            rest = b""
-            # A long line takes 2, 4, 8... times the size, so that each byte is copied twice at most
-            # and the sections are the same wherever a pass begins.
-            while text := stream.read((size << (len(rest) // size).bit_length()) - len(rest)):
-                text = rest + text
-                end, has_quoted_newlines = csv_lines.whole_lines(text, self._delimiter)
-                if not end and len(text) >= _MAX_LINE_BYTES:
-                    raise self._no_line_end(text)
-                if end:
-                    yield Lines(text[:end], has_quoted_newlines)
-                rest = text[end:]
-            if rest:
-                if csv_lines.ends_in_quotes(rest, self._delimiter):
-                    row = rest[:40].decode(errors="replace")
-                    reason = f"ends within a quoted value, in the row that begins with {row!r}"
-                    raise self.error(f"{reason}; it is cut off or lacks a quote")
-                yield Lines(rest, csv_lines.has_quoted_newlines(rest, self._delimiter))
-
-    def _no_line_end(self, text: bytes) -> InputError:
-        if b"\r" in text.strip() and b"\n" not in text:
-            return self.error("ends its lines by carriage returns; save it with line feeds")
-        quotes = " outside of quotes" if b"\n" in text else ""
-        reason = f"has no line end within {len(text):,} bytes of text{quotes}"
-        return self.error(f"{reason}; is it a CSV file? Each row needs a line of its own")
+        return csv_sections.read_sections(self, self._format, offset, size, self._skipped)
 
     def _parse_section(self, lines: Lines, types: Types, first_row: int) -> pa.Table:
         table = None
@@ -168,7 +162,7 @@ class CsvFile(TableFile):
             # One thread is slower, but takes rows of any length and tells which row is wrong.
             table = table or self._parse_columns(lines, types, threads=False)
         except pa.ArrowException as error:
-            raise self._parse_error(error, self.schema.names, first_row) from None
+            raise self._parse_error(error, self._names, first_row) from None
         self._refuse_rounding(table, lines, first_row)
         return table
 
@@ -183,7 +177,7 @@ class CsvFile(TableFile):
         if not large:
             return
         types = dict.fromkeys(large, pa.string())
-        texts = self._parse(lines, self.schema.names, types, threads=False)
+        texts = self._parse(lines, self._names, types, threads=False)
         for name in large:
             is_whole = pc.match_substring_regex(texts[name], _LONG_WHOLE_NUMBER)
             for row in pc.indices_nonzero(is_whole.fill_null(False)).to_pylist():
@@ -193,8 +187,25 @@ class CsvFile(TableFile):
                     raise self.error(f"has {text} in {where}, {ROUNDED}")
 
     def _parse_columns(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
-        names = self.schema.names
-        table = self._parse(lines, names, types, threads)
+        names = self._names
+        all_types = {**types, **dict.fromkeys(self._empty, pa.null())}
+        categories = {name: dtype for name, dtype in types.items() if pa.types.is_dictionary(dtype)}
+        table = None
+        if not (categories and self._has_quoted_nulls):
+            try:
+                # A category in quotes is one, also if it reads as NA.
+                quoted_nulls = not categories
+                table = self._parse(lines, names, all_types, threads, quoted_nulls=quoted_nulls)
+            except pa.ArrowException:
+                if not categories or b'"' not in lines.text:
+                    raise
+        if table is None:  # a number may be missing in quotes, so categories are parsed apart
+            table = self._parse(lines, names, all_types, threads)
+            self._has_quoted_nulls = True
+            texts = self._parse(lines, names, categories, threads, quoted_nulls=False)
+            for name in categories:
+                table = table.set_column(table.column_names.index(name), name, texts[name])
+        table = drop_missing(table.select(list(types)), self._format)
         # In a column of strings, NA is a key and not a missing value.
         strings = {name: dtype for name, dtype in types.items() if dtype == pa.string()}
         if strings:
@@ -204,7 +215,13 @@ class CsvFile(TableFile):
         return table
 
     def _parse(
-        self, lines: Lines, names: list[str] | None, types: Types, threads: bool, nulls: bool = True
+        self,
+        lines: Lines,
+        names: list[str] | None,
+        types: Types,
+        threads: bool,
+        nulls: bool = True,
+        quoted_nulls: bool = True,
     ) -> pa.Table:
         """Parse some columns, or all if there are no types; without names the header has them."""
         text, has_quoted_newlines = lines
@@ -218,27 +235,35 @@ class CsvFile(TableFile):
             csv.ConvertOptions(
                 include_columns=list(types),
                 column_types=dict(types),
+                null_values=[*_NULLS, *self._format.missing_texts],
                 strings_can_be_null=nulls,
+                quoted_strings_can_be_null=quoted_nulls,
                 decimal_point=self._format.decimal,
             ),
         )
 
     def _parse_error(self, error: Exception, names: list[str], first_row: int) -> InputError:
-        """Say what is wrong with the text; without names the header is parsed too."""
+        """Say what is wrong with the text."""
         message = str(error)
-        match = re.search(r"Row #(\d+)", message)
-        # Where the header is parsed, pyarrow counts it as the first row.
-        row = f"row {first_row + int(match[1]) - (not names)}" if match else "a row"
+        number = re.search(r"Row #(\d+)", message)
+        row = f"row {first_row + int(number[1])}" if number else "a row"
         if "\ufffd" in message or isinstance(error, UnicodeDecodeError) or "UTF8" in message:
-            return self.error(f"is not UTF-8 text, in {row} or before; save it as UTF-8")
+            convert = csv_sections.CONVERT.format("WINDOWS-1252")
+            return self.error(f"is not UTF-8 text, in {row} or before; {convert}")
         if match := re.search(r"column #(\d+): .* to (\w+): invalid value '(.*)'", message, re.S):
+            column = names[int(match[1])]
+            if match[2] == "null":
+                reason = f"has {match[3]!r} in {row}, in column {int(match[1]) + 1}"
+                return self.error(f"{reason}, which has no name; mend the row, or name the column")
             expected = "neither true nor false" if match[2] == "bool" else "no number"
-            return self.error(not_a_number(names[int(match[1])], match[3], row, expected))
-        if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
+            return self.error(not_a_number(column, match[3], row, expected))
+        if match := re.search(r"Expected (\d+) columns, got (\d+)(?:: (.*))?", message, re.S):
             count = "1 value" if match[2] == "1" else f"{match[2]} values"
             text = f"has {count} in {row} where its header has {match[1]}; mend the row"
-            hint = ", or type what separates columns, such as delimiter ';'"
-            return self.error(text + (hint if match[1] == "1" else ""))
+            row_number, width = first_row + int(number[1]) if number else 0, int(match[1])
+            tail = csv_sections.read_tail(self)
+            hint = csv_layout.row_hint(match[3] or "", row_number, width, tail, self._format)
+            return self.error(text + hint)
         return read_error(error, self.argument, self.path, self.format_name)
 
 
@@ -251,9 +276,19 @@ def _copy_to_arrow(text: bytes) -> pa.Buffer:
 
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
     """Say that a value in a column of numbers is none, and what to do about it."""
+    if value.strip() == column.strip():
+        remedy = "delete such lines, or give path a list of the files that were joined"
+        return f"has its header again in {row}, with {value!r} in column {column!r}; {remedy}"
     has_comma = re.fullmatch(r"-?\d+,\d+", value)
     decimal = ' (with decimal commas, type decimal ",")' if has_comma else ""
+    remedy = "mend it"
+    if csv_layout.is_total(value):
+        remedy = "if it is a total in the last line, type skip_footer 1; else mend it"
+    elif csv_layout.is_marker(value) or not re.search(r"\d", value):
+        remedy = f"if it means a missing value, type na_values {value!r}; else mend it"
+    elif "#" in value:
+        remedy = "if # begins a comment, type comment '#'; else mend it"
     return (
-        f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; mend it, leave "
+        f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; {remedy}, leave "
         "the column out by exclude, or, if it holds categories, name it in categorical"
     )

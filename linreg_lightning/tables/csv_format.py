@@ -1,5 +1,7 @@
 """How the text of a CSV file is written."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import final
 
@@ -10,14 +12,20 @@ from linreg_lightning.validation import check_argument
 @final
 @dataclass(frozen=True)
 class CsvFormat:
-    r"""What separates the columns of a CSV file, and how its numbers are written.
+    r"""What separates the columns of a CSV file, how its values are written, what is no row of it.
 
     Args:
         delimiter: one character of ASCII; `tab` is a tabulator.
         decimal: the decimal point.
+        skip_rows: how many lines to skip before the header, or a list of the lines to skip, counted
+            from 0, around the header: `[1]` skips a line of units below a header in the first line.
+        skip_footer: how many lines to skip at the end.
+        comment: the character that begins a comment, which ends with the line.
+        na_values: what stands for a missing value, beside nothing, `NA`, `NaN`, `NULL`...; one text
+            or number, or a list. A number matches each way to write it.
 
     Raises:
-        InputError: an argument is no such character, or both are the same.
+        InputError: an argument has another type or value, or two of them are the same character.
 
     >>> CsvFormat(delimiter="tab").delimiter_character
     '\\t'
@@ -25,16 +33,75 @@ class CsvFormat:
 
     delimiter: str = ","
     decimal: str = "."
+    skip_rows: int | Sequence[int] | None = None
+    skip_footer: int | None = None
+    comment: str | None = None
+    na_values: str | float | Sequence[str | float] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("delimiter", self.delimiter_character), ("decimal", self.decimal)):
+        characters = {"delimiter": self.delimiter_character, "decimal": self.decimal}
+        if self.comment is not None:
+            characters["comment"] = self.comment
+        for name, value in characters.items():
             valid = bool(value) and len(value) == 1 and value not in '\r\n"' and value.isascii()
-            check_argument(name, repr(value), valid, "one character of ASCII, or tab")
+            remedy = "one character of ASCII" + (", or tab" if name == "delimiter" else "")
+            check_argument(name, repr(value), valid, remedy)
         if self.delimiter_character == self.decimal:
             text = f"decimal: {self.decimal!r} was given, which separates the columns too"
             raise InputError(f"{text}; type what does, such as delimiter ';'")
+        if self.comment in (self.delimiter_character, self.decimal):
+            text = f"comment: {self.comment!r} was given, which is the delimiter or decimal too"
+            raise InputError(f"{text}; type another character, or skip_rows for lines on top")
+        numbers = [self.skip_rows] if isinstance(self.skip_rows, int) else self.skip_rows or []
+        remedy = "how many lines, or a list of lines counted from 0"
+        check_argument("skip_rows", repr(self.skip_rows), all(map(_is_count, numbers)), remedy)
+        valid = self.skip_footer is None or _is_count(self.skip_footer)
+        check_argument("skip_footer", repr(self.skip_footer), valid, "how many lines")
+        valid = all(isinstance(each, str | int | float) for each in self._markers())
+        check_argument(
+            "na_values", repr(self.na_values), valid, "text, a number, or a list of them"
+        )
 
     @property
     def delimiter_character(self) -> str:
         """The character that separates the columns."""
         return "\t" if self.delimiter in ("tab", "\\t") else self.delimiter
+
+    @property
+    def skipped_lines(self) -> list[int]:
+        """The lines that are no part of the table around its header, counted from 0."""
+        skip = self.skip_rows or []
+        return list(range(skip)) if isinstance(skip, int) else sorted(set(skip))
+
+    @property
+    def skips_chosen_lines(self) -> bool:
+        """Whether the lines to skip are all that are no rows above the first one."""
+        return self.skip_rows == 0 or not isinstance(self.skip_rows, int | None)
+
+    @property
+    def missing_texts(self) -> list[str]:
+        """What `na_values` names, as text."""
+        texts = []
+        for each in self._markers():
+            texts.append(str(each))
+            if isinstance(each, float) and each.is_integer():
+                texts.append(str(int(each)))
+        return texts
+
+    @property
+    def missing_numbers(self) -> list[float]:
+        """The numbers among what `na_values` names."""
+        numbers = []
+        for each in self._markers():
+            with suppress(ValueError):
+                numbers.append(float(each))
+        return numbers
+
+    def _markers(self) -> list[str | float]:
+        if isinstance(self.na_values, list | tuple):
+            return list(self.na_values)
+        return [] if self.na_values is None else [self.na_values]  # type: ignore[list-item]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

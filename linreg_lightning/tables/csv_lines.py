@@ -1,6 +1,7 @@
 """Where the lines of CSV text end; agrees with pyarrow and does not parse the values."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,63 @@ def ends_in_quotes(text: bytes, delimiter: str) -> bool:
     (True, True, False)
     """
     return len(_enclosing_quotes(text, delimiter)) % 2 == 1
+
+
+def blank_comments(text: bytes, delimiter: str, comment: str, is_end: bool) -> bytes:
+    r"""Replace comments by newlines: empty lines are no rows, and each byte keeps its place.
+
+    A comment at the end of a text that goes on stays, because more of it may follow.
+
+    >>> blank_comments(b'# on top\n1,"#2" # no\n3,4\n#', ",", "#", is_end=False)
+    b'\n\n\n\n\n\n\n\n\n1,"#2" \n\n\n\n\n3,4\n#'
+    """
+    mark = comment.encode()
+    if mark not in text:
+        return text
+    separators = re.escape(delimiter.encode()) + rb"\n\r"
+    value = rb'"(?<![^%s]")(?:[^"]|"")*+"?' % separators
+    end = rb"" if is_end else rb"(?=[\n\r])"
+    tokens = re.compile(value + rb"|" + re.escape(mark) + rb"[^\n\r]*+" + end)
+    return tokens.sub(lambda token: _blank(token[0]) if token[0][:1] == mark else token[0], text)
+
+
+def blank_ranges(text: bytes, ranges: list[tuple[int, int]]) -> bytes:
+    """Replace parts of a text, from the first byte to before the second, by newlines."""
+    for start, stop in ranges:
+        text = text[:start] + _blank(text[start:stop]) + text[stop:]
+    return text
+
+
+def _blank(text: bytes) -> bytes:
+    return b"\n" * len(text)
+
+
+def line_ranges(text: bytes) -> list[tuple[int, int]]:
+    r"""Find all lines as an editor shows them, where quotes mean nothing.
+
+    >>> line_ranges(b'a "\n\nb"')
+    [(0, 4), (4, 5), (5, 7)]
+    """
+    ends = [0, *(_newlines(text) + 1).tolist()]
+    if ends[-1] != len(text):
+        ends.append(len(text))
+    return list(pairwise(ends))
+
+
+def footer_start(text: bytes, lines: int) -> int:
+    r"""Find where the last lines of a text begin, as an editor shows them.
+
+    >>> footer_start(b"a\r\nb\r\n\r\n", 2), footer_start(b"a\nb", 1), footer_start(b"a\n", 3)
+    (3, 2, 0)
+    """
+    start = len(text)
+    while lines and start:
+        stop = start - (text[start - 1] in b"\n\r")
+        stop -= text[stop - 1 : stop + 1] == b"\r\n"
+        start = text.rfind(b"\n", 0, stop) + 1
+        start = max(start, text.rfind(b"\r", start, stop) + 1)
+        lines -= 1
+    return start
 
 
 def count_lines(text: bytes, delimiter: str) -> int:
