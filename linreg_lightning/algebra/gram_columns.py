@@ -17,9 +17,9 @@ def with_columns(gram: Gram, places: Sequence[int | None]) -> Gram:
         gram: the statistics; its tensors stay as they are.
         places: for each new column, its place in x so far; None for a column of zeros.
 
-    >>> from linreg_lightning.algebra import ExactGram
+    >>> from linreg_lightning.algebra import Float64Gram
     >>> from linreg_lightning.batch import Batch
-    >>> gram = ExactGram(features=1)
+    >>> gram = Float64Gram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])))
     >>> with_columns(gram, [None, 0]).normal_equations(intercept=False).cross.high
     tensor([[ 0.,  0.,  0.],
