@@ -21,7 +21,7 @@ def with_columns(gram: Gram, places: Sequence[int | None]) -> Gram:
     >>> from linreg_lightning.batch import Batch
     >>> gram = Float64Gram(features=1)
     >>> gram.update(Batch(torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])))
-    >>> with_columns(gram, [None, 0]).normal_equations(intercept=False).cross.high
+    >>> with_columns(gram, [None, 0]).normal_equations(intercept=False).cross
     tensor([[ 0.,  0.,  0.],
             [ 0.,  5., 10.],
             [ 0., 10., 20.]], dtype=torch.float64)

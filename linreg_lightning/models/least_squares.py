@@ -1,6 +1,7 @@
 """Least squares under the Trainer: one pass adds up the rows, its end solves for the `Fit`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, final
 
@@ -12,13 +13,13 @@ from torch import Tensor
 from linreg_lightning.algebra import Fit, Gram, Prediction
 from linreg_lightning.algebra.gram_state import GramState, PassShape
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
-from linreg_lightning.algebra.prediction import prediction_center
+from linreg_lightning.algebra.prediction import predict_mean, prediction, prediction_center
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.added_columns import adds_levels
 from linreg_lightning.models.columns import ModelColumns
-from linreg_lightning.models.grouped import GroupedModule
+from linreg_lightning.models.left_out import LeftOutModule
 from linreg_lightning.models.one_pass import check_trainer, raise_max_epochs, stopped
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
@@ -26,7 +27,7 @@ from linreg_lightning.protocols import feature_bits_of
 
 
 @final
-class LeastSquares(GroupedModule):
+class LeastSquares(LeftOutModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
@@ -110,8 +111,10 @@ class LeastSquares(GroupedModule):
 
         x is a data frame, an array or a tensor, as in `predict`. Before a fit: an InputError.
         """
-        fit = self._fitted_or_refuse("prediction")
-        return fit.prediction(self._without_ones(self.read_rows(x)))
+        fit, rows = self._fitted_or_refuse("prediction"), self.read_rows(x)
+        if not (self._trainer is not None and self._trainer.predicting):  # else steps count rows
+            self._warn_of_broken(rows)
+        return prediction(fit.solution, self._without_ones(rows).cpu(), fit.confidence)
 
     @property
     def fitted(self) -> bool:
@@ -261,8 +264,9 @@ class LeastSquares(GroupedModule):
         ones = self.columns.intercept
         options: Any = {"ridge": self.ridge, "confidence": self.confidence}
         fit = Fit.from_gram(gram, intercept=self._has_constant, **options)
+        fit = replace(fit, feature_names=self._variable_names)
         weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
-        center_prediction = fit.predict(center[None])[0]
+        center_prediction = predict_mean(fit.solution, center[None])[0]
         if ones is not None:
             intercept = fit.intercept.unsqueeze(1)
             weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)
@@ -289,11 +293,3 @@ class LeastSquares(GroupedModule):
     @property
     def _variable_names(self) -> list[str]:
         return [name for name in self.feature_names if name != "intercept"]
-
-    def _without_ones(self, x: Tensor) -> Tensor:
-        ones = self.columns.intercept
-        if ones is None:
-            return x
-        if ones == 0:
-            return x[:, 1:]  # a view, not a copy
-        return torch.cat([x[:, :ones], x[:, ones + 1 :]], dim=1)
