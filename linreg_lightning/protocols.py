@@ -98,6 +98,13 @@ class SinglePass(Protocol):
 
 
 @runtime_checkable
+class ExtendsColumns(Protocol):
+    """A model that says whether a fit that goes on from a checkpoint takes more columns of x."""
+
+    extends_columns: bool
+
+
+@runtime_checkable
 class ChecksValues(Protocol):
     """A model that says whether its fit refuses NaN and infinity by column and row."""
 

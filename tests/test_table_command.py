@@ -310,8 +310,10 @@ def test_two_processes_fit_and_predict_the_same_as_one(command: Command) -> None
     write(frame, "t.csv")
     line = f"{FIT} t.csv --data.missing drop --data.val_fraction 0.2 --model.accuracy exact"
     one = command(f"{line} --trainer.default_root_dir one")
+    frame.loc[[10, 120, 190], "city"] = "Xanten"
     write(frame.assign(id=range(200)), "new.csv")
     again = "predict --ckpt_path last --data.path new.csv --keep id --trainer.default_root_dir one"
+    again += " --data.unseen zero"
     command(again)
     alone = predictions().read_text()
     assert alone.splitlines()[151] == "150,"
@@ -328,8 +330,8 @@ def test_two_processes_fit_and_predict_the_same_as_one(command: Command) -> None
     process = [sys.executable, "both.py"]
     done = subprocess.run(process, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for number in ("1", "2"):
-        assert f"Process {number}: 1 of 100 rows" in done.stderr
+    assert done.stderr.count("2 of 200 rows were given no prediction") == 1
+    assert done.stderr.count("3 of 200 rows to predict have a level") == 1
     assert "2 of 160 rows" in done.stderr
     found = json.loads(Path("two/version_0/coefficients.json").read_text())
     assert found["coefficients"] == one["coefficients"]

@@ -1,12 +1,13 @@
 """The sums of an exact fit over passes, processes and checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
 
 from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.least_squares import EXACT_LIMIT
@@ -122,6 +123,13 @@ class GramState:
         self.fitted_gram = None if state["done"] is None else _from_state(state["done"])
         self.current = None if state["partial"] is None else _from_state(state["partial"])
         self.second_pass, self._shape = state["second"], PassShape(**state["cut"])
+
+    def select_columns(self, places: Sequence[int | None]) -> None:
+        """Take other columns of x for all rows so far; `places` as in `with_columns`."""
+        if self.fitted_gram is not None:
+            self.fitted_gram = with_columns(self.fitted_gram, places)
+        if self.current is not None:
+            self.current = with_columns(self.current, places)
 
     def _current_of_all(self, processes: int) -> Gram:
         assert self.current is not None

@@ -13,6 +13,7 @@ from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic, list
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.left_out import BrokenRows, LeftOutColumns
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch, column_bits
@@ -145,17 +146,33 @@ class Fit(fit_table.FitTable):
         """Whether eight digits of coefficients and standard errors are guaranteed correct."""
         return min(self.digits, self.error_digits) >= ENOUGH_DIGITS
 
+    @cached_property
+    def left_out(self) -> LeftOutColumns | None:
+        """The columns left out as combinations of others; None if there are none."""
+        return LeftOutColumns.from_solution(self.solution) if self.collinear else None
+
+    def broken_rows(self, x: Tensor) -> BrokenRows:
+        """Count the rows of x, (rows, features), that break a collinearity of those of the fit."""
+        names = self.feature_names or [f"x{j + 1}" for j in range(len(self.solution.coefficients))]
+        counts = BrokenRows([names[j] for j in self.collinear])
+        if self.left_out is not None:
+            counts.add(self.left_out.broken(x))
+        return counts
+
     def predict(self, x: Any) -> Tensor:
         """Return b_0 + x b for x, (rows, features), in the shape of y.
 
         After a fit of a data frame, the columns of a frame are found by name, whatever their order,
-        and others are ignored; columns without names are taken by position.
+        and others are ignored; columns without names are taken by position. A warning says in how
+        many rows a column left out is not the combination that it was in the rows of the fit.
 
         Raises:
             InputError: x has another number of columns, or lacks one of the fit.
         """
         rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
         mean = predict_mean(self.solution, rows)
+        if message := self.broken_rows(rows).describe():
+            warnings.warn(message, stacklevel=2)
         return mean[:, 0] if self._one_dimensional else mean
 
     def prediction(self, x: Any) -> Prediction:
@@ -171,6 +188,8 @@ class Fit(fit_table.FitTable):
         """
         rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
         result = prediction(self.solution, rows, self.confidence)
+        if message := self.broken_rows(rows).describe():
+            warnings.warn(message, stacklevel=2)
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.batch import Batch, KeptBatch
-from linreg_lightning.design_matrix.batch_builder import BatchBuilder, MissingCounts
+from linreg_lightning.design_matrix.batch_builder import BatchBuilder
+from linreg_lightning.design_matrix.row_counts import RowCounts
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import all_weights_zero
@@ -24,8 +24,9 @@ Value = TypeVar("Value")
 class SplitReader:
     """The rows of a split, or one process's share of them; each pass reads them anew.
 
-    A warning says once how many rows lack a value: after the first pass, or before it where several
-    processes have to agree on the number of batches. `purpose` says in messages what rows are for.
+    Warnings say once how many rows lack a value or have an unseen level: after the first pass, or
+    before it where several processes have to agree on the number of batches; else several processes
+    add their counts up when they all call `report`. `purpose` says in messages what rows are for.
     """
 
     subset: RowSubset
@@ -34,6 +35,7 @@ class SplitReader:
     rank: int = 0
     world_size: int = 1
     _reported: bool = False
+    _counts: RowCounts = field(default_factory=RowCounts)  # of this process's last pass
 
     @property
     def block_rows(self) -> int:
@@ -47,18 +49,24 @@ class SplitReader:
         subset = self.subset.share(rank, world_size)
         return replace(self, subset=subset, rank=rank, world_size=world_size)
 
+    def report(self) -> None:
+        """Warn, if that is still to do, of the rows that all processes have read."""
+        if self.world_size > 1 and not self._reported:
+            self._warn_once(sum(self._all_gather(self._counts), RowCounts()))
+
     def blocks(self, min_rows: int = 0) -> Iterator[Batch]:
         """Yield the rows, block by block; refuse fewer than `min_rows`."""
-        counts, rows, counted = MissingCounts(), 0, False
+        counts, rows, counted = RowCounts(), 0, False
         for block in self._read(self.block_rows):
-            batch, missing = self.builder.build(block)
-            counts += missing
+            batch, count = self.builder.build(block)
+            counts += count
             rows += batch.rows
             counted = counted or batch.weight is None or bool(batch.weight.any())
             if batch.rows:
                 yield batch
         if counts.rows and not counted:
             raise all_weights_zero()
+        self._counts = counts
         if self.world_size > 1:
             return
         self._warn_once(counts)
@@ -69,17 +77,14 @@ class SplitReader:
 
     def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:
         """Yield the rows to predict, with the kept columns, if any, as they are in the files."""
-        counts = MissingCounts()
+        counts = RowCounts()
         for block in self._read(size, kept):
-            batch, missing = self.builder.build(block)
-            counts += missing
+            batch, count = self.builder.build(block)
+            counts += count
             yield KeptBatch(*batch, block.table.select(list(kept))) if kept else batch
+        self._counts = counts
         if self.world_size == 1:
             self._warn_once(counts)
-        elif counts.incomplete:
-            # Processes end at different times and do not wait to add their counts up.
-            text = counts.describe("given no prediction")
-            warnings.warn(f"Process {self.rank + 1}: {text}", stacklevel=2)
 
     def read_all(self, max_bytes: int | float) -> Batch | None:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""
@@ -117,9 +122,9 @@ class SplitReader:
         return self.subset.read(self.builder.roles.types(self.subset.dataset, kept), size)
 
     def _count_complete_rows(self) -> int:
-        missing = (self.builder.build(block)[1] for block in self._read(self.block_rows))
-        counts = sum(missing, MissingCounts())
-        self._warn_once(sum(self._all_gather(counts), MissingCounts()))
+        blocks = self._read(self.block_rows)
+        counts = sum((self.builder.build(block)[1] for block in blocks), RowCounts())
+        self._warn_once(sum(self._all_gather(counts), RowCounts()))
         return counts.rows - counts.incomplete
 
     def _all_gather(self, value: Value) -> list[Value]:
@@ -127,9 +132,8 @@ class SplitReader:
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def _warn_once(self, counts: MissingCounts) -> None:
-        has_targets = bool(self.builder.roles.targets)
-        outcome = f"left out of those {self.purpose}" if has_targets else "given no prediction"
-        if counts.incomplete and not self._reported:
-            rank_zero_warn(counts.describe(outcome))
+    def _warn_once(self, counts: RowCounts) -> None:
+        if not self._reported:
+            for message in counts.messages(self.purpose):
+                rank_zero_warn(message)
         self._reported = True

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -15,6 +16,7 @@ from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import FILES, as_list, check_arguments, plain_source
+from linreg_lightning.design_matrix.added_levels import add_levels
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.column_roles import NAMELESS, ColumnRoles
 from linreg_lightning.design_matrix.design import Design
@@ -22,7 +24,7 @@ from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_description, is_frame
-from linreg_lightning.protocols import LinearModel
+from linreg_lightning.protocols import ExtendsColumns, LinearModel
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     Source = Any  # also a data frame of any library
 else:
     Source = str | list[str]  # jsonargparse reads this type; the command takes no frames
+_ADD_HINT = ", or set unseen to add to give each new level a coefficient"
+_ANEW_HINT = ", leave such rows out, or fit all rows anew"
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
 _SPLITS: dict[str, list[Split]] = {
@@ -77,7 +81,9 @@ class TabularData(RegressionDataModule):
             it; `mean` fills in the mean of the rows to train on (for an indicator, the fraction of
             them with that level), but never a target or weight.
         unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
-            its column to 0.
+            its column to 0, as those of the first level are, and a warning counts such rows; `add`
+            gives it a coefficient where rows to train on are added to a `LeastSquares` fit from a
+            checkpoint, and is `error` elsewhere.
         val_path: files for validation alone, instead of a fraction.
         test_path: the same for the test.
         stream: whether to read the rows anew in each pass; null: if they have more than 256 MB.
@@ -115,7 +121,7 @@ class TabularData(RegressionDataModule):
         exclude: str | list[str] | None = None,
         categorical: str | list[str] | None = None,
         missing: Literal["error", "drop", "mean"] = "error",
-        unseen: Literal["error", "zero"] = "error",
+        unseen: Literal["error", "zero", "add"] = "error",
         val_path: Source | None = None,
         test_path: Source | None = None,
         stream: bool | None = None,
@@ -145,9 +151,13 @@ class TabularData(RegressionDataModule):
         self._stream, self._max_levels = stream, max_levels
         self._sheet = sheet
         self._csv_format = CsvFormat(delimiter, decimal, skip_rows, skip_footer, comment, na_values)
+        self._has_earlier_rows = design is not None
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
+        self._shares: dict[
+            Split, SplitReader
+        ] = {}  # those of this process, where there are several
         try:
             self._design = None if design is None else Design(**design)
         except TypeError:
@@ -168,6 +178,8 @@ class TabularData(RegressionDataModule):
         splits = [split for split in _SPLITS[stage] if self._has_source(split)]
         for split in splits:
             self._roles(split).check(self._subset(split).dataset)
+        if stage == "fit" and self._unseen == "add" and self._may_extend():
+            self._add_levels()
         self.fit_design()
         max_bytes = {None: _MAX_BYTES_IN_MEMORY, True: 0, False: math.inf}[self._stream]
         for split in splits:
@@ -197,6 +209,19 @@ class TabularData(RegressionDataModule):
         self.hparams["design"] = self._design.state()
         return self._design
 
+    def _may_extend(self) -> bool:
+        """Whether these are rows to add to a fit that takes more columns of x."""
+        model = None if self.trainer is None else self.trainer.lightning_module
+        extends = isinstance(model, ExtendsColumns) and model.extends_columns
+        return self._has_earlier_rows and extends
+
+    def _add_levels(self) -> None:
+        assert self._design is not None
+        arguments = self._categorical, self._missing, self._max_levels
+        roles = self._roles("train")
+        self._design = add_levels(self._design, self._subset("train"), roles, *arguments)
+        self.feature_names = self._design.names
+
     def has_rows(self, split: Split) -> bool:
         """Whether a split has any row; of a stream, whether the arguments name a source."""
         return super().has_rows(split) if split in self.splits else self._has_source(split)
@@ -207,7 +232,7 @@ class TabularData(RegressionDataModule):
         """Return this process's batches of a split, from memory or from files."""
         if split in self.splits:
             return super().loader(split, shuffle_seed, limit)
-        reader = self._reader(split).share(*self.rank_and_world_size)
+        reader = self._share(split)
         batch_size = self.batch_size or reader.block_rows
         if split == "predict":
             size = min(batch_size, reader.block_rows)
@@ -219,6 +244,12 @@ class TabularData(RegressionDataModule):
         blocks = self._convert(partial(reader.blocks, min_rows=min_rows))
         name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
         return StreamLoader(blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name)
+
+    def teardown(self, stage: str) -> None:
+        """Say what was missing or unseen in rows that several processes have streamed."""
+        super().teardown(stage)
+        for reader in self._shares.values():
+            reader.report()
 
     def keep(self, columns: Sequence[str]) -> None:
         """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
@@ -274,10 +305,20 @@ class TabularData(RegressionDataModule):
             roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by)
         return roles._replace(targets=[], weight=None, by=None) if split == "predict" else roles
 
+    def _share(self, split: Split) -> SplitReader:
+        rank, processes = self.rank_and_world_size
+        share = self._shares.get(split)
+        if share is None or (share.rank, share.world_size) != (rank, processes):
+            share = self._shares[split] = self._reader(split).share(rank, processes)
+        return share
+
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:
             design, roles = self.fit_design(), self._roles(split)
             builder = BatchBuilder(design, roles, self._missing, self._unseen)
+            if split == "train" and self._has_earlier_rows:
+                hint = _ADD_HINT if self._may_extend() else _ANEW_HINT
+                builder = replace(builder, unseen_hint=hint)
             purpose = _PURPOSES.get(split, "to predict")
             self._readers[split] = SplitReader(self._subset(split), builder, purpose)
         return self._readers[split]

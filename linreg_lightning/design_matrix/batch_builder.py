@@ -15,43 +15,23 @@ from numpy.typing import NDArray
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import (
+    CategoryTerm,
     Design,
     RowNumbers,
     to_categories,
 )
+from linreg_lightning.design_matrix.row_counts import RowCounts, UnseenLevels
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import Floats, parse_numbers
 from linreg_lightning.validation import check_finite, check_intercept, check_weight
 
 Missing = Literal["error", "drop", "mean"]
-Unseen = Literal["error", "zero"]
+Unseen = Literal["error", "zero", "add"]
 _MISSING_HINT = ", or set missing to drop, which leaves such rows out, or to mean"
 _TEXT_HINT = '; where NA is a category of a CSV file, write it in quotes: "NA"'
-
-
-@dataclass(frozen=True)
-class MissingCounts:
-    """How many of the `rows` read lack a value after means were filled in, and in which column."""
-
-    rows: int = 0
-    incomplete: int = 0
-    by_column: Counter[str] = field(default_factory=Counter)
-
-    def __add__(self, other: MissingCounts) -> MissingCounts:
-        by_column = self.by_column + other.by_column
-        return MissingCounts(self.rows + other.rows, self.incomplete + other.incomplete, by_column)
-
-    def describe(self, outcome: str) -> str:
-        """Say what happened to the incomplete rows.
-
-        >>> counts = MissingCounts(10, 2, Counter(age=1, city=1))
-        >>> counts.describe("left out of those to train on")
-        '2 of 10 rows were left out of those to train on; missing values: age 1, city 1'
-        """
-        columns = ", ".join(f"{name} {count}" for name, count in sorted(self.by_column.items()))
-        rows = f"{self.incomplete} of {self.rows} rows"
-        return f"{rows} were {outcome}; missing values: {columns}"
+_ZERO_HINT = ", or set unseen to zero to count it as {}"
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -59,7 +39,8 @@ class BatchBuilder:
     """Builds a Batch of a block of rows; `missing` and `unseen` are those of `TabularData`.
 
     Without targets, for rows to predict, no row is left out: a missing value may stay NaN. With a
-    column of groups, the last column of y has the number of each row's group in `groups`.
+    column of groups, the last column of y has the number of each row's group in `groups`. Unless
+    `unseen` is `zero`, an unknown level is refused; `unseen_hint` then says what to do about it.
     """
 
     design: Design
@@ -67,14 +48,15 @@ class BatchBuilder:
     missing: Missing
     unseen: Unseen
     groups: dict[str, int] = field(default_factory=dict)  # numbered as they are read
+    unseen_hint: str = _ZERO_HINT
 
     @property
     def drops_rows(self) -> bool:
         """Whether rows may be left out."""
         return self.missing != "error" and bool(self.roles.targets)
 
-    def build(self, block: RowBlock) -> tuple[Batch, MissingCounts]:
-        """Return the rows of a block, and how many of them lack a value.
+    def build(self, block: RowBlock) -> tuple[Batch, RowCounts]:
+        """Return the rows of a block, and how many of them lack a value or have an unknown level.
 
         Raises:
             InputError: a value that is missing, infinite or an unknown level is to be refused; a
@@ -93,12 +75,15 @@ class BatchBuilder:
             raise InputError(f"path: {reason}; mend it") from None
         # A row of weight 0 does not count, whatever it holds.
         absent = np.zeros(table.num_rows, bool) if roles.weight is None else y[-1] == 0
-        if unknown and self.unseen == "error":
+        if unknown and self.unseen != "zero":
             ignored = absent
             if self.missing == "drop":
-                ignored = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
-            _refuse_unknown(block, unknown, ignored)
-        counts = MissingCounts(table.num_rows)
+                ignored = ignored | np.isnan(x).any(axis=0)
+            if self.missing != "error":
+                ignored = ignored | np.isnan(y).any(axis=0)
+            self._refuse_unknown(block, unknown, ignored)
+        counts = RowCounts(table.num_rows)
+        incomplete = np.zeros(table.num_rows, bool)
         rows = np.arange(table.num_rows)
         # The sums tell at once whether a closer look is needed.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -107,9 +92,11 @@ class BatchBuilder:
             for values in (x, y):
                 values[~np.isfinite(values) & absent] = 0.0
             incomplete, counts = self._fill_or_refuse(block, x, y)
-            if counts.incomplete and roles.targets:
-                rows = np.flatnonzero(~incomplete)
-                x, y, absent = x[:, rows], y[:, rows], absent[rows]
+        if unknown:
+            counts += self._count_unknown(block, unknown, absent | incomplete)
+        if counts.incomplete and roles.targets:
+            rows = np.flatnonzero(~incomplete)
+            x, y, absent = x[:, rows], y[:, rows], absent[rows]
         features = torch.from_numpy(x).T
         check_intercept(features, self.design.names, torch.from_numpy(absent))
         columns = len(roles.targets) + (roles.by is not None)
@@ -133,32 +120,59 @@ class BatchBuilder:
 
     def _fill_or_refuse(
         self, block: RowBlock, x: Floats, y: Floats
-    ) -> tuple[NDArray[np.bool_], MissingCounts]:
+    ) -> tuple[NDArray[np.bool_], RowCounts]:
         """Fill in or refuse what is missing; say which rows still lack a value, and count them."""
         names = [*self.design.sources, *self.roles.values]
         rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
         hint = _MISSING_HINT + (_TEXT_HINT if self.design.levels else "")
         check_finite(rows, names, block.row_name, hint, self.missing != "error")
-        if self.missing == "mean":
+        # The same in all columns of a category.
+        lacks = {name: np.isnan(values) for name, values in zip(names, [*x, *y], strict=True)}
+        fills = self.missing == "mean"
+        if fills:
             self.design.fill(x)
-        incomplete = np.zeros(block.table.num_rows, bool)
-        by_column: Counter[str] = Counter()
-        for name, values in zip(names, [*x, *y], strict=True):
-            lacks = np.isnan(values)
-            if lacks.any():
-                by_column[name] = int(lacks.sum())  # the same in all columns of a category
-            incomplete |= lacks
-        return incomplete, MissingCounts(len(incomplete), int(incomplete.sum()), by_column)
+        still = [lacks[name] for name in (self.roles.values if fills else lacks)]
+        incomplete = np.logical_or.reduce([np.zeros(block.table.num_rows, bool), *still])
+        missing: Counter[str] = Counter()
+        filled: Counter[str] = Counter()
+        for name, rows_without in lacks.items():
+            is_filled = fills and name not in self.roles.values
+            total = int((rows_without & ~incomplete).sum() if is_filled else rows_without.sum())
+            if total:
+                (filled if is_filled else missing)[name] = total
+        count = int(incomplete.sum())
+        return incomplete, RowCounts(len(incomplete), count, missing, filled)
 
+    def _count_unknown(
+        self, block: RowBlock, unknown: dict[str, RowNumbers], ignored: NDArray[np.bool_]
+    ) -> RowCounts:
+        """Count the rows of unknown levels that count as another level."""
+        counted_as, is_unseen = self._counted_as(), np.zeros(len(ignored), bool)
+        unseen = {}
+        for name, rows in unknown.items():
+            rows = rows[~ignored[rows]]
+            if len(rows):
+                is_unseen[rows] = True
+                levels = to_categories(block.table.column(name).take(pa.array(rows.tolist())))
+                examples = [str(level) for level in levels.unique().to_pylist()[:_EXAMPLES]]
+                unseen[name] = UnseenLevels(len(rows), tuple(examples), counted_as[name])
+        return RowCounts(unseen_rows=int(is_unseen.sum()), unseen=unseen)
 
-def _refuse_unknown(
-    block: RowBlock, unknown: dict[str, RowNumbers], absent: NDArray[np.bool_]
-) -> None:
-    """Refuse unknown levels in rows that count and are not left out."""
-    for name, rows in unknown.items():
-        for row in rows[~absent[rows]].tolist():
-            value = block.table.column(name)[row].as_py()
-            raise InputError(
-                f"column {name!r}: {block.row_name(row)} holds {value!r}, which no row that was "
-                "trained on had; mend it, or set unseen to zero to count it as none of the levels"
-            )
+    def _counted_as(self) -> dict[str, str | None]:
+        """Return, by column, the level whose indicators are all 0; None where there is none."""
+        terms = [term for term in self.design.terms if isinstance(term, CategoryTerm)]
+        return {term.column: term.levels[0] if term.first else None for term in terms}
+
+    def _refuse_unknown(
+        self, block: RowBlock, unknown: dict[str, RowNumbers], ignored: NDArray[np.bool_]
+    ) -> None:
+        """Refuse unknown levels in rows that count and are not left out."""
+        for name, rows in unknown.items():
+            for row in rows[~ignored[rows]].tolist():
+                value = block.table.column(name)[row].as_py()
+                level = self._counted_as()[name]
+                other = "none of the levels" if level is None else repr(level)
+                raise InputError(
+                    f"column {name!r}: {block.row_name(row)} holds {value!r}, which no row that "
+                    f"was trained on had; mend it{self.unseen_hint.format(other)}"
+                )

@@ -11,14 +11,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from linreg_lightning.design_matrix.batch_builder import (
-    BatchBuilder,
-    Missing,
-    MissingCounts,
-    Unseen,
-)
+from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing, Unseen
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.row_counts import RowCounts
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import column_names
@@ -58,8 +54,8 @@ class FrameReader:
                 return cls(design, missing, unseen)
         return None
 
-    def read(self, frame: Any, argument: str = "x") -> tuple[Tensor, MissingCounts]:
-        """Return x, (rows, columns of x) float64, and how many rows lack a value.
+    def read(self, frame: Any, argument: str = "x") -> tuple[Tensor, RowCounts]:
+        """Return x, (rows, columns of x) float64, and what was missing or unknown in the rows.
 
         A row that lacks a value has NaN. Other columns of the frame are ignored.
 
@@ -76,12 +72,12 @@ class FrameReader:
         roles = ColumnRoles(features, list(self.design.levels), [], None)
         builder = BatchBuilder(self.design, roles, self.missing, self.unseen)
         parts = [torch.empty(0, len(self.design.names), dtype=torch.float64)]
-        counts = MissingCounts()
+        counts = RowCounts()
         for batch in table.to_batches(_BLOCK_ROWS):
             chunk = Chunk(batch, counts.rows, "", counts.rows)
-            rows, missing = builder.build(RowBlock(batch, chunk, None))
+            rows, count = builder.build(RowBlock(batch, chunk, None))
             parts.append(rows.x)
-            counts += missing
+            counts += count
         return torch.cat(parts), counts
 
     def _check_kind(self, name: str, dtype: pa.DataType, argument: str) -> None:

@@ -1,28 +1,33 @@
 """Least squares under the Trainer: one pass adds up the rows, its end solves for the `Fit`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
 from linreg_lightning.algebra.gram_state import GramState, PassShape
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
-from linreg_lightning.algebra.prediction import prediction_center
+from linreg_lightning.algebra.prediction import predict_mean, prediction, prediction_center
 from linreg_lightning.batch import Batch
+from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.grouped import GroupedModule
+from linreg_lightning.models.added_columns import adds_levels
+from linreg_lightning.models.columns import ModelColumns
+from linreg_lightning.models.left_out import LeftOutModule
+from linreg_lightning.models.one_pass import check_trainer, raise_max_epochs, stopped
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 from linreg_lightning.protocols import feature_bits_of
 
 
 @final
-class LeastSquares(GroupedModule):
+class LeastSquares(LeftOutModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
@@ -30,7 +35,8 @@ class LeastSquares(GroupedModule):
     precision of the rows. A column that is a linear combination of earlier ones, to the precision
     in which the data hold it, is left out and named in a warning, as in R: its row of the table is
     NaN, and predictions take its coefficient as 0. A fit with `ckpt_path` adds its rows to those of
-    the checkpoint, which holds the matrix. Data with groups (`TabularData(by=...)`) get one fit for
+    the checkpoint, which holds the matrix; `TabularData(unseen="add")` brings columns for levels
+    that the earlier rows did not have. Data with groups (`TabularData(by=...)`) get one fit for
     each group instead, as `grouped_least_squares` makes it.
 
     Args:
@@ -55,6 +61,8 @@ class LeastSquares(GroupedModule):
     one_pass: ClassVar[bool] = True
     # The sums refuse NaN and infinite values, so that the data need not look for them.
     checks_values: ClassVar[bool] = True
+    # Rows with new levels can be added, because the new columns are zeros in the earlier rows.
+    extends_columns: ClassVar[bool] = True
     # A fit that goes on from a checkpoint may change these arguments.
     revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
 
@@ -103,8 +111,10 @@ class LeastSquares(GroupedModule):
 
         x is a data frame, an array or a tensor, as in `predict`. Before a fit: an InputError.
         """
-        fit = self._fitted_or_refuse("prediction")
-        return fit.prediction(self._without_ones(self.read_rows(x)))
+        fit, rows = self._fitted_or_refuse("prediction"), self.read_rows(x)
+        if not (self._trainer is not None and self._trainer.predicting):  # else steps count rows
+            self._warn_of_broken(rows)
+        return prediction(fit.solution, self._without_ones(rows).cpu(), fit.confidence)
 
     @property
     def fitted(self) -> bool:
@@ -116,13 +126,20 @@ class LeastSquares(GroupedModule):
     def setup(self, stage: str) -> None:
         """Take the columns from the data, and refuse settings that exclude a fit in one pass."""
         if stage == "fit":
-            _check_trainer(self.trainer)
+            check_trainer(self.trainer)
         if self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"precision: {self.trainer.precision} was given; LeastSquares computes in float64 "
                 "whatever it is: leave precision out"
             )
         super().setup(stage)
+
+    def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
+        """As in `SupervisedModule`; where the data add levels, make parameters anew."""
+        data = getattr(self._trainer, "datamodule", None)
+        if self.columns and adds_levels(data, self.frame_reader):
+            self.columns = ModelColumns([], [], named=False)
+        super().set_columns(features, targets)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return ClosureOptimizer(self.parameters(), lr=1.0)
@@ -131,7 +148,7 @@ class LeastSquares(GroupedModule):
         """Allow one or two passes beyond the epochs of a checkpoint."""
         self._max_epochs = self.trainer.max_epochs
         if self.trainer.ckpt_path is not None:
-            _raise_max_epochs(self.trainer, self._checkpoint_epochs + 2)
+            raise_max_epochs(self.trainer, self._checkpoint_epochs + 2)
 
     def on_train_start(self) -> None:
         """Begin a pass without rows, or go on with the pass of a checkpoint."""
@@ -171,13 +188,13 @@ class LeastSquares(GroupedModule):
         if self._sums.current is None:
             self.trainer.should_stop = True
         elif self._sums.rows_seen:
-            raise _stopped()
+            raise stopped()
 
     def on_train_end(self) -> None:
         """Refuse a fit that was stopped before the last row."""
         self.trainer.fit_loop.max_epochs = self._max_epochs
         if self._sums.current is not None or self._batches:
-            raise _stopped()
+            raise stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -185,11 +202,19 @@ class LeastSquares(GroupedModule):
         checkpoint["earlier_data"] = self._earlier_data
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the columns and the sums over, and solve again."""
+        """Take the columns and the sums over, and solve again; with more columns for new levels."""
+        earlier = list(checkpoint.get("columns", {}).get("features", []))
+        extended = self._is_extended(checkpoint, earlier)
+        if extended:
+            checkpoint["columns"] |= {"features": self.feature_names}
         super().on_load_checkpoint(checkpoint)
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         self._checkpoint_epochs = progress["processed"]
         self._sums.load_state_dict(checkpoint["statistics"])
+        if extended:
+            earlier = [name for name in earlier if name != "intercept"]
+            place = {name: k for k, name in enumerate(earlier)}
+            self._sums.select_columns([place.get(name) for name in self._variable_names])
         self._earlier_data = list(checkpoint.get("earlier_data", []))
         if self._sums.fitted_gram is not None:
             self._solve(self._sums.fitted_gram)
@@ -197,6 +222,19 @@ class LeastSquares(GroupedModule):
                 data = dict(checkpoint["datamodule_hyper_parameters"])
                 data.pop("design", None)  # describes the columns, not the rows
                 self._earlier_data.append(data)
+
+        if extended:
+            checkpoint["state_dict"] = (
+                self.state_dict()
+            )  # in the new shapes, with what `_solve` set
+
+    def _is_extended(self, checkpoint: dict[str, Any], earlier: list[str]) -> bool:
+        """Whether the data of a fit have added levels to the columns of the checkpoint."""
+        if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
+            return False
+        arguments = checkpoint.get("datamodule_hyper_parameters", {})
+        data = self._trainer.datamodule  # type: ignore[attr-defined]
+        return adds_levels(data, FrameReader.from_arguments(arguments, earlier))
 
     def _begin_pass(self, second: bool = False) -> None:
         features, targets = len(self._variable_names), len(self.target_names)
@@ -215,7 +253,7 @@ class LeastSquares(GroupedModule):
         if first_fit and needs_exact and may_repeat:
             rank_zero_info("Ill-conditioned columns: a second pass, in exact arithmetic.")
             self._begin_pass(second=True)
-            _raise_max_epochs(trainer, trainer.current_epoch + 2)
+            raise_max_epochs(trainer, trainer.current_epoch + 2)
             return
         self._sums.end_pass(total)
         for message, is_warning in fit.diagnostics(self._variable_names):
@@ -226,8 +264,9 @@ class LeastSquares(GroupedModule):
         ones = self.columns.intercept
         options: Any = {"ridge": self.ridge, "confidence": self.confidence}
         fit = Fit.from_gram(gram, intercept=self._has_constant, **options)
+        fit = replace(fit, feature_names=self._variable_names)
         weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
-        center_prediction = fit.predict(center[None])[0]
+        center_prediction = predict_mean(fit.solution, center[None])[0]
         if ones is not None:
             intercept = fit.intercept.unsqueeze(1)
             weight = torch.cat([weight[:, :ones], intercept, weight[:, ones:]], dim=1)
@@ -254,45 +293,3 @@ class LeastSquares(GroupedModule):
     @property
     def _variable_names(self) -> list[str]:
         return [name for name in self.feature_names if name != "intercept"]
-
-    def _without_ones(self, x: Tensor) -> Tensor:
-        ones = self.columns.intercept
-        if ones is None:
-            return x
-        if ones == 0:
-            return x[:, 1:]  # a view, not a copy
-        return torch.cat([x[:, :ones], x[:, ones + 1 :]], dim=1)
-
-
-def _stopped() -> InputError:
-    return InputError(
-        "max_steps, max_time, callbacks: the run was stopped before it had seen all rows; leave "
-        "out what stopped it"
-    )
-
-
-def _check_trainer(trainer: Trainer) -> None:
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets them
-        if isinstance(callback, ModelPruning | StochasticWeightAveraging | WeightAveraging):
-            raise InputError(
-                f"callbacks: {type(callback).__name__} was given, which changes weights from step "
-                "to step; LeastSquares has none before its answer: leave it out"
-            )
-    interval = trainer.val_check_interval
-    refused = {
-        "min_epochs": (trainer.min_epochs or 0) > 1,
-        "min_steps": trainer.min_steps is not None,
-        "val_check_interval": interval != 1.0 or isinstance(interval, int),
-    }
-    for name, given in refused.items():
-        if given:
-            raise InputError(
-                f"{name}: {getattr(trainer, name)} was given; LeastSquares has its answer at "
-                f"the end of one pass, and stops: leave {name} out"
-            )
-
-
-def _raise_max_epochs(trainer: Trainer, epochs: int) -> None:
-    max_epochs = trainer.fit_loop.max_epochs
-    if max_epochs is not None and max_epochs != -1:
-        trainer.fit_loop.max_epochs = max(max_epochs, epochs)

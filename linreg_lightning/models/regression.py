@@ -155,10 +155,10 @@ class RegressionModule(ModelTable):
             # A model without names of columns takes those of a frame by position too.
             names = self.feature_names if self.columns.named else column_names(x)
             reader = FrameReader(Design(names))
-        rows, missing = reader.read(x)
+        rows, counts = reader.read(x)
         check_width("x", rows, self.feature_names)
-        if missing.incomplete:
-            rank_zero_warn(missing.describe("given no prediction"))
+        for message in counts.messages():
+            rank_zero_warn(message)
         return rows
 
     def setup(self, stage: str) -> None:
