@@ -7,7 +7,14 @@ from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.text_table import Format, Report, Table, clean, statistics_phrases
+from linreg_lightning.text_table import (
+    Format,
+    Report,
+    Table,
+    clean,
+    named_statistics,
+    statistics_phrases,
+)
 
 FrameKind = Literal["pandas", "polars", "pyarrow"]
 
@@ -91,7 +98,8 @@ def fit_repr(title: str, statistics: Mapping[str, Any]) -> str:
     phrases = []
     if "rows" in statistics:
         phrases.append(f"{statistics['rows']:.0f} rows")
-    phrases += statistics_phrases({k: v for k, v in statistics.items() if k == "r2"})
+    shown = {"r2", "r2_uncentered"}
+    phrases += statistics_phrases({k: v for k, v in statistics.items() if k in shown})
     return clean(f"<{'; '.join([title, ', '.join(phrases)] if phrases else [title])}>")
 
 
@@ -116,6 +124,7 @@ def coefficient_report(
         base_levels: for columns of categories, the level that the others are compared to.
         notes: sentences to put below the table.
     """
+    statistics = named_statistics(statistics)
     targets = list(dict.fromkeys(row["target"] for row in rows if "target" in row))
     shown = rows
     if len(targets) < 2:
@@ -156,7 +165,8 @@ def _missing_numbers(
     lists = {name: v if isinstance(v, list) else [v] for name, v in statistics.items()}
     undefined = any(math.isnan(number) for numbers in lists.values() for number in numbers)
     if any(math.isnan(row.get("t", 0.0)) for row in with_error) or (undefined and not reasons):
-        is_constant = any(map(math.isnan, lists.get("r2", [])))
+        r2 = lists.get("r2", []) + lists.get("r2_uncentered", [])
+        is_constant = any(map(math.isnan, r2))
         nothing = "a target is constant" if is_constant else "there is nothing to test"
         reasons.append(f"0 / 0, because {nothing}")
     return [f"NA: {'; or '.join(reasons)}"] if reasons else []

@@ -56,6 +56,9 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     column: the indicators of all levels of a variable add up to the intercept's column of ones.
     Sparse X is refused; `ColumnTransformer(..., sparse_threshold=0)` makes dense X.
 
+    `score` is scikit-learn's r2, around the mean of y, and may be negative without an intercept;
+    `fit_.statistics["r2"]` is uncentered in a model without a constant, as in `Fit`.
+
     Args:
         fit_intercept: whether to fit the constant b_0.
         ridge: the penalty, 0 or above, in the units of the columns; the intercept has none. Above 0

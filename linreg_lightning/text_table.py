@@ -40,7 +40,7 @@ class Table(NamedTuple):
         """
         names = list(rows[0]) if rows else []
         cells = [[_format(row.get(name), is_p=_is_p(name)) for name in names] for row in rows]
-        header = [clean(name.replace("_", " ")) for name in names]
+        header = [clean(_label(name)) for name in names]
         return cls(header, cells, [isinstance(rows[0][name], str) for name in names])
 
 
@@ -99,21 +99,44 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return _markdown_table(Table.from_rows(blanks))
 
 
-def statistics_phrases(statistics: Mapping[str, float | list[float]]) -> list[str]:
+def named_statistics(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return statistics with `r2_uncentered` in the name of a number, not as a flag beside it.
+
+    Without a constant in the model, r2 compares residuals to y, not to y less its mean.
+
+    >>> named_statistics({"rows": 9, "r2": 0.5, "r2_uncentered": True})
+    {'rows': 9, 'r2_uncentered': 0.5}
+    """
+    flag = statistics.get("r2_uncentered")
+    if not isinstance(flag, bool):
+        return dict(statistics)
+    end = "_uncentered" if flag else ""
+    names = {"r2": f"r2{end}", "r2_adjusted": f"r2_adjusted{end}"}
+    numbers = {name: value for name, value in statistics.items() if name != "r2_uncentered"}
+    return {names.get(name, name): value for name, value in numbers.items()}
+
+
+def statistics_phrases(statistics: Mapping[str, Any]) -> list[str]:
     """Return a phrase, name and number, for each statistic; a list has one for each target."""
     return [
-        f"{name.replace('_', ' ')} {_format(value, is_p=_is_p(name))}"
-        for name, value in statistics.items()
+        f"{_label(name)} {_format(value, is_p=_is_p(name))}"
+        for name, value in named_statistics(statistics).items()
     ]
 
 
-def format_statistics(statistics: Mapping[str, float | list[float]]) -> str:
+def format_statistics(statistics: Mapping[str, Any]) -> str:
     """Join names and numbers into lines of text; a list has a number for each target.
 
     >>> format_statistics({"rows": 100, "r2": [0.5, 2 / 3]})
     'rows 100  r2 0.5, 0.666667'
+    >>> format_statistics({"rows": 100, "r2": 0.5, "r2_uncentered": True})
+    'rows 100  r2 (uncentered) 0.5'
     """
     return _wrap(statistics_phrases(statistics))
+
+
+def _label(name: str) -> str:
+    return name.replace("_uncentered", " (uncentered)").replace("_", " ")
 
 
 def _is_p(name: str) -> bool:

@@ -23,6 +23,7 @@ _ROUNDINGS_IN_BOUND = 8  # as in `gram_float64`
 _EXACT_BITS = 51  # `solve` takes columns in `exact` to be rounded to 2^-51 of their entries
 # Rounding errors of the mean are below 2^-35 of it, for as many rows as there may be.
 _CONSTANT = 2.0**-64
+_NEARLY_ONE = 2.0**-30  # the square of a distance; rounding errors are far smaller
 _SAFE = 2.0**600  # sums of squares up to this, and from 1 over this, need no units
 
 
@@ -33,6 +34,8 @@ class GroupMoments(NamedTuple):
     mean: Tensor  # (groups, columns); zeros without an intercept
     cross: Tensor  # (groups, columns, columns)
     constant: Tensor  # whether a column has a single value; without an intercept: only zeros
+    sums: Tensor  # of the columns, around the mean with an intercept, (groups, columns)
+    variation: Tensor  # sums of squares around the mean, of the targets, (groups, targets)
 
 
 class _Solution(NamedTuple):
@@ -83,6 +86,12 @@ def group_moments(rows: Batch, count: Tensor, intercept: bool) -> GroupMoments:
     if intercept:
         rest = gram[:, 0, 1:] / total[:, None]  # the rounding error of the mean
         cross, mean = cross - gram[:, 1:, :1] * rest[:, None], mean + rest
+    targets = slice(x.shape[1], None)
+    variation = cross.diagonal(dim1=1, dim2=2)[:, targets]
+    if not intercept:
+        y_mean = (gram[:, 0, 1:] / total[:, None])[:, None, targets]
+        squares = (z[..., 1:][..., targets] - y_mean).square() * is_real
+        variation = (squares if w is None else w * squares).sum(1)
     constant = cross.diagonal(dim1=1, dim2=2) <= _CONSTANT * total[:, None] * mean.square()
     if bool(constant.any()):
         groups_of_it = constant.any(1).nonzero().flatten()
@@ -92,7 +101,7 @@ def group_moments(rows: Batch, count: Tensor, intercept: bool) -> GroupMoments:
         first = torch.cat((x[::size], y[::size]), 1).double()
         mean = torch.where(constant, first, mean) if intercept else mean
         cross = cross.masked_fill(constant[:, None] | constant[..., None], 0.0)
-    return GroupMoments(total, mean, cross, constant)
+    return GroupMoments(total, mean, cross, constant, gram[:, 0, 1:], variation)
 
 
 def fit_groups(
@@ -102,7 +111,12 @@ def fit_groups(
     intercept: bool,
     confidence: float,
 ) -> dict[str, Tensor]:
-    """Return the fields of `GroupedFit` but `groups` and `rows`; `precision` is bits of columns."""
+    """Return the fields of `GroupedFit` but `groups` and `rows`; `precision` is bits of columns.
+
+    `one` are the coefficients with which the columns come closest to 1 in all rows, (groups,
+    features), and NaN where that is not close or there is an intercept. If they hold a constant so,
+    `centered_r2` is right in place of `r2`.
+    """
     moments = GroupMoments(*(torch.cat(part) for part in zip(*parts, strict=True)))
     solution = _solve(moments, rows, len(precision), intercept)
     digits = _digits(solution, moments.weight, rows, intercept)
@@ -121,7 +135,11 @@ def fit_groups(
     df = solution.df.clamp(min=1).double()
     distinct, which = df.unique(return_inverse=True)
     margin = t_quantile(confidence, distinct)[which][:, None, None] * standard_error
+    unexplained = solution.residual * solution.target_norm.square() / moments.variation
+    r2_is_nan = moments.constant[:, len(precision) :]
     return {
+        "one": _combine_to_one(moments, solution, len(precision)),
+        "centered_r2": (1 - unexplained).masked_fill(moments.variation == 0, torch.nan),
         "rank": rows - solution.df,
         "estimate": estimate,
         "standard_error": standard_error,
@@ -129,7 +147,7 @@ def fit_groups(
         "p": t_two_sided(t, df[:, None, None]),
         "low": estimate - margin,
         "high": estimate + margin,
-        "r2": torch.where(moments.constant[:, len(precision) :], torch.nan, 1 - solution.residual),
+        "r2": torch.where(r2_is_nan, torch.nan, 1 - solution.residual),
         "digits": digits.masked_fill(~is_certain, 0.0),
     }
 
@@ -169,6 +187,16 @@ def _solve(moments: GroupMoments, rows: Tensor, d: int, intercept: bool) -> _Sol
         varies=(~constant[:, d:]).double(),
         is_regular=failed == 0,
     )
+
+
+def _combine_to_one(moments: GroupMoments, solution: _Solution, d: int) -> Tensor:
+    """Return `one`, as `fit_groups` has it."""
+    unit = solution.unit[..., 0] / solution.target_norm[:, :1]
+    sums = moments.sums[:, :d] * unit * solution.kept
+    whitened = (solution.inverse_factor.mT @ sums[..., None])[..., 0]
+    rest = 1 - whitened.square().sum(1) / moments.weight
+    one = (solution.inverse_factor @ whitened[..., None])[..., 0] * unit
+    return one.masked_fill(~(rest < _NEARLY_ONE)[:, None], torch.nan)
 
 
 def _is_certain(moments: GroupMoments, solution: _Solution, precision: Sequence[int]) -> Tensor:

@@ -25,6 +25,7 @@ from linreg_lightning.validation import check_finite, check_weight, group_values
 _CHUNK_NUMBERS = 2**18  # of rows at a time, which stay in the cache of a processor
 _BLOCK_NUMBERS = 2**20  # of cross-products at a time
 _ENOUGH_DIGITS = 8
+_ROUNDED_ONE = 2.0**-36  # how far from 1 rounding errors may bring a sum of columns that is 1
 _TABLES = ("estimate", "standard_error", "t", "p", "low", "high")
 
 
@@ -47,10 +48,12 @@ class GroupedFit(GroupedFitTable):
     p: Tensor
     low: Tensor  # ends of the confidence interval
     high: Tensor
-    r2: Tensor  # (groups, targets)
+    r2: Tensor  # (groups, targets); uncentered where `r2_uncentered` says so
     digits: Tensor  # the smaller one of `Fit.digits` and `Fit.error_digits`, (groups,)
     has_intercept: bool = True
     confidence: float = 0.95  # how often the intervals cover the truth
+    # Where the model has no constant, (groups,); None in checkpoints of earlier versions.
+    r2_uncentered: Tensor | None = None
 
     @classmethod
     def from_rows(
@@ -196,7 +199,8 @@ def _fit_groups(
     rank = torch.zeros_like(rows.counts)
     named: dict[str, Any] = dict(zip(_TABLES, tables, strict=True))
     named |= {"r2": r2, "digits": digits, "has_intercept": intercept, "confidence": confidence}
-    result = GroupedFit(names, rows.counts, rank, **named)
+    uncentered = torch.full((groups,), not intercept)
+    result = GroupedFit(names, rows.counts, rank, r2_uncentered=uncentered, **named)
     columns = 1 + features + targets
     small_first = rows.counts.argsort(stable=True)
     together = small_first[rows.counts[small_first] * columns <= EXACT_LIMIT]
@@ -210,15 +214,34 @@ def _fit_groups(
             for chunk in _chunks(block, rows.counts[block] * columns)
         ]
         fits = fit_groups(parts, rows.counts[block], precision, intercept, confidence)
+        has_constant = _holds_one(rows, block, fits.pop("one"))
+        centered_r2 = fits.pop("centered_r2")
         for name, values in fits.items():
             getattr(result, name)[block] = values
+        uncentered[block[has_constant]] = False
+        r2[block[has_constant]] = centered_r2[has_constant]
     for group in (result.digits < _ENOUGH_DIGITS).nonzero().flatten():
         own = rows.select(group[None], int(rows.counts[group]))
         fit = _fit_alone(own, precision, intercept, confidence)
         for name in _TABLES:
             getattr(result, name)[group] = getattr(fit, name)
         result.r2[group] = torch.tensor(fit.statistics["r2"], dtype=torch.float64)
+        uncentered[group] = not fit.solution.has_constant
         result.rank[group], result.digits[group] = fit.rank, min(fit.digits, fit.error_digits)
+    return result
+
+
+def _holds_one(rows: _SortedRows, groups: Tensor, one: Tensor) -> Tensor:
+    """Return whether x @ one is 1 in all rows, for each of the groups; `one` may be NaN."""
+    result = torch.zeros(len(groups), dtype=torch.bool)
+    close = one.isfinite().all(1).nonzero().flatten()
+    for chunk in _chunks(close, rows.counts[groups[close]] * (1 + one.shape[1])):
+        counts = rows.counts[groups[chunk]]
+        size = int(counts.max())
+        x = rows.select(groups[chunk], size).x.view(len(chunk), size, -1)
+        error = ((x @ one[chunk, :, None])[..., 0] - 1).abs()
+        is_padding = torch.arange(size) >= counts[:, None]
+        result[chunk] = error.masked_fill(is_padding, 0.0).amax(1) < _ROUNDED_ONE
     return result
 
 

@@ -19,11 +19,29 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, concatenate, ldexp, to_float64
-from linreg_lightning.algebra.solve import Solution
+from linreg_lightning.algebra.gram import NormalEquations
+from linreg_lightning.algebra.solve import Solution, solve
 from linreg_lightning.validation import check_argument
 
 _MAX_TERMS = 512
 _TERM_BLOCK = 64  # terms at a time: the number of operations takes the time, not their size
+
+
+def find_constant(
+    solution: Solution[Number], with_intercept: NormalEquations[Number]
+) -> Solution[Number]:
+    """Return a solution without an intercept that knows whether its columns hold a constant.
+
+    They do if an intercept would not raise their rank: a column of ones, or indicators of all
+    levels of a category. `with_intercept` are the equations of the same rows with an intercept.
+    """
+    plain = solve(solution.equations) if solution.ridge else solution  # a penalty hides the rank
+    augmented = solve(with_intercept)
+    if augmented.rank > plain.rank:
+        return solution
+    features = solution.equations.features
+    change = 2 * (augmented.exponent - solution.exponent)[features:]
+    return solution._replace(has_constant=True, variation=ldexp(augmented.total, change))
 
 
 def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> dict[str, Any]:
@@ -61,11 +79,11 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     """Return the measures of fit by name, as `Fit.statistics` lists them."""
     equations, features = solution.equations, solution.equations.features
     n, k = equations.rows, solution.rank
-    df_model, df_residual = k - equations.intercept, n - k
+    df_model, df_residual = k - solution.has_constant, n - k
     exponent, half_weight = solution.exponent[features:], equations.weight_exponent // 2
     variance = residual_variance(solution)
-    explained = solution.total - solution.residual
-    unexplained = to_float64(solution.residual / solution.total)
+    explained = solution.variation - solution.residual
+    unexplained = to_float64(solution.residual / solution.variation)
     f = to_float64(explained / (df_model or math.nan)) / to_float64(variance)
     log_residual = to_float64(solution.residual).log()
     log_residual = log_residual + math.log(2) * (2 * exponent + equations.weight_exponent).double()
@@ -77,8 +95,8 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     per_target = {
         "residual_sd": ldexp(to_float64(variance.sqrt()), exponent + half_weight),
         "rmse": loss.sqrt(),
-        "r2": to_float64(explained / solution.total),
-        "r2_adjusted": 1 - unexplained * ((n - equations.intercept) / _residual_df(solution)),
+        "r2": to_float64(explained / solution.variation),
+        "r2_adjusted": 1 - unexplained * ((n - solution.has_constant) / _residual_df(solution)),
         "f": f,
         "f_p": f_tail(f, df_model, df_residual),
         "log_likelihood": log_likelihood,
@@ -92,6 +110,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
         "condition": solution.condition,
         "loss": loss.mean().item(),
         **{name: v.item() if len(v) == 1 else v.tolist() for name, v in per_target.items()},
+        **({} if solution.has_constant else {"r2_uncentered": True}),
     }
 
 

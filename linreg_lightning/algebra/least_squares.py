@@ -36,8 +36,10 @@ class Fit(fit_table.FitTable):
     the estimates are numbers. If y was (rows,), the shapes lack the dimension of the targets.
 
     `statistics` has a number for each name, or a list of numbers where there are several targets.
-    SSR is sum(w r^2), SST sum(w (y - mean)^2) or, without an intercept, sum(w y^2); i is 1 with an
-    intercept, else 0:
+    SSR is sum(w r^2). With a constant, SST is sum(w (y - mean)^2) and i is 1; without one, SST is
+    sum(w y^2) and i is 0. The constant is the intercept or, as in statsmodels, a linear combination
+    of the columns that is the same in all rows, such as a column of ones or the sum of the
+    indicators of all levels of a category:
 
     - `rows`: n, the number of rows of weight above 0; `rank`: k, the number of terms fitted
     - `df_residual`: n - k
@@ -45,6 +47,7 @@ class Fit(fit_table.FitTable):
     - `loss`: SSR / sum(w), averaged over the targets; `rmse`: its root, for each target
     - `residual_sd`: s = sqrt(SSR / (n - k))
     - `r2`: 1 - SSR / SST; `r2_adjusted`: 1 - (1 - r2) (n - i) / (n - k)
+    - `r2_uncentered`: True, and only there, without a constant; tables then say `r2 (uncentered)`
     - `f`: ((SST - SSR) / (k - i)) / s^2; `f_p`: P(F > f)
     - `log_likelihood` of normal errors: (sum(log w) - n log(2 pi SSR / n) - n) / 2
     - `aic`: 2 k - 2 log_likelihood; `bic`: k log(n) - 2 log_likelihood
@@ -87,6 +90,8 @@ class Fit(fit_table.FitTable):
         """
         inference.check_confidence(confidence)
         solution = solve(gram.normal_equations(intercept), ridge)
+        if not intercept:
+            solution = inference.find_constant(solution, gram.normal_equations())
         return cls(
             coefficients=solution.coefficients,
             intercept=solution.intercept,

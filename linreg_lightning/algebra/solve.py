@@ -58,6 +58,8 @@ class Solution(NamedTuple, Generic[Number]):
     scaled_intercept: Tensor  # (targets,) float64
     residual: Number  # sum of w r^2 in units of v c_y^2, 0 where it cannot be seen; (targets,)
     total: Number  # sum of w (y - mean)^2, without an intercept of w y^2, likewise
+    has_constant: bool  # an intercept, or columns that hold one (`find_constant`)
+    variation: Number  # `total`, but around the mean if `has_constant`; r2 compares to it
     # (X'WX)^-1 of the columns kept, in units of 1 / (v c_i c_j); (kept, kept) float64
     inverse: Tensor
     inverse_diagonal: Number  # its diagonal, (kept,)
@@ -222,6 +224,8 @@ def _solve_scaled(
         scaled_intercept=factorization.level,
         residual=residual,
         total=scaled.total,
+        has_constant=equations.intercept,
+        variation=scaled.total,
         inverse=inverse,
         inverse_diagonal=factorization.inverse_diagonal,
         inverse_factor=factorization.inverse_factor,

@@ -16,7 +16,8 @@ class CoefficientFile(Callback):
     """Writes `coefficients.json` into the run's folder at the end of a fit, whole or not at all.
 
     The file holds `{"model", "rows", "targets", "coefficients": [{"target", "name", "estimate",
-    ...}], "fit": {"r2", "rmse", ...}}`. Its numbers read back to the same float64; NaN and
+    ...}], "fit": {"r2", "rmse", ...}}`; `fit` has `"r2_uncentered": true` where the model has no
+    constant, so that r2 compares to y itself. Its numbers read back to the same float64; NaN and
     infinity are null. A model without `coefficients()` or `fit_statistics` gets no file. A fit of
     groups gets `groups.csv` instead, with a row for each group and term; there NaN is empty.
     """

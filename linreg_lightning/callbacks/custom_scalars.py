@@ -58,7 +58,8 @@ def layout(rows: list[dict[str, Any]], validates: bool) -> dict[str, dict[str, l
     """
     fit = {"training loss": ["Multiline", ["^train/loss$"]]}
     for name in ("loss", "rmse", "mae", "r2") if validates else ():
-        fit[f"validation {name}"] = ["Multiline", [f"^val/{name}$"]]
+        end = "(_uncentered)?" if name == "r2" else ""
+        fit[f"validation {name}"] = ["Multiline", [f"^val/{name}{end}$"]]
     # TensorBoard repeats the chart of a coefficient unless all runs lay it out in the same way.
     curves = "coefficient|interval_low|interval_high|truth"
     coefficients = {

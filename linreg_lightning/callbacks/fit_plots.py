@@ -164,7 +164,9 @@ class FitPlots(Callback):
                 caption = f"{step}{described}{number}"
                 if figure := self._line(model, shown, target, k, caption):
                     yield f"line{file}", f"line{tag}", figure
-                yield f"predicted{file}", f"predicted{tag}", predicted(splits, target, caption)
+                uncentered = getattr(model, "r2_uncentered", False) is True
+                figure = predicted(splits, target, caption, uncentered=uncentered)
+                yield f"predicted{file}", f"predicted{tag}", figure
                 yield f"residuals{file}", f"residuals{tag}", residuals(splits, target, caption)
             if table := tables.get(target):
                 known = [row for row in table if math.isfinite(row.get("ci_low", math.nan))]

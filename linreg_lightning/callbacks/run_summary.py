@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from linreg_lightning import __version__
 from linreg_lightning.callbacks.tensorboard import tensorboard_writers
 from linreg_lightning.protocols import coefficient_rows, fit_statistics_of
-from linreg_lightning.text_table import markdown_table
+from linreg_lightning.text_table import markdown_table, named_statistics
 
 
 @final
@@ -40,7 +40,7 @@ class RunSummary(Callback):
             writer.add_text("repeat", text, trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        statistics = fit_statistics_of(pl_module).items()
+        statistics = named_statistics(fit_statistics_of(pl_module)).items()
         tables = coefficient_rows(pl_module), [{"statistic": k, "value": v} for k, v in statistics]
         text = "\n\n".join(markdown_table(rows) for rows in tables if rows)
         for writer in tensorboard_writers(trainer) if text else []:

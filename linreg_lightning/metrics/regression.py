@@ -95,6 +95,9 @@ class RegressionMetrics(Metric):
     loss = sum(w r^2) / sum(w),   rmse = sqrt(loss),   mae = sum(w |r|) / sum(w),
     r2 = 1 - sum(w r^2) / sum(w (y - mean(y))^2), each averaged over the targets
 
+    Set `uncentered` for a model without a constant, which cannot fit the mean of y: its r2 is
+    1 - sum(w r^2) / sum(w y^2).
+
     torchmetrics has each of the four, but without row weights, and its R2 subtracts sums of
     squares, which leaves no digits if y is far from zero.
 
@@ -106,6 +109,7 @@ class RegressionMetrics(Metric):
     """
 
     full_state_update = False
+    uncentered = False
     sums: Tensor
     rows: Tensor
 
@@ -123,10 +127,11 @@ class RegressionMetrics(Metric):
         self.rows = self.rows + (len(y) if weight is None else (weight > 0).sum())
 
     def compute(self) -> dict[str, Tensor]:
-        """Return `rows` of weight above 0, and the metrics; r2 is NaN if a target is constant."""
+        """Return `rows` of weight above 0, and the metrics; r2 is NaN where it is 0 / 0."""
         sums = reduce(merge_sums, self.sums.reshape(-1, *self.sums.shape[-2:]))
-        total, _, squares, squared_error, absolute_error = sums
+        total, mean, squares, squared_error, absolute_error = sums
         loss, mae = (squared_error / total).mean(), (absolute_error / total).mean()
+        squares = squares + total * mean**2 if self.uncentered else squares
         r2 = torch.where(squares > 0, 1 - squared_error / squares, torch.nan).mean()
         return {"rows": self.rows, "loss": loss, "rmse": loss.sqrt(), "mae": mae, "r2": r2}
 

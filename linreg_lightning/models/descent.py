@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
+from linreg_lightning.algebra import Fit
+from linreg_lightning.algebra.gram_state import GramState
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.metrics.residual_moments import ResidualMoments
 from linreg_lightning.models.regression import RegressionModule
+from linreg_lightning.protocols import ReadsInChunks
 
 TOLERANCE = 0.05
 """The fraction of the loss that changing one coefficient alone may still save."""
 _ROWS = 1 << 14  # added at a time, so that temporary copies fit into the cache
+_MAX_FEATURES = 1000  # whose cross-products take no noticeable time
 
 
 class DescentModule(RegressionModule, ABC):
@@ -30,6 +35,10 @@ class DescentModule(RegressionModule, ABC):
     optimum it is 0. Steps of mini-batches leave about lr / batch_size, such as 0.3 % at 0.1 and 32.
     With weight decay, whose optimum has another gradient, there is no warning.
 
+    Without an intercept, one pass before the first step finds out whether the columns hold a
+    constant all the same, as in `Fit`; if not, r2 is uncentered. For data without chunks
+    (`ReadsInChunks`), or with more than a thousand features, the intercept alone decides.
+
     The fit has diverged, an InputError, if a loss is NaN or infinite; or if at the end the loss is
     above ten times that of the first step, and above ten times the mean square of the targets.
     """
@@ -39,9 +48,10 @@ class DescentModule(RegressionModule, ABC):
     _residuals: ResidualMoments | None = None
 
     def on_train_start(self) -> None:
-        """Forget the loss of an earlier fit."""
+        """Forget the loss of an earlier fit; choose the r2 of a model without an intercept."""
         self._first_loss = None
         super().on_train_start()
+        self.r2_uncentered = not self._declares_constant and not self._finds_constant()
 
     def on_train_end(self) -> None:
         """Measure the fit; warn if it has not converged."""
@@ -56,6 +66,31 @@ class DescentModule(RegressionModule, ABC):
             residuals = residuals.gather()
         if self.fit_statistics:
             self._check_end(residuals)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["r2_uncentered"] = self.r2_uncentered
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As in `RegressionModule`; r2 was always centered in earlier versions."""
+        super().on_load_checkpoint(checkpoint)
+        self.r2_uncentered = checkpoint.get("r2_uncentered", False)
+
+    @property
+    def _declares_constant(self) -> bool:
+        return self.has_intercept or self.columns.intercept is not None
+
+    def _finds_constant(self) -> bool:
+        """Return whether a linear combination of the columns is 1 in all training rows."""
+        features, targets = len(self.feature_names), len(self.target_names)
+        reads_again = isinstance(self.trainer.train_dataloader, ReadsInChunks)
+        if not reads_again or features > _MAX_FEATURES:
+            return False
+        sums, processes = GramState("float64"), self.trainer.world_size
+        sums.begin_pass(features, targets, self.device, second=False)
+        for batch in self.training_batches():
+            sums.add(batch, processes, self.feature_names + self.target_names)
+        return Fit.from_gram(sums.total(processes), intercept=False).solution.has_constant
 
     def _update_metrics(self, batch: Batch) -> None:
         if self._residuals is None:
@@ -79,9 +114,8 @@ class DescentModule(RegressionModule, ABC):
         decays = any(group.get("weight_decay") for group in groups)
         if decays or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        constant = self.has_intercept or self.columns.intercept is not None
         precision = torch.finfo(next(self.parameters()).dtype).eps
-        savings = residuals.savings(constant, precision).amax(dim=1)
+        savings = residuals.savings(self._declares_constant, precision).amax(dim=1)
         saving, place = savings.max(dim=0)
         if saving > TOLERANCE:
             name = ["intercept", *self.feature_names][int(place)]

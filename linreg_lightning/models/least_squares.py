@@ -275,6 +275,7 @@ class LeastSquares(LeftOutModule):
         bias = fit.intercept * self.has_intercept
         self.set_coefficients(weight, bias, center, center_prediction)
         self._fit, self.fit_statistics = fit, fit.statistics
+        self.r2_uncentered = not fit.solution.has_constant
         return fit
 
     def _fitted_or_refuse(self, what: str) -> Fit:

@@ -21,7 +21,7 @@ from linreg_lightning.hook_markers import per_group
 from linreg_lightning.metrics.regression import RegressionMetrics
 from linreg_lightning.models.columns import ModelColumns, check_width
 from linreg_lightning.protocols import NamedColumns, ReadsInChunks
-from linreg_lightning.text_table import format_statistics
+from linreg_lightning.text_table import format_statistics, named_statistics
 
 
 class SupervisedModule(LightningModule, ABC):
@@ -44,6 +44,9 @@ class SupervisedModule(LightningModule, ABC):
     """Whether the fit itself refuses NaN and infinity. `TensorData` then skips its own search."""
     revisable: ClassVar[frozenset[str]] = frozenset()
     """Hyper-parameters that may differ from a checkpoint's; loading and the command allow them."""
+
+    r2_uncentered: bool = False
+    """Whether r2 compares residuals to y, not to y less its mean: in models without a constant."""
 
     load_from_checkpoint = CheckedLoading()
 
@@ -82,8 +85,11 @@ class SupervisedModule(LightningModule, ABC):
         """How well the model fits, as a line of text; empty before a fit."""
         return format_statistics(self.fit_statistics)
 
-    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return rows, loss, RMSE, MAE and R2 over the batches, on any device, of all processes."""
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, Any]:
+        """Return rows, loss, RMSE, MAE and R2 over the batches, on any device, of all processes.
+
+        `r2_uncentered` is True, and only there, where it is so in the model.
+        """
         training = self.training
         self.eval()
         self._metrics.reset()
@@ -91,9 +97,8 @@ class SupervisedModule(LightningModule, ABC):
             for batch in batches:
                 self._update_metrics(self.transfer_batch_to_device(batch, self.device, 0))
         self.train(training)
-        values = {name: value.item() for name, value in self._metrics.compute().items()}
-        self._metrics.reset()
-        return values
+        values = {name: value.item() for name, value in self._compute_metrics().items()}
+        return values | ({"r2_uncentered": True} if self.r2_uncentered else {})
 
     def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
         """Return a `Batch` or other (x, y) as a `Batch`, or raise if it has other columns."""
@@ -195,11 +200,11 @@ class SupervisedModule(LightningModule, ABC):
         return prediction
 
     def on_validation_epoch_end(self) -> None:
-        """Log val_loss, val_rmse, val_mae and val_r2."""
+        """Log val_loss, val_rmse, val_mae and val_r2, or val_r2_uncentered."""
         self._log_metrics("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log test_loss, test_rmse, test_mae and test_r2."""
+        """Log test_loss, test_rmse, test_mae and test_r2, or test_r2_uncentered."""
         self._log_metrics("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -262,9 +267,14 @@ class SupervisedModule(LightningModule, ABC):
         batch = self.validate_batch(batch)
         self._metrics.update(self(batch.x), batch)
 
-    def _log_metrics(self, stage: str) -> None:
-        values = self._metrics.compute()
+    def _compute_metrics(self) -> dict[str, Tensor]:
+        self._metrics.uncentered = self.r2_uncentered
+        values: dict[str, Tensor] = self._metrics.compute()
         self._metrics.reset()
+        return values
+
+    def _log_metrics(self, stage: str) -> None:
+        values = named_statistics(self._compute_metrics() | {"r2_uncentered": self.r2_uncentered})
         named = {f"{stage}_{name}": value for name, value in values.items() if name != "rows"}
         # The metrics already cover all processes; sync_dist only silences a warning of Lightning.
         self.log_dict(named, sync_dist=self.trainer.world_size > 1)

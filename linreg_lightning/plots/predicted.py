@@ -39,10 +39,13 @@ def finite_rows(splits: Sequence[SplitPredictions]) -> list[tuple[str, Array, Ar
 
 
 @style.styled
-def predicted(splits: Sequence[SplitPredictions], target: str, caption: str = "") -> Figure:
+def predicted(
+    splits: Sequence[SplitPredictions], target: str, caption: str = "", *, uncentered: bool = False
+) -> Figure:
     """Plot each row's prediction over its observed value; exact predictions lie on the diagonal.
 
     There are at most two splits. `target` is the name of y, `caption` the text below the plot.
+    `uncentered` says that the model has no constant, so that R² compares residuals to y itself.
     """
     rows = finite_rows(splits)
     scale = Scale.of(values for _, *arrays in rows for values in arrays)
@@ -52,8 +55,8 @@ def predicted(splits: Sequence[SplitPredictions], target: str, caption: str = ""
     limits = []
     for (label, observed, fitted), marker in zip(rows, style.SPLIT_MARKERS, strict=False):
         x, y = scale.apply(observed), scale.apply(fitted)
-        quality = _r2(observed, fitted)
-        text = label if math.isnan(quality) else f"{label}, R² {format_number(quality, 4)}"
+        quality, name = _r2(observed, fitted, uncentered), "R² (uncentered)" if uncentered else "R²"
+        text = label if math.isnan(quality) else f"{label}, {name} {format_number(quality, 4)}"
         axes.scatter(x, y, **points, label=text, **marker)
         limits += [x.min(), x.max(), y.min(), y.max()]
     low, high = min(limits, default=0.0), max(limits, default=1.0)
@@ -69,11 +72,11 @@ def predicted(splits: Sequence[SplitPredictions], target: str, caption: str = ""
     return figure
 
 
-def _r2(observed: Array, predicted: Array) -> float:
-    """1 - sum of squared residuals / sum of squares around the mean; NaN where y is constant."""
+def _r2(observed: Array, predicted: Array, uncentered: bool) -> float:
+    """1 - sum of squared residuals / sum of squares around the mean, or around 0; NaN for 0 / 0."""
     scale = Scale.of([observed, predicted])
     observed, predicted = scale.apply(observed), scale.apply(predicted)
-    if observed.size < 2 or observed.min() == observed.max():
+    if not uncentered and (observed.size < 2 or observed.min() == observed.max()):
         return math.nan
-    total = np.sum((observed - observed.mean()) ** 2)
+    total = np.sum((observed - (0.0 if uncentered else observed.mean())) ** 2)
     return float(1 - np.sum((observed - predicted) ** 2) / total) if total else math.nan
