@@ -16,7 +16,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 # A question mark in an address is a wildcard, unless options such as region=... follow it.
 _ADDRESS = re.compile(r"(?P<store>\w+://[^/]*)(?P<path>.*?)(?P<options>\?\w+=[^?]*)?", re.DOTALL)
 
-_RETRIES, _RETRY_SECONDS = 5, 30  # of a request to a store
+_RETRIES, _RETRY_SECONDS = 3, 30  # of a request to a store
 
 
 class DataFile(NamedTuple):
@@ -74,6 +74,11 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+def is_connection_error(error: Exception) -> bool:
+    """Whether a store did not answer, or not to the end, for as long as pyarrow tries."""
+    return "NETWORK_CONNECTION" in str(error)
+
+
 def read_error(error: Exception, argument: str, path: str, format_name: str) -> InputError:
     """Say why pyarrow cannot open or read a file."""
     if isinstance(error, FileNotFoundError):
@@ -82,7 +87,7 @@ def read_error(error: Exception, argument: str, path: str, format_name: str) -> 
         return InputError(f"{argument}: {path} is not yours to read; change its permissions")
     if "ACCESS_DENIED" in str(error):
         return InputError(f"{argument}: {path} is not yours to read; ask its owner for the right")
-    if "NETWORK_CONNECTION" in str(error):
+    if is_connection_error(error):
         reason = f"the connection to its store failed ({first_line(error)})"
         return InputError(f"{argument}: {path} cannot be read: {reason}; start again")
     if isinstance(error, pa.ArrowNotImplementedError):
@@ -114,7 +119,7 @@ def _open_store(path: str) -> tuple[fs.FileSystem, list[str]]:
 
 
 def _retry_less(filesystem: fs.FileSystem) -> fs.FileSystem:
-    """Let a silent store be given up within about a minute; by default it takes five."""
+    """Let a silent store be given up within about a minute; by default it takes several."""
     if filesystem.type_name != "s3":
         return filesystem
     # An address has no option for it, so this copies the options as pickle does.
