@@ -16,6 +16,8 @@ _WILDCARD = re.compile(r"[*?\[]")
 # A question mark in an address is a wildcard, unless options such as region=... follow it.
 _ADDRESS = re.compile(r"(?P<store>\w+://[^/]*)(?P<path>.*?)(?P<options>\?\w+=[^?]*)?", re.DOTALL)
 
+_RETRIES, _RETRY_SECONDS = 3, 30  # of a request to a store
+
 
 class DataFile(NamedTuple):
     """A file before it is opened.
@@ -72,12 +74,22 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+def is_connection_error(error: Exception) -> bool:
+    """Whether a store did not answer, or not to the end, for as long as pyarrow tries."""
+    return "NETWORK_CONNECTION" in str(error)
+
+
 def read_error(error: Exception, argument: str, path: str, format_name: str) -> InputError:
     """Say why pyarrow cannot open or read a file."""
     if isinstance(error, FileNotFoundError):
         return InputError(f"{argument}: there is no file {path}; check the name")
     if isinstance(error, PermissionError):
         return InputError(f"{argument}: {path} is not yours to read; change its permissions")
+    if "ACCESS_DENIED" in str(error):
+        return InputError(f"{argument}: {path} is not yours to read; ask its owner for the right")
+    if is_connection_error(error):
+        reason = f"the connection to its store failed ({first_line(error)})"
+        return InputError(f"{argument}: {path} cannot be read: {reason}; start again")
     if isinstance(error, pa.ArrowNotImplementedError):
         reason = f"has a type or compression that cannot be read ({first_line(error)})"
         remedy = "write it with another, such as the type Int64 or Float64"
@@ -98,9 +110,22 @@ def _open_store(path: str) -> tuple[fs.FileSystem, list[str]]:
     if match is None:
         filesystem, inner_path = fs.FileSystem.from_uri(path)
         return filesystem, [inner_path]
-    uri = match["store"] + quote(match["path"], safe="/@") + (match["options"] or "")
+    options = match["options"] or ""
+    if match["store"].startswith("gs://") and "retry_limit_seconds" not in options:
+        options += f"{'&' if options else '?'}retry_limit_seconds={_RETRY_SECONDS}"
+    uri = match["store"] + quote(match["path"], safe="/@") + options
     filesystem, inner_path = fs.FileSystem.from_uri(uri)
-    return filesystem, list(dict.fromkeys((inner_path, unquote(inner_path))))
+    return _retry_less(filesystem), list(dict.fromkeys((inner_path, unquote(inner_path))))
+
+
+def _retry_less(filesystem: fs.FileSystem) -> fs.FileSystem:
+    """Let a silent store be given up within about a minute; by default it takes several."""
+    if filesystem.type_name != "s3":
+        return filesystem
+    # An address has no option for it, so this copies the options as pickle does.
+    _, (options,) = filesystem.__reduce__()
+    retry = fs.AwsStandardS3RetryStrategy(max_attempts=_RETRIES)
+    return fs.S3FileSystem(**options | {"retry_strategy": retry})
 
 
 def _match(filesystem: fs.FileSystem, pattern: str, argument: str) -> list[DataFile]:

@@ -4,14 +4,14 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pyarrow import types as pa_types
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.discovery import DataFile, read_error
+from linreg_lightning.tables.discovery import DataFile, is_connection_error, read_error
 
 DtypeKind = Literal["numbers", "text", "times", "other"]
 Types = Mapping[str, pa.DataType]
@@ -80,7 +80,8 @@ class TableFile(ABC):
         try:
             yield
         except (OSError, pa.ArrowException, ValueError) as error:
-            self._refuse_change()  # which may be the reason
+            if not is_connection_error(error):
+                self._refuse_change()  # which may be the reason
             if isinstance(error, InputError):
                 raise
             raise read_error(error, self.argument, self.path, self.format_name) from None
@@ -88,12 +89,15 @@ class TableFile(ABC):
 
     def version(self) -> tuple[object, ...]:
         """Return what differs once the file has been written anew, as far as that is quick."""
-        with suppress(OSError):
+        try:
             with self.filesystem.open_input_file(self.path) as file:
                 size = file.size()
                 tail = file.read_at(_TAIL_BYTES, max(0, size - _TAIL_BYTES))
             return size, self.filesystem.get_file_info(self.path).mtime_ns, zlib.crc32(tail)
-        return ()
+        except OSError as error:
+            if is_connection_error(error):
+                raise read_error(error, self.argument, self.path, self.format_name) from None
+            return ()
 
     def _refuse_change(self) -> None:
         if self.version() != self._first_version:
