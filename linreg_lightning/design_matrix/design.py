@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.level_names import plain_levels
+from linreg_lightning.design_matrix.level_names import plain_level, plain_levels
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import Floats, parse_numbers, to_numpy
 
@@ -62,7 +62,7 @@ class CategoryTerm:
     def transform(self, values: Any, out: Floats) -> RowNumbers:
         """Write indicators, NaN where a value is missing; return rows with an unknown level."""
         # Checkpoints of earlier versions have other names.
-        names = plain_levels(pa.array(self.levels, pa.string())).to_pylist()
+        names = map(plain_level, self.levels)
         level_numbers = {level: k for k, level in enumerate(names)} | {None: _MISSING}
         values = to_categories(values)
         numbers_in_dictionary = [

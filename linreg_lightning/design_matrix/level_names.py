@@ -1,28 +1,32 @@
 """Levels have the same names from every format: `1` for 1.0, `true` for True."""
 
+import re
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-_NUMBER = r"^-?\d+\.0+$|^-0$|^-?\d(\.\d+)?e-0\d$"
-_BOOLEAN = "^(True|TRUE|False|FALSE)$"
+_OTHER_SPELLINGS = r"^(-?\d+\.0+|-0|-?\d(\.\d+)?e-0\d|True|TRUE|False|FALSE)$"
+
+
+def plain_level(level: str) -> str:
+    """Return a level as Arrow writes the same number or truth value.
+
+    pandas writes 1.0 for a whole number beside missing values, 1e-07 and True; R writes TRUE; Arrow
+    writes 1, 1e-7 and true. Other text, such as 1.10 or 007, stays as it is.
+
+    >>> [plain_level(level) for level in ("1.0", "-0.0", "1e-07", "TRUE", "007", "1.10")]
+    ['1', '0', '1e-7', 'true', '007', '1.10']
+    """
+    if not re.search(_OTHER_SPELLINGS, level):
+        return level
+    whole = re.sub(r"\.0+$", "", level).replace("e-0", "e-").lower()
+    return "0" if re.fullmatch("-0+", whole) else whole
 
 
 def plain_levels(levels: Any) -> Any:
-    """Return a pyarrow array of text in which numbers and truth values are written in one way.
-
-    pandas writes 1.0 for a whole number beside missing values, 1e-07 and True; R writes TRUE; Arrow
-    calls the same values 1, 1e-7 and true. Other text, such as 1.10 or 007, stays as it is.
-
-    >>> import pyarrow as pa
-    >>> plain_levels(pa.array(["1.0", "-0.0", "007", "1.10", "TRUE", None])).to_pylist()
-    ['1', '0', '007', '1.10', 'true', None]
-    """
-    if pc.any(pc.match_substring_regex(levels, _NUMBER)).as_py():
-        levels = pc.replace_substring_regex(levels, r"^(-?\d+)\.0+$", r"\1")
-        levels = pc.replace_substring_regex(levels, "^-0+$", "0")
-        levels = pc.replace_substring_regex(levels, r"(e-)0(\d)$", r"\1\2")
-    is_boolean = pc.match_substring_regex(levels, _BOOLEAN)
-    if pc.any(is_boolean).as_py():
-        levels = pc.if_else(is_boolean, pc.utf8_lower(levels), levels)
-    return levels
+    """Return a pyarrow array of text with each level as `plain_level` returns it."""
+    if not pc.any(pc.match_substring_regex(levels, _OTHER_SPELLINGS)).as_py():
+        return levels
+    plain = [None if level is None else plain_level(level) for level in levels.to_pylist()]
+    return pa.array(plain, pa.string())
