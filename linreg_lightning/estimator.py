@@ -21,6 +21,7 @@ from linreg_lightning.algebra.least_squares import (
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_frame, to_arrow
+from linreg_lightning.matching import refuse_reordered
 from linreg_lightning.validation import check_argument, to_tensor
 
 try:
@@ -47,7 +48,9 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     With a ridge penalty, ridge |b|^2 is added, as in scikit-learn's `Ridge(alpha=ridge)`. The
     arithmetic is that of `least_squares`, and everything is in float64 or better. X and y are
     arrays, data frames or tensors of numbers without missing values. A frame is refused in
-    `predict` if its columns have other names, or another order, than those of `fit`.
+    `predict` if its columns have other names, or another order, than those of `fit`. Rows are
+    paired by their places, as everywhere in scikit-learn, whose tools give rows new labels or none;
+    pandas objects whose labels are the same in another order are refused.
 
     Where a column is a linear combination of earlier ones, to the precision in which the rows were
     given, scikit-learn divides its effect among all of them (the solution of minimum norm). Here,
@@ -168,6 +171,16 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         _refuse_rounded("X", X)
         return self.fit_.predict(to_tensor("X", x)).numpy()
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Return R2 of the predictions for X: 1 - sum(w (y - prediction)^2) / sum(w (y - mean)^2).
+
+        Raises:
+            NotFittedError: before a fit.
+            ValueError: as in `fit` and `predict`.
+        """
+        _refuse_reordered_rows(X, y, sample_weight)
+        return float(super().score(X, y, sample_weight))
+
     def _check_arguments(self) -> None:
         is_bool = isinstance(self.fit_intercept, bool | np.bool_)
         check_argument("fit_intercept", repr(self.fit_intercept), is_bool, "True or False")
@@ -177,6 +190,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         self, x: Any, y: Any, weight: Any, reset: bool
     ) -> tuple[Batch, list[int] | None, bool]:
         """Return the rows, the significant bits of the columns of x, and whether y is (rows,)."""
+        _refuse_reordered_rows(x, y, weight)
         given, bits = {"X": x, "y": y}, column_bits(x)
         x, y = validate_data(
             self,
@@ -237,6 +251,12 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         self.coef_ = np.ascontiguousarray(fit.coefficients.nan_to_num(0.0).numpy().T)
         self.intercept_ = fit.intercept.numpy().copy()[()]
         return self
+
+
+def _refuse_reordered_rows(x: Any, y: Any, weight: Any) -> None:
+    refuse_reordered("y", y, "X", x)
+    refuse_reordered("sample_weight", weight, "X", x)
+    refuse_reordered("sample_weight", weight, "y", y)
 
 
 def _refuse_rounded(argument: str, values: Any) -> None:

@@ -32,7 +32,7 @@ def is_frame(values: object) -> bool:
     # This check is quick; narwhals takes 30 microseconds to see that a value is no frame.
     if not any(hasattr(type(values), name) for name in _PROTOCOLS):
         return False
-    wrapped = _to_narwhals(values)
+    wrapped = to_narwhals(values)
     if isinstance(wrapped, nw.Series):
         return False
     has_stream = hasattr(values, "__arrow_c_stream__")
@@ -49,7 +49,7 @@ def is_series(values: object) -> bool:
         return isinstance(values, pa.Array)
     if not hasattr(values, "__arrow_c_stream__") and not hasattr(values, "dtype"):
         return False
-    return isinstance(_to_narwhals(values), nw.Series)
+    return isinstance(to_narwhals(values), nw.Series)
 
 
 def describe(frame: Any) -> str:
@@ -73,7 +73,7 @@ def column_names(frame: Any) -> list[str]:
     >>> column_names(pa.table({"age": [30, 40], "city": ["Oslo", "Rome"]}))
     ['age', 'city']
     """
-    wrapped = _to_narwhals(frame)
+    wrapped = to_narwhals(frame)
     if isinstance(wrapped, nw.LazyFrame):
         return wrapped.collect_schema().names()
     names = getattr(wrapped, "columns", None)
@@ -88,7 +88,7 @@ def collect(frame: Any) -> Any:
     >>> collect(pa.table({"age": [30]}).to_reader()).to_pydict()
     {'age': [30]}
     """
-    wrapped = _to_narwhals(frame)
+    wrapped = to_narwhals(frame)
     if isinstance(wrapped, nw.LazyFrame):
         wrapped = wrapped.collect()
     if isinstance(wrapped, nw.DataFrame):
@@ -133,7 +133,7 @@ def frame_like(frame: Any, columns: Mapping[str, Any]) -> Any:
     >>> frame_like(pa.table({"age": [30, 40]}), {"prediction": [1.5, 2.5]}).to_pydict()
     {'prediction': [1.5, 2.5]}
     """
-    wrapped = _to_narwhals(frame)
+    wrapped = to_narwhals(frame)
     if not isinstance(wrapped, nw.DataFrame | nw.LazyFrame):
         return pa.table(dict(columns))
     if wrapped.implementation.is_pandas_like():
@@ -141,27 +141,6 @@ def frame_like(frame: Any, columns: Mapping[str, Any]) -> Any:
         return namespace.DataFrame(dict(columns), index=nw.to_native(wrapped).index)
     backend = wrapped.implementation if wrapped.implementation.is_polars() else "pyarrow"
     return nw.from_dict(dict(columns), backend=backend).to_native()
-
-
-def align_rows(argument: str, values: Any, x: Any) -> Any:
-    """Return values in the order of the rows of x, by the labels that pandas gives to both.
-
-    Values are returned unchanged unless both values and x are pandas objects.
-
-    Raises:
-        InputError: the labels differ, or one occurs twice, so that only a guess pairs the rows.
-    """
-    labels, wanted = _pandas_index(values), _pandas_index(x)
-    if labels is None or wanted is None or len(labels) != len(wanted) or labels.equals(wanted):
-        return values
-    if labels.is_unique and wanted.is_unique and labels.nlevels == wanted.nlevels:
-        places = labels.get_indexer(wanted)
-        if (places >= 0).all():
-            return values.take(places)
-    raise InputError(
-        f"{argument}: its index does not match that of x; give both the same "
-        "labels, or call reset_index(drop=True) on both if the rows are in the same order"
-    )
 
 
 def frame_numbers(values: Any, argument: str = "1") -> NDArray[Any]:
@@ -258,21 +237,13 @@ def _check_is_float64(source: pa.Array, numbers: pa.Array, name: str) -> None:
             raise InputError(f"column {name!r}: {value} is {ROUNDED}")
 
 
-def _to_narwhals(values: Any) -> Any:
+def to_narwhals(values: Any) -> Any:
+    """Return a frame or a series as narwhals wraps it, and anything else unchanged."""
     try:
         return nw.from_native(values, pass_through=True, allow_series=True)
     except nw.exceptions.DuplicateError as error:
         reason = str(error).replace("\n", " ")
         raise InputError(f"columns: {reason}; give them different names") from None
-
-
-def _pandas_index(values: Any) -> Any:
-    if not hasattr(type(values), "iloc"):
-        return None
-    wrapped = _to_narwhals(values)
-    if isinstance(wrapped, nw.DataFrame | nw.Series) and wrapped.implementation.is_pandas_like():
-        return nw.to_native(wrapped).index
-    return None
 
 
 def _name_of(series: Any, unnamed: str) -> str:

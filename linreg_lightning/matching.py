@@ -1,6 +1,7 @@
 """Finds the columns of data frames by name, and their rows by label."""
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import narwhals.stable.v2 as nw
 import pyarrow as pa
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import align_rows, column_names, is_frame, to_arrow
+from linreg_lightning.frames import column_names, is_frame, to_arrow, to_narwhals
 
 _LISTED_NAMES = 20
 
@@ -45,6 +46,32 @@ def columns_by_name(values: Any, names: list[str] | None) -> Any:
     return select_columns(values, names) if names and is_frame(values) else values
 
 
+def align_rows(argument: str, values: Any, *others: Any) -> Any:
+    """Return values in the order of the rows of the others, by the labels that pandas gives them.
+
+    Values are returned unchanged unless both they and one of the others are pandas objects.
+
+    Raises:
+        InputError: the labels differ, or one occurs twice, so that only a guess pairs the rows.
+    """
+    for other in others:
+        labels, wanted = _pandas_index(values), _pandas_index(other)
+        if labels is None or wanted is None or len(labels) != len(wanted):
+            continue
+        if labels.equals(wanted):
+            continue
+        places = None
+        if labels.is_unique and wanted.is_unique and labels.nlevels == wanted.nlevels:
+            places = labels.get_indexer(wanted)
+        if places is None or (places < 0).any():
+            raise InputError(
+                f"{argument}: its index does not match that of x; give both the same labels, or "
+                "call reset_index(drop=True) on both if the rows are in the same order"
+            )
+        values = values.take(places)
+    return values
+
+
 def align_index(x: Any, y: Any, weight: Any = None) -> tuple[Any, Any]:
     """Return y and weight in the order of the rows of x, by the labels of pandas.
 
@@ -52,9 +79,25 @@ def align_index(x: Any, y: Any, weight: Any = None) -> tuple[Any, Any]:
         InputError: labels differ, or one occurs twice (see `align_rows`).
     """
     y = align_rows("y", y, x)
-    for rows in (x, y):
-        weight = align_rows("weight", weight, rows)
-    return y, weight
+    return y, align_rows("weight", weight, x, y)
+
+
+def refuse_reordered(argument: str, values: Any, other: str, rows: Any) -> None:
+    """Refuse pandas objects that have the labels of other `rows` in another order.
+
+    Other labels do not count: tools that pair rows by position, such as those of scikit-learn, may
+    give either of the two new ones.
+    """
+    labels, given = _pandas_index(values), _pandas_index(rows)
+    if labels is None or given is None or labels.equals(given) or len(labels) != len(given):
+        return
+    is_unique = labels.is_unique and given.is_unique and labels.nlevels == given.nlevels
+    if (labels.get_indexer(given) >= 0).all() if is_unique else Counter(labels) == Counter(given):
+        remedy = f"give {argument}.loc[{other}.index], or " if is_unique else ""
+        raise InputError(
+            f"{argument}: its index has the labels of {other} in another order, and rows are "
+            f"paired by their places; {remedy}call reset_index(drop=True) on both"
+        )
 
 
 def name_hint(name: str, present: Sequence[str]) -> str:
@@ -69,3 +112,13 @@ def name_hint(name: str, present: Sequence[str]) -> str:
     unlisted = len(present) - _LISTED_NAMES
     listed = ", ".join(present[:_LISTED_NAMES])
     return f"it has {listed}" + (f" and {unlisted} more" if unlisted > 0 else "")
+
+
+def _pandas_index(values: Any) -> Any:
+    """Return the labels of the rows of a pandas object; None for other values."""
+    if not hasattr(type(values), "iloc"):
+        return None
+    wrapped = to_narwhals(values)
+    if isinstance(wrapped, nw.DataFrame | nw.Series) and wrapped.implementation.is_pandas_like():
+        return nw.to_native(wrapped).index
+    return None

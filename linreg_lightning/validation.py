@@ -9,8 +9,8 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import align_rows, column_names, frame_numbers, is_frame, is_series
-from linreg_lightning.matching import align_index
+from linreg_lightning.frames import column_names, frame_numbers, is_frame, is_series
+from linreg_lightning.matching import align_index, align_rows
 
 RowName = Callable[[int], str]
 """From the position of a row, counted from 0, to what the user calls it: `row 5 of b.csv`."""
@@ -215,17 +215,18 @@ def rows_to_tensors(x: Any, y: Any = None, weight: Any = None) -> Batch:
 
 
 def group_values(
-    argument: str, values: Any, rows: int, x: Any = None
+    argument: str, values: Any, rows: int, *others: Any
 ) -> tuple[Tensor, list[Any] | None]:
     """Return the group of each row as a number, and what the numbers stand for, if not themselves.
 
     Raises:
-        InputError: not one value for each row; other labels than x; values that cannot be sorted.
+        InputError: not one value for each row; other labels than pandas objects among `others`;
+            values that cannot be sorted.
 
     >>> group_values("by", ["b", "a", "b"], rows=3)
     (tensor([1, 0, 1]), ['a', 'b'])
     """
-    values = align_rows(argument, values, x)
+    values = align_rows(argument, values, *others)
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), np.array(values, object)
         values[mask] = None

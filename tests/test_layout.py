@@ -33,7 +33,16 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"errors", "batch", "frames", "validation", "protocols", "tables", "design_matrix"}
     | {"tutorial", "checkpoint_file"},
     "tight_loop": {"hook_markers", "validation"},
-    "estimator": {"errors", "batch", "frames", "validation", "text_table", "algebra", "metrics"},
+    "estimator": {
+        "errors",
+        "batch",
+        "frames",
+        "matching",
+        "validation",
+        "text_table",
+        "algebra",
+        "metrics",
+    },
     "models": {"errors", "batch", "frames", "validation", "protocols", "hook_markers", "text_table"}
     | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file", "coefficient_table"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}

@@ -6,11 +6,11 @@
 `gram_exact` sums without rounding (`multiprecision`: whole numbers of any length; `compiled_sums`
 and `exact_kernel`: the same sums of many rows by numba, where it is installed), `gram_float64`
 as fast as one matrix product (`cross_products`); `gram_state`: statistics over passes, processes
-and checkpoints; `precision`: how precise the rows were.
+and checkpoints; `gram_columns`: with other columns; `precision`: how precise the rows were.
 `solve`: coefficients from the factor of `cholesky` (exact ones of few columns in whole numbers of
 Python), and how many of their digits are correct. `inference`: tests and intervals (`student_t`: of
 many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit arithmetic.
-`diagnostics`: what a user should know of a fit. `fit_table`: fits as named tables.
+`left_out`: new rows that break a collinearity. `diagnostics`: what a user should know of a fit. `fit_table`: fits as named tables.
 `grouped`: a fit for each group of rows, by `batched_fit`.
 """
 

@@ -154,11 +154,11 @@ def grouped_least_squares(
     check_confidence(confidence)
     bits = column_bits(x)
     y, weight = align_index(x, y, weight)
-    given_x = x
+    labelled = x, y, weight
     x, y = to_tensor("x", x).cpu(), to_tensor("y", y).cpu()
     weight = None if weight is None else to_tensor("weight", weight).cpu()
     batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
-    group, names = group_values("by", by, batch.rows, given_x)
+    group, names = group_values("by", by, batch.rows, *labelled)
     result = GroupedFit.from_rows(
         batch, group, names, intercept=intercept, confidence=confidence, bits=bits
     )

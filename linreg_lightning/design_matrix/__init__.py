@@ -3,8 +3,11 @@
     column_roles   which columns are features, categories, targets, weight
     row_subset     which rows: the split by hash and the share of a process
     fit_design     what the rows to train on determine: levels of categories, means
+    added_levels   the levels that later rows bring to a design
+    level_names    the same name for a level from every format
     design         the columns of x: a term turns one column of the table into columns of x
     batch_builder  rows of the table to a Batch: missing values, unknown levels, checks
+    row_counts     what rows lacked, to be said in one line each
     frame_reader   rows of a data frame to x, by the names of its columns
 
 To add a column transformation, such as a logarithm or a spline, write a class beside `NumberTerm`

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from linreg_lightning.design_matrix.level_names import plain_level, plain_levels
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import Floats, parse_numbers, to_numpy
 
@@ -18,13 +19,16 @@ _MISSING, _UNKNOWN = -1, -2
 
 
 def to_categories(column: Any) -> Any:
-    """Return a pyarrow array as a dictionary array of strings, whose dictionary has the levels."""
-    if pa.types.is_dictionary(column.type):
-        levels = _to_strings(column.dictionary)
-        if levels.null_count:  # then a valid index may stand for a missing value
-            return levels.take(column.indices).dictionary_encode()
-        return pa.DictionaryArray.from_arrays(column.indices, levels)
-    return _to_strings(column).dictionary_encode()
+    """Return a pyarrow array as a dictionary array of strings, whose dictionary has the levels.
+
+    `plain_levels` has named them, so that two entries may be the same level.
+    """
+    if not pa.types.is_dictionary(column.type):
+        column = _to_strings(column).dictionary_encode()
+    levels = plain_levels(_to_strings(column.dictionary))
+    if levels.null_count:  # then a valid index may stand for a missing value
+        return levels.take(column.indices).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(column.indices, levels)
 
 
 def _to_strings(column: Any) -> Any:
@@ -57,7 +61,9 @@ class CategoryTerm:
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
         """Write indicators, NaN where a value is missing; return rows with an unknown level."""
-        level_numbers = {level: k for k, level in enumerate(self.levels)} | {None: _MISSING}
+        # Checkpoints of earlier versions have other names.
+        names = map(plain_level, self.levels)
+        level_numbers = {level: k for k, level in enumerate(names)} | {None: _MISSING}
         values = to_categories(values)
         numbers_in_dictionary = [
             level_numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
