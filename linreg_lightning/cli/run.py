@@ -25,8 +25,9 @@ from linreg_lightning.callbacks.peer_monitor import (
     is_lost_connection,
 )
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
+from linreg_lightning.cli.config_files import PACKAGE
 from linreg_lightning.cli.error_messages import missing_metric_message, parse_error_message
-from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
+from linreg_lightning.cli.first_parse import FirstParse
 from linreg_lightning.cli.regression_cli import RegressionCLI
 from linreg_lightning.cli.terminal import check_working_folder, error_message, fail
 from linreg_lightning.errors import InputError
