@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pkgutil import resolve_name
 from typing import Any
 
@@ -34,6 +35,13 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
             classes.append(RunProgressBar)
     summary = [] if _has(given, RunSummary) else [RunSummary(command)]
     return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
+
+
+def shows_progress(trainer: Any) -> bool:
+    """Whether there is a terminal to draw a progress bar on, or the user has chosen a bar."""
+    given = trainer.callbacks or []
+    given = given if isinstance(given, list) else [given]
+    return _has(given, ProgressBar) or sys.stderr.isatty()
 
 
 def _has(callbacks: list[Callback], cls: type) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import sys
 import warnings
 from functools import partial
 from inspect import signature
@@ -22,11 +23,11 @@ from linreg_lightning.cli.checkpoint_content import LoadedCheckpointIO
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.command_names import description
 from linreg_lightning.cli.config_files import ConfigByName
-from linreg_lightning.cli.default_callbacks import default_callbacks
+from linreg_lightning.cli.default_callbacks import default_callbacks, shows_progress
 from linreg_lightning.cli.defaults import COMMAND, ROOT
-from linreg_lightning.cli.error_messages import add_flags
+from linreg_lightning.cli.error_messages import add_flags, missing_metric
 from linreg_lightning.cli.first_parse import FirstParse
-from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_settings
+from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_settings, unsaved_metric
 from linreg_lightning.cli.loggers import logger_error
 from linreg_lightning.cli.measured_rows import SPLIT_ARGUMENTS
 from linreg_lightning.cli.optimizers import (
@@ -124,7 +125,7 @@ class RegressionCLI(LightningCLI):
         if self._first_parse.command == "predict":
             parser.add_class_arguments(PredictionWriter, as_group=False, skip={"keep"})
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
-            parser.add_argument("--keep", type=str | list[str], default=[], help=text)
+            parser.add_argument("--keep", type=str | list[str] | None, default=[], help=text)
         for key in ("model", "data"):
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
         parser.set_defaults(self._first_parse.defaults())
@@ -170,12 +171,14 @@ class RegressionCLI(LightningCLI):
             warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
         if trainer.accelerator == "auto" and MPSAccelerator.is_available():
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
+        if trainer.enable_progress_bar is None and not shows_progress(trainer):
+            trainer.enable_progress_bar = False
         figures = self.subcommand == "fit" and options.figures and not trainer.barebones
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "fit":
             callbacks += [*use_optimizer(self.model, self._options), ValidationRecord()]
         if self.subcommand == "predict":
-            keep = [options.keep] if isinstance(options.keep, str) else options.keep
+            keep = [options.keep] if isinstance(options.keep, str) else options.keep or []
             callbacks.append(PredictionWriter(options.intervals, keep, options.format))
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
@@ -227,7 +230,8 @@ class RegressionCLI(LightningCLI):
             )
         report, logger = fit_report(self.trainer, self.model), self.trainer.logger
         if report and self.trainer.is_global_zero:
-            print(f"\n{report}\n")
+            before = "\n" if sys.stdout.isatty() else ""  # apart from messages of the run
+            print(f"{before}{report}\n")
         lines = {"stopped": stop_reason(self.trainer), "settings": table_settings(self._options)}
         if isinstance(logger, RunLogger):
             lines["run"] = logger.log_dir
@@ -235,6 +239,9 @@ class RegressionCLI(LightningCLI):
         if isinstance(logger, RunLogger):
             lines["curves"] = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
         self._print({label: text for label, text in lines.items() if text})
+        if metric := unsaved_metric(self.trainer):
+            reason = missing_metric(metric, list(self.trainer.callback_metrics))
+            raise InputError(f"--trainer.callbacks: {reason}; no checkpoint was saved without it")
 
     def after_predict(self) -> None:
         """Print the file of predictions; refuse a run that has written none."""
