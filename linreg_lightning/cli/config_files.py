@@ -30,12 +30,11 @@ def read_config(file: Path, command: str | None) -> dict[Any, Any]:
         raise InputError(f"--config: {error}") from None
     # A file before the subcommand has the settings below the subcommand's name.
     content |= _section(content, command, file)
-    trainer = _section(content, "trainer", file)
-    root = moved_root(content, file, Path.cwd()) or trainer.get("default_root_dir")
     content["ckpt_path"] = checkpoint_path(content, file, command, Path.cwd())
     for key in ("model", "data", "trainer"):
         content[key] = read_file(key, file.parent, content.get(key))
-    return content | {"root": root}
+    root = _section(content, "trainer", file).get("default_root_dir")
+    return content | {"root": moved_root(content, file, Path.cwd()) or root}
 
 
 def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any, Any]:

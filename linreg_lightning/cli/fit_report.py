@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 
 from linreg_lightning.callbacks.validation_record import ValidationRecord
 from linreg_lightning.cli.defaults import MODEL, TABLE, TABLE_MODEL
@@ -42,11 +42,10 @@ def stop_reason(trainer: Any) -> str:
 
 def unsaved_metric(trainer: Any) -> str:
     """Return the metric for want of which a ModelCheckpoint has saved nothing; else ""."""
-    known = {"epoch", "step", *trainer.callback_metrics}
+    metrics = (None, "epoch", "step", *trainer.callback_metrics)
     for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and not callback.best_k_models:
-            if callback.monitor is not None and callback.monitor not in known:
-                return callback.monitor
+        if getattr(callback, "monitor", None) not in metrics and not callback.best_k_models:
+            return str(callback.monitor)
     return ""
 
 
