@@ -124,9 +124,9 @@ class CheckpointInfo(NamedTuple):
                 path, folder = state.get("best_model_path"), state.get("dirpath")
                 if isinstance(path, str) and path:
                     # Both are as the run saw them; the folder of runs may have been moved since.
-                    place = os.path.relpath(path, folder) if isinstance(folder, str) else "."
-                    moved = Path(os.path.normpath(self.path.parent / place))
-                    return moved if moved.is_file() else Path(path)
+                    place = os.path.relpath(path, folder) if isinstance(folder, str) else path
+                    moved = (Path(os.path.normpath(each / place)) for each in self.path.parents)
+                    return next((file for file in moved if file.is_file()), Path(path))
         text = f"{self.path} does not say which is best; type a checkpoint's path"
         raise InputError(f"--ckpt_path: {text}")
 

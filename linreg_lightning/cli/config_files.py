@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,27 @@ def find_config(name: str) -> str:
 def is_file(name: str) -> bool:
     """Whether a text is the name of a file."""
     return os.path.isfile(name)  # noqa: PTH113  Path.is_file raises OSError for a long text
+
+
+def name_file(message: str, args: Sequence[str], configs: Mapping[str, dict[Any, Any]]) -> str:
+    """Say in which file the value stands that a message refuses, if it was not typed.
+
+    >>> message = "--model.lr: 1 was given, but a.ckpt was made with 2; leave --model.lr out"
+    >>> name_file(message, ["fit", "-c", "a.yaml"], {"a.yaml": {"model": {"init_args": {"lr": 1}}}})
+    '--model.lr: 1 was given in a.yaml, but a.ckpt was made with 2; remove lr from a.yaml'
+    """
+    option = message.partition(": ")[0].removeprefix("--")
+    key, _, name = option.partition(".")
+    typed = {word.partition("=")[0] for word in args}
+    if not message.startswith("--") or typed & {f"--{option}", f"--{key}.init_args.{name}"}:
+        return message
+    for file, settings in reversed(list(configs.items())):
+        value = settings.get(key)
+        arguments = {**value, **(value.get("init_args") or {})} if isinstance(value, dict) else {}
+        if name in arguments or (value is not None and not name):
+            message = message.replace(" was given", f" was given in {file}", 1)
+            return message.replace(f"leave --{option} out", f"remove {name or key} from {file}")
+    return message
 
 
 class ConfigByName(ActionConfigFile):

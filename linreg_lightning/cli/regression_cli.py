@@ -22,7 +22,7 @@ from linreg_lightning.checkpoint_io import AtomicCheckpointIO, use_checkpoint_io
 from linreg_lightning.cli.checkpoint_content import LoadedCheckpointIO
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.command_names import description
-from linreg_lightning.cli.config_files import ConfigByName
+from linreg_lightning.cli.config_files import ConfigByName, name_file
 from linreg_lightning.cli.default_callbacks import default_callbacks, shows_progress
 from linreg_lightning.cli.defaults import COMMAND, ROOT
 from linreg_lightning.cli.error_messages import add_flags, missing_metric
@@ -89,7 +89,8 @@ class RegressionCLI(LightningCLI):
             classes: dict[str, type] = {"trainer": Trainer}
             if self.config is not None:
                 classes |= {k: resolve_name(self._options[k].class_path) for k in ("model", "data")}
-            raise InputError(add_flags(str(cause), classes)) from None
+            message = add_flags(str(cause), classes)
+            raise InputError(name_file(message, args, first_parse.configs)) from None
 
     @property
     def _options(self) -> Any:
