@@ -110,7 +110,7 @@ class RegressionCLI(LightningCLI):
         parser = OptionParser(**kwargs)
         parser.command = self._first_parse.command
         parser.prints_completion = any(word.startswith("--print_completion") for word in self._args)
-        text = "A file of settings in YAML, or the name of a configuration, such as least_squares."
+        text = "A file of settings in YAML, the folder of a run, or a name, such as least_squares."
         parser.add_argument("-c", "--config", action=ConfigByName, help=text)
         return parser
 
