@@ -91,7 +91,7 @@ def name_file(message: str, args: Sequence[str], configs: Mapping[str, dict[Any,
         value = settings.get(key)
         arguments = {**value, **(value.get("init_args") or {})} if isinstance(value, dict) else {}
         if name in arguments or (value is not None and not name):
-            message = message.replace(" was given", f" was given in {file}", 1)
+            message = message.replace(" was given, but", f" was given in {file}, but", 1)
             return message.replace(f"leave --{option} out", f"remove {name or key} from {file}")
     return message
 
