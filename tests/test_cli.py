@@ -21,9 +21,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from linreg_lightning import LinearRegression, SyntheticData, TensorData, TightLoop, cli
 from linreg_lightning.cli import run
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.default_callbacks import default_callbacks
 from linreg_lightning.cli.defaults import HELP
 from linreg_lightning.cli.error_messages import add_flags
-from linreg_lightning.cli.regression_cli import default_callbacks
 
 TABULAR = "TabularData --data.path {} --data.target price"
 

@@ -475,31 +475,32 @@ def test_the_gradient_norm_and_the_learning_rate_are_logged(trainer: MakeTrainer
 
 
 CPU = ["--figures", "false", "--trainer.accelerator", "cpu"]
+BAR = ["--trainer.enable_progress_bar", "true"]  # also without a terminal
 
 
 def run_with_clock(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fit with a fake clock that advances by `seconds` at each reading."""
     clock = SimpleNamespace(monotonic=itertools.count(1.0, seconds).__next__)
     monkeypatch.setattr(run_progress_bar, "time", clock)
-    cli.main(["fit", *CPU, "--data.batch_size", "50"])
+    cli.main(["fit", *CPU, *BAR, "--data.batch_size", "50"])
 
 
 def test_one_progress_bar_spans_the_run_and_time_decides_when_it_is_drawn(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_with_clock(1, monkeypatch)
-    assert capsys.readouterr().out.count("\r") >= 100
+    assert capsys.readouterr().err.count("\r") >= 100
     run_with_clock(0, monkeypatch)
-    out = capsys.readouterr().out
-    bar, *rest = out.split("\n\n", 1)
+    out, err = capsys.readouterr()
+    bar = err[err.index("\r") :]
     assert "Epoch 100/100" in bar
     assert "200/200" in bar
     assert bar.count("\r") < 20
-    last = bar.rpartition("\r")[2]
+    last = bar.rpartition("\r")[2].splitlines()[0]
     for name in ("train_loss=0.", "val_loss=0."):
         assert name in last
     assert "v_num" not in out
-    lines = rest[0].strip().splitlines()
+    lines = out.strip().splitlines()
     assert lines[1].split() == ["term", "true", "estimate"]
     assert lines[-3:] == [
         "run           logs/version_1",
@@ -519,8 +520,8 @@ def test_one_progress_bar_spans_the_run_and_time_decides_when_it_is_drawn(
 def test_the_progress_bar_ends_once_at_100_percent(
     words: str, end: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli.main(["fit", *CPU, *words.split()])
-    bar = capsys.readouterr().out.split("\n\n", 1)[0]
+    cli.main(["fit", *CPU, *BAR, *words.split()])
+    bar = capsys.readouterr().err
     assert bar.rpartition("\r")[2].startswith(end)
     assert bar.count(end) == 1
 

@@ -1,7 +1,10 @@
 """One progress bar for the whole run."""
 
+import contextlib
 import math
+import sys
 import time
+from collections.abc import Callable
 from typing import Any, final
 
 from lightning.pytorch import LightningModule, Trainer
@@ -21,7 +24,7 @@ class RunProgressBar(TQDMProgressBar):
 
     Lightning's bar restarts at each epoch and is drawn at each batch, which takes longer than a
     small step. This bar is drawn ten times a second. Validation has its own bar where it takes more
-    than 20 batches.
+    than 20 batches. Bars go to the standard error stream, because standard output has the result.
     """
 
     def __init__(self) -> None:
@@ -32,7 +35,7 @@ class RunProgressBar(TQDMProgressBar):
         batches = self.total_train_batches * self._epochs
         if self.trainer.max_steps != -1:
             batches = min(batches, self.trainer.max_steps * self.trainer.accumulate_grad_batches)
-        bar = super().init_train_tqdm()
+        bar = _on_stderr(super().init_train_tqdm)
         bar.total = None if math.isinf(batches) else int(batches)
         bar.initial = bar.n = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         bar.unit = "batch"
@@ -42,7 +45,16 @@ class RunProgressBar(TQDMProgressBar):
         short = sum(self.trainer.num_val_batches) <= _MAX_HIDDEN_VALIDATION_BATCHES
         if self.trainer.state.fn == "fit" and short:
             return Tqdm(disable=True)
-        return super().init_validation_tqdm()
+        return _on_stderr(super().init_validation_tqdm)
+
+    def init_sanity_tqdm(self) -> Tqdm:
+        return _on_stderr(super().init_sanity_tqdm)
+
+    def init_test_tqdm(self) -> Tqdm:
+        return _on_stderr(super().init_test_tqdm)
+
+    def init_predict_tqdm(self) -> Tqdm:
+        return _on_stderr(super().init_predict_tqdm)
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Keep the bar of the epochs before."""
@@ -96,3 +108,9 @@ class RunProgressBar(TQDMProgressBar):
         if refresh:
             bar.refresh()
         self._last_update = time.monotonic()
+
+
+def _on_stderr(make: Callable[[], Tqdm]) -> Tqdm:
+    """Make a bar of Lightning's, which takes the standard output as it is at that moment."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return make()

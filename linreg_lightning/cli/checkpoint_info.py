@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
@@ -11,9 +12,9 @@ from typing import Any, NamedTuple, NoReturn
 from lightning.pytorch.utilities import rank_zero_only
 
 from linreg_lightning.checkpoint_file import UnreadableCheckpointError, read_checkpoint
+from linreg_lightning.cli.measured_rows import choose_rows, files_of
 from linreg_lightning.cli.settings_file import read_settings
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.discovery import find_files
 
 # Arguments of data that change neither the rows nor their splits.
 READING_ARGUMENTS = frozenset({"batch_size", "shuffle", "stream", "unseen"})
@@ -120,9 +121,12 @@ class CheckpointInfo(NamedTuple):
         callbacks = self.content.get("callbacks")
         for name, state in callbacks.items() if isinstance(callbacks, dict) else ():
             if str(name).startswith("ModelCheckpoint") and isinstance(state, dict):
-                path = state.get("best_model_path")
+                path, folder = state.get("best_model_path"), state.get("dirpath")
                 if isinstance(path, str) and path:
-                    return Path(path)
+                    # Both are as the run saw them; the folder of runs may have been moved since.
+                    place = os.path.relpath(path, folder) if isinstance(folder, str) else path
+                    moved = (Path(os.path.normpath(each / place)) for each in self.path.parents)
+                    return next((file for file in moved if file.is_file()), Path(path))
         text = f"{self.path} does not say which is best; type a checkpoint's path"
         raise InputError(f"--ckpt_path: {text}")
 
@@ -157,20 +161,26 @@ class CheckpointInfo(NamedTuple):
             if name not in getattr(model_class, "revisable", ()):
                 _refuse(f"model.{name}", value, f"{self.path} was made with {stored}", REMEDY)
 
-    def check_data(self, given: dict[str, Any], fitting: bool) -> None:
+    def check_data(self, given: dict[str, Any], command: str) -> None:
         """Refuse arguments that would mix rows that were held out with rows that were not.
 
-        Another path is another table: then only the arguments that the design holds must agree. A
-        fit that resumes an interrupted pass needs all arguments of the first run.
+        Another table has other rows: then only the arguments that the design holds must agree. A
+        fit that resumes an interrupted pass needs all arguments of the first run. Arguments that
+        others replace lose their values, as `choose_rows` says.
         """
         if self.data is None or given.get("class_path") != self.data["class_path"]:
             return
-        arguments, differences = self.data["init_args"], _differences(self.data, given)
+        arguments, fitting = self.data["init_args"], command == "fit"
+        may_differ = choose_rows(arguments, given.get("init_args", {}), command)
+        differences = _differences(self.data, given)
         same_rows = "path" not in differences and ("path" in arguments or fitting)
+        same_rows = same_rows or may_differ == {"path"}
         for name, (stored, value) in differences.items():
             if name in COLUMN_ARGUMENTS and arguments.get("design") is not None:
                 learned = f"what the columns are was learned with {stored}"
                 _refuse(f"data.{name}", value, learned, REMEDY)
+            if name in may_differ:
+                continue
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
                 made = f"{self.path} was made with {stored} from the same rows"
                 _refuse(f"data.{name}", value, made, f", name another table{REMEDY}")
@@ -178,8 +188,8 @@ class CheckpointInfo(NamedTuple):
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
         if "path" in given.get("init_args", {}):
-            files = _files(given["init_args"]["path"])
-            return any(files & _files(data["init_args"].get("path")) for data in self.fitted_data)
+            files = files_of(given["init_args"]["path"])
+            return any(files & files_of(data["init_args"].get("path")) for data in self.fitted_data)
         return any(
             data["class_path"] == given.get("class_path")
             and _differences(data, given).keys() <= READING_ARGUMENTS
@@ -204,15 +214,6 @@ def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, tup
         for name, value in stored["init_args"].items()
         if name in arguments and arguments[name] != value and str(arguments[name]) != str(value)
     }
-
-
-def _files(paths: Any) -> set[str]:
-    """Return the paths given, and those of all files in them; absolute, except addresses."""
-    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths or ())]
-    for name in [name for name in names if "://" not in name]:
-        with contextlib.suppress(InputError):  # the file may be gone
-            names += [file.path for file in find_files(name)]
-    return {name if "://" in name else str(Path(name).resolve()) for name in names}
 
 
 def _class_and_arguments(hyper_parameters: dict[str, Any]) -> dict[str, Any] | None:

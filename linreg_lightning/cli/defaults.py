@@ -26,7 +26,8 @@ More:
   linreg fit --help                        every option of a command
   linreg fit --model.help LinearRegression the options of a model; --data.help of a data module
   linreg fit --print_config                all settings as YAML, to keep and give by -c FILE
-  linreg fit -c NAME                       settings of a file, or of the package under that name:
+  linreg fit -c NAME                       settings of a file, of a run (-c logs/version_0 repeats
+                                           it), or of the package under that name:
                                            debug, gpu, least_squares, manual, tabular, tutorial
   linreg fit --ckpt_path last --trainer.max_epochs 200
                                            go on with the newest run below the logs folder

@@ -84,7 +84,7 @@ def parse_error_message(error: str) -> str:
 
 
 def missing_metric_message(error: Exception) -> str:
-    """Return one line if a callback of Lightning watches a metric that was not logged; else "".
+    """Return one line if a callback or a schedule watches a metric that was not logged; else "".
 
     >>> missing_metric_message(RuntimeError(
     ...     "Early stopping conditioned on metric `val_loss` which is not available. Pass in or "
@@ -92,16 +92,26 @@ def missing_metric_message(error: Exception) -> str:
     '--trainer.callbacks: there is no metric val_loss; the metrics are loss, lr; to have \
 validation rows, type --data.val_fraction 0.2'
     """
-    found = re.search(r"metric `(\S+?)` which is not available(.*)", str(error)) or re.search(
-        r"monitor='(\S+?)'\)` could not find the monitored key.*?\[(.*?)\]", str(error)
-    )
-    if found is None:
+    text = str(error)
+    if found := re.search(r"on metric (\S.*) which is not available. Available.*?\[(.*?)\]", text):
+        option = "lr_scheduler.monitor"
+    elif found := (
+        re.search(r"metric `(.+?)` which is not available(.*)", text)
+        or re.search(r"monitor='(.+?)'\)` could not find the monitored key.*?\[(.*?)\]", text)
+    ):
+        option = "trainer.callbacks"
+    else:
         return ""
-    names = re.findall(r"[`']([^\s`']+)[`']", found[2].rpartition(":")[2])
+    names = re.findall(r"[`']([^`',]+)[`']", found[2].rpartition(":")[2])
+    return f"--{option}: {missing_metric(found[1], names)}"
+
+
+def missing_metric(name: str, names: list[str]) -> str:
+    """Say that there is no metric of a name, and which there are."""
     text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
-    if found[1].startswith("val") and not any(name.startswith("val") for name in names):
+    if name.startswith("val") and not any(each.startswith("val") for each in names):
         text += "; to have validation rows, type --data.val_fraction 0.2"
-    return f"--trainer.callbacks: there is no metric {found[1]}; {text}"
+    return f"there is no metric {name}; {text}"
 
 
 def _unexpected_word(word: str) -> str:

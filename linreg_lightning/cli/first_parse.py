@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
-from lightning.pytorch.cli import LightningCLI
-
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.checkpoint_trust import check_classes, class_paths
+from linreg_lightning.cli.command_words import arrange, command_of
+from linreg_lightning.cli.config_files import find_config, is_file, read_config, read_file
 from linreg_lightning.cli.defaults import (
     COMMAND,
     DATA,
@@ -22,20 +20,24 @@ from linreg_lightning.cli.defaults import (
     TABLE_MODEL,
     TABLE_TRAINER,
 )
-from linreg_lightning.cli.settings_file import read_settings, read_yaml
 from linreg_lightning.errors import InputError
 
-PACKAGE = Path(__file__).parent.parent
 _KEYS = ("model", "data", "trainer")
 _PATH_OPTION = re.compile(r"--data\.(init_args\.)?path(\+?=.*)?$", re.DOTALL)
 
 
 class FirstParse(NamedTuple):
-    """The subcommand, and what decides the defaults of the options: checkpoint and classes."""
+    """The subcommand, and what decides the defaults of the options: checkpoint and classes.
+
+    `args` is the command line as the parser needs it; `configs` has the content of its files of
+    settings.
+    """
 
     command: str | None
     checkpoint: CheckpointInfo | None
     classes: dict[str, str]
+    args: list[str]
+    configs: dict[str, dict[Any, Any]]
 
     @classmethod
     def of(cls, args: list[str]) -> FirstParse:
@@ -53,19 +55,27 @@ class FirstParse(NamedTuple):
         flags, rest = parser.parse_known_args(args)
         _check_is_class("model", flags.model, f"a class of {COMMAND} --help")
         _check_is_class("data", flags.data, f"--data TabularData --data.path {flags.data}")
-        command = next((word for word in rest if word in LightningCLI.subcommands()), None)
-        configs = [_settings(Path(find_config(name)), command) for name in flags.config]
+        command = command_of(args)
+        files = [find_config(name) for name in flags.config]
+        configs = {file: read_config(Path(file), command) for file in files}
         # The parser reads these files later, without a limit of their size and nesting.
-        option_files = [_read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
-        sources = [*configs, vars(flags) | dict(zip(_KEYS, option_files, strict=True))]
+        option_files = [read_file(key, Path(), getattr(flags, key)) for key in _KEYS]
+        sources = [*configs.values(), vars(flags) | dict(zip(_KEYS, option_files, strict=True))]
         settings: dict[str, Any] = {"root": ROOT}
         for source in sources:
             for name, value in source.items():
                 value = value.get("class_path") if isinstance(value, dict) else value
                 settings |= {} if value is None else {name: value}
         checkpoint = None
-        if "ckpt_path" in settings:
-            checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
+        if settings.get("ckpt_path", "null") != "null":
+            try:
+                checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
+            except InputError as error:
+                if flags.ckpt_path is not None:
+                    raise
+                file = next(f for f in reversed(files) if configs[f].get("ckpt_path") is not None)
+                text = f"{error} (named in {file}); type --ckpt_path null for none"
+                raise InputError(text) from None
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
         gives_path = any(map(_PATH_OPTION.match, rest)) or any(
             _has_path(source.get("data")) for source in sources
@@ -73,12 +83,15 @@ class FirstParse(NamedTuple):
         if gives_path and (checkpoint is None or not _has_path(checkpoint.data)):
             classes.setdefault("data", TABLE)
         if checkpoint is not None:
-            named = class_paths([configs, option_files]) | set(classes.values())
+            named = class_paths([*configs.values(), option_files]) | set(classes.values())
             keys = ["model"]
             if checkpoint.data and is_default("data", checkpoint.data, classes):
                 keys.append("data")
             check_classes(checkpoint, keys, None if flags.trust else named)
-        return cls(command, checkpoint, classes)
+        sectioned = [
+            name for name, file in zip(flags.config, files, strict=True) if command in configs[file]
+        ]
+        return cls(command, checkpoint, classes, arrange(args, sectioned), configs)
 
     def defaults(self) -> dict[str, Any]:
         """Return the defaults of the options that model, data and checkpoint decide.
@@ -122,61 +135,5 @@ def _has_path(settings: Any) -> bool:
 
 def _check_is_class(key: str, value: str | None, remedy: str) -> None:
     """Refuse a table in the place of a class, before the parser reads all of it as YAML."""
-    if value and _is_file(value) and not value.endswith((".yaml", ".yml", ".json")):
+    if value and is_file(value) and not value.endswith((".yaml", ".yml", ".json")):
         raise InputError(f"--{key}: {value} is a file, not a class; type {remedy}")
-
-
-def _settings(file: Path, command: str | None) -> dict[str, Any]:
-    """Return a file's settings, with those of the files that it names, and the root folder."""
-    if not file.is_file():
-        return {}  # the parser reports it, or reads its name as settings
-    try:
-        content = read_settings(file)
-    except InputError as error:
-        raise InputError(f"--config: {error}") from None
-    # A file before the subcommand has the settings below the subcommand's name.
-    content |= _section(content, command, file)
-    for key in _KEYS:
-        content[key] = _read_file(key, file.parent, content.get(key))
-    return content | {"root": _section(content, "trainer", file).get("default_root_dir")}
-
-
-def _section(content: dict[Any, Any], name: str | None, file: Path) -> dict[Any, Any]:
-    section = content.get(name) or {}
-    if not isinstance(section, dict):
-        raise InputError(f"--config: {file} has {name}: {section}; write its settings there")
-    return section
-
-
-def _read_file(key: str, folder: Path, value: Any) -> Any:
-    """Return the content of a file of settings that stands for an option's value; or the value."""
-    if not isinstance(value, str) or not _is_file(str(folder / value)):
-        return value
-    try:
-        return (read_settings if key == "trainer" else read_yaml)(folder / value)
-    except InputError as error:
-        raise InputError(f"--{key}: {error}") from None
-
-
-def find_config(name: str) -> str:
-    """Return the path of a configuration: a file, or one that the package brings, by its name."""
-    folder = PACKAGE / "configs"  # in a wheel
-    folder = folder if folder.is_dir() else PACKAGE.parent / "configs"
-    if _is_file(name) or not re.fullmatch(r"[\w-]+", name):
-        return name  # the parser reports a missing file
-    for file in (Path(f"{name}.yaml"), folder / f"{name}.yaml"):
-        if file.is_file():
-            return str(file)
-    known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-    raise InputError(f"--config: there is no file {name}; type a file, or one of {known}")
-
-
-def _is_file(name: str) -> bool:
-    return os.path.isfile(name)  # noqa: PTH113  Path.is_file raises OSError for a long text
-
-
-class ConfigByName(ActionConfigFile):
-    """The action of `-c`: a file, or a configuration that the package brings, by its name."""
-
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        super().__call__(parser, cfg, find_config(values))  # type: ignore[no-untyped-call]

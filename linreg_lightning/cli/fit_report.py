@@ -40,6 +40,15 @@ def stop_reason(trainer: Any) -> str:
     return ""
 
 
+def unsaved_metric(trainer: Any) -> str:
+    """Return the metric for want of which a ModelCheckpoint has saved nothing; else ""."""
+    metrics = (None, "epoch", "step", *trainer.callback_metrics)
+    for callback in trainer.checkpoint_callbacks:
+        if getattr(callback, "monitor", None) not in metrics and not callback.best_k_models:
+            return str(callback.monitor)
+    return ""
+
+
 def table_settings(options: Any) -> str:
     """Return, as options, the settings whose defaults differ for a table; "" without a table."""
     if options.data.class_path.rpartition(".")[2] != TABLE.rpartition(".")[2]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any, final
 
+import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from linreg_lightning.cli.command_names import description
 from linreg_lightning.cli.defaults import COMMAND, COMMANDS
+from linreg_lightning.cli.setting_values import dump_settings, load_value
 
 set_parsing_settings(add_print_completion_argument=True)
 
@@ -18,9 +22,13 @@ class OptionParser(LightningArgumentParser):
     """Lightning's parser under the command's name, with a usage of one line.
 
     `prints_completion` says whether the command line asks for a script of shell completions.
+    `command` is the subcommand; `adapt` changes the settings in a file of `-c` so that it can use
+    them.
     """
 
     prints_completion = False
+    command: str | None = None
+    adapt: Callable[[dict[Any, Any]], dict[Any, Any]] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"prog": COMMAND, **kwargs})
@@ -37,3 +45,12 @@ class OptionParser(LightningArgumentParser):
         for name in COMMANDS if self.prints_completion else ():
             commands.add_subcommand(name, OptionParser(description=description(name)))
         return commands
+
+    def parse_string(self, content: str, path: Any = "", *args: Any, **kwargs: Any) -> Any:
+        """Read settings. Those of a file may come from another command, or from a moved folder."""
+        if path and self.adapt is not None:
+            with contextlib.suppress(yaml.YAMLError):  # the parser reports it
+                settings = load_value(content, str(path))
+                if isinstance(settings, dict) and (adapted := self.adapt(settings)) != settings:
+                    content = dump_settings(adapted)
+        return super().parse_string(content, path, *args, **kwargs)

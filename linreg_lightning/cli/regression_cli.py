@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import sys
 import warnings
 from functools import partial
 from inspect import signature
@@ -11,26 +12,24 @@ from typing import Any, final
 
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.accelerators import MPSAccelerator
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 # The parser knows a class by its short name only after its module is imported.
 import linreg_lightning.data  # noqa: F401
-from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter
-from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
-from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
-from linreg_lightning.callbacks.run_summary import RunSummary
 from linreg_lightning.callbacks.validation_record import ValidationRecord
 from linreg_lightning.checkpoint_io import AtomicCheckpointIO, use_checkpoint_io
 from linreg_lightning.cli.checkpoint_content import LoadedCheckpointIO
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
 from linreg_lightning.cli.command_names import description
-from linreg_lightning.cli.defaults import CALLBACKS, COMMAND, FIGURES, ROOT
-from linreg_lightning.cli.error_messages import add_flags
-from linreg_lightning.cli.first_parse import ConfigByName, FirstParse
-from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_settings
+from linreg_lightning.cli.config_files import ConfigByName, name_file
+from linreg_lightning.cli.default_callbacks import default_callbacks, shows_progress
+from linreg_lightning.cli.defaults import COMMAND, ROOT
+from linreg_lightning.cli.error_messages import add_flags, missing_metric
+from linreg_lightning.cli.first_parse import FirstParse
+from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_settings, unsaved_metric
 from linreg_lightning.cli.loggers import logger_error
+from linreg_lightning.cli.measured_rows import SPLIT_ARGUMENTS
 from linreg_lightning.cli.optimizers import (
     add_optimizer_options,
     check_optimizer,
@@ -42,9 +41,13 @@ from linreg_lightning.cli.setting_values import PARSER_MODE
 from linreg_lightning.errors import InputError
 from linreg_lightning.logger import RunLogger
 from linreg_lightning.protocols import WritesFile, is_single_pass
-from linreg_lightning.tight_loop import TightLoop
 
-TRAINER_DEFAULTS = {"default_root_dir": ROOT, "max_epochs": 100, "enable_model_summary": False}
+TRAINER_DEFAULTS = {
+    "default_root_dir": ROOT,
+    "logger": True,
+    "max_epochs": 100,
+    "enable_model_summary": False,
+}
 
 
 @final
@@ -86,7 +89,8 @@ class RegressionCLI(LightningCLI):
             classes: dict[str, type] = {"trainer": Trainer}
             if self.config is not None:
                 classes |= {k: resolve_name(self._options[k].class_path) for k in ("model", "data")}
-            raise InputError(add_flags(str(cause), classes)) from None
+            message = add_flags(str(cause), classes)
+            raise InputError(name_file(message, args, first_parse.configs)) from None
 
     @property
     def _options(self) -> Any:
@@ -104,8 +108,9 @@ class RegressionCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser whose configurations may be given by name."""
         parser = OptionParser(**kwargs)
+        parser.command = self._first_parse.command
         parser.prints_completion = any(word.startswith("--print_completion") for word in self._args)
-        text = "A file of settings in YAML, or the name of a configuration, such as least_squares."
+        text = "A file of settings in YAML, the folder of a run, or a name, such as least_squares."
         parser.add_argument("-c", "--config", action=ConfigByName, help=text)
         return parser
 
@@ -121,7 +126,7 @@ class RegressionCLI(LightningCLI):
         if self._first_parse.command == "predict":
             parser.add_class_arguments(PredictionWriter, as_group=False, skip={"keep"})
             text = "Columns of the input to write beside the predictions: a name, or [a, b]."
-            parser.add_argument("--keep", type=str | list[str], default=[], help=text)
+            parser.add_argument("--keep", type=str | list[str] | None, default=[], help=text)
         for key in ("model", "data"):
             (parser.groups or {})[key].title = f"The {key}; --{key}.help NAME lists its options"
         parser.set_defaults(self._first_parse.defaults())
@@ -131,7 +136,7 @@ class RegressionCLI(LightningCLI):
         command = self._first_parse.command
         lacks_checkpoint = self._checkpoint is None and command in ("validate", "test", "predict")
         try:
-            self.config = parser.parse_args(self._args)
+            self.config = parser.parse_args(self._first_parse.args)
         except argparse.ArgumentError:
             if not lacks_checkpoint:  # whose defaults would have avoided the error
                 raise
@@ -143,10 +148,13 @@ class RegressionCLI(LightningCLI):
         options = self._options
         _check_options(options)
         if command == "fit":
-            check_optimizer(parser, self._args, options, self._checkpoint)
+            check_optimizer(parser, self._first_parse.args, options, self._checkpoint)
         if self._checkpoint is not None:
             self._checkpoint.check_model(options.model.as_dict())
-            self._checkpoint.check_data(options.data.as_dict(), command == "fit")
+            data = options.data.as_dict()
+            self._checkpoint.check_data(data, str(command))
+            for name in data.get("init_args", {}).keys() & SPLIT_ARGUMENTS:
+                options.data.init_args[name] = data["init_args"][name]
         # From this path Lightning would read hyper-parameters, which then override the options.
         # `after_instantiate_classes` restores it.
         options.ckpt_path = None
@@ -155,19 +163,23 @@ class RegressionCLI(LightningCLI):
         """Add the default callbacks and logger, where the user has not chosen others."""
         options = self.config_init[self.subcommand]
         trainer = options.trainer
-        if trainer.logger in (None, True) and not trainer.barebones:
+        if trainer.logger is True and not trainer.barebones:
             kwargs["logger"] = RunLogger(trainer.default_root_dir or ROOT)
+        elif trainer.logger in (None, True):
+            kwargs["logger"] = False
         if trainer.log_every_n_steps is None and not trainer.barebones:
             # Lightning warns of its own interval before LogInterval has set another.
             warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
         if trainer.accelerator == "auto" and MPSAccelerator.is_available():
             kwargs["accelerator"] = "cpu"  # Apple's GPU has no float64
+        if trainer.enable_progress_bar is None and not shows_progress(trainer):
+            trainer.enable_progress_bar = False
         figures = self.subcommand == "fit" and options.figures and not trainer.barebones
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "fit":
             callbacks += [*use_optimizer(self.model, self._options), ValidationRecord()]
         if self.subcommand == "predict":
-            keep = [options.keep] if isinstance(options.keep, str) else options.keep
+            keep = [options.keep] if isinstance(options.keep, str) else options.keep or []
             callbacks.append(PredictionWriter(options.intervals, keep, options.format))
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
@@ -219,7 +231,8 @@ class RegressionCLI(LightningCLI):
             )
         report, logger = fit_report(self.trainer, self.model), self.trainer.logger
         if report and self.trainer.is_global_zero:
-            print(f"\n{report}\n")
+            before = "\n" if sys.stdout.isatty() else ""  # apart from messages of the run
+            print(f"{before}{report}\n")
         lines = {"stopped": stop_reason(self.trainer), "settings": table_settings(self._options)}
         if isinstance(logger, RunLogger):
             lines["run"] = logger.log_dir
@@ -227,6 +240,9 @@ class RegressionCLI(LightningCLI):
         if isinstance(logger, RunLogger):
             lines["curves"] = f"tensorboard --logdir {shlex.quote(logger.save_dir)}"
         self._print({label: text for label, text in lines.items() if text})
+        if metric := unsaved_metric(self.trainer):
+            reason = missing_metric(metric, list(self.trainer.callback_metrics))
+            raise InputError(f"--trainer.callbacks: {reason}; no checkpoint was saved without it")
 
     def after_predict(self) -> None:
         """Print the file of predictions; refuse a run that has written none."""
@@ -247,31 +263,6 @@ class RegressionCLI(LightningCLI):
         width = max(map(len, lines), default=0)
         for label, text in lines.items() if self.trainer.is_global_zero else ():
             print(f"{label:<{width}}  {text}")
-
-
-def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[Callback]:
-    """Return the Trainer's callbacks, and each default one whose class is not among them."""
-    given = trainer.callbacks or []
-    given = given if isinstance(given, list) else [given]
-    classes: list[Any] = [resolve_name(path) for path in CALLBACKS]
-    if figures:
-        classes.append(resolve_name(FIGURES))
-    elif given:
-        given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
-    if not trainer.barebones:
-        classes.append(TightLoop)
-        if trainer.enable_checkpointing is not False and not _has(given, Checkpoint):
-            classes.append(RunCheckpoint)
-        if trainer.log_every_n_steps is None:
-            classes.append(LogInterval)
-        if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
-            classes.append(RunProgressBar)
-    summary = [] if _has(given, RunSummary) else [RunSummary(command)]
-    return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
-
-
-def _has(callbacks: list[Callback], cls: type) -> bool:
-    return any(isinstance(callback, cls) for callback in callbacks)
 
 
 def _check_options(options: Any) -> None:

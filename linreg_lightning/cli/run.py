@@ -25,8 +25,9 @@ from linreg_lightning.callbacks.peer_monitor import (
     is_lost_connection,
 )
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
+from linreg_lightning.cli.config_files import PACKAGE
 from linreg_lightning.cli.error_messages import missing_metric_message, parse_error_message
-from linreg_lightning.cli.first_parse import PACKAGE, FirstParse
+from linreg_lightning.cli.first_parse import FirstParse
 from linreg_lightning.cli.regression_cli import RegressionCLI
 from linreg_lightning.cli.terminal import check_working_folder, error_message, fail
 from linreg_lightning.errors import InputError
@@ -56,6 +57,8 @@ def run(args: list[str], parent: int) -> None:
         try:
             first_parse = FirstParse.of(args)
             checkpoint = first_parse.checkpoint
+            if first_parse.command != "fit":
+                warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
             with contextlib.nullcontext() if first_parse.command == "fit" else _sigterm_raises():
                 RegressionCLI(args, first_parse)
@@ -63,7 +66,7 @@ def run(args: list[str], parent: int) -> None:
             _fail(parse_error_message(error.message), 2)
         except (InputError, MisconfigurationException, OSError) as error:
             check_working_folder()
-            _fail(missing_metric_message(error) or error_message(error), 1)
+            _fail(missing_metric_message(error) or _one_line(error), 1)
         except SIGTERMException:
             _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
         except SystemExit as stop:
@@ -80,6 +83,12 @@ def run(args: list[str], parent: int) -> None:
             if checkpoint is None or not is_from_restoring(error):
                 raise
             _fail(str(unusable(checkpoint.path, error)), 1)
+
+
+def _one_line(error: Exception) -> str:
+    message = error_message(error)
+    # Lightning breaks some messages into lines.
+    return message if isinstance(error, InputError) else " ".join(message.split())
 
 
 def _process_group_message(error: RuntimeError) -> str:

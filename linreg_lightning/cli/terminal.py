@@ -42,6 +42,10 @@ class Output:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal; a closed one is none."""
+        return self._stream is not None and bool(self._stream.isatty())
+
     def write(self, text: str) -> int:
         """Write a text, or drop it."""
         self._try(lambda: self._stream.write(text))
@@ -73,8 +77,8 @@ def terminal(owns_process: bool) -> Iterator[None]:
         _open_standard_descriptors()
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
-    stream, output = sys.stdout, Output(sys.stdout)
-    sys.stdout = output
+    streams, output = (sys.stdout, sys.stderr), Output(sys.stdout)
+    sys.stdout, sys.stderr = output, Output(sys.stderr)
     thread_hook = threading.excepthook
     threading.excepthook = _without_tensorboard(thread_hook)
     try:
@@ -91,7 +95,7 @@ def terminal(owns_process: bool) -> Iterator[None]:
             reason = f"it cannot be written ({output.error})"
             fail(f"standard output: {reason}; what the command writes to files is complete", 1)
     finally:
-        sys.stdout, threading.excepthook = stream, thread_hook
+        (sys.stdout, sys.stderr), threading.excepthook = streams, thread_hook
         if in_main_thread and handler is not None:
             # The Trainer has ignored Ctrl-C since an interrupt; Python's exit prints a traceback.
             signal.signal(signal.SIGINT, signal.SIG_DFL if owns_process else handler)

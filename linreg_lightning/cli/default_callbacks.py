@@ -1,0 +1,48 @@
+"""The callbacks of the command's runs."""
+
+from __future__ import annotations
+
+import sys
+from pkgutil import resolve_name
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+
+from linreg_lightning.callbacks.log_interval import LogInterval
+from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
+from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
+from linreg_lightning.callbacks.run_summary import RunSummary
+from linreg_lightning.cli.defaults import CALLBACKS, FIGURES
+from linreg_lightning.tight_loop import TightLoop
+
+
+def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[Callback]:
+    """Return the Trainer's callbacks, and each default one whose class is not among them."""
+    given = trainer.callbacks or []
+    given = given if isinstance(given, list) else [given]
+    classes: list[Any] = [resolve_name(path) for path in CALLBACKS]
+    if figures:
+        classes.append(resolve_name(FIGURES))
+    elif given:
+        given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
+    if not trainer.barebones:
+        classes.append(TightLoop)
+        if trainer.enable_checkpointing is not False and not _has(given, Checkpoint):
+            classes.append(RunCheckpoint)
+        if trainer.log_every_n_steps is None:
+            classes.append(LogInterval)
+        if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
+            classes.append(RunProgressBar)
+    summary = [] if _has(given, RunSummary) else [RunSummary(command)]
+    return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
+
+
+def shows_progress(trainer: Any) -> bool:
+    """Whether there is a terminal to draw a progress bar on, or the user has chosen a bar."""
+    given = trainer.callbacks or []
+    given = given if isinstance(given, list) else [given]
+    return _has(given, ProgressBar) or sys.stderr.isatty()
+
+
+def _has(callbacks: list[Callback], cls: type) -> bool:
+    return any(isinstance(callback, cls) for callback in callbacks)
