@@ -41,7 +41,12 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}
         splits = ("val_path", "val_fraction", "test_path", "test_fraction")
         check_by(by, roles, any(arguments[name] for name in splits))
-    for name, values in (("missing", "error, drop or mean"), ("unseen", "error or zero")):
+    choices = {
+        "missing": "error, drop or mean",
+        "unseen": "error or zero",
+        "dates": "refuse, parts or days",
+    }
+    for name, values in choices.items():
         value = arguments[name]
         check_argument(name, repr(value), value in values.replace(" or", ",").split(", "), values)
 

@@ -16,6 +16,7 @@ from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import FILES, as_list, check_arguments, plain_source
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
@@ -82,6 +83,14 @@ class TabularData(RegressionDataModule):
         decimal: the decimal point of a CSV file.
         max_levels: the most levels of a column of text; one with more is taken for an identifier.
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
+        dates: what a column of dates gives. `days`: the days since the first date among the rows to
+            train on, in UTC: y = b_0 + b days. `parts`: by the wall clock of the column's zone, the
+            year, a number, and indicators of months, weekdays and, where the rows have times of
+            day, hours that occur among the rows to train on, without the first of each;
+            others are refused, or 0, as `unseen` says. A time of day gives its hours. `refuse`
+            asks for one of these.
+        date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
+            strptime, such as `%d/%m/%Y`; or a list of these.
 
     Raises:
         InputError: a file that is missing, damaged or written anew during a fit; a column that it
@@ -114,6 +123,8 @@ class TabularData(RegressionDataModule):
         max_levels: int = 1000,
         design: dict[str, Any] | None = None,
         by: str | None = None,
+        dates: Dates = "refuse",
+        date_format: str | list[str] | None = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         sources = path, val_path, test_path
@@ -127,8 +138,8 @@ class TabularData(RegressionDataModule):
         self._exclude, self._categorical = as_list(exclude), as_list(categorical)
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
-        self._stream, self._max_levels = stream, max_levels
-        self._csv_format = CsvFormat(delimiter, decimal)
+        self._stream, self._max_levels, self._dates = stream, max_levels, dates
+        self._csv_format = CsvFormat(delimiter, decimal, tuple(as_list(date_format)))
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
@@ -174,7 +185,7 @@ class TabularData(RegressionDataModule):
             constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
             roles = self._roles("train")
             constant = constant or "intercept" in roles.features
-            arguments = self._categorical, self._missing, self._max_levels, constant
+            arguments = self._categorical, self._missing, self._max_levels, constant, self._dates
             self._design = fit_design(self._subset("train"), roles, *arguments)
             self.feature_names = self._design.names
         self.hparams["design"] = self._design.state()
@@ -238,12 +249,14 @@ class TabularData(RegressionDataModule):
     def _roles(self, split: Split) -> ColumnRoles:
         if self._design is None:
             names = self._features, self._exclude, self._categorical, self.target_names
-            roles = ColumnRoles.assign(self._dataset("path"), *names, self._weight, self._by)
+            others = self._weight, self._by, self._dates
+            roles = ColumnRoles.assign(self._dataset("path"), *names, *others)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean":
                 self._design.check_means()
-            roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by)
+            dates = self._design.date_types()
+            roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by, dates)
         return roles._replace(targets=[], weight=None, by=None) if split == "predict" else roles
 
     def _reader(self, split: Split) -> SplitReader:

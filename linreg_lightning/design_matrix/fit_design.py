@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Collection
 from fractions import Fraction
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.dates import Dates, DateStatistics
 from linreg_lightning.design_matrix.design import Design, to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import parse_numbers
 from linreg_lightning.tables.csv import not_a_number
+from linreg_lightning.tables.date_text import date_text_remedy, find_formats
 
 _BLOCK_ROWS = 2**16
 _HALF = 2**27
@@ -33,6 +36,7 @@ def fit_design(
     missing: Missing,
     max_levels: int,
     constant: bool,
+    dates: Dates = "refuse",
 ) -> Design:
     """Fit the design to the rows to train on; reads only the columns that it needs.
 
@@ -41,17 +45,22 @@ def fit_design(
 
     Raises:
         InputError: a column of categories has no level, too many, one for each row, or numbers
-            among its text; a column has no value to take the mean of; no row is left.
+            among its text; a column has no value to take the mean of, or no date; no row is left.
     """
     dataset, wants_means, drops = subset.dataset, missing == "mean", missing == "drop"
     levels = {
-        name: LevelCounts(name, max_levels, dataset.is_text and name not in declared)
+        name: LevelCounts(
+            name, max_levels, dataset.is_text and name not in declared, name in declared
+        )
         for name in roles.categories
     }
-    sums = {name: ExactSum() for name in roles.features if wants_means and name not in levels}
-    if levels or sums:
+    statistics = {name: DateStatistics(dates, dtype) for name, dtype in roles.dates.items()}
+    others = [name for name in roles.features if name not in levels and name not in statistics]
+    sums = {name: ExactSum() for name in others if wants_means}
+    if levels or sums or statistics:
         # Complete rows are known only from all columns.
-        needed = roles if drops else roles._replace(features=[*levels, *sums], targets=[], by=None)
+        read = [*levels, *sums, *statistics]
+        needed = roles if drops else roles._replace(features=read, targets=[], by=None)
         needed._replace(features=[], categories=[]).check(dataset)
         rows = 0
         for block in subset.read(needed.types(dataset), _BLOCK_ROWS):
@@ -62,21 +71,27 @@ def fit_design(
             for name, total in sums.items():
                 values = parse_numbers(block.table.column(name), name)
                 total.add(values[np.isfinite(values)])
+            for name, dated in statistics.items():
+                dated.add(block.table.column(name))
         if not rows:
             remedy = "lower val_fraction or test_fraction"
             if drops:
                 remedy = "every one lacks a value; set missing to mean, or exclude what is empty"
             raise InputError(f"path: {dataset.name} has no row left to train on; {remedy}")
         for counts in levels.values():
-            counts.check(rows)
-        for name, total in sums.items():
-            if not total.count:
+            counts.check(rows, dataset.name)
+        counted = {name: total.count for name, total in sums.items()}
+        counted |= {name: dated.count for name, dated in statistics.items()}
+        for name, count in counted.items():
+            if not count:
                 raise _no_value(name)
     means = {name: [total.mean] for name, total in sums.items()}
     if wants_means:
         means |= {name: counts.shares() for name, counts in levels.items()}
+        means |= {name: dated.means() for name, dated in statistics.items()}
     sorted_levels = {name: counts.sorted() for name, counts in levels.items()}
-    return Design(roles.features, sorted_levels, means, constant)
+    states = {name: dated.state() for name, dated in statistics.items()}
+    return Design(roles.features, sorted_levels, means, constant, states)
 
 
 def sort_levels(levels: Collection[str]) -> list[str]:
@@ -97,8 +112,11 @@ def sort_levels(levels: Collection[str]) -> list[str]:
 class LevelCounts:
     """How many rows have each level of a column; `is_guess`: only its text says it has any."""
 
-    def __init__(self, name: str, max_levels: int, is_guess: bool) -> None:
+    def __init__(
+        self, name: str, max_levels: int, is_guess: bool, is_declared: bool = False
+    ) -> None:
         self._name, self._max_levels, self._is_guess = name, max_levels, is_guess
+        self._is_declared = is_declared
         self._rows: Counter[str] = Counter()
         # By whether it looks like a number: the first such level and its row.
         self._first: dict[bool, tuple[str, str]] = {}
@@ -117,15 +135,18 @@ class LevelCounts:
         if self._is_guess:
             self._refuse_numbers(block, column, new, file)
         if len(self._rows) > self._max_levels:
+            self._refuse_dates(file)
             remedy = f"{_IDENTIFIER_REMEDY}, or raise max_levels"
             text = f"it has more than {self._max_levels} levels, such as {new[0]!r}"
             raise InputError(f"column {self._name!r}: {text}; {remedy}")
 
-    def check(self, rows: int) -> None:
-        """Refuse a column without a level, or with another one in each row."""
+    def check(self, rows: int, file: str) -> None:
+        """Refuse a column without a level, or with another one in each row, or of dates."""
         if not self._rows:
             raise _no_value(self._name)
-        if len(self._rows) == rows > 2:
+        is_identifier = len(self._rows) == rows > 2
+        self._refuse_dates(file, warns=not is_identifier)
+        if is_identifier:
             example = repr(self.sorted()[0])
             text = f"it has another level in each of the {rows} rows, such as {example}"
             raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
@@ -137,6 +158,23 @@ class LevelCounts:
     def shares(self) -> list[float]:
         """Return the fraction of each level among the rows that have one."""
         return [self._rows[level] / self._rows.total() for level in self.sorted()]
+
+    def _refuse_dates(self, file: str, warns: bool = False) -> None:
+        """Refuse dates as text; only warn, if `warns`, where the table could hold them as dates."""
+        if self._is_declared:
+            return
+        if self._is_guess:
+            if remedy := date_text_remedy(self._rows, file, self._name):
+                raise InputError(remedy)
+            return
+        formats, others = find_formats(self._rows)
+        if not formats or others:
+            return
+        text = f"column {self._name!r}: it holds dates as text, such as {min(self._rows)!r}"
+        remedy = "turn it into dates, such as by pandas.to_datetime, or name it in categorical"
+        if not warns:
+            raise InputError(f"{text}; {remedy}, or leave it out by exclude")
+        warnings.warn(f"{text}, and is taken for categories; {remedy}", stacklevel=2)
 
     def _refuse_numbers(self, block: RowBlock, column: Any, new: list[str], file: str) -> None:
         """Refuse numbers and text in one column: nobody can tell a slip from a category."""

@@ -12,6 +12,7 @@ from pyarrow import csv
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import ROUNDED, may_be_rounded
 from linreg_lightning.tables import csv_lines
+from linreg_lightning.tables.csv_dates import CsvDates
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.discovery import DataFile, read_error
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
@@ -58,6 +59,7 @@ class CsvFile(TableFile):
     def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
         self._format, self._delimiter = csv_format, csv_format.delimiter_character
         self._index: list[Section] | None = None
+        self._dates = CsvDates(csv_format.date_format, self.error)
         super().__init__(file)
 
     def read_schema(self) -> pa.Schema:
@@ -85,7 +87,8 @@ class CsvFile(TableFile):
             raise self._parse_error(error, [], 0) from None
         # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
         types = [pa.string() if pa.types.is_binary(field.type) else field.type for field in schema]
-        return pa.schema(zip(names, types, strict=True))
+        schema = pa.schema(zip(names, types, strict=True))
+        return self._dates.find(schema, lambda texts: self._parse(lines, None, texts, False))
 
     def count_rows(self) -> int:
         with self.read_errors():
@@ -170,7 +173,7 @@ class CsvFile(TableFile):
         except pa.ArrowException as error:
             raise self._parse_error(error, self.schema.names, first_row) from None
         self._refuse_rounding(table, lines, first_row)
-        return table
+        return self._dates.parse(table, types, first_row)
 
     def _refuse_rounding(self, table: pa.Table, lines: Lines, first_row: int) -> None:
         """Refuse a whole number that float64 does not hold, as other formats do."""
@@ -194,7 +197,7 @@ class CsvFile(TableFile):
 
     def _parse_columns(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
         names = self.schema.names
-        table = self._parse(lines, names, types, threads)
+        table = self._parse(lines, names, self._dates.as_text(types), threads)
         # In a column of strings, NA is a key and not a missing value.
         strings = {name: dtype for name, dtype in types.items() if dtype == pa.string()}
         if strings:
@@ -231,8 +234,12 @@ class CsvFile(TableFile):
         row = f"row {first_row + int(match[1]) - (not names)}" if match else "a row"
         if "\ufffd" in message or isinstance(error, UnicodeDecodeError) or "UTF8" in message:
             return self.error(f"is not UTF-8 text, in {row} or before; save it as UTF-8")
-        if match := re.search(r"column #(\d+): .* to (\w+): invalid value '(.*)'", message, re.S):
+        what = r"column #(\d+): .*? to (\w+).*?: (?:invalid value|.* zone offset in) '(.*?)'"
+        if match := re.search(rf"{what}(?:$|\. If)", message, re.S):
             expected = "neither true nor false" if match[2] == "bool" else "no number"
+            if match[2] not in ("bool", "double"):
+                has_zone = "with" if "expected a zone" in message else "without"
+                expected = f"no time {has_zone} a time zone" if "zone" in message else "no date"
             return self.error(not_a_number(names[int(match[1])], match[3], row, expected))
         if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
             count = "1 value" if match[2] == "1" else f"{match[2]} values"

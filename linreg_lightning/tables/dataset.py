@@ -183,7 +183,9 @@ class TableDataset:
             for i, field in enumerate(merged):
                 one, two = field.type, schema.field(field.name).type
                 has_null = pa.types.is_null(one) or pa.types.is_null(two)  # a column without values
-                if not (self.is_text or has_null) and dtype_kind(one) != dtype_kind(two):
+                # Times with a zone and times without one have text in common.
+                differ = len({dtype_kind(t) for t in (one, two, common_dtype(one, two))}) > 1
+                if not (self.is_text or has_null) and differ:
                     places = f"{one} in {self._files[0].path} and {two} in {file.path}"
                     text = f"column {field.name!r} is {places}; {_SAME_COLUMNS}"
                     raise InputError(f"{self.argument}: {text}")
