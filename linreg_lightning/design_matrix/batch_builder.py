@@ -96,7 +96,7 @@ class BatchBuilder:
             ignored = absent
             if self.missing == "drop":
                 ignored = absent | np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0)
-            _refuse_unknown(block, unknown, ignored)
+            _refuse_unknown(block, self.design, unknown, ignored)
         counts = MissingCounts(table.num_rows)
         rows = np.arange(table.num_rows)
         # The sums tell at once whether a closer look is needed.
@@ -150,13 +150,13 @@ class BatchBuilder:
 
 
 def _refuse_unknown(
-    block: RowBlock, unknown: dict[str, RowNumbers], absent: NDArray[np.bool_]
+    block: RowBlock, design: Design, unknown: dict[str, RowNumbers], absent: NDArray[np.bool_]
 ) -> None:
     """Refuse unknown levels in rows that count and are not left out."""
     for name, rows in unknown.items():
         for row in rows[~absent[rows]].tolist():
-            value = block.table.column(name)[row].as_py()
+            value = design.unseen_value(name, block.table.column(name), row)
             raise InputError(
-                f"column {name!r}: {block.row_name(row)} holds {value!r}, which no row that was "
+                f"column {name!r}: {block.row_name(row)} holds {value}, which no row that was "
                 "trained on had; mend it, or set unseen to zero to count it as none of the levels"
             )

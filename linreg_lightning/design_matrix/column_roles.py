@@ -137,8 +137,8 @@ def _fitted_type(dataset: TableDataset, name: str, dates: Dates) -> pa.DataType:
     dtype = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
     is_time = pa.types.is_time(dtype)
     text = f"dates: column {name!r} of {dataset.name} holds values of type {dtype}"
-    parts = "parts for indicators of its hours" if is_time else "parts for its year, month, weekday"
-    days = "" if is_time else ", days for the days since the first"
+    parts = "parts (indicators of hours)" if is_time else "parts (year, month, weekday, hour)"
+    days = "" if is_time else " or days (since the first date)"
     if dates == "refuse" or (is_time and dates == "days"):
         reason = ", which have no date" if dates == "days" else ""
         others = "leave it out by exclude, or name it in categorical"

@@ -102,8 +102,7 @@ class PartsTerm:
         self.names = [f"{column}[year]"] if self._has_year else []
         for part, levels in self._levels.items():
             for level in levels[self._first[part] :]:
-                label = _WEEKDAYS[level] if part == "weekday" else level
-                self.names.append(f"{column}[{part}={label}]")
+                self.names.append(f"{column}[{part}={_label(part, level)}]")
 
     def transform(self, values: Any, out: Floats) -> NDArray[np.intp]:
         """Write the parts, NaN where a date is missing; return rows with an unknown month etc."""
@@ -125,6 +124,21 @@ class PartsTerm:
         out[:, moments.missing] = np.nan
         return np.flatnonzero(unknown & ~moments.missing)
 
+    def unseen_value(self, value: Any) -> str:
+        """Name a date, in an array of one, and its part that no row trained on had.
+
+        >>> state = {"zone": None, "month": [1, 2], "weekday": [0, 1], "hour": []}
+        >>> date = pa.array(["2024-07-01"]).cast(pa.date32())
+        >>> PartsTerm("sold", state, keeps_all=False).unseen_value(date)
+        '2024-07-01 (month 7)'
+        """
+        if pa.types.is_dictionary(value.type):
+            value = value.dictionary_decode()
+        numbers = Moments.of(value, self._zone).parts()
+        parts = {part: int(numbers[part][0]) for part in self._levels}
+        part, level = next((p, n) for p, n in parts.items() if n not in self._levels[p])
+        return f"{value.cast(pa.string())[0].as_py()} ({part} {_label(part, level)})"
+
     def column_means(self, means: list[float]) -> list[float]:
         """Return the mean of each column of x, given those of the year and of all levels."""
         columns, start = means[: int(self._has_year)], int(self._has_year)
@@ -132,6 +146,10 @@ class PartsTerm:
             columns = columns + means[start + self._first[part] : start + len(levels)]
             start += len(levels)
         return columns
+
+
+def _label(part: str, level: int) -> str:
+    return _WEEKDAYS[level] if part == "weekday" else str(level)
 
 
 DateTerm = DaysTerm | PartsTerm

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.dates import DateTerm, date_term, fitted_type
+from linreg_lightning.design_matrix.dates import DateTerm, PartsTerm, date_term, fitted_type
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import Floats, parse_numbers, to_numpy
 
@@ -179,6 +179,13 @@ class Design:
                 unknown[term.column] = rows
             start = stop
         return x, unknown
+
+    def unseen_value(self, name: str, column: Any, row: int) -> str:
+        """Describe the value of a row in a column of the table, in which `matrix` found it unknown."""
+        term = next(term for term in self.terms if term.column == name)
+        if isinstance(term, PartsTerm):
+            return term.unseen_value(column.slice(row, 1))
+        return repr(column[row].as_py())
 
     def fill(self, x: Floats) -> None:
         """Put the means where x, (columns of x, rows), is NaN; raise InputError without means."""
