@@ -104,7 +104,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "times": (
         lambda: write(mixed().assign(area=pd.Timestamp("2026-01-01")), "bad.csv"),
-        "'area' & number",
+        "dates: & 'area' & parts & days & exclude & categorical",
     ),
     "numbers and text": (
         lambda: text("a,price\n" + "1,2\n" * 9 + "1 m,3\n"),

@@ -181,7 +181,7 @@ class Design:
         return x, unknown
 
     def unseen_value(self, name: str, column: Any, row: int) -> str:
-        """Describe the value of a row in a column of the table, in which `matrix` found it unknown."""
+        """Describe a value of a column of the table that `matrix` found to be unknown."""
         term = next(term for term in self.terms if term.column == name)
         if isinstance(term, PartsTerm):
             return term.unseen_value(column.slice(row, 1))

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyarrow import types as pa_types
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.date_text import DateTextError, parse_dates
+from linreg_lightning.tables.date_text import DateTextError, find_formats, parse_dates
 
 Types = Mapping[str, pa.DataType]
 
@@ -33,16 +33,17 @@ class CsvDates:
         texts = {field.name: pa.string() for field in schema if _may_be_text(field.type)}
         if not self._formats or not texts:
             return schema
-        table, wrong = parse(texts), ""
+        table, looks_dated = parse(texts), False
         for name in texts:
             column, dates = table[name].combine_chunks(), {}
             for date_format in self._formats if column.null_count < len(column) else ():
                 try:
                     dates[date_format] = parse_dates(column, date_format)
-                except DateTextError as error:
-                    if error.row and not wrong:
-                        wrong = _not_a_date(name, error, 0, date_format)
+                except DateTextError:
+                    continue
             if not dates:
+                levels = column.drop_null().unique().to_pylist()
+                looks_dated = looks_dated or bool(find_formats(levels)[0])
                 continue
             first, *others = dates
             for other in others:
@@ -52,12 +53,11 @@ class CsvDates:
             self._format_of_column[name] = first
             place = schema.get_field_index(name)
             schema = schema.set(place, pa.field(name, dates[first].type))
-        if not any(
-            pa_types.is_temporal(dtype) or pa_types.is_null(dtype) for dtype in schema.types
-        ):
+        # Dates in another format, or with a slip, are refused where columns of text are.
+        if not any(map(_may_be_dates, schema.types)) and not looks_dated:
             formats = " or ".join(map(repr, self._formats))
-            none = f"has no column of dates in the format {formats}; type that of its dates"
-            raise self._error(wrong or f"{none}, or leave date_format out")
+            remedy = "type that of its dates, or leave date_format out"
+            raise self._error(f"has no column of dates in the format {formats}; {remedy}")
         self._schema = schema
         return schema
 
@@ -85,10 +85,15 @@ class CsvDates:
         return self._format_of_column.get(name, None if is_iso else self._formats[0])
 
 
+def _may_be_dates(dtype: pa.DataType) -> bool:
+    return bool(pa_types.is_temporal(dtype)) or dtype == pa.null()
+
+
 def _may_be_text(dtype: pa.DataType) -> bool:
     return dtype in (pa.string(), pa.int64())
 
 
 def _not_a_date(name: str, error: DateTextError, first_row: int, date_format: str) -> str:
     where = f"{error.text!r} in column {name!r}, row {first_row + error.row + 1}"
-    return f"has {where}, which is no date in the format {date_format!r}; mend it"
+    remedy = "mend it, or type the format that all dates have"
+    return f"has {where}, which is no date in the format {date_format!r}; {remedy}"
