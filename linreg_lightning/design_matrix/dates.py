@@ -1,8 +1,10 @@
 """Terms of dates: a year with indicators of months, weekdays and hours, or a count of days."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,7 @@ Integers = NDArray[np.int64]
 _NS_PER_DAY, _NS_PER_HOUR = 86_400 * 10**9, 3600 * 10**9
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _UNSEEN = -1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEVELS = {"month": range(1, 13), "weekday": range(7), "hour": range(24)}
 _WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 
@@ -36,10 +39,10 @@ class Moments(NamedTuple):
         """
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if zone is not None and pa.types.is_timestamp(column.type):
-            column = pc.local_timestamp(column.cast(pa.timestamp(column.type.unit, zone)))
-        dtype = column.type
         missing = to_numpy(column.is_null().cast(pa.int8()), 0).astype(bool)
+        if zone is not None and pa.types.is_timestamp(column.type):
+            column = _local_times(column.cast(pa.timestamp(column.type.unit, zone)))
+        dtype = column.type
         if pa.types.is_date32(dtype) or pa.types.is_null(dtype):
             day = to_numpy(column.cast(pa.int32()), 0).astype(np.int64)
             return cls(day, np.zeros_like(day), missing)
@@ -60,6 +63,26 @@ class Moments(NamedTuple):
             "weekday": (self.day + 3) % 7,
             "hour": self.nanosecond // _NS_PER_HOUR,
         }
+
+
+def _local_times(column: Any) -> Any:
+    """Return timestamps with a zone as those of its clocks, without one; missing ones are any."""
+    # pyarrow knows no daylight saving time after 2037, and Python no year after 9999.
+    local, unit, zone = pc.local_timestamp(column), column.type.unit, column.type.tz
+    year = pc.year(column)
+    rows = pc.indices_nonzero(pc.and_(pc.greater(year, 2036), pc.less(year, 9999)))
+    if not len(rows) or zone.startswith(("+", "-")):
+        return local
+    per_second, ticks = _PER_SECOND[unit], to_numpy(column.cast(pa.int64()), 0)
+    late = to_numpy(rows, 0)
+    seconds, number = np.unique(ticks[late] // per_second, return_inverse=True)
+    clock = ZoneInfo(zone)
+    times = (_EPOCH + timedelta(seconds=second) for second in seconds.tolist())
+    offsets = [time.astimezone(clock).utcoffset() for time in times]
+    shifts = np.array([offset // timedelta(seconds=1) for offset in offsets if offset is not None])
+    local_ticks = to_numpy(local.cast(pa.int64()), 0).copy()
+    local_ticks[late] = ticks[late] + shifts[number] * per_second
+    return pa.Array.from_buffers(local.type, len(column), [None, pa.py_buffer(local_ticks)])
 
 
 class DaysTerm:

@@ -80,10 +80,8 @@ def fit_design(
             raise InputError(f"path: {dataset.name} has no row left to train on; {remedy}")
         for counts in levels.values():
             counts.check(rows, dataset.name)
-        counted = {name: total.count for name, total in sums.items()}
-        counted |= {name: dated.count for name, dated in statistics.items()}
-        for name, count in counted.items():
-            if not count:
+        for name, values in {**sums, **statistics}.items():
+            if not values.count:
                 raise _no_value(name)
     means = {name: [total.mean] for name, total in sums.items()}
     if wants_means:
