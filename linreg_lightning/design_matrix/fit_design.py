@@ -74,14 +74,12 @@ def fit_design(
             for name, dated in statistics.items():
                 dated.add(block.table.column(name))
         if not rows:
-            remedy = "lower val_fraction or test_fraction"
-            if drops:
-                remedy = "every one lacks a value; set missing to mean, or exclude what is empty"
-            raise InputError(f"path: {dataset.name} has no row left to train on; {remedy}")
+            raise _no_row(dataset.name, drops)
         for counts in levels.values():
             counts.check(rows, dataset.name)
-        for name, values in {**sums, **statistics}.items():
-            if not values.count:
+        counted: dict[str, ExactSum | DateStatistics] = {**sums, **statistics}
+        for name, values_of_column in counted.items():
+            if not values_of_column.count:
                 raise _no_value(name)
     means = {name: [total.mean] for name, total in sums.items()}
     if wants_means:
@@ -223,6 +221,13 @@ class ExactSum:
     def mean(self) -> float:
         """The mean, rounded once."""
         return float(self._sum / self.count)
+
+
+def _no_row(file: str, drops: bool) -> InputError:
+    remedy = "lower val_fraction or test_fraction"
+    if drops:
+        remedy = "every one lacks a value; set missing to mean, or exclude what is empty"
+    return InputError(f"path: {file} has no row left to train on; {remedy}")
 
 
 def _no_value(name: str) -> InputError:
