@@ -189,6 +189,7 @@ def test_a_fit_agrees_with_statsmodels_and_predicts_frames_and_files(trainer: Ma
     np.testing.assert_allclose(model.predict(zoned), fitted_values, rtol=1e-9)
     # An instant is the same in every zone; a CSV file has UTC.
     rows.assign(t=rows.t.dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_csv("t.csv", index=False)
+    assert "t: compared to month 1, weekday Mon, hour 0" in str(model.summary())
     in_utc = zoned.assign(t=zoned.t.dt.tz_convert("UTC"))
     np.testing.assert_allclose(model.predict(in_utc), fitted_values, rtol=1e-9)
     later = TabularData("t.csv", "y", design=data.hparams["design"])
@@ -445,7 +446,8 @@ def test_parsed_dates_agree_with_python_for_random_texts() -> None:
         seconds = generator.integers(0, 2_000_000_000, 200).tolist()
         texts = [dt.datetime.fromtimestamp(s, dt.UTC).strftime(date_format) for s in seconds]
         expected = [dt.datetime.strptime(text, date_format) for text in texts]
-        assert parse_dates(pa.array(texts), date_format).to_pylist() == expected
+        parsed = parse_dates(pa.array(texts), date_format).cast(pa.timestamp("us"))
+        assert parsed.to_pylist() == expected
 
 
 def test_files_with_dates_of_two_types_are_one_table_or_refused() -> None:

@@ -4,10 +4,11 @@
     row_subset     which rows: the split by hash and the share of a process
     fit_design     what the rows to train on determine: levels of categories, means
     design         the columns of x: a term turns one column of the table into columns of x
+    dates          the terms of dates, and what they learn from the rows to train on
     batch_builder  rows of the table to a Batch: missing values, unknown levels, checks
     frame_reader   rows of a data frame to x, by the names of its columns
 
 To add a column transformation, such as a logarithm or a spline, write a class beside `NumberTerm`
-and `CategoryTerm` in design.py and choose it in `Design`; what it learns from the rows to train on
+and `CategoryTerm` in design.py, or in a file of its own as dates.py, and choose it in `Design`; what it learns from the rows to train on
 is gathered in fit_design.py and written by `Design.state`, so that checkpoints keep it.
 """

@@ -89,7 +89,7 @@ class DaysTerm:
     """Days since the first date, which is [days since 1970, nanoseconds]: one column of x."""
 
     def __init__(self, column: str, first: Sequence[int]) -> None:
-        self.column, self._first = column, first
+        self.column, self.base, self._first = column, None, first
         self.names = [f"{column}[days]"]
 
     def transform(self, values: Any, out: Floats) -> NDArray[np.intp]:
@@ -126,6 +126,13 @@ class PartsTerm:
         for part, levels in self._levels.items():
             for level in levels[self._first[part] :]:
                 self.names.append(f"{column}[{part}={_label(part, level)}]")
+        bases = [
+            f"{part} {_label(part, levels[0])}"
+            for part, levels in self._levels.items()
+            if self._first[part] and len(levels) > 1
+        ]
+        self.base = ", ".join(bases) or None
+        """The parts that the others are compared to."""
 
     def transform(self, values: Any, out: Floats) -> NDArray[np.intp]:
         """Write the parts, NaN where a date is missing; return rows with an unknown month etc."""

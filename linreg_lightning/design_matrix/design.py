@@ -40,7 +40,7 @@ class NumberTerm:
     """A column of numbers or booleans: one column of x."""
 
     def __init__(self, column: str) -> None:
-        self.column = column
+        self.column, self.base = column, None
         self.names = [column]
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
@@ -58,6 +58,8 @@ class CategoryTerm:
 
     def __init__(self, column: str, levels: Sequence[str], first: int) -> None:
         self.column, self.levels, self.first = column, levels, first
+        self.base = levels[0] if first else None
+        """The level that the others are compared to."""
         self.names = [f"{column}[{level}]" for level in levels[first:]]
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:

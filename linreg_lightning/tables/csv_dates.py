@@ -74,12 +74,13 @@ class CsvDates:
                 except DateTextError as error:
                     text = _not_a_date(name, error, first_row, date_format)
                     raise self._error(text) from None
-                table = table.set_column(place, name, dates)
+                table = table.set_column(place, name, dates.cast(types[name]))
         return table
 
     def _format(self, name: str, types: Types) -> str | None:
         """Return the format of a column; None if its dates are as in 2024-12-31, or it has none."""
-        if not self._formats or not pa_types.is_timestamp(types[name]):
+        is_date = pa_types.is_timestamp(types[name]) or pa_types.is_date(types[name])
+        if not self._formats or not is_date:
             return None
         is_iso = pa_types.is_temporal(self._schema.field(name).type)
         return self._format_of_column.get(name, None if is_iso else self._formats[0])

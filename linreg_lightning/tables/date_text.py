@@ -73,13 +73,13 @@ def is_date_format(date_format: str) -> bool:
 
 
 def parse_dates(texts: pa.Array, date_format: str) -> pa.Array:
-    """Return texts as timestamps in microseconds, in UTC if the format has %z; null stays null.
+    """Return texts as dates, or if the format has hours as timestamps, in UTC if it has %z.
 
     Raises:
         DateTextError: a text is no date in this format.
 
     >>> parse_dates(pa.array(["28/02/2023", None]), "%d/%m/%Y").to_pylist()
-    [datetime.datetime(2023, 2, 28, 0, 0), None]
+    [datetime.date(2023, 2, 28), None]
     """
     encoded = pc.utf8_trim_whitespace(texts).dictionary_encode()
     distinct, width = encoded.dictionary, _fixed_width(date_format)
@@ -98,7 +98,8 @@ def parse_dates(texts: pa.Array, date_format: str) -> pa.Array:
         ticks[number] = (date - _EPOCH) // timedelta(microseconds=1)
     dtype = pa.timestamp("us", "UTC" if "%z" in date_format else None)
     dates = pa.Array.from_buffers(dtype, len(ticks), [None, pa.py_buffer(ticks)])
-    return dates.take(encoded.indices)
+    has_hours = re.search("%[HIz]", date_format) is not None
+    return (dates if has_hours else dates.cast(pa.date32())).take(encoded.indices)
 
 
 def find_formats(texts: Collection[str]) -> tuple[list[str], list[str]]:
