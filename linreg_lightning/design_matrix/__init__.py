@@ -9,6 +9,7 @@
     frame_reader   rows of a data frame to x, by the names of its columns
 
 To add a column transformation, such as a logarithm or a spline, write a class beside `NumberTerm`
-and `CategoryTerm` in design.py, or in a file of its own as dates.py, and choose it in `Design`; what it learns from the rows to train on
-is gathered in fit_design.py and written by `Design.state`, so that checkpoints keep it.
+and `CategoryTerm` in design.py, or in a file of its own as dates.py, and choose it in `Design`;
+what it learns from the rows to train on is gathered in fit_design.py and written by `Design.state`,
+so that checkpoints keep it.
 """
