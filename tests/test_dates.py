@@ -485,3 +485,36 @@ def test_groups_and_kept_columns_have_dates(
     later = pd.read_csv(file)
     assert pd.to_datetime(later["t"]).tolist() == pd.to_datetime(rows.t, dayfirst=True).tolist()
     np.testing.assert_allclose(later.iloc[:, -1], peer.fittedvalues, rtol=1e-9)
+
+
+def test_a_zone_that_is_not_known_is_refused() -> None:
+    times = pa.array([0, 86400], pa.timestamp("s", "Mars/Olympus"))
+    with pytest.raises(InputError, match="whose time zone is not known here; convert it to UTC"):
+        columns(pa.table({"t": times, "y": [1.0, 2.0]}), dates="parts")
+
+
+def test_summer_time_goes_on_after_2037() -> None:
+    times = pd.Series(
+        pd.to_datetime(["2037-07-01", "2038-01-01", "2045-07-01", None, "2500-07-01"])
+    )
+    times = times.dt.as_unit("s").dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+    hours = Moments.of(pa.array(times)[1:], "Europe/Berlin").parts()["hour"]
+    assert hours[[0, 1, 3]].tolist() == [1, 2, 2] == times.dt.hour[[1, 2, 4]].tolist()
+
+
+def test_a_text_is_a_date_in_random_columns_only_where_python_reads_it() -> None:
+    generator = np.random.default_rng(2)
+    digits = generator.integers(0, 40, (100, 3))
+    for sign in "/.-":
+        texts = [f"{a}{sign}{b}{sign}{2000 + c}" for a, b, c in digits.tolist()]
+        for date_format in (f"%d{sign}%m{sign}%Y", f"%m{sign}%d{sign}%Y"):
+            for text in texts:
+                try:
+                    expected: Any = dt.datetime.strptime(text, date_format).date()
+                except ValueError:
+                    expected = None
+                try:
+                    (read,) = parse_dates(pa.array([text]), date_format).to_pylist()
+                except ValueError:
+                    read = None
+                assert read == expected

@@ -84,11 +84,10 @@ class TabularData(RegressionDataModule):
         max_levels: the most levels of a column of text; one with more is taken for an identifier.
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
         dates: what a column of dates gives. `days`: the days since the first date among the rows to
-            train on, in UTC: y = b_0 + b days. `parts`: by the wall clock of the column's zone, the
-            year, a number, and indicators of months, weekdays and, where the rows have times of
-            day, hours that occur among the rows to train on, without the first of each;
-            others are refused, or 0, as `unseen` says. A time of day gives its hours. `refuse`
-            asks for one of these.
+            train on, y = b_0 + b days. `parts`: y = b_0 + b year + b_month + b_weekday + b_hour, by
+            the clocks of the column's zone (UTC, if a CSV file has offsets), with indicators of
+            those that the rows to train on have, without the first; for others see `unseen`. Times
+            of day alone give hours, and dates alone none. `refuse` asks which.
         date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
             strptime, such as `%d/%m/%Y`; or a list of these.
 

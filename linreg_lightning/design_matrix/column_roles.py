@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from linreg_lightning.design_matrix.dates import Dates
+from linreg_lightning.design_matrix.dates import Dates, is_known_zone
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
@@ -93,7 +93,8 @@ class ColumnRoles(NamedTuple):
         for name, fitted in self.dates.items():
             dtype = dataset.schema.field(name).type if name in dataset.schema.names else pa.null()
             if dtype_kind(dtype) == "times" or not dataset.is_text:
-                check_dates(f"path: column {name!r} of {dataset.name}", fitted, dtype)
+                where = f"{dataset.argument}: column {name!r} of {dataset.name}"
+                check_dates(where, fitted, dtype)
         for argument, names in roles.items():
             dataset.check_columns(argument, names)
             if dataset.is_text:
@@ -143,7 +144,11 @@ def _fitted_type(dataset: TableDataset, name: str, dates: Dates) -> pa.DataType:
         reason = ", which have no date" if dates == "days" else ""
         others = "leave it out by exclude, or name it in categorical"
         raise InputError(f"{text}{reason}; type {parts}{days}, {others}")
-    return pa.time32("s") if is_time else pa.timestamp("us", getattr(dtype, "tz", None))
+    zone = getattr(dtype, "tz", None)
+    if zone is not None and not is_known_zone(zone):
+        reason = f"{text}, whose time zone is not known here"
+        raise InputError(f"{reason}; convert it to UTC, or leave it out by exclude")
+    return pa.time32("s") if is_time else pa.timestamp("us", zone)
 
 
 def check_dates(column: str, fitted: pa.DataType, dtype: pa.DataType) -> None:

@@ -201,6 +201,19 @@ def fitted_type(state: Mapping[str, Any]) -> Any:
     return pa.timestamp("us", state["zone"]) if "zone" in state else pa.time32("s")
 
 
+def is_known_zone(zone: str) -> bool:
+    """Whether the clocks of a time zone are known.
+
+    >>> is_known_zone("Europe/Berlin"), is_known_zone("+05:45"), is_known_zone("Mars/Olympus")
+    (True, True, False)
+    """
+    try:
+        pc.local_timestamp(pa.scalar(0, pa.timestamp("s", zone)))
+    except pa.ArrowException:
+        return False
+    return True
+
+
 class DateStatistics:
     """What a column of dates has among the rows to train on: parts or the first date, and means."""
 
