@@ -2,7 +2,6 @@
 
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Collection
 from fractions import Fraction
@@ -20,7 +19,7 @@ from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import parse_numbers
 from linreg_lightning.tables.csv import not_a_number
-from linreg_lightning.tables.date_text import date_text_remedy, find_formats
+from linreg_lightning.tables.date_text import refuse_dates
 
 _BLOCK_ROWS = 2**16
 _HALF = 2**27
@@ -131,7 +130,8 @@ class LevelCounts:
         if self._is_guess:
             self._refuse_numbers(block, column, new, file)
         if len(self._rows) > self._max_levels:
-            self._refuse_dates(file)
+            if not self._is_declared:
+                refuse_dates(self._rows, file, self._name, self._is_guess)
             remedy = f"{_IDENTIFIER_REMEDY}, or raise max_levels"
             text = f"it has more than {self._max_levels} levels, such as {new[0]!r}"
             raise InputError(f"column {self._name!r}: {text}; {remedy}")
@@ -141,7 +141,8 @@ class LevelCounts:
         if not self._rows:
             raise _no_value(self._name)
         is_identifier = len(self._rows) == rows > 2
-        self._refuse_dates(file, warns=not is_identifier)
+        if not self._is_declared:
+            refuse_dates(self._rows, file, self._name, self._is_guess, warns=not is_identifier)
         if is_identifier:
             example = repr(self.sorted()[0])
             text = f"it has another level in each of the {rows} rows, such as {example}"
@@ -154,23 +155,6 @@ class LevelCounts:
     def shares(self) -> list[float]:
         """Return the fraction of each level among the rows that have one."""
         return [self._rows[level] / self._rows.total() for level in self.sorted()]
-
-    def _refuse_dates(self, file: str, warns: bool = False) -> None:
-        """Refuse dates as text; only warn, if `warns`, where the table could hold them as dates."""
-        if self._is_declared:
-            return
-        if self._is_guess:
-            if remedy := date_text_remedy(self._rows, file, self._name):
-                raise InputError(remedy)
-            return
-        formats, others = find_formats(self._rows)
-        if not formats or others:
-            return
-        text = f"column {self._name!r}: it holds dates as text, such as {min(self._rows)!r}"
-        remedy = "turn it into dates, such as by pandas.to_datetime, or name it in categorical"
-        if not warns:
-            raise InputError(f"{text}; {remedy}, or leave it out by exclude")
-        warnings.warn(f"{text}, and is taken for categories; {remedy}", stacklevel=2)
 
     def _refuse_numbers(self, block: RowBlock, column: Any, new: list[str], file: str) -> None:
         """Refuse numbers and text in one column: nobody can tell a slip from a category."""

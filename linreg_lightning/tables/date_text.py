@@ -1,6 +1,7 @@
 """Dates as people write them: finds their format, and reads them in one."""
 
 import re
+import warnings
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -9,6 +10,7 @@ from itertools import chain, zip_longest
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from linreg_lightning.errors import InputError
 from linreg_lightning.frames import to_numpy
 
 _EPOCH = datetime(1970, 1, 1)
@@ -123,7 +125,30 @@ def find_formats(texts: Collection[str]) -> tuple[list[str], list[str]]:
     return formats, [text for text in texts if text not in known]
 
 
-def date_text_remedy(texts: Collection[str], file: str, column: str) -> str | None:
+def refuse_dates(
+    texts: Collection[str], file: str, column: str, is_csv: bool, warns: bool = False
+) -> None:
+    """Refuse a column of dates as text; of a table that is no CSV file, only warn if `warns`.
+
+    Raises:
+        InputError: all texts are dates; or, in a CSV file, quarters, times of day, or most are
+            dates.
+    """
+    if is_csv:
+        if remedy := _remedy(texts, file, column):
+            raise InputError(remedy)
+        return
+    formats, others = find_formats(texts)
+    if not formats or others:
+        return
+    text = f"column {column!r}: it holds dates as text, such as {min(texts)!r}"
+    remedy = "turn it into dates, such as by pandas.to_datetime, or name it in categorical"
+    if not warns:
+        raise InputError(f"{text}; {remedy}, or leave it out by exclude")
+    warnings.warn(f"{text}, and is taken for categories; {remedy}", stacklevel=2)
+
+
+def _remedy(texts: Collection[str], file: str, column: str) -> str | None:
     """Return what to do about a CSV column of dates as text; None if it holds something else."""
     where = f"column {column!r} of {file} holds"
     others = "leave it out by exclude, or name it in categorical"
