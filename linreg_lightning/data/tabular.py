@@ -61,6 +61,9 @@ class TabularData(RegressionDataModule):
             weight 0 does not count: its values may be missing.
         by: the column that says to which group a row belongs: `LeastSquares` then fits one
             regression for each group, with all rows, which must fit into memory.
+        thousands: what separates thousands in a CSV file, one character or `space`; null: nothing.
+        percent: whether 3% in a CSV file is read as 0.03.
+        currency: whether $7.50 in a CSV file is read as 7.5, and (12) or 12- as -12.
         val_fraction: the fraction of rows for validation, split by a hash of their number.
         test_fraction: the same for the test.
         batch_size: rows in a batch; null takes all rows or, in a stream, about two million numbers.
@@ -114,6 +117,9 @@ class TabularData(RegressionDataModule):
         max_levels: int = 1000,
         design: dict[str, Any] | None = None,
         by: str | None = None,
+        thousands: str | None = None,
+        percent: bool = False,
+        currency: bool = False,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         sources = path, val_path, test_path
@@ -128,7 +134,7 @@ class TabularData(RegressionDataModule):
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels = stream, max_levels
-        self._csv_format = CsvFormat(delimiter, decimal)
+        self._csv_format = CsvFormat(delimiter, decimal, thousands, percent, currency)
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
