@@ -244,12 +244,13 @@ class CsvFile(TableFile):
     def _number_error(self, error: TextError, first_row: int) -> InputError:
         """Say which text is no number, and how to read its column if its texts are alike."""
         row = f"row {first_row + error.row + 1}"
+        if error.reason:
+            where = f"column {error.column!r}, {row}"
+            return self.error(f"has {error.text!r} in {where}, which is {error.reason}")
         advice = None
         with suppress(pa.ArrowException):  # another column may be damaged further on
-            if not error.reason:
-                advice = number_advice(error, row, self._format, self._texts(error.column))
-        reason = error.reason or "no number"
-        return self.error(advice or not_a_number(error.column, error.text, row, reason))
+            advice = number_advice(error, row, self._format, self._texts(error.column))
+        return self.error(advice or not_a_number(error.column, error.text, row))
 
     def _texts(self, name: str) -> Iterator[tuple[int, pa.ChunkedArray]]:
         """Yield a column as text, section by section, each with the number of its first row."""

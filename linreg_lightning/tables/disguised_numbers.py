@@ -55,6 +55,7 @@ reads it as 0.03"
         self._number: Place | None = None
         self._separated: Place | None = None  # the first number with a separator in it
         self._negative: Place | None = None  # the first one with brackets or a minus at its end
+        self._has_dash = False
         self._percent: dict[bool, Place] = {}
         self._currency: dict[str, Place] = {}
         self._truth = TruthWords()
@@ -98,6 +99,7 @@ reads it as 0.03"
         signs = " ".join(sorted(currencies(text)))
         if signs and signs not in self._currency:
             self._currency[signs] = place()
+        self._has_dash = self._has_dash or re.search("[\u2212\u2013]", text) is not None
         if self._negative is None and re.search(rf"\(|[0-9][^0-9]*[{MINUS}][^0-9]*$", text):
             self._negative = place()
 
@@ -142,7 +144,7 @@ reads it as 0.03"
         lines = []
         for choice in self._choices():
             line = f"df[{name!r}]"
-            if re.search("[\u2212\u2013]", "".join(p.text for p in (place, self.other or place))):
+            if self._has_dash:
                 line += ".str.replace('[\u2212\u2013]', '-', regex=True)"
             if self._negative:
                 line += r".str.replace(r'.*\((.*)\).*|(.*)-$', r'-\1\2', regex=True)"

@@ -120,7 +120,7 @@ class NumberParser:
             raise TextError(name, row, texts[row].as_py())
         if self.csv_format.percent:
             self._check_percent(name, texts)
-        is_percent = pc.match_substring(texts, "%")
+        given, is_percent = texts, pc.match_substring(texts, "%")
         if self.csv_format.currency:
             self._check_currencies(name, texts)
             texts = pc.replace_substring_regex(texts, CURRENCY, "")
@@ -136,7 +136,7 @@ class NumberParser:
         if may_be_rounded(numbers):
             for row, text in enumerate(digits.to_pylist()):
                 if text and re.fullmatch(r"-?\d{16,}", text) and int(text) != numbers[row].as_py():
-                    raise TextError(name, row, text, ROUNDED)
+                    raise TextError(name, row, given[row].as_py(), ROUNDED)
         return numbers
 
     def value(self, text: str) -> float:

@@ -57,7 +57,9 @@ without it, such as '12'"
             return
         unit = match["unit"].strip().lower()
         unit = unit if len(unit) < 3 else unit.removesuffix("s")
-        if unit not in self._found or (_is_amount(match) and not _is_amount(self._found[unit][1])):
+        found = self._found.get(unit)
+        is_telling = _POWER.fullmatch(unit) and _is_amount(match)
+        if found is None or (is_telling and not _is_amount(found[1])):
             self._found[unit] = place(), match
 
     def advice(self, name: str) -> str | None:
