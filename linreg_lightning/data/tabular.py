@@ -134,7 +134,9 @@ class TabularData(RegressionDataModule):
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels = stream, max_levels
-        self._csv_format = CsvFormat(delimiter, decimal, thousands, percent, currency)
+        self._csv_format = CsvFormat(
+            delimiter, decimal, thousands=thousands, percent=percent, currency=currency
+        )
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}

@@ -86,14 +86,18 @@ class CsvFile(TableFile):
             raise self.error(f"{reason}; type percent false, or write % after percentages")
         try:
             table = self._parse(lines, None, {}, threads=False)
-            names = table.schema.names  # pyarrow decodes them here
+            names = (schema := table.schema).names  # pyarrow decodes them here
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise self._parse_error(error, [], 0) from None
+        self._text_numbers = {
+            name
+            for name, column in zip(names, table.columns, strict=True)
+            if pa.types.is_string(column.type) and self._numbers.reads(column)
+        }
         # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
-        types = [
-            pa.string() if pa.types.is_binary(column.type) else self._numbers.guess_type(column)
-            for column in table.columns
-        ]
+        types = [pa.string() if pa.types.is_binary(field.type) else field.type for field in schema]
+        for k in (k for k, name in enumerate(names) if name in self._text_numbers):
+            types[k] = pa.float64()
         return pa.schema(zip(names, types, strict=True))
 
     def count_rows(self) -> int:
@@ -171,9 +175,8 @@ class CsvFile(TableFile):
 
     def _parse_section(self, lines: Lines, types: Types, first_row: int) -> pa.Table:
         # One thread is slower, but takes rows of any length and tells which row is wrong.
-        # Numbers that pyarrow does not read are parsed as text.
-        attempts = [(True, True)] if self._format.has_notation else [(False, True), (False, False)]
-        for as_text, threads in [*attempts, (True, False)]:
+        # Text is slower than numbers, but may have a notation that pyarrow does not read.
+        for threads, as_text in ((True, False), (False, False), (False, True)):
             try:
                 table = self._parse_columns(lines, types, threads, as_text)
                 break
@@ -208,7 +211,10 @@ class CsvFile(TableFile):
 
     def _parse_columns(self, lines: Lines, types: Types, threads: bool, as_text: bool) -> pa.Table:
         names = self.schema.names
-        numbers = [name for name, dtype in types.items() if as_text and dtype == pa.float64()]
+        # Where some numbers have %, one without may be a slip.
+        as_text = as_text or self._format.percent
+        numbers = [name for name, dtype in types.items() if dtype == pa.float64()]
+        numbers = [name for name in numbers if as_text or name in self._text_numbers]
         table = self._parse(lines, names, {**types, **dict.fromkeys(numbers, pa.string())}, threads)
         for name in numbers:
             values = self._numbers.parse(name, table[name])

@@ -94,15 +94,13 @@ class NumberParser:
         # By column and kind of habit: how its first numbers are written, and one of them.
         self._habits: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def guess_type(self, column: Any) -> pa.DataType:
-        """Return float64 for a column of text if all of it are numbers in this format."""
-        texts, pattern = column, self._whole_pattern()
-        if not pa.types.is_string(column.type):
-            return column.type
-        for texts in (column.drop_null().slice(0, 1), column):  # quick for a column of words
-            if not pc.all(pc.match_substring_regex(texts, pattern)).as_py():
-                return column.type
-        return pa.float64()
+    def reads(self, texts: Any) -> bool:
+        """Whether all texts of a column that are not missing are numbers in this format."""
+        pattern = self._whole_pattern()
+        first = texts.drop_null().slice(0, 1)  # quick for a column of words
+        return all(
+            pc.all(pc.match_substring_regex(part, pattern)).as_py() for part in (first, texts)
+        )
 
     def parse(self, name: str, texts: pa.Array) -> pa.Array:
         """Return the numbers of a column, each rounded once to float64; null stays null.
@@ -118,25 +116,23 @@ class NumberParser:
         is_number = pc.match_substring_regex(texts, self._whole_pattern())
         for row in pc.indices_nonzero(pc.invert(is_number).fill_null(False)).to_pylist():
             raise TextError(name, row, texts[row].as_py())
+        digits = self._digits(texts)
         if self.csv_format.percent:
             self._check_percent(name, texts)
-        given, is_percent = texts, pc.match_substring(texts, "%")
+            is_percent = pc.match_substring(texts, "%")
+            factor = pc.if_else(is_percent, pa.scalar("e-2"), pa.scalar(""))
+            digits = pc.binary_join_element_wise(digits, factor, "")
         if self.csv_format.currency:
             self._check_currencies(name, texts)
-            texts = pc.replace_substring_regex(texts, CURRENCY, "")
-        is_negative = pc.match_substring_regex(texts, self._negative_pattern())
-        digits = self._digits(texts)
-        is_negative = pc.and_(is_negative, pc.not_equal(digits, "0"))
-        sign, factor = (
-            pc.if_else(chosen, pa.scalar(text), pa.scalar(""))
-            for chosen, text in ((is_negative, "-"), (is_percent, "e-2"))
-        )
-        digits = pc.binary_join_element_wise(sign, digits, factor, "")
         numbers = digits.cast(pa.float64())
         if may_be_rounded(numbers):
             for row, text in enumerate(digits.to_pylist()):
-                if text and re.fullmatch(r"-?\d{16,}", text) and int(text) != numbers[row].as_py():
-                    raise TextError(name, row, given[row].as_py(), ROUNDED)
+                if (
+                    text
+                    and re.fullmatch(r"[+-]?\d{16,}", text)
+                    and int(text) != numbers[row].as_py()
+                ):
+                    raise TextError(name, row, texts[row].as_py(), ROUNDED)
         return numbers
 
     def value(self, text: str) -> float:
@@ -147,20 +143,29 @@ class NumberParser:
     def _whole_pattern(self) -> str:
         return f"^{BLANK}*(?:{number_pattern(self.csv_format)}){BLANK}*$"
 
-    def _negative_pattern(self) -> str:
-        point = re.escape(self.csv_format.decimal)
-        return f"^[^0-9{point}]*[({MINUS}]|[0-9{point}][^0-9]*[{MINUS}][^0-9]*$"
-
     def _digits(self, texts: pa.Array) -> pa.Array:
-        """Return texts without signs, blanks, brackets and thousands, and with a decimal point."""
-        point, group = re.escape(self.csv_format.decimal), _group_class(self.csv_format)
-        texts = pc.replace_substring_regex(texts, f"^[^0-9{point}]+|[^0-9{point}]+$", "")
-        if group:
+        """Return the numbers in texts as pyarrow reads them, without percent signs."""
+        csv_format = self.csv_format
+        point, group = re.escape(csv_format.decimal), _group_class(csv_format)
+        if csv_format.thousands and group == re.escape(csv_format.thousands):
+            texts = pc.replace_substring(texts, csv_format.thousands, "")
+        elif group:
             texts = pc.replace_substring_regex(texts, group, "")
-        if self.csv_format.decimal != ".":
-            texts = pc.replace_substring(texts, self.csv_format.decimal, ".")
-        texts = pc.replace_substring_regex(texts, f"[{MINUS}]", "-")
-        return pc.if_else(pc.equal(texts, ""), pa.scalar("0"), texts)
+        if csv_format.currency or csv_format.percent:
+            texts = pc.replace_substring_regex(texts, CURRENCY, "")
+            negative = f"^[^0-9{point}]*[({MINUS}]|[0-9{point}][^0-9]*[{MINUS}][^0-9]*$"
+            is_negative = pc.match_substring_regex(texts, negative)
+            texts = pc.replace_substring_regex(texts, f"^[^0-9{point}]+|[^0-9{point}]+$", "")
+            is_negative = pc.and_(is_negative, pc.not_equal(texts, ""))
+            texts = pc.if_else(pc.equal(texts, ""), pa.scalar("0"), texts)
+            sign = pc.if_else(is_negative, pa.scalar("-"), pa.scalar(""))
+            texts = pc.binary_join_element_wise(sign, texts, "")
+        if csv_format.decimal != ".":
+            texts = pc.replace_substring(texts, csv_format.decimal, ".")
+        if not pc.all(pc.string_is_ascii(texts)).as_py() or _has_blank(texts):
+            texts = pc.replace_substring_regex(texts, BLANK, "")
+            texts = pc.replace_substring_regex(texts, f"[{MINUS}]", "-")
+        return texts
 
     def _check_percent(self, name: str, texts: pa.Array) -> None:
         """Refuse percentages among other numbers than 0."""
@@ -192,3 +197,7 @@ class NumberParser:
             first_habit, first_text = self._habits.setdefault(key, (habit, text))
             if habit != first_habit:
                 raise TextError(key[0], row, text, reason.format(first_text))
+
+
+def _has_blank(texts: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(texts, "[ \t]")).as_py())
