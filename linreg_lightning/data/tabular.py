@@ -62,6 +62,9 @@ class TabularData(RegressionDataModule):
             weight 0 does not count: its values may be missing.
         by: the column that says to which group a row belongs: `LeastSquares` then fits one
             regression for each group, with all rows, which must fit into memory.
+        thousands: what separates thousands in a CSV file, one character or `space`; null: nothing.
+        percent: whether 3% in a CSV file is read as 0.03.
+        currency: whether $7.50 in a CSV file is read as 7.5, and (12) or 12- as -12.
         val_fraction: the fraction of rows for validation, split by a hash of their number.
         test_fraction: the same for the test.
         batch_size: rows in a batch; null takes all rows or, in a stream, about two million numbers.
@@ -124,6 +127,9 @@ class TabularData(RegressionDataModule):
         by: str | None = None,
         dates: Dates = "refuse",
         date_format: str | list[str] | None = None,
+        thousands: str | None = None,
+        percent: bool = False,
+        currency: bool = False,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         sources = path, val_path, test_path
@@ -138,7 +144,14 @@ class TabularData(RegressionDataModule):
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels, self._dates = stream, max_levels, dates
-        self._csv_format = CsvFormat(delimiter, decimal, tuple(as_list(date_format)))
+        self._csv_format = CsvFormat(
+            delimiter,
+            decimal,
+            thousands=thousands,
+            percent=percent,
+            currency=currency,
+            date_format=tuple(as_list(date_format)),
+        )
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}

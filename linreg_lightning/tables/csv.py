@@ -15,6 +15,8 @@ from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.csv_dates import CsvDates
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.discovery import DataFile, read_error
+from linreg_lightning.tables.disguised_numbers import number_advice
+from linreg_lightning.tables.number_text import NumberParser, TextError
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
@@ -58,6 +60,7 @@ class CsvFile(TableFile):
 
     def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
         self._format, self._delimiter = csv_format, csv_format.delimiter_character
+        self._numbers = NumberParser(csv_format)
         self._index: list[Section] | None = None
         self._dates = CsvDates(csv_format.date_format, self.error)
         super().__init__(file)
@@ -80,13 +83,23 @@ class CsvFile(TableFile):
         blank = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"))
         ends = csv_lines.line_ends(text[blank:], self._delimiter)
         self._header_end = blank + int(ends[0]) + 1 if len(ends) else len(text)
+        if self._format.percent and b"%" not in text[self._header_end :]:
+            reason = "has no number with %, and percent true would read 3% as 0.03"
+            raise self.error(f"{reason}; type percent false, or write % after percentages")
         try:
-            schema = self._parse(lines, None, {}, threads=False).schema
-            names = schema.names  # pyarrow decodes them here
+            table = self._parse(lines, None, {}, threads=False)
+            names = (schema := table.schema).names  # pyarrow decodes them here
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise self._parse_error(error, [], 0) from None
+        self._text_numbers = {
+            name
+            for name, column in zip(names, table.columns, strict=True)
+            if pa.types.is_string(column.type) and self._numbers.reads(column)
+        }
         # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
         types = [pa.string() if pa.types.is_binary(field.type) else field.type for field in schema]
+        for k in (k for k, name in enumerate(names) if name in self._text_numbers):
+            types[k] = pa.float64()
         schema = pa.schema(zip(names, types, strict=True))
         return self._dates.find(schema, lambda texts: self._parse(lines, None, texts, False))
 
@@ -164,14 +177,18 @@ class CsvFile(TableFile):
         return self.error(f"{reason}; is it a CSV file? Each row needs a line of its own")
 
     def _parse_section(self, lines: Lines, types: Types, first_row: int) -> pa.Table:
-        table = None
-        with suppress(pa.ArrowException):
-            table = self._parse_columns(lines, types, threads=True)
-        try:
-            # One thread is slower, but takes rows of any length and tells which row is wrong.
-            table = table or self._parse_columns(lines, types, threads=False)
-        except pa.ArrowException as error:
-            raise self._parse_error(error, self.schema.names, first_row) from None
+        # One thread is slower, but takes rows of any length and tells which row is wrong.
+        # Text is slower than numbers, but may have a notation that pyarrow does not read.
+        for threads, as_text in ((True, False), (False, False), (False, True)):
+            try:
+                table = self._parse_columns(lines, types, threads, as_text)
+                break
+            except TextError as error:
+                raise self._number_error(error, first_row) from None
+            except pa.ArrowException as error:
+                reason = error
+        else:
+            raise self._parse_error(reason, self.schema.names, first_row) from None
         self._refuse_rounding(table, lines, first_row)
         return self._dates.parse(table, types, first_row)
 
@@ -195,9 +212,17 @@ class CsvFile(TableFile):
                     where = f"column {name!r}, row {first_row + row + 1}"
                     raise self.error(f"has {text} in {where}, {ROUNDED}")
 
-    def _parse_columns(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
+    def _parse_columns(self, lines: Lines, types: Types, threads: bool, as_text: bool) -> pa.Table:
         names = self.schema.names
-        table = self._parse(lines, names, self._dates.as_text(types), threads)
+        # Where some numbers have %, one without may be a slip.
+        as_text = as_text or self._format.percent
+        numbers = [name for name, dtype in types.items() if dtype == pa.float64()]
+        numbers = [name for name in numbers if as_text or name in self._text_numbers]
+        texts = dict.fromkeys(numbers, pa.string())
+        table = self._parse(lines, names, {**self._dates.as_text(types), **texts}, threads)
+        for name in numbers:
+            values = self._numbers.parse(name, table[name])
+            table = table.set_column(table.column_names.index(name), name, values)
         # In a column of strings, NA is a key and not a missing value.
         strings = {name: dtype for name, dtype in types.items() if dtype == pa.string()}
         if strings:
@@ -225,6 +250,25 @@ class CsvFile(TableFile):
                 decimal_point=self._format.decimal,
             ),
         )
+
+    def _number_error(self, error: TextError, first_row: int) -> InputError:
+        """Say which text is no number, and how to read its column if its texts are alike."""
+        row = f"row {first_row + error.row + 1}"
+        if error.reason:
+            where = f"column {error.column!r}, {row}"
+            return self.error(f"has {error.text!r} in {where}, which is {error.reason}")
+        advice = None
+        with suppress(pa.ArrowException):  # another column may be damaged further on
+            advice = number_advice(error, row, self._format, self._texts(error.column))
+        return self.error(advice or not_a_number(error.column, error.text, row))
+
+    def _texts(self, name: str) -> Iterator[tuple[int, pa.ChunkedArray]]:
+        """Yield a column as text, section by section, each with the number of its first row."""
+        first_row = 0
+        for lines in self._read_sections(self._header_end, _SECTION_BYTES):
+            table = self._parse(lines, self.schema.names, {name: pa.string()}, threads=False)
+            yield first_row, table[name]
+            first_row += table.num_rows
 
     def _parse_error(self, error: Exception, names: list[str], first_row: int) -> InputError:
         """Say what is wrong with the text; without names the header is parsed too."""
@@ -258,9 +302,7 @@ def _copy_to_arrow(text: bytes) -> pa.Buffer:
 
 def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
     """Say that a value in a column of numbers is none, and what to do about it."""
-    has_comma = re.fullmatch(r"-?\d+,\d+", value)
-    decimal = ' (with decimal commas, type decimal ",")' if has_comma else ""
     return (
-        f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; mend it, leave "
-        "the column out by exclude, or, if it holds categories, name it in categorical"
+        f"has {value!r} in column {column!r}, {row}, which is {expected}; mend it, leave the "
+        "column out by exclude, or, if it holds categories, name it in categorical"
     )

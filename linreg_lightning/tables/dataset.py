@@ -74,6 +74,7 @@ class TableDataset:
         if not self._files:
             raise InputError(f"{argument}: none was given; type the name of a file")
         self.argument, self.name = argument, " ".join(names)
+        self.csv_format = csv_format or CsvFormat()
         self._row_counts: list[int] | None = None
         self._check_files()
         self.schema = self._merge_schemas()
