@@ -512,7 +512,7 @@ def test_decimals_are_read_to_the_nearest_float64() -> None:
         ),
         (lambda: np.eye(3), "path: a ndarray was given"),
         (lambda: pl.Series("y", [1]), "path: a Series was given; give the name of a"),
-        (lambda: pl.DataFrame({"a": [datetime.date(2024, 1, 1)], "y": [1]}), "turn it into a num"),
+        (lambda: pl.DataFrame({"a": [datetime.date(2024, 1, 1)], "y": [1]}), "dates: column 'a'"),
     ],
 )
 def test_frames_that_cannot_be_fitted_are_refused(

@@ -104,7 +104,7 @@ BAD: dict[str, tuple[Callable[[], str], str]] = {
     ),
     "times": (
         lambda: write(mixed().assign(area=pd.Timestamp("2026-01-01")), "bad.csv"),
-        "'area' & number",
+        "dates: & 'area' & parts & days & exclude & categorical",
     ),
     "numbers and text": (
         lambda: text("a,price\n" + "1,2\n" * 9 + "1 m,3\n"),
@@ -148,7 +148,10 @@ def test_a_file_without_read_permission_is_refused(houses: Path) -> None:
         ("--data.features area --data.exclude area", "--data.exclude: & 'area'"),
         ("--data.categorical price", "--data.categorical: & 'price'"),
         ("--data.delimiter ;;", "--data.delimiter: & ';;'"),
-        ("--data.decimal ,", "--data.decimal: & ','"),
+        ("--data.decimal ,", "t.csv & 'area' & type decimal '.'"),
+        ("--data.thousands ab", "--data.thousands: 'ab' was given; type one character"),
+        ("--data.thousands .", "--data.thousands: '.' was given & type decimal ','"),
+        ("--data.percent true", "t.csv has no number with % & percent false"),
         ("--data.missing ignore", "--data.missing: ignore was given; type error, drop or mean"),
         ("--data.weight 1e3", "--data.weight: t.csv has no column '1e3'"),
         ("--data.seed null", "--data.seed: null was given; leave it out, or type a value"),

@@ -19,7 +19,9 @@ from linreg_lightning.errors import InputError
 # Arguments of data that change neither the rows nor their splits.
 READING_ARGUMENTS = frozenset({"batch_size", "shuffle", "stream", "unseen"})
 # Arguments of data that a fit has turned into the design in the checkpoint.
-COLUMN_ARGUMENTS = frozenset({"features", "exclude", "categorical", "max_levels", "design"})
+COLUMN_ARGUMENTS = frozenset(
+    {"features", "exclude", "categorical", "max_levels", "design", "dates"}
+)
 # Arguments of the Trainer that a resumed run keeps.
 TRAINER_ARGUMENTS = (
     *("max_epochs", "max_steps", "precision", "accumulate_grad_batches"),

@@ -1,12 +1,14 @@
 """Checks the arguments of `TabularData`."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from linreg_lightning.data.row_groups import check_by
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import describe, is_frame
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.validation import check_argument, check_fractions
 
 FILES = ("path", "val_path", "test_path")
@@ -41,9 +43,20 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}
         splits = ("val_path", "val_fraction", "test_path", "test_fraction")
         check_by(by, roles, any(arguments[name] for name in splits))
-    for name, values in (("missing", "error, drop or mean"), ("unseen", "error, zero or add")):
+    choices = {
+        "missing": "error, drop or mean",
+        "unseen": "error, zero or add",
+        "dates": "refuse, parts or days",
+    }
+    for name, values in choices.items():
         value = arguments[name]
         check_argument(name, repr(value), value in values.replace(" or", ",").split(", "), values)
+
+
+def csv_format(arguments: Mapping[str, Any]) -> CsvFormat:
+    """Return how CSV files are written."""
+    formats = {field.name: arguments[field.name] for field in fields(CsvFormat)}
+    return CsvFormat(**formats | {"date_format": tuple(as_list(arguments["date_format"]))})
 
 
 def as_list(value: Any) -> list[Any]:

@@ -15,17 +15,23 @@ from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
-from linreg_lightning.data.table_arguments import FILES, as_list, check_arguments, plain_source
+from linreg_lightning.data.table_arguments import (
+    FILES,
+    as_list,
+    check_arguments,
+    csv_format,
+    plain_source,
+)
 from linreg_lightning.design_matrix.added_levels import add_levels
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.column_roles import NAMELESS, ColumnRoles
+from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_description, is_frame
 from linreg_lightning.protocols import ExtendsColumns, LinearModel
-from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
 
 _MAX_BYTES_IN_MEMORY = 2**28
@@ -68,6 +74,9 @@ class TabularData(RegressionDataModule):
             weight 0 does not count: its values may be missing.
         by: the column that says to which group a row belongs: `LeastSquares` then fits one
             regression for each group, with all rows, which must fit into memory.
+        thousands: what separates thousands in a CSV file, one character or `space`; null: nothing.
+        percent: whether 3% in a CSV file is read as 0.03.
+        currency: whether $7.50 in a CSV file is read as 7.5, and (12) or 12- as -12.
         val_fraction: the fraction of rows for validation, split by a hash of their number.
         test_fraction: the same for the test.
         batch_size: rows in a batch; null takes all rows or, in a stream, about two million numbers.
@@ -98,6 +107,13 @@ class TabularData(RegressionDataModule):
             NULL: one text or number, such as `?` or -999, or a list.
         max_levels: the most levels of a column of text; one with more is taken for an identifier.
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
+        dates: what a column of dates gives. `days`: the days since the first date among the rows to
+            train on, y = b_0 + b days. `parts`: y = b_0 + b year + b_month + b_weekday + b_hour, by
+            the clocks of the column's zone (UTC, if a CSV file has offsets), with indicators of
+            those that the rows to train on have, without the first; for others see `unseen`. Times
+            of day alone give hours, and dates alone none. `refuse` asks which.
+        date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
+            strptime, such as `%d/%m/%Y`; or a list of these.
 
     Raises:
         InputError: a file that is missing, damaged or written anew during a fit; a column that it
@@ -135,6 +151,11 @@ class TabularData(RegressionDataModule):
         skip_footer: int | None = None,
         comment: str | None = None,
         na_values: str | float | list[str | float] | None = None,
+        dates: Dates = "refuse",
+        date_format: str | list[str] | None = None,
+        thousands: str | None = None,
+        percent: bool = False,
+        currency: bool = False,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         sources = path, val_path, test_path
@@ -148,9 +169,8 @@ class TabularData(RegressionDataModule):
         self._exclude, self._categorical = as_list(exclude), as_list(categorical)
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
-        self._stream, self._max_levels = stream, max_levels
-        self._sheet = sheet
-        self._csv_format = CsvFormat(delimiter, decimal, skip_rows, skip_footer, comment, na_values)
+        self._stream, self._max_levels, self._dates = stream, max_levels, dates
+        self._csv_format, self._sheet = csv_format(self.hparams), sheet
         self._has_earlier_rows = design is not None
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
@@ -203,7 +223,7 @@ class TabularData(RegressionDataModule):
             roles = self._roles("train")
             constant = constant or "intercept" in roles.features
             self._warn_of_nameless_columns(roles)
-            arguments = self._categorical, self._missing, self._max_levels, constant
+            arguments = self._categorical, self._missing, self._max_levels, constant, self._dates
             self._design = fit_design(self._subset("train"), roles, *arguments)
             self.feature_names = self._design.names
         self.hparams["design"] = self._design.state()
@@ -297,12 +317,14 @@ class TabularData(RegressionDataModule):
     def _roles(self, split: Split) -> ColumnRoles:
         if self._design is None:
             names = self._features, self._exclude, self._categorical, self.target_names
-            roles = ColumnRoles.assign(self._dataset("path"), *names, self._weight, self._by)
+            others = self._weight, self._by, self._dates
+            roles = ColumnRoles.assign(self._dataset("path"), *names, *others)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean":
                 self._design.check_means()
-            roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by)
+            dates = self._design.date_types()
+            roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by, dates)
         return roles._replace(targets=[], weight=None, by=None) if split == "predict" else roles
 
     def _share(self, split: Split) -> SplitReader:

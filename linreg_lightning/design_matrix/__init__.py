@@ -6,11 +6,13 @@
     added_levels   the levels that later rows bring to a design
     level_names    the same name for a level from every format
     design         the columns of x: a term turns one column of the table into columns of x
+    dates          the terms of dates, and what they learn from the rows to train on
     batch_builder  rows of the table to a Batch: missing values, unknown levels, checks
     row_counts     what rows lacked, to be said in one line each
     frame_reader   rows of a data frame to x, by the names of its columns
 
 To add a column transformation, such as a logarithm or a spline, write a class beside `NumberTerm`
-and `CategoryTerm` in design.py and choose it in `Design`; what it learns from the rows to train on
-is gathered in fit_design.py and written by `Design.state`, so that checkpoints keep it.
+and `CategoryTerm` in design.py, or in a file of its own as dates.py, and choose it in `Design`;
+what it learns from the rows to train on is gathered in fit_design.py and written by `Design.state`,
+so that checkpoints keep it.
 """

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import (
-    CategoryTerm,
     Design,
     RowNumbers,
     to_categories,
@@ -160,8 +159,7 @@ class BatchBuilder:
 
     def _counted_as(self) -> dict[str, str | None]:
         """Return, by column, the level whose indicators are all 0; None where there is none."""
-        terms = [term for term in self.design.terms if isinstance(term, CategoryTerm)]
-        return {term.column: term.levels[0] if term.first else None for term in terms}
+        return {term.column: term.base for term in self.design.terms}
 
     def _refuse_unknown(
         self, block: RowBlock, unknown: dict[str, RowNumbers], ignored: NDArray[np.bool_]
@@ -169,10 +167,10 @@ class BatchBuilder:
         """Refuse unknown levels in rows that count and are not left out."""
         for name, rows in unknown.items():
             for row in rows[~ignored[rows]].tolist():
-                value = block.table.column(name)[row].as_py()
+                value = self.design.unseen_value(name, block.table.column(name), row)
                 level = self._counted_as()[name]
                 other = "none of the levels" if level is None else repr(level)
                 raise InputError(
-                    f"column {name!r}: {block.row_name(row)} holds {value!r}, which no row that "
+                    f"column {name!r}: {block.row_name(row)} holds {value}, which no row that "
                     f"was trained on had; mend it{self.unseen_hint.format(other)}"
                 )

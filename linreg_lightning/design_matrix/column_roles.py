@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from linreg_lightning.design_matrix.dates import Dates, is_known_zone
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
 
-_TIMES_HINT = (
-    "turn it into a number, such as days since a date, or into parts such as its month; or "
-)
+_TIMES_HINT = "turn it into a number, such as days; or "
 _PANDAS_ROW_NUMBERS = re.compile(r"__index_level_\d+__")
 NAMELESS = re.compile(r"Unnamed: \d+")
 """The name of a column that has none: CSV files and pandas number them from 0."""
@@ -23,7 +23,8 @@ NAMELESS = re.compile(r"Unnamed: \d+")
 class ColumnRoles(NamedTuple):
     """The roles of columns: `features` in the order of x; `categories` are some of these.
 
-    `by` is the column of groups, each of which gets a fit of its own.
+    `by` is the column of groups, each of which gets a fit of its own. `dates` are the features that
+    are dates or times of day, with the type to read each as where the table is text.
     """
 
     features: list[str]
@@ -31,6 +32,7 @@ class ColumnRoles(NamedTuple):
     targets: list[str]
     weight: str | None
     by: str | None = None
+    dates: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def values(self) -> list[str]:
@@ -47,6 +49,7 @@ class ColumnRoles(NamedTuple):
         targets: Sequence[str],
         weight: str | None,
         by: str | None = None,
+        dates: Dates = "refuse",
     ) -> ColumnRoles:
         """Assign the roles that the arguments of `TabularData` ask for.
 
@@ -73,25 +76,36 @@ class ColumnRoles(NamedTuple):
         for name in categorical:
             if name not in features:
                 raise InputError(f"categorical: {name!r} is not one of the features; leave it out")
-        categories = []
+        categories, times = [], {}
         for name in features:
-            kind = dtype_kind(dataset.schema.field(name).type)
+            dtype = dataset.schema.field(name).type
+            kind = dtype_kind(dtype)
             is_category = name in categorical or kind == "text"
+            if kind == "times" and not is_category and not pa.types.is_duration(dtype):
+                times[name] = _fitted_type(dataset, name, dates)
+                continue
             _check_kind(dataset, "categorical" if is_category else "features", name, is_category)
             if is_category:
                 categories.append(name)
-        return roles._replace(features=list(features), categories=categories)
+        return roles._replace(features=list(features), categories=categories, dates=times)
 
     def check(self, dataset: TableDataset) -> None:
         """Raise InputError if a table lacks a column, or its type does not fit its role."""
         weight = [] if self.weight is None else [self.weight]
         roles = {"features": self.features, "target": self.targets, "weight": weight}
         dataset.check_columns("by", [] if self.by is None else [self.by])
+        for name, fitted in self.dates.items():
+            dtype = dataset.schema.field(name).type if name in dataset.schema.names else pa.null()
+            if dtype_kind(dtype) == "times" or not dataset.is_text:
+                where = f"{dataset.argument}: column {name!r} of {dataset.name}"
+                check_dates(where, fitted, dtype)
         for argument, names in roles.items():
             dataset.check_columns(argument, names)
             if dataset.is_text:
                 continue  # text is checked value by value
             for name in names:
+                if name in self.dates and argument == "features":
+                    continue
                 is_category = name in self.categories
                 if not is_category and dtype_kind(dataset.schema.field(name).type) == "text":
                     use = " for a regression" if argument == "target" else ""
@@ -107,8 +121,55 @@ class ColumnRoles(NamedTuple):
             is_boolean = pa.types.is_boolean(dataset.schema.field(name).type)
             types[name] = pa.bool_() if is_boolean else pa.float64()
         levels = pa.dictionary(pa.int32(), pa.string())
+        for name in self.dates:
+            if name in types:
+                types[name] = self._date_type(dataset.schema.field(name).type, name, name in kept)
         texts = [*self.categories, *([] if self.by is None else [self.by])]
         return types | dict.fromkeys(texts, levels)
+
+    def _date_type(self, guess: pa.DataType, name: str, is_kept: bool) -> pa.DataType:
+        """Return the type to read dates in text as; those that are kept stay as they are."""
+        fitted = self.dates[name]
+        if dtype_kind(guess) != "times" or pa.types.is_time(fitted):
+            return fitted
+        is_fine = pa.types.is_timestamp(guess) and guess.unit == "ns"
+        return guess if is_kept or is_fine else fitted
+
+
+def _fitted_type(dataset: TableDataset, name: str, dates: Dates) -> pa.DataType:
+    """Return the type of a column of dates or times of day, or refuse it as `dates` says."""
+    dtype = dataset.schema.field(name).type
+    dtype = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+    is_time = pa.types.is_time(dtype)
+    text = f"dates: column {name!r} of {dataset.name} holds values of type {dtype}"
+    parts = "parts (indicators of hours)" if is_time else "parts (year, month, weekday, hour)"
+    days = "" if is_time else " or days (since the first date)"
+    if dates == "refuse" or (is_time and dates == "days"):
+        reason = ", which have no date" if dates == "days" else ""
+        others = "leave it out by exclude, or name it in categorical"
+        raise InputError(f"{text}{reason}; type {parts}{days}, {others}")
+    zone = getattr(dtype, "tz", None)
+    if zone is not None and not is_known_zone(zone):
+        reason = f"{text}, whose time zone is not known here"
+        raise InputError(f"{reason}; convert it to UTC, or leave it out by exclude")
+    return pa.time32("s") if is_time else pa.timestamp("us", zone)
+
+
+def check_dates(column: str, fitted: pa.DataType, dtype: pa.DataType) -> None:
+    """Refuse a column that does not hold dates of the kind that the design was fitted on."""
+    dtype = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+    if pa.types.is_null(dtype):
+        return
+    is_time = pa.types.is_time(fitted)
+    has_zone = getattr(fitted, "tz", None) is not None
+    is_same_zone = (getattr(dtype, "tz", None) is not None) == has_zone
+    is_date = dtype_kind(dtype) == "times" and not pa.types.is_duration(dtype)
+    if not is_date or pa.types.is_time(dtype) != is_time or not is_same_zone:
+        kind = "times of day" if is_time else f"dates with{'' if has_zone else 'out'} a time zone"
+        raise InputError(
+            f"{column} holds values of type {dtype}, and the model was fitted on {kind}; "
+            "give a column of the same kind"
+        )
 
 
 def _check_kind(dataset: TableDataset, argument: str, name: str, is_category: bool) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from linreg_lightning.design_matrix.dates import DateTerm, PartsTerm, date_term, fitted_type
 from linreg_lightning.design_matrix.level_names import plain_level, plain_levels
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import Floats, parse_numbers, to_numpy
@@ -43,7 +44,7 @@ class NumberTerm:
     """A column of numbers or booleans: one column of x."""
 
     def __init__(self, column: str) -> None:
-        self.column = column
+        self.column, self.base = column, None
         self.names = [column]
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
@@ -51,12 +52,18 @@ class NumberTerm:
         out[0] = parse_numbers(values, self.column)
         return np.empty(0, np.intp)
 
+    def column_means(self, means: list[float]) -> list[float]:
+        """Return the mean of each column of x."""
+        return means
+
 
 class CategoryTerm:
     """A column of categories: zeros and ones for each level from number `first` on, 0 or 1."""
 
     def __init__(self, column: str, levels: Sequence[str], first: int) -> None:
         self.column, self.levels, self.first = column, levels, first
+        self.base = levels[0] if first else None
+        """The level that the others are compared to."""
         self.names = [f"{column}[{level}]" for level in levels[first:]]
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
@@ -76,6 +83,10 @@ class CategoryTerm:
         out[level_of_row[has_indicator] - self.first, has_indicator] = 1.0
         out[:, level_of_row == _MISSING] = np.nan
         return np.flatnonzero(level_of_row == _UNKNOWN)
+
+    def column_means(self, means: list[float]) -> list[float]:
+        """Return the mean of each column of x; the first level may have none."""
+        return means[self.first :]
 
 
 @final
@@ -99,12 +110,23 @@ class Design:
     >>> Design(["city"], {"city": ["Oslo"]}).names
     ['city[Oslo]']
 
+    A column of dates gives either the days since the first date, or its year, a number, with
+    indicators of months, weekdays and hours, without the first of each:
+
+    >>> parts = {"zone": None, "month": [1, 2, 3], "weekday": [0, 1], "hour": []}
+    >>> Design(["sold"], dates={"sold": parts}).names
+    ['sold[year]', 'sold[month=2]', 'sold[month=3]', 'sold[weekday=Tue]']
+    >>> Design(["sold"], dates={"sold": {"zone": None, "first": [19723, 0]}}).names
+    ['sold[days]']
+
     Args:
         features: the columns of the table, in the order of x.
         levels: for each column of categories, its levels; the first one is left out.
         means: what replaces a missing value, by column: the mean of numbers, in a list of one, or
-            the fraction of the rows to train on that each level has. Empty if nothing does.
+            the fraction of the rows to train on that each level has; of dates, the mean of the
+            days, or of the year and then all fractions. Empty if nothing does.
         constant: whether the model has a constant beside x.
+        dates: for each column of dates, what `DateStatistics` has learned of it.
 
     Raises:
         InputError: a column and an indicator would have the same name.
@@ -114,6 +136,7 @@ class Design:
     levels: dict[str, list[str]] = field(default_factory=dict)
     means: dict[str, list[float]] = field(default_factory=dict)
     constant: bool = True
+    dates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.terms = [self._term(feature) for feature in self.features]
@@ -122,17 +145,27 @@ class Design:
         self.sources = [term.column for term in self.terms for _ in term.names]
         """The column of the table that each column of x comes from."""
         repeated = [name for name, times in Counter(self.names).items() if times > 1]
-        if repeated and self.levels:
-            text = f"two columns of x would be named {min(repeated)!r}, one for a level"
+        if repeated and (self.levels or self.dates):
+            text = f"two columns of x would be named {min(repeated)!r}, one for a level or a date"
             raise InputError(f"features: {text}; rename a column")
 
-    def _term(self, feature: str) -> NumberTerm | CategoryTerm:
+    def _term(self, feature: str) -> NumberTerm | CategoryTerm | DateTerm:
+        has_levels = {
+            *self.levels,
+            *(name for name in self.dates if "first" not in self.dates[name]),
+        }
+        first_category = next((name for name in self.features if name in has_levels), None)
+        keeps_all = not self.constant and feature == first_category
+        if feature in self.dates:
+            return date_term(feature, self.dates[feature], keeps_all)
         if feature not in self.levels:
             return NumberTerm(feature)
         levels = self.levels[feature]
-        first_category = next(name for name in self.features if name in self.levels)
-        keeps_all = len(levels) == 1 or (not self.constant and feature == first_category)
-        return CategoryTerm(feature, levels, first=0 if keeps_all else 1)
+        return CategoryTerm(feature, levels, first=0 if keeps_all or len(levels) == 1 else 1)
+
+    def date_types(self) -> dict[str, Any]:
+        """Return the pyarrow type of dates or times that each column of dates was fitted on."""
+        return {name: fitted_type(state) for name, state in self.dates.items()}
 
     def state(self) -> dict[str, Any]:
         """Return the arguments as plain strings, numbers and lists, for a checkpoint."""
@@ -155,11 +188,17 @@ class Design:
             start = stop
         return x, unknown
 
+    def unseen_value(self, name: str, column: Any, row: int) -> str:
+        """Describe a value of a column of the table that `matrix` found to be unknown."""
+        term = next(term for term in self.terms if term.column == name)
+        if isinstance(term, PartsTerm):
+            return term.unseen_value(column.slice(row, 1))
+        return repr(column[row].as_py())
+
     def fill(self, x: Floats) -> None:
         """Put the means where x, (columns of x, rows), is NaN; raise InputError without means."""
         self.check_means()
-        # The first level of a category has a mean, but may have no column.
-        means = [m for term in self.terms for m in self.means[term.column][-len(term.names) :]]
+        means = [m for term in self.terms for m in term.column_means(self.means[term.column])]
         for column, mean in zip(x, means, strict=True):
             column[np.isnan(column)] = mean
 

@@ -1,29 +1,33 @@
 """Fits the design: reads levels and means from the rows to train on."""
 
 import math
-import re
+import warnings
 from collections import Counter
 from collections.abc import Collection
 from fractions import Fraction
-from typing import Any, final
+from typing import final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.dates import Dates, DateStatistics
 from linreg_lightning.design_matrix.design import Design, to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import parse_numbers
-from linreg_lightning.tables.csv import not_a_number
+from linreg_lightning.tables.csv_errors import not_a_number
+from linreg_lightning.tables.dataset import TableDataset
+from linreg_lightning.tables.date_text import refuse_dates
+from linreg_lightning.tables.disguised_numbers import ColumnTexts, with_other_remedies
+from linreg_lightning.tables.units import Place
 
 _BLOCK_ROWS = 2**16
 _HALF = 2**27
 _IDENTIFIER_REMEDY = "is it an identifier? leave it out by exclude"
-# As pyarrow reads numbers: with spaces and tabs around them, but no other blanks.
-_NUMBER = re.compile(r"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*", re.ASCII)
 
 
 def fit_design(
@@ -33,6 +37,7 @@ def fit_design(
     missing: Missing,
     max_levels: int,
     constant: bool,
+    dates: Dates = "refuse",
 ) -> Design:
     """Fit the design to the rows to train on; reads only the columns that it needs.
 
@@ -41,42 +46,47 @@ def fit_design(
 
     Raises:
         InputError: a column of categories has no level, too many, one for each row, or numbers
-            among its text; a column has no value to take the mean of; no row is left.
+            among its text; a column has no value to take the mean of, or no date; no row is left.
     """
     dataset, wants_means, drops = subset.dataset, missing == "mean", missing == "drop"
     levels = {
-        name: LevelCounts(name, max_levels, dataset.is_text and name not in declared)
+        name: LevelCounts(name, max_levels, dataset, is_declared=name in declared)
         for name in roles.categories
     }
-    sums = {name: ExactSum() for name in roles.features if wants_means and name not in levels}
-    if levels or sums:
+    statistics = {name: DateStatistics(dates, dtype) for name, dtype in roles.dates.items()}
+    others = [name for name in roles.features if name not in levels and name not in statistics]
+    sums = {name: ExactSum() for name in others if wants_means}
+    if levels or sums or statistics:
         # Complete rows are known only from all columns.
-        needed = roles if drops else roles._replace(features=[*levels, *sums], targets=[], by=None)
+        read = [*levels, *sums, *statistics]
+        needed = roles if drops else roles._replace(features=read, targets=[], by=None)
         needed._replace(features=[], categories=[]).check(dataset)
         rows = 0
         for block in subset.read(needed.types(dataset), _BLOCK_ROWS):
             block = block.select(roles.weight, complete=drops)
             rows += block.table.num_rows
             for counts in levels.values():
-                counts.add(block, dataset.name)
+                counts.add(block)
             for name, total in sums.items():
                 values = parse_numbers(block.table.column(name), name)
                 total.add(values[np.isfinite(values)])
+            for name, dated in statistics.items():
+                dated.add(block.table.column(name))
         if not rows:
-            remedy = "lower val_fraction or test_fraction"
-            if drops:
-                remedy = "every one lacks a value; set missing to mean, or exclude what is empty"
-            raise InputError(f"path: {dataset.name} has no row left to train on; {remedy}")
+            raise _no_row(dataset.name, drops)
         for counts in levels.values():
             counts.check(rows)
-        for name, total in sums.items():
-            if not total.count:
+        counted: dict[str, ExactSum | DateStatistics] = {**sums, **statistics}
+        for name, values_of_column in counted.items():
+            if not values_of_column.count:
                 raise _no_value(name)
     means = {name: [total.mean] for name, total in sums.items()}
     if wants_means:
         means |= {name: counts.shares() for name, counts in levels.items()}
+        means |= {name: dated.means() for name, dated in statistics.items()}
     sorted_levels = {name: counts.sorted() for name, counts in levels.items()}
-    return Design(roles.features, sorted_levels, means, constant)
+    states = {name: dated.state() for name, dated in statistics.items()}
+    return Design(roles.features, sorted_levels, means, constant, states)
 
 
 def sort_levels(levels: Collection[str]) -> list[str]:
@@ -95,17 +105,26 @@ def sort_levels(levels: Collection[str]) -> list[str]:
 
 
 class LevelCounts:
-    """How many rows have each level of a column; `is_guess`: only its text says it has any."""
+    """How many rows have each level of a column of a table.
 
-    def __init__(self, name: str, max_levels: int, is_guess: bool) -> None:
-        self._name, self._max_levels, self._is_guess = name, max_levels, is_guess
+    Unless the user has declared it to hold categories, numbers in disguise are refused.
+    """
+
+    def __init__(
+        self, name: str, max_levels: int, dataset: TableDataset, is_declared: bool
+    ) -> None:
+        self._name, self._max_levels = name, max_levels
+        self._file, self._is_csv = dataset.name, dataset.is_text
+        self._texts = None if is_declared else ColumnTexts(dataset.csv_format)
         self._rows: Counter[str] = Counter()
-        # By whether it looks like a number: the first such level and its row.
-        self._first: dict[bool, tuple[str, str]] = {}
+        self._excess = ""  # a level beyond `max_levels`
 
-    def add(self, block: RowBlock, file: str) -> None:
+    def add(self, block: RowBlock) -> None:
         """Count the levels of some rows; refuse too many, or numbers among text."""
-        column = to_categories(block.table.column(self._name))
+        values = block.table.column(self._name)
+        column = to_categories(values)
+        if pa.types.is_dictionary(values.type) and not self._is_csv:
+            self._texts = None  # a frame has made it categories
         new = []
         for item in pc.value_counts(column).to_pylist():
             level = item["values"]
@@ -114,18 +133,31 @@ class LevelCounts:
             if level not in self._rows:
                 new.append(level)
             self._rows[level] += item["counts"]
-        if self._is_guess:
-            self._refuse_numbers(block, column, new, file)
+        if self._texts is not None:
+            texts = column.dictionary_decode()
+            self._texts.add(new, lambda text: block.row_name(pc.index(texts, text).as_py()))
+            self._refuse_mixture(self._texts)
         if len(self._rows) > self._max_levels:
-            remedy = f"{_IDENTIFIER_REMEDY}, or raise max_levels"
-            text = f"it has more than {self._max_levels} levels, such as {new[0]!r}"
-            raise InputError(f"column {self._name!r}: {text}; {remedy}")
+            if self._texts is not None:
+                refuse_dates(self._rows, self._file, self._name, self._is_csv)
+            self._excess = new[0]
+            if self._texts is None or not self._texts.may_be_numbers:
+                raise self._too_many_levels()
+            self._rows.clear()  # memory stays constant until all rows tell what the column is
 
     def check(self, rows: int) -> None:
-        """Refuse a column without a level, or with another one in each row."""
-        if not self._rows:
+        """Refuse numbers or dates in disguise, and a column with no level or one in each row."""
+        if not self._rows and not self._excess:
             raise _no_value(self._name)
-        if len(self._rows) == rows > 2:
+        is_identifier = bool(self._excess) or len(self._rows) == rows > 2
+        if self._texts is not None:
+            if not self._excess:
+                warns = not is_identifier
+                refuse_dates(self._rows, self._file, self._name, self._is_csv, warns=warns)
+            self._refuse_numbers(self._texts, is_identifier)
+        if self._excess:
+            raise self._too_many_levels()
+        if is_identifier:
             example = repr(self.sorted()[0])
             text = f"it has another level in each of the {rows} rows, such as {example}"
             raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
@@ -138,16 +170,47 @@ class LevelCounts:
         """Return the fraction of each level among the rows that have one."""
         return [self._rows[level] / self._rows.total() for level in self.sorted()]
 
-    def _refuse_numbers(self, block: RowBlock, column: Any, new: list[str], file: str) -> None:
+    def _refuse_mixture(self, texts: ColumnTexts) -> None:
         """Refuse numbers and text in one column: nobody can tell a slip from a category."""
-        for level in new:
-            is_number = _NUMBER.fullmatch(level) is not None
-            if is_number not in self._first:
-                row = pc.index(column.dictionary_decode(), level).as_py()
-                self._first[is_number] = level, block.row_name(row)
-        if len(self._first) == 2:
-            text, row_name = self._first[False]
-            raise InputError(f"path: {file} {not_a_number(self._name, text, row_name)}")
+        if self._is_csv and texts.plain and texts.other and not texts.may_be_numbers:
+            place = texts.word or texts.other
+            text = not_a_number(self._name, place.text, place.row)
+            raise InputError(f"path: {self._file} {text}")
+
+    def _refuse_numbers(self, texts: ColumnTexts, is_identifier: bool) -> None:
+        """Refuse a column whose texts are numbers in some notation, or warn of plain ones."""
+        name, remedy = self._name, None
+        if self._is_csv and texts.stray_word:
+            remedy = not_a_number(name, *texts.stray_word)
+        elif self._is_csv or texts.word is None:
+            remedy = texts.advice(name, self._is_csv)
+            remedy = remedy and with_other_remedies(remedy)
+        if remedy is None and texts.plain and (texts.other is None or self._is_csv):
+            remedy = self._describe_plain(texts.plain, texts.other)
+            if not self._is_csv and not is_identifier:
+                if not texts.is_padded:
+                    warnings.warn(f"path: {self._file} {remedy}", stacklevel=2)
+                return
+        if remedy:
+            raise InputError(f"path: {self._file} {remedy}")
+
+    def _describe_plain(self, plain: Place, other: Place | None) -> str:
+        """Say that a column of text holds plain numbers, all but for an `other` text."""
+        name = self._name
+        if other:
+            return not_a_number(name, *other)
+        if self._is_csv:
+            text = f"{plain.describe(name)}, and text in rows that are not trained on"
+            return with_other_remedies(f"{text}; mend these")
+        text = f"{plain.describe(name)}, a number as text, so that the column holds categories"
+        return (
+            f"{text}; convert it in pandas by df[{name!r}].astype(float), or name it in categorical"
+        )
+
+    def _too_many_levels(self) -> InputError:
+        text = f"it has more than {self._max_levels} levels, such as {self._excess!r}"
+        remedy = f"{_IDENTIFIER_REMEDY}, or raise max_levels"
+        return InputError(f"column {self._name!r}: {text}; {remedy}")
 
 
 @final
@@ -187,6 +250,13 @@ class ExactSum:
     def mean(self) -> float:
         """The mean, rounded once."""
         return float(self._sum / self.count)
+
+
+def _no_row(file: str, drops: bool) -> InputError:
+    remedy = "lower val_fraction or test_fraction"
+    if drops:
+        remedy = "every one lacks a value; set missing to mean, or exclude what is empty"
+    return InputError(f"path: {file} has no row left to train on; {remedy}")
 
 
 def _no_value(name: str) -> InputError:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing, Unseen
-from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.column_roles import ColumnRoles, check_dates
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.row_counts import RowCounts
 from linreg_lightning.design_matrix.row_subset import RowBlock
@@ -69,7 +69,8 @@ class FrameReader:
         table = select_columns(frame, features or column_names(frame)[:1], argument)
         for name in features:
             self._check_kind(name, table.schema.field(name).type, argument)
-        roles = ColumnRoles(features, list(self.design.levels), [], None)
+        dates = self.design.date_types()
+        roles = ColumnRoles(features, list(self.design.levels), [], None, dates=dates)
         builder = BatchBuilder(self.design, roles, self.missing, self.unseen)
         parts = [torch.empty(0, len(self.design.names), dtype=torch.float64)]
         counts = RowCounts()
@@ -82,6 +83,10 @@ class FrameReader:
 
     def _check_kind(self, name: str, dtype: pa.DataType, argument: str) -> None:
         """Refuse a column of another kind than that of the fit."""
+        if name in self.design.dates:
+            fitted = self.design.date_types()[name]
+            check_dates(f"{argument}: column {name!r}", fitted, dtype)
+            return
         kind, levels = dtype_kind(dtype), self.design.levels.get(name)
         if levels is None:
             is_same, fitted = kind == "numbers", "numbers"

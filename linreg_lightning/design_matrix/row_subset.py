@@ -41,6 +41,8 @@ class RowBlock(NamedTuple):
             column = self.table.column(name)
             if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
                 chosen &= ~np.isnan(parse_numbers(column, name))
+            elif dtype_kind(column.type) == "times":
+                chosen &= column.is_valid().to_numpy(zero_copy_only=False)
             else:
                 indices = to_categories(column).indices
                 chosen &= indices.is_valid().to_numpy(zero_copy_only=False)

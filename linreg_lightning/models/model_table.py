@@ -9,7 +9,6 @@ from linreg_lightning.coefficient_table import (
     fit_repr,
     fit_title,
 )
-from linreg_lightning.design_matrix.design import CategoryTerm
 from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.text_table import Report
@@ -56,13 +55,9 @@ class ModelTable(CoefficientTable, SupervisedModule):
         return fit_title(type(self).__name__, self.target_names, features)
 
     def _base_levels(self) -> dict[str, str]:
-        """Return, for each column of categories, the level that the others are compared to."""
+        """Return, for each column of categories or dates, what the others are compared to."""
         terms = [] if self.frame_reader is None else self.frame_reader.design.terms
-        return {
-            term.column: term.levels[0]
-            for term in terms
-            if isinstance(term, CategoryTerm) and term.first == 1
-        }
+        return {term.column: term.base for term in terms if term.base is not None}
 
     def _report(self) -> Report:
         rows = self.coefficients()

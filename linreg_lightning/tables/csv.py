@@ -1,6 +1,5 @@
 """CSV files, read in sections of whole lines that all processors parse together."""
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import final
@@ -11,11 +10,14 @@ from pyarrow import csv
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import ROUNDED, may_be_rounded
-from linreg_lightning.tables import csv_layout, csv_lines, csv_sections
+from linreg_lightning.tables import csv_errors, csv_layout, csv_lines, csv_sections
+from linreg_lightning.tables.csv_dates import CsvDates
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.csv_sections import Lines, Section
 from linreg_lightning.tables.csv_values import drop_missing
 from linreg_lightning.tables.discovery import DataFile, read_error
+from linreg_lightning.tables.disguised_numbers import number_advice
+from linreg_lightning.tables.number_text import NumberParser, TextError
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
 
 _SECTION_BYTES = 2**23  # parsed at a time: work for all processors, and little memory
@@ -37,11 +39,13 @@ class CsvFile(TableFile):
 
     def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
         self._format, self._delimiter = csv_format, csv_format.delimiter_character
+        self._numbers = NumberParser(csv_format)
         self._index: list[Section] | None = None
         self._names: list[str] = []  # of all columns; the schema leaves out those that are `empty`
         self._empty: list[str] = []
         self._skipped: list[tuple[int, int]] = []
         self._has_quoted_nulls = False
+        self._dates = CsvDates(csv_format.date_format, self.error)
         super().__init__(file)
 
     def read_schema(self) -> pa.Schema:
@@ -65,21 +69,33 @@ class CsvFile(TableFile):
         try:
             names = self._parse(header, None, {}, threads=False).schema.names
             self._names = [name or f"Unnamed: {k}" for k, name in enumerate(names)]
-            schema = self._parse_sample(rows)
+            table = self._parse_sample(rows)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise self._parse_error(error, self._names, 0) from None
+        schema = table.schema
         self._refuse_surroundings(schema, text)
-        # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
-        return pa.schema(
-            (field.name, pa.string() if pa.types.is_binary(field.type) else field.type)
-            for field in schema
-            if field.name not in self._empty
-        )
+        if self._format.percent and b"%" not in rows.text:
+            reason = "has no number with %, and percent true would read 3% as 0.03"
+            raise self.error(f"{reason}; type percent false, or write % after percentages")
+        self._text_numbers = {
+            name
+            for name, column in zip(schema.names, table.columns, strict=True)
+            if pa.types.is_string(column.type) and self._numbers.reads(column)
+        }
+        types = {name: self._type(schema.field(name)) for name in schema.names}
+        schema = pa.schema([(name, types[name]) for name in types if name not in self._empty])
+        return self._dates.find(schema, lambda texts: self._parse(rows, self._names, texts, False))
 
-    def _parse_sample(self, rows: Lines) -> pa.Schema:
-        """Return the columns of the first rows, whose lines may end with more delimiters."""
+    def _type(self, field: pa.Field) -> pa.DataType:
+        if field.name in self._text_numbers:
+            return pa.float64()
+        # pyarrow takes text that is not UTF-8 for bytes; read as text, it is refused.
+        return pa.string() if pa.types.is_binary(field.type) else field.type
+
+    def _parse_sample(self, rows: Lines) -> pa.Table:
+        """Parse the first rows, whose lines may end with more delimiters."""
         try:
-            return self._parse(rows, self._names, {}, threads=False).schema
+            return self._parse(rows, self._names, {}, threads=False)
         except pa.ArrowException:
             names, head = self._names, csv_sections.read_head(self)
             width, values = csv_layout.row_width(head, self._format)
@@ -92,7 +108,7 @@ class CsvFile(TableFile):
                 self._names = ["Unnamed: 0", *names]  # as R writes row names
             elif more == -1 and names[-1] == f"Unnamed: {width}":
                 self._names = names[:-1]
-            return self._parse(rows, self._names, {}, threads=False).schema
+            return self._parse(rows, self._names, {}, threads=False)
 
     def _refuse_surroundings(self, schema: pa.Schema, text: bytes) -> None:
         """Refuse lines that are no rows; note columns that have neither a name nor a value."""
@@ -155,16 +171,20 @@ class CsvFile(TableFile):
         return csv_sections.read_sections(self, self._format, offset, size, self._skipped)
 
     def _parse_section(self, lines: Lines, types: Types, first_row: int) -> pa.Table:
-        table = None
-        with suppress(pa.ArrowException):
-            table = self._parse_columns(lines, types, threads=True)
-        try:
-            # One thread is slower, but takes rows of any length and tells which row is wrong.
-            table = table or self._parse_columns(lines, types, threads=False)
-        except pa.ArrowException as error:
-            raise self._parse_error(error, self._names, first_row) from None
+        # One thread is slower, but takes rows of any length and tells which row is wrong.
+        # Text is slower than numbers, but may have a notation that pyarrow does not read.
+        for threads, as_text in ((True, False), (False, False), (False, True)):
+            try:
+                table = self._parse_columns(lines, types, threads, as_text)
+                break
+            except TextError as error:
+                raise self._number_error(error, first_row) from None
+            except pa.ArrowException as error:
+                reason = error
+        else:
+            raise self._parse_error(reason, self._names, first_row) from None
         self._refuse_rounding(table, lines, first_row)
-        return table
+        return self._dates.parse(table, types, first_row)
 
     def _refuse_rounding(self, table: pa.Table, lines: Lines, first_row: int) -> None:
         """Refuse a whole number that float64 does not hold, as other formats do."""
@@ -186,32 +206,43 @@ class CsvFile(TableFile):
                     where = f"column {name!r}, row {first_row + row + 1}"
                     raise self.error(f"has {text} in {where}, {ROUNDED}")
 
-    def _parse_columns(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
-        names = self._names
-        all_types = {**types, **dict.fromkeys(self._empty, pa.null())}
-        categories = {name: dtype for name, dtype in types.items() if pa.types.is_dictionary(dtype)}
-        table = None
-        if not (categories and self._has_quoted_nulls):
-            try:
-                # A category in quotes is one, also if it reads as NA.
-                quoted_nulls = not categories
-                table = self._parse(lines, names, all_types, threads, quoted_nulls=quoted_nulls)
-            except pa.ArrowException:
-                if not categories or b'"' not in lines.text:
-                    raise
-        if table is None:  # a number may be missing in quotes, so categories are parsed apart
-            table = self._parse(lines, names, all_types, threads)
-            self._has_quoted_nulls = True
-            texts = self._parse(lines, names, categories, threads, quoted_nulls=False)
-            for name in categories:
-                table = table.set_column(table.column_names.index(name), name, texts[name])
-        table = drop_missing(table.select(list(types)), self._format)
+    def _parse_columns(self, lines: Lines, types: Types, threads: bool, as_text: bool) -> pa.Table:
+        # Where some numbers have %, one without may be a slip.
+        as_text = as_text or self._format.percent
+        numbers = [name for name, dtype in types.items() if dtype == pa.float64()]
+        numbers = [name for name in numbers if as_text or name in self._text_numbers]
+        texts = {**self._dates.as_text(types), **dict.fromkeys(numbers, pa.string())}
+        table = self._parse_categories(lines, texts, threads).select(list(types))
+        for name in numbers:
+            values = self._numbers.parse(name, table[name])
+            table = table.set_column(table.column_names.index(name), name, values)
+        table = drop_missing(table, self._format)
         # In a column of strings, NA is a key and not a missing value.
         strings = {name: dtype for name, dtype in types.items() if dtype == pa.string()}
         if strings:
-            keys = self._parse(lines, names, strings, threads, nulls=False)
+            keys = self._parse(lines, self._names, strings, threads, nulls=False)
             for name in strings:
                 table = table.set_column(table.column_names.index(name), name, keys[name])
+        return table
+
+    def _parse_categories(self, lines: Lines, types: Types, threads: bool) -> pa.Table:
+        """Parse columns; a category in quotes is one, also if it reads as NA."""
+        names = self._names
+        all_types = {**types, **dict.fromkeys(self._empty, pa.null())}
+        categories = {name: dtype for name, dtype in types.items() if pa.types.is_dictionary(dtype)}
+        if not (categories and self._has_quoted_nulls):
+            try:
+                quoted_nulls = not categories
+                return self._parse(lines, names, all_types, threads, quoted_nulls=quoted_nulls)
+            except pa.ArrowException:
+                if not categories or b'"' not in lines.text:
+                    raise
+        # A number may be missing in quotes, so categories are parsed apart.
+        table = self._parse(lines, names, all_types, threads)
+        self._has_quoted_nulls = True
+        texts = self._parse(lines, names, categories, threads, quoted_nulls=False)
+        for name in categories:
+            table = table.set_column(table.column_names.index(name), name, texts[name])
         return table
 
     def _parse(
@@ -242,28 +273,29 @@ class CsvFile(TableFile):
             ),
         )
 
+    def _number_error(self, error: TextError, first_row: int) -> InputError:
+        """Say which text is no number, and how to read its column if its texts are alike."""
+        row = f"row {first_row + error.row + 1}"
+        if error.reason:
+            where = f"column {error.column!r}, {row}"
+            return self.error(f"has {error.text!r} in {where}, which is {error.reason}")
+        advice = None
+        with suppress(pa.ArrowException):  # another column may be damaged further on
+            advice = number_advice(error, row, self._format, self._texts(error.column))
+        return self.error(advice or csv_errors.not_a_number(error.column, error.text, row))
+
+    def _texts(self, name: str) -> Iterator[tuple[int, pa.ChunkedArray]]:
+        """Yield a column as text, section by section, each with the number of its first row."""
+        first_row = 0
+        for lines in self._read_sections(self._header_end, _SECTION_BYTES):
+            table = self._parse(lines, self._names, {name: pa.string()}, threads=False)
+            yield first_row, table[name]
+            first_row += table.num_rows
+
     def _parse_error(self, error: Exception, names: list[str], first_row: int) -> InputError:
-        """Say what is wrong with the text."""
-        message = str(error)
-        number = re.search(r"Row #(\d+)", message)
-        row = f"row {first_row + int(number[1])}" if number else "a row"
-        if "\ufffd" in message or isinstance(error, UnicodeDecodeError) or "UTF8" in message:
-            convert = csv_sections.CONVERT.format("WINDOWS-1252")
-            return self.error(f"is not UTF-8 text, in {row} or before; {convert}")
-        if match := re.search(r"column #(\d+): .* to (\w+): invalid value '(.*)'", message, re.S):
-            column = names[int(match[1])]
-            if match[2] == "null":
-                reason = f"has {match[3]!r} in {row}, in column {int(match[1]) + 1}"
-                return self.error(f"{reason}, which has no name; mend the row, or name the column")
-            expected = "neither true nor false" if match[2] == "bool" else "no number"
-            return self.error(not_a_number(column, match[3], row, expected))
-        if match := re.search(r"Expected (\d+) columns, got (\d+)(?:: (.*))?", message, re.S):
-            count = "1 value" if match[2] == "1" else f"{match[2]} values"
-            text = f"has {count} in {row} where its header has {match[1]}; mend the row"
-            row_number, width = first_row + int(number[1]) if number else 0, int(match[1])
-            tail = csv_sections.read_tail(self)
-            hint = csv_layout.row_hint(match[3] or "", row_number, width, tail, self._format)
-            return self.error(text + hint)
+        tail = csv_sections.read_tail(self)
+        if reason := csv_errors.describe(error, names, first_row, tail, self._format):
+            return self.error(reason)
         return read_error(error, self.argument, self.path, self.format_name)
 
 
@@ -272,23 +304,3 @@ def _copy_to_arrow(text: bytes) -> pa.Buffer:
     buffer = pa.allocate_buffer(len(text))
     pa.FixedSizeBufferWriter(buffer).write(text)
     return buffer
-
-
-def not_a_number(column: str, value: str, row: str, expected: str = "no number") -> str:
-    """Say that a value in a column of numbers is none, and what to do about it."""
-    if value.strip() == column.strip():
-        remedy = "delete such lines, or give path a list of the files that were joined"
-        return f"has its header again in {row}, with {value!r} in column {column!r}; {remedy}"
-    has_comma = re.fullmatch(r"-?\d+,\d+", value)
-    decimal = ' (with decimal commas, type decimal ",")' if has_comma else ""
-    remedy = "mend it"
-    if csv_layout.is_total(value):
-        remedy = "if it is a total in the last line, type skip_footer 1; else mend it"
-    elif csv_layout.is_marker(value) or not re.search(r"\d", value):
-        remedy = f"if it means a missing value, type na_values {value!r}; else mend it"
-    elif "#" in value:
-        remedy = "if # begins a comment, type comment '#'; else mend it"
-    return (
-        f"has {value!r} in column {column!r}, {row}, which is {expected}{decimal}; {remedy}, leave "
-        "the column out by exclude, or, if it holds categories, name it in categorical"
-    )

@@ -83,6 +83,7 @@ class TableDataset:
         if not self._files:
             raise InputError(f"{argument}: none was given; type the name of a file")
         self.argument, self.name = argument, hide_secrets(" ".join(names))
+        self.csv_format = csv_format or CsvFormat()
         self._row_counts: list[int] | None = None
         self._check_files()
         self._keys, self.constant_keys = choose_keys(
@@ -207,7 +208,9 @@ class TableDataset:
             for i, field in enumerate(merged):
                 one, two = field.type, schema.field(field.name).type
                 has_null = pa.types.is_null(one) or pa.types.is_null(two)  # a column without values
-                if not (self.is_text or has_null) and dtype_kind(one) != dtype_kind(two):
+                # Times with a zone and times without one have text in common.
+                differ = len({dtype_kind(t) for t in (one, two, common_dtype(one, two))}) > 1
+                if not (self.is_text or has_null) and differ:
                     places = f"{one} in {self._files[0].path} and {two} in {file.path}"
                     text = f"column {field.name!r} is {places}; {_SAME_COLUMNS}"
                     raise InputError(f"{self.argument}: {text}")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from linreg_lightning.matching import name_hint
-from linreg_lightning.tables.csv import not_a_number
+from linreg_lightning.tables.csv_errors import not_a_number
 from linreg_lightning.tables.discovery import DataFile, first_line
 from linreg_lightning.tables.table_file import Types
 from linreg_lightning.tables.whole_table import WholeTable, import_reader

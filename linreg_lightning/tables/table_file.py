@@ -136,6 +136,23 @@ def dtype_kind(dtype: pa.DataType) -> DtypeKind:
     return "times" if is_time else "other"
 
 
+def _common_time(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Choose the type of two columns of dates or times; text if they do not go together."""
+    if pa_types.is_date(one) and pa_types.is_date(other):
+        return pa.date32()
+    if pa_types.is_time(one) and pa_types.is_time(other):
+        return pa.time64("ns")
+    if not all(pa_types.is_date(dtype) or pa_types.is_timestamp(dtype) for dtype in (one, other)):
+        return pa.string()
+    zones = [getattr(dtype, "tz", None) for dtype in (one, other)]
+    zone = zones[0] if zones[0] == zones[1] else "UTC"
+    if None in zones and zone is not None:
+        return pa.string()
+    units = [dtype.unit for dtype in (one, other) if pa_types.is_timestamp(dtype)]
+    finest = max(units, key=["s", "ms", "us", "ns"].index)
+    return pa.timestamp(finest, zone)
+
+
 def common_dtype(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     """Choose the type of a column that two files hold as two types; they may be the same.
 
@@ -153,6 +170,8 @@ def common_dtype(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     one, other = (pa.string() if pa_types.is_string_view(t) else t for t in (one, other))
     if one == other:
         return one
+    if dtype_kind(one) == dtype_kind(other) == "times":
+        return _common_time(one, other)
     schemas = [pa.schema([("", dtype)]) for dtype in (one, other)]
     try:
         common = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
