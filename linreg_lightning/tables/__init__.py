@@ -1,6 +1,7 @@
 """Reads tables from files, and knows neither torch nor Lightning.
 
-The way of a row: `discovery` finds the files of a path; `dataset` opens each as a `csv`, `parquet`
+The way of a row: `discovery` finds the files of a path, and `partitions` reads the columns that the
+names of their folders give; `dataset` opens each as a `csv`, `parquet`
 or `arrow` file, as its first bytes say, or takes a data frame as a `frame`; it reads one after the
 other and yields chunks, each a record batch of pyarrow; `prefetch` reads the next one in a thread.
 `prediction_file` writes.
