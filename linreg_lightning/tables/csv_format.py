@@ -1,5 +1,6 @@
 """How the text of a CSV file is written."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class CsvFormat:
         InputError: an argument has another type or value, or two of them are the same character.
 
     >>> CsvFormat(delimiter="tab").delimiter_character
-    '\\t'
+    '\t'
     """
 
     delimiter: str = ","
@@ -57,10 +58,16 @@ class CsvFormat:
         check_argument("skip_rows", repr(self.skip_rows), all(map(_is_count, numbers)), remedy)
         valid = self.skip_footer is None or _is_count(self.skip_footer)
         check_argument("skip_footer", repr(self.skip_footer), valid, "how many lines")
+        self._check_markers()
+
+    def _check_markers(self) -> None:
+        given = repr(self.na_values)
         valid = all(isinstance(each, str | int | float) for each in self._markers())
-        check_argument(
-            "na_values", repr(self.na_values), valid, "text, a number, or a list of them"
-        )
+        check_argument("na_values", given, valid, "text, a number, or a list of them")
+        if isinstance(self.na_values, str) and re.fullmatch(r"\[.*,.*\]", self.na_values):
+            # A list without quotes, such as [?, -], is no YAML.
+            texts = [text.strip(" '\"") for text in self.na_values.strip("[]").split(",")]
+            raise InputError(f'na_values: {given} was given; type quotes in the list: "{texts}"')
 
     @property
     def delimiter_character(self) -> str:

@@ -68,6 +68,7 @@ def split_lines(text: bytes, csv_format: CsvFormat, order: int = 1) -> list[Line
             except csv.Error:  # a very long value
                 values = line.split(delimiter)
             has_spaced_quote = any(value.startswith(' "') for value in values)
+            has_spaced_quote &= re.search(re.escape(delimiter) + ' +"', line) is not None
             lines.append(Line(number, [value.strip() for value in values], has_spaced_quote))
         if len(lines) == _LOOKED_AT:
             break
@@ -87,11 +88,10 @@ def describe_surroundings(text: bytes, csv_format: CsvFormat, is_table: bool) ->
         return _describe_aligned(text, csv_format) if not is_table else ""
     lines, units = layout.lines, layout.units
     header, above = lines[layout.header], lines[: layout.header]
-    if any(line.has_spaced_quote for line in lines):
-        command = (
-            f"sed -E 's/{csv_format.delimiter_character} +\"/{csv_format.delimiter_character}\"/g'"
-        )
-        return f"has spaces before quotes; delete them, such as by {command} OLD.csv > NEW.csv"
+    if any(line.has_spaced_quote for line in lines[layout.header :]):
+        character = csv_format.delimiter_character
+        command = f"sed -E 's/[{character}] +\"/{character}\"/g' OLD.csv > NEW.csv"
+        return f"has spaces before quotes; delete them, such as by {command}"
     mark = _common_mark(above, csv_format)
     if is_table and above and not mark:
         return ""
@@ -151,6 +151,8 @@ def row_width(text: bytes, csv_format: CsvFormat) -> tuple[int, list[list[str]]]
 
 def find_total(text: bytes, csv_format: CsvFormat, width: int) -> str:
     """Return the last line of a file if it, and no line before, begins with the word total."""
+    if not re.search(rb"total|sum", text[-1000:], re.IGNORECASE):
+        return ""
     values = [line.values for line in split_lines(text, replace(csv_format, skip_rows=None), -1)]
     is_row = values and len(values[-1]) == width > 1
     if is_row and is_total(values[-1][0]) and not any(is_total(row[0]) for row in values[:-1]):
