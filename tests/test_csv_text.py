@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from linreg_lightning import InputError, LeastSquares, TabularData
 from linreg_lightning.tables.csv_format import CsvFormat
@@ -172,7 +172,15 @@ def test_row_names_are_left_out_with_a_word(content: str) -> None:
         assert training_rows(content) == plain
     names, rows = training_rows(content, features=["x", "c"])
     assert (names, rows) == plain
+    assert training_rows(content, exclude="") == plain
     assert training_rows(content, exclude="Unnamed: 0") == plain
+
+
+def test_row_numbers_that_pandas_wrote_twice_are_left_out() -> None:
+    content = pd.read_csv(io.StringIO(FRAME.to_csv())).to_csv()
+    assert content.startswith(",Unnamed: 0,x")
+    with pytest.warns(UserWarning, match=r"'Unnamed: 0\.1', 'Unnamed: 0'"):
+        assert training_rows(content) == training_rows(PLAIN)
 
 
 def test_a_nameless_column_of_numbers_can_be_a_feature() -> None:
@@ -194,6 +202,7 @@ def test_the_message_about_a_marker_names_na_values(marker: str) -> None:
     assert rows == [row for row in training_rows(PLAIN)[1] if row[0] != 4]
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(["1", "2.5", "-999", "-999.0", "-9.99e2", "?", "n", "NA", ""])),
     st.sampled_from(["?", -999, "-999", ["?", "n"], ["?", "n", -999], [-999.0, "2.5"], "NA"]),
@@ -263,6 +272,7 @@ def decorated_files(draw: st.DrawFn) -> tuple[str, str, dict[str, Any]]:
     return end.join(content) + last_end, end.join(lines), options
 
 
+@settings(max_examples=60, deadline=None)
 @given(decorated_files(), st.sampled_from(["t.csv", "t.csv.gz"]), st.integers(1, 3))
 def test_decorated_files_are_read_as_by_pandas(
     file: tuple[str, str, dict[str, Any]], name: str, processes: int

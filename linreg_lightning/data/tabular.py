@@ -16,7 +16,7 @@ from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import FILES, as_list, check_arguments, plain_source
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
-from linreg_lightning.design_matrix.column_roles import NAMELESS, ColumnRoles
+from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
@@ -24,6 +24,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_description, is_frame
 from linreg_lightning.protocols import LinearModel
 from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.csv_layout import NAMELESS
 from linreg_lightning.tables.dataset import TableDataset
 
 _MAX_BYTES_IN_MEMORY = 2**28
@@ -139,7 +140,14 @@ class TabularData(RegressionDataModule):
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels = stream, max_levels
-        self._csv_format = CsvFormat(delimiter, decimal, skip_rows, skip_footer, comment, na_values)
+        self._csv_format = CsvFormat(
+            delimiter=delimiter,
+            decimal=decimal,
+            skip_rows=skip_rows,
+            skip_footer=skip_footer,
+            comment=comment,
+            na_values=na_values,
+        )
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
@@ -240,10 +248,11 @@ class TabularData(RegressionDataModule):
         return self._datasets[argument]
 
     def _warn_of_nameless_columns(self, roles: ColumnRoles) -> None:
+        if self._features is not None or "" in self._exclude:
+            return
         names = self._dataset("path").schema.names
         used = {*roles.features, *roles.values, *self._exclude}
-        left_out = [name for name in names if NAMELESS.fullmatch(name) and name not in used]
-        if left_out and self._features is None:
+        if left_out := [name for name in names if NAMELESS.fullmatch(name) and name not in used]:
             columns = f"left out columns without a name, {', '.join(map(repr, left_out))}"
             text = f"path: {self._dataset('path').name}: {columns}"
             rank_zero_warn(f"{text}; to use one, name it in the header, or list all in features")

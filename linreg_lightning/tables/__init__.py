@@ -5,6 +5,10 @@ or `arrow` file, as its first bytes say, or takes a data frame as a `frame`; it 
 other and yields chunks, each a record batch of pyarrow; `prefetch` reads the next one in a thread.
 `prediction_file` writes.
 
+Of CSV: `csv_format` has the options, `csv_sections` reads whole lines, `csv_lines` finds where they
+end, `csv` parses them, `csv_values` finds missing values, and `csv_layout` says what is around the
+table where that cannot be read.
+
 To add a format, write a file beside `parquet.py` with a subclass of `TableFile` that has
 `read_schema`, `count_rows` and `read_batches`. Add its first bytes to `FIRST_BYTES` in dataset.py.
 """

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.csv_format import CsvFormat
 
+NAMELESS = re.compile(r"Unnamed: \d+(\.1)*")
+"""The name of a column that has none: its number from 0, as pandas writes it."""
 _LOOKED_AT = 100  # lines
 COMMENT_MARKS = "#%!*;"
 # What people write for a missing value, beside what is one anyway.
@@ -35,6 +37,21 @@ class Layout(NamedTuple):
     header: int
     units: list[Line]
     share: float  # of the lines after the header, those that are as long
+
+
+def name_columns(names: list[str]) -> list[str]:
+    """Give each column without a name one that no other has.
+
+    >>> name_columns(["", "Unnamed: 0", "x", ""])
+    ['Unnamed: 0.1', 'Unnamed: 0', 'x', 'Unnamed: 3']
+    """
+    named = []
+    for k, given in enumerate(names):
+        name = given or f"Unnamed: {k}"
+        while not given and name in names:
+            name += ".1"
+        named.append(name)
+    return named
 
 
 def is_marker(value: str) -> bool:
