@@ -75,6 +75,7 @@ SURROUNDED: dict[str, tuple[str | bytes, str, dict[str, Any]]] = {
         {"skip_rows": [0, 2, 3]},
     ),
     "a total": (PLAIN + "Total,,17\n", "type skip_footer 1 to", {"skip_footer": 1}),
+    "totals": (PLAIN + "Subtotal,,8\nTotal,,17\n", "type skip_footer 2 to", {"skip_footer": 2}),
     "a source": (PLAIN + "\nSource: x\n", "or type skip_footer 1", {"skip_footer": 1}),
     "notes": (PLAIN + "Note\n\n1) a, b\nEnd", "or type skip_footer 4", {"skip_footer": 4}),
     "semicolons": (PLAIN.replace(",", ";"), "type delimiter ';'", {"delimiter": ";"}),
@@ -84,6 +85,11 @@ SURROUNDED: dict[str, tuple[str | bytes, str, dict[str, Any]]] = {
     "sep=;": (
         "sep=;\n" + PLAIN.replace(",", ";"),
         "type delimiter ';' and skip_rows 1",
+        {"delimiter": ";", "skip_rows": 1},
+    ),
+    "a comment and semicolons": (
+        "; made by x\n" + PLAIN.replace(",", ";"),
+        "type delimiter ';'",
         {"delimiter": ";", "skip_rows": 1},
     ),
     "semicolons and decimal commas": (

@@ -107,9 +107,11 @@ class CsvFile(TableFile):
                 raise self.error(reason)
         if self._format.skip_footer is None:
             tail = csv_sections.read_tail(self, only_if_quick=True) or text
-            if total := csv_layout.find_total(tail, self._format, len(schema)):
-                remedy = "type skip_footer 1 to leave it out, skip_footer 0 if it is a row"
-                raise self.error(f"has a total in its last line, {total!r}; {remedy}")
+            if totals := csv_layout.find_totals(tail, self._format, len(schema)):
+                remedy = (
+                    f"type skip_footer {len(totals)} to leave it out, skip_footer 0 if it is a row"
+                )
+                raise self.error(f"ends with a total, {totals[-1]}; {remedy}")
 
     def count_rows(self) -> int:
         with self.read_errors():
