@@ -24,7 +24,7 @@ from linreg_lightning.data.table_arguments import (
 )
 from linreg_lightning.design_matrix.added_levels import add_levels
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
-from linreg_lightning.design_matrix.column_roles import NAMELESS, ColumnRoles
+from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
@@ -32,6 +32,7 @@ from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSpli
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_description, is_frame
 from linreg_lightning.protocols import ExtendsColumns, LinearModel
+from linreg_lightning.tables.csv_layout import NAMELESS
 from linreg_lightning.tables.dataset import TableDataset
 
 _MAX_BYTES_IN_MEMORY = 2**28
@@ -298,10 +299,11 @@ class TabularData(RegressionDataModule):
         return self._datasets[argument]
 
     def _warn_of_nameless_columns(self, roles: ColumnRoles) -> None:
+        if self._features is not None or "" in self._exclude:
+            return
         names = self._dataset("path").schema.names
         used = {*roles.features, *roles.values, *self._exclude}
-        left_out = [name for name in names if NAMELESS.fullmatch(name) and name not in used]
-        if left_out and self._features is None:
+        if left_out := [name for name in names if NAMELESS.fullmatch(name) and name not in used]:
             columns = f"left out columns without a name, {', '.join(map(repr, left_out))}"
             text = f"path: {self._dataset('path').name}: {columns}"
             rank_zero_warn(f"{text}; to use one, name it in the header, or list all in features")

@@ -11,13 +11,12 @@ import pyarrow as pa
 
 from linreg_lightning.design_matrix.dates import Dates, is_known_zone
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.csv_layout import NAMELESS
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
 
 _TIMES_HINT = "turn it into a number, such as days; or "
 _PANDAS_ROW_NUMBERS = re.compile(r"__index_level_\d+__")
-NAMELESS = re.compile(r"Unnamed: \d+")
-"""The name of a column that has none: CSV files and pandas number them from 0."""
 
 
 class ColumnRoles(NamedTuple):
@@ -57,7 +56,8 @@ class ColumnRoles(NamedTuple):
             InputError: a column does not exist, has two roles, or has a type that fits none.
         """
         roles = cls([], [], list(targets), weight, by)
-        dataset.check_columns("exclude", exclude)
+        # Columns without a name are left out also if nothing says so.
+        dataset.check_columns("exclude", [name for name in exclude if name])
         dataset.check_columns("categorical", categorical)
         if features is None:
             constant = dataset.constant_keys.difference(categorical)

@@ -11,6 +11,10 @@ it, `csv_layout` recognises lines that are no rows, and `csv_errors` words what 
 `number_text` and `date_text` read numbers and dates as people write them; `disguised_numbers`
 recognises such columns, and names the option that reads them.
 
+Of CSV: `csv_format` has the options, `csv_sections` reads whole lines, `csv_lines` finds where they
+end, `csv` parses them, `csv_values` finds missing values, and `csv_layout` says what is around the
+table where that cannot be read.
+
 To add a format, write a file beside `parquet.py` with a subclass of `TableFile` that has
 `read_schema`, `count_rows` and `read_batches`, and add its first bytes to `FIRST_BYTES` in
 file_format.py.

@@ -68,7 +68,7 @@ class CsvFile(TableFile):
         rows = Lines(text[stop:] or b"\n", lines.has_quoted_newlines)
         try:
             names = self._parse(header, None, {}, threads=False).schema.names
-            self._names = [name or f"Unnamed: {k}" for k, name in enumerate(names)]
+            self._names = csv_layout.name_columns(names)
             table = self._parse_sample(rows)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise self._parse_error(error, self._names, 0) from None
@@ -101,22 +101,21 @@ class CsvFile(TableFile):
             width, values = csv_layout.row_width(head, self._format)
             more = width - len(names)
             if width and more > 0 and not any(value for row in values for value in row[-more:]):
-                self._names = [*names, *(f"Unnamed: {k}" for k in range(len(names), width))]
+                self._names = csv_layout.name_columns([*names, *[""] * more])
             elif reason := csv_layout.describe_surroundings(head, self._format, is_table=False):
                 raise self.error(reason) from None
             elif more == 1 and csv_layout.are_row_names([row[0] for row in values]):
-                self._names = ["Unnamed: 0", *names]  # as R writes row names
-            elif more == -1 and names[-1] == f"Unnamed: {width}":
+                self._names = csv_layout.name_columns(["", *names])  # as R writes row names
+            elif more == -1 and csv_layout.NAMELESS.fullmatch(names[-1]):
                 self._names = names[:-1]
             return self._parse(rows, self._names, {}, threads=False)
 
     def _refuse_surroundings(self, schema: pa.Schema, text: bytes) -> None:
         """Refuse lines that are no rows; note columns that have neither a name nor a value."""
-        nameless = [k for k, name in enumerate(schema.names) if name == f"Unnamed: {k}"]
-        self._empty = [schema.names[k] for k in nameless if pa.types.is_null(schema.field(k).type)]
-        is_table = len(schema) > 1 and all(
-            k == 0 or schema.names[k] in self._empty for k in nameless
-        )
+        nameless = [name for name in self._names if csv_layout.NAMELESS.fullmatch(name)]
+        self._empty = [name for name in nameless if pa.types.is_null(schema.field(name).type)]
+        has_values = set(nameless) - {*self._empty, self._names[0]}
+        is_table = len(schema) > 1 and not has_values
         may_have_units = pa.string() in schema.types and not self._format.skips_chosen_lines
         if not is_table or may_have_units:
             head = csv_sections.read_head(self)
@@ -124,9 +123,11 @@ class CsvFile(TableFile):
                 raise self.error(reason)
         if self._format.skip_footer is None:
             tail = csv_sections.read_tail(self, only_if_quick=True) or text
-            if total := csv_layout.find_total(tail, self._format, len(schema)):
-                remedy = "type skip_footer 1 to leave it out, skip_footer 0 if it is a row"
-                raise self.error(f"has a total in its last line, {total!r}; {remedy}")
+            if totals := csv_layout.find_totals(tail, self._format, len(schema)):
+                remedy = (
+                    f"type skip_footer {len(totals)} to leave it out, skip_footer 0 if it is a row"
+                )
+                raise self.error(f"ends with a total, {totals[-1]}; {remedy}")
 
     def count_rows(self) -> int:
         with self.read_errors():

@@ -1,5 +1,6 @@
 """How the text of a CSV file is written."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,10 +67,19 @@ class CsvFormat:
         check_argument("skip_rows", repr(self.skip_rows), all(map(_is_count, numbers)), remedy)
         valid = self.skip_footer is None or _is_count(self.skip_footer)
         check_argument("skip_footer", repr(self.skip_footer), valid, "how many lines")
+        self._check_markers()
+        self._check_notation()
+
+    def _check_markers(self) -> None:
+        given = repr(self.na_values)
         valid = all(isinstance(each, str | int | float) for each in self._markers())
-        check_argument(
-            "na_values", repr(self.na_values), valid, "text, a number, or a list of them"
-        )
+        check_argument("na_values", given, valid, "text, a number, or a list of them")
+        if isinstance(self.na_values, str) and re.fullmatch(r"\[.*,.*\]", self.na_values):
+            # A list without quotes, such as [?, -], is no YAML.
+            texts = [text.strip(" '\"") for text in self.na_values.strip("[]").split(",")]
+            raise InputError(f'na_values: {given} was given; type quotes in the list: "{texts}"')
+
+    def _check_notation(self) -> None:
         for date_format in self.date_format:
             valid = isinstance(date_format, str) and is_date_format(date_format)
             expected = "codes of strptime with a year and a month, such as '%d/%m/%Y'"

@@ -4,12 +4,14 @@ import csv
 import re
 from collections import Counter
 from dataclasses import replace
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
 from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.csv_format import CsvFormat
 
+NAMELESS = re.compile(r"Unnamed: \d+(\.1)*")
+"""The name of a column that has none: its number from 0, as pandas writes it."""
 _LOOKED_AT = 100  # lines
 COMMENT_MARKS = "#%!*;"
 # What people write for a missing value, beside what is one anyway.
@@ -35,6 +37,21 @@ class Layout(NamedTuple):
     header: int
     units: list[Line]
     share: float  # of the lines after the header, those that are as long
+
+
+def name_columns(names: list[str]) -> list[str]:
+    """Give each column without a name one that no other has.
+
+    >>> name_columns(["", "Unnamed: 0", "x", ""])
+    ['Unnamed: 0.1', 'Unnamed: 0', 'x', 'Unnamed: 3']
+    """
+    named = []
+    for k, given in enumerate(names):
+        name = given or f"Unnamed: {k}"
+        while not given and name in names:
+            name += ".1"
+        named.append(name)
+    return named
 
 
 def is_marker(value: str) -> bool:
@@ -68,6 +85,7 @@ def split_lines(text: bytes, csv_format: CsvFormat, order: int = 1) -> list[Line
             except csv.Error:  # a very long value
                 values = line.split(delimiter)
             has_spaced_quote = any(value.startswith(' "') for value in values)
+            has_spaced_quote &= re.search(re.escape(delimiter) + ' +"', line) is not None
             lines.append(Line(number, [value.strip() for value in values], has_spaced_quote))
         if len(lines) == _LOOKED_AT:
             break
@@ -85,13 +103,12 @@ def describe_surroundings(text: bytes, csv_format: CsvFormat, is_table: bool) ->
         layout, csv_format, delimiter = _try_delimiters(text, csv_format)
     if layout is None:
         return _describe_aligned(text, csv_format) if not is_table else ""
-    lines, units = layout.lines, layout.units
+    lines, units = layout.lines, [] if delimiter else layout.units
     header, above = lines[layout.header], lines[: layout.header]
-    if any(line.has_spaced_quote for line in lines):
-        command = (
-            f"sed -E 's/{csv_format.delimiter_character} +\"/{csv_format.delimiter_character}\"/g'"
-        )
-        return f"has spaces before quotes; delete them, such as by {command} OLD.csv > NEW.csv"
+    if any(line.has_spaced_quote for line in lines[layout.header :]):
+        character = csv_format.delimiter_character
+        command = f"sed -E 's/[{character}] +\"/{character}\"/g' OLD.csv > NEW.csv"
+        return f"has spaces before quotes; delete them, such as by {command}"
     mark = _common_mark(above, csv_format)
     if is_table and above and not mark:
         return ""
@@ -112,7 +129,7 @@ def describe_surroundings(text: bytes, csv_format: CsvFormat, is_table: bool) ->
             f"has a line without a number above those with numbers: {_shown(units[0], csv_format)}"
         )
         numbers = {line.number for line in units}
-        if not (above or delimiter):
+        if not above:
             skip = f"skip_rows {_numbers(skipped | numbers)}"
             other = f"skip_rows {_numbers({*range(units[-1].number)})} if it has the names"
             return (
@@ -132,11 +149,12 @@ def row_hint(row: str, number: int, width: int, tail: bytes, csv_format: CsvForm
     delimiter, mark = csv_format.delimiter_character, row[:1]
     if mark and mark in COMMENT_MARKS and mark != delimiter:
         return f", or type comment {mark!r} to leave out comments"
+    if width == 1:
+        remedy = "or skip_rows for lines above the header"
+        return f", or type what separates columns, such as delimiter ';', {remedy}"
     lines = count_footer_lines(tail, row, width, csv_format)
     if 0 < lines < number:
         return f", or type skip_footer {lines} to leave out the text below the table"
-    if width == 1:
-        return ", or type what separates columns, such as delimiter ';'"
     if csv_format.comment is not None:
         return f", or quote a value that has {csv_format.comment!r}, which begins a comment, in it"
     return f', or quote a value that has {delimiter!r} in it: "a{delimiter}b", no space around'
@@ -149,13 +167,15 @@ def row_width(text: bytes, csv_format: CsvFormat) -> tuple[int, list[list[str]]]
     return (widths.pop() if len(widths) == 1 else 0), rows
 
 
-def find_total(text: bytes, csv_format: CsvFormat, width: int) -> str:
-    """Return the last line of a file if it, and no line before, begins with the word total."""
-    values = [line.values for line in split_lines(text, replace(csv_format, skip_rows=None), -1)]
-    is_row = values and len(values[-1]) == width > 1
-    if is_row and is_total(values[-1][0]) and not any(is_total(row[0]) for row in values[:-1]):
-        return csv_format.delimiter_character.join(values[-1])
-    return ""
+def find_totals(text: bytes, csv_format: CsvFormat, width: int) -> list[str]:
+    """Return the last lines of a file if they, and no line before, begin with the word total."""
+    if not re.search(rb"total|sum", text[-1000:], re.IGNORECASE):
+        return []
+    lines = split_lines(text, replace(csv_format, skip_rows=None), -1)
+    lines = [line for line in lines if len(line.values) == width > 1]
+    rows = list(dropwhile(lambda line: not is_total(line.values[0]), lines))
+    are_last = bool(rows) and all(is_total(row.values[0]) for row in rows)
+    return [_shown(row, csv_format) for row in rows] if are_last else []
 
 
 def count_footer_lines(text: bytes, row: str, width: int, csv_format: CsvFormat) -> int:

@@ -9,7 +9,7 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.table_file import TableFile
 
 _READ_BYTES = 2**23
-_HEAD_BYTES = 2**16  # where to look for lines above and below the table
+_HEAD_BYTES = 2**18  # where to look for lines above and below the table
 CONVERT = "save it as UTF-8, such as by iconv -f {} -t UTF-8 OLD.csv > NEW.csv"
 # The first bytes of files that are not CSV.
 _NOT_CSV = {
@@ -124,9 +124,10 @@ def find_skipped_lines(file: TableFile, csv_format: CsvFormat, size: int) -> lis
 
 
 def read_head(file: TableFile, size: int = _HEAD_BYTES) -> bytes:
-    """Return the first bytes of a file."""
+    """Return the first lines of a file; the last one is not cut off."""
     with file.filesystem.open_input_stream(file.path, buffer_size=0) as stream:
-        return bytes(stream.read(size))
+        head = bytes(stream.read(size))
+    return head if len(head) < size else head[: head.rfind(b"\n") + 1]
 
 
 def read_tail(file: TableFile, only_if_quick: bool = False) -> bytes:
