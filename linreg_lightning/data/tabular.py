@@ -138,7 +138,7 @@ class TabularData(RegressionDataModule):
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels, self._dates = stream, max_levels, dates
-        self._csv_format = CsvFormat(delimiter, decimal, tuple(as_list(date_format)))
+        self._csv_format = CsvFormat(delimiter, decimal, date_format=tuple(as_list(date_format)))
         self._kept: list[str] = []
         self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
