@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.batch import significant_bits
@@ -15,25 +14,16 @@ from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
-from linreg_lightning.data.table_arguments import (
-    FILES,
-    as_list,
-    check_arguments,
-    csv_format,
-    plain_source,
-)
+from linreg_lightning.data.table_arguments import as_list, check_arguments, plain_source
+from linreg_lightning.data.table_sources import TableSources
 from linreg_lightning.design_matrix.added_levels import add_levels
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
-from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import is_description, is_frame
 from linreg_lightning.protocols import ExtendsColumns, LinearModel
-from linreg_lightning.tables.csv_layout import NAMELESS
-from linreg_lightning.tables.dataset import TableDataset
 
 _MAX_BYTES_IN_MEMORY = 2**28
 _SHUFFLE_BUFFER_NUMBERS = 2**22  # a row of 3 features, target and weight has 5 numbers
@@ -43,7 +33,6 @@ else:
     Source = str | list[str]  # jsonargparse reads this type; the command takes no frames
 _ADD_HINT = ", or set unseen to add to give each new level a coefficient"
 _ANEW_HINT = ", leave such rows out, or fit all rows anew"
-_PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 _PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
 _SPLITS: dict[str, list[Split]] = {
     "fit": ["train", "val"],
@@ -159,26 +148,21 @@ class TabularData(RegressionDataModule):
         currency: bool = False,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
-        sources = path, val_path, test_path
-        self._sources = {name: as_list(value) for name, value in zip(FILES, sources, strict=True)}
-        path, val_path, test_path = map(plain_source, sources)
+        sources = {"path": path, "val_path": val_path, "test_path": test_path}
+        path, val_path, test_path = map(plain_source, sources.values())
         self.save_hyperparameters()
         check_arguments(self.hparams)
-        self._fractions = {"val": val_fraction, "test": test_fraction}
+        self._sources = TableSources(sources, self.hparams)
         self.target_names = as_list(target)
         self._features = None if features is None else as_list(features)
         self._exclude, self._categorical = as_list(exclude), as_list(categorical)
         self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._stream, self._max_levels, self._dates = stream, max_levels, dates
-        self._csv_format, self._sheet = csv_format(self.hparams), sheet
         self._has_earlier_rows = design is not None
         self._kept: list[str] = []
-        self._datasets: dict[str, TableDataset] = {}
         self._readers: dict[Split, SplitReader] = {}
-        self._shares: dict[
-            Split, SplitReader
-        ] = {}  # those of this process, where there are several
+        self._shares: dict[Split, SplitReader] = {}  # those of this process, of several
         try:
             self._design = None if design is None else Design(**design)
         except TypeError:
@@ -188,7 +172,7 @@ class TabularData(RegressionDataModule):
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the types in the files, one number for each column of x."""
-        schema = self._dataset("path").schema
+        schema = self._sources.table().schema
         sources = [] if self._design is None else self._design.sources
         return [significant_bits(schema.field(source).type) for source in sources]
 
@@ -196,9 +180,9 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, None if self.trainer is None else self.trainer.lightning_module)
-        splits = [split for split in _SPLITS[stage] if self._has_source(split)]
+        splits = [split for split in _SPLITS[stage] if self._sources.has(split)]
         for split in splits:
-            self._roles(split).check(self._subset(split).dataset)
+            self._roles(split).check(self._sources.subset(split).dataset)
         if stage == "fit" and self._unseen == "add" and self._may_extend():
             self._add_levels()
         self.fit_design()
@@ -223,9 +207,10 @@ class TabularData(RegressionDataModule):
             constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
             roles = self._roles("train")
             constant = constant or "intercept" in roles.features
-            self._warn_of_nameless_columns(roles)
+            if self._features is None:
+                self._sources.warn_of_nameless_columns(roles, self._exclude)
             arguments = self._categorical, self._missing, self._max_levels, constant, self._dates
-            self._design = fit_design(self._subset("train"), roles, *arguments)
+            self._design = fit_design(self._sources.subset("train"), roles, *arguments)
             self.feature_names = self._design.names
         self.hparams["design"] = self._design.state()
         return self._design
@@ -240,12 +225,12 @@ class TabularData(RegressionDataModule):
         assert self._design is not None
         arguments = self._categorical, self._missing, self._max_levels
         roles = self._roles("train")
-        self._design = add_levels(self._design, self._subset("train"), roles, *arguments)
+        self._design = add_levels(self._design, self._sources.subset("train"), roles, *arguments)
         self.feature_names = self._design.names
 
     def has_rows(self, split: Split) -> bool:
         """Whether a split has any row; of a stream, whether the arguments name a source."""
-        return super().has_rows(split) if split in self.splits else self._has_source(split)
+        return super().has_rows(split) if split in self.splits else self._sources.has(split)
 
     def loader(
         self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
@@ -274,53 +259,17 @@ class TabularData(RegressionDataModule):
 
     def keep(self, columns: Sequence[str]) -> None:
         """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
-        self._dataset("path").check_columns("keep", columns)
+        self._sources.table().check_columns("keep", columns)
         self._kept = list(columns)
 
     def _convert(self, blocks: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
         return lambda: map(self.in_model_precision, blocks())
 
-    def _has_source(self, split: Split) -> bool:
-        """Whether the arguments name a fraction or files for a split."""
-        fraction = self._fractions.get(split, 1.0)
-        return bool(fraction or self._sources[f"{split}_path"])
-
-    def _dataset(self, argument: str) -> TableDataset:
-        if argument not in self._datasets:
-            sources = [
-                each if is_frame(each) else plain_source(each) for each in self._sources[argument]
-            ]
-            for lost in filter(is_description, sources):
-                text = f"{argument}: the checkpoint does not keep the rows of its {lost}"
-                raise InputError(f"{text}; give a frame, or the name of a file, as {argument}")
-            self._datasets[argument] = TableDataset(
-                sources, argument, self._csv_format, self._sheet
-            )
-        return self._datasets[argument]
-
-    def _warn_of_nameless_columns(self, roles: ColumnRoles) -> None:
-        if self._features is not None or "" in self._exclude:
-            return
-        names = self._dataset("path").schema.names
-        used = {*roles.features, *roles.values, *self._exclude}
-        if left_out := [name for name in names if NAMELESS.fullmatch(name) and name not in used]:
-            columns = f"left out columns without a name, {', '.join(map(repr, left_out))}"
-            text = f"path: {self._dataset('path').name}: {columns}"
-            rank_zero_warn(f"{text}; to use one, name it in the header, or list all in features")
-
-    def _subset(self, split: Split) -> RowSubset:
-        if split == "predict":
-            return RowSubset(self._dataset("path"))
-        if self._sources.get(f"{split}_path"):
-            return RowSubset(self._dataset(f"{split}_path"))
-        by_hash = HashSplit(self._fractions["val"], self._fractions["test"], self.seed)
-        return RowSubset(self._dataset("path"), by_hash, _PARTS[split])
-
     def _roles(self, split: Split) -> ColumnRoles:
         if self._design is None:
             names = self._features, self._exclude, self._categorical, self.target_names
             others = self._weight, self._by, self._dates
-            roles = ColumnRoles.assign(self._dataset("path"), *names, *others)
+            roles = ColumnRoles.assign(self._sources.table(), *names, *others)
         else:
             features, levels = self._design.features, list(self._design.levels)
             if self._missing == "mean":
@@ -344,5 +293,5 @@ class TabularData(RegressionDataModule):
                 hint = _ADD_HINT if self._may_extend() else _ANEW_HINT
                 builder = replace(builder, unseen_hint=hint)
             purpose = _PURPOSES.get(split, "to predict")
-            self._readers[split] = SplitReader(self._subset(split), builder, purpose)
+            self._readers[split] = SplitReader(self._sources.subset(split), builder, purpose)
         return self._readers[split]
