@@ -12,7 +12,7 @@ from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.pytorch.cli import LightningCLI
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
-from linreg_lightning.cli.checkpoint_trust import check_classes, class_paths
+from linreg_lightning.cli.checkpoint_trust import check_classes
 from linreg_lightning.cli.defaults import (
     COMMAND,
     DATA,
@@ -23,6 +23,7 @@ from linreg_lightning.cli.defaults import (
     TABLE_TRAINER,
 )
 from linreg_lightning.cli.settings_file import read_settings, read_yaml
+from linreg_lightning.cli.stored_arguments import class_paths
 from linreg_lightning.errors import InputError
 
 PACKAGE = Path(__file__).parent.parent
@@ -48,6 +49,8 @@ class FirstParse(NamedTuple):
         parser.add_argument("-c", "--config", action="append", default=[])
         parser.add_argument("--trainer.default_root_dir", dest="root")
         parser.add_argument("--trust", action="store_true")
+        # Only a typed one counts, as with --trust. The parser reports a value that is no boolean.
+        parser.add_argument("--weights_only", default="true")
         for name in ("ckpt_path", *_KEYS):
             parser.add_argument(f"--{name}")
         flags, rest = parser.parse_known_args(args)
@@ -65,7 +68,9 @@ class FirstParse(NamedTuple):
                 settings |= {} if value is None else {name: value}
         checkpoint = None
         if "ckpt_path" in settings:
-            checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
+            ckpt_path, root = str(settings["ckpt_path"]), str(settings["root"])
+            weights_only = flags.weights_only.lower() not in ("false", "no", "off")
+            checkpoint = CheckpointInfo.read(ckpt_path, root, weights_only)
         classes = {k: settings[k] for k in ("model", "data") if isinstance(settings.get(k), str)}
         gives_path = any(map(_PATH_OPTION.match, rest)) or any(
             _has_path(source.get("data")) for source in sources
@@ -77,7 +82,8 @@ class FirstParse(NamedTuple):
             keys = ["model"]
             if checkpoint.data and is_default("data", checkpoint.data, classes):
                 keys.append("data")
-            check_classes(checkpoint, keys, None if flags.trust else named)
+            trusts = flags.trust or not weights_only  # such a file has run its code already
+            check_classes(checkpoint, keys, None if trusts else named, classes)
         return cls(command, checkpoint, classes)
 
     def defaults(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from linreg_lightning.cli.optimizers import (
     use_optimizer,
 )
 from linreg_lightning.cli.option_parser import OptionParser
+from linreg_lightning.cli.resumed_fit import check_early_stopping
 from linreg_lightning.cli.run_folder import RunFolder
 from linreg_lightning.cli.setting_values import PARSER_MODE
 from linreg_lightning.errors import InputError
@@ -145,8 +146,9 @@ class RegressionCLI(LightningCLI):
         if command == "fit":
             check_optimizer(parser, self._args, options, self._checkpoint)
         if self._checkpoint is not None:
-            self._checkpoint.check_model(options.model.as_dict())
-            self._checkpoint.check_data(options.data.as_dict(), command == "fit")
+            change = command == "fit" and options.change
+            self._checkpoint.check_model(options.model.as_dict(), command == "fit", change)
+            self._checkpoint.check_data(options.data.as_dict(), command == "fit", change)
         # From this path Lightning would read hyper-parameters, which then override the options.
         # `after_instantiate_classes` restores it.
         options.ckpt_path = None
@@ -165,7 +167,8 @@ class RegressionCLI(LightningCLI):
         figures = self.subcommand == "fit" and options.figures and not trainer.barebones
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "fit":
-            callbacks += [*use_optimizer(self.model, self._options), ValidationRecord()]
+            callbacks += use_optimizer(self.model, self._options, self._checkpoint)
+            callbacks.append(ValidationRecord())
         if self.subcommand == "predict":
             keep = [options.keep] if isinstance(options.keep, str) else options.keep
             callbacks.append(PredictionWriter(options.intervals, keep, options.format))
@@ -177,9 +180,11 @@ class RegressionCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Let the subcommand start at the checkpoint; `predict` keeps nothing in memory."""
         command: str = self.config.subcommand
-        path, checkpoint_io = None, AtomicCheckpointIO()
+        path: str | None = None
+        checkpoint_io = AtomicCheckpointIO()
         if self._checkpoint is not None:
-            path, checkpoint_io = str(self._checkpoint.path), LoadedCheckpointIO(self._checkpoint)
+            path = str(self._checkpoint.path)
+            checkpoint_io = LoadedCheckpointIO(self._checkpoint, self.model)
         use_checkpoint_io(self.trainer, checkpoint_io)
         self._options.ckpt_path = path  # for the config.yaml of the run
         arguments = {"return_predictions": False} if command == "predict" else {}
@@ -196,6 +201,7 @@ class RegressionCLI(LightningCLI):
                 f"--ckpt_path: {checkpoint.path} holds coefficients alone, without the state of "
                 "the optimizer, so a fit cannot go on from it; start anew without --ckpt_path"
             )
+        check_early_stopping(self.trainer, checkpoint, self._options.change)
         if is_single_pass(self.model):
             if checkpoint.has_rows_of(self._options.data.as_dict()):
                 raise InputError(
