@@ -341,11 +341,12 @@ MODULE = """
 
 
 def fit_own_class(command: Linreg, name: str, options: str = "") -> Path:
-    """Fit with a model of the present folder; forget its module."""
+    """Fit with a model of the present folder; forget its module, as in a checkpoint of others."""
     Path(f"{name}.py").write_text(textwrap.dedent(MODULE))
     command(f"fit --model {name}.Mine {options}")
     del sys.modules[name]
     Path("was_imported").unlink()
+    change(checkpoints()[0], lambda content: content.pop("run_folder"))
     return checkpoints()[0]
 
 

@@ -1,5 +1,6 @@
 """A fit resumes from its checkpoint alone, with models of one's own, and with changed settings."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -409,3 +410,14 @@ def test_a_class_of_a_renamed_module_is_found_by_its_new_name(refused: Refused) 
     del sys.modules["own"]
     assert "cannot be imported" in refused("predict --ckpt_path last --trust")
     linreg("predict --ckpt_path last --model moved.Net --data moved.Data")
+
+
+def test_the_classes_of_a_run_are_known_in_the_folder_it_wrote_to(refused: Refused) -> None:
+    fit("Net", 1)
+    del sys.modules["own"]
+    shutil.copytree("logs", "copied")
+    message = refused("predict --ckpt_path last --trainer.default_root_dir copied")
+    assert "names the class own.Net, and opening it would run the code" in message
+    assert "own" not in sys.modules
+    Path("logs").rename("moved")
+    linreg("predict --ckpt_path last --trainer.default_root_dir moved")

@@ -18,6 +18,7 @@ from linreg_lightning.errors import InputError
 
 PACKAGES = {__name__.partition(".")[0], "lightning", "torch"}
 _CONTENT_KEYS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
+FOLDER_KEY = "run_folder"
 TRUST_HELP = "Import whatever classes the checkpoint names, also from unknown modules."
 
 
@@ -39,9 +40,12 @@ def check_classes(
 
     Raises:
         InputError: a class is of another module than ours, Lightning's, torch's, one already
-            imported or one that the user has named; or it is no model, or no data module.
+            imported, one that the user has named, or one of an own run; or it is no model, or no
+            data module.
     """
     file = checkpoint.path
+    if named is not None and is_own_run(checkpoint):
+        named = named | {each["class_path"] for each in (checkpoint.model, checkpoint.data) if each}
     packages = PACKAGES | {name.partition(".")[0] for name in named or ()}
     if named is not None:
         for class_path in class_paths(checkpoint.content.get(OPTIMIZER_KEY)):
@@ -67,6 +71,26 @@ def check_classes(
             for path in imported:
                 _check_module(path, packages, file, "")
         _check_arguments(cls, stored, file)
+
+
+def folder_identity(folder: Path) -> list[int]:
+    """Return the numbers by which the file system knows a folder; [] if there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return []
+    return [status.st_dev, status.st_ino]
+
+
+def is_own_run(checkpoint: CheckpointInfo) -> bool:
+    """Whether a checkpoint lies in the very folder that its run wrote to.
+
+    The user has then named its classes on the command line of that run. A folder that was copied,
+    unpacked or downloaded has other numbers, which the writer of a foreign checkpoint cannot know.
+    """
+    written = checkpoint.content.get(FOLDER_KEY)
+    folders = checkpoint.path.resolve().parents
+    return bool(written) and any(folder_identity(folder) == written for folder in folders)
 
 
 def _is_gone(class_path: str, packages: set[str]) -> bool:

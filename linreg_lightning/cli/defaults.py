@@ -44,7 +44,8 @@ Data: SyntheticData, TabularData, or your own.
 
 Trust: opening a checkpoint or a file of settings imports the module of each class that it names,
 which runs its code. A checkpoint may name classes of this package, lightning and torch, and of
-modules that you name (--model mine.Net). --trust allows all. Use only settings that you trust.
+modules that you name (--model mine.Net). In the folder that its run wrote to, it may name the
+model and data of that run. --trust allows all. Use only settings that you trust.
 A checkpoint with other objects than numbers, texts, lists and tensors is refused, because reading
 it can run any code; --weights_only false reads one that you trust, and allows all its classes.
 """
