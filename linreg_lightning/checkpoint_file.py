@@ -22,11 +22,16 @@ class UnreadableCheckpointError(InputError):
     """A file that is damaged, cut off, of another kind, or that the user may not read."""
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, weights_only: bool = True) -> dict[str, Any]:
     """Return the content of a checkpoint, with its tensors on the CPU.
 
     The file stays open from the check of its checksums to the end, so that the content is whole
     even if another process replaces the file meanwhile.
+
+    Args:
+        path: the file.
+        weights_only: whether to refuse objects other than tensors and plain values. Reading such
+            objects runs any code that the writer of the file has chosen.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -38,7 +43,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise FileNotFoundError
         with path.open("rb") as file:
             # torch would read anything but an archive as its old format.
-            content = _load(file, path) if check_archive(file, path) else None
+            content = _load(file, path, weights_only) if check_archive(file, path) else None
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -101,17 +106,28 @@ class CheckedLoading:
         return load
 
 
-def _load(file: IO[bytes], path: Path) -> Any:
+def _load(file: IO[bytes], path: Path, weights_only: bool) -> Any:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=weights_only)
     except pickle.UnpicklingError as error:
         # The rest of torch's message explains how to switch this protection off.
         found = re.search(r"GLOBAL (\S+) was", str(error))
         kind = f"a {found[1]}" if found else "Python objects"
+        plain = (
+            "write a checkpoint whose hyper-parameters are plain numbers, texts, lists or tensors"
+        )
+        if found and found[1].startswith("numpy."):
+            kind = f"a number or an array of numpy ({found[1]})"
+            plain = "write float(number) or array.tolist() into the checkpoint instead"
         raise InputError(
             f"ckpt_path: {path} is refused, because it holds {kind}, and reading such an object "
-            "can run any code; write a checkpoint whose hyper-parameters are plain numbers, texts, "
-            "lists or tensors"
+            f"can run any code; {plain}"
         ) from None
-    except Exception:  # torch raises all kinds of errors for other archives
-        return None
+    except Exception as error:  # torch raises all kinds of errors for other archives
+        if weights_only:
+            return None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        text = (
+            f"{path} holds an object that cannot be read ({reason}); go to the folder of its module"
+        )
+        raise InputError(f"ckpt_path: {text}") from None

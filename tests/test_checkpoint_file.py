@@ -265,10 +265,10 @@ def test_last_finds_the_checkpoint_that_replaces_the_newest(
     (path,) = checkpoints()
     next_path = path.with_name("epoch=1.ckpt")
 
-    def replace(path: Path) -> dict[str, Any]:
+    def replace(path: Path, *options: bool) -> dict[str, Any]:
         if not next_path.exists():  # another run replaces the file after it was listed
             path.rename(next_path)
-        return read_checkpoint(path)
+        return read_checkpoint(path, *options)
 
     monkeypatch.setattr(checkpoint_info, "read_checkpoint", replace)
     assert CheckpointInfo.read("last", "logs").path == next_path
@@ -282,8 +282,8 @@ def test_a_checkpoint_may_vanish_once_it_was_read(
 ) -> None:
     command("fit --trainer.max_epochs 1")
 
-    def vanish(path: Path) -> dict[str, Any]:
-        content = read_checkpoint(path)
+    def vanish(path: Path, *options: bool) -> dict[str, Any]:
+        content = read_checkpoint(path, *options)
         path.unlink()
         return content
 
@@ -341,11 +341,12 @@ MODULE = """
 
 
 def fit_own_class(command: Linreg, name: str, options: str = "") -> Path:
-    """Fit with a model of the present folder; forget its module."""
+    """Fit with a model of the present folder; forget its module, as in a checkpoint of others."""
     Path(f"{name}.py").write_text(textwrap.dedent(MODULE))
     command(f"fit --model {name}.Mine {options}")
     del sys.modules[name]
     Path("was_imported").unlink()
+    change(checkpoints()[0], lambda content: content.pop("run_folder"))
     return checkpoints()[0]
 
 

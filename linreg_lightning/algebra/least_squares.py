@@ -176,8 +176,7 @@ class Fit(fit_table.FitTable):
         """
         rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
         mean = predict_mean(self.solution, rows)
-        if message := self.broken_rows(rows).describe():
-            warnings.warn(message, stacklevel=2)
+        self.broken_rows(rows).warn()
         return mean[:, 0] if self._one_dimensional else mean
 
     def prediction(self, x: Any) -> Prediction:
@@ -193,8 +192,7 @@ class Fit(fit_table.FitTable):
         """
         rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
         result = prediction(self.solution, rows, self.confidence)
-        if message := self.broken_rows(rows).describe():
-            warnings.warn(message, stacklevel=2)
+        self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:

@@ -10,6 +10,7 @@ this, nobody knows what the column does to y, because no row has shown it.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -118,6 +119,11 @@ class BrokenRows:
         self.broken += int(broken.any(1).sum())
         by_column = broken.sum(0)
         self.by_column = by_column if self.by_column is None else self.by_column + by_column
+
+    def warn(self) -> None:
+        """Warn the caller of a public method if the rows break a collinearity."""
+        if message := self.describe():
+            warnings.warn(message, stacklevel=3)
 
     def describe(self, purpose: str = "to predict") -> str | None:
         """Say what the rows break; None if they break nothing."""

@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 from typing import Any, final
 
+from lightning.pytorch import LightningModule
+
 from linreg_lightning.checkpoint_io import AtomicCheckpointIO
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.errors import InputError
@@ -13,11 +15,18 @@ from linreg_lightning.errors import InputError
 
 @final
 class LoadedCheckpointIO(AtomicCheckpointIO):
-    """Loads the command's checkpoint from memory: another run may have replaced its file since."""
+    """Loads the command's checkpoint from memory: another run may have replaced its file since.
 
-    def __init__(self, checkpoint: CheckpointInfo) -> None:
+    The stored hyper-parameters give way to those of the model, which the command has compared with
+    them: a set may have another order now, and a model of `SupervisedModule` compares the texts.
+    """
+
+    def __init__(self, checkpoint: CheckpointInfo, model: LightningModule) -> None:
         super().__init__()
         self._path, self._content = str(checkpoint.path), checkpoint.content
+        stored = self._content.get("hyper_parameters")
+        if isinstance(stored, dict):
+            stored.update({k: v for k, v in model.hparams.items() if k in stored})
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the content once, and forget it, so that the Trainer can release its memory."""

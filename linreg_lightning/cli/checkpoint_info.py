@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from linreg_lightning.checkpoint_file import UnreadableCheckpointError, read_checkpoint
 from linreg_lightning.cli.measured_rows import choose_rows, files_of
 from linreg_lightning.cli.settings_file import read_settings
+from linreg_lightning.cli.stored_arguments import differing_arguments, is_unknown
 from linreg_lightning.errors import InputError
 
 # Arguments of data that change neither the rows nor their splits.
@@ -28,6 +29,10 @@ TRAINER_ARGUMENTS = (
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "overfit_batches"),
 )
 REMEDY = ", or start anew without --ckpt_path"
+CHANGE_REMEDY = ", or type --change to go on with the new value"
+PACKAGE = __name__.partition(".")[0]
+# Arguments of this package's models that decide what their weights mean.
+FIXED_ARGUMENTS = frozenset({"intercept", "standardize", "in_features", "out_features"})
 # The key under which a checkpoint keeps the options --optimizer and --lr_scheduler.
 OPTIMIZER_KEY = "optimizer_settings"
 # How often `last` looks again when another run has just replaced the newest checkpoint.
@@ -52,17 +57,20 @@ class CheckpointInfo(NamedTuple):
     content: dict[str, Any]
 
     @classmethod
-    def read(cls, ckpt_path: str, root: str) -> CheckpointInfo:
-        """Read a file; or `last`, the newest one below root; or `best`, the best of its run."""
+    def read(cls, ckpt_path: str, root: str, weights_only: bool = True) -> CheckpointInfo:
+        """Read a file; or `last`, the newest one below root; or `best`, the best of its run.
+
+        `weights_only` refuses files with objects that are no plain values.
+        """
         if ckpt_path not in ("last", "best"):
-            return cls._of_file(Path(ckpt_path))
-        info = cls._newest(Path(root))
-        return info if ckpt_path == "last" else cls._of_file(info._best_path())
+            return cls._of_file(Path(ckpt_path), weights_only)
+        info = cls._newest(Path(root), weights_only)
+        return info if ckpt_path == "last" else cls._of_file(info._best_path(), weights_only)
 
     @classmethod
-    def _of_file(cls, path: Path) -> CheckpointInfo:
+    def _of_file(cls, path: Path, weights_only: bool) -> CheckpointInfo:
         try:
-            return cls._of(path, read_checkpoint(path))
+            return cls._of(path, read_checkpoint(path, weights_only))
         except FileNotFoundError:
             text = f"there is no file {path}; type a checkpoint's path, or last"
             raise InputError(f"--ckpt_path: {text}") from None
@@ -93,7 +101,7 @@ class CheckpointInfo(NamedTuple):
             raise UnreadableCheckpointError(f"ckpt_path: {path} cannot be used: {reason}") from None
 
     @classmethod
-    def _newest(cls, root: Path) -> CheckpointInfo:
+    def _newest(cls, root: Path, weights_only: bool) -> CheckpointInfo:
         """Return the newest checkpoint that can be read; say which newer ones cannot."""
         for _ in range(ATTEMPTS):
             refusals: list[str] = []
@@ -102,7 +110,7 @@ class CheckpointInfo(NamedTuple):
                 files = [file for file in root.glob("**/*.ckpt") if file.exists()]
                 for path in sorted(files, key=lambda file: -file.stat().st_mtime_ns):
                     try:
-                        info = cls._of(path, read_checkpoint(path))
+                        info = cls._of(path, read_checkpoint(path, weights_only))
                     except UnreadableCheckpointError as error:
                         refusals.append(str(error).removeprefix("ckpt_path: "))
                         continue
@@ -152,40 +160,60 @@ class CheckpointInfo(NamedTuple):
             "; remove it, and type the settings, such as --trainer.max_epochs"
         )
 
-    def check_model(self, given: dict[str, Any]) -> None:
-        """Refuse a class or an argument that differs from the checkpoint's model."""
+    def model_changes(self, given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Return stored and given value of the model's arguments that may not differ silently."""
+        if self.model is None:
+            return {}
+        revisable = getattr(resolve_name(given["class_path"]), "revisable", ())
+        differing = differing_arguments("model", self.model, given)
+        return {name: values for name, values in differing.items() if name not in revisable}
+
+    def check_model(self, given: dict[str, Any], fitting: bool, change: bool) -> None:
+        """Refuse a class or an argument that differs from the checkpoint's model.
+
+        Of a model that is fitted in steps, `change` allows other arguments, except those that
+        decide what its weights mean.
+        """
         if self.model is None:
             return
-        model_class = resolve_name(given["class_path"])
+        model_class: Any = resolve_name(given["class_path"])
         if model_class is not resolve_name(self.model["class_path"]):
             _refuse("model", given["class_path"], f"{self.path} holds a {self.model['class_path']}")
-        for name, (stored, value) in _differences(self.model, given).items():
-            if name not in getattr(model_class, "revisable", ()):
-                _refuse(f"model.{name}", value, f"{self.path} was made with {stored}", REMEDY)
+        is_ours = hasattr(model_class, "revisable")
+        for name, (stored, value) in self.model_changes(given).items():
+            is_fixed = is_ours and (model_class.one_pass or name in FIXED_ARGUMENTS)
+            if is_fixed or not change:
+                remedies = REMEDY + (CHANGE_REMEDY if fitting and not is_fixed else "")
+                _refuse(f"model.{name}", value, f"{self.path} was made with {stored}", remedies)
 
-    def check_data(self, given: dict[str, Any], command: str) -> None:
+    def check_data(self, given: dict[str, Any], command: str, change: bool) -> None:
         """Refuse arguments that would mix rows that were held out with rows that were not.
 
         Another table has other rows: then only the arguments that the design holds must agree. A
         fit that resumes an interrupted pass needs all arguments of the first run. Arguments that
-        others replace lose their values, as `choose_rows` says.
+        others replace lose their values, as `choose_rows` says. Of classes from outside this
+        package, `change` allows any other arguments.
         """
         if self.data is None or given.get("class_path") != self.data["class_path"]:
             return
         arguments, fitting = self.data["init_args"], command == "fit"
+        is_changeable = fitting and not given["class_path"].startswith(f"{PACKAGE}.")
+        if change and is_changeable and not self.partial:
+            return
+        remedies = REMEDY + (CHANGE_REMEDY if is_changeable and not self.partial else "")
         may_differ = choose_rows(arguments, given.get("init_args", {}), command)
-        differences = _differences(self.data, given)
+        differences = differing_arguments("data", self.data, given)
         same_rows = "path" not in differences and ("path" in arguments or fitting)
         same_rows = same_rows or may_differ == {"path"}
         for name, (stored, value) in differences.items():
             if name in COLUMN_ARGUMENTS and arguments.get("design") is not None:
                 learned = f"what the columns are was learned with {stored}"
-                _refuse(f"data.{name}", value, learned, REMEDY)
+                _refuse(f"data.{name}", value, learned, remedies)
             if name in may_differ:
                 continue
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
                 made = f"{self.path} was made with {stored} from the same rows"
-                _refuse(f"data.{name}", value, made, f", name another table{REMEDY}")
+                _refuse(f"data.{name}", value, made, f", name another table{remedies}")
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
@@ -194,7 +222,7 @@ class CheckpointInfo(NamedTuple):
             return any(files & files_of(data["init_args"].get("path")) for data in self.fitted_data)
         return any(
             data["class_path"] == given.get("class_path")
-            and _differences(data, given).keys() <= READING_ARGUMENTS
+            and differing_arguments("data", data, given).keys() <= READING_ARGUMENTS
             for data in self.fitted_data
         )
 
@@ -208,20 +236,12 @@ def _warn(message: str) -> None:
     print(f"linreg: warning: {message}", file=sys.stderr)
 
 
-def _differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return stored and given value of the arguments that differ, also as text."""
-    arguments = given.get("init_args", {})
-    return {
-        name: (value, arguments[name])
-        for name, value in stored["init_args"].items()
-        if name in arguments and arguments[name] != value and str(arguments[name]) != str(value)
-    }
-
-
 def _class_and_arguments(hyper_parameters: dict[str, Any]) -> dict[str, Any] | None:
     if "_class_path" not in hyper_parameters:
         return None
-    arguments = {k: v for k, v in hyper_parameters.items() if not k.startswith("_")}
+    arguments = {
+        k: v for k, v in hyper_parameters.items() if not k.startswith("_") and not is_unknown(v)
+    }
     class_path = hyper_parameters["_class_path"]
     if not isinstance(class_path, str):
         raise TypeError

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from inspect import signature
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from inspect import Parameter, signature
 from pathlib import Path
 from pkgutil import resolve_name
+from types import MappingProxyType
 from typing import Any
 
 from linreg_lightning.cli.checkpoint_info import OPTIMIZER_KEY, CheckpointInfo
 from linreg_lightning.cli.error_messages import BASES
+from linreg_lightning.cli.stored_arguments import class_paths, imported_by_arguments, is_imported
 from linreg_lightning.errors import InputError
 
 PACKAGES = {__name__.partition(".")[0], "lightning", "torch"}
+_CONTENT_KEYS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
+FOLDER_KEY = "run_folder"
 TRUST_HELP = "Import whatever classes the checkpoint names, also from unknown modules."
-# For any other type, the parser may import what a text names: a class or a function.
-_PLAIN_TYPES = {"str", "int", "float", "bool", "None", "NoneType", "list", "dict", "tuple"} | {
-    *("Sequence", "Mapping", "Any", "Optional", "Union", "class", "collections", "abc", "typing"),
-    *("inspect", "_empty"),
-}
 
 
-def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[str] | None) -> None:
+def check_classes(
+    checkpoint: CheckpointInfo,
+    keys: Sequence[str],
+    named: set[str] | None,
+    typed: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Refuse a checkpoint with classes of unknown modules, or with classes that do not exist.
 
     Args:
@@ -31,12 +35,17 @@ def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[st
             arguments.
         keys: which classes the command uses: model, data.
         named: the class paths that the user has typed, whose packages are known; None trusts all.
+        typed: the classes that the user has typed, by key. One takes the place of a class that is
+            no longer there: it was renamed, or its module was.
 
     Raises:
         InputError: a class is of another module than ours, Lightning's, torch's, one already
-            imported or one that the user has named; or it is no model, or no data module.
+            imported, one that the user has named, or one of an own run; or it is no model, or no
+            data module.
     """
     file = checkpoint.path
+    if named is not None and is_own_run(checkpoint):
+        named = named | {each["class_path"] for each in (checkpoint.model, checkpoint.data) if each}
     packages = PACKAGES | {name.partition(".")[0] for name in named or ()}
     if named is not None:
         for class_path in class_paths(checkpoint.content.get(OPTIMIZER_KEY)):
@@ -45,67 +54,83 @@ def check_classes(checkpoint: CheckpointInfo, keys: Sequence[str], named: set[st
         stored = getattr(checkpoint, key)
         if stored is None:
             continue
+        new_path = typed.get(key, "")
+        if "." in new_path and _is_gone(stored["class_path"], packages):
+            stored["class_path"] = new_path
+            checkpoint.content[_CONTENT_KEYS[key]]["_class_path"] = new_path
         class_path = stored["class_path"]
         if named is not None:
             _check_module(class_path, packages, file, f" name it (--{key} {class_path}), or")
         cls = _import(key, class_path, file)
         if named is not None:
             try:
-                imported = _imported_by_arguments(cls, stored["init_args"])
+                imported = imported_by_arguments(cls, stored["init_args"])
             except RecursionError:
                 text = f"{file} has arguments of the {key} that contain themselves"
                 raise InputError(f"--ckpt_path: {text}; use another checkpoint") from None
             for path in imported:
                 _check_module(path, packages, file, "")
+        _check_arguments(cls, stored, file)
 
 
-def class_paths(settings: Any) -> set[str]:
-    """Return every class path in nested settings.
+def folder_identity(folder: Path) -> list[int]:
+    """Return the numbers by which the file system knows a folder; [] if there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return []
+    return [status.st_dev, status.st_ino]
 
-    >>> class_paths([{"class_path": "mine.Net", "init_args": {"lr": 1}}])
-    {'mine.Net'}
+
+def is_own_run(checkpoint: CheckpointInfo) -> bool:
+    """Whether a checkpoint lies in the very folder that its run wrote to.
+
+    The user has then named its classes on the command line of that run. A folder that was copied,
+    unpacked or downloaded has other numbers, which the writer of a foreign checkpoint cannot know.
     """
-    return {text for key, text in _texts(settings) if key == "class_path"}
+    written = checkpoint.content.get(FOLDER_KEY)
+    folders = checkpoint.path.resolve().parents
+    return bool(written) and any(folder_identity(folder) == written for folder in folders)
 
 
-def _texts(settings: Any, key: Any = None) -> Iterator[tuple[Any, str]]:
-    """Yield every text in nested settings, and the key that it stands under."""
-    if isinstance(settings, str):
-        yield key, settings
-    elif isinstance(settings, dict):
-        for name, value in settings.items():
-            yield from _texts(value, name)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from _texts(value, key)
+def _is_gone(class_path: str, packages: set[str]) -> bool:
+    """Whether there is no such class; finding out runs the code of known modules only."""
+    package = class_path.partition(".")[0]
+    try:
+        if package not in packages and package not in sys.modules:
+            return find_spec(package) is None
+        resolve_name(class_path)
+    except (ImportError, AttributeError, ValueError):
+        return True
+    return False
 
 
-def _imported_by_arguments(cls: type, arguments: dict[str, Any]) -> set[str]:
-    """Return what the parser may import when it reads a class's arguments."""
-    parameters = signature(cls).parameters
-    found = class_paths(arguments)
-    for name, value in arguments.items():
-        annotation = str(parameters[name].annotation) if name in parameters else "Any"
-        types = re.findall(r"\w+", re.sub(r"Literal\[.*?\]|[\w.]*Path\w*", "", annotation))
-        if not _PLAIN_TYPES.issuperset(types):
-            found |= {text for _, text in _texts(value) if re.fullmatch(r"\w+(\.\w+)+", text)}
-    return found
+def _check_arguments(cls: type, stored: dict[str, Any], file: Path) -> None:
+    """Refuse arguments that the class no longer takes, which the user has not typed.
+
+    Those that only its `**kwargs` take are what the parser calls `dict_kwargs`.
+    """
+    arguments: dict[str, Any] = stored["init_args"]
+    known = {n: p for base in cls.__mro__ for n, p in signature(base.__init__).parameters.items()}  # type: ignore[misc]
+    unknown = [name for name in arguments if name not in known]
+    if any(p.kind is Parameter.VAR_KEYWORD for p in signature(cls).parameters.values()):
+        if unknown:
+            stored["dict_kwargs"] = {name: arguments.pop(name) for name in unknown}
+    elif unknown := [name for name in arguments if name not in signature(cls).parameters]:
+        raise InputError(
+            f"--ckpt_path: {file} was made with {unknown[0]} {arguments[unknown[0]]}, and "
+            f"{cls.__name__} has no argument {unknown[0]} now; give it to its __init__ again, "
+            "which may ignore it, or fit the model again"
+        )
 
 
 def _check_module(class_path: str, packages: set[str], file: Path, remedy: str) -> None:
-    if class_path.partition(".")[0] in packages or _is_imported(class_path):
+    if class_path.partition(".")[0] in packages or is_imported(class_path):
         return
     raise InputError(
         f"--ckpt_path: {file} names the class {class_path}, and opening it would run the code of "
         f"that module; if you know it,{remedy} type --trust"
     )
-
-
-def _is_imported(class_path: str) -> bool:
-    """Whether the class's module is imported; in a package, the last name may be a module too."""
-    module_name, _, name = class_path.rpartition(".")
-    module = sys.modules.get(module_name)
-    return module is not None and (hasattr(module, name) or not hasattr(module, "__path__"))
 
 
 def _import(key: str, class_path: str, file: Path) -> type:
@@ -115,7 +140,8 @@ def _import(key: str, class_path: str, file: Path) -> type:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
             f"--ckpt_path: {file} holds a {class_path}, which cannot be imported in the folder "
-            f"{Path.cwd()} ({reason}); go to the folder of its module, or give the class this name"
+            f"{Path.cwd()} ({reason}); go to the folder of its module, or type its new name "
+            f"(--{key} package.Class)"
         ) from None
     if not isinstance(cls, type) or not issubclass(cls, BASES[key]):
         text = f"{file} names {class_path}, which is no {BASES[key].__name__}"

@@ -30,7 +30,8 @@ More:
                                            it), or of the package under that name:
                                            debug, gpu, least_squares, manual, tabular, tutorial
   linreg fit --ckpt_path last --trainer.max_epochs 200
-                                           go on with the newest run below the logs folder
+                                           go on with the newest run below the logs folder; with
+                                           --change --model.lr 0.01 at a new learning rate
   linreg fit --trainer.callbacks+=TightLoop --trainer.callbacks.steps=1
                                            let the Trainer take each step by itself, slower
   linreg fit --trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=300
@@ -44,7 +45,10 @@ Data: SyntheticData, TabularData, or your own.
 
 Trust: opening a checkpoint or a file of settings imports the module of each class that it names,
 which runs its code. A checkpoint may name classes of this package, lightning and torch, and of
-modules that you name (--model mine.Net). --trust allows all. Use only settings that you trust.
+modules that you name (--model mine.Net). In the folder that its run wrote to, it may name the
+model and data of that run. --trust allows all. Use only settings that you trust.
+A checkpoint with other objects than numbers, texts, lists and tensors is refused, because reading
+it can run any code; --weights_only false reads one that you trust, and allows all its classes.
 """
 """What `linreg --help` prints."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
-from linreg_lightning.cli.checkpoint_trust import check_classes, class_paths
+from linreg_lightning.cli.checkpoint_trust import check_classes
 from linreg_lightning.cli.command_words import arrange, command_of
 from linreg_lightning.cli.config_files import find_config, is_file, read_config, read_file
 from linreg_lightning.cli.defaults import (
@@ -20,6 +20,7 @@ from linreg_lightning.cli.defaults import (
     TABLE_MODEL,
     TABLE_TRAINER,
 )
+from linreg_lightning.cli.stored_arguments import class_paths
 from linreg_lightning.errors import InputError
 
 _KEYS = ("model", "data", "trainer")
@@ -50,6 +51,8 @@ class FirstParse(NamedTuple):
         parser.add_argument("-c", "--config", action="append", default=[])
         parser.add_argument("--trainer.default_root_dir", dest="root")
         parser.add_argument("--trust", action="store_true")
+        # Only a typed one counts, as with --trust. The parser reports a value that is no boolean.
+        parser.add_argument("--weights_only", default="true")
         for name in ("ckpt_path", *_KEYS):
             parser.add_argument(f"--{name}")
         flags, rest = parser.parse_known_args(args)
@@ -67,9 +70,11 @@ class FirstParse(NamedTuple):
                 value = value.get("class_path") if isinstance(value, dict) else value
                 settings |= {} if value is None else {name: value}
         checkpoint = None
+        weights_only = flags.weights_only.lower() not in ("false", "no", "off")
         if settings.get("ckpt_path", "null") != "null":
+            ckpt_path, root = str(settings["ckpt_path"]), str(settings["root"])
             try:
-                checkpoint = CheckpointInfo.read(str(settings["ckpt_path"]), str(settings["root"]))
+                checkpoint = CheckpointInfo.read(ckpt_path, root, weights_only)
             except InputError as error:
                 if flags.ckpt_path is not None:
                     raise
@@ -87,7 +92,8 @@ class FirstParse(NamedTuple):
             keys = ["model"]
             if checkpoint.data and is_default("data", checkpoint.data, classes):
                 keys.append("data")
-            check_classes(checkpoint, keys, None if flags.trust else named)
+            trusts = flags.trust or not weights_only  # such a file has run its code already
+            check_classes(checkpoint, keys, None if trusts else named, classes)
         sectioned = [
             name for name, file in zip(flags.config, files, strict=True) if command in configs[file]
         ]

@@ -8,14 +8,22 @@ from pkgutil import resolve_name
 from types import MethodType
 from typing import Any, final
 
+import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LRSchedulerTypeTuple, instantiate_class
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from linreg_lightning.cli.checkpoint_info import OPTIMIZER_KEY, CheckpointInfo
+from linreg_lightning.cli.checkpoint_info import (
+    CHANGE_REMEDY,
+    OPTIMIZER_KEY,
+    REMEDY,
+    CheckpointInfo,
+)
 from linreg_lightning.cli.defaults import MODEL
+from linreg_lightning.cli.resumed_fit import CHANGE_HELP, Changes, ResumedFit, check_weights
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.supervised import SupervisedModule
 
@@ -26,7 +34,8 @@ Settings = dict[str, Any]
 def add_optimizer_options(
     parser: LightningArgumentParser, checkpoint: CheckpointInfo | None
 ) -> None:
-    """Add `--optimizer` and `--lr_scheduler`, whose defaults are those of the checkpoint."""
+    """Add `--optimizer` and `--lr_scheduler`, whose defaults are the checkpoint's; `--change`."""
+    parser.add_argument("--change", action="store_true", help=CHANGE_HELP)
     parser.add_optimizer_args((Optimizer,))
     parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
     if checkpoint is not None:
@@ -45,21 +54,25 @@ def check_optimizer(
     The `lr` of an optimizer becomes that of the model, if the model has one, so that checkpoint,
     HPARAMS and messages name it once. The momentum that is a default for tables belongs to the
     model's SGD, and is set to 0. A resumed run keeps its optimizer and schedule, because their
-    states are in the checkpoint.
+    states are in the checkpoint, unless `--change` is given.
     """
+    if checkpoint is None and "--change" in args:
+        raise InputError(
+            "--change: it was given without a checkpoint to resume; leave it out, or type "
+            "--ckpt_path last too"
+        )
     if options.optimizer is not None:
         _move_lr_to_model(parser, args, options, checkpoint is not None)
-    if checkpoint is not None:
-        for key, stored in _stored(checkpoint).items():
-            given = settings_of(options)[key]
-            if given != stored:
-                names = [each["class_path"] if each else "none" for each in (given, stored)]
-                if given and stored and names[0] == names[1]:
-                    names = [str(each["init_args"]) for each in (given, stored)]
-                raise InputError(
-                    f"--{key}: {names[0]} was given, but {checkpoint.path} was made with "
-                    f"{names[1]}; leave it out, or start anew without --ckpt_path"
-                )
+    if checkpoint is None or options.change:
+        return
+    for key, (stored, given) in _changes(checkpoint, options).items():
+        names = [each["class_path"] if each else "none" for each in (given, stored)]
+        if given and stored and names[0] == names[1]:
+            names = [str(each["init_args"]) for each in (given, stored)]
+        raise InputError(
+            f"--{key}: {names[0]} was given, but {checkpoint.path} was made with {names[1]}; leave "
+            f"it out{REMEDY}{CHANGE_REMEDY}"
+        )
 
 
 def settings_of(options: Any) -> dict[str, Settings | None]:
@@ -68,8 +81,20 @@ def settings_of(options: Any) -> dict[str, Settings | None]:
     return {key: None if value is None else value.as_dict() for key, value in values.items()}
 
 
-def use_optimizer(model: LightningModule, options: Any) -> list[Callback]:
+def use_optimizer(
+    model: LightningModule, options: Any, checkpoint: CheckpointInfo | None
+) -> list[Callback]:
     """Give the model the optimizer and schedule of the options, if any; return callbacks."""
+    changes: Changes = {}
+    if checkpoint is not None and options.change:
+        model_changes = checkpoint.model_changes(options.model.as_dict())
+        changes = {f"model.{name}": values for name, values in model_changes.items()}
+        changes |= _changes(checkpoint, options)
+        check_weights(model, checkpoint, changes)
+    return [*_choose_optimizer(model, options), ResumedFit(checkpoint, changes)]
+
+
+def _choose_optimizer(model: LightningModule, options: Any) -> list[Callback]:
     settings = settings_of(options)
     optimizer, scheduler = settings["optimizer"], settings["lr_scheduler"]
     if optimizer is None and scheduler is None:
@@ -142,6 +167,11 @@ def _stored(checkpoint: CheckpointInfo) -> dict[str, Settings | None]:
     return {key: stored.get(key) for key in ("optimizer", "lr_scheduler")}
 
 
+def _changes(checkpoint: CheckpointInfo, options: Any) -> Changes:
+    given, stored = settings_of(options), _stored(checkpoint)
+    return {key: (stored[key], given[key]) for key in stored if stored[key] != given[key]}
+
+
 def _move_lr_to_model(
     parser: LightningArgumentParser, args: list[str], options: Any, resumes: bool
 ) -> None:
@@ -152,10 +182,14 @@ def _move_lr_to_model(
     if not (is_own or has_rate):
         return
     place = args.index("fit") + 1
-    model, data = options.model.as_dict(), options.data.as_dict()
+    # As plain values: an argument may be a set, or of a class of one's own.
+    given = Namespace(subcommand="fit", fit=options)  # type: ignore[no-untyped-call]
+    plain = yaml.safe_load(parser.dump(given, skip_none=False, skip_validation=True))["fit"]
+    model, data, scheduler = plain["model"], plain["data"], plain["lr_scheduler"]
     own = {k: v for k, v in model.get("init_args", {}).items() if k not in ("lr", "momentum")}
     classes = ["--model", json.dumps(model | {"init_args": own}), "--data", json.dumps(data)]
-    # Without defaults, the parser returns what was typed. It requires the two classes, and their
+    classes += ["--lr_scheduler", json.dumps(scheduler)] if scheduler else []
+    # Without defaults, the parser returns what was typed. It requires the classes, and their
     # arguments without default, which a resumed run has from the checkpoint.
     typed = parser.parse_args([*args[:place], *classes, *args[place:]], defaults=False).fit
     if is_own:

@@ -36,6 +36,7 @@ from linreg_lightning.cli.optimizers import (
     use_optimizer,
 )
 from linreg_lightning.cli.option_parser import OptionParser
+from linreg_lightning.cli.resumed_fit import check_early_stopping
 from linreg_lightning.cli.run_folder import RunFolder
 from linreg_lightning.cli.setting_values import PARSER_MODE
 from linreg_lightning.errors import InputError
@@ -150,9 +151,10 @@ class RegressionCLI(LightningCLI):
         if command == "fit":
             check_optimizer(parser, self._first_parse.args, options, self._checkpoint)
         if self._checkpoint is not None:
-            self._checkpoint.check_model(options.model.as_dict())
+            change = command == "fit" and options.change
+            self._checkpoint.check_model(options.model.as_dict(), command == "fit", change)
             data = options.data.as_dict()
-            self._checkpoint.check_data(data, str(command))
+            self._checkpoint.check_data(data, str(command), change)
             for name in data.get("init_args", {}).keys() & SPLIT_ARGUMENTS:
                 options.data.init_args[name] = data["init_args"][name]
         # From this path Lightning would read hyper-parameters, which then override the options.
@@ -177,7 +179,8 @@ class RegressionCLI(LightningCLI):
         figures = self.subcommand == "fit" and options.figures and not trainer.barebones
         callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
         if self.subcommand == "fit":
-            callbacks += [*use_optimizer(self.model, self._options), ValidationRecord()]
+            callbacks += use_optimizer(self.model, self._options, self._checkpoint)
+            callbacks.append(ValidationRecord())
         if self.subcommand == "predict":
             keep = [options.keep] if isinstance(options.keep, str) else options.keep or []
             callbacks.append(PredictionWriter(options.intervals, keep, options.format))
@@ -189,9 +192,11 @@ class RegressionCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Let the subcommand start at the checkpoint; `predict` keeps nothing in memory."""
         command: str = self.config.subcommand
-        path, checkpoint_io = None, AtomicCheckpointIO()
+        path: str | None = None
+        checkpoint_io = AtomicCheckpointIO()
         if self._checkpoint is not None:
-            path, checkpoint_io = str(self._checkpoint.path), LoadedCheckpointIO(self._checkpoint)
+            path = str(self._checkpoint.path)
+            checkpoint_io = LoadedCheckpointIO(self._checkpoint, self.model)
         use_checkpoint_io(self.trainer, checkpoint_io)
         self._options.ckpt_path = path  # for the config.yaml of the run
         arguments = {"return_predictions": False} if command == "predict" else {}
@@ -208,6 +213,7 @@ class RegressionCLI(LightningCLI):
                 f"--ckpt_path: {checkpoint.path} holds coefficients alone, without the state of "
                 "the optimizer, so a fit cannot go on from it; start anew without --ckpt_path"
             )
+        check_early_stopping(self.trainer, checkpoint, self._options.change)
         if is_single_pass(self.model):
             if checkpoint.has_rows_of(self._options.data.as_dict()):
                 raise InputError(

@@ -29,12 +29,14 @@ from linreg_lightning.cli.config_files import PACKAGE
 from linreg_lightning.cli.error_messages import missing_metric_message, parse_error_message
 from linreg_lightning.cli.first_parse import FirstParse
 from linreg_lightning.cli.regression_cli import RegressionCLI
+from linreg_lightning.cli.resumed_fit import schedule_end
 from linreg_lightning.cli.terminal import check_working_folder, error_message, fail
 from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",
     "The dirpath has changed from .*",  # a resumed run has its own folder
+    r"\s*Unable to serialize instance",  # a resumed run uses the default of its class
 )
 _OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
 
@@ -80,6 +82,8 @@ def run(args: list[str], parent: int) -> None:
                 message = missing_metric_message(error) or _process_group_message(error)
                 if message:
                     _fail(message, 1)
+            if found := re.match(r"Tried to step \d+ times.*steps is (\d+)", str(error)):
+                _fail(schedule_end(int(found[1])), 1)
             if checkpoint is None or not is_from_restoring(error):
                 raise
             _fail(str(unusable(checkpoint.path, error)), 1)

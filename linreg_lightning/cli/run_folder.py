@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from linreg_lightning.atomic_file import atomic_path, remove_orphans
+from linreg_lightning.cli.checkpoint_trust import FOLDER_KEY, folder_identity
 
 
 @final
@@ -28,3 +29,9 @@ class RunFolder(SaveConfigCallback):
             text = self.parser.dump(self.config, skip_none=False)
             with atomic_path(Path(folder) / self.config_filename) as unfinished:
                 unfinished.write_text(text, encoding="utf-8")
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note in which folder the run writes, so that its own classes are known later."""
+        checkpoint[FOLDER_KEY] = folder_identity(Path(trainer.default_root_dir))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import get_loader, set_dumper, set_loader
 from jsonargparse._loaders_dumpers import get_yaml_default_loader
+from jsonargparse.typing import register_type
 
 from linreg_lightning.cli.settings_file import load_yaml
 
@@ -72,6 +75,11 @@ def dump_settings(settings: Any) -> str:
     text: str = yaml.dump(settings, Dumper=_SettingsDumper, allow_unicode=True, sort_keys=False)
     return text
 
+
+# Arguments of one's own models may have these types, which jsonargparse does not know.
+register_type(datetime.datetime, datetime.datetime.isoformat, datetime.datetime.fromisoformat)
+register_type(datetime.date, datetime.date.isoformat, datetime.date.fromisoformat)
+register_type(torch.device)
 
 set_loader(PARSER_MODE, load_value, (yaml.YAMLError,))
 set_dumper("yaml", dump_settings)

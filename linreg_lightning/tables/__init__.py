@@ -8,8 +8,9 @@ names of their folders give. `file_format` opens each file as its first bytes sa
 
 Of CSV: `csv_format` has the options; `csv_lines` and `csv_sections` cut the text into whole lines;
 `csv` parses them; `csv_values` finds missing values; `csv_layout` recognises lines that are no
-rows; `csv_errors` says what is wrong. `number_text` and `date_text` read numbers and dates as people
-write them; `disguised_numbers`, with `units` and `truth_words`, names the option for a column.
+rows; `csv_errors` says what is wrong. `number_text` and `date_text` read numbers and dates as
+people write them; `disguised_numbers`, with `units` and `truth_words`, names the option for a
+column.
 
 To add a format, write a file beside `parquet.py` with a subclass of `TableFile` that has
 `read_schema`, `count_rows` and `read_batches`, and add its first bytes to `FIRST_BYTES` in

@@ -261,7 +261,7 @@ class CsvFile(TableFile):
         threads = threads and not (has_quoted_newlines and b"\r" in text)
         block_size = _THREAD_BYTES if threads else len(text)
         return csv.read_csv(
-            pa.BufferReader(_copy_to_arrow(text)),
+            pa.BufferReader(csv_sections.copy_to_arrow(text)),
             csv.ReadOptions(use_threads=threads, block_size=block_size, column_names=names),
             csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=has_quoted_newlines),
             csv.ConvertOptions(
@@ -298,10 +298,3 @@ class CsvFile(TableFile):
         if reason := csv_errors.describe(error, names, first_row, tail, self._format):
             return self.error(reason)
         return read_error(error, self.argument, self.path, self.format_name)
-
-
-def _copy_to_arrow(text: bytes) -> pa.Buffer:
-    """Copy text, because pyarrow's threads abort the process if they free Python's at its exit."""
-    buffer = pa.allocate_buffer(len(text))
-    pa.FixedSizeBufferWriter(buffer).write(text)
-    return buffer

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables import csv_lines
 from linreg_lightning.tables.csv_format import CsvFormat
@@ -143,3 +145,10 @@ def read_tail(file: TableFile, only_if_quick: bool = False) -> bytes:
             start += max(0, len(tail) + len(piece) - _HEAD_BYTES)
             tail = (tail + piece)[-_HEAD_BYTES:]
     return tail[tail.find(b"\n") + 1 :] if start else tail
+
+
+def copy_to_arrow(text: bytes) -> pa.Buffer:
+    """Copy text, because pyarrow's threads abort the process if they free Python's at its exit."""
+    buffer = pa.allocate_buffer(len(text))
+    pa.FixedSizeBufferWriter(buffer).write(text)
+    return buffer
