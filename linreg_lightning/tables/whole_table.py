@@ -56,4 +56,5 @@ def import_reader(name: str, file: DataFile, format_name: str) -> Any:
         return import_module(name)
     except ImportError:
         text = f"{file.argument}: {file.path} is {format_name}, which {name} reads"
-        raise InputError(f"{text}; type pip install 'linreg_lightning[formats]'") from None
+        remedy = "pip install 'linreg_lightning[formats]'"
+        raise InputError(f"{text}; type {remedy}") from None
