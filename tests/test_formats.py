@@ -161,6 +161,30 @@ def test_a_sheet_is_chosen_by_its_name() -> None:
         TableDataset(["rows.xlsx"], sheet="Data")
 
 
+def test_titles_totals_and_markers_of_a_sheet_are_left_out_when_named() -> None:
+    rows = [["Sales of 2024"], [], *DATA, ["?", 5], [-999, 5], ["Total", 7]]
+    _workbook({"data": rows})
+    with pytest.raises(ll.InputError, match=r"column 2 of 'data' has no name.*skip_rows 1"):
+        _coefficients("rows.xlsx")
+    with pytest.raises(ll.InputError, match=r"'\?' in column 'x', row 5.*na_values '\?'"):
+        _coefficients("rows.xlsx", skip_rows=2)
+    with pytest.raises(ll.InputError, match=r"'Total' in column 'x', row 7.*skip_footer 1"):
+        _coefficients("rows.xlsx", skip_rows=2, na_values=["?", -999], missing="drop")
+    options: dict[str, Any] = {"skip_rows": 2, "skip_footer": 1, "na_values": ["?", -999]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two rows are left out
+        found = _coefficients("rows.xlsx", missing="drop", **options)
+    assert found["x"] == pytest.approx(SLOPE)
+
+
+def test_rows_that_a_sheet_cannot_skip_are_refused() -> None:
+    _workbook({"data": DATA})
+    with pytest.raises(ll.InputError, match="row 100 of 'data'; lower skip_rows"):
+        _coefficients("rows.xlsx", skip_rows=99)
+    with pytest.raises(ll.InputError, match=r"skip_rows: \[1\] was given.*how many rows are above"):
+        _coefficients("rows.xlsx", skip_rows=[1])
+
+
 def test_an_empty_sheet_is_none_to_choose() -> None:
     _workbook({"Sheet1": [], "data": DATA})
     assert _coefficients("rows.xlsx")["x"] == pytest.approx(SLOPE)

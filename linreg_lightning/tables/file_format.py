@@ -88,7 +88,7 @@ def open_table_file(file: DataFile, csv_format: CsvFormat, sheet: str | None = N
         if start.startswith(first_bytes):
             return StatisticsFile(file, reader)
     if start.startswith(_WORKBOOKS):
-        return ExcelSheet(file, sheet)
+        return ExcelSheet(file, csv_format, sheet)
     if file.path.lower().endswith(_R_NAMES):
         remedy = "write it in R: write.csv(rows, 'rows.csv', row.names = FALSE)"
         raise _refuse(file, "a file of R", remedy)
