@@ -99,11 +99,6 @@ class CsvFormat:
         return "\t" if self.delimiter in ("tab", "\\t") else self.delimiter
 
     @property
-    def has_notation(self) -> bool:
-        """Whether numbers may be written as pyarrow does not read them."""
-        return self.thousands is not None or self.percent or self.currency
-
-    @property
     def skipped_lines(self) -> list[int]:
         """The lines that are no part of the table around its header, counted from 0."""
         skip = self.skip_rows or []
