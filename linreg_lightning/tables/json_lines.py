@@ -94,8 +94,7 @@ class JsonLinesFile(TableFile):
         row = f"row {first_row + int(match[1]) + 1}" if match else "a row"
         if match := re.search(r"Column\(/(.*)\) changed from (\w+) to (\w+)", message):
             name, earlier, later = match.groups()
-            text = f"has a {later} in column {name!r}, {row}, after rows with a {earlier}"
-            return self.error(f"{text}; write all its values as one type, or null")
+            return self._mixed_types(name, earlier, later, row)
         if match := re.search(r"Column\(/(.*)\) was specified twice", message):
             return self.error(f"has two members named {match[1]!r} in {row}; rename one")
         return self.error(f"is no JSON in {row} ({message}); write each row as an object on a line")
@@ -113,8 +112,11 @@ class JsonLinesFile(TableFile):
             return pa.float64()
         if kinds <= {"text", "times"}:
             return pa.string()  # some of the texts look like times
-        text = f"Column(/{name}) changed from {earlier} to {later} in row 0"
-        raise self._parse_error(text, row)
+        raise self._mixed_types(name, earlier, later, f"row {row + 1}")
+
+    def _mixed_types(self, name: str, earlier: object, later: object, row: str) -> InputError:
+        text = f"has a {later} in column {name!r}, {row}, after rows with a {earlier}"
+        return self.error(f"{text}; write all its values as one type, or null")
 
     def _refuse_rounding(self, table: pa.Table, text: bytes) -> None:
         """Refuse a whole number that float64 does not hold, as other formats do."""
