@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "millions": (["€110.5M", "€600K"], "'€110.5M' & digits"),
     "credit": (["5,234.56", "1,234.56 CR"], "'1,234.56 CR' & row 2"),
     "fractions": (["1/2", "3/4"], "'1/2' & fractions"),
-    "truth": (["TRUE", "yes", "no"], "'yes' & row 2 & 'TRUE' in row 1"),
+    "truth": (["TRUE", "yes", "no"], "'yes' & row 2 & 'true' in row 1"),  # TRUE is the level true
     "two currencies": (["$5", "€6"], "'€6' & row 2 & '$5'"),
     "percent and not": (["3%", "0", "4"], "'4' & row 3 & '3%'"),
     "a stray word": (["3%", "4%", "none"], "'none' & row 3"),

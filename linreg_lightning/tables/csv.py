@@ -82,8 +82,8 @@ class CsvFile(TableFile):
             for name, column in zip(schema.names, table.columns, strict=True)
             if pa.types.is_string(column.type) and self._numbers.reads(column)
         }
-        types = {name: self._type(schema.field(name)) for name in schema.names}
-        schema = pa.schema([(name, types[name]) for name in types if name not in self._empty])
+        fields = [field for field in schema if field.name not in self._empty]
+        schema = pa.schema([(field.name, self._type(field)) for field in fields])
         return self._dates.find(schema, lambda texts: self._parse(rows, self._names, texts, False))
 
     def _type(self, field: pa.Field) -> pa.DataType:
