@@ -75,15 +75,15 @@ class CsvFile(TableFile):
         schema = table.schema
         self._refuse_surroundings(schema, text)
         if self._format.percent and b"%" not in rows.text:
-            reason = "has no number with %, and percent true would read 3% as 0.03"
-            raise self.error(f"{reason}; type percent false, or write % after percentages")
+            remedy = "write % after percentages; if there are none, type percent false"
+            raise self.error(f"has no number with %, and percent is true; {remedy}")
         self._text_numbers = {
             name
             for name, column in zip(schema.names, table.columns, strict=True)
             if pa.types.is_string(column.type) and self._numbers.reads(column)
         }
-        fields = [field for field in schema if field.name not in self._empty]
-        schema = pa.schema([(field.name, self._type(field)) for field in fields])
+        fields = [(each.name, self._type(each)) for each in schema if each.name not in self._empty]
+        schema = pa.schema(fields)
         return self._dates.find(schema, lambda texts: self._parse(rows, self._names, texts, False))
 
     def _type(self, field: pa.Field) -> pa.DataType:

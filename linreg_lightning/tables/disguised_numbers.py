@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.number_text import (
-    BLANK,
     MINUS,
     NumberParser,
     TextError,
@@ -20,7 +19,6 @@ from linreg_lightning.tables.number_text import (
 from linreg_lightning.tables.truth_words import TruthWords
 from linreg_lightning.tables.units import Place, Units
 
-_OTHER_REMEDIES = "or, if it is no target, leave it out by exclude or name it in categorical"
 _READINGS = [
     CsvFormat(";", decimal, thousands=thousands, percent=True, currency=True)
     for decimal in ".,"
@@ -215,9 +213,8 @@ reads it as 0.03"
             readings = [f"{v} with {c}" for v, c in zip(values, changes, strict=True)]
             text = f"{self._separated.describe(name)}, which is "
             if not is_csv:
-                return (
-                    f"{text}{' or '.join(values)}; convert it in pandas by {self.conversion(name)}"
-                )
+                text = f"{text}{' or '.join(values)}"
+                return f"{text}; convert it in pandas by {self.conversion(name)}"
             return f"{text}{', or '.join(readings)}; type the right one"
         what = _join(self._marks(choices[0]))
         text = f"{place.describe(name)}, and the column holds numbers with {what}"
@@ -245,15 +242,14 @@ reads it as 0.03"
         marks += ["%"] if choice.percent > self._format.percent else []
         if choice.currency > self._format.currency:
             marks += [f"the currency {sign}" for sign in self._currency]
-            marks += (
-                ["brackets, or a minus at the end, for those below 0"] if self._negative else []
-            )
+            if self._negative:
+                marks.append("brackets, or a minus at the end, for those below 0")
         return marks
 
 
 @lru_cache
 def _compile(csv_format: CsvFormat) -> re.Pattern[str]:
-    return re.compile(f"{BLANK}*(?:{number_pattern(csv_format)}){BLANK}*")
+    return re.compile(number_pattern(csv_format))
 
 
 def _value(csv_format: CsvFormat, text: str) -> str:
@@ -286,10 +282,19 @@ def number_advice(
     return advice and with_other_remedies(advice)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number in some notation.
+
+    >>> is_number("1,554"), is_number("3%"), is_number("v1.5")
+    (True, True, False)
+    """
+    return any(_compile(reading).fullmatch(text) for reading in _READINGS)
+
+
 def with_other_remedies(advice: str) -> str:
     """Add what else can be done with a column than to read it as numbers.
 
     >>> with_other_remedies("x is odd; mend it")
     'x is odd; mend it, or, if it is no target, leave it out by exclude or name it in categorical'
     """
-    return f"{advice}, {_OTHER_REMEDIES}"
+    return f"{advice}, or, if it is no target, leave it out by exclude or name it in categorical"
