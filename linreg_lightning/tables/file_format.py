@@ -88,14 +88,14 @@ def open_table_file(file: DataFile, csv_format: CsvFormat, sheet: str | None = N
         if start.startswith(first_bytes):
             return StatisticsFile(file, reader)
     if start.startswith(_WORKBOOKS):
-        return ExcelSheet(file, sheet)
+        return ExcelSheet(file, sheet, csv_format)
     if file.path.lower().endswith(_R_NAMES):
         remedy = "write it in R: write.csv(rows, 'rows.csv', row.names = FALSE)"
         raise _refuse(file, "a file of R", remedy)
     for first_bytes, (name, remedy) in _REFUSED.items():
         if start.lower().startswith(first_bytes.lower()):
             raise _refuse(file, name, remedy)
-    start = _decompressed_start(file)
+    start = _decompressed_start(file).removeprefix(b"\xef\xbb\xbf")
     if re.match(rb"\s*\[\s*\{", start):
         text = "pandas.read_json('FILE').to_json('rows.jsonl', orient='records', lines=True)"
         raise _refuse(file, "a JSON array", f"convert it to JSON lines in Python: {text}")
