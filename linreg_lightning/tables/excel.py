@@ -18,7 +18,6 @@ from linreg_lightning.tables.discovery import DataFile, first_line
 from linreg_lightning.tables.table_file import Types
 from linreg_lightning.tables.whole_table import WholeTable, import_reader
 
-
 _LAST_ROWS = 100  # in which totals are looked for
 
 
