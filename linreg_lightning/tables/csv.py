@@ -16,7 +16,6 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.csv_sections import Lines, Section
 from linreg_lightning.tables.csv_values import drop_missing
 from linreg_lightning.tables.discovery import DataFile, read_error
-from linreg_lightning.tables.disguised_numbers import number_advice
 from linreg_lightning.tables.number_text import NumberParser, TextError
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
 
@@ -282,7 +281,7 @@ class CsvFile(TableFile):
             return self.error(f"has {error.text!r} in {where}, which is {error.reason}")
         advice = None
         with suppress(pa.ArrowException):  # another column may be damaged further on
-            advice = number_advice(error, row, self._format, self._texts(error.column))
+            advice = csv_errors.number_advice(error, row, self._format, self._texts(error.column))
         return self.error(advice or csv_errors.not_a_number(error.column, error.text, row))
 
     def _texts(self, name: str) -> Iterator[tuple[int, pa.ChunkedArray]]:

@@ -9,16 +9,17 @@ from typing import Any, final
 import pyarrow.compute as pc
 
 from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.csv_layout import is_marker
 from linreg_lightning.tables.number_text import (
     MINUS,
     NumberParser,
-    TextError,
     currencies,
     number_pattern,
 )
 from linreg_lightning.tables.truth_words import TruthWords
 from linreg_lightning.tables.units import Place, Units
 
+_MAX_MARKERS = 5
 _READINGS = [
     CsvFormat(";", decimal, thousands=thousands, percent=True, currency=True)
     for decimal in ".,"
@@ -48,6 +49,10 @@ reads it as 0.03"
         """The first text that the format does not read."""
         self.word: Place | None = None
         """The first text without a digit."""
+        self.markers: list[str] = []
+        """Texts without a digit that people write for a missing value."""
+        self.has_words = False
+        """Whether there are other texts without a digit."""
         self.is_padded = False
         """Whether a number begins with a needless 0, as codes do."""
         self._number: Place | None = None
@@ -72,6 +77,10 @@ reads it as 0.03"
             self._truth.add(text, place)
             if not (re.search("[0-9]", text) or currencies(text)):
                 self.word = self.word or place()
+                if text.strip() and not is_marker(text):
+                    self.has_words = True
+                elif len(self.markers) < _MAX_MARKERS:
+                    self.markers.append(text)
                 continue
             self._number = self._number or place()
             self._add_number(text, place)
@@ -142,6 +151,8 @@ reads it as 0.03"
         lines = []
         for choice in self._choices():
             line = f"df[{name!r}]"
+            if self.markers:
+                line += f".replace({self.markers}, None)"
             if self._has_dash:
                 line += ".str.replace('[\u2212\u2013]', '-', regex=True)"
             if self._negative:
@@ -252,36 +263,6 @@ def _compile(csv_format: CsvFormat) -> re.Pattern[str]:
     return re.compile(number_pattern(csv_format))
 
 
-def _value(csv_format: CsvFormat, text: str) -> str:
-    return repr(NumberParser(csv_format).value(text)).removesuffix(".0")
-
-
-def _join(parts: list[str]) -> str:
-    *first, last = parts or [""]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def number_advice(
-    error: TextError, row_name: str, csv_format: CsvFormat, columns: Iterable[tuple[int, Any]]
-) -> str | None:
-    """Say how to read a column of which a text is no number; None if its texts are not alike.
-
-    Args:
-        error: names the column and the text.
-        row_name: the name of its row.
-        csv_format: how numbers are written, as far as the user has said.
-        columns: the texts of the whole column in parts, each with the number of its first row.
-    """
-    texts = ColumnTexts(csv_format)
-    texts.add([error.text], lambda text: row_name)
-    if not texts.may_be_numbers:
-        return None
-    for start, column in columns:
-        texts.add_column(column, lambda row, start=start: f"row {start + row + 1}")  # type: ignore[misc]
-    advice = texts.advice(error.column)
-    return advice and with_other_remedies(advice)
-
-
 def is_number(text: str) -> bool:
     """Whether a text is a number in some notation.
 
@@ -291,10 +272,10 @@ def is_number(text: str) -> bool:
     return any(_compile(reading).fullmatch(text) for reading in _READINGS)
 
 
-def with_other_remedies(advice: str) -> str:
-    """Add what else can be done with a column than to read it as numbers.
+def _value(csv_format: CsvFormat, text: str) -> str:
+    return repr(NumberParser(csv_format).value(text)).removesuffix(".0")
 
-    >>> with_other_remedies("x is odd; mend it")
-    'x is odd; mend it, or, if it is no target, leave it out by exclude or name it in categorical'
-    """
-    return f"{advice}, or, if it is no target, leave it out by exclude or name it in categorical"
+
+def _join(parts: list[str]) -> str:
+    *first, last = parts or [""]
+    return f"{', '.join(first)} and {last}" if first else last

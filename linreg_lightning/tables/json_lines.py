@@ -14,6 +14,7 @@ from linreg_lightning.frames import ROUNDED, may_be_rounded
 from linreg_lightning.tables.discovery import DataFile, first_line
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, dtype_kind, overlap
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SECTION_BYTES = 2**23  # parsed at a time, by all processors
 _MAX_LINE_BYTES = 2**26  # more text without a line end is one large object or array
 
@@ -62,10 +63,12 @@ class JsonLinesFile(TableFile):
 
     def _sections(self) -> Iterator[bytes]:
         """Yield whole lines, some megabytes at a time, the same in each pass."""
-        rest = b""
+        rest, is_first = b"", True
         with self.filesystem.open_input_stream(self.path, buffer_size=0) as stream:
             while text := stream.read(_SECTION_BYTES):
                 text = rest + text
+                if is_first:
+                    text, is_first = text.removeprefix(BYTE_ORDER_MARK), False
                 end = text.rfind(b"\n") + 1
                 if not end and len(text) >= _MAX_LINE_BYTES:
                     reason = f"has no line end within {len(text):,} bytes"
