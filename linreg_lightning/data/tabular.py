@@ -1,4 +1,4 @@
-"""Rows of files, CSV, Parquet or Arrow, and of data frames; in memory or streamed."""
+"""Rows of files of all formats and of data frames; in memory or streamed."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -24,7 +24,7 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.date_text import refuse_dates
 from linreg_lightning.tables.disguised_numbers import ColumnTexts
-from linreg_lightning.tables.units import Place
+from linreg_lightning.tables.number_text import Place
 
 _BLOCK_ROWS = 2**16
 _HALF = 2**27

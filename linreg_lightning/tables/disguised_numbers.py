@@ -13,11 +13,12 @@ from linreg_lightning.tables.csv_layout import is_marker
 from linreg_lightning.tables.number_text import (
     MINUS,
     NumberParser,
+    Place,
     currencies,
     number_pattern,
 )
 from linreg_lightning.tables.truth_words import TruthWords
-from linreg_lightning.tables.units import Place, Units
+from linreg_lightning.tables.units import Units
 
 _MAX_MARKERS = 5
 _READINGS = [

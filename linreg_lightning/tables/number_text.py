@@ -5,7 +5,7 @@ A pattern of a `CsvFormat` says which texts it reads; Python's `re` and pyarrow'
 
 import re
 from functools import lru_cache
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,21 @@ CURRENCY = (
 )
 _CLASSES = {"space": BLANK, "'": "['\u2019]", "\u2019": "['\u2019]"}
 _SPACES = " \u00a0\u2007\u2009\u202f"
+
+
+class Place(NamedTuple):
+    """A text, and the name of the row that has it."""
+
+    text: str
+    row: str
+
+    def describe(self, column: str) -> str:
+        """Begin a message about the text.
+
+        >>> Place("3%", "row 1").describe("x")
+        "has '3%' in column 'x', row 1"
+        """
+        return f"has {self.text!r} in column {column!r}, {self.row}"
 
 
 class TextError(Exception):
