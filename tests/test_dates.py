@@ -415,7 +415,7 @@ def test_a_date_that_no_later_row_has_is_named() -> None:
     data = TabularData("t.csv", "y", design=_days_design())
     data.setup("predict")
     with pytest.raises(
-        InputError, match="has 'later' in column 't', row 2, which is no date; mend"
+        InputError, match=r"has 'later' in column 't', row 2, which is no date; .*mend it"
     ):
         list(data.predict_dataloader())
 

@@ -161,6 +161,12 @@ def test_a_sheet_is_chosen_by_its_name() -> None:
         TableDataset(["rows.xlsx"], sheet="Data")
 
 
+def test_rows_that_a_sheet_cannot_skip_are_refused() -> None:
+    _workbook({"data": DATA})
+    with pytest.raises(ll.InputError, match="row 100 of 'data'; lower skip_rows"):
+        _coefficients("rows.xlsx", skip_rows=99)
+
+
 def test_an_empty_sheet_is_none_to_choose() -> None:
     _workbook({"Sheet1": [], "data": DATA})
     assert _coefficients("rows.xlsx")["x"] == pytest.approx(SLOPE)
@@ -180,6 +186,48 @@ def test_a_cell_with_an_error_lacks_its_value() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert _coefficients("rows.xlsx", missing="drop")["x"] == pytest.approx(SLOPE)
+
+
+NAMES, UNITS, TOTAL = [["x", "y"]], [["m", "kg"]], [["Total", 20]]
+AROUND: list[tuple[list[list[Any]], str, dict[str, Any]]] = [
+    ([*DATA, *TOTAL], "skip_footer 1", {"skip_footer": 1}),
+    ([["Sales"], [], *DATA], "skip_rows 2", {"skip_rows": 2}),
+    ([*NAMES, *UNITS, *DATA[1:]], "has 'm' in column 'x', row 1", {"skip_rows": [1]}),
+    ([["S"], *NAMES, *UNITS, *DATA[1:]], "", {"skip_rows": [0, 2]}),
+    ([*NAMES, *UNITS, *DATA[1:], *TOTAL], "", {"skip_rows": [1], "skip_footer": 1}),
+    ([*DATA, ["?", 9]], "na_values '\\?'", {"na_values": "?", "missing": "drop"}),
+    ([*DATA, [-999, 9]], "", {"na_values": -999, "missing": "drop"}),
+]
+
+
+@pytest.mark.parametrize(("rows", "message", "options"), AROUND)
+@pytest.mark.filterwarnings("ignore:1 of 5 rows")
+def test_the_options_that_messages_about_a_sheet_name_work(
+    rows: list[list[Any]], message: str, options: dict[str, Any]
+) -> None:
+    _workbook({"data": rows})
+    if message:
+        with pytest.raises(ll.InputError, match=message):
+            _coefficients("rows.xlsx")
+    assert _coefficients("rows.xlsx", **options)["x"] == pytest.approx(SLOPE)
+
+
+def test_a_total_of_a_sheet_is_no_level_of_its_labels() -> None:
+    names = ["a", "b", "a", "b"]
+    rows = [["shop", *DATA[0]], *([n, *row] for n, row in zip(names, DATA[1:], strict=True))]
+    _workbook({"data": [*rows, ["Total", 10, 20.2]]})
+    with pytest.raises(ll.InputError, match="ends with a total, 'Total'; type skip_footer 1 to"):
+        _coefficients("rows.xlsx")
+    assert set(_coefficients("rows.xlsx", skip_footer=1)) == {"intercept", "x", "shop[b]"}
+
+
+def test_row_labels_that_pandas_writes_into_a_sheet_are_left_out() -> None:
+    pd.DataFrame(DATA[1:], columns=DATA[0]).to_excel("rows.xlsx")
+    with pytest.warns(UserWarning, match="left out columns without a name, 'Unnamed: 0'"):
+        assert _coefficients("rows.xlsx") == {
+            "intercept": pytest.approx(-0.0, abs=9),
+            "x": pytest.approx(SLOPE),
+        }
 
 
 def test_a_date_of_a_workbook_is_a_date() -> None:

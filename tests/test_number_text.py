@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "millions": (["€110.5M", "€600K"], "'€110.5M' & digits"),
     "credit": (["5,234.56", "1,234.56 CR"], "'1,234.56 CR' & row 2"),
     "fractions": (["1/2", "3/4"], "'1/2' & fractions"),
-    "truth": (["TRUE", "yes", "no"], "'yes' & row 2 & 'TRUE' in row 1"),
+    "truth": (["TRUE", "yes", "no"], "'yes' & row 2 & 'true' in row 1"),  # TRUE is the level true
     "two currencies": (["$5", "€6"], "'€6' & row 2 & '$5'"),
     "percent and not": (["3%", "0", "4"], "'4' & row 3 & '3%'"),
     "a stray word": (["3%", "4%", "none"], "'none' & row 3"),
@@ -310,3 +310,33 @@ def test_a_format_refuses_marks_that_numbers_have() -> None:
     for thousands in ("5", "-", "ab", "", "(", '"'):
         with pytest.raises(InputError, match="thousands"):
             CsvFormat(thousands=thousands)
+
+
+@pytest.mark.parametrize("marker", [".", "NA", "-", ""])
+def test_numbers_as_text_beside_markers_are_no_silent_categories_of_a_frame(marker: str) -> None:
+    frame = pd.DataFrame({"x": ["1", "0", marker] * 4, "y": range(12)})
+    with pytest.warns(UserWarning, match="a number as text, so that the column holds cat") as all_:
+        TabularData(frame, "y").setup("fit")
+    advice = re.search(r"in pandas by (.*), or name", str(all_[0].message))
+    assert advice
+    assert eval(advice[1], {"df": frame}).tolist()[:2] == [1.0, 0.0]
+    frame["x"] = ["1%", "4%", marker] * 4
+    with pytest.raises(InputError, match="the column holds numbers with %") as error:
+        TabularData(frame, "y").setup("fit")
+    advice = re.search(r"in pandas by (.*?) \(", str(error.value))
+    assert advice
+    assert eval(advice[1], {"df": frame}).tolist()[:2] == [0.01, 0.04]
+
+
+def test_words_beside_numbers_are_categories_of_a_frame() -> None:
+    frame = pd.DataFrame({"x": ["1", "0", "a"] * 4, "y": range(12)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TabularData(frame, "y").setup("fit")
+
+
+def test_percent_is_an_option_of_csv_files_alone() -> None:
+    lines = "".join(f'{{"x": "{k}%", "y": {k}}}\n' for k in range(5))
+    Path("t.jsonl").write_text("\ufeff" + lines, encoding="utf-8")
+    with pytest.raises(InputError, match=r"numbers with %; convert it in pandas by df\['x'\]"):
+        TabularData("t.jsonl", "y", percent=True).setup("fit")

@@ -10,7 +10,7 @@ and checkpoints; `gram_columns`: with other columns; `precision`: how precise th
 `solve`: coefficients from the factor of `cholesky` (exact ones of few columns in whole numbers of
 Python), and how many of their digits are correct. `inference`: tests and intervals (`student_t`: of
 many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit arithmetic.
-`left_out`: new rows that break a collinearity. `diagnostics`: what a user should know of a fit.
+`collinearity`: new rows that break one. `diagnostics`: what a user should know of a fit.
 `fit_table`: fits as named tables.
 `grouped`: a fit for each group of rows, by `batched_fit`.
 """

@@ -8,12 +8,12 @@ from typing import Any, Literal, Self, get_args
 from torch import Tensor
 
 from linreg_lightning.algebra import fit_table, inference
+from linreg_lightning.algebra.collinearity import BrokenRows, LeftOutColumns
 from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic, list_diagnostics
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.left_out import BrokenRows, LeftOutColumns
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.solve import Solution, check_ridge, solve
 from linreg_lightning.batch import Batch, column_bits

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from linreg_lightning.data.row_groups import check_by
+from linreg_lightning.design_matrix.batch_builder import Missing, Unseen
+from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import describe, is_frame
 from linreg_lightning.tables.csv_format import CsvFormat
@@ -43,14 +45,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}
         splits = ("val_path", "val_fraction", "test_path", "test_fraction")
         check_by(by, roles, any(arguments[name] for name in splits))
-    choices = {
-        "missing": "error, drop or mean",
-        "unseen": "error, zero or add",
-        "dates": "refuse, parts or days",
-    }
-    for name, values in choices.items():
-        value = arguments[name]
-        check_argument(name, repr(value), value in values.replace(" or", ",").split(", "), values)
+    for name, choices in (("missing", Missing), ("unseen", Unseen), ("dates", Dates)):
+        *first, last = get_args(choices)
+        is_one = arguments[name] in get_args(choices)
+        check_argument(name, repr(arguments[name]), is_one, f"{', '.join(first)} or {last}")
 
 
 def csv_format(arguments: Mapping[str, Any]) -> CsvFormat:

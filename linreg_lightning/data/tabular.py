@@ -1,4 +1,4 @@
-"""Rows of files, CSV, Parquet or Arrow, and of data frames; in memory or streamed."""
+"""Rows of files of all formats and of data frames; in memory or streamed."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -89,12 +89,12 @@ class TabularData(RegressionDataModule):
         delimiter: what separates the columns of a CSV file, one character or `tab`.
         decimal: the decimal point of a CSV file.
         sheet: the sheet of a workbook of Excel or OpenDocument; null if it has one.
-        skip_rows: how many lines of a CSV file to skip above its header; or a list of lines,
-            counted from 0: `[1]` is a line of units below a header in the first line.
-        skip_footer: how many lines of a CSV file to skip at its end, such as totals.
+        skip_rows: how many lines of a CSV file or sheet to skip above its header; or a list of
+            lines, counted from 0: `[1]` is a line of units below a header in the first line.
+        skip_footer: how many lines of these to skip at the end, such as totals.
         comment: the character that begins comments in a CSV file, such as `#`.
-        na_values: what stands for a missing value in a CSV file, beside nothing, NA, N/A, NaN and
-            NULL: one text or number, such as `?` or -999, or a list.
+        na_values: what stands for a missing value in a CSV file or sheet, beside nothing, NA, N/A,
+            NaN and NULL: one text or number, such as `?` or -999, or a list.
         max_levels: the most levels of a column of text; one with more is taken for an identifier.
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
         dates: what a column of dates gives. `days`: the days since the first date among the rows to

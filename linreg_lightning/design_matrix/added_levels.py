@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -12,9 +11,9 @@ from linreg_lightning.design_matrix.design import Design, to_categories
 from linreg_lightning.design_matrix.fit_design import sort_levels
 from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.errors import InputError
+from linreg_lightning.tables.disguised_numbers import is_number
 
 _BLOCK_ROWS = 2**16
-_NUMBER = re.compile(r"\s*[+-]?[\d.,]+\s*")
 
 
 def add_levels(
@@ -93,8 +92,8 @@ def _keeps_all(design: Design, name: str) -> bool:
 
 def _refuse_numbers(name: str, new: Collection[str], levels: Collection[str]) -> None:
     """Refuse a number in a column of text: nobody can tell a slip from a category."""
-    numbers = sorted(filter(_NUMBER.fullmatch, new))
-    if numbers and not any(map(_NUMBER.fullmatch, levels)):
+    numbers = sorted(filter(is_number, new))
+    if numbers and not any(map(is_number, levels)):
         raise InputError(
             f"column {name!r}: the rows to add hold the number {numbers[0]!r}, and earlier rows "
             f"text, such as {min(levels)!r}; mend it"

@@ -19,11 +19,12 @@ from linreg_lightning.design_matrix.design import Design, to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import parse_numbers
-from linreg_lightning.tables.csv_errors import not_a_number
+from linreg_lightning.tables.csv_errors import not_a_number, with_other_remedies
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.date_text import refuse_dates
-from linreg_lightning.tables.disguised_numbers import ColumnTexts, with_other_remedies
-from linreg_lightning.tables.units import Place
+from linreg_lightning.tables.disguised_numbers import ColumnTexts
+from linreg_lightning.tables.number_text import Place
 
 _BLOCK_ROWS = 2**16
 _HALF = 2**27
@@ -115,7 +116,9 @@ class LevelCounts:
     ) -> None:
         self._name, self._max_levels = name, max_levels
         self._file, self._is_csv = dataset.name, dataset.is_text
-        self._texts = None if is_declared else ColumnTexts(dataset.csv_format)
+        # The options of CSV files do not count in others.
+        csv_format = dataset.csv_format if self._is_csv else CsvFormat()
+        self._texts = None if is_declared else ColumnTexts(csv_format)
         self._rows: Counter[str] = Counter()
         self._excess = ""  # a level beyond `max_levels`
 
@@ -182,11 +185,12 @@ class LevelCounts:
         name, remedy = self._name, None
         if self._is_csv and texts.stray_word:
             remedy = not_a_number(name, *texts.stray_word)
-        elif self._is_csv or texts.word is None:
+        elif self._is_csv or not texts.has_words:
             remedy = texts.advice(name, self._is_csv)
             remedy = remedy and with_other_remedies(remedy)
-        if remedy is None and texts.plain and (texts.other is None or self._is_csv):
-            remedy = self._describe_plain(texts.plain, texts.other)
+        are_plain = texts.other in (None, texts.word) and not texts.has_words
+        if remedy is None and texts.plain and (are_plain or self._is_csv):
+            remedy = self._describe_plain(texts.plain, texts.other, texts.markers)
             if not self._is_csv and not is_identifier:
                 if not texts.is_padded:
                     warnings.warn(f"path: {self._file} {remedy}", stacklevel=2)
@@ -194,18 +198,17 @@ class LevelCounts:
         if remedy:
             raise InputError(f"path: {self._file} {remedy}")
 
-    def _describe_plain(self, plain: Place, other: Place | None) -> str:
+    def _describe_plain(self, plain: Place, other: Place | None, markers: list[str]) -> str:
         """Say that a column of text holds plain numbers, all but for an `other` text."""
         name = self._name
-        if other:
+        if other and self._is_csv:
             return not_a_number(name, *other)
         if self._is_csv:
             text = f"{plain.describe(name)}, and text in rows that are not trained on"
             return with_other_remedies(f"{text}; mend these")
         text = f"{plain.describe(name)}, a number as text, so that the column holds categories"
-        return (
-            f"{text}; convert it in pandas by df[{name!r}].astype(float), or name it in categorical"
-        )
+        column = f"df[{name!r}]" + (f".replace({markers}, None)" if markers else "")
+        return f"{text}; convert it in pandas by {column}.astype(float), or name it in categorical"
 
     def _too_many_levels(self) -> InputError:
         text = f"it has more than {self._max_levels} levels, such as {self._excess!r}"

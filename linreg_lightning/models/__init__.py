@@ -2,7 +2,7 @@
 
     SupervisedModule            named columns, predictions, metrics, checkpoints
     |-- RegressionModule        adds a linear equation and its table of coefficients
-    |   |-- LeastSquares
+    |   |-- LeastSquares      fits groups of rows too; warns of rows that break a collinearity
     |   `-- DescentModule       warns of a fit that has not converged
     |       |-- ManualLinearRegression
     |       `-- LinearRegression    is a StandardizedModule too

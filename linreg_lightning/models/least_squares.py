@@ -18,8 +18,8 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.added_columns import adds_levels
+from linreg_lightning.models.collinearity import CollinearityModule
 from linreg_lightning.models.columns import ModelColumns
-from linreg_lightning.models.left_out import LeftOutModule
 from linreg_lightning.models.one_pass import check_trainer, raise_max_epochs, stopped
 from linreg_lightning.models.regression import ClosureOptimizer, Coefficient
 from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
@@ -27,7 +27,7 @@ from linreg_lightning.protocols import feature_bits_of
 
 
 @final
-class LeastSquares(LeftOutModule):
+class LeastSquares(CollinearityModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of

@@ -16,7 +16,6 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.csv_sections import Lines, Section
 from linreg_lightning.tables.csv_values import drop_missing
 from linreg_lightning.tables.discovery import DataFile, read_error
-from linreg_lightning.tables.disguised_numbers import number_advice
 from linreg_lightning.tables.number_text import NumberParser, TextError
 from linreg_lightning.tables.table_file import Batches, TableFile, Types
 
@@ -75,15 +74,15 @@ class CsvFile(TableFile):
         schema = table.schema
         self._refuse_surroundings(schema, text)
         if self._format.percent and b"%" not in rows.text:
-            reason = "has no number with %, and percent true would read 3% as 0.03"
-            raise self.error(f"{reason}; type percent false, or write % after percentages")
+            remedy = "write % after percentages; if there are none, type percent false"
+            raise self.error(f"has no number with %, and percent is true; {remedy}")
         self._text_numbers = {
             name
             for name, column in zip(schema.names, table.columns, strict=True)
             if pa.types.is_string(column.type) and self._numbers.reads(column)
         }
-        types = {name: self._type(schema.field(name)) for name in schema.names}
-        schema = pa.schema([(name, types[name]) for name in types if name not in self._empty])
+        fields = [(each.name, self._type(each)) for each in schema if each.name not in self._empty]
+        schema = pa.schema(fields)
         return self._dates.find(schema, lambda texts: self._parse(rows, self._names, texts, False))
 
     def _type(self, field: pa.Field) -> pa.DataType:
@@ -282,7 +281,7 @@ class CsvFile(TableFile):
             return self.error(f"has {error.text!r} in {where}, which is {error.reason}")
         advice = None
         with suppress(pa.ArrowException):  # another column may be damaged further on
-            advice = number_advice(error, row, self._format, self._texts(error.column))
+            advice = csv_errors.number_advice(error, row, self._format, self._texts(error.column))
         return self.error(advice or csv_errors.not_a_number(error.column, error.text, row))
 
     def _texts(self, name: str) -> Iterator[tuple[int, pa.ChunkedArray]]:

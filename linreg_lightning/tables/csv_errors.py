@@ -1,9 +1,15 @@
 """Says in words why pyarrow cannot parse the text of a CSV file."""
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from linreg_lightning.tables import csv_layout, csv_sections
 from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.disguised_numbers import ColumnTexts
+from linreg_lightning.tables.number_text import TextError
+
+_OTHER_REMEDIES = "or, if it is no target, leave it out by exclude or name it in categorical"
 
 
 def describe(
@@ -54,3 +60,33 @@ def not_a_number(column: str, value: str, row: str, expected: str = "no number")
         f"has {value!r} in column {column!r}, {row}, which is {expected}; {remedy}, leave the "
         "column out by exclude, or, if it holds categories, name it in categorical"
     )
+
+
+def number_advice(
+    error: TextError, row_name: str, csv_format: CsvFormat, columns: Iterable[tuple[int, Any]]
+) -> str | None:
+    """Say how to read a column of which a text is no number; None if its texts are not alike.
+
+    Args:
+        error: names the column and the text.
+        row_name: the name of its row.
+        csv_format: how numbers are written, as far as the user has said.
+        columns: the texts of the whole column in parts, each with the number of its first row.
+    """
+    texts = ColumnTexts(csv_format)
+    texts.add([error.text], lambda text: row_name)
+    if not texts.may_be_numbers:
+        return None
+    for start, column in columns:
+        texts.add_column(column, lambda row, start=start: f"row {start + row + 1}")  # type: ignore[misc]
+    advice = texts.advice(error.column)
+    return advice and with_other_remedies(advice)
+
+
+def with_other_remedies(advice: str) -> str:
+    """Add what else can be done with a column than to read it as numbers.
+
+    >>> with_other_remedies("x is odd; mend it")
+    'x is odd; mend it, or, if it is no target, leave it out by exclude or name it in categorical'
+    """
+    return f"{advice}, {_OTHER_REMEDIES}"

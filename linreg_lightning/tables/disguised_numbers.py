@@ -9,18 +9,18 @@ from typing import Any, final
 import pyarrow.compute as pc
 
 from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.csv_layout import is_marker
 from linreg_lightning.tables.number_text import (
-    BLANK,
     MINUS,
     NumberParser,
-    TextError,
+    Place,
     currencies,
     number_pattern,
 )
 from linreg_lightning.tables.truth_words import TruthWords
-from linreg_lightning.tables.units import Place, Units
+from linreg_lightning.tables.units import Units
 
-_OTHER_REMEDIES = "or, if it is no target, leave it out by exclude or name it in categorical"
+_MAX_MARKERS = 5
 _READINGS = [
     CsvFormat(";", decimal, thousands=thousands, percent=True, currency=True)
     for decimal in ".,"
@@ -50,6 +50,10 @@ reads it as 0.03"
         """The first text that the format does not read."""
         self.word: Place | None = None
         """The first text without a digit."""
+        self.markers: list[str] = []
+        """Texts without a digit that people write for a missing value."""
+        self.has_words = False
+        """Whether there are other texts without a digit."""
         self.is_padded = False
         """Whether a number begins with a needless 0, as codes do."""
         self._number: Place | None = None
@@ -74,6 +78,10 @@ reads it as 0.03"
             self._truth.add(text, place)
             if not (re.search("[0-9]", text) or currencies(text)):
                 self.word = self.word or place()
+                if text.strip() and not is_marker(text):
+                    self.has_words = True
+                elif len(self.markers) < _MAX_MARKERS:
+                    self.markers.append(text)
                 continue
             self._number = self._number or place()
             self._add_number(text, place)
@@ -144,6 +152,8 @@ reads it as 0.03"
         lines = []
         for choice in self._choices():
             line = f"df[{name!r}]"
+            if self.markers:
+                line += f".replace({self.markers}, None)"
             if self._has_dash:
                 line += ".str.replace('[\u2212\u2013]', '-', regex=True)"
             if self._negative:
@@ -215,9 +225,8 @@ reads it as 0.03"
             readings = [f"{v} with {c}" for v, c in zip(values, changes, strict=True)]
             text = f"{self._separated.describe(name)}, which is "
             if not is_csv:
-                return (
-                    f"{text}{' or '.join(values)}; convert it in pandas by {self.conversion(name)}"
-                )
+                text = f"{text}{' or '.join(values)}"
+                return f"{text}; convert it in pandas by {self.conversion(name)}"
             return f"{text}{', or '.join(readings)}; type the right one"
         what = _join(self._marks(choices[0]))
         text = f"{place.describe(name)}, and the column holds numbers with {what}"
@@ -245,15 +254,23 @@ reads it as 0.03"
         marks += ["%"] if choice.percent > self._format.percent else []
         if choice.currency > self._format.currency:
             marks += [f"the currency {sign}" for sign in self._currency]
-            marks += (
-                ["brackets, or a minus at the end, for those below 0"] if self._negative else []
-            )
+            if self._negative:
+                marks.append("brackets, or a minus at the end, for those below 0")
         return marks
 
 
 @lru_cache
 def _compile(csv_format: CsvFormat) -> re.Pattern[str]:
-    return re.compile(f"{BLANK}*(?:{number_pattern(csv_format)}){BLANK}*")
+    return re.compile(number_pattern(csv_format))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number in some notation.
+
+    >>> is_number("1,554"), is_number("3%"), is_number("v1.5")
+    (True, True, False)
+    """
+    return any(_compile(reading).fullmatch(text) for reading in _READINGS)
 
 
 def _value(csv_format: CsvFormat, text: str) -> str:
@@ -263,33 +280,3 @@ def _value(csv_format: CsvFormat, text: str) -> str:
 def _join(parts: list[str]) -> str:
     *first, last = parts or [""]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def number_advice(
-    error: TextError, row_name: str, csv_format: CsvFormat, columns: Iterable[tuple[int, Any]]
-) -> str | None:
-    """Say how to read a column of which a text is no number; None if its texts are not alike.
-
-    Args:
-        error: names the column and the text.
-        row_name: the name of its row.
-        csv_format: how numbers are written, as far as the user has said.
-        columns: the texts of the whole column in parts, each with the number of its first row.
-    """
-    texts = ColumnTexts(csv_format)
-    texts.add([error.text], lambda text: row_name)
-    if not texts.may_be_numbers:
-        return None
-    for start, column in columns:
-        texts.add_column(column, lambda row, start=start: f"row {start + row + 1}")  # type: ignore[misc]
-    advice = texts.advice(error.column)
-    return advice and with_other_remedies(advice)
-
-
-def with_other_remedies(advice: str) -> str:
-    """Add what else can be done with a column than to read it as numbers.
-
-    >>> with_other_remedies("x is odd; mend it")
-    'x is odd; mend it, or, if it is no target, leave it out by exclude or name it in categorical'
-    """
-    return f"{advice}, {_OTHER_REMEDIES}"

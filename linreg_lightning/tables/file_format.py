@@ -11,7 +11,7 @@ from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.discovery import DataFile, read_error
 from linreg_lightning.tables.excel import ExcelSheet
-from linreg_lightning.tables.json_lines import JsonLinesFile
+from linreg_lightning.tables.json_lines import BYTE_ORDER_MARK, JsonLinesFile
 from linreg_lightning.tables.parquet import ParquetFile
 from linreg_lightning.tables.statistics_file import (
     SAS,
@@ -88,14 +88,14 @@ def open_table_file(file: DataFile, csv_format: CsvFormat, sheet: str | None = N
         if start.startswith(first_bytes):
             return StatisticsFile(file, reader)
     if start.startswith(_WORKBOOKS):
-        return ExcelSheet(file, sheet)
+        return ExcelSheet(file, sheet, csv_format)
     if file.path.lower().endswith(_R_NAMES):
         remedy = "write it in R: write.csv(rows, 'rows.csv', row.names = FALSE)"
         raise _refuse(file, "a file of R", remedy)
     for first_bytes, (name, remedy) in _REFUSED.items():
         if start.lower().startswith(first_bytes.lower()):
             raise _refuse(file, name, remedy)
-    start = _decompressed_start(file)
+    start = _decompressed_start(file).removeprefix(BYTE_ORDER_MARK)
     if re.match(rb"\s*\[\s*\{", start):
         text = "pandas.read_json('FILE').to_json('rows.jsonl', orient='records', lines=True)"
         raise _refuse(file, "a JSON array", f"convert it to JSON lines in Python: {text}")

@@ -14,6 +14,7 @@ from linreg_lightning.frames import ROUNDED, may_be_rounded
 from linreg_lightning.tables.discovery import DataFile, first_line
 from linreg_lightning.tables.table_file import Batches, TableFile, Types, dtype_kind, overlap
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SECTION_BYTES = 2**23  # parsed at a time, by all processors
 _MAX_LINE_BYTES = 2**26  # more text without a line end is one large object or array
 
@@ -62,10 +63,12 @@ class JsonLinesFile(TableFile):
 
     def _sections(self) -> Iterator[bytes]:
         """Yield whole lines, some megabytes at a time, the same in each pass."""
-        rest = b""
+        rest, is_first = b"", True
         with self.filesystem.open_input_stream(self.path, buffer_size=0) as stream:
             while text := stream.read(_SECTION_BYTES):
                 text = rest + text
+                if is_first:
+                    text, is_first = text.removeprefix(BYTE_ORDER_MARK), False
                 end = text.rfind(b"\n") + 1
                 if not end and len(text) >= _MAX_LINE_BYTES:
                     reason = f"has no line end within {len(text):,} bytes"
@@ -94,8 +97,7 @@ class JsonLinesFile(TableFile):
         row = f"row {first_row + int(match[1]) + 1}" if match else "a row"
         if match := re.search(r"Column\(/(.*)\) changed from (\w+) to (\w+)", message):
             name, earlier, later = match.groups()
-            text = f"has a {later} in column {name!r}, {row}, after rows with a {earlier}"
-            return self.error(f"{text}; write all its values as one type, or null")
+            return self._mixed_types(name, earlier, later, row)
         if match := re.search(r"Column\(/(.*)\) was specified twice", message):
             return self.error(f"has two members named {match[1]!r} in {row}; rename one")
         return self.error(f"is no JSON in {row} ({message}); write each row as an object on a line")
@@ -113,8 +115,11 @@ class JsonLinesFile(TableFile):
             return pa.float64()
         if kinds <= {"text", "times"}:
             return pa.string()  # some of the texts look like times
-        text = f"Column(/{name}) changed from {earlier} to {later} in row 0"
-        raise self._parse_error(text, row)
+        raise self._mixed_types(name, earlier, later, f"row {row + 1}")
+
+    def _mixed_types(self, name: str, earlier: object, later: object, row: str) -> InputError:
+        text = f"has a {later} in column {name!r}, {row}, after rows with a {earlier}"
+        return self.error(f"{text}; write all its values as one type, or null")
 
     def _refuse_rounding(self, table: pa.Table, text: bytes) -> None:
         """Refuse a whole number that float64 does not hold, as other formats do."""

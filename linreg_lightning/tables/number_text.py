@@ -5,7 +5,7 @@ A pattern of a `CsvFormat` says which texts it reads; Python's `re` and pyarrow'
 
 import re
 from functools import lru_cache
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,21 @@ _CLASSES = {"space": BLANK, "'": "['\u2019]", "\u2019": "['\u2019]"}
 _SPACES = " \u00a0\u2007\u2009\u202f"
 
 
+class Place(NamedTuple):
+    """A text, and the name of the row that has it."""
+
+    text: str
+    row: str
+
+    def describe(self, column: str) -> str:
+        """Begin a message about the text.
+
+        >>> Place("3%", "row 1").describe("x")
+        "has '3%' in column 'x', row 1"
+        """
+        return f"has {self.text!r} in column {column!r}, {self.row}"
+
+
 class TextError(Exception):
     """A text that is no number, or a number that float64 would round, in a row from 0 on."""
 
@@ -37,7 +52,7 @@ class TextError(Exception):
 
 @lru_cache
 def number_pattern(csv_format: CsvFormat) -> str:
-    r"""Return a regular expression for the numbers of a format, without blanks around them.
+    r"""Return a regular expression for the numbers of a format, with blanks around them or not.
 
     >>> pattern = number_pattern(CsvFormat(thousands=",", percent=True))
     >>> [bool(re.fullmatch(pattern, text)) for text in ("1,554.5", "12,34", "3%", "$3", "1.5e3")]
@@ -55,13 +70,13 @@ def number_pattern(csv_format: CsvFormat) -> str:
     if csv_format.percent:
         number = f"(?:{number}|{plain}{BLANK}*%|%{BLANK}*{plain})"
     if not csv_format.currency:
-        return f"[+{MINUS}]?{BLANK}*{number}"
+        return f"{BLANK}*[+{MINUS}]?{BLANK}*{number}{BLANK}*"
     before, after = f"(?:{CURRENCY}{BLANK}*)?", f"(?:{BLANK}*{CURRENCY})?"
     signed = f"(?:[+{MINUS}]{BLANK}*{before}|{before}(?:[+{MINUS}]{BLANK}*)?){number}{after}"
     trailing = f"{before}{number}{BLANK}*[{MINUS}]{after}|{before}{number}{after}[{MINUS}]"
     bracketed = f"{before}\\({BLANK}*{before}{number}{after}{BLANK}*\\){after}"
     nothing = f"{CURRENCY}{BLANK}*[{MINUS}]"  # which is how accounts write 0
-    return f"(?:{signed}|{trailing}|{bracketed}|{nothing})"
+    return f"{BLANK}*(?:{signed}|{trailing}|{bracketed}|{nothing}){BLANK}*"
 
 
 def _group_class(csv_format: CsvFormat) -> str:
@@ -141,7 +156,7 @@ class NumberParser:
         return float(parser.parse("", pa.array([text]))[0].as_py())
 
     def _whole_pattern(self) -> str:
-        return f"^{BLANK}*(?:{number_pattern(self.csv_format)}){BLANK}*$"
+        return f"^(?:{number_pattern(self.csv_format)})$"
 
     def _digits(self, texts: pa.Array) -> pa.Array:
         """Return the numbers in texts as pyarrow reads them, without percent signs."""

@@ -54,9 +54,8 @@ def choose_keys(
 ) -> tuple[list[dict[str, str | None]], set[str]]:
     """Choose the folders that are columns; `names` are the columns in each file itself.
 
-    A folder that the user typed tells files apart if they lie in several of its kind. Otherwise all
-    rows have its value: it is no feature unless the user names it. If it lies above some of
-    the files only, it is none of their columns.
+    Where the user typed the folder, and all files below it have the same value, it is no feature
+    unless the user names it; and if some files are not below it, it is no column at all.
 
     Returns:
         The columns and values of each file, and the columns that are no features by themselves.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import final
 
-from linreg_lightning.tables.units import Place
+from linreg_lightning.tables.number_text import Place
 
 _PAIRS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import final
 
-from linreg_lightning.tables.number_text import CURRENCY, MINUS
+from linreg_lightning.tables.number_text import CURRENCY, MINUS, Place
 
 _QUANTITY = re.compile(
     rf"\s*[+{MINUS}]?(?P<currency>{CURRENCY})?\s*(?P<number>[0-9][0-9.,]*|[.,][0-9]+)"
@@ -16,21 +16,6 @@ _UNIT = re.compile(
 )
 _POWER = re.compile("[kmb]|[mb]n|mio|mrd|thousand|million|billion|lakh|crore|cr")
 _MAX_UNITS = 20
-
-
-class Place(NamedTuple):
-    """A text, and the name of the row that has it."""
-
-    text: str
-    row: str
-
-    def describe(self, column: str) -> str:
-        """Begin a message about the text.
-
-        >>> Place("3%", "row 1").describe("x")
-        "has '3%' in column 'x', row 1"
-        """
-        return f"has {self.text!r} in column {column!r}, {self.row}"
 
 
 @final

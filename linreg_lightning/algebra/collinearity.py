@@ -1,4 +1,4 @@
-"""Finds rows in which a column that a fit has left out is not the combination that it was before.
+"""Finds rows that break a collinearity of the rows trained on.
 
 A column x_j that was a linear combination of the columns kept, in the rows trained on, is
 

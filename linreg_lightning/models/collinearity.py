@@ -7,12 +7,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.algebra import Fit
-from linreg_lightning.algebra.left_out import BrokenRows
+from linreg_lightning.algebra.collinearity import BrokenRows
 from linreg_lightning.batch import Batch
 from linreg_lightning.models.grouped import GroupedModule
 
 
-class LeftOutModule(GroupedModule):
+class CollinearityModule(GroupedModule):
     """Warns once of rows in which a column left out is not the combination that it was in the fit.
 
     The Trainer's rows are counted in each step, and those of all processes are added up.
