@@ -291,7 +291,7 @@ class TabularData(RegressionDataModule):
             builder = BatchBuilder(design, roles, self._missing, self._unseen)
             if split == "train" and self._has_earlier_rows:
                 hint = _ADD_HINT if self._may_extend() else _ANEW_HINT
-                builder = replace(builder, unseen_hint=hint)
+                builder = replace(builder, unseen_hint=hint, date_hint=_ANEW_HINT)
             purpose = _PURPOSES.get(split, "to predict")
             self._readers[split] = SplitReader(self._sources.subset(split), builder, purpose)
         return self._readers[split]
