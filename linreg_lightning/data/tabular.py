@@ -78,7 +78,8 @@ class TabularData(RegressionDataModule):
         categorical: columns of categories that look like numbers, such as postal codes.
         missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
             it; `mean` fills in the mean of the rows to train on (for an indicator, the fraction of
-            them with that level), but never a target or weight.
+            them with that level), also of those left out because they lack a target or weight,
+            which are never filled in.
         unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
             its column to 0, as those of the first level are, and a warning counts such rows; `add`
             gives it a coefficient where rows to train on are added to a `LeastSquares` fit from a

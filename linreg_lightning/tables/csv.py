@@ -38,7 +38,7 @@ class CsvFile(TableFile):
 
     def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
         self._format, self._delimiter = csv_format, csv_format.delimiter_character
-        self._numbers = NumberParser(csv_format)
+        self._numbers = NumberParser(csv_format, csv_format.habits)
         self._index: list[Section] | None = None
         self._names: list[str] = []  # of all columns; the schema leaves out those that are `empty`
         self._empty: list[str] = []
@@ -75,7 +75,8 @@ class CsvFile(TableFile):
         self._refuse_surroundings(schema, text)
         if self._format.percent and b"%" not in rows.text:
             reason = "has no number with %, and percent true would read 3% as 0.03"
-            raise self.error(f"{reason}; type percent false, or write % after percentages")
+            remedy = "write % after percentages, or type percent false if no file of the fit has %"
+            raise self.error(f"{reason}; {remedy}")
         self._text_numbers = {
             name
             for name, column in zip(schema.names, table.columns, strict=True)
