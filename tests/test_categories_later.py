@@ -330,3 +330,38 @@ def test_rounding_breaks_no_collinearity(dtype: str, accuracy: Any) -> None:
         wrong = rows(1.0)
         wrong[7, 3] *= 1.01
         assert "1 of 50 rows" in messages(lambda: model.predict(wrong), "break")[0]  # noqa: B023
+
+
+def columns_and_batches(data: TabularData) -> list[Any]:
+    data.setup("fit")
+    return list(data.train_dataloader())
+
+
+@pytest.mark.parametrize("city", [["Oslo", "Rome"] * 4, [1.0, 2.5] * 4])
+@pytest.mark.parametrize("stream", [None, True])
+def test_the_emptiest_column_is_named_where_no_row_is_complete(city: Any, stream: Any) -> None:
+    frame = pd.DataFrame({"city": city, "age": [None] * 7 + [3.0], "y": range(8)})
+    frame.loc[7, "y"] = None
+    refused = "8 of 8 rows lack a value .age 7, y 1.; leave 'age' out by exclude, or set missing"
+    data = TabularData(frame, "y", missing="drop", stream=stream)
+    with pytest.raises(InputError, match=refused):
+        columns_and_batches(data)
+    data = TabularData(frame, "y", missing="drop", exclude="age")
+    data.setup("fit")
+    assert data.splits["train"].rows == 7
+
+
+def test_the_levels_of_complete_rows_are_said_to_be_so() -> None:
+    frame = pd.DataFrame({"key": [*"abcd", None, None], "y": range(6)})
+    with pytest.raises(InputError, match="another level in each of the 4 complete rows"):
+        TabularData(frame, "y", missing="drop").setup("fit")
+
+
+def test_a_later_month_needs_a_fit_of_all_rows(trainer: MakeTrainer) -> None:
+    days = pd.date_range("2024-01-01", periods=40)
+    frame = pd.DataFrame({"day": days, "y": np.arange(40.0) ** 2})
+    model = fit(trainer, TabularData(frame, "y", dates="parts"))
+    later = frame.assign(day=days + pd.Timedelta(days=300))
+    for unseen in ("error", "add"):
+        with pytest.raises(InputError, match=r"month 10.*mend it, leave such .*fit all rows anew"):
+            add(trainer, model, later, unseen=unseen)

@@ -518,3 +518,9 @@ def test_a_text_is_a_date_in_random_columns_only_where_python_reads_it() -> None
                 except ValueError:
                     read = None
                 assert read == expected
+
+
+def test_a_year_of_four_digits_is_no_year_and_time() -> None:
+    texts = pd.Series(pd.date_range("2024-01-05", periods=20, freq="9D"))
+    for form in ("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d.%m.%Y", "%b. %d, %Y"):
+        assert find_formats(texts.dt.strftime(form)) == ([form], [])

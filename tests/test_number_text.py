@@ -340,3 +340,15 @@ def test_percent_is_an_option_of_csv_files_alone() -> None:
     Path("t.jsonl").write_text("\ufeff" + lines, encoding="utf-8")
     with pytest.raises(InputError, match=r"numbers with %; convert it in pandas by df\['x'\]"):
         TabularData("t.jsonl", "y", percent=True).setup("fit")
+
+
+@pytest.mark.parametrize("argument", ["path", "val_path"])
+def test_a_column_has_percentages_in_all_files_or_in_none(argument: str) -> None:
+    Path("a.csv").write_text("x,z,y\n1%,5%,1\n4%,6%,2\n", encoding="utf-8")
+    Path("b.csv").write_text("x,z,y\n1,7%,1\n4,8%,2\n", encoding="utf-8")
+    paths: Options = {"path": ["a.csv", "b.csv"]}
+    if argument == "val_path":
+        paths = {"path": "a.csv", "val_path": "b.csv"}
+    data = TabularData(target="y", percent=True, **paths)
+    with pytest.raises(InputError, match=f"{argument}: b.csv has '1'.*row 1, which is no perc"):
+        data.setup("fit")

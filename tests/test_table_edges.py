@@ -341,7 +341,7 @@ def test_levels_come_only_from_rows_that_are_not_dropped(trainer: MakeTrainer) -
     found = {row["name"]: row["estimate"] for row in model.coefficients()}
     assert found == pytest.approx({"intercept": 0.0, "c[w]": 5.0, "a": 2.0}, abs=1e-9)
     empty = text("c,a,y\nv,,1\nw,2,\n", "empty.csv")
-    with pytest.raises(InputError, match="no row left to train on; every one lacks a value"):
+    with pytest.raises(InputError, match=r"no row left to train on; .* rows lack a value"):
         trainer(max_epochs=1).fit(LeastSquares(), TabularData(empty, "y", missing="drop"))
 
 

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from linreg_lightning.batch import Batch, KeptBatch
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
-from linreg_lightning.design_matrix.row_counts import RowCounts
+from linreg_lightning.design_matrix.row_counts import RowCounts, too_few_complete
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import all_weights_zero
@@ -69,6 +69,10 @@ class SplitReader:
         self._counts = counts
         if self.world_size > 1:
             return
+        if counts.incomplete and rows < 2 and self.purpose == "to train on":
+            text = f"path: {self.subset.dataset.name} has too few rows to train on"
+            roles = counts.rows, counts.incomplete, counts.missing, self.builder.roles.features
+            raise InputError(f"{text}; {too_few_complete(*roles)}")
         self._warn_once(counts)
         if rows < min_rows:
             dataset = self.subset.dataset

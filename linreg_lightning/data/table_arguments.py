@@ -53,7 +53,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
 
 def csv_format(arguments: Mapping[str, Any]) -> CsvFormat:
     """Return how CSV files are written."""
-    formats = {field.name: arguments[field.name] for field in fields(CsvFormat)}
+    formats = {field.name: arguments[field.name] for field in fields(CsvFormat) if field.init}
     return CsvFormat(**formats | {"date_format": tuple(as_list(arguments["date_format"]))})
 
 

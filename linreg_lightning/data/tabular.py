@@ -78,7 +78,8 @@ class TabularData(RegressionDataModule):
         categorical: columns of categories that look like numbers, such as postal codes.
         missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
             it; `mean` fills in the mean of the rows to train on (for an indicator, the fraction of
-            them with that level), but never a target or weight.
+            them with that level), also of those left out because they lack a target or weight,
+            which are never filled in.
         unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
             its column to 0, as those of the first level are, and a warning counts such rows; `add`
             gives it a coefficient where rows to train on are added to a `LeastSquares` fit from a
@@ -291,7 +292,7 @@ class TabularData(RegressionDataModule):
             builder = BatchBuilder(design, roles, self._missing, self._unseen)
             if split == "train" and self._has_earlier_rows:
                 hint = _ADD_HINT if self._may_extend() else _ANEW_HINT
-                builder = replace(builder, unseen_hint=hint)
+                builder = replace(builder, unseen_hint=hint, date_hint=_ANEW_HINT)
             purpose = _PURPOSES.get(split, "to predict")
             self._readers[split] = SplitReader(self._sources.subset(split), builder, purpose)
         return self._readers[split]

@@ -39,7 +39,8 @@ class BatchBuilder:
 
     Without targets, for rows to predict, no row is left out: a missing value may stay NaN. With a
     column of groups, the last column of y has the number of each row's group in `groups`. Unless
-    `unseen` is `zero`, an unknown level is refused; `unseen_hint` then says what to do about it.
+    `unseen` is `zero`, an unknown level is refused; `unseen_hint` or, for a date, `date_hint` then
+    says what to do about it.
     """
 
     design: Design
@@ -48,6 +49,7 @@ class BatchBuilder:
     unseen: Unseen
     groups: dict[str, int] = field(default_factory=dict)  # numbered as they are read
     unseen_hint: str = _ZERO_HINT
+    date_hint: str = _ZERO_HINT
 
     @property
     def drops_rows(self) -> bool:
@@ -170,7 +172,8 @@ class BatchBuilder:
                 value = self.design.unseen_value(name, block.table.column(name), row)
                 level = self._counted_as()[name]
                 other = "none of the levels" if level is None else repr(level)
+                hint = self.unseen_hint if name in self.design.levels else self.date_hint
                 raise InputError(
                     f"column {name!r}: {block.row_name(row)} holds {value}, which no row that "
-                    f"was trained on had; mend it{self.unseen_hint.format(other)}"
+                    f"was trained on had; mend it{hint.format(other)}"
                 )

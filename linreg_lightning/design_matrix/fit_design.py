@@ -16,6 +16,7 @@ from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.dates import Dates, DateStatistics
 from linreg_lightning.design_matrix.design import Design, to_categories
+from linreg_lightning.design_matrix.row_counts import too_few_complete
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import parse_numbers
@@ -74,9 +75,9 @@ def fit_design(
             for name, dated in statistics.items():
                 dated.add(block.table.column(name))
         if not rows:
-            raise _no_row(dataset.name, drops)
+            raise _no_row(subset, needed if drops else None)
         for counts in levels.values():
-            counts.check(rows)
+            counts.check(rows, "complete rows" if drops else "rows")
         counted: dict[str, ExactSum | DateStatistics] = {**sums, **statistics}
         for name, values_of_column in counted.items():
             if not values_of_column.count:
@@ -148,7 +149,7 @@ class LevelCounts:
                 raise self._too_many_levels()
             self._rows.clear()  # memory stays constant until all rows tell what the column is
 
-    def check(self, rows: int) -> None:
+    def check(self, rows: int, kind: str) -> None:
         """Refuse numbers or dates in disguise, and a column with no level or one in each row."""
         if not self._rows and not self._excess:
             raise _no_value(self._name)
@@ -162,7 +163,7 @@ class LevelCounts:
             raise self._too_many_levels()
         if is_identifier:
             example = repr(self.sorted()[0])
-            text = f"it has another level in each of the {rows} rows, such as {example}"
+            text = f"it has another level in each of the {rows} {kind}, such as {example}"
             raise InputError(f"column {self._name!r}: {text}; {_IDENTIFIER_REMEDY}")
 
     def sorted(self) -> list[str]:
@@ -255,11 +256,18 @@ class ExactSum:
         return float(self._sum / self.count)
 
 
-def _no_row(file: str, drops: bool) -> InputError:
-    remedy = "lower val_fraction or test_fraction"
-    if drops:
-        remedy = "every one lacks a value; set missing to mean, or exclude what is empty"
-    return InputError(f"path: {file} has no row left to train on; {remedy}")
+def _no_row(subset: RowSubset, dropped: ColumnRoles | None) -> InputError:
+    """Say that no row is left; `dropped` are the columns without which a row was left out."""
+    dataset = subset.dataset
+    text = f"path: {dataset.name} has no row left to train on"
+    if dropped is None:
+        return InputError(f"{text}; lower val_fraction or test_fraction")
+    rows, missing = 0, Counter[str]()
+    for block in subset.read(dropped.types(dataset), _BLOCK_ROWS):
+        rows += block.table.num_rows
+        for name, column in zip(block.table.schema.names, block.table.columns, strict=True):
+            missing[name] += pc.sum(column.is_null(nan_is_null=True)).as_py() or 0
+    return InputError(f"{text}; {too_few_complete(rows, rows, missing, dropped.features)}")
 
 
 def _no_value(name: str) -> InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -99,6 +100,22 @@ class RowCounts:
                 f"{rows} have a level that no row trained on had, and {use} another: {columns}"
             )
         return lines
+
+
+def too_few_complete(
+    rows: int, incomplete: int, missing: Counter[str], features: Collection[str]
+) -> str:
+    """Say which columns left too few rows that are complete, and what to do.
+
+    >>> too_few_complete(9, 9, Counter(age=9, city=2), ["age", "city"])
+    "9 of 9 rows lack a value (age 9, city 2); leave 'age' out by exclude"
+    """
+    names = [name for name, count in missing.most_common() if count]
+    text = f"{incomplete} of {rows} rows lack a value ({_listed(+missing)})"
+    if not names or names[0] not in features:
+        return f"{text}; give values to {names[0]!r}" if names else text
+    remedy = f"leave {names[0]!r} out by exclude"
+    return f"{text}; {remedy}" + ("" if missing[names[0]] == rows else ", or set missing to mean")
 
 
 def _listed(values: Counter[str]) -> str:

@@ -38,7 +38,7 @@ class CsvFile(TableFile):
 
     def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
         self._format, self._delimiter = csv_format, csv_format.delimiter_character
-        self._numbers = NumberParser(csv_format)
+        self._numbers = NumberParser(csv_format, csv_format.habits)
         self._index: list[Section] | None = None
         self._names: list[str] = []  # of all columns; the schema leaves out those that are `empty`
         self._empty: list[str] = []
@@ -74,7 +74,7 @@ class CsvFile(TableFile):
         schema = table.schema
         self._refuse_surroundings(schema, text)
         if self._format.percent and b"%" not in rows.text:
-            remedy = "write % after percentages; if there are none, type percent false"
+            remedy = "write % after percentages; if no file of the fit has %, type percent false"
             raise self.error(f"has no number with %, and percent is true; {remedy}")
         self._text_numbers = {
             name

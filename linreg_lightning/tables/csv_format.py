@@ -49,6 +49,10 @@ class CsvFormat:
     thousands: str | None = None
     percent: bool = False
     currency: bool = False
+    habits: dict[tuple[str, str], tuple[str, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """By column and kind: how the first numbers of all files of a run are written, and one."""
     date_format: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

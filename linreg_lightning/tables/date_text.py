@@ -121,6 +121,8 @@ def find_formats(texts: Collection[str]) -> tuple[list[str], list[str]]:
     # May is both a full and a short name.
     best = {form.replace("%B", "%b"): form for form in reversed(read) if len(read[form]) == most}
     formats = list(reversed(best.values()))
+    # 2024 is a year rather than the year 20 and the time 24, which are read as well.
+    formats = [form for form in formats if "%Y" in form] or formats
     known = set(read[formats[0]])
     return formats, [text for text in texts if text not in known]
 

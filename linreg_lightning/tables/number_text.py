@@ -102,12 +102,14 @@ class NumberParser:
     """Parses columns of text, and remembers which of them hold percentages and which currency.
 
     A number in a column of percentages, or an amount in another currency, would be off by a factor.
+    Parsers that are given the same `habits` remember it together.
     """
 
-    def __init__(self, csv_format: CsvFormat) -> None:
+    def __init__(
+        self, csv_format: CsvFormat, habits: dict[tuple[str, str], tuple[str, str]] | None = None
+    ) -> None:
         self.csv_format = csv_format
-        # By column and kind of habit: how its first numbers are written, and one of them.
-        self._habits: dict[tuple[str, str], tuple[str, str]] = {}
+        self._habits = {} if habits is None else habits
 
     def reads(self, texts: Any) -> bool:
         """Whether all texts of a column that are not missing are numbers in this format."""

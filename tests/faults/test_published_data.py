@@ -366,7 +366,7 @@ def _follow(message: str, options: dict[str, Any]) -> str:
         options["exclude"].append(column[1])
         return f"exclude {column[1]}"
     # A table of numbers alone says only that no row is left.
-    if "set missing to mean" in message or "0 rows to train on" in message:
+    if "set missing to mean" in message or "lack a value" in message:
         options["missing"] = "mean"
         return "missing mean"
     raise AssertionError(f"no remedy in: {message}")
