@@ -346,7 +346,7 @@ def fit_own_class(command: Linreg, name: str, options: str = "") -> Path:
     command(f"fit --model {name}.Mine {options}")
     del sys.modules[name]
     Path("was_imported").unlink()
-    change(checkpoints()[0], lambda content: content.pop("run_folder"))
+    change(checkpoints()[0], lambda content: content.pop("run_written"))
     return checkpoints()[0]
 
 
@@ -402,6 +402,7 @@ def test_a_class_among_the_arguments_of_a_class_is_not_imported(
     Path("nested_module.py").write_text("open('was_imported', 'w')")
     where = "hyper_parameters" if key == "model" else "datamodule_hyper_parameters"
     stored = {"class_path": "nested_module.Evil"}
+    change(path, lambda content: content.pop("run_written"))
     change(path, lambda content: content[where].update(ridge=[stored], rows=[stored]))
     assert "names the class nested_module.Evil" in refused("predict --ckpt_path last")
     assert not Path("was_imported").exists()

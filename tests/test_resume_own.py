@@ -412,12 +412,28 @@ def test_a_class_of_a_renamed_module_is_found_by_its_new_name(refused: Refused) 
     linreg("predict --ckpt_path last --model moved.Net --data moved.Data")
 
 
-def test_the_classes_of_a_run_are_known_in_the_folder_it_wrote_to(refused: Refused) -> None:
+def test_the_classes_of_a_run_are_known_beside_its_own_settings(refused: Refused) -> None:
     fit("Net", 1)
     del sys.modules["own"]
-    shutil.copytree("logs", "copied")
-    message = refused("predict --ckpt_path last --trainer.default_root_dir copied")
-    assert "names the class own.Net, and opening it would run the code" in message
-    assert "own" not in sys.modules
+    for forged in (0, True, None, list(Path("/").stat()[1:3])):
+        shutil.rmtree("copied", ignore_errors=True)
+        shutil.copytree("logs", "copied", copy_function=shutil.copy2)
+        file = next(Path("copied").glob("**/*.ckpt"))
+        content = torch.load(file, weights_only=True)
+        if forged != 0:
+            content |= {"run_written": forged, "run_folder": forged}
+        torch.save(content, file)
+        message = refused("predict --ckpt_path last --trainer.default_root_dir copied")
+        assert "names the class own.Net, and opening it would run the code" in message
+        assert "own" not in sys.modules
     Path("logs").rename("moved")
     linreg("predict --ckpt_path last --trainer.default_root_dir moved")
+
+
+def test_a_trusted_class_is_replaced_by_its_new_name(refused: Refused) -> None:
+    fit("Net", 1)
+    Path("own.py").write_text(Path("own.py").read_text().replace("Net", "Other"))
+    import_module("importlib").invalidate_caches()
+    for trust in ("", " --trust"):
+        del sys.modules["own"]
+        linreg(f"predict --ckpt_path last --model own.Other{trust}")

@@ -18,7 +18,8 @@ from linreg_lightning.errors import InputError
 
 PACKAGES = {__name__.partition(".")[0], "lightning", "torch"}
 _CONTENT_KEYS = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}
-FOLDER_KEY = "run_folder"
+RUN_KEY = "run_written"
+CONFIG = "config.yaml"
 TRUST_HELP = "Import whatever classes the checkpoint names, also from unknown modules."
 
 
@@ -44,9 +45,9 @@ def check_classes(
             data module.
     """
     file = checkpoint.path
-    if named is not None and is_own_run(checkpoint):
-        named = named | {each["class_path"] for each in (checkpoint.model, checkpoint.data) if each}
     packages = PACKAGES | {name.partition(".")[0] for name in named or ()}
+    if is_own_run(checkpoint):
+        named = None
     if named is not None:
         for class_path in class_paths(checkpoint.content.get(OPTIMIZER_KEY)):
             _check_module(class_path, packages, file, "")
@@ -55,7 +56,7 @@ def check_classes(
         if stored is None:
             continue
         new_path = typed.get(key, "")
-        if "." in new_path and _is_gone(stored["class_path"], packages):
+        if "." in new_path and _is_gone(stored["class_path"], packages, named is None):
             stored["class_path"] = new_path
             checkpoint.content[_CONTENT_KEYS[key]]["_class_path"] = new_path
         class_path = stored["class_path"]
@@ -73,31 +74,34 @@ def check_classes(
         _check_arguments(cls, stored, file)
 
 
-def folder_identity(folder: Path) -> list[int]:
-    """Return the numbers by which the file system knows a folder; [] if there is none."""
+def time_written(config: Path) -> int:
+    """Return when a run's config.yaml got its place, in nanoseconds; 0 if there is none.
+
+    The file system sets this time, and sets it anew in a copy, whatever the file's date says.
+    """
     try:
-        status = folder.stat()
+        return config.stat().st_ctime_ns
     except OSError:
-        return []
-    return [status.st_dev, status.st_ino]
+        return 0
 
 
 def is_own_run(checkpoint: CheckpointInfo) -> bool:
-    """Whether a checkpoint lies in the very folder that its run wrote to.
+    """Whether a checkpoint lies beside the very config.yaml that its run has written here.
 
     The user has then named its classes on the command line of that run. A folder that was copied,
-    unpacked or downloaded has other numbers, which the writer of a foreign checkpoint cannot know.
+    unpacked or downloaded has another time, which the writer of a foreign checkpoint cannot know.
     """
-    written = checkpoint.content.get(FOLDER_KEY)
-    folders = checkpoint.path.resolve().parents
-    return bool(written) and any(folder_identity(folder) == written for folder in folders)
+    written = checkpoint.content.get(RUN_KEY)
+    if not isinstance(written, int) or not written:
+        return False
+    return any(time_written(each / CONFIG) == written for each in checkpoint.path.resolve().parents)
 
 
-def _is_gone(class_path: str, packages: set[str]) -> bool:
+def _is_gone(class_path: str, packages: set[str], trusted: bool) -> bool:
     """Whether there is no such class; finding out runs the code of known modules only."""
     package = class_path.partition(".")[0]
     try:
-        if package not in packages and package not in sys.modules:
+        if not trusted and package not in packages and package not in sys.modules:
             return find_spec(package) is None
         resolve_name(class_path)
     except (ImportError, AttributeError, ValueError):

@@ -9,12 +9,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from linreg_lightning.atomic_file import atomic_path, remove_orphans
-from linreg_lightning.cli.checkpoint_trust import FOLDER_KEY, folder_identity
+from linreg_lightning.cli.checkpoint_trust import RUN_KEY, time_written
 
 
 @final
 class RunFolder(SaveConfigCallback):
     """Removes what killed runs have left unfinished; writes `config.yaml` whole or not at all."""
+
+    _written = 0  # of the first process, which writes the checkpoints
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare the folder, on the first process only."""
@@ -27,11 +29,13 @@ class RunFolder(SaveConfigCallback):
         if trainer.is_global_zero:
             remove_orphans(Path(trainer.default_root_dir))
             text = self.parser.dump(self.config, skip_none=False)
-            with atomic_path(Path(folder) / self.config_filename) as unfinished:
+            config = Path(folder) / self.config_filename
+            with atomic_path(config) as unfinished:
                 unfinished.write_text(text, encoding="utf-8")
+            self._written = time_written(config)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note in which folder the run writes, so that its own classes are known later."""
-        checkpoint[FOLDER_KEY] = folder_identity(Path(trainer.default_root_dir))
+        """Note when the run's config.yaml was written, so that its own classes are known later."""
+        checkpoint[RUN_KEY] = self._written
