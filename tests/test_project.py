@@ -161,7 +161,7 @@ def test_a_wheel_makes_the_same_project_and_this_project_works_alone() -> None:
 
 
 def check_project(project: Path) -> None:
-    """Install a project; run its checks and its command. Its tests are in faults/test_new_project."""
+    """Install a project; run its checks and its command. Its tests: faults/test_new_project.py."""
     run(["git", "init", "-q"], project)
     run(["git", "add", "."], project)
     python = install(project)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from linreg_lightning import cli
 from test_project import ROOT, install, run
+
+from linreg_lightning import cli
 
 
 def test_a_new_project_passes_its_tests_and_types() -> None:
