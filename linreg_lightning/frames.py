@@ -5,6 +5,7 @@ by Arrow's stream protocol. Only narwhals and pyarrow are imported here.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 
 import narwhals.stable.v2 as nw
@@ -18,7 +19,8 @@ from linreg_lightning.errors import InputError
 Floats = NDArray[np.float64]
 _PROTOCOLS = ("columns", "__arrow_c_stream__", "__narwhals_dataframe__", "__narwhals_lazyframe__")
 ROUNDED = (
-    "a whole number that float64 cannot hold; leave the column out, or subtract a constant from it"
+    "a whole number that float64 cannot hold; leave the column out by exclude, or subtract a "
+    "constant from it"
 )
 _MAX_WHOLE = 2.0**53  # float64 holds every whole number up to here
 
@@ -110,8 +112,7 @@ def to_arrow(frame: Any, argument: str = "x") -> pa.Table:
     try:
         wrapped = nw.from_native(collect(frame))
         if wrapped.implementation.is_pandas():
-            frame = _without_pandas_types(wrapped.to_native())
-            return pa.Table.from_pandas(frame, preserve_index=False)
+            return _from_pandas(_without_pandas_types(wrapped.to_native()))
         if wrapped.implementation.is_polars():
             # Its own method copies text.
             return pa.table(_without_wide_integers(wrapped))
@@ -252,7 +253,7 @@ def _name_of(series: Any, unnamed: str) -> str:
 
 
 def _without_pandas_types(frame: Any) -> Any:
-    """Return a pandas frame with names and categories as text, and without sparse columns."""
+    """Return a pandas frame of types that pyarrow reads, with names and categories as text."""
     frame, plain = frame.set_axis(column_names(frame), axis=1), {}
     for name, dtype in frame.dtypes.items():
         categories = getattr(dtype, "categories", None)
@@ -261,6 +262,20 @@ def _without_pandas_types(frame: Any) -> Any:
         elif str(dtype).startswith("Sparse"):
             plain[name] = frame[name].sparse.to_dense()
     return frame.assign(**plain) if plain else frame
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    """Return a pandas frame as an Arrow table; dates are midnights in a column of times."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    # Where Python's dates come first, pyarrow keeps no more than the day of later times.
+    mixed = {
+        field.name: nw.get_native_namespace(frame).to_datetime(frame[field.name])
+        for field in table.schema
+        if pa.types.is_date32(field.type)
+        and frame[field.name].dtype == object
+        and any(isinstance(value, datetime) for value in frame[field.name].dropna())
+    }
+    return _from_pandas(frame.assign(**mixed)) if mixed else table
 
 
 def _without_wide_integers(frame: Any) -> Any:

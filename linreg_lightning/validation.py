@@ -58,8 +58,7 @@ number, leave the row out, or give it weight 0
     check_intercept(batch.x, feature_names, absent)
     if absent is None or (batch.x.sum().isfinite() and batch.y.sum().isfinite()):
         return batch
-    absent = absent.unsqueeze(1)
-    x, y = (v.masked_fill(absent & ~v.isfinite(), 0.0) for v in (batch.x, batch.y))
+    x, y = (v.masked_fill(absent[:, None] & ~v.isfinite(), 0.0) for v in (batch.x, batch.y))
     return batch._replace(x=x, y=y)
 
 
@@ -90,13 +89,14 @@ def check_finite(
         shown = repr(columns[column]) if columns else f"{column + 1} of {argument}"
         if batch.rows > 1 and values[:, column].isnan().all():
             rows = f"{row_name(0)} and the {batch.rows - 1} rows after it hold no value"
-            raise InputError(f"column {shown}: {rows}; leave it out")
+            drop = missing_hint and ", or, if other rows have values, set missing to drop"
+            raise InputError(f"column {shown}: {rows}; leave it out by exclude{drop}")
         value = values[row, column].item()
         missing = ", a missing value" if value != value else ""
-        raise InputError(
-            f"column {shown}: {row_name(row)} holds {value}{missing}; fill in a number, leave the "
-            f"row out, or give it weight 0{missing and missing_hint}"
+        remedy = (
+            f"fill in a number, leave the row out, or give it weight 0{missing and missing_hint}"
         )
+        raise InputError(f"column {shown}: {row_name(row)} holds {value}{missing}; {remedy}")
 
 
 def check_weight(weight: Tensor, row_name: RowName = row_number, column: str = "weight") -> None:

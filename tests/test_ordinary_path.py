@@ -304,7 +304,7 @@ def test_a_shell_completes_commands_and_options(capsys: pytest.CaptureFixture[st
     Path("completions").write_text(capsys.readouterr().out)
     script = (
         "source completions; complete_() { COMP_WORDS=($@); COMP_CWORD=$(($# - 1)); _shtab_linreg; "
-        'echo "${COMPREPLY[*]}"; }; complete_ linreg s; complete_ linreg fit --data.p'
+        'echo "${COMPREPLY[*]}"; }; complete_ linreg s; complete_ linreg fit --data.pa'
     )
     answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["summary", "--data.path"]

@@ -9,11 +9,16 @@ from linreg_lightning.data.base import Split
 from linreg_lightning.data.table_arguments import FILES, as_list, csv_format, plain_source
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
+from linreg_lightning.design_matrix.telling_numbers import describe_codes_and_dates
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_description, is_frame
+from linreg_lightning.tables.csv_format import OPTIONS, CsvFormat
 from linreg_lightning.tables.csv_layout import NAMELESS
 from linreg_lightning.tables.dataset import TableDataset
 
+_COUNTS_IN = {"sheet": "workbooks"} | dict.fromkeys(
+    ("skip_rows", "skip_footer"), "CSV and workbooks"
+)
 _PARTS: dict[Split, int] = {"train": TRAIN, "val": VAL, "test": TEST}
 
 
@@ -58,6 +63,28 @@ class TableSources:
             return RowSubset(self.table(f"{split}_path"))
         by_hash = HashSplit(self._fractions["val"], self._fractions["test"], self._seed)
         return RowSubset(self.table(), by_hash, _PARTS[split])
+
+    def refuse_unused_options(self) -> None:
+        """Refuse options that count in the format of no file of the fit."""
+        default, given = CsvFormat(), self._csv_format
+        names = OPTIONS - {"na_values"}  # which counts in all formats
+        values = {name: getattr(given, name) for name in names} | {"sheet": self._sheet}
+        unused = {name for name in values if values[name] != getattr(default, name, None)}
+        for argument in FILES if unused else ():
+            if self._sources[argument]:
+                unused -= self.table(argument).first_file.options
+        for name in sorted(unused):
+            formats, table = _COUNTS_IN.get(name, "CSV"), self.table()
+            value = values[name]
+            shown = " or ".join(map(repr, value if isinstance(value, tuple) else [value]))
+            reason = f"{shown} was given, which counts in {formats} only"
+            file = f"{table.name} is {table.first_file.format_name}"
+            raise InputError(f"{name}: {reason}, and {file}; leave {name} out")
+
+    def warn_of_codes_and_dates(self, roles: ColumnRoles) -> None:
+        """Say which features of whole numbers look like codes or dates."""
+        for line in describe_codes_and_dates(self.table(), roles):
+            rank_zero_warn(line)
 
     def warn_of_nameless_columns(self, roles: ColumnRoles, exclude: list[str]) -> None:
         """Say which columns without a name the fit leaves out."""

@@ -94,8 +94,8 @@ class TabularData(RegressionDataModule):
             lines, counted from 0: `[1]` is a line of units below a header in the first line.
         skip_footer: how many lines of these to skip at the end, such as totals.
         comment: the character that begins comments in a CSV file, such as `#`.
-        na_values: what stands for a missing value in a CSV file or sheet, beside nothing, NA, N/A,
-            NaN and NULL: one text or number, such as `?` or -999, or a list.
+        na_values: what stands for a missing value, in a CSV file beside nothing, NA, N/A, NaN and
+            NULL: one text or number, such as `?` or -999, or a list.
         max_levels: the most levels of a column of text; one with more is taken for an identifier.
         design: the columns of x that an earlier fit has found; comes with its checkpoint.
         dates: what a column of dates gives. `days`: the days since the first date among the rows to
@@ -212,6 +212,8 @@ class TabularData(RegressionDataModule):
                 self._sources.warn_of_nameless_columns(roles, self._exclude)
             arguments = self._categorical, self._missing, self._max_levels, constant, self._dates
             self._design = fit_design(self._sources.subset("train"), roles, *arguments)
+            self._sources.refuse_unused_options()
+            self._sources.warn_of_codes_and_dates(roles)
             self.feature_names = self._design.names
         self.hparams["design"] = self._design.state()
         return self._design

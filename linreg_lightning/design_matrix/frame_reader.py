@@ -19,6 +19,8 @@ from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import column_names
 from linreg_lightning.matching import select_columns
+from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.csv_values import drop_markers
 from linreg_lightning.tables.dataset import Chunk
 from linreg_lightning.tables.table_file import dtype_kind
 
@@ -28,7 +30,7 @@ _BLOCK_ROWS = 2**16
 @final
 @dataclass(frozen=True)
 class FrameReader:
-    """Turns frames into x as `TabularData` turns files; `missing` and `unseen` are its arguments.
+    """Turns frames into x as `TabularData` turns files; the others are its arguments.
 
     >>> reader = FrameReader(Design(["area", "city"], {"city": ["Oslo", "Rome"]}))
     >>> reader.read(pa.table({"city": ["Rome", "Oslo"], "year": [1, 2], "area": [70, 90]}))[0]
@@ -39,6 +41,7 @@ class FrameReader:
     design: Design
     missing: Missing = "error"
     unseen: Unseen = "error"
+    na_values: Any = None
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any], names: list[str]) -> FrameReader | None:
@@ -51,7 +54,7 @@ class FrameReader:
             design = Design(**arguments["design"]) if "design" in arguments else None
             if design is not None and design.names == names:
                 missing, unseen = (arguments.get(k, "error") for k in ("missing", "unseen"))
-                return cls(design, missing, unseen)
+                return cls(design, missing, unseen, arguments.get("na_values"))
         return None
 
     def read(self, frame: Any, argument: str = "x") -> tuple[Tensor, RowCounts]:
@@ -67,8 +70,11 @@ class FrameReader:
         features = self.design.features
         # A table without columns loses its number of rows.
         table = select_columns(frame, features or column_names(frame)[:1], argument)
+        markers = CsvFormat(na_values=self.na_values)
         for name in features:
             self._check_kind(name, table.schema.field(name).type, argument)
+            column = drop_markers(table[name], markers)
+            table = table.set_column(table.column_names.index(name), name, column)
         dates = self.design.date_types()
         roles = ColumnRoles(features, list(self.design.levels), [], None, dates=dates)
         builder = BatchBuilder(self.design, roles, self.missing, self.unseen)

@@ -12,7 +12,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.frames import ROUNDED, may_be_rounded
 from linreg_lightning.tables import csv_errors, csv_layout, csv_lines, csv_sections
 from linreg_lightning.tables.csv_dates import CsvDates
-from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.csv_format import OPTIONS, CsvFormat
 from linreg_lightning.tables.csv_sections import Lines, Section
 from linreg_lightning.tables.csv_values import drop_missing
 from linreg_lightning.tables.discovery import DataFile, read_error
@@ -34,7 +34,7 @@ class CsvFile(TableFile):
     So this class cuts the file into sections of whole lines and gives each to the parallel reader.
     """
 
-    format_name = "CSV"
+    format_name, options = "CSV", OPTIONS
 
     def __init__(self, file: DataFile, csv_format: CsvFormat) -> None:
         self._format, self._delimiter = csv_format, csv_format.delimiter_character
@@ -281,15 +281,16 @@ class CsvFile(TableFile):
             return self.error(f"has {error.text!r} in {where}, which is {error.reason}")
         advice = None
         with suppress(pa.ArrowException):  # another column may be damaged further on
-            advice = csv_errors.number_advice(error, row, self._format, self._texts(error.column))
+            texts = self.read_texts([error.column])
+            advice = csv_errors.number_advice(error, row, self._format, texts)
         return self.error(advice or csv_errors.not_a_number(error.column, error.text, row))
 
-    def _texts(self, name: str) -> Iterator[tuple[int, pa.ChunkedArray]]:
-        """Yield a column as text, section by section, each with the number of its first row."""
-        first_row = 0
-        for lines in self._read_sections(self._header_end, _SECTION_BYTES):
-            table = self._parse(lines, self._names, {name: pa.string()}, threads=False)
-            yield first_row, table[name]
+    def read_texts(self, names: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Yield columns as text, some megabytes at a time, with the number of the first row."""
+        first_row, types = 0, dict.fromkeys(names, pa.string())
+        for lines in self._read_sections(self._header_end, _SAMPLE_BYTES):
+            table = self._parse(lines, self._names, types, threads=False)
+            yield first_row, table
             first_row += table.num_rows
 
     def _parse_error(self, error: Exception, names: list[str], first_row: int) -> InputError:

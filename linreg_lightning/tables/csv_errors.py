@@ -63,7 +63,7 @@ def not_a_number(column: str, value: str, row: str, expected: str = "no number")
 
 
 def number_advice(
-    error: TextError, row_name: str, csv_format: CsvFormat, columns: Iterable[tuple[int, Any]]
+    error: TextError, row_name: str, csv_format: CsvFormat, parts: Iterable[tuple[int, Any]]
 ) -> str | None:
     """Say how to read a column of which a text is no number; None if its texts are not alike.
 
@@ -71,14 +71,14 @@ def number_advice(
         error: names the column and the text.
         row_name: the name of its row.
         csv_format: how numbers are written, as far as the user has said.
-        columns: the texts of the whole column in parts, each with the number of its first row.
+        parts: tables with the texts of the whole column, each with the number of its first row.
     """
     texts = ColumnTexts(csv_format)
     texts.add([error.text], lambda text: row_name)
     if not texts.may_be_numbers:
         return None
-    for start, column in columns:
-        texts.add_column(column, lambda row, start=start: f"row {start + row + 1}")  # type: ignore[misc]
+    for start, table in parts:
+        texts.add_column(table[error.column], lambda row, start=start: f"row {start + row + 1}")  # type: ignore[misc]
     advice = texts.advice(error.column)
     return advice and with_other_remedies(advice)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import final
 
 from linreg_lightning.errors import InputError
@@ -140,3 +140,7 @@ class CsvFormat:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+OPTIONS = frozenset(each.name for each in fields(CsvFormat) if each.init)
+"""The names of the arguments."""

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -14,6 +15,7 @@ from linreg_lightning.frames import is_frame, to_float64
 from linreg_lightning.matching import name_hint
 from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.csv_format import CsvFormat
+from linreg_lightning.tables.csv_values import drop_markers
 from linreg_lightning.tables.discovery import find_files, first_line
 from linreg_lightning.tables.file_format import open_table_file
 from linreg_lightning.tables.frame import FrameTable
@@ -174,7 +176,8 @@ class TableDataset:
             if name not in file.schema.names:
                 # The name of a folder says more than a number does: 01, not 1.
                 dtype = pa.string() if pa.types.is_dictionary(types[name]) else dtype
-                columns.append(self._key_column(i, name, dtype, batch.num_rows))
+                column = self._key_column(i, name, dtype, batch.num_rows)
+                columns.append(self._drop_markers(column, types[name]))
                 continue
             column = batch.column(name)
             if not self.is_text:
@@ -189,8 +192,36 @@ class TableDataset:
                     raise InputError(
                         f"{self.argument}: {text}; write it with the same type"
                     ) from None
+                column = self._drop_markers(column, types[name])
             columns.append(column)
         return pa.RecordBatch.from_arrays(columns, names=list(types))
+
+    def sample(self, names: Sequence[str], rows: int) -> dict[str, pa.Array]:
+        """Return some values of columns of whole numbers, as CSV files and folders write them.
+
+        They are the first ones of the first file, and those of all folders.
+        """
+        file = self._files[0]
+        own = {name: pa.string() for name in names if name in file.schema.names}
+        first: Any = None
+        if own:
+            with suppress(pa.ArrowException, StopIteration):  # reading all rows says what is wrong
+                parts = file.read_texts(list(own)) if isinstance(file, CsvFile) else None
+                _, first = next(parts or file.read(own, 0, rows, rows))
+        values = {} if first is None else {name: first.column(name) for name in own}
+        for name in set(names) - {*own}:
+            texts = [keys[name] for keys in self._keys if name in keys]
+            values[name] = pa.array(texts, pa.string())
+        return values
+
+    def _drop_markers(self, column: pa.Array, dtype: pa.DataType) -> pa.Array:
+        """Drop what stands for a missing value, unless the column is read as keys."""
+        return column if dtype == pa.string() else drop_markers(column, self.csv_format)
+
+    @property
+    def first_file(self) -> TableFile:
+        """The first file, whose format all others have."""
+        return self._files[0]
 
     def _merge_schemas(self) -> pa.Schema:
         dtypes = self._key_dtypes()
@@ -260,4 +291,6 @@ class TableDataset:
         for file in self._files:
             if type(file) is not type(first):
                 formats = f"is {first.format_name} and {file.path} is {file.format_name}"
-                raise first.error(f"{formats}; name files of one kind, such as by a pattern")
+                ends = Counter(Path(each.path).suffix for each in self._files)
+                pattern = Path(first.path).parent / f"*{ends.most_common(1)[0][0]}"
+                raise first.error(f"{formats}; name files of one kind, such as by {pattern}")

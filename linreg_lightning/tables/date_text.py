@@ -53,6 +53,10 @@ _START = re.compile(
     "(?i)0|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
 )
 _MAX_LENGTH = 50
+_DURATION = re.compile(
+    r"[+-]?\d+ days?( [+-]?\d+:\d\d:\d\d(\.\d+)?)?|[+-]?\d+:\d\d:\d\d(\.\d+)?"
+    r"|[+-]?P(?=.*\d)(\d+W)?(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?"
+)
 _PERIOD = re.compile(r"(?i)\d{4}[-/ ]?[QW]\d{1,2}|[QW]\d{1,2}[-/ ]?\d{4}")
 
 
@@ -133,9 +137,16 @@ def refuse_dates(
     """Refuse a column of dates as text; of a table that is no CSV file, only warn if `warns`.
 
     Raises:
-        InputError: all texts are dates; or, in a CSV file, quarters, times of day, or most are
-            dates.
+        InputError: all texts are durations, or dates; or, in a CSV file, quarters, times of day, or
+            most are dates.
     """
+    plain = [text.strip() for text in texts]
+    if (
+        plain
+        and all(map(_DURATION.fullmatch, plain))
+        and not (is_csv and all(map(_is_time, plain)))
+    ):
+        raise InputError(_duration_remedy(min(plain), file, column))
     if is_csv:
         if remedy := _remedy(texts, file, column):
             raise InputError(remedy)
@@ -148,6 +159,13 @@ def refuse_dates(
     if not warns:
         raise InputError(f"{text}; {remedy}, or leave it out by exclude")
     warnings.warn(f"{text}, and is taken for categories; {remedy}", stacklevel=2)
+
+
+def _duration_remedy(example: str, file: str, column: str) -> str:
+    text = f"path: column {column!r} of {file} holds durations as text, such as {example!r}"
+    hours = f"pandas.to_timedelta(df[{column!r}]).dt.total_seconds() / 3600"
+    others = "leave it out by exclude, or name it in categorical"
+    return f"{text}; turn them into hours, such as by {hours}, {others}"
 
 
 def _remedy(texts: Collection[str], file: str, column: str) -> str | None:

@@ -3,6 +3,7 @@
 import posixpath
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -11,6 +12,7 @@ from pyarrow import fs
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.partitions import Partition, is_key, parse_partition
+from linreg_lightning.tables.transaction_log import refuse_logged_files, refuse_logged_folder
 
 _WILDCARD = re.compile(r"[*?\[]")
 # A question mark in an address is a wildcard, unless options such as region=... follow it.
@@ -39,8 +41,11 @@ def find_files(path: str, argument: str = "path") -> list[DataFile]:
     they may be patterns too.
 
     Raises:
-        InputError: there is no such file, or it may not be read.
+        InputError: there is no such file, or it may not be read; it belongs to a Delta, Iceberg or
+            Hudi table.
     """
+    if path.startswith("~") and not Path(path.split("/")[0]).exists():
+        path = str(Path(path).expanduser())  # a shell leaves ~ within quotes
     try:
         filesystem, inner_paths = _open_store(path)
         for inner_path in inner_paths:
@@ -50,13 +55,14 @@ def find_files(path: str, argument: str = "path") -> list[DataFile]:
                 if not files:
                     text = f"there are no files in the folder {path}"
                     raise InputError(f"{argument}: {text}; check the name")
-                return files
+                return _plain_files(files, argument)
         if not _WILDCARD.search(inner_paths[0]):
             raise InputError(f"{argument}: there is no file {path}; check the name")
         for pattern in inner_paths:
             by_path = {file.path: file for file in _match(filesystem, pattern, argument)}
             if by_path:
-                return [by_path[name] for name in sorted(by_path)]
+                files = [by_path[name] for name in sorted(by_path)]
+                return _plain_files(files, argument)
         raise InputError(f"{argument}: {path} matches no file; check the pattern")
     except (OSError, pa.ArrowException) as error:
         reason, remedy = first_line(error), "check the name and your rights"
@@ -181,10 +187,11 @@ def _list_files(
         raise InputError(f"{argument}: {text}; write them into a file first")
     files = [info]
     if info.type == fs.FileType.Directory:
-        selector = fs.FileSelector(info.path, recursive=True)
+        inner = filesystem.get_file_info(fs.FileSelector(info.path, recursive=True))
+        refuse_logged_folder([each.path for each in inner], argument)
         files = [
             file
-            for file in filesystem.get_file_info(selector)
+            for file in inner
             if file.type == fs.FileType.File
             and not any(map(_is_hidden, file.path[len(info.path) :].strip("/").split("/")))
         ]
@@ -197,6 +204,15 @@ def _list_files(
         partition = typed | parse_partition(folders)
         found.append(DataFile(file.path, filesystem, file.size or 0, partition, argument))
     return sorted(found, key=lambda file: file.path)
+
+
+def _plain_files(files: list[DataFile], argument: str) -> list[DataFile]:
+    """Return files, unless they belong to a table that is more than its files."""
+    filesystem = files[0].filesystem
+    # The right to read one object of a store may not be that to list others.
+    if len(files) > 1 or isinstance(filesystem, fs.LocalFileSystem):
+        refuse_logged_files(filesystem, [file.path for file in files], argument)
+    return files
 
 
 def _is_hidden(name: str) -> bool:

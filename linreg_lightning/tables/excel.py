@@ -1,6 +1,8 @@
 """Sheets of Excel and OpenDocument workbooks, read by fastexcel."""
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Mapping
 from itertools import dropwhile
 from typing import Any, final
@@ -30,7 +32,7 @@ class ExcelSheet(WholeTable):
     with both numbers and text, the text is refused, unless it is read as categories.
     """
 
-    format_name = "a workbook"
+    format_name, options = "a workbook", frozenset({"sheet", "skip_rows", "skip_footer"})
 
     def __init__(
         self, file: DataFile, sheet: str | None = None, csv_format: CsvFormat | None = None
@@ -126,6 +128,7 @@ class ExcelSheet(WholeTable):
         if not table.num_columns:
             reason = f"has no names of columns in row {header + 1} of {sheet!r}"
             raise self.error(f"{reason}; lower skip_rows")
+        self._refuse_repeated_names(book, sheet, table.column_names, header)
         origins = {column.name: column.column_name_from for column in loaded.available_columns()}
         named = [n for n in table.column_names if origins[n] != "generated" and n.strip()]
         full = [n for n in table.column_names if table[n].null_count < table.num_rows]
@@ -137,6 +140,16 @@ class ExcelSheet(WholeTable):
         # pandas writes row labels in a first column without a name.
         names = name_columns(["", *named])[: len(nameless)] + named
         return table.select([*nameless, *named]).rename_columns(names)
+
+    def _refuse_repeated_names(self, book: Any, sheet: str, names: list[str], header: int) -> None:
+        """Refuse two columns of one name, the second of which the library gives a number."""
+        bases = {name.rpartition("_")[0] for name in names if re.search(r"_\d+$", name)}
+        if bases.isdisjoint(names):
+            return
+        row = book.load_sheet(sheet, header_row=None, skip_rows=header, n_rows=1, dtypes="string")
+        for name, count in Counter(map(str, pa.table(row).to_pylist()[0].values())).items():
+            if count > 1 and name in bases:
+                raise self.error(f"has two columns named {name!r}; rename one")
 
     def _header_and_units(self) -> tuple[int, int]:
         """Return the row of the names, counted from 0, and how many rows to skip below it."""

@@ -86,7 +86,7 @@ def open_table_file(file: DataFile, csv_format: CsvFormat, sheet: str | None = N
             return file_class(file)
     for first_bytes, reader in _READERS.items():
         if start.startswith(first_bytes):
-            return StatisticsFile(file, reader)
+            return StatisticsFile(file, reader, csv_format)
     if start.startswith(_WORKBOOKS):
         return ExcelSheet(file, sheet, csv_format)
     if file.path.lower().endswith(_R_NAMES):

@@ -31,6 +31,8 @@ class TableFile(ABC):
     """
 
     format_name: ClassVar[str]
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Which arguments of `CsvFormat`, beside `na_values`, and `sheet` count in this format."""
 
     def __init__(self, file: DataFile) -> None:
         self.path, self.filesystem, self.size, self.partition, self.argument = file

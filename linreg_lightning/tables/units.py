@@ -64,7 +64,7 @@ without it, such as '12'"
             return None
         text = f"{text} the unit {match['unit']!r}"
         if len(quantities) > 1:
-            return f"{text} and others; write all in one unit, and leave it out"
+            return f"{text} and others; write all in one unit, and leave the unit out"
         return f"{text}; write them without it, such as {match['number']!r}"
 
 
