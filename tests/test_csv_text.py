@@ -7,6 +7,7 @@ import gzip
 import io
 import math
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -349,3 +350,27 @@ def test_a_checkpoint_keeps_the_options(trainer: Any) -> None:
     again = TabularData.load_from_checkpoint("fitted.ckpt", path="t.csv")
     (predicted,) = trainer().predict(model, again)
     assert len(predicted) == 4
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.xlsx"])
+@pytest.mark.parametrize("last", ["9,3", "Total,12", ",12"])
+def test_a_row_that_the_footer_of_a_fit_would_swallow_is_named(name: str, last: str) -> None:
+    text = f"x,y\n1,2\n2,4\n{last}\n"
+    if name == "t.csv":
+        Path(name).write_text(text)
+    else:
+        pd.read_csv(io.StringIO(text)).to_excel(name, index=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert TableDataset([name], csv_format=CsvFormat(skip_footer=1)).count_rows() == 2
+    found = [
+        str(w.message) for w in caught if "looks like a row; type skip_footer 0" in str(w.message)
+    ]
+    assert len(found) == (last == "9,3")
+
+
+def test_a_total_below_many_rows_is_named() -> None:
+    rows = "North,1,2\nSouth,2,3.5\n" * 250_000  # more than the types are guessed from
+    Path("t.csv").write_text(f"region,x,y\n{rows}Total,750000,1375000\n")
+    with pytest.raises(InputError, match="ends with a total, 'Total,750000,1375000'; type skip_f"):
+        TableDataset(["t.csv"])

@@ -120,13 +120,7 @@ class CsvFile(TableFile):
             head = csv_sections.read_head(self)
             if reason := csv_layout.describe_surroundings(head, self._format, is_table):
                 raise self.error(reason)
-        if self._format.skip_footer is None:
-            tail = csv_sections.read_tail(self, only_if_quick=True) or text
-            if totals := csv_layout.find_totals(tail, self._format, len(schema)):
-                remedy = (
-                    f"type skip_footer {len(totals)} to leave it out, skip_footer 0 if it is a row"
-                )
-                raise self.error(f"ends with a total, {totals[-1]}; {remedy}")
+        csv_sections.check_footer(self, self._format, len(schema), text)
 
     def count_rows(self) -> int:
         with self.read_errors():

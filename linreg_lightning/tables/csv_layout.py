@@ -178,6 +178,16 @@ def find_totals(text: bytes, csv_format: CsvFormat, width: int) -> list[str]:
     return [_shown(row, csv_format) for row in rows] if are_last else []
 
 
+def find_skipped_row(text: bytes, csv_format: CsvFormat, width: int) -> str:
+    """Return the first of the last lines, which `skip_footer` skips, that looks like a row."""
+    skips_nothing = replace(csv_format, skip_rows=None, skip_footer=None)
+    lines = [line for line in split_lines(text, skips_nothing, -1) if any(line.values)]
+    for line in lines[-(csv_format.skip_footer or 0) :] if csv_format.skip_footer else ():
+        if len(line.values) == width and all(line.values) and not is_total(line.values[0]):
+            return _shown(line, csv_format)
+    return ""
+
+
 def count_footer_lines(text: bytes, row: str, width: int, csv_format: CsvFormat) -> int:
     """Count the lines from a row to the end of the text if few of them are rows of the table."""
     start = (b"\n" + text).rfind(b"\n" + row[:60].encode())

@@ -1,17 +1,19 @@
 """Sections of CSV text: whole lines, read in order, in constant memory."""
 
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables import csv_lines
+from linreg_lightning.tables import csv_layout, csv_lines
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.table_file import TableFile
 
 _READ_BYTES = 2**23
 _HEAD_BYTES = 2**18  # where to look for lines above and below the table
+_COMPRESSED = (".gz", ".bz2", ".lz4", ".zst", ".br")  # which pyarrow decompresses
 CONVERT = "save it as UTF-8, such as by iconv -f {} -t UTF-8 OLD.csv > NEW.csv"
 # The first bytes of files that are not CSV.
 _NOT_CSV = {
@@ -134,17 +136,37 @@ def read_head(file: TableFile, size: int = _HEAD_BYTES) -> bytes:
 
 def read_tail(file: TableFile, only_if_quick: bool = False) -> bytes:
     """Return the last lines of a file; where that takes reading it all, nothing if so asked."""
-    with file.filesystem.open_input_stream(file.path, buffer_size=0) as stream:
-        start, tail = 0, b""
-        if stream.seekable():
-            start = max(0, file.size - _HEAD_BYTES)
-            stream.seek(start)
-        elif only_if_quick:
-            return b""
-        while piece := stream.read(_READ_BYTES):
-            start += max(0, len(tail) + len(piece) - _HEAD_BYTES)
-            tail = (tail + piece)[-_HEAD_BYTES:]
+    start, tail = 0, b""
+    if not file.path.endswith(_COMPRESSED):
+        with file.filesystem.open_input_file(file.path) as source:
+            start = max(0, source.size() - _HEAD_BYTES)
+            tail = source.read_at(_HEAD_BYTES, start)
+    elif not only_if_quick:
+        with file.filesystem.open_input_stream(file.path, buffer_size=0) as stream:
+            while piece := stream.read(_READ_BYTES):
+                start += max(0, len(tail) + len(piece) - _HEAD_BYTES)
+                tail = (tail + piece)[-_HEAD_BYTES:]
     return tail[tail.find(b"\n") + 1 :] if start else tail
+
+
+def check_footer(file: TableFile, csv_format: CsvFormat, width: int, text: bytes) -> None:
+    """Refuse totals that count as rows; warn where `skip_footer` skips what looks like a row.
+
+    A checkpoint brings `skip_footer` along, and a file to predict may have no footer.
+    """
+    tail = read_tail(file, only_if_quick=True)
+    if csv_format.skip_footer is None:
+        if totals := csv_layout.find_totals(tail or text, csv_format, width):
+            remedy = f"type skip_footer {len(totals)} to leave it out, skip_footer 0 if it is a row"
+            raise file.error(f"ends with a total, {totals[-1]}; {remedy}")
+    elif row := csv_layout.find_skipped_row(tail, csv_format, width):
+        warn_of_skipped_row(file, csv_format, row)
+
+
+def warn_of_skipped_row(file: TableFile, csv_format: CsvFormat, row: str) -> None:
+    """Say that `skip_footer` skips what looks like a row."""
+    text = f"{file.argument}: skip_footer {csv_format.skip_footer} leaves out {row} of {file.path}"
+    warnings.warn(f"{text}, which looks like a row; type skip_footer 0 if it is one", stacklevel=2)
 
 
 def copy_to_arrow(text: bytes) -> pa.Buffer:

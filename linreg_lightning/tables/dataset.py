@@ -205,7 +205,7 @@ class TableDataset:
         own = {name: pa.string() for name in names if name in file.schema.names}
         first: Any = None
         if own:
-            with suppress(pa.ArrowException, StopIteration):  # reading all rows says what is wrong
+            with suppress(OSError, pa.ArrowException, StopIteration):  # said when all rows are read
                 parts = file.read_texts(list(own)) if isinstance(file, CsvFile) else None
                 _, first = next(parts or file.read(own, 0, rows, rows))
         values = {} if first is None else {name: first.column(name) for name in own}
@@ -291,6 +291,7 @@ class TableDataset:
         for file in self._files:
             if type(file) is not type(first):
                 formats = f"is {first.format_name} and {file.path} is {file.format_name}"
-                ends = Counter(Path(each.path).suffix for each in self._files)
-                pattern = Path(first.path).parent / f"*{ends.most_common(1)[0][0]}"
+                ends = [Path(each.path).suffix for each in self._files]
+                end = max(self._files, key=lambda each: (ends.count(Path(each.path).suffix), each.size))
+                pattern = Path(first.path).parent / f"*{Path(end.path).suffix}"
                 raise first.error(f"{formats}; name files of one kind, such as by {pattern}")

@@ -15,6 +15,7 @@ from linreg_lightning.matching import name_hint
 from linreg_lightning.tables.csv_errors import not_a_number
 from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.csv_layout import is_total, name_columns
+from linreg_lightning.tables.csv_sections import warn_of_skipped_row
 from linreg_lightning.tables.csv_values import drop_missing
 from linreg_lightning.tables.discovery import DataFile, first_line
 from linreg_lightning.tables.table_file import Types
@@ -54,6 +55,7 @@ class ExcelSheet(WholeTable):
             rows = None
             if self._format.skip_footer:
                 rows = max(0, table.num_rows - self._format.skip_footer)
+                self._warn_of_skipped_rows(table.slice(rows).to_pylist())
                 table = self._read(book, sheet, None, rows)  # of types that fit these
             texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
             floats = dict.fromkeys(texts, "float")
@@ -95,6 +97,13 @@ class ExcelSheet(WholeTable):
         if totals and all(is_total(str(value)) for value in totals):
             remedy = f"type skip_footer {len(totals)} to leave it out, skip_footer 0 if it is a row"
             raise self.error(f"ends with a total, {totals[-1]!r}; {remedy}")
+
+    def _warn_of_skipped_rows(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            values = [str(value) for value in row.values() if value is not None]
+            if len(values) == len(row) and not is_total(values[0]):
+                warn_of_skipped_row(self, self._format, repr(",".join(values)))
+                return
 
     def _choose_sheet(self, book: Any) -> str:
         names: list[str] = book.sheet_names
