@@ -17,6 +17,7 @@ import pyreadstat
 import pytest
 
 import linreg_lightning as ll
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.json_lines import JsonLinesFile
 
@@ -289,3 +290,69 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_json_is_read_as_text_of_lines() -> None:
     Path("rows.json").write_text('{"x": 1, "y": 2}\n{"x": 2, "y": 4}\n{"x": 3, "y": 5}')
     assert isinstance(TableDataset(["rows.json"])._files[0], JsonLinesFile)
+
+
+@pytest.mark.parametrize("source", ["rows.parquet", "rows.arrow", "rows.jsonl", "frame"])
+def test_an_option_without_a_use_for_a_format_is_refused_in_a_fit(source: str) -> None:
+    rows = pd.DataFrame({"x": [1.0, 2, 4], "y": [3.0, 5, 9]})
+    rows.to_parquet("rows.parquet")
+    rows.to_feather("rows.arrow")
+    _write_jsonl(rows, "rows.jsonl")
+    given = {"decimal": ",", "thousands": " ", "percent": True, "skip_rows": 1, "sheet": "a"}
+    for name, value in given.items():
+        with pytest.raises(ll.InputError, match=f"^{name}: .* counts in .* leave {name} out$"):
+            _coefficients(rows if source == "frame" else source, **{name: value})
+
+
+def test_options_from_a_checkpoint_of_csv_do_not_hinder_other_formats() -> None:
+    Path("rows.csv").write_text("x;y\n1,5;4\n-999;7\n2,5;6\n4,5;10\n")
+    new = pd.DataFrame({"x": [1, -999, 3]})
+    new.to_parquet("new.parquet")
+    model, trainer = ll.LeastSquares(), ll.Trainer(logger=False, enable_progress_bar=False)
+    options = {"delimiter": ";", "decimal": ",", "na_values": -999, "missing": "drop"}
+    trainer.fit(model, ll.TabularData("rows.csv", "y", **options))  # type: ignore[arg-type]
+    trainer.save_checkpoint("rows.ckpt")
+    expected = pytest.approx([3, np.nan, 7], nan_ok=True)
+    assert model.predict(new).y.tolist() == expected
+    data = ll.TabularData.load_from_checkpoint("rows.ckpt", path="new.parquet")
+    predictions = [float(value) for batch in trainer.predict(model, data) or [] for value in batch]
+    assert predictions == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "marker"),
+    [
+        (pa.array([1, -999, 4, 7], pa.int32()), -999),
+        (pa.array([1, -999, 4, 7], pa.decimal128(9, 2)), "-999.0"),
+        (pa.array(["a", "?", "b", "a"]), ["?", -1]),
+        (pa.array(["a", "?", "b", "a"]).dictionary_encode(), "?"),
+        (pa.array([date(2024, 1, 1), date(1900, 1, 1), date(2024, 1, 3), None]), "1900-01-01"),
+    ],
+)
+def test_markers_of_missing_values_count_in_all_types(values: pa.Array, marker: Any) -> None:
+    table = TableDataset([pa.table({"x": values})], csv_format=CsvFormat(na_values=marker))
+    read = next(table.read({"x": values.type}, 9))
+    if values.type != pa.string():  # read as keys, they stay
+        assert read.table["x"].is_valid().to_pylist() == [True, False, True, values[3].is_valid]
+    rows = pa.table({"x": values, "y": [3.0, 5, 9, 15]})
+    with pytest.warns(UserWarning, match=f"{1 + values.null_count} of 4 rows were left out"):
+        _coefficients(rows, na_values=marker, missing="drop", dates="days")
+
+
+@pytest.mark.parametrize(
+    ("log", "files", "kind"),
+    [
+        ("_delta_log/00000.json", "year=2024/part.parquet", "Delta"),
+        ("metadata/v2.metadata.json", "data/year=2024/part.parquet", "Iceberg"),
+        (".hoodie/hoodie.properties", "part.parquet", "Hudi"),
+    ],
+)
+def test_a_table_with_a_log_of_its_files_is_refused(log: str, files: str, kind: str) -> None:
+    for name in (log, files):
+        Path("t", name).parent.mkdir(parents=True, exist_ok=True)
+    Path("t", log).write_text("{}")
+    pd.DataFrame({"x": [1.0, 2, 4], "y": [3.0, 5, 9]}).to_parquet(Path("t", files))
+    named = Path("t", files)
+    for path in ("t", str(Path("t").resolve()), str(named.parent), str(named), "t/**/*.parquet"):
+        with pytest.raises(ll.InputError, match=rf"path: .*t is an? {kind} table, .*; convert it"):
+            TableDataset([path])

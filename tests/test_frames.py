@@ -568,3 +568,13 @@ def test_rows_that_were_appended_one_by_one_are_read_in_blocks() -> None:
     frame = pl.concat([pl.DataFrame({"a": [float(k)]}) for k in range(300)], rechunk=False)
     (batch,) = (batch for _, batch in FrameTable(frame, "path").read({"a": None}, 0, None, 1000))
     assert batch["a"].to_pylist() == list(range(300))
+
+
+def test_dates_among_times_keep_the_times() -> None:
+    noon = datetime.datetime(2024, 1, 2, 12)
+    objects = [datetime.date(2024, 1, 1), noon, None, datetime.date(2024, 1, 4)]
+    column = pd.Series(objects, dtype=object)
+    table = to_arrow(pd.DataFrame({"at": column}))
+    assert table["at"].to_pylist() == [
+        None if pd.isna(time) else time for time in pd.to_datetime(column)
+    ]

@@ -292,6 +292,8 @@ class TableDataset:
             if type(file) is not type(first):
                 formats = f"is {first.format_name} and {file.path} is {file.format_name}"
                 ends = [Path(each.path).suffix for each in self._files]
-                end = max(self._files, key=lambda each: (ends.count(Path(each.path).suffix), each.size))
+                end = max(
+                    self._files, key=lambda each: (ends.count(Path(each.path).suffix), each.size)
+                )
                 pattern = Path(first.path).parent / f"*{Path(end.path).suffix}"
                 raise first.error(f"{formats}; name files of one kind, such as by {pattern}")
