@@ -12,6 +12,7 @@ from typing import IO, Any, final
 import torch
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.frames import is_frame
 
 _FOLDER_FLAG = 0x10  # of an archive's directory, in `external_attr`
 _REQUIRED = {"state_dict": dict, "loops": dict, "pytorch-lightning_version": str}
@@ -101,6 +102,10 @@ class CheckedLoading:
         @wraps(inherited)
         def load(checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
             check_checkpoint(checkpoint_path)
+            if any(map(is_frame, kwargs.values())):
+                # The parser, which Lightning asks to read the arguments of a command's run, knows
+                # no frames.
+                kwargs["_instantiator"] = None
             return inherited(checkpoint_path, *args, **kwargs)
 
         return load

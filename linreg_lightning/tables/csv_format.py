@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 from linreg_lightning.errors import InputError
@@ -42,10 +42,10 @@ class CsvFormat:
 
     delimiter: str = ","
     decimal: str = "."
-    skip_rows: int | Sequence[int] | None = None
+    skip_rows: int | Sequence[int] | None = field(default=None, hash=False)  # may be a list
     skip_footer: int | None = None
     comment: str | None = None
-    na_values: str | float | Sequence[str | float] | None = None
+    na_values: str | float | Sequence[str | float] | None = field(default=None, hash=False)
     thousands: str | None = None
     percent: bool = False
     currency: bool = False
