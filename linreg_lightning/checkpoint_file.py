@@ -14,6 +14,7 @@ import torch
 from linreg_lightning.errors import InputError
 
 _FOLDER_FLAG = 0x10  # of an archive's directory, in `external_attr`
+_FRAME_NAMES = ("columns", "__arrow_c_stream__")  # one of these has every data frame
 _REQUIRED = {"state_dict": dict, "loops": dict, "pytorch-lightning_version": str}
 
 
@@ -101,6 +102,10 @@ class CheckedLoading:
         @wraps(inherited)
         def load(checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
             check_checkpoint(checkpoint_path)
+            if any(hasattr(type(v), name) for v in kwargs.values() for name in _FRAME_NAMES):
+                # The parser, which Lightning asks to read the arguments of a command's run, knows
+                # no frames.
+                kwargs["_instantiator"] = None
             return inherited(checkpoint_path, *args, **kwargs)
 
         return load

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
-from linreg_lightning import cli
+from linreg_lightning import LinearRegression, TabularData, Trainer, cli
 from linreg_lightning.cli.command_words import arrange
 
 Command = Callable[..., dict[str, Any]]
@@ -52,6 +53,40 @@ def test_a_fits_config_serves_every_command_with_and_without_a_checkpoint(
     predict_config = str(newest("predictions.csv").with_name("config.yaml"))
     command("predict -c", predict_config)
     assert newest("predictions.csv").read_bytes() == expected
+
+
+def test_options_with_lists_are_read_from_the_command_and_from_its_config(
+    command: Command, houses: Path
+) -> None:
+    pd.read_csv(houses).assign(street=["a", "b"] * 100).to_csv(houses, index=False)
+    plain = command(FIT)
+    assert command(FIT, '--data.na_values ["?","-"]') == plain
+    assert "- '?'" in newest("config.yaml").read_text()
+    assert command("fit -c", str(newest("config.yaml").parent)) == plain
+
+
+def test_a_typed_rate_of_the_optimizer_replaces_that_of_a_config(
+    command: Command, refused: Refused, houses: Path
+) -> None:
+    command(FIT, "--optimizer Adam --optimizer.lr 0.05")
+    expected = command(FIT, "--optimizer Adam --optimizer.lr 0.02")
+    assert command("fit -c logs/version_0 --optimizer.lr 0.02") == expected
+    typed = "fit -c logs/version_0 --optimizer.lr 0.02 --model.lr 0.5"
+    assert "--model.lr 0.5; leave one out" in refused(typed)
+
+
+def test_data_of_a_checkpoint_are_loaded_with_a_frame_in_the_place_of_the_file(
+    command: Command, other: Path
+) -> None:
+    command(FIT)
+    rows = TabularData.load_from_checkpoint(newest("*.ckpt"), path=pd.read_csv(other))
+    predictions = Trainer(logger=False).predict(
+        LinearRegression.load_from_checkpoint(newest("*.ckpt")), rows
+    )
+    command("predict --ckpt_path last --data.path", str(other))
+    expected = pd.read_csv(newest("predictions.csv")).iloc[:, 0]
+    assert predictions
+    assert predictions[0].flatten().tolist() == pytest.approx(expected.tolist())
 
 
 def test_a_resumed_fits_config_repeats_it_and_predicts_with_its_own_checkpoint(

@@ -63,14 +63,13 @@ def check_classes(
         if named is not None:
             _check_module(class_path, packages, file, f" name it (--{key} {class_path}), or")
         cls = _import(key, class_path, file)
-        if named is not None:
-            try:
-                imported = imported_by_arguments(cls, stored["init_args"])
-            except RecursionError:
-                text = f"{file} has arguments of the {key} that contain themselves"
-                raise InputError(f"--ckpt_path: {text}; use another checkpoint") from None
-            for path in imported:
-                _check_module(path, packages, file, "")
+        try:
+            imported = imported_by_arguments(cls, stored["init_args"])
+        except RecursionError:
+            text = f"{file} has arguments of the {key} that contain themselves"
+            raise InputError(f"--ckpt_path: {text}; use another checkpoint") from None
+        for path in imported if named is not None else ():
+            _check_module(path, packages, file, "")
         _check_arguments(cls, stored, file)
 
 

@@ -199,7 +199,10 @@ def _move_lr_to_model(
     rate = typed.get("optimizer.init_args.lr")
     model_rate = typed.get("model.init_args.lr")
     if rate is not None:
-        if model_rate not in (None, rate):
+        # The rate of a file of settings gives way to that on the command line.
+        words = {word.partition("=")[0].replace(".init_args.", ".") for word in args}
+        is_typed_alone = "--optimizer.lr" in words and "--model.lr" not in words
+        if model_rate not in (None, rate) and not is_typed_alone:
             raise InputError(
                 f"--optimizer.lr: {rate:g} was given, and --model.lr {model_rate:g}; leave one out"
             )
