@@ -8,8 +8,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from linreg_lightning.data.base import Split
 from linreg_lightning.data.table_arguments import FILES, as_list, csv_format, plain_source
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.number_codes import describe_codes_and_dates
 from linreg_lightning.design_matrix.row_subset import TEST, TRAIN, VAL, HashSplit, RowSubset
-from linreg_lightning.design_matrix.telling_numbers import describe_codes_and_dates
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import is_description, is_frame
 from linreg_lightning.tables.csv_format import OPTIONS, CsvFormat

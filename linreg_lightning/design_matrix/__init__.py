@@ -4,6 +4,7 @@
     row_subset     which rows: the split by hash and the share of a process
     fit_design     what the rows to train on determine: levels of categories, means
     added_levels   the levels that later rows bring to a design
+    number_codes   which whole numbers may be codes or dates, to be said in one line each
     level_names    the same name for a level from every format
     design         the columns of x: a term turns one column of the table into columns of x
     dates          the terms of dates, and what they learn from the rows to train on
