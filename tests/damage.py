@@ -196,6 +196,8 @@ def _read_plainly(path: str) -> Outcome:
             x.append(numbers)
             names.append(name)
             continue
+        # True beside other words is a level, named as in other formats.
+        values = [{"True": "true", "False": "false"}.get(value, value) for value in values]
         for level in sorted(set(values))[1:] or values[:1]:
             x.append([float(value == level) for value in values])
             names.append(f"{name}[{level}]")
