@@ -188,6 +188,7 @@ def _read_plainly(path: str) -> Outcome:
             read = (ipc.open_file if kind == "arrow" else ipc.open_stream)(path).read_all()
         read.validate(full=True)
         table = {name: read[name].to_pylist() for name in read.schema.names}
+    table.pop("", None)  # a column without a name is left out, and the fit says so
     target = np.array([[float(value)] for value in table.pop("y")])
     x, names = [], []
     for name, values in table.items():
