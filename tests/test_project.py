@@ -161,13 +161,10 @@ def test_a_wheel_makes_the_same_project_and_this_project_works_alone() -> None:
 
 
 def check_project(project: Path) -> None:
-    """Install a project; run its checks and its command. All its tests run in faults/."""
+    """Install a project and run its command; its tests run in faults/test_new_project.py."""
     run(["git", "init", "-q"], project)
     run(["git", "add", "."], project)
     python = install(project)
-    run(["ruff", "check", "."], project)
-    run(["ruff", "format", "--check", "."], project)
-    assert "passed" in run([str(python), "-m", "pytest", "-q", "tests/test_example.py"], project)
     fit = "fit -c example --trainer.accelerator cpu --figures false"
     output = run([str(python.parent / "my-project"), *fit.split()], project)
     assert float(re.findall(r"rmse ([\d.]+)", output)[-1]) < 0.15

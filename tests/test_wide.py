@@ -1,7 +1,5 @@
 """Tables of many columns: the numbers are right, time and memory bearable or announced."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -148,38 +146,6 @@ def test_the_condition_number_of_many_columns_is_estimated() -> None:
     estimate = condition_number(factor, torch.cholesky_inverse(factor, upper=True))
     truth = float(torch.linalg.cond(factor / torch.linalg.vector_norm(factor, dim=0)))
     assert estimate == pytest.approx(truth, rel=1e-3)
-
-
-WIDE_FIT = """
-import resource, warnings
-import torch
-from linreg_lightning.algebra import least_squares
-warnings.simplefilter("ignore")
-torch.manual_seed(0)
-x, y = torch.randn(200, {columns}, dtype=torch.float64), torch.randn(200, dtype=torch.float64)
-
-def size(kind):
-    # Not ru_maxrss, which begins with the size of the parent process.
-    with open("/proc/self/status") as lines:
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(kind))
-
-before, seconds = size("VmRSS"), resource.getrusage(resource.RUSAGE_SELF).ru_utime
-least_squares(x, y, accuracy="{accuracy}")
-seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - seconds
-print(seconds, (size("VmHWM") - before) / {columns} ** 2)
-"""
-
-
-@pytest.mark.parametrize(("accuracy", "seconds", "size"), [("exact", 5, 170), ("float64", 2, 90)])
-def test_a_wide_fit_takes_seconds_and_a_few_matrices(accuracy, seconds, size) -> None:
-    """Time is that of the process; sizes are bytes for each entry of the Gram matrix."""
-    code = WIDE_FIT.format(accuracy=accuracy, columns=1500)
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True
-    )
-    used_seconds, used_bytes = map(float, output.stdout.split())
-    assert used_seconds < seconds
-    assert 16 < used_bytes < size
 
 
 def test_only_very_wide_fits_are_announced() -> None:
