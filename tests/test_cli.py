@@ -1,5 +1,4 @@
 import csv
-import json
 import os
 import shutil
 import signal
@@ -180,47 +179,6 @@ def test_without_a_logger_coefficients_json_is_in_the_root_folder(command: Linre
 def test_a_saved_configuration_repeats_the_run(command: Linreg) -> None:
     first = command("fit --model.lr 0.05 --data.rows 50")
     assert command("fit -c logs/version_0/config.yaml") == first
-
-
-MANUAL = "--model ManualLinearRegression --data.rows 5 --data.noise 2"
-WEIGHTED = (
-    "--data TabularData --data.path weighted.csv --data.target y --data.weight w "
-    "--model.standardize true --data.val_fraction 0.3"
-)
-
-
-def test_two_processes_fit_like_one_and_one_process_reports_a_bad_row(
-    command: Linreg,
-) -> None:
-    rows = [f"{i},{i / 20 if i % 2 else 5 - i / 20},{0.1 if i % 2 else 10}" for i in range(101)]
-    Path("weighted.csv").write_text("\n".join(["a,y,w", *rows]))
-    rows = [f"{k % 7},{2 * (k % 7) + k % 3}" for k in range(100)]
-    Path("bad.csv").write_text("\n".join(["a,y", *rows[:90], ",1", *rows[91:]]))
-    lines = {
-        "manual": f"fit {MANUAL} --trainer.max_epochs 50",
-        "weighted": f"fit {WEIGHTED} --trainer.max_epochs 50 --figures false",
-        "bad": "fit --model LeastSquares --data TabularData --data.target y --data.path bad.csv "
-        "--data.stream true --trainer.strategy ddp --figures false",
-    }
-    # One script runs all lines, so that two processes start only once.
-    two = "--trainer.devices 2 --trainer.accelerator cpu --trainer.default_root_dir"
-    script = "\n".join(f"cli.main({f'{line} {two} {key}2'.split()})" for key, line in lines.items())
-    Path("all.py").write_text(f"from linreg_lightning import cli\n{script}\n")
-    done = subprocess.run([sys.executable, "all.py"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    for noise in ("Warning", ".py:", "Traceback"):
-        assert noise not in done.stderr
-    start = "linreg: error: process 2: "
-    (message,) = [line for line in done.stderr.splitlines() if line.startswith(start)]
-    assert "'a'" in message
-    assert "91" in message
-    for key in ("manual", "weighted"):
-        one = command(f"{lines[key]} --trainer.default_root_dir {key}1")
-        two_processes = json.loads(Path(f"{key}2/version_0/coefficients.json").read_text())
-        assert estimates(two_processes) == pytest.approx(estimates(one), rel=1e-4, abs=1e-5)
-        assert two_processes["fit"] == pytest.approx(one["fit"], rel=1e-4)
-        assert two_processes["rows"] == one["rows"]
-    assert {"predicted", "descent"} <= {path.stem for path in Path("manual2").glob("*/*.png")}
 
 
 # Checkpoints

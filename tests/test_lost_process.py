@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import queue
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import LightningModule
 
 from linreg_lightning import InputError, __main__
 from linreg_lightning.callbacks import PeerMonitor, peer_monitor
@@ -31,24 +30,6 @@ FIT = (
 )
 TWO_NODES = "--trainer.num_nodes 2 --trainer.devices 1"
 SAVE = "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.every_n_train_steps=1"
-
-
-class SlowStart(Callback):
-    """Makes the first batch of one process take longer than the silence that means a loss."""
-
-    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 0 and trainer.global_rank == 1:
-            time.sleep(4)
-
-
-class KillSecond(Callback):
-    """Kills the second process in its third batch, while the first waits in its fourth."""
-
-    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 2 and trainer.global_rank == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if batch_idx == 3:
-            time.sleep(60)
 
 
 def variables(rank: int, port: int) -> dict[str, str]:
@@ -105,30 +86,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def test_a_killed_process_ends_the_other_and_the_run_resumes_to_the_same_bytes(
-    command: Callable[..., Any],
-) -> None:
-    rows = [f"{i % 7},{i * i % 11 / 7},{i % 13}" for i in range(101)]
-    Path("t.csv").write_text("\n".join(["a,b,y", *rows]))
-    command(f"{FIT} one")
-    kill = "--trainer.callbacks+=test_lost_process.SlowStart"
-    kill += " --trainer.callbacks+=test_lost_process.KillSecond"
-    monitor = "--trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=3"
-    processes = start_two(f"{FIT} two {SAVE} {kill} {monitor}")
-    processes[1].join(120)
-    killed = time.monotonic()
-    assert end(processes) == [1, -signal.SIGKILL]
-    assert time.monotonic() - killed < 15  # three seconds on an idle machine
-    message = error_line(0)
-    assert re.match(
-        rf"linreg: error: process 2 \(PID {processes[1].pid} on .+\) has ended", message
-    )
-    assert "--ckpt_path last" in message
-    assert end(start_two(f"{FIT} two --ckpt_path last")) == [0, 0], Path("out0").read_text()
-    one, *resumed = (sorted(Path(root).glob("*/coefficients.json")) for root in ("one", "two"))
-    assert [path.read_bytes() for path in resumed[0]] == [one[0].read_bytes()]
 
 
 class FakeTrainer:

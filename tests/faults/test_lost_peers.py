@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,48 @@ def resumed(root: str, whole: list[bytes]) -> str:
     if codes != [0, 0]:
         return f"not resumed: {codes} {Path('out0').read_text()}"
     return "resumed" if coefficients(root) == whole else "silently wrong"
+
+
+class SlowStart(Callback):
+    """Makes the first batch of one process take longer than the silence that means a loss."""
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0 and trainer.global_rank == 1:
+            time.sleep(4)
+
+
+class KillSecond(Callback):
+    """Kills the second process in its third batch, while the first waits in its fourth."""
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 2 and trainer.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if batch_idx == 3:
+            time.sleep(60)
+
+
+def test_a_killed_process_ends_the_other_and_the_run_resumes_to_the_same_bytes(
+    command: Callable[..., Any],
+) -> None:
+    rows = [f"{i % 7},{i * i % 11 / 7},{i % 13}" for i in range(101)]
+    Path("t.csv").write_text("\n".join(["a,b,y", *rows]))
+    command(f"{FIT} one")
+    kill = "--trainer.callbacks+=test_lost_peers.SlowStart"
+    kill += " --trainer.callbacks+=test_lost_peers.KillSecond"
+    monitor = "--trainer.callbacks+=PeerMonitor --trainer.callbacks.seconds=3"
+    processes = start_two(f"{FIT} two {SAVE} {kill} {monitor}")
+    processes[1].join(120)
+    killed = time.monotonic()
+    assert end(processes) == [1, -signal.SIGKILL]
+    assert time.monotonic() - killed < 15  # three seconds on an idle machine
+    message = error_line(0)
+    assert re.match(
+        rf"linreg: error: process 2 \(PID {processes[1].pid} on .+\) has ended", message
+    )
+    assert "--ckpt_path last" in message
+    assert end(start_two(f"{FIT} two --ckpt_path last")) == [0, 0], Path("out0").read_text()
+    one, *resumed = (sorted(Path(root).glob("*/coefficients.json")) for root in ("one", "two"))
+    assert [path.read_bytes() for path in resumed[0]] == [one[0].read_bytes()]
 
 
 def test_kills_at_random_times() -> None:
