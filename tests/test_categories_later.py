@@ -312,24 +312,28 @@ def test_rows_that_break_a_collinearity_are_counted_once(
 )
 def test_rounding_breaks_no_collinearity(dtype: str, accuracy: Any) -> None:
     for seed in range(20):
-        random = np.random.default_rng(seed)
-        scale, offset = 10.0 ** random.integers(-6, 7, 3), 10.0 ** random.integers(-2, 8, 3)
-        slope = random.integers(1, 4, 3) * 1.0
+        check_rounded_sums(np.random.default_rng(seed), dtype, accuracy)
 
-        def rows(spread: float) -> Any:
-            x = random.normal(size=(50, 3)) * spread * scale + offset  # noqa: B023
-            return np.c_[x, x @ slope].astype(dtype)  # noqa: B023
 
-        x = rows(1.0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = least_squares(x, x[:, 0], accuracy=accuracy)
-        if model.collinear != (3,):
-            continue  # rounding has hidden a column
-        assert not messages(lambda: model.predict(rows(100.0)), "break")  # noqa: B023
-        wrong = rows(1.0)
-        wrong[7, 3] *= 1.01
-        assert "1 of 50 rows" in messages(lambda: model.predict(wrong), "break")[0]  # noqa: B023
+def check_rounded_sums(random: np.random.Generator, dtype: str, accuracy: Any) -> None:
+    """Fit a column that is a rounded sum of others; only a sum that is off breaks it."""
+    scale, offset = 10.0 ** random.integers(-6, 7, 3), 10.0 ** random.integers(-2, 8, 3)
+    slope = random.integers(1, 4, 3) * 1.0
+
+    def rows(spread: float) -> Any:
+        x = random.normal(size=(50, 3)) * spread * scale + offset
+        return np.c_[x, x @ slope].astype(dtype)
+
+    x = rows(1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = least_squares(x, x[:, 0], accuracy=accuracy)
+    if model.collinear != (3,):
+        return  # rounding has hidden a column
+    assert not messages(lambda: model.predict(rows(100.0)), "break")
+    wrong = rows(1.0)
+    wrong[7, 3] *= 1.01
+    assert "1 of 50 rows" in messages(lambda: model.predict(wrong), "break")[0]
 
 
 def columns_and_batches(data: TabularData) -> list[Any]:

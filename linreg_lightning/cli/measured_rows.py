@@ -23,7 +23,7 @@ def choose_rows(stored: Mapping[str, Any], given: dict[str, Any], command: str) 
 
     Args:
         stored: the arguments of the checkpoint's data.
-        given: those of this command, of which the ones that are as stored may change.
+        given: those of this command; one that equals the stored argument may be replaced here.
         command: the subcommand.
 
     Returns:

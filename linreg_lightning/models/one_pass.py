@@ -37,7 +37,7 @@ def check_trainer(trainer: Trainer) -> None:
 
 
 def raise_max_epochs(trainer: Trainer, epochs: int) -> None:
-    """Allow the Trainer at least so many epochs."""
+    """Raise the Trainer's limit of epochs to `epochs`; a higher limit, or none, stays."""
     max_epochs = trainer.fit_loop.max_epochs
     if max_epochs is not None and max_epochs != -1:
         trainer.fit_loop.max_epochs = max(max_epochs, epochs)

@@ -347,7 +347,7 @@ REPORTS = [
     ),
     Report(
         GITHUB + "MarkPflug/Sylvan.Data.Excel/issues/74",
-        "a sheet has rows that are none, such as one of sums",
+        "below its data, a sheet has a row of sums, which is read as data",
         "`skip_footer 1` leaves the sums of a sheet out, or is refused; it is not ignored",
         workbook(["Well", "x", "y"], ["A", 1, 3], ["B", 2, 5], ["C", 4, 9], ["Total", 7, 17]),
         {"intercept": 1, "x": 2},
