@@ -41,6 +41,29 @@ class TrueCoefficients(Protocol):
 
 
 @runtime_checkable
+class NamedClasses(Protocol):
+    """Data, or a model, whose y is the number of a class; without classes the list is empty."""
+
+    class_names: list[str]
+
+
+@runtime_checkable
+class DrawsFigures(Protocol):
+    """A model that draws the pictures of its task."""
+
+    def figures(self, x: Any, y: Any, prediction: Any, caption: str) -> dict[str, Any]:
+        """Return matplotlib Figures by name, of a sample of rows and what `forward` returns."""
+
+
+@runtime_checkable
+class NamesPredictions(Protocol):
+    """A model that says which columns the file of predictions gets."""
+
+    def prediction_columns(self, prediction: Any) -> dict[str, Any]:
+        """Return columns by name, each a tensor or a list of texts, (rows,)."""
+
+
+@runtime_checkable
 class KeepsColumns(Protocol):
     """Data that can hand columns of the input on to the file of predictions."""
 
