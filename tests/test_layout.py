@@ -60,7 +60,7 @@ ONLY_THE_COMMAND = {"lightning.pytorch.cli", "jsonargparse"}
 MODULES = sorted(
     path
     for path in PACKAGE.glob("**/*.py")
-    if path != PACKAGE / "__init__.py" and "overlay" not in path.parts
+    if path != PACKAGE / "__init__.py" and "template" not in path.parts
 )
 
 
