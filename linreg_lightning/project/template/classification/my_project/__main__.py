@@ -1,4 +1,4 @@
-"""The command `my-project`, which `python -m my_project` runs too."""
+"""The command of the project; `python -m my_project` runs it too."""
 
 from linreg_lightning.cli import Command
 

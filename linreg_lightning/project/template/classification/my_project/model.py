@@ -4,7 +4,6 @@ from typing import Any
 
 import linreg_lightning as ll
 import torch
-from linreg_lightning import plots
 from linreg_lightning.validation import check_argument
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,6 +51,8 @@ class Classifier(ll.StandardizedModule):
 
     def figures(self, x: Tensor, y: Tensor, prediction: Tensor, caption: str) -> dict[str, Any]:
         """The pictures of a fit, by name, of a sample of rows."""
+        from linreg_lightning import plots  # imports matplotlib, which takes a second
+
         predicted = prediction.argmax(dim=1)
         return {"confusion": plots.confusion_matrix(y, predicted, self.class_names, caption)}
 

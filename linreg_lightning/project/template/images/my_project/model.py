@@ -4,7 +4,6 @@ from typing import Any
 
 import linreg_lightning as ll
 import torch
-from linreg_lightning import plots
 from linreg_lightning.validation import check_argument
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -55,12 +54,13 @@ class ConvNet(ll.SupervisedModule):
 
     def figures(self, x: Tensor, y: Tensor, prediction: Tensor, caption: str) -> dict[str, Any]:
         """The pictures of a fit, by name, of a sample of images."""
+        from linreg_lightning import plots  # imports matplotlib, which takes a second
+
         predicted, names = prediction.argmax(dim=1), self.class_names
-        titles = [names[k] for k in predicted[:25]]
-        wrong = (predicted != y)[:25]
+        titles = [names[k] for k in predicted]
         return {
             "confusion": plots.confusion_matrix(y, predicted, names, caption),
-            "images": plots.image_grid(x[:25], titles, caption, wrong),
+            "images": plots.image_grid(x, titles, caption, wrong=predicted != y),
         }
 
     def prediction_columns(self, prediction: Tensor) -> dict[str, Any]:
