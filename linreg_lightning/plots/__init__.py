@@ -14,7 +14,9 @@ b'PNG'
 """
 
 from linreg_lightning.plots.coefficients import coefficients as coefficients
+from linreg_lightning.plots.confusion_matrix import confusion_matrix as confusion_matrix
 from linreg_lightning.plots.descent import LossSurface as LossSurface, descent as descent
+from linreg_lightning.plots.image_grid import image_grid as image_grid
 from linreg_lightning.plots.line import (
     FittedLine as FittedLine,
     SplitRows as SplitRows,
