@@ -3,8 +3,9 @@
 `style.py` gives all plots the same look; `scale.py` formats numbers of any magnitude. Importing
 this package imports matplotlib, so callers import it only when they draw.
 
-To add a plot, write a `@styled` function here in a file of its own, list it below, and add one
-call to `_figures` in `callbacks/fit_plots.py`.
+To add a plot, write a `@styled` function here in a file of its own and list it below. A model draws
+it by a call in its `figures`; the plots of every regression are drawn in
+`callbacks/regression_figures.py`.
 
 >>> import torch
 >>> from linreg_lightning.plots import SplitPredictions, png, predicted

@@ -90,7 +90,7 @@ def _count(y: Tensor, predicted: Tensor, classes: int) -> Array:
 
 def _colours(strength: Array, is_empty: Array) -> Array:
     """Return the colour of each cell, (classes, classes, 3)."""
-    colours = 1 - strength[..., None] * (1 - np.array(to_rgb(VERMILION)))
+    colours: Array = 1 - strength[..., None] * (1 - np.array(to_rgb(VERMILION)))
     diagonal = np.arange(len(strength))
     colours[diagonal, diagonal] = 1 - np.diag(strength)[:, None] * (1 - np.array(to_rgb(BLUE)))
     colours[is_empty] = to_rgb(_PALE)
