@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "tutorial": {"errors"},
     "algebra": {"errors", "batch", "matching", "validation", "text_table", "coefficient_table"},
     "metrics": {"errors", "batch"},
-    "plots": set(),
+    "plots": {"errors"},
     "tables": {"errors", "atomic_file", "frames", "matching", "validation"},
     "design_matrix": {"errors", "batch", "frames", "matching", "validation", "tables"}
     | {"metrics"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn
@@ -12,9 +11,11 @@ from typing import Any, NamedTuple, NoReturn
 from lightning.pytorch.utilities import rank_zero_only
 
 from linreg_lightning.checkpoint_file import UnreadableCheckpointError, read_checkpoint
+from linreg_lightning.cli.command import active
 from linreg_lightning.cli.measured_rows import choose_rows, files_of
 from linreg_lightning.cli.settings_file import read_settings
 from linreg_lightning.cli.stored_arguments import differing_arguments, is_unknown
+from linreg_lightning.cli.terminal import say
 from linreg_lightning.errors import InputError
 
 # Arguments of data that change neither the rows nor their splits.
@@ -123,8 +124,8 @@ class CheckpointInfo(NamedTuple):
         if refusals:
             raise InputError(f"--ckpt_path: no checkpoint below {root} can be read; {refusals[0]}")
         raise InputError(
-            f"--ckpt_path: there is no checkpoint below {root}; fit a model first (linreg fit), or "
-            "type a checkpoint's path"
+            f"--ckpt_path: there is no checkpoint below {root}; fit a model first "
+            f"({active().name} fit), or type a checkpoint's path"
         )
 
     def _best_path(self) -> Path:
@@ -233,7 +234,7 @@ def _refuse(option: str, value: Any, reason: str, remedies: str = "") -> NoRetur
 
 @rank_zero_only
 def _warn(message: str) -> None:
-    print(f"linreg: warning: {message}", file=sys.stderr)
+    say(f"warning: {message}")
 
 
 def _class_and_arguments(hyper_parameters: dict[str, Any]) -> dict[str, Any] | None:

@@ -7,8 +7,8 @@ from inspect import isabstract, signature
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from linreg_lightning.cli.command_names import command_list, unknown_command
-from linreg_lightning.cli.defaults import COMMAND, TABLE
+from linreg_lightning.cli.command import active
+from linreg_lightning.cli.help_text import command_list, unknown_command
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
@@ -70,7 +70,7 @@ def parse_error_message(error: str) -> str:
             return f"{flags}: no class was given; type the name of one, such as package.Class"
         text = f"{owner} needs " + ", ".join(f"--{key}.{name}" for name in names)
     elif found := re.search(r"(?:dot import path string|import path format): (.*)", error):
-        known = f"one of {COMMAND} --help, or " if key.split(".")[0] in BASES else ""
+        known = f"one of {active().name} --help, or " if key.split(".")[0] in BASES else ""
         text = f"there is no class {found[1]}; type {known}package.Class"
     elif found := re.search(r"(?:valid|to a) subclass of (\w+)", error):
         text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
@@ -116,7 +116,9 @@ def missing_metric(name: str, names: list[str]) -> str:
 
 def _unexpected_word(word: str) -> str:
     if word.startswith("-"):
-        return f"{word}: there is no such option; type {COMMAND} fit --help to list the options"
+        return (
+            f"{word}: there is no such option; type {active().name} fit --help to list the options"
+        )
     return (
         f"{word}: a command takes options only; type an option in front, such as --data.path "
         f"{word}, or another command: {command_list()}"
@@ -141,14 +143,17 @@ def _alternatives(expected: list[tuple[str, str]]) -> str:
 
 def _needs_path(class_name: str, option: str) -> bool:
     """Whether the option belongs to the class that `--data.path` chooses."""
-    return class_name == TABLE.rpartition(".")[2] and option != "path"
+    return class_name == active().table.rpartition(".")[2] and option != "path"
 
 
 def _class_with(option: str, key: str) -> str | None:
     classes = [BASES[key]] if key in BASES else []
     for cls in classes:
         classes += cls.__subclasses__()
-        is_own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        is_own = cls.__module__.partition(".")[0] in {
+            __name__.partition(".")[0],
+            *active().packages,
+        }
         if is_own and not isabstract(cls) and option in signature(cls).parameters:
             return cls.__name__
     return None

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from linreg_lightning.cli.defaults import ROOT, TABLE
+from linreg_lightning.cli.command import ROOT, active
 
 # The options that only some of the subcommands have.
 _COMMANDS_OF_OPTION = {
@@ -76,4 +76,4 @@ def moved_root(settings: dict[Any, Any], file: Path, folder: Path) -> str:
 
 
 def _is_table(data: dict[Any, Any]) -> bool:
-    return str(data.get("class_path")).rpartition(".")[2] == TABLE.rpartition(".")[2]
+    return str(data.get("class_path")).rpartition(".")[2] == active().table.rpartition(".")[2]

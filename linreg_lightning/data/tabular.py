@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -42,7 +42,6 @@ _SPLITS: dict[str, list[Split]] = {
 }
 
 
-@final
 class TabularData(RegressionDataModule):
     """Tables of any size: CSV (also compressed), JSON lines, Parquet, Arrow (Feather), frames.
 

@@ -1,12 +1,10 @@
-"""The LightningCLI of the `linreg` command."""
+"""The LightningCLI of a command."""
 
 import argparse
-import re
 import shlex
 import sys
 import warnings
 from functools import partial
-from inspect import signature
 from pkgutil import resolve_name
 from typing import Any, final
 
@@ -21,13 +19,13 @@ from linreg_lightning.callbacks.validation_record import ValidationRecord
 from linreg_lightning.checkpoint_io import AtomicCheckpointIO, use_checkpoint_io
 from linreg_lightning.cli.checkpoint_content import LoadedCheckpointIO
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP
-from linreg_lightning.cli.command_names import description
+from linreg_lightning.cli.command import ROOT, active
 from linreg_lightning.cli.config_files import ConfigByName, name_file
 from linreg_lightning.cli.default_callbacks import default_callbacks, shows_progress
-from linreg_lightning.cli.defaults import COMMAND, ROOT
 from linreg_lightning.cli.error_messages import add_flags, missing_metric
 from linreg_lightning.cli.first_parse import FirstParse
 from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_settings, unsaved_metric
+from linreg_lightning.cli.help_text import description
 from linreg_lightning.cli.loggers import logger_error
 from linreg_lightning.cli.measured_rows import SPLIT_ARGUMENTS
 from linreg_lightning.cli.optimizers import (
@@ -35,6 +33,7 @@ from linreg_lightning.cli.optimizers import (
     check_optimizer,
     use_optimizer,
 )
+from linreg_lightning.cli.option_checks import check_options
 from linreg_lightning.cli.option_parser import OptionParser
 from linreg_lightning.cli.resumed_fit import check_early_stopping
 from linreg_lightning.cli.run_folder import RunFolder
@@ -52,27 +51,29 @@ TRAINER_DEFAULTS = {
 
 
 @final
-class RegressionCLI(LightningCLI):
+class TrainerCLI(LightningCLI):
     """A LightningCLI over any model and data module, with defaults for both.
 
     With a checkpoint, its classes and hyper-parameters are the defaults, and an option that
     contradicts the model's is an error. Without one, only `fit` runs. `first_parse` has the
     subcommand, the classes and the checkpoint, which decide the options and their defaults.
+    `owns_process` says whether the process is of this run alone, and may be started once a device.
     InputError names the option that cannot work.
     """
 
-    def __init__(self, args: list[str], first_parse: FirstParse) -> None:
-        self._args, self._first_parse = args, first_parse
+    def __init__(self, args: list[str], first_parse: FirstParse, owns_process: bool = True) -> None:
+        self._args, self._first_parse, self._owns_process = args, first_parse, owns_process
         self._checkpoint = first_parse.checkpoint
         self.config: Any = None
         parser_kwargs: dict[str, Any] = {"exit_on_error": False, "parser_mode": PARSER_MODE}
+        devices = {} if owns_process else {"devices": 1}
         subcommand_kwargs = {
             name: {**parser_kwargs, "description": description(name)} for name in self.subcommands()
         }
         try:
             super().__init__(
                 save_config_callback=RunFolder,
-                trainer_defaults=TRAINER_DEFAULTS,
+                trainer_defaults={**TRAINER_DEFAULTS, **devices, **active().trainer},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 parser_kwargs=parser_kwargs | subcommand_kwargs,
@@ -147,7 +148,7 @@ class RegressionCLI(LightningCLI):
                 "--ckpt_path last for the newest, or a checkpoint's path"
             )
         options = self._options
-        _check_options(options)
+        check_options(options)
         if command == "fit":
             check_optimizer(parser, self._first_parse.args, options, self._checkpoint)
         if self._checkpoint is not None:
@@ -177,7 +178,7 @@ class RegressionCLI(LightningCLI):
         if trainer.enable_progress_bar is None and not shows_progress(trainer):
             trainer.enable_progress_bar = False
         figures = self.subcommand == "fit" and options.figures and not trainer.barebones
-        callbacks = default_callbacks(trainer, figures, [COMMAND, *self._args])
+        callbacks = default_callbacks(trainer, figures, [active().name, *self._args])
         if self.subcommand == "fit":
             callbacks += use_optimizer(self.model, self._options, self._checkpoint)
             callbacks.append(ValidationRecord())
@@ -185,9 +186,15 @@ class RegressionCLI(LightningCLI):
             keep = [options.keep] if isinstance(options.keep, str) else options.keep or []
             callbacks.append(PredictionWriter(options.intervals, keep, options.format))
         try:
-            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+            made = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:
             raise InputError(f"--trainer: {error}") from error
+        if made.world_size > 1 and not self._owns_process:
+            raise InputError(
+                f"--trainer.devices: {trainer.devices} was given, and each device would run this "
+                "script, with all its fits, once more; type 1, or start the command by itself"
+            )
+        return made
 
     def after_instantiate_classes(self) -> None:
         """Let the subcommand start at the checkpoint; `predict` keeps nothing in memory."""
@@ -269,23 +276,3 @@ class RegressionCLI(LightningCLI):
         width = max(map(len, lines), default=0)
         for label, text in lines.items() if self.trainer.is_global_zero else ():
             print(f"{label:<{width}}  {text}")
-
-
-def _check_options(options: Any) -> None:
-    """Refuse what the parser accepts and what cannot work."""
-    seed, strategy = options.seed_everything, str(options.trainer.strategy)
-    if not isinstance(seed, bool) and not 0 <= seed < 2**32:
-        raise InputError(f"--seed_everything: {seed} was given; type 0 to {2**32 - 1}")
-    if any(method in strategy for method in ("spawn", "fork", "notebook")):
-        raise InputError(
-            f"--trainer.strategy: {strategy} was given, whose processes do not return what they "
-            "have fitted; type ddp"
-        )
-    if (batches := options.trainer.accumulate_grad_batches) < 1:
-        raise InputError(f"--trainer.accumulate_grad_batches: {batches} was given; type 1 or more")
-    for key in ("model", "data"):
-        parameters = signature(resolve_name(options[key].class_path)).parameters
-        for name, value in options[key].get("init_args", {}).items():
-            annotation = str(parameters[name].annotation) if name in parameters else "Any"
-            if value is None and not re.search("None|Optional|Any|_empty", annotation):
-                raise InputError(f"--{key}.{name}: null was given; leave it out, or type a value")
