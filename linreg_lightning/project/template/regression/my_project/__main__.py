@@ -2,21 +2,17 @@
 
 from linreg_lightning.cli import Command
 
-from my_project import __version__
-
 command = Command(
     name="my-project",
     about="Predict the prices of houses.",
     model="my_project.model.Regressor",
     data="my_project.data.Houses",
-    version=__version__,
     trainer={"max_epochs": 300},
     examples=(
-        "my-project fit",
-        "my-project fit -c base --model.hidden 64",
-        "my-project test --ckpt_path last",
-        "my-project predict --ckpt_path last --data.path new.csv",
-        "tensorboard --logdir logs",
+        "fit",
+        "fit -c base --model.hidden 64",
+        "test --ckpt_path last",
+        "predict --ckpt_path last --data.path new.csv",
     ),
 )
 
