@@ -35,7 +35,7 @@ class Classifier(ll.StandardizedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits, (rows, classes), for x, (rows, features)."""
-        logits: Tensor = self.layers(self.standardization(x).to(self.dtype))
+        logits: Tensor = self.layers(self.standardized(x))
         return logits
 
     def row_loss(self, prediction: Tensor, y: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Regressor(ll.StandardizedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction in the target's own units, (rows, targets), for x, (rows, features)."""
-        z = self.layers(self.standardization(x).to(self.dtype))
+        z = self.layers(self.standardized(x))
         return self.standardization.unscale_target(z)
 
     def row_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
