@@ -38,7 +38,7 @@ def install(python: Path, *package: str, folder: Path = Path()) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_new_project_works_by_itself(task: str, environment: Path) -> None:
-    scripts, project = environment.parent, Path("my-project").resolve()
+    scripts, project = environment.parent, Path(f"my-{task}").resolve()
     variables = {
         "PYTHONPATH": "",  # imports the wheel, not this repository
         "PATH": os.pathsep.join(
@@ -51,16 +51,16 @@ def test_a_new_project_works_by_itself(task: str, environment: Path) -> None:
         return run(line.split(), folder, **variables)
 
     begin = time.perf_counter()
-    command(f"linreg new my-project --task {task}", Path())
+    command(f"linreg new {project.name} --task {task}", Path())
     install(environment, "-e", ".", folder=project)
-    output = command("my-project fit --trainer.accelerator cpu")
+    output = command(f"{project.name} fit --trainer.accelerator cpu")
     seconds = time.perf_counter() - begin
     print(f"{task}: a trained model {seconds:.1f} s after `linreg new`")
     command("git init -q")
     command("git add .")
     assert float(re.findall(rf"{LEARNED[task]} ([\d.]+)", output)[-1]) > 0.9
-    assert "test_loss" in command("my-project test --ckpt_path last")
-    command("my-project predict --ckpt_path last")
+    assert "test_loss" in command(f"{project.name} test --ckpt_path last")
+    command(f"{project.name} predict --ckpt_path last")
     assert len(list(project.glob("logs/*/predictions.csv"))) == 1
     assert list(project.glob("logs/*/*.png"))
     assert "passed" in command(f"{environment} -m pytest -q")
