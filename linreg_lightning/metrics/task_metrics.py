@@ -63,7 +63,7 @@ class TaskMetrics(nn.Module):
 
     def compute(self) -> dict[str, Tensor]:
         """Return `rows`, `loss` and the metrics by name; only `rows` where there are none."""
-        own: dict[str, Any] = self.mean_loss.compute()
+        own: dict[str, Tensor] = self.mean_loss.compute()
         if self.metrics is None or not own["rows"]:
             return own
         values: Any = self.metrics.compute()
@@ -75,7 +75,7 @@ class TaskMetrics(nn.Module):
                     f"make_metrics: {name} has the shape {tuple(value.shape)}; give metrics of one "
                     "number each"
                 )
-        return own | values | own  # the loss of the task counts, not that of a metric
+        return {**own, **values, **own}  # the loss of the task counts, not that of a metric
 
 
 @final
