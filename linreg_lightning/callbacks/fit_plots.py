@@ -128,7 +128,8 @@ class FitPlots(Callback):
             self._next_step = step + 1 + (step - min(estimates)) // 100
 
     def _draw(self, trainer: Trainer, model: LightningModule) -> None:
-        if self._folder is None or (isinstance(model, Fitted) and not model.fitted):
+        folder = self._folder
+        if folder is None or (isinstance(model, Fitted) and not model.fitted):
             return
         self._record(trainer, model)
         samples = self._samples(trainer, model)
@@ -141,36 +142,31 @@ class FitPlots(Callback):
             try:
                 for name, tag, figure in figures:
                     if name not in drawn:
-                        self._write(trainer, name, tag, figure)
+                        self._write(trainer, folder / f"{name}.png", tag, figure)
                         drawn.add(name)
             except Exception as error:  # the fit has succeeded, whatever went wrong here
                 _warn("not all plots could be drawn and written", error)
 
-    def _write(self, trainer: Trainer, name: str, tag: str, figure: Any) -> None:
+    def _write(self, trainer: Trainer, file: Path, tag: str, figure: Any) -> None:
         from linreg_lightning.plots import png
 
-        assert self._folder is not None
-        file = self._folder / f"{name}.png"
         with atomic_path(file) as unfinished:
             unfinished.write_bytes(png(figure))
-        self.path = self._folder / "*.png"
+        self.path = file.with_name("*.png")
         log_picture(trainer, tag, file)
 
     def _samples(self, trainer: Trainer, model: LightningModule) -> dict[str, RowSample]:
-        """Return rows of each split that has some; of none if the model cannot predict them."""
-        loaders = {"training": (trainer.train_dataloader, trainer.num_training_batches)}
+        """Return rows of each split to draw; of none if the model cannot predict them."""
+        loaders: dict[str, tuple[Any, float]] = {}
         if len(trainer.num_val_batches) == 1:
-            loaders = {
-                "validation": (trainer.val_dataloaders, trainer.num_val_batches[0]),
-                **loaders,
-            }
+            loaders["validation"] = trainer.val_dataloaders, trainer.num_val_batches[0]
+        loaders["training"] = trainer.train_dataloader, trainer.num_training_batches
         samples: dict[str, RowSample] = {}
+        any_y = draws_figures(model)
         with isolate_rng(include_cuda=False):
             try:
                 for split, (loader, batches) in loaders.items():
-                    sample = sample_rows(
-                        loader, batches, trainer, model, self.rows, any_y=draws_figures(model)
-                    )
+                    sample = sample_rows(loader, batches, trainer, model, self.rows, any_y)
                     if sample is not None:
                         samples = {split: sample, **samples}
                         if not is_regression(sample, model):
