@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import (
         RegressionDataModule as RegressionDataModule,
+        SupervisedDataModule as SupervisedDataModule,
         SyntheticData as SyntheticData,
         TabularData as TabularData,
         TensorData as TensorData,
@@ -57,7 +58,8 @@ _NAMES = {
     "linreg_lightning.algebra": "Fit GroupedFit grouped_least_squares least_squares",
     "linreg_lightning.batch": "Batch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
-    "linreg_lightning.data": "RegressionDataModule SyntheticData TabularData TensorData",
+    "linreg_lightning.data": "RegressionDataModule SupervisedDataModule SyntheticData TabularData"
+    " TensorData",
     "linreg_lightning.errors": "InputError",
     "linreg_lightning.estimator": "LinearRegressor",
     "linreg_lightning.logger": "RunLogger",
