@@ -15,6 +15,7 @@ from linreg_lightning.callbacks.fit_plots import FitPlots as FitPlots
 from linreg_lightning.callbacks.log_interval import LogInterval as LogInterval
 from linreg_lightning.callbacks.peer_monitor import PeerMonitor as PeerMonitor
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter as PredictionWriter
+from linreg_lightning.callbacks.random_state import RandomState as RandomState
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar as RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary as RunSummary
