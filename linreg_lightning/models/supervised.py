@@ -58,10 +58,12 @@ class SupervisedModule(LightningModule, ABC):
     ...
     ...     def configure_optimizers(self):
     ...         return torch.optim.Adam(self.parameters(), lr=0.1)
+    >>> from torch.utils.data import DataLoader, TensorDataset
     >>> from linreg_lightning import Trainer
     >>> images, y = torch.eye(4).reshape(4, 1, 2, 2), torch.tensor([0, 1, 1, 0])
     >>> model = Network()
-    >>> Trainer(max_epochs=50, barebones=True).fit(model, [(images, y)])
+    >>> loader = DataLoader(TensorDataset(images, y), batch_size=2)
+    >>> Trainer(max_epochs=50, barebones=True).fit(model, loader)
     >>> model(images).argmax(dim=1), model.fit_statistics["loss"] < 0.1
     (tensor([0, 1, 1, 0]), True)
     """
