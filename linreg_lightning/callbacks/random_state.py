@@ -1,6 +1,6 @@
 """The state of torch's generators, so that a resumed fit draws what the whole fit would."""
 
-from typing import Any, final
+from typing import final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
