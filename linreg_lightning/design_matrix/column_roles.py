@@ -199,10 +199,8 @@ def _check_kind(dataset: TableDataset, argument: str, name: str, is_category: bo
 def _refuse_words(dataset: TableDataset, target: str) -> None:
     """Refuse a target in a file of text whose first rows hold words, and nothing like a number."""
     if dtype_kind(dataset.schema.field(target).type) == "text":
-        sample = dataset.sample([target], _SAMPLE_ROWS).get(
-            target, pa.array([])
-        )  # if it is readable
-        texts = sample.unique().drop_null().to_pylist()
+        sample = dataset.sample([target], _SAMPLE_ROWS)  # without a column that cannot be read
+        texts = sample.get(target, pa.array([])).unique().drop_null().to_pylist()
         has_word = any(text.strip() and not is_marker(text) for text in texts)
         if has_word and not any(map(_LIKE_A_NUMBER.match, texts)):
             raise _text_for_numbers(dataset, "target", target)
