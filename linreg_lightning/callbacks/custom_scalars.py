@@ -32,6 +32,9 @@ class CustomScalars(Callback):
         self._written = False
         self._metrics: list[str] = []
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._metrics = []
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the names of the metrics; Lightning's sanity check comes before the fit."""
         names = [name for name in trainer.callback_metrics if name.startswith("val_")]
