@@ -55,7 +55,7 @@ class CustomScalars(Callback):
         # Once: TensorBoard reads one layout of a run.
         if self._written or (isinstance(model, Fitted) and not model.fitted):
             return
-        if not self._metrics and sum(trainer.num_val_batches) > 0 and not is_last:
+        if not self._metrics and trainer.enable_validation and not is_last:
             return
         rows = coefficient_rows(model)
         shown = rows if len(rows) <= self.max_coefficients else []
