@@ -52,7 +52,10 @@ class DrawsFigures(Protocol):
     """A model that draws the pictures of its task."""
 
     def figures(self, x: Any, y: Any, prediction: Any, caption: str) -> dict[str, Any]:
-        """Return matplotlib Figures by name, of a sample of rows and what `forward` returns."""
+        """Return matplotlib Figures by name, of a sample of rows and their predictions.
+
+        These are what `predict_step` returns: without one of the model's own, what `forward` does.
+        """
 
 
 @runtime_checkable
@@ -60,7 +63,10 @@ class NamesPredictions(Protocol):
     """A model that says which columns the file of predictions gets."""
 
     def prediction_columns(self, prediction: Any) -> dict[str, Any]:
-        """Return columns by name, each a tensor or a list of texts, (rows,)."""
+        """Return columns by name, each a tensor or a list of texts, (rows,).
+
+        The predictions are what `predict_step` returns for a batch.
+        """
 
 
 @runtime_checkable
