@@ -21,7 +21,8 @@ class TaskMetrics(nn.Module):
 
     >>> from torchmetrics import MetricCollection
     >>> from torchmetrics.classification import MulticlassAccuracy
-    >>> metrics = TaskMetrics(MetricCollection({"accuracy": MulticlassAccuracy(2, average="micro")}))
+    >>> accuracy = MulticlassAccuracy(2, average="micro")
+    >>> metrics = TaskMetrics(MetricCollection({"accuracy": accuracy}))
     >>> metrics.update(torch.eye(2), torch.tensor([0, 0]), losses=torch.tensor([1.0, 4.0]))
     >>> {name: value.item() for name, value in metrics.compute().items()}
     {'rows': 2, 'loss': 2.5, 'accuracy': 0.5}

@@ -24,7 +24,7 @@ def checkpoint(run: int) -> dict[str, Any]:
 
 def test_it_learns() -> None:
     metrics = command.fit(CPU)
-    assert metrics["val_accuracy"] > 0.9
+    assert metrics["val_accuracy"] > 0.85
 
 
 def test_a_resumed_fit_ends_with_the_same_bits() -> None:
