@@ -218,7 +218,8 @@ def test_metrics_of_any_task_are_logged_charted_and_written(trainer: MakeTrainer
 @pytest.mark.parametrize("intercept", [True, False])
 def test_statistics_of_inference_are_not_logged(trainer: MakeTrainer, intercept: bool) -> None:
     runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[FitMonitor()])
-    runner.fit(LeastSquares(intercept=intercept), SyntheticData())
+    x = torch.randn(20, 3)
+    runner.fit(LeastSquares(intercept=intercept), TensorData(x[:, :2], x[:, 2]))
     tags = events("logs/version_0").Tags()["scalars"]
     r2 = "fit/r2" if intercept else "fit/r2_uncentered"
     assert {tag for tag in tags if tag.startswith("fit/")} == {"fit/loss", "fit/rmse", r2}
