@@ -1,6 +1,10 @@
 """The one exception for what a user can put right."""
 
 import re
+from contextvars import ContextVar
+
+PROGRAM: ContextVar[str] = ContextVar("PROGRAM", default="linreg")
+"""The name of the command that runs; its messages begin with it."""
 
 _SECRET = re.compile(r"(://[^\s:/@]+):[^\s@]+@")
 

@@ -21,8 +21,9 @@ from linreg_lightning import LinearRegression, SyntheticData, TensorData, TightL
 from linreg_lightning.cli import run
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.default_callbacks import default_callbacks
-from linreg_lightning.cli.defaults import HELP
 from linreg_lightning.cli.error_messages import add_flags
+from linreg_lightning.cli.help_text import help_text
+from linreg_lightning.cli.linreg import linreg
 
 TABULAR = "TabularData --data.path {} --data.target price"
 
@@ -68,7 +69,7 @@ def test_the_examples_in_the_help_run(command: Linreg, houses: Path) -> None:
     frame = pd.read_csv(houses)
     frame.drop(columns="price").to_csv("new.csv", index=False)
     frame.to_csv("held_out.csv", index=False)
-    lines = [line.strip() for line in HELP.splitlines() if line.startswith("  linreg")]
+    lines = [line.strip() for line in help_text(linreg).splitlines() if line.startswith("  linreg")]
     lines = [line for line in lines if "help" not in line and "print_" not in line]
     fit, sgd, exact, predict, test, named, resumed, *callbacks = lines
     assert named.split()[:4] == ["linreg", "fit", "-c", "NAME"]
@@ -636,7 +637,7 @@ def test_a_run_that_sigterm_ends_reports_it(
     def terminated(*_: Any) -> None:
         raise SIGTERMException
 
-    monkeypatch.setattr(run, "RegressionCLI", terminated)
+    monkeypatch.setattr(run, "TrainerCLI", terminated)
     with pytest.raises(SystemExit) as stop:
         run.run(["fit"], os.getppid())
     assert stop.value.code == 128 + signal.SIGTERM
@@ -650,7 +651,7 @@ def test_a_lost_connection_reports_that_another_process_has_ended(
     def lost_connection(*_: Any) -> None:
         raise RuntimeError(f"[pair.cc:537] Read error [127.0.0.1]:53455: Connection {reason}.")
 
-    monkeypatch.setattr(run, "RegressionCLI", lost_connection)
+    monkeypatch.setattr(run, "TrainerCLI", lost_connection)
     with pytest.raises(SystemExit) as stop:
         run.run(["fit"], os.getppid())
     assert stop.value.code == 1

@@ -351,7 +351,7 @@ def test_ctrl_c_before_and_after_the_fit_is_one_line(
 
     for name in ("__init__", "after_fit"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"linreg_lightning.cli.regression_cli.RegressionCLI.{name}", interrupt)
+            patch.setattr(f"linreg_lightning.cli.trainer_cli.TrainerCLI.{name}", interrupt)
             with pytest.raises(SystemExit) as stop:
                 cli.main(f"fit --trainer.max_epochs 1 {QUIET}".split())
         assert stop.value.code == 130

@@ -9,13 +9,15 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, NoReturn, final
 
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 
-from linreg_lightning.errors import InputError
+from linreg_lightning.errors import PROGRAM, InputError
 
 _BEAT = 1.0  # seconds between two signs of life
 _CONNECT = 20.0  # seconds to wait for each connection to the first process
@@ -90,7 +92,7 @@ def end_process(message: str, status: int) -> NoReturn:
     """
     with _last_message:
         with contextlib.suppress(OSError, ValueError):  # the stream may be closed
-            line = f"linreg: error: {message}"
+            line = f"{PROGRAM.get()}: error: {message}"
             print(line, file=sys.stderr, flush=True)
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -113,7 +115,13 @@ def end_with_parent(parent: int) -> None:
                 end_process(text, 1)
             time.sleep(_BEAT)
 
-    threading.Thread(target=watch, daemon=True).start()
+    _start_thread(watch)
+
+
+def _start_thread(function: Callable[..., None], *args: Any) -> None:
+    """Run a function in a thread that knows the name of the command, and ends with the process."""
+    run = copy_context().run
+    threading.Thread(target=run, args=(function, *args), daemon=True).start()
 
 
 class _PeerWatch:
@@ -134,8 +142,8 @@ class _PeerWatch:
         self._send(self.name)
         for peer in peers:
             peer.settimeout(None)
-            threading.Thread(target=self._listen, args=(peer,), daemon=True).start()
-        threading.Thread(target=self._beat, daemon=True).start()
+            _start_thread(self._listen, peer)
+        _start_thread(self._beat)
 
     def finish(self, line: str) -> None:
         """Send a last line, and stop."""

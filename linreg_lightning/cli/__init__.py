@@ -15,4 +15,7 @@ test on. `fit_report` prints the end of a fit; `summary` is the command that pri
 The help and the defaults of linear regression are in `defaults`, the commands in `command_names`.
 """
 
-from linreg_lightning.cli.main import main as main
+from linreg_lightning.cli.command import Command as Command
+from linreg_lightning.cli.linreg import linreg as _linreg
+
+main = _linreg.main

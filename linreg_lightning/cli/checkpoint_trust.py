@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from linreg_lightning.cli.checkpoint_info import OPTIMIZER_KEY, CheckpointInfo
+from linreg_lightning.cli.command import active
 from linreg_lightning.cli.error_messages import BASES
 from linreg_lightning.cli.stored_arguments import class_paths, imported_by_arguments, is_imported
 from linreg_lightning.errors import InputError
@@ -45,7 +46,7 @@ def check_classes(
             data module.
     """
     file = checkpoint.path
-    packages = PACKAGES | {name.partition(".")[0] for name in named or ()}
+    packages = PACKAGES | active().packages | {name.partition(".")[0] for name in named or ()}
     if is_own_run(checkpoint):
         named = None
     if named is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from linreg_lightning.cli.command_names import TRAINER_COMMANDS
+from linreg_lightning.cli.command import TRAINER_COMMANDS
 
 _TAKES_LIST = re.compile(r"--(data\.(init_args\.)?\w+|keep)\+?")
 # Of other lists, such as the weights of SyntheticData, each word may be a number.
@@ -15,10 +16,30 @@ _LISTS_OF_TEXT = {
     *("na_values", "keep"),
 }
 
+# Options without a value.
+_FLAGS = {"change", "trust"}
+
 
 def command_of(args: Sequence[str]) -> str | None:
     """Return the subcommand of a command line, if it is one of Lightning's."""
     return next((word for word in args if word in TRAINER_COMMANDS), None)
+
+
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Return options and their values, given by name, as words of a command line.
+
+    >>> option_words({"model.lr": 0.1, "data.path": ["a.csv"], "figures": False, "trust": True})
+    ['--model.lr=0.1', '--data.path=["a.csv"]', '--figures=false', '--trust']
+    """
+    words = []
+    for name, value in options.items():
+        if name in _FLAGS:
+            words += [f"--{name}"] if value else []
+        elif isinstance(value, bool | None | list | tuple | dict):
+            words.append(f"--{name}={json.dumps(value, ensure_ascii=False)}")
+        else:
+            words.append(f"--{name}={value}")
+    return words
 
 
 def arrange(args: Sequence[str], sectioned: Sequence[str] = ()) -> list[str]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
+from linreg_lightning.cli.command import active
+from linreg_lightning.cli.named_configs import named_configs
 from linreg_lightning.cli.reused_settings import adapt, checkpoint_path, moved_root
 from linreg_lightning.cli.settings_file import read_settings, read_yaml
 from linreg_lightning.errors import InputError
-
-PACKAGE = Path(__file__).parent.parent
 
 
 def read_config(file: Path, command: str | None) -> dict[Any, Any]:
@@ -56,18 +56,18 @@ def read_file(key: str, folder: Path, value: Any) -> Any:
 
 
 def find_config(name: str) -> str:
-    """Return the path of a configuration: a file, or one that the package brings, by its name."""
-    folder = PACKAGE / "configs"  # in a wheel
-    folder = folder if folder.is_dir() else PACKAGE.parent / "configs"
+    """Return the path of a configuration: a file, or one that the command brings, by its name."""
     if (Path(name) / "config.yaml").is_file():
         return str(Path(name) / "config.yaml")  # of a run's folder
     if is_file(name) or not re.fullmatch(r"[\w-]+", name):
         return name  # the parser reports a missing file
-    for file in (Path(f"{name}.yaml"), folder / f"{name}.yaml"):
-        if file.is_file():
-            return str(file)
-    known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-    raise InputError(f"--config: there is no file {name}; type a file, or one of {known}")
+    if Path(f"{name}.yaml").is_file():
+        return f"{name}.yaml"
+    known = named_configs(active())
+    if name in known:
+        return str(known[name])
+    text = f"there is no file {name}; type a file, or one of {', '.join(sorted(known))}"
+    raise InputError(f"--config: {text}")
 
 
 def is_file(name: str) -> bool:
@@ -97,7 +97,7 @@ def name_file(message: str, args: Sequence[str], configs: Mapping[str, dict[Any,
 
 
 class ConfigByName(ActionConfigFile):
-    """The action of `-c`: a file, a run's folder, or the name of one that the package brings."""
+    """The action of `-c`: a file, a run's folder, or the name of one that the command brings."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         name = find_config(values)

@@ -12,19 +12,30 @@ from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
-from linreg_lightning.cli.defaults import CALLBACKS, FIGURES
+from linreg_lightning.cli.command import active
 from linreg_lightning.tight_loop import TightLoop
+
+CALLBACKS = (
+    "linreg_lightning.callbacks.coefficient_monitor.CoefficientMonitor",
+    "linreg_lightning.callbacks.coefficient_file.CoefficientFile",
+    "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
+    "linreg_lightning.callbacks.fit_monitor.FitMonitor",
+    "linreg_lightning.callbacks.custom_scalars.CustomScalars",
+    "linreg_lightning.callbacks.peer_monitor.PeerMonitor",
+    "linreg_lightning.callbacks.random_state.RandomState",
+)
+"""Callbacks of every run of every command; each has work only where model and data offer it."""
 
 
 def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[Callback]:
     """Return the Trainer's callbacks, and each default one whose class is not among them."""
     given = trainer.callbacks or []
     given = given if isinstance(given, list) else [given]
-    classes: list[Any] = [resolve_name(path) for path in CALLBACKS]
+    classes: list[Any] = [resolve_name(path) for path in (*CALLBACKS, *active().callbacks)]
     if figures:
-        classes.append(resolve_name(FIGURES))
+        classes.append(resolve_name(active().figures))
     elif given:
-        given = [each for each in given if not isinstance(each, resolve_name(FIGURES))]
+        given = [each for each in given if not isinstance(each, resolve_name(active().figures))]
     if not trainer.barebones:
         classes.append(TightLoop)
         if trainer.enable_checkpointing is not False and not _has(given, Checkpoint):

@@ -4,14 +4,16 @@ import re
 import textwrap
 from collections.abc import Mapping
 from inspect import isabstract, signature
+from pkgutil import resolve_name
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from linreg_lightning.cli.command_names import command_list, unknown_command
-from linreg_lightning.cli.defaults import COMMAND, TABLE
+from linreg_lightning.cli.command import active
+from linreg_lightning.cli.help_text import command_list, unknown_command
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+_NOT_FOUND = "module '.+' has no attribute .+|No module named .+"
 QUOTES = (
     ", with quotes around a name that reads as a number or as true or false, such as '[\"1e3\"]'"
 )
@@ -70,10 +72,20 @@ def parse_error_message(error: str) -> str:
             return f"{flags}: no class was given; type the name of one, such as package.Class"
         text = f"{owner} needs " + ", ".join(f"--{key}.{name}" for name in names)
     elif found := re.search(r"(?:dot import path string|import path format): (.*)", error):
-        known = f"one of {COMMAND} --help, or " if key.split(".")[0] in BASES else ""
+        known = f"one of {active().name} --help, or " if key.split(".")[0] in BASES else ""
         text = f"there is no class {found[1]}; type {known}package.Class"
+    elif found := re.search(rf"class_path '(.+)':\s+({_NOT_FOUND})", error):
+        text = f"there is no class {found[1]} ({found[2]}); type package.Class"
     elif found := re.search(r"(?:valid|to a) subclass of (\w+)", error):
         text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
+    elif found := re.search(r"Multiple subclasses with name (\w+)\..+ambiguity: (.+?)\.?$", error):
+        text = f"several classes are named {found[1]}; type one of {found[2]}"
+    elif found := re.search(r"instantiatable class, but (?:.*\.(\w+) )?is abstract", error):
+        name = found[1] or _given_value(error).rpartition(".")[2]
+        text = (
+            f"{name} is abstract: it lacks methods that its base class asks for; complete it, or "
+        )
+        text += "type another class"
     elif expected := re.findall(types, error):
         hint = QUOTES if ("str", "") in expected else ""
         text = f"{_given_value(error)} was given; type {_alternatives(expected)}{hint}"
@@ -116,7 +128,8 @@ def missing_metric(name: str, names: list[str]) -> str:
 
 def _unexpected_word(word: str) -> str:
     if word.startswith("-"):
-        return f"{word}: there is no such option; type {COMMAND} fit --help to list the options"
+        text = f"type {active().name} fit --help to list the options"
+        return f"{word}: there is no such option; {text}"
     return (
         f"{word}: a command takes options only; type an option in front, such as --data.path "
         f"{word}, or another command: {command_list()}"
@@ -141,14 +154,18 @@ def _alternatives(expected: list[tuple[str, str]]) -> str:
 
 def _needs_path(class_name: str, option: str) -> bool:
     """Whether the option belongs to the class that `--data.path` chooses."""
-    return class_name == TABLE.rpartition(".")[2] and option != "path"
+    return class_name == active().table.rpartition(".")[2] and option != "path"
 
 
 def _class_with(option: str, key: str) -> str | None:
-    classes = [BASES[key]] if key in BASES else []
+    if key not in BASES:
+        return None
+    packages = {__name__.partition(".")[0], *active().packages}
+    # The command's own class goes first.
+    classes: list[type] = [resolve_name(getattr(active(), key)), BASES[key]]
     for cls in classes:
         classes += cls.__subclasses__()
-        is_own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        is_own = cls.__module__.partition(".")[0] in packages
         if is_own and not isabstract(cls) and option in signature(cls).parameters:
             return cls.__name__
     return None

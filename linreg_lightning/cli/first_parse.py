@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.checkpoint_trust import check_classes
+from linreg_lightning.cli.command import ROOT, active
 from linreg_lightning.cli.command_words import arrange, command_of
 from linreg_lightning.cli.config_files import find_config, is_file, read_config, read_file
-from linreg_lightning.cli.defaults import (
-    COMMAND,
-    DATA,
-    MODEL,
-    ROOT,
-    TABLE,
-    TABLE_MODEL,
-    TABLE_TRAINER,
-)
 from linreg_lightning.cli.stored_arguments import class_paths
 from linreg_lightning.errors import InputError
 
@@ -56,7 +50,7 @@ class FirstParse(NamedTuple):
         for name in ("ckpt_path", *_KEYS):
             parser.add_argument(f"--{name}")
         flags, rest = parser.parse_known_args(args)
-        _check_is_class("model", flags.model, f"a class of {COMMAND} --help")
+        _check_is_class("model", flags.model, f"a class of {active().name} --help")
         _check_is_class("data", flags.data, f"--data TabularData --data.path {flags.data}")
         command = command_of(args)
         files = [find_config(name) for name in flags.config]
@@ -86,7 +80,9 @@ class FirstParse(NamedTuple):
             _has_path(source.get("data")) for source in sources
         )
         if gives_path and (checkpoint is None or not _has_path(checkpoint.data)):
-            classes.setdefault("data", TABLE)
+            default = active()
+            if default.table and not _takes_path(default.data):
+                classes.setdefault("data", default.table)
         if checkpoint is not None:
             named = class_paths([*configs.values(), option_files]) | set(classes.values())
             keys = ["model"]
@@ -104,19 +100,20 @@ class FirstParse(NamedTuple):
 
         A class that the user has chosen gets no arguments of another class.
         """
-        checkpoint, classes = self.checkpoint, self.classes
+        command, checkpoint, classes = active(), self.checkpoint, self.classes
         defaults: dict[str, Any] = {}
-        model: dict[str, Any] | None = {"class_path": MODEL}
-        data: dict[str, Any] | None = {"class_path": DATA}
-        table = {"class_path": TABLE}
-        has_table = "data" in classes and is_default("data", table, classes)
+        model: dict[str, Any] | None = {"class_path": command.model}
+        data: dict[str, Any] | None = {"class_path": command.data}
+        table = {"class_path": command.table}
+        has_table = bool(command.table) and "data" in classes
+        has_table = has_table and is_default("data", table, classes)
         if checkpoint is not None:
             model, data = checkpoint.model, checkpoint.data
             if self.command == "fit":
                 defaults |= checkpoint.trainer_settings()
-        elif has_table and is_default("model", {"class_path": MODEL}, classes):
-            model = {"class_path": MODEL, "init_args": TABLE_MODEL}
-            defaults |= TABLE_TRAINER
+        elif has_table and is_default("model", {"class_path": command.model}, classes):
+            model = {"class_path": command.model, "init_args": dict(command.table_model)}
+            defaults |= {f"trainer.{name}": v for name, v in command.table_trainer.items()}
         if has_table and not (data and is_default("data", data, classes)):
             data = table
         for key, stored in (("model", model), ("data", data)):
@@ -129,6 +126,11 @@ def is_default(key: str, stored: dict[str, Any], classes: dict[str, str]) -> boo
     """Whether the user has chosen no other class for a key than the stored default."""
     given = classes.get(key, "").rpartition(".")[2]
     return given in ("", stored["class_path"].rpartition(".")[2])
+
+
+def _takes_path(class_path: str) -> bool:
+    """Whether a class, or one that it is derived from, has an argument `path`."""
+    return any("path" in signature(cls).parameters for cls in resolve_name(class_path).__mro__[:-1])
 
 
 def _has_path(settings: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.callbacks import EarlyStopping
 
 from linreg_lightning.callbacks.validation_record import ValidationRecord
-from linreg_lightning.cli.defaults import MODEL, TABLE, TABLE_MODEL
+from linreg_lightning.cli.command import active
 from linreg_lightning.models.supervised import SupervisedModule
 from linreg_lightning.text_table import format_statistics
 
@@ -51,11 +51,12 @@ def unsaved_metric(trainer: Any) -> str:
 
 def table_settings(options: Any) -> str:
     """Return, as options, the settings whose defaults differ for a table; "" without a table."""
-    if options.data.class_path.rpartition(".")[2] != TABLE.rpartition(".")[2]:
+    command, names = active(), [options[key].class_path for key in ("data", "model")]
+    if [name.rpartition(".")[2] for name in names] != [
+        name.rpartition(".")[2] for name in (command.table, command.model)
+    ]:
         return ""
-    if options.model.class_path.rpartition(".")[2] != MODEL.rpartition(".")[2]:
-        return ""
-    values = {name: options.model.init_args[name] for name in TABLE_MODEL}
+    values = {name: options.model.init_args[name] for name in command.table_model}
     return " ".join(f"--model.{name} {str(value).lower()}" for name, value in values.items())
 
 

@@ -22,7 +22,7 @@ from linreg_lightning.cli.checkpoint_info import (
     REMEDY,
     CheckpointInfo,
 )
-from linreg_lightning.cli.defaults import MODEL
+from linreg_lightning.cli.command import active
 from linreg_lightning.cli.resumed_fit import CHANGE_HELP, Changes, ResumedFit, check_weights
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.supervised import SupervisedModule
@@ -177,7 +177,7 @@ def _move_lr_to_model(
 ) -> None:
     """Move a typed `lr` of the optimizer to the model; set a momentum that was not typed to 0."""
     arguments = options.model.get("init_args", {})
-    is_own = resolve_name(options.model.class_path) is resolve_name(MODEL) and not resumes
+    is_own = resolve_name(options.model.class_path) is resolve_name(active().model) and not resumes
     has_rate = "lr" in arguments and "lr" in options.optimizer.init_args
     if not (is_own or has_rate):
         return

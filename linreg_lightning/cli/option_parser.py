@@ -10,8 +10,8 @@ import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
-from linreg_lightning.cli.command_names import description
-from linreg_lightning.cli.defaults import COMMAND, COMMANDS
+from linreg_lightning.cli.command import active
+from linreg_lightning.cli.help_text import description
 from linreg_lightning.cli.setting_values import dump_settings, load_value
 
 set_parsing_settings(add_print_completion_argument=True)
@@ -31,7 +31,7 @@ class OptionParser(LightningArgumentParser):
     adapt: Callable[[dict[Any, Any]], dict[Any, Any]] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"prog": COMMAND, **kwargs})
+        super().__init__(*args, **{"prog": active().name, **kwargs})
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
         """Return the help. The usage names no option, because the list below it names them all."""
@@ -42,7 +42,7 @@ class OptionParser(LightningArgumentParser):
     def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
         """Add Lightning's commands, and for a shell's completions the other commands too."""
         commands = super().add_subcommands(*args, **kwargs)
-        for name in COMMANDS if self.prints_completion else ():
+        for name in active().commands if self.prints_completion else ():
             commands.add_subcommand(name, OptionParser(description=description(name)))
         return commands
 

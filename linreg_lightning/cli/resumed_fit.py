@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any, final
 
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
+from linreg_lightning.cli.terminal import say
 from linreg_lightning.errors import InputError
 
 CHANGE_HELP = (
@@ -205,4 +205,4 @@ def _is_class(value: Any) -> bool:
 
 @rank_zero_only
 def _say(message: str) -> None:
-    print(f"linreg: {message}", file=sys.stderr)
+    say(message)

@@ -5,11 +5,11 @@ import contextlib
 import logging
 import re
 import signal
-import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,12 +25,21 @@ from linreg_lightning.callbacks.peer_monitor import (
     is_lost_connection,
 )
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
-from linreg_lightning.cli.config_files import PACKAGE
+from linreg_lightning.cli.command import active
+from linreg_lightning.cli.command_classes import import_classes
+from linreg_lightning.cli.command_words import option_words
 from linreg_lightning.cli.error_messages import missing_metric_message, parse_error_message
 from linreg_lightning.cli.first_parse import FirstParse
-from linreg_lightning.cli.regression_cli import RegressionCLI
+from linreg_lightning.cli.named_configs import PACKAGE
 from linreg_lightning.cli.resumed_fit import schedule_end
-from linreg_lightning.cli.terminal import check_working_folder, error_message, fail
+from linreg_lightning.cli.terminal import (
+    check_working_folder,
+    error_message,
+    fail,
+    restored_interrupt,
+    say,
+)
+from linreg_lightning.cli.trainer_cli import TrainerCLI
 from linreg_lightning.errors import InputError
 
 IGNORED_WARNINGS = (
@@ -47,30 +56,66 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
 )
 
 
+class _FailedError(Exception):
+    """Why a command line has failed: a message for the user, and the exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def run(args: list[str], parent: int) -> None:
     """Run a command line; exit with a message if it fails. `parent` has started this process."""
-    # `catch_warnings` restores the filters and `showwarning`.
     end_with_parent(parent)
-    with warnings.catch_warnings(), _message_before_kill():
+    with _message_before_kill():
+        try:
+            _run(args)
+        except _FailedError as failure:
+            _fail(str(failure), failure.status)
+
+
+def run_fit(options: Mapping[str, Any]) -> dict[str, float]:
+    """Run `fit` with options by name in a process that goes on; return the last metrics."""
+    try:
+        with restored_interrupt():
+            metrics = _run(["fit", *option_words(options)], False).trainer.callback_metrics
+    except _FailedError as failure:
+        raise InputError(str(failure)) from None
+    except SystemExit as stop:
+        if stop.code:
+            raise
+        raise InputError(
+            "options: the command has printed a text instead of fitting; leave out the option that "
+            "asks for it, such as help or print_config"
+        ) from None
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
+    """Run a command line; raise _FailedError for what the user can put right."""
+    # `catch_warnings` restores the filters and `showwarning`.
+    with warnings.catch_warnings():
         for message in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
         checkpoint = None
         try:
+            import_classes(active())
             first_parse = FirstParse.of(args)
             checkpoint = first_parse.checkpoint
             if first_parse.command != "fit":
                 warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
             # In a fit the Trainer handles SIGTERM itself: it stops after the current step.
             with contextlib.nullcontext() if first_parse.command == "fit" else _sigterm_raises():
-                RegressionCLI(args, first_parse)
+                return TrainerCLI(args, first_parse, owns_process)
         except argparse.ArgumentError as error:
-            _fail(parse_error_message(error.message), 2)
+            raise _FailedError(parse_error_message(error.message), 2) from None
         except (InputError, MisconfigurationException, OSError) as error:
             check_working_folder()
-            _fail(missing_metric_message(error) or _one_line(error), 1)
+            raise _FailedError(missing_metric_message(error) or _one_line(error), 1) from None
         except SIGTERMException:
-            _fail("ended by SIGTERM before it was done", 128 + signal.SIGTERM)
+            text = "ended by SIGTERM before it was done"
+            raise _FailedError(text, 128 + signal.SIGTERM) from None
         except SystemExit as stop:
             # The Trainer turns Ctrl-C into an exit with status 1.
             first = getattr(rank_zero_only, "rank", 0) == 0  # the others print nothing
@@ -81,12 +126,12 @@ def run(args: list[str], parent: int) -> None:
             if isinstance(error, RuntimeError):
                 message = missing_metric_message(error) or _process_group_message(error)
                 if message:
-                    _fail(message, 1)
+                    raise _FailedError(message, 1) from None
             if found := re.match(r"Tried to step \d+ times.*steps is (\d+)", str(error)):
-                _fail(schedule_end(int(found[1])), 1)
+                raise _FailedError(schedule_end(int(found[1])), 1) from None
             if checkpoint is None or not is_from_restoring(error):
                 raise
-            _fail(str(unusable(checkpoint.path, error)), 1)
+            raise _FailedError(str(unusable(checkpoint.path, error)), 1) from None
 
 
 def _one_line(error: Exception) -> str:
@@ -125,12 +170,14 @@ def _message_before_kill() -> Iterator[None]:
     Every five seconds Lightning looks whether one of the processes that it has started has failed.
     Then it writes "[rank: 1] Child process with PID 12 terminated ..." to its log, and kills all.
     """
+    context = copy_context()  # the log is written by a thread, which has another
 
     def end(record: logging.LogRecord) -> bool:
         time.sleep(1)  # the error of this process, which says more, may be on its way
         number = re.search(r"rank: (\d+)", record.getMessage())
         name = f"process {int(number[1]) + 1}" if number else "another process"
-        end_process(f"{name} has ended before its work was done; start all processes again", 1)
+        text = f"{name} has ended before its work was done; start all processes again"
+        return context.run(end_process, text, 1)
 
     logger = logging.getLogger(_OBSERVER)
     logger.addFilter(end)
@@ -143,7 +190,7 @@ def _message_before_kill() -> Iterator[None]:
 def _show_warning(default: Any, message: Any, category: Any, filename: str, *args: Any) -> None:
     """Print a warning of this package on one line, and others as usual."""
     if Path(filename).is_relative_to(PACKAGE):
-        print(f"linreg: warning: {message}", file=sys.stderr)
+        say(f"warning: {message}")
     else:
         default(message, category, filename, *args)
 

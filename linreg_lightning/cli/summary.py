@@ -12,7 +12,7 @@ from linreg_lightning.callbacks.coefficient_file import report
 from linreg_lightning.cli.checkpoint_content import unusable
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.checkpoint_trust import TRUST_HELP, check_classes
-from linreg_lightning.cli.defaults import ROOT
+from linreg_lightning.cli.command import ROOT, active
 from linreg_lightning.errors import InputError
 from linreg_lightning.models import RegressionModule
 from linreg_lightning.text_table import Format
@@ -24,7 +24,7 @@ def summary(args: list[str]) -> str:
     InputError says that there is no checkpoint, or that its model has no coefficients.
     """
     text = "Print the coefficients that a checkpoint holds."
-    parser = argparse.ArgumentParser("linreg summary", description=text)
+    parser = argparse.ArgumentParser(f"{active().name} summary", description=text)
     parser.add_argument("--ckpt_path", default="last", help="a file, last or best (default: last)")
     formats = [*get_args(Format), "json"]
     parser.add_argument("--format", choices=formats, default="text", help="default: text")

@@ -12,13 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from linreg_lightning.errors import PROGRAM
+
 INTERRUPTED = 128 + signal.SIGINT
+
+
+def say(message: str) -> None:
+    """Print a message of the command, with its name in front."""
+    print(f"{PROGRAM.get()}: {message}", file=sys.stderr)
 
 
 def fail(message: str, status: int) -> NoReturn:
     """Print an error message and exit."""
     with contextlib.suppress(OSError, ValueError):  # nobody may read it
-        print(f"linreg: error: {message}", file=sys.stderr)
+        say(f"error: {message}")
     raise SystemExit(status) from None
 
 
@@ -75,30 +82,41 @@ def terminal(owns_process: bool) -> Iterator[None]:
     """
     if owns_process:
         _open_standard_descriptors()
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
     streams, output = (sys.stdout, sys.stderr), Output(sys.stdout)
     sys.stdout, sys.stderr = output, Output(sys.stderr)
     thread_hook = threading.excepthook
     threading.excepthook = _without_tensorboard(thread_hook)
     try:
-        try:
-            yield
-            output.flush()
-        except KeyboardInterrupt as stop:
-            fail("; ".join(["interrupted", *map(str, stop.args)]), INTERRUPTED)
-        except SystemExit as stop:
-            output.flush()
-            if stop.code or not output.error:
-                raise
-        if output.error:
-            reason = f"it cannot be written ({output.error})"
-            fail(f"standard output: {reason}; what the command writes to files is complete", 1)
+        with restored_interrupt(signal.SIG_DFL if owns_process else None):
+            try:
+                yield
+                output.flush()
+            except KeyboardInterrupt as stop:
+                fail("; ".join(["interrupted", *map(str, stop.args)]), INTERRUPTED)
+            except SystemExit as stop:
+                output.flush()
+                if stop.code or not output.error:
+                    raise
+            if output.error:
+                reason = f"it cannot be written ({output.error})"
+                fail(f"standard output: {reason}; what the command writes to files is complete", 1)
     finally:
         (sys.stdout, sys.stderr), threading.excepthook = streams, thread_hook
-        if in_main_thread and handler is not None:
-            # The Trainer has ignored Ctrl-C since an interrupt; Python's exit prints a traceback.
-            signal.signal(signal.SIGINT, signal.SIG_DFL if owns_process else handler)
+
+
+@contextlib.contextmanager
+def restored_interrupt(handler: Any = None) -> Iterator[None]:
+    """Let Ctrl-C do what it did before, or what `handler` says, after a run.
+
+    The Trainer ignores it since an interrupt; Python's exit prints a traceback.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if in_main_thread and before is not None:
+            signal.signal(signal.SIGINT, before if handler is None else handler)
 
 
 def check_working_folder() -> None:

@@ -1,0 +1,33 @@
+"""The `linreg` command: its help and its defaults, for linear regression."""
+
+from linreg_lightning import __version__
+from linreg_lightning.cli.command import Command
+
+linreg = Command(
+    name="linreg",
+    about="Linear regression on PyTorch Lightning.",
+    model="linreg_lightning.models.linear.LinearRegression",
+    data="linreg_lightning.data.synthetic.SyntheticData",
+    version=__version__,
+    examples=(
+        "fit",
+        "fit --data.path houses.csv --data.target price",
+        "fit --data.path houses.csv --data.target price --model LeastSquares",
+        "predict --ckpt_path last --data.path new.csv",
+        "test --ckpt_path last --data.path held_out.csv --data.test_fraction 1",
+    ),
+    purposes={
+        "fit": "fit a model, print its coefficients; alone it runs the tutorial's problem",
+    },
+    models=("ManualLinearRegression", "LeastSquares"),
+    table="linreg_lightning.data.tabular.TabularData",
+    # The columns of a table often differ in scale and are correlated. With this momentum the steps
+    # are as long as those of rate 0.1 without it, and stay stable.
+    table_model={"standardize": True, "momentum": 0.9, "lr": 0.01},
+    table_trainer={"max_epochs": 500},
+    commands={
+        "summary": "linreg_lightning.cli.summary:summary",
+        "new": "linreg_lightning.project.new:new",
+    },
+)
+"""What the `linreg` command runs; `cli.main` is its `main`."""
