@@ -206,15 +206,15 @@ def coefficient_rows(model: object) -> list[dict[str, Any]]:
 
 
 def prediction_columns_of(model: object, prediction: Any) -> dict[str, Any] | None:
-    """Return the model's `prediction_columns` of a tensor, (rows, ...); None where it has none.
+    """Return the model's `prediction_columns`; None where it has none.
 
-    Rows whose prediction is NaN have missing values. Else the class of such a row would be the
+    Rows of a tensor, (rows, ...), that hold NaN have missing values. Else their class would be the
     first one that is NaN, because torch's argmax takes NaN for the largest.
     """
     columns = model.prediction_columns(prediction) if isinstance(model, NamesPredictions) else None
-    absent = prediction.isnan().reshape(len(prediction), -1).any(dim=1).tolist()
-    if not columns or not any(absent):
+    if not columns or not hasattr(prediction, "isnan") or not prediction.isnan().any():
         return columns
+    absent = prediction.isnan().reshape(len(prediction), -1).any(dim=1).tolist()
     answer: dict[str, Any] = {}
     for name, values in columns.items():
         if isinstance(values, list):

@@ -408,6 +408,7 @@ def test_a_table_of_classes_is_fitted_loaded_and_predicted(trainer: MakeTrainer)
     answer = again.predict(frame)
     assert pd.isna(answer["kind"][5])
     assert np.isnan(answer["elm_probability"][5])
+    assert again.predict(frame[:0]).shape == (0, 2)
     right = answer["kind"] == target
     assert right.sum() > 45
     data = TabularData("trees.csv", "kind", **options)

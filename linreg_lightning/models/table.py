@@ -100,7 +100,7 @@ class TableModule(SupervisedModule):
             return prediction
         columns = prediction_columns_of(self, prediction)
         if not columns:
-            values = prediction.reshape(len(prediction), -1).T
+            values = prediction.T if prediction.ndim > 1 else prediction.unsqueeze(0)
             if len(values) != len(self.target_names):
                 raise InputError(
                     f"predict: {type(self).__name__} predicts {len(values)} columns for "
