@@ -10,9 +10,23 @@ X, Y, WEIGHT = torch.ones(4, 3), torch.ones(4, 1), torch.ones(4)
 
 
 def test_validate_returns_a_batch_of_matching_shapes() -> None:
-    for batch in (Batch(X, Y), Batch(X, Y, WEIGHT), Batch(X, torch.ones(4, 0)), Batch(*[X, Y])):
+    classes = Batch(X, torch.arange(4))
+    for batch in (Batch(X, Y), Batch(X, Y, WEIGHT), Batch(X, torch.ones(4, 0)), classes):
         assert batch.validate() is batch
         assert batch.rows == 4
+
+
+def test_validate_rows_takes_any_shape_with_the_same_rows() -> None:
+    images = torch.ones(4, 1, 16, 16)
+    for batch in (Batch(images, torch.arange(4), WEIGHT), Batch(images, images), Batch(X, Y)):
+        assert batch.validate_rows() is batch
+    for batch, message in (
+        (Batch(images, torch.arange(5)), r"y: a shape of \(5,\) .* \(4, 1, 16, 16\); \(4, ...\)"),
+        (Batch(torch.tensor(1.0), Y), "x: a single number was given"),
+        (Batch(images, images, torch.ones(3)), r"weight: a shape of \(3,\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            batch.validate_rows()
 
 
 @pytest.mark.parametrize(
@@ -20,6 +34,7 @@ def test_validate_returns_a_batch_of_matching_shapes() -> None:
     [
         (Batch(torch.ones(4), Y), r"x: a shape of \(4,\)"),
         (Batch(X, torch.ones(4)), r"y: a shape of \(4,\) .* \(4, 3\); \(4, targets\).*unsqueeze"),
+        (Batch(X, torch.arange(5)), r"y: a shape of \(5,\) .* \(4, 3\); \(4,\) is needed$"),
         (Batch(X, torch.ones(5, 1)), r"y: a shape of \(5, 1\) .* \(4, 3\)"),
         (Batch(X, Y, torch.ones(4, 1)), r"weight: a shape of \(4, 1\) .* \(4, 3\); \(4,\)"),
         (Batch(X, Y, torch.ones(3)), r"weight: a shape of \(3,\)"),

@@ -1,5 +1,8 @@
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +14,12 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from linreg_lightning import (
     Batch,
     InputError,
+    LeastSquares,
     LinearRegression,
     SyntheticData,
     TabularData,
     TensorData,
+    cli,
 )
 from linreg_lightning.data.tensors import random_split
 from linreg_lightning.tutorial import make_rows
@@ -374,3 +379,107 @@ def test_tensors_with_gradients_are_accepted_and_sparse_tensors_are_refused() ->
         InputError, match="x: a sparse tensor, or one on the meta device, was given"
     ):
         TensorData(torch.eye(3).to_sparse(), torch.ones(3))
+
+
+# Subclasses of TabularData
+
+HOUSES = '''
+import linreg_lightning as ll
+
+
+class Houses(ll.TabularData):
+    """Houses.
+
+    Args:
+        path: the file of houses.
+        target: what to predict.
+        val_fraction: the part of the rows for validation.
+        **kwargs: as in `TabularData`.
+    """
+
+    def __init__(
+        self,
+        path: str | list[str] = "houses.csv",
+        target: str = "price",
+        val_fraction: float = 0.2,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            path, target, val_fraction=val_fraction, missing="drop", na_values=-1, **kwargs
+        )
+'''
+
+
+@pytest.fixture
+def mine(houses: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import a module of a project's own data, beside a table of which one value is missing."""
+    lines = houses.read_text().splitlines()
+    lines[3] = lines[3].replace(lines[3].split(",")[2], "-1")
+    houses.write_text("\n".join(lines) + "\n")
+    Path("mine.py").write_text(HOUSES)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    yield importlib.import_module("mine")
+    sys.modules.pop("mine")
+
+
+@pytest.mark.filterwarnings("ignore:1 of ")
+def test_a_checkpoint_makes_data_of_a_subclass_again(
+    mine: Any, trainer: Callable[..., Trainer]
+) -> None:
+    frame = pd.read_csv("houses.csv")
+    plain = TabularData("houses.csv", "price", val_fraction=0.2, missing="drop", na_values=-1)
+    for source in ("houses.csv", frame):
+        data = mine.Houses(source, batch_size=50)
+        runner, model = trainer(max_epochs=1), LeastSquares()
+        runner.fit(model, data)
+        # The subclass gives `missing` and `na_values` itself, so that a checkpoint must not.
+        assert data.hparams.keys() == {"path", "target", "val_fraction", "batch_size", "design"}
+        assert data.hparams["path"] in ("houses.csv", "<pandas DataFrame in memory>")
+    runner.save_checkpoint("a.ckpt")
+    trainer(max_epochs=1).fit(reference := LeastSquares(), plain)
+    assert model.coefficients() == reference.coefficients()
+    loaded = mine.Houses.load_from_checkpoint("a.ckpt", path="houses.csv", weights_only=True)
+    loaded.setup("fit")
+    assert loaded.batch_size == 50
+    assert torch.equal(loaded.splits["val"].x, data.splits["val"].x)
+    # Rows of a frame are read as the subclass reads its files.
+    answer = LeastSquares.load_from_checkpoint("a.ckpt").predict(frame)
+    assert answer.price.isna().tolist() == (frame.age == -1).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:1 of ")
+def test_the_command_fits_and_resumes_with_data_of_a_subclass(
+    mine: Any, command: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = "--model.standardize true"
+    command(f"fit --data mine.Houses --data.batch_size 50 {model} --trainer.max_epochs 2")
+    command("fit --ckpt_path last --trainer.max_epochs 4")
+    resumed = command("fit --ckpt_path last --trainer.max_epochs 5")
+    capsys.readouterr()
+    whole = command(f"fit --data mine.Houses --data.batch_size 50 {model} --trainer.max_epochs 5")
+    assert resumed == whole
+    command("predict --ckpt_path last")
+    (file,) = Path("logs").glob("**/predictions.csv")
+    assert pd.read_csv(file).price.isna().sum() == 1
+    Path("new.csv").write_text(Path("houses.csv").read_text())
+    command("test --ckpt_path last --data.path new.csv --data.test_fraction 1")
+    assert "test_r2" in capsys.readouterr().out
+    checkpoint = max(Path("logs").glob("**/*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    data = mine.Houses.load_from_checkpoint(checkpoint, path=pd.read_csv("houses.csv"))
+    assert data.feature_names == ["sqft", "beds", "age"]
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--data.help", "mine.Houses"])
+    text = capsys.readouterr().out
+    assert "the file of houses" in text
+    assert all(f"--data.{name} " in text for name in ("delimiter", "classes", "seed", "design"))
+    assert not any(f"--data.{name} " in text for name in ("missing", "na_values"))
+
+
+def test_a_subclass_that_takes_no_design_is_refused(houses: Path) -> None:
+    class Fixed(TabularData):
+        def __init__(self, path: str) -> None:
+            super().__init__(path, "price")
+
+    with pytest.raises(InputError, match=r"design: Fixed does not take it, .* let Fixed.__init__"):
+        Fixed("houses.csv")

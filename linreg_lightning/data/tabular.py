@@ -55,6 +55,9 @@ class TabularData(RegressionDataModule):
     The columns of x, with levels and means, are fitted to the rows to train on, and go into the
     checkpoint as `design`: later files may have their columns in another order.
 
+    A subclass may give arguments other defaults, or fix them; its `__init__` takes `**kwargs` and
+    passes them on, because a checkpoint gives it `design`.
+
     Args:
         path: a file, a folder, a pattern such as `sales-*.parquet`, an address that pyarrow knows
             (s3://, gs://), or a list of these. Folders named `column=value` give that column. From

@@ -2,7 +2,8 @@
 
     column_roles   which columns are features, categories, targets, weight
     row_subset     which rows: the split by hash and the share of a process
-    fit_design     what the rows to train on determine: levels of categories, means
+    fit_design     what the rows to train on determine: levels of categories, classes, means
+    level_counts   how many rows have each level of a category; what is no category
     added_levels   the levels that later rows bring to a design
     number_codes   which whole numbers may be codes or dates, to be said in one line each
     level_names    the same name for a level from every format
