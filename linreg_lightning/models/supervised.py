@@ -34,11 +34,12 @@ class SupervisedModule(LightningModule, ABC):
         configure_optimizers()  the optimiser
         make_metrics()          what else to measure; optional
 
-    and, if it likes, `figures` and `prediction_columns`: see `DrawsFigures` and `NamesPredictions`
-    in protocols.py. Everything else is done here: `train_loss`, `val_loss`, `test_loss` and the
-    metrics are logged, the last two exactly over all rows, whatever the batches and processes; a
-    fit ends with its `fit_statistics`; a fit that diverges, and predictions before a fit, are
-    refused. Its checkpoints have the names of the classes, where y holds classes.
+    and, if its task has them, `figures` and `prediction_columns`: see `DrawsFigures` and
+    `NamesPredictions` in protocols.py. Everything else is done here. Each step logs `train_loss`.
+    Validation and test log `val_loss`, `test_loss` and the metrics over all rows, for any size of
+    batches and number of processes; a fit ends with `fit_statistics`, the same over the training
+    rows. A fit that diverges, and predictions before a fit, are refused. Where y holds classes,
+    their names come from the data and stay in the checkpoint; or set `class_names` in `__init__`.
 
     >>> class Network(SupervisedModule):
     ...     def __init__(self):
