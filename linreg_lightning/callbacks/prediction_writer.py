@@ -15,7 +15,7 @@ from linreg_lightning.protocols import (
     IntervalModel,
     KeepsColumns,
     NamedColumns,
-    NamesPredictions,
+    prediction_columns_of,
     OrderedPredictions,
 )
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile
@@ -132,10 +132,9 @@ class PredictionWriter(Callback):
     def _predicted_columns(self, model: Any, outputs: Any, batch: Any) -> dict[str, pa.Array]:
         """Return the columns of a batch's predictions by name; none for outputs of other kinds."""
         x = batch[0] if isinstance(batch, list | tuple) else batch
-        if isinstance(model, NamesPredictions) and not self.intervals:
+        if not self.intervals and (own := prediction_columns_of(model, outputs)):
             rows = len(x) if isinstance(x, Tensor) else None
-            if columns := model.prediction_columns(outputs):
-                return {name: _named_column(name, each, rows) for name, each in columns.items()}
+            return {name: _named_column(name, each, rows) for name, each in own.items()}
         if not isinstance(outputs, Tensor) or outputs.ndim not in (1, 2):
             return {}
         values = outputs.reshape(len(outputs), -1)
