@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import (
         RegressionDataModule as RegressionDataModule,
+        SupervisedDataModule as SupervisedDataModule,
         SyntheticData as SyntheticData,
         TabularData as TabularData,
         TensorData as TensorData,
@@ -33,12 +34,15 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     from linreg_lightning.errors import InputError as InputError
     from linreg_lightning.estimator import LinearRegressor as LinearRegressor
     from linreg_lightning.logger import RunLogger as RunLogger
+    from linreg_lightning.metrics import RegressionMetrics as RegressionMetrics
     from linreg_lightning.models import (
         LeastSquares as LeastSquares,
         LinearRegression as LinearRegression,
         ManualLinearRegression as ManualLinearRegression,
         RegressionModule as RegressionModule,
+        StandardizedModule as StandardizedModule,
         SupervisedModule as SupervisedModule,
+        TableModule as TableModule,
     )
     from linreg_lightning.tight_loop import TightLoop as TightLoop
     from linreg_lightning.tutorial import (
@@ -54,12 +58,14 @@ _NAMES = {
     "linreg_lightning.algebra": "Fit GroupedFit grouped_least_squares least_squares",
     "linreg_lightning.batch": "Batch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
-    "linreg_lightning.data": "RegressionDataModule SyntheticData TabularData TensorData",
+    "linreg_lightning.data": "RegressionDataModule SupervisedDataModule SyntheticData TabularData"
+    " TensorData",
     "linreg_lightning.errors": "InputError",
     "linreg_lightning.estimator": "LinearRegressor",
     "linreg_lightning.logger": "RunLogger",
+    "linreg_lightning.metrics": "RegressionMetrics",
     "linreg_lightning.models": "LeastSquares LinearRegression ManualLinearRegression"
-    " RegressionModule SupervisedModule",
+    " RegressionModule StandardizedModule SupervisedModule TableModule",
     "linreg_lightning.tight_loop": "TightLoop",
     "linreg_lightning.tutorial": "gradient_descent gradient_descent_nn",
 }

@@ -33,8 +33,9 @@ class Batch(NamedTuple):
     """Rows with their targets and row weights; to torch and Lightning a tuple like any other.
 
     Attributes:
-        x: the features, (rows, features).
-        y: the targets, (rows, targets); (rows, 0) if the rows are only to be predicted.
+        x: the features, (rows, features) of a table; else of any shape, (rows, ...).
+        y: the targets, (rows, targets), or any shape, (rows, ...); of classes, their numbers, int64
+            (rows,); (rows, 0) if the rows are only to be predicted.
         weight: how much each row counts, (rows,); None means 1 for every row.
 
     >>> Batch(torch.ones(4, 3), torch.ones(4, 1)).validate().rows
@@ -69,17 +70,42 @@ class Batch(NamedTuple):
         return cls(torch.cat(x), torch.cat(y), torch.cat(weights) if weights else None)
 
     def validate(self) -> Batch:
-        """Return the batch itself, or raise an InputError if shapes do not belong together."""
+        """Return the batch itself, or raise an InputError unless it has the shapes of a table.
+
+        These are x, (rows, features), and y, (rows, targets), or (rows,) for numbers of classes,
+        which are whole numbers.
+        """
         # Nothing may broadcast: torch would compare (rows,) with (rows, 1) as (rows, rows).
-        x, y, weight = self
+        x, y, _ = self
         shape = tuple(x.shape)
         if x.ndim != 2:
             raise InputError(f"x: a shape of {shape} was given; (rows, features) is needed")
-        if y.ndim != 2 or len(y) != len(x):
-            hint = ", for one target y.unsqueeze(1)" if y.ndim == 1 else ""
+        are_classes = y.ndim == 1 and not y.is_floating_point()
+        if (y.ndim != 2 and not are_classes) or len(y) != len(x):
+            hint = ", for one target y.unsqueeze(1)" if y.ndim == 1 and not are_classes else ""
+            expected = f"({len(x)},)" if are_classes else f"({len(x)}, targets)"
             raise InputError(
                 f"y: a shape of {tuple(y.shape)} was given beside x of {shape}; "
-                f"({len(x)}, targets) is needed{hint}"
+                f"{expected} is needed{hint}"
+            )
+        return self.validate_rows()
+
+    def validate_rows(self) -> Batch:
+        """Return the batch itself, or raise an InputError unless its parts have the same rows.
+
+        x and y may have any shape.
+
+        >>> Batch(torch.ones(4, 1, 16, 16), torch.tensor([0, 2, 1, 0])).validate_rows().rows
+        4
+        """
+        x, y, weight = self
+        shape = tuple(x.shape)
+        if not x.ndim:
+            raise InputError("x: a single number was given; (rows, ...) is needed")
+        if y.shape[:1] != x.shape[:1]:
+            raise InputError(
+                f"y: a shape of {tuple(y.shape)} was given beside x of {shape}; "
+                f"({len(x)}, ...) is needed"
             )
         if weight is not None and weight.shape != x.shape[:1]:
             raise InputError(

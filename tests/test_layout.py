@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "tutorial": {"errors"},
     "algebra": {"errors", "batch", "matching", "validation", "text_table", "coefficient_table"},
     "metrics": {"errors", "batch"},
-    "plots": set(),
+    "plots": {"errors"},
     "tables": {"errors", "atomic_file", "frames", "matching", "validation"},
     "design_matrix": {"errors", "batch", "frames", "matching", "validation", "tables"}
     | {"metrics"},
@@ -60,7 +60,7 @@ ONLY_THE_COMMAND = {"lightning.pytorch.cli", "jsonargparse"}
 MODULES = sorted(
     path
     for path in PACKAGE.glob("**/*.py")
-    if path != PACKAGE / "__init__.py" and "overlay" not in path.parts
+    if path != PACKAGE / "__init__.py" and "template" not in path.parts
 )
 
 

@@ -20,13 +20,13 @@ from linreg_lightning import (
     LeastSquares,
     LinearRegression,
     ManualLinearRegression,
+    RegressionMetrics,
     RegressionModule,
-    SupervisedModule,
     SyntheticData,
+    TableModule,
     TensorData,
 )
 from linreg_lightning.design_matrix.standardization import Standardization
-from linreg_lightning.metrics.regression import RegressionMetrics
 
 MODELS = [LinearRegression, ManualLinearRegression]
 MakeTrainer = Callable[..., Trainer]
@@ -392,8 +392,7 @@ def test_metrics_agree_with_scikit_learn(offset: float, weighted: bool) -> None:
     weight = torch.rand(101, generator=generator, dtype=torch.float64) if weighted else None
     metrics = RegressionMetrics(2)
     for part in torch.arange(101).split(40):
-        batch = Batch(y, y, weight).map(lambda tensor, part=part: tensor[part])
-        metrics.update(prediction[part], batch)
+        metrics.update(prediction[part], y[part], None if weight is None else weight[part])
     values = {name: value.item() for name, value in metrics.compute().items()}
     mse = mean_squared_error(y, prediction, sample_weight=weight)
     assert values["rows"] == 101
@@ -407,7 +406,7 @@ def test_metrics_agree_with_scikit_learn(offset: float, weighted: bool) -> None:
 
 def test_r2_of_a_constant_target_is_undefined() -> None:
     metrics = RegressionMetrics(1)
-    metrics.update(torch.ones(3, 1), Batch(torch.ones(3, 1), torch.ones(3, 1)))
+    metrics.update(torch.ones(3, 1), torch.ones(3, 1))
     assert metrics.compute()["r2"].isnan()
     assert metrics.compute()["loss"] == 0
 
@@ -415,11 +414,11 @@ def test_r2_of_a_constant_target_is_undefined() -> None:
 def test_merged_metrics_of_several_processes_equal_the_metrics_of_all_rows() -> None:
     y, prediction = torch.randn(30, 2), torch.randn(30, 2)
     whole = RegressionMetrics(2)
-    whole.update(prediction, Batch(y, y))
+    whole.update(prediction, y)
     parts = []
     for part in torch.arange(30).split(11):
         metrics = RegressionMetrics(2)
-        metrics.update(prediction[part], Batch(y[part], y[part]))
+        metrics.update(prediction[part], y[part])
         parts.append(metrics)
     gathered = RegressionMetrics(2)  # torchmetrics combines the states like this before `compute`
     gathered._update_count = 1
@@ -508,11 +507,11 @@ def test_validation_uses_the_averaged_coefficients(
     torch.testing.assert_close(*finals, rtol=0.2, atol=0.2)
 
 
-class ModelWithoutLoss(SupervisedModule):
+class ModelWithoutLoss(TableModule):
     """Its training step returns no loss."""
 
     def __init__(self) -> None:
-        super().__init__(None, None)
+        super().__init__()
         self.automatic_optimization = False
 
     def build(self, in_features: int, out_features: int) -> None:
@@ -526,6 +525,9 @@ class ModelWithoutLoss(SupervisedModule):
         optimizer.zero_grad()
         self.manual_backward(nn.functional.mse_loss(self(batch.x), batch.y))
         optimizer.step()
+
+    def make_metrics(self) -> RegressionMetrics:
+        return RegressionMetrics(len(self.target_names))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)

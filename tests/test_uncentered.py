@@ -19,7 +19,8 @@ from linreg_lightning import (
     LeastSquares,
     LinearRegression,
     ManualLinearRegression,
-    SupervisedModule,
+    RegressionMetrics,
+    TableModule,
     TabularData,
     TensorData,
     cli,
@@ -174,7 +175,7 @@ def test_checkpoints_of_earlier_versions_keep_their_centered_r2(
 
 
 def test_a_model_of_ones_own_keeps_the_centered_r2(trainer: Callable[..., Trainer]) -> None:
-    class Slope(SupervisedModule):
+    class Slope(TableModule):
         def build(self, in_features: int, out_features: int) -> None:
             self.layer = torch.nn.Linear(in_features, out_features, bias=False)
 
@@ -185,11 +186,14 @@ def test_a_model_of_ones_own_keeps_the_centered_r2(trainer: Callable[..., Traine
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
             return torch.nn.functional.mse_loss(self(batch.x), batch.y.float())
 
+        def make_metrics(self) -> RegressionMetrics:
+            return RegressionMetrics()
+
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), 0.1)
 
     x, y = design("none"), rows()[2]
-    model = Slope(None, None)
+    model = Slope()
     trainer(max_epochs=1).fit(model, TensorData(x, y))
     with torch.no_grad():
         expected = r2_score(y, model(torch.tensor(x).float()).numpy())

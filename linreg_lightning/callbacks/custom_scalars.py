@@ -12,7 +12,7 @@ from linreg_lightning.validation import check_argument
 
 @final
 class CustomScalars(Callback):
-    """Lays out charts of the losses and validation metrics, and one for each coefficient.
+    """Lays out charts of the training loss, each validation metric and each coefficient.
 
     A chart of TensorBoard gives each run one colour, whatever the number of its curves. Training
     and validation, which often lie close together, therefore have charts of their own. The chart of
@@ -30,36 +30,51 @@ class CustomScalars(Callback):
         check_argument("max_coefficients", max_coefficients, max_coefficients >= 0, expected)
         self.max_coefficients = max_coefficients
         self._written = False
+        self._metrics: list[str] = []
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the names of the metrics; Lightning's sanity check comes before the fit."""
+        names = [name for name in trainer.callback_metrics if name.startswith("val_")]
+        self._metrics = [name.removeprefix("val_") for name in names]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._written = False
         self._write(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the layout of a model that is fitted only now."""
+        """Write the layout of a model that is fitted, or validated, only now."""
         self._write(trainer, pl_module)
 
-    def _write(self, trainer: Trainer, model: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer, pl_module, is_last=True)
+
+    def _write(self, trainer: Trainer, model: LightningModule, is_last: bool = False) -> None:
         # Once: TensorBoard reads one layout of a run.
         if self._written or (isinstance(model, Fitted) and not model.fitted):
+            return
+        if not self._metrics and sum(trainer.num_val_batches) > 0 and not is_last:
             return
         rows = coefficient_rows(model)
         shown = rows if len(rows) <= self.max_coefficients else []
         for writer in tensorboard_writers(trainer):
-            writer.add_custom_scalars(layout(shown, validates=sum(trainer.num_val_batches) > 0))
+            writer.add_custom_scalars(layout(shown, self._metrics))
         self._written = True
 
 
-def layout(rows: list[dict[str, Any]], validates: bool) -> dict[str, dict[str, list[Any]]]:
+def layout(rows: list[dict[str, Any]], metrics: list[str]) -> dict[str, dict[str, list[Any]]]:
     """Return category to chart to its kind and tags, as SummaryWriter takes it.
 
-    >>> layout([{"target": "y", "name": "x1", "estimate": 2.0}], True)["coefficients"]
+    >>> layout([], ["accuracy"])["fit"]["validation accuracy"]
+    ['Multiline', ['^val/accuracy$']]
+    >>> layout([{"target": "y", "name": "x1", "estimate": 2.0}], [])["coefficients"]
     {'x1': ['Multiline', ['^(coefficient|interval_low|interval_high|truth)/x1$']]}
     """
     fit = {"training loss": ["Multiline", ["^train/loss$"]]}
-    for name in ("loss", "rmse", "mae", "r2") if validates else ():
-        end = "(_uncentered)?" if name == "r2" else ""
-        fit[f"validation {name}"] = ["Multiline", [f"^val/{name}{end}$"]]
+    for name in metrics:
+        # Runs with and without a constant in the model share a chart.
+        is_r2, name = name in ("r2", "r2_uncentered"), name.removesuffix("_uncentered")
+        end = "(_uncentered)?" if is_r2 else ""
+        fit[f"validation {name}"] = ["Multiline", [f"^val/{re.escape(name)}{end}$"]]
     # TensorBoard repeats the chart of a coefficient unless all runs lay it out in the same way.
     curves = "coefficient|interval_low|interval_high|truth"
     coefficients = {

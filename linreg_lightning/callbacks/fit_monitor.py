@@ -7,25 +7,33 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from linreg_lightning.protocols import fit_statistics_of
 from linreg_lightning.text_table import named_statistics
 
+# What a fit knows beside its quality: counts, and statistics of inference. They would fill the
+# HPARAMS tab, where nobody compares runs by them.
+_NOT_LOGGED = {
+    *("rows", "groups", "rank", "df_residual", "condition", "residual_sd"),
+    *("r2_adjusted", "r2_adjusted_uncentered", "f", "f_p", "log_likelihood", "aic", "bic"),
+}
+
 
 @final
 class FitMonitor(Callback):
-    """Logs `fit_loss`, `fit_rmse`, `fit_mae` and `fit_r2` at the end of a fit.
+    """Logs the loss and the metrics of the model at the end of a fit, as `fit_<name>`.
 
-    They describe the final coefficients on all training rows, like the last line of the table.
-    Of a model without a constant, r2 is `fit_r2_uncentered`, another measure. A
-    statistic with a value for each target gets the target's number, as in `fit_r2/1`. A model
-    without `fit_statistics` is ignored.
+    Of a regression these are `fit_loss`, `fit_rmse`, `fit_mae` and `fit_r2`, or of a model without
+    a constant `fit_r2_uncentered`, another measure; of a classifier such as `fit_accuracy`. They
+    describe the final coefficients on all training rows, like the last line of the table. A metric
+    with a value for each target, or class, gets its number, as in `fit_r2/1`. A model without
+    `fit_statistics` is ignored.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        statistics = named_statistics(fit_statistics_of(pl_module))
         values: dict[str, float] = {}
-        for name in ("loss", "rmse", "mae", "r2", "r2_uncentered"):
-            value = statistics.get(name)
+        for name, value in named_statistics(fit_statistics_of(pl_module)).items():
+            if name in _NOT_LOGGED:
+                continue
             if isinstance(value, list):
                 values |= {f"fit_{name}/{k}": each for k, each in enumerate(value, 1)}
-            elif value is not None:
+            elif isinstance(value, int | float):
                 values[f"fit_{name}"] = value
         for logger in trainer.loggers if values else []:
             logger.log_metrics(values, step=trainer.global_step)

@@ -7,10 +7,17 @@ from typing import Any, ClassVar, final
 import pyarrow as pa
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from linreg_lightning.atomic_file import remove_orphans
 from linreg_lightning.errors import InputError
-from linreg_lightning.protocols import IntervalModel, KeepsColumns, NamedColumns, OrderedPredictions
+from linreg_lightning.protocols import (
+    IntervalModel,
+    KeepsColumns,
+    NamedColumns,
+    NamesPredictions,
+    OrderedPredictions,
+)
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile
 
 
@@ -21,9 +28,12 @@ class PredictionWriter(Callback):
     The columns are the kept columns of the input, then one for each target, named `<target>`, or
     `<target>_predicted` where a column of that name is kept. Intervals add `<target>_std_error` (of
     the mean of y at x), `_mean_low` and `_mean_high` (the confidence interval of that mean), `_low`
-    and `_high` (the prediction interval of one y). The file appears when it is complete. A model
-    that predicts anything but a tensor of (rows,) or (rows, targets) gets none. While one run
-    writes the file, a second one is refused.
+    and `_high` (the prediction interval of one y). A model with `prediction_columns(prediction)`
+    names the columns itself, unless it returns none, or intervals are written: it receives what
+    `predict_step` returns for a batch, and returns columns by name, each a tensor (rows,) or a list
+    of texts. Without it a model that predicts anything but a tensor of (rows,) or (rows, targets)
+    gets no file. The file appears when it is complete. While one run writes the file, a second one
+    is refused.
 
     Args:
         intervals: whether to write standard errors and intervals; needs `model.prediction(x)`.
@@ -32,7 +42,8 @@ class PredictionWriter(Callback):
 
     Raises:
         InputError: the format is unknown; the data do not say in which order several processes
-            predict; the model has no intervals; the data keep no columns; the disk is full.
+            predict; the model has no intervals; the data keep no columns; `prediction_columns`
+            returns columns of different lengths or shapes; the disk is full.
     """
 
     file_label: ClassVar[str] = "predictions"
@@ -85,33 +96,23 @@ class PredictionWriter(Callback):
     def on_predict_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2):
+        predicted = self._predicted_columns(pl_module, outputs, batch)
+        if not predicted:
             return
-        values = outputs.reshape(len(outputs), -1)
-        names = pl_module.target_names if isinstance(pl_module, NamedColumns) else []
-        if len(names) != values.shape[1]:
-            names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
-        if self.intervals:
-            x = batch if isinstance(batch, torch.Tensor) else batch[0]
-            columns_of_intervals = pl_module.prediction(x).columns(names)
-            values = torch.stack(list(columns_of_intervals.values()), dim=1)
-            names = list(columns_of_intervals)
-        values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-        arrays = values.detach().cpu().T.contiguous().numpy()
         columns = {}
         for name in self.keep:
             column = batch.kept.column(name)
             # The dictionaries of two batches may differ, so that the file holds none.
             is_dictionary = pa.types.is_dictionary(column.type)
             columns[name] = column.dictionary_decode() if is_dictionary else column
-        for name, array in zip(names, arrays, strict=True):
+        for name, array in predicted.items():
             name = f"{name}_predicted" if name in self.keep else name
             if name in columns:
                 raise InputError(
                     f"keep: {name!r} is also the name of a column of predictions; rename the "
                     "column of the input or leave it out"
                 )
-            columns[name] = pa.array(array, from_pandas=True)  # NaN is missing
+            columns[name] = array
         self._file.write(pa.table(columns))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -127,3 +128,44 @@ class PredictionWriter(Callback):
         if self._file is not None:
             self._file.discard()
             self._file = None
+
+    def _predicted_columns(self, model: Any, outputs: Any, batch: Any) -> dict[str, pa.Array]:
+        """Return the columns of a batch's predictions by name; none for outputs of other kinds."""
+        x = batch[0] if isinstance(batch, list | tuple) else batch
+        if isinstance(model, NamesPredictions) and not self.intervals:
+            rows = len(x) if isinstance(x, Tensor) else None
+            if columns := model.prediction_columns(outputs):
+                return {name: _named_column(name, each, rows) for name, each in columns.items()}
+        if not isinstance(outputs, Tensor) or outputs.ndim not in (1, 2):
+            return {}
+        values = outputs.reshape(len(outputs), -1)
+        names = model.target_names if isinstance(model, NamedColumns) else []
+        if len(names) != values.shape[1]:
+            names = [f"y{k}" for k in range(1, values.shape[1] + 1)]
+        if self.intervals:
+            columns = model.prediction(x).columns(names)
+        else:
+            columns = dict(zip(names, values.unbind(1), strict=True))
+        return {name: _array(column) for name, column in columns.items()}
+
+
+def _named_column(name: str, values: Any, rows: int | None) -> pa.Array:
+    """Return a column of `prediction_columns`, or raise an InputError if it has another shape."""
+    shape = tuple(values.shape) if isinstance(values, Tensor) else (len(values),)
+    if len(shape) != 1 or shape[0] != (shape[0] if rows is None else rows):
+        needed = "rows" if rows is None else rows
+        raise InputError(
+            f"prediction_columns: {name!r} of shape {shape} was returned; ({needed},) is needed"
+        )
+    if isinstance(values, Tensor):
+        return _array(values)
+    array = pa.array(list(values), from_pandas=True)
+    # A batch in which all texts are missing has the type of the others.
+    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+
+
+def _array(values: Tensor) -> pa.Array:
+    """Return numbers or truth values as a column; NaN is missing."""
+    if values.is_floating_point() and values.dtype not in (torch.float32, torch.float64):
+        values = values.float()
+    return pa.array(values.detach().cpu().contiguous().numpy(), from_pandas=True)

@@ -18,8 +18,9 @@ from linreg_lightning.text_table import markdown_table, named_statistics
 
 @final
 class RunSummary(Callback):
-    """Writes the command of the run and its table of coefficients to TensorBoard's text page.
+    """Writes the command and the results of the run to TensorBoard's text page.
 
+    The results are the model's `fit_statistics` and, where it has them, its coefficients.
     It also adds the classes of model and data to the hyper-parameters there, to tell runs apart.
     `command` holds the words that started the run; None takes those of the process.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn
@@ -16,6 +17,7 @@ from linreg_lightning.cli.measured_rows import choose_rows, files_of
 from linreg_lightning.cli.settings_file import read_settings
 from linreg_lightning.cli.stored_arguments import differing_arguments, is_unknown
 from linreg_lightning.cli.terminal import say
+from linreg_lightning.data import TabularData
 from linreg_lightning.errors import InputError
 
 # Arguments of data that change neither the rows nor their splits.
@@ -193,20 +195,22 @@ class CheckpointInfo(NamedTuple):
         Another table has other rows: then only the arguments that the design holds must agree. A
         fit that resumes an interrupted pass needs all arguments of the first run. Arguments that
         others replace lose their values, as `choose_rows` says. Of classes from outside this
-        package, `change` allows any other arguments.
+        package, `change` allows other arguments, except those that they have from TabularData.
         """
         if self.data is None or given.get("class_path") != self.data["class_path"]:
             return
         arguments, fitting = self.data["init_args"], command == "fit"
-        is_changeable = fitting and not given["class_path"].startswith(f"{PACKAGE}.")
-        if change and is_changeable and not self.partial:
-            return
-        remedies = REMEDY + (CHANGE_REMEDY if is_changeable and not self.partial else "")
+        is_own = not given["class_path"].startswith(f"{PACKAGE}.")
+        fixed = _table_arguments(given["class_path"])
         may_differ = choose_rows(arguments, given.get("init_args", {}), command)
         differences = differing_arguments("data", self.data, given)
         same_rows = "path" not in differences and ("path" in arguments or fitting)
         same_rows = same_rows or may_differ == {"path"}
         for name, (stored, value) in differences.items():
+            may_change = fitting and is_own and not self.partial and name not in fixed
+            if may_change and change:
+                continue
+            remedies = REMEDY + (CHANGE_REMEDY if may_change else "")
             if name in COLUMN_ARGUMENTS and arguments.get("design") is not None:
                 learned = f"what the columns are was learned with {stored}"
                 _refuse(f"data.{name}", value, learned, remedies)
@@ -214,7 +218,8 @@ class CheckpointInfo(NamedTuple):
                 continue
             if (fitting and self.partial) or (same_rows and name not in READING_ARGUMENTS):
                 made = f"{self.path} was made with {stored} from the same rows"
-                _refuse(f"data.{name}", value, made, f", name another table{remedies}")
+                other = ", name another table" if "path" in arguments else ""
+                _refuse(f"data.{name}", value, made, f"{other}{remedies}")
 
     def has_rows_of(self, given: dict[str, Any]) -> bool:
         """Whether the statistics hold some of the rows that the data arguments name."""
@@ -226,6 +231,12 @@ class CheckpointInfo(NamedTuple):
             and differing_arguments("data", data, given).keys() <= READING_ARGUMENTS
             for data in self.fitted_data
         )
+
+
+def _table_arguments(class_path: str) -> set[str]:
+    """Return the arguments that a class has from TabularData."""
+    is_table = issubclass(resolve_name(class_path), TabularData)
+    return set(signature(TabularData).parameters) if is_table else set()
 
 
 def _refuse(option: str, value: Any, reason: str, remedies: str = "") -> NoReturn:

@@ -40,7 +40,8 @@ class Command:
         examples: command lines of the help after `name`; () shows a fit, a test and a prediction.
         trainer: defaults of the Trainer's arguments, such as `{"max_epochs": 20}`.
         callbacks: class paths of callbacks of every run, beside those that every command has.
-        configs: the folder of the files that `-c NAME` finds, beside `debug` and `gpu`.
+        configs: the folder of the files that `-c NAME` finds, beside `debug` and `gpu`; None takes
+            the folder `configs` in the package of `model`, or beside that package.
         purposes: what a command such as `fit` does, where the general words do not say it.
         models: short names of other models that the help lists.
         table: the class path of the data where `--data.path` is given and `data` has no `path`.

@@ -22,6 +22,7 @@ CALLBACKS = (
     "linreg_lightning.callbacks.fit_monitor.FitMonitor",
     "linreg_lightning.callbacks.custom_scalars.CustomScalars",
     "linreg_lightning.callbacks.peer_monitor.PeerMonitor",
+    "linreg_lightning.callbacks.random_state.RandomState",
 )
 """Callbacks of every run of every command; each has work only where model and data offer it."""
 

@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from inspect import isabstract, signature
+from pkgutil import resolve_name
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
@@ -72,8 +73,15 @@ def parse_error_message(error: str) -> str:
     elif found := re.search(r"(?:dot import path string|import path format): (.*)", error):
         known = f"one of {active().name} --help, or " if key.split(".")[0] in BASES else ""
         text = f"there is no class {found[1]}; type {known}package.Class"
+    elif found := re.search(
+        r"class_path '(.+)': ((?:module '.+?' )?(?:has no|No module) .+)", error
+    ):
+        text = f"there is no class {found[1]} ({found[2]}); type package.Class"
     elif found := re.search(r"(?:valid|to a) subclass of (\w+)", error):
         text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
+    elif found := re.search(r"instantiatable class, but (?:.+\.)?(\w+) is abstract", error):
+        text = f"{found[1]} is abstract: a class must define all that its base leaves open; "
+        text += "complete it, or type another class"
     elif expected := re.findall(types, error):
         hint = QUOTES if ("str", "") in expected else ""
         text = f"{_given_value(error)} was given; type {_alternatives(expected)}{hint}"
@@ -116,9 +124,8 @@ def missing_metric(name: str, names: list[str]) -> str:
 
 def _unexpected_word(word: str) -> str:
     if word.startswith("-"):
-        return (
-            f"{word}: there is no such option; type {active().name} fit --help to list the options"
-        )
+        text = f"type {active().name} fit --help to list the options"
+        return f"{word}: there is no such option; {text}"
     return (
         f"{word}: a command takes options only; type an option in front, such as --data.path "
         f"{word}, or another command: {command_list()}"
@@ -147,13 +154,14 @@ def _needs_path(class_name: str, option: str) -> bool:
 
 
 def _class_with(option: str, key: str) -> str | None:
-    classes = [BASES[key]] if key in BASES else []
+    if key not in BASES:
+        return None
+    packages = {__name__.partition(".")[0], *active().packages}
+    # The command's own class goes first.
+    classes: list[type] = [resolve_name(getattr(active(), key)), BASES[key]]
     for cls in classes:
         classes += cls.__subclasses__()
-        is_own = cls.__module__.partition(".")[0] in {
-            __name__.partition(".")[0],
-            *active().packages,
-        }
+        is_own = cls.__module__.partition(".")[0] in packages
         if is_own and not isabstract(cls) and option in signature(cls).parameters:
             return cls.__name__
     return None

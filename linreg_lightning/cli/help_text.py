@@ -36,10 +36,8 @@ def description(name: str) -> str:
     'Measure a fitted model on the validation rows. Other '
     """
     command, text = active(), _purpose(active(), name)
-    others = (
-        f"Other commands: {command.name} {command_list()}; {command.name} --help explains them."
-    )
-    return f"{text[:1].upper()}{text[1:]}. {others}"
+    others = f"{command.name} {command_list()}; {command.name} --help explains them."
+    return f"{text[:1].upper()}{text[1:]}. Other commands: {others}"
 
 
 def unknown_command(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from linreg_lightning import __version__
 from linreg_lightning.cli.command import Command
-from linreg_lightning.cli.named_configs import PACKAGE_CONFIGS
 
 linreg = Command(
     name="linreg",
@@ -17,7 +16,6 @@ linreg = Command(
         "predict --ckpt_path last --data.path new.csv",
         "test --ckpt_path last --data.path held_out.csv --data.test_fraction 1",
     ),
-    configs=PACKAGE_CONFIGS,
     purposes={
         "fit": "fit a model, print its coefficients; alone it runs the tutorial's problem",
         "summary": "print a fitted model's coefficients again, as a table or JSON",

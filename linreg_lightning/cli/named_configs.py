@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from linreg_lightning.cli.command import Command
 
 PACKAGE = Path(__file__).parent.parent
-_PACKED = PACKAGE / "configs"  # in a wheel
-PACKAGE_CONFIGS = _PACKED if _PACKED.is_dir() else PACKAGE.parent / "configs"
-"""The folder of this package's own files; those of any model are `GENERAL`."""
 GENERAL = ("debug", "gpu")
+"""Files of this package that every command has."""
 
 
 def named_configs(command: Command) -> dict[str, Path]:
     """Return the files of a command by name: those of its folder, and general ones."""
-    files = [PACKAGE_CONFIGS / f"{name}.yaml" for name in GENERAL]
-    if command.configs is not None:
-        files += sorted(Path(command.configs).glob("*.yaml"))
+    general = package_configs("linreg_lightning")
+    files = [general / f"{name}.yaml" for name in GENERAL]
+    folder = package_configs(command.model) if command.configs is None else Path(command.configs)
+    files += sorted(folder.glob("*.yaml"))
     return {file.stem: file for file in files if file.is_file()}
+
+
+def package_configs(class_path: str) -> Path:
+    """Return the folder `configs` of a class's package: in it, as in a wheel, or beside it."""
+    spec = find_spec(class_path.partition(".")[0])  # without an import
+    origin = spec.origin if spec is not None else None
+    package = Path(origin or "").parent
+    packed = package / "configs"
+    return packed if packed.is_dir() else package.parent / "configs"

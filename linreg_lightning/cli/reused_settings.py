@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-from linreg_lightning.cli.command import ROOT, active
+from linreg_lightning.cli.command import ROOT
+from linreg_lightning.data import TabularData
 
 # The options that only some of the subcommands have.
 _COMMANDS_OF_OPTION = {
@@ -76,4 +79,8 @@ def moved_root(settings: dict[Any, Any], file: Path, folder: Path) -> str:
 
 
 def _is_table(data: dict[Any, Any]) -> bool:
-    return str(data.get("class_path")).rpartition(".")[2] == active().table.rpartition(".")[2]
+    """Whether settings name a class of tables, such as one derived from TabularData."""
+    class_path = str(data.get("class_path"))
+    with contextlib.suppress(Exception):  # it may be no class, and its module may raise anything
+        return issubclass(resolve_name(class_path), TabularData)
+    return class_path == TabularData.__name__

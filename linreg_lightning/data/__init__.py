@@ -7,8 +7,11 @@ older names differ: the option `shuffle: blocks` reorders whole batches, and `ch
 yields several batches at a time.
 """
 
-from linreg_lightning.data.base import RegressionDataModule as RegressionDataModule
+from linreg_lightning.data.base import (
+    RegressionDataModule as RegressionDataModule,
+    SupervisedDataModule as SupervisedDataModule,
+)
 from linreg_lightning.data.loader import BatchLoader as BatchLoader
 from linreg_lightning.data.synthetic import SyntheticData as SyntheticData
 from linreg_lightning.data.tabular import TabularData as TabularData
-from linreg_lightning.data.tensors import TensorData as TensorData
+from linreg_lightning.data.tensors import TensorData as TensorData, random_split as random_split

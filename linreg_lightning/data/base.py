@@ -1,4 +1,4 @@
-"""What the data modules share: named columns, splits held in memory, batches, resuming."""
+"""What the data modules share: splits held in memory, batches, resuming; names of columns."""
 
 from abc import ABC, abstractmethod
 from numbers import Integral
@@ -12,18 +12,22 @@ from torch import Tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.checkpoint_file import CheckedLoading
 from linreg_lightning.data.loader import BatchLoader, Loader
+from linreg_lightning.data.split_checks import check_splits
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
-from linreg_lightning.protocols import ColumnModel, is_single_pass
+from linreg_lightning.protocols import ColumnModel, NamedColumns, is_single_pass
 from linreg_lightning.validation import check_argument
 
 Split = Literal["train", "val", "test", "predict"]
 
 
-class RegressionDataModule(LightningDataModule, ABC):
-    """Rows, split, with a name for each column.
+class SupervisedDataModule(LightningDataModule, ABC):
+    """Rows of any shape, split; the base of data for any supervised task.
 
-    A subclass sets `feature_names` and `target_names`, and fills `splits` in `load`.
+    A subclass fills `splits` in `load`, each with a `Batch` of all rows of a split: x, (rows, ...),
+    and y, (rows, ...), of which classes have one whole number a row, (rows,). It sets `class_names`
+    where y is the number of a class, and calls `save_hyperparameters()`, so that a checkpoint makes
+    the same rows again.
 
     Args:
         batch_size: rows in a batch of one process; None means all of them.
@@ -34,23 +38,33 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     Raises:
         InputError: a batch size below 1; a seed below 0 or above 2^63 - 1.
+
+    >>> class Parity(SupervisedDataModule):
+    ...     class_names = ["even", "odd"]
+    ...
+    ...     def load(self, stage):
+    ...         images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(self.seed))
+    ...         self.splits["train"] = Batch(images, torch.arange(10) % 2)
+    >>> data = Parity(batch_size=4)
+    >>> data.setup("fit")
+    >>> [tuple(batch.x.shape) for batch in data.train_dataloader()]
+    [(4, 1, 8, 8), (4, 1, 8, 8), (2, 1, 8, 8)]
     """
 
-    split_option: ClassVar[str]
+    split_option: ClassVar[str] = "splits['{split}'] in load"
     """How to give a split rows, for the error that it has none; `{split}` stands for its name."""
     predicts_in_order: ClassVar[bool] = True
     """Whether several processes predict consecutive rows, in the order of their ranks."""
-    feature_names: list[str]
-    """The columns of x, known after `setup`; a column of ones is named `intercept`."""
-    target_names: list[str]
-    """The columns of y."""
-    true_coefficients: dict[str, dict[str, float]] | None = None
-    """Target to name to coefficient where the truth is known; else None."""
+    class_names: list[str] = []  # noqa: RUF012  # a subclass or an instance replaces it
+    """What the numbers in y stand for; empty if y holds no classes."""
 
     load_from_checkpoint = CheckedLoading()
 
     def __init__(
-        self, batch_size: int | None, shuffle: bool | Literal["blocks"], seed: int
+        self,
+        batch_size: int | None = None,
+        shuffle: bool | Literal["blocks"] = True,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         # A process may have no row to predict.
@@ -78,24 +92,16 @@ class RegressionDataModule(LightningDataModule, ABC):
     def load(self, stage: str) -> None:
         """Fill `splits` for a stage: fit, validate, test or predict; `setup` calls it."""
 
-    @property
-    def in_features(self) -> int:
-        """The number of columns of x, known after `setup`."""
-        return len(self.feature_names)
-
-    @property
-    def out_features(self) -> int:
-        """The number of columns of y."""
-        return len(self.target_names)
-
     def setup(self, stage: str) -> None:
-        """Load the rows and name the model's columns; without validation rows, skip validation."""
+        """Load the rows, name the model's columns, if any; skip validation without rows for it."""
         self.load(stage)
+        if not isinstance(self, NamedColumns):  # tables are checked by the names of their columns
+            check_splits(self.splits, self.class_names)
         if stage != TrainerFn.FITTING or self.trainer is None:
             return
         # Callbacks are set up before the model, and some copy its parameters there.
         model = self.trainer.lightning_module
-        if isinstance(model, ColumnModel):
+        if isinstance(self, NamedColumns) and isinstance(model, ColumnModel):
             model.set_columns(self.feature_names, self.target_names)
         if not self.has_rows("val"):
             # Lightning warns of an empty loader.
@@ -109,7 +115,7 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     def has_rows(self, split: Split) -> bool:
         """Whether a split has any row."""
-        return self.splits[split].rows > 0
+        return split in self.splits and self.splits[split].rows > 0
 
     def in_model_precision(self, batch: Any) -> Any:
         """Return a batch in the precision of a module from outside the package.
@@ -130,6 +136,8 @@ class RegressionDataModule(LightningDataModule, ABC):
         self, split: Split, shuffle_seed: int | None = None, limit: int | float = 1.0
     ) -> Loader:
         """Return this process's batches of a split; `BatchLoader` says what the arguments mean."""
+        if split not in self.splits:
+            raise self._no_rows(split)
         rows: Batch = self.in_model_precision(self.splits[split])
         if split == "train" and rows.rows < 2:
             count = "1 row" if rows.rows == 1 else "0 rows"
@@ -154,8 +162,6 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> Loader:
         """Return the rows to fit, at least two."""
-        if not self.target_names:
-            raise InputError(f"{type(self).__name__}: no y was given; a fit needs targets")
         limit = 1.0 if self.trainer is None else self.trainer.limit_train_batches
         seed = self._order_seed() if self._reorders() else None
         self._train_loader = self.loader("train", seed, limit)
@@ -189,9 +195,12 @@ class RegressionDataModule(LightningDataModule, ABC):
 
     def _loader_with_rows(self, split: Split) -> Loader:
         if not self.has_rows(split):
-            remedy = f"give it some by {self.split_option.format(split=split)}"
-            raise InputError(f"{type(self).__name__}: no rows for {split}; {remedy}")
+            raise self._no_rows(split)
         return self.loader(split)
+
+    def _no_rows(self, split: Split) -> InputError:
+        remedy = f"give it some by {self.split_option.format(split=split)}"
+        return InputError(f"{type(self).__name__}: no rows for {split}; {remedy}")
 
     def _reorders(self) -> bool:
         """Whether epochs order the rows anew: not those to overfit, nor those of a single pass."""
@@ -210,3 +219,33 @@ class RegressionDataModule(LightningDataModule, ABC):
                 seed = self.trainer.strategy.broadcast(seed)
             self._shuffle_seed = seed % 2**62  # room to add epochs: a generator takes up to 2^64
         return self._shuffle_seed
+
+
+class RegressionDataModule(SupervisedDataModule):
+    """Rows of a table, x (rows, features) and y (rows, targets), with a name for each column.
+
+    A subclass sets `feature_names` and `target_names`, and fills `splits` in `load`.
+    """
+
+    feature_names: list[str]
+    """The columns of x, known after `setup`; a column of ones is named `intercept`."""
+    target_names: list[str]
+    """The columns of y."""
+    true_coefficients: dict[str, dict[str, float]] | None = None
+    """Target to name to coefficient where the truth is known; else None."""
+
+    @property
+    def in_features(self) -> int:
+        """The number of columns of x, known after `setup`."""
+        return len(self.feature_names)
+
+    @property
+    def out_features(self) -> int:
+        """The number of columns of y."""
+        return len(self.target_names)
+
+    def train_dataloader(self) -> Loader:
+        """Return the rows to fit, at least two."""
+        if not self.target_names:
+            raise InputError(f"{type(self).__name__}: no y was given; a fit needs targets")
+        return super().train_dataloader()

@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
-from linreg_lightning.design_matrix.fit_design import sort_levels
+from linreg_lightning.design_matrix.level_counts import sort_levels
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import GroupTable
 

@@ -103,7 +103,8 @@ class SplitReader:
             if size > max_bytes:
                 return None
         if not blocks:
-            blocks = [Batch(*(torch.empty(0, width, dtype=torch.float64) for width in widths))]
+            x, y = (torch.empty(0, width, dtype=torch.float64) for width in widths)
+            blocks = [Batch(x, y[:, 0].long() if roles.has_classes else y)]
         return Batch.concatenate(blocks)
 
     def count_rows_and_batches(self, batch_size: int) -> tuple[int | None, int | None]:

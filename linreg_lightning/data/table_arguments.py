@@ -1,8 +1,11 @@
 """Checks the arguments of `TabularData`."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from traceback import walk_stack
+from types import FrameType
 from typing import Any, get_args
 
 from linreg_lightning.data.row_groups import check_by
@@ -34,6 +37,14 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
                     text = f"{name!r} is a number; quote it, or rename the column or the file"
                 raise InputError(f"{argument}: {text}")
     weight, by = arguments["weight"], arguments["by"]
+    classes = arguments["classes"]
+    check_argument("classes", repr(classes), classes in (True, False), "true or false")
+    if classes and len(targets) > 1:
+        text = f"{', '.join(map(repr, targets))} were given, and classes is true, which takes one"
+        raise InputError(f"target: {text}; name one column")
+    if classes and by is not None:
+        reason = "is true, and the fits of groups are regressions"
+        raise InputError(f"classes: it {reason}; leave classes or by out")
     if weight in targets:
         raise InputError(f"weight: {weight!r} is a target already; name another column")
     for split in ("val", "test"):
@@ -49,6 +60,27 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         *first, last = get_args(choices)
         is_one = arguments[name] in get_args(choices)
         check_argument(name, repr(arguments[name]), is_one, f"{', '.join(first)} or {last}")
+
+
+def outermost_arguments(instance: Any) -> tuple[dict[str, Any], FrameType]:
+    """Return the arguments of an object's own class, and the outermost frame of the program.
+
+    Called while the object is made, it finds the arguments from which a checkpoint makes it again:
+    those that a subclass itself gives to its base must not be given to the subclass.
+
+    Raises:
+        InputError: the class takes no `design`, which a checkpoint gives it.
+    """
+    frames = [frame for frame, _ in walk_stack(inspect.currentframe())][1:]
+    calls = [frame for frame in frames if frame.f_code.co_name == "__init__"]
+    values = [inspect.getargvalues(call) for call in calls]
+    names, _, rest, given = [v for v in values if v.locals[v.args[0]] is instance][-1]
+    if rest is None and "design" not in names:
+        name = type(instance).__name__
+        reason = f"{name} does not take it, and a checkpoint gives the columns of x by it"
+        raise InputError(f"design: {reason}; let {name}.__init__ take **kwargs and pass them on")
+    arguments = {name: given[name] for name in names[1:]} | (given[rest] if rest else {})
+    return arguments, frames[-1]
 
 
 def csv_format(arguments: Mapping[str, Any]) -> CsvFormat:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -14,16 +14,18 @@ from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
-from linreg_lightning.data.table_arguments import as_list, check_arguments, plain_source
+from linreg_lightning.data.table_arguments import (
+    FILES,
+    as_list,
+    check_arguments,
+    outermost_arguments,
+    plain_source,
+)
+from linreg_lightning.data.table_design import TableDesign
 from linreg_lightning.data.table_sources import TableSources
-from linreg_lightning.design_matrix.added_levels import add_levels
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
-from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.design_matrix.design import Design
-from linreg_lightning.design_matrix.fit_design import fit_design
-from linreg_lightning.errors import InputError
-from linreg_lightning.protocols import ExtendsColumns, LinearModel
 
 _MAX_BYTES_IN_MEMORY = 2**28
 _SHUFFLE_BUFFER_NUMBERS = 2**22  # a row of 3 features, target and weight has 5 numbers
@@ -42,7 +44,6 @@ _SPLITS: dict[str, list[Split]] = {
 }
 
 
-@final
 class TabularData(RegressionDataModule):
     """Tables of any size: CSV (also compressed), JSON lines, Parquet, Arrow (Feather), frames.
 
@@ -105,6 +106,9 @@ class TabularData(RegressionDataModule):
             of day alone give hours, and dates alone none. `refuse` asks which.
         date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
             strptime, such as `%d/%m/%Y`; or a list of these.
+        classes: whether the target is a category, of text, booleans or whole numbers. y then has
+            the number of each row's class in `class_names`, int64 (rows,). These are the sorted
+            classes of the rows to train on; a row of any other class is refused.
 
     Raises:
         InputError: a file that is missing, damaged or written anew during a fit; a column that it
@@ -147,45 +151,41 @@ class TabularData(RegressionDataModule):
         thousands: str | None = None,
         percent: bool = False,
         currency: bool = False,
+        classes: bool = False,
     ) -> None:
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__(batch_size, shuffle, seed)
-        sources = {"path": path, "val_path": val_path, "test_path": test_path}
-        path, val_path, test_path = map(plain_source, sources.values())
-        self.save_hyperparameters()
-        check_arguments(self.hparams)
-        self._sources = TableSources(sources, self.hparams)
+        self._save_arguments()
+        sources = {name: arguments[name] for name in FILES}
+        arguments |= {name: plain_source(source) for name, source in sources.items()}
+        check_arguments(arguments)
+        self._sources = TableSources(sources, arguments)
+        self._design = TableDesign(self._sources, arguments)
         self.target_names = as_list(target)
-        self._features = None if features is None else as_list(features)
-        self._exclude, self._categorical = as_list(exclude), as_list(categorical)
-        self._weight, self._missing, self._unseen, self._by = weight, missing, unseen, by
+        self._missing, self._unseen, self._by, self._stream = missing, unseen, by, stream
+        reading = {"missing": missing, "unseen": unseen, "na_values": na_values}
+        self._fixed = {k: v for k, v in reading.items() if k not in self.hparams}
         self._row_groups: tuple[list[str], Tensor] | None = None
-        self._stream, self._max_levels, self._dates = stream, max_levels, dates
-        self._has_earlier_rows = design is not None
         self._kept: list[str] = []
         self._readers: dict[Split, SplitReader] = {}
         self._shares: dict[Split, SplitReader] = {}  # those of this process, of several
-        try:
-            self._design = None if design is None else Design(**design)
-        except TypeError:
-            text = f"design: {design} was given; it comes with a checkpoint: leave it out"
-            raise InputError(text) from None
-        self.feature_names = [] if self._design is None else self._design.names
+        self._name_columns()
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the types in the files, one number for each column of x."""
-        schema = self._sources.table().schema
-        sources = [] if self._design is None else self._design.sources
+        schema, design = self._sources.table().schema, self._design.design
+        sources = [] if design is None else design.sources
         return [significant_bits(schema.field(source).type) for source in sources]
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
-            check_task(stage, None if self.trainer is None else self.trainer.lightning_module)
+            check_task(stage, self._model)
         splits = [split for split in _SPLITS[stage] if self._sources.has(split)]
         for split in splits:
-            self._roles(split).check(self._sources.subset(split).dataset)
-        if stage == "fit" and self._unseen == "add" and self._may_extend():
-            self._add_levels()
+            self._design.roles(split).check(self._sources.subset(split).dataset)
+        if stage == "fit" and self._unseen == "add" and self._design.may_extend(self._model):
+            self._design.add_levels()
         self.fit_design()
         max_bytes = {None: _MAX_BYTES_IN_MEMORY, True: 0, False: math.inf}[self._stream]
         for split in splits:
@@ -203,33 +203,29 @@ class TabularData(RegressionDataModule):
 
     def fit_design(self) -> Design:
         """Return the checkpoint's design, or fit one to the rows to train on, once."""
-        if self._design is None:
-            model = None if self.trainer is None else self.trainer.lightning_module
-            constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
-            roles = self._roles("train")
-            constant = constant or "intercept" in roles.features
-            if self._features is None:
-                self._sources.warn_of_nameless_columns(roles, self._exclude)
-            arguments = self._categorical, self._missing, self._max_levels, constant, self._dates
-            self._design = fit_design(self._sources.subset("train"), roles, *arguments)
-            self._sources.refuse_unused_options()
-            self._sources.warn_of_codes_and_dates(roles)
-            self.feature_names = self._design.names
-        self.hparams["design"] = self._design.state()
-        return self._design
+        design = self._design.fit(self._model)
+        self._name_columns()
+        design.options = self._fixed
+        self.hparams["design"] = design.state()
+        return design
 
-    def _may_extend(self) -> bool:
-        """Whether these are rows to add to a fit that takes more columns of x."""
-        model = None if self.trainer is None else self.trainer.lightning_module
-        extends = isinstance(model, ExtendsColumns) and model.extends_columns
-        return self._has_earlier_rows and extends
+    def _save_arguments(self) -> None:
+        """Keep, as plain values, the arguments from which a checkpoint makes this object again."""
+        arguments, frame = outermost_arguments(self)
+        # In the outermost frame Lightning finds no data frames, which it would copy.
+        self.save_hyperparameters(frame=frame)
+        if not self.hparams:  # those of the command are plain
+            plain = {name: plain_source(value) for name, value in arguments.items()}
+            self.save_hyperparameters(plain, frame=frame)
 
-    def _add_levels(self) -> None:
-        assert self._design is not None
-        arguments = self._categorical, self._missing, self._max_levels
-        roles = self._roles("train")
-        self._design = add_levels(self._design, self._sources.subset("train"), roles, *arguments)
-        self.feature_names = self._design.names
+    @property
+    def _model(self) -> Any:
+        return None if self.trainer is None else self.trainer.lightning_module
+
+    def _name_columns(self) -> None:
+        design = self._design.design
+        self.feature_names = [] if design is None else design.names
+        self.class_names = [] if design is None else design.classes
 
     def has_rows(self, split: Split) -> bool:
         """Whether a split has any row; of a stream, whether the arguments name a source."""
@@ -268,19 +264,6 @@ class TabularData(RegressionDataModule):
     def _convert(self, blocks: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
         return lambda: map(self.in_model_precision, blocks())
 
-    def _roles(self, split: Split) -> ColumnRoles:
-        if self._design is None:
-            names = self._features, self._exclude, self._categorical, self.target_names
-            others = self._weight, self._by, self._dates
-            roles = ColumnRoles.assign(self._sources.table(), *names, *others)
-        else:
-            features, levels = self._design.features, list(self._design.levels)
-            if self._missing == "mean":
-                self._design.check_means()
-            dates = self._design.date_types()
-            roles = ColumnRoles(features, levels, self.target_names, self._weight, self._by, dates)
-        return roles._replace(targets=[], weight=None, by=None) if split == "predict" else roles
-
     def _share(self, split: Split) -> SplitReader:
         rank, processes = self.rank_and_world_size
         share = self._shares.get(split)
@@ -290,10 +273,10 @@ class TabularData(RegressionDataModule):
 
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:
-            design, roles = self.fit_design(), self._roles(split)
+            design, roles = self.fit_design(), self._design.roles(split)
             builder = BatchBuilder(design, roles, self._missing, self._unseen)
-            if split == "train" and self._has_earlier_rows:
-                hint = _ADD_HINT if self._may_extend() else _ANEW_HINT
+            if split == "train" and self._design.has_earlier_rows:
+                hint = _ADD_HINT if self._design.may_extend(self._model) else _ANEW_HINT
                 builder = replace(builder, unseen_hint=hint, date_hint=_ANEW_HINT)
             purpose = _PURPOSES.get(split, "to predict")
             self._readers[split] = SplitReader(self._sources.subset(split), builder, purpose)

@@ -37,7 +37,8 @@ _EXAMPLES = 3
 class BatchBuilder:
     """Builds a Batch of a block of rows; `missing` and `unseen` are those of `TabularData`.
 
-    Without targets, for rows to predict, no row is left out: a missing value may stay NaN. With a
+    Without targets, for rows to predict, no row is left out: a missing value may stay NaN. Where
+    the target is a category, y has the number of each row's class, int64 (rows,). With a
     column of groups, the last column of y has the number of each row's group in `groups`. Unless
     `unseen` is `zero`, an unknown level is refused; `unseen_hint` or, for a date, `date_hint` then
     says what to do about it.
@@ -66,23 +67,21 @@ class BatchBuilder:
         table, roles = block.table, self.roles
         try:
             x, unknown = self.design.matrix(table)
-            y = np.empty((len(roles.values), table.num_rows))
-            for k, name in enumerate(roles.values):
-                column = table.column(name)
-                is_group = name == roles.by
-                y[k] = self._group_numbers(column) if is_group else parse_numbers(column, name)
+            y, unknown_classes = self._values(table)
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None
         # A row of weight 0 does not count, whatever it holds.
         absent = np.zeros(table.num_rows, bool) if roles.weight is None else y[-1] == 0
-        if unknown and self.unseen != "zero":
+        if unknown or len(unknown_classes):
             ignored = absent
             if self.missing == "drop":
                 ignored = ignored | np.isnan(x).any(axis=0)
             if self.missing != "error":
                 ignored = ignored | np.isnan(y).any(axis=0)
-            self._refuse_unknown(block, unknown, ignored)
+            if self.unseen != "zero":
+                self._refuse_unknown(block, unknown, ignored)
+            self._refuse_unknown_class(block, unknown_classes, ignored)
         counts = RowCounts(table.num_rows)
         incomplete = np.zeros(table.num_rows, bool)
         rows = np.arange(table.num_rows)
@@ -101,12 +100,26 @@ class BatchBuilder:
         features = torch.from_numpy(x).T
         check_intercept(features, self.design.names, torch.from_numpy(absent))
         columns = len(roles.targets) + (roles.by is not None)
-        batch = Batch(features, torch.from_numpy(y[:columns]).T)
+        targets = torch.from_numpy(y[:columns]).T
+        batch = Batch(features, targets[:, 0].long() if roles.has_classes else targets)
         if roles.weight is not None:
             weight = torch.from_numpy(y[-1].copy())
             check_weight(weight, lambda row: block.row_name(rows[row]), roles.weight)
             batch = batch._replace(weight=weight)
         return batch, counts
+
+    def _values(self, table: pa.RecordBatch) -> tuple[Floats, RowNumbers]:
+        """Return the columns beside x, NaN for a missing value, and the rows of unknown classes."""
+        roles, unknown = self.roles, np.empty(0, np.intp)
+        y = np.empty((len(roles.values), table.num_rows))
+        for k, name in enumerate(roles.values):
+            column = table.column(name)
+            if roles.has_classes and k == 0:
+                y[k], unknown = self.design.class_numbers(column)
+            else:
+                is_group = name == roles.by
+                y[k] = self._group_numbers(column) if is_group else parse_numbers(column, name)
+        return y, unknown
 
     def _group_numbers(self, column: pa.Array) -> Floats:
         """Return the number of each row's group, NaN where it is missing."""
@@ -177,3 +190,16 @@ class BatchBuilder:
                     f"column {name!r}: {block.row_name(row)} holds {value}, which no row that "
                     f"was trained on had; mend it{hint.format(other)}"
                 )
+
+    def _refuse_unknown_class(
+        self, block: RowBlock, rows: RowNumbers, ignored: NDArray[np.bool_]
+    ) -> None:
+        """Refuse unknown classes in rows that count and are not left out."""
+        name, classes = self.roles.targets[:1], self.design.classes
+        for row in rows[~ignored[rows]].tolist():
+            value = block.table.column(name[0])[row].as_py()
+            known = ", ".join(map(repr, classes[:_EXAMPLES])) + ", ..." * (len(classes) > _EXAMPLES)
+            raise InputError(
+                f"target: column {name[0]!r}: {block.row_name(row)} holds {value!r}, a class that "
+                f"no row that was trained on had ({known}); mend it, or leave the row out"
+            )

@@ -11,11 +11,13 @@ import pyarrow as pa
 
 from linreg_lightning.design_matrix.dates import Dates, is_known_zone
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.csv_layout import NAMELESS
+from linreg_lightning.tables.csv_layout import NAMELESS, is_marker
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
 
 _TIMES_HINT = "turn it into a number, such as days; or "
+_SAMPLE_ROWS = 1000
+_LIKE_A_NUMBER = re.compile(r"[^A-Za-z]*[0-9]")  # $7.50 and (12) too
 _PANDAS_ROW_NUMBERS = re.compile(r"__index_level_\d+__")
 
 
@@ -23,7 +25,8 @@ class ColumnRoles(NamedTuple):
     """The roles of columns: `features` in the order of x; `categories` are some of these.
 
     `by` is the column of groups, each of which gets a fit of its own. `dates` are the features that
-    are dates or times of day, with the type to read each as where the table is text.
+    are dates or times of day, with the type to read each as where the table is text. `has_classes`
+    says that the target, one column, is a category.
     """
 
     features: list[str]
@@ -32,6 +35,7 @@ class ColumnRoles(NamedTuple):
     weight: str | None
     by: str | None = None
     dates: Mapping[str, Any] = MappingProxyType({})
+    has_classes: bool = False
 
     @property
     def values(self) -> list[str]:
@@ -49,13 +53,14 @@ class ColumnRoles(NamedTuple):
         weight: str | None,
         by: str | None = None,
         dates: Dates = "refuse",
+        has_classes: bool = False,
     ) -> ColumnRoles:
         """Assign the roles that the arguments of `TabularData` ask for.
 
         Raises:
             InputError: a column does not exist, has two roles, or has a type that fits none.
         """
-        roles = cls([], [], list(targets), weight, by)
+        roles = cls([], [], list(targets), weight, by, has_classes=has_classes)
         # Columns without a name are left out also if nothing says so.
         dataset.check_columns("exclude", [name for name in exclude if name])
         dataset.check_columns("categorical", categorical)
@@ -102,16 +107,18 @@ class ColumnRoles(NamedTuple):
         for argument, names in roles.items():
             dataset.check_columns(argument, names)
             if dataset.is_text:
-                continue  # text is checked value by value
+                if argument == "target" and not self.has_classes:
+                    _refuse_words(dataset, names)
+                continue  # other text is checked value by value
             for name in names:
                 if name in self.dates and argument == "features":
                     continue
                 is_category = name in self.categories
-                if not is_category and dtype_kind(dataset.schema.field(name).type) == "text":
-                    use = " for a regression" if argument == "target" else ""
-                    text = f"column {name!r} of {dataset.name} holds text, and numbers are needed"
-                    remedy = "turn it into numbers, or name another"
-                    raise InputError(f"{argument}: {text}{use}; {remedy}")
+                is_text = dtype_kind(dataset.schema.field(name).type) == "text"
+                if argument == "target" and self.has_classes and is_text:
+                    continue
+                if not is_category and is_text:
+                    raise _text_for_numbers(dataset, argument, name)
                 _check_kind(dataset, argument, name, is_category)
 
     def types(self, dataset: TableDataset, kept: Sequence[str] = ()) -> dict[str, Any]:
@@ -125,6 +132,7 @@ class ColumnRoles(NamedTuple):
             if name in types:
                 types[name] = self._date_type(dataset.schema.field(name).type, name, name in kept)
         texts = [*self.categories, *([] if self.by is None else [self.by])]
+        texts += self.targets if self.has_classes else []
         return types | dict.fromkeys(texts, levels)
 
     def _date_type(self, guess: pa.DataType, name: str, is_kept: bool) -> pa.DataType:
@@ -183,3 +191,21 @@ def _check_kind(dataset: TableDataset, argument: str, name: str, is_category: bo
         raise InputError(
             f"{argument}: column {name!r} of {dataset.name} holds values of type {dtype}; {remedy}"
         )
+
+
+def _refuse_words(dataset: TableDataset, targets: Sequence[str]) -> None:
+    """Refuse a target in a file of text whose first rows hold no number, but words."""
+    for name in targets:
+        if dtype_kind(dataset.schema.field(name).type) == "text":
+            texts = dataset.sample([name], _SAMPLE_ROWS)[name].unique().drop_null().to_pylist()
+            has_word = any(text.strip() and not is_marker(text) for text in texts)
+            if has_word and not any(map(_LIKE_A_NUMBER.match, texts)):
+                raise _text_for_numbers(dataset, "target", name)
+
+
+def _text_for_numbers(dataset: TableDataset, argument: str, name: str) -> InputError:
+    text = f"column {name!r} of {dataset.name} holds text, and numbers are needed"
+    if argument != "target":
+        return InputError(f"{argument}: {text}; turn it into numbers, or name another")
+    remedy = "turn it into numbers, name another or, if it holds classes, set classes to true"
+    return InputError(f"target: {text} for a regression; {remedy}")

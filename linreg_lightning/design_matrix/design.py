@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import pyarrow as pa
@@ -68,16 +68,7 @@ class CategoryTerm:
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
         """Write indicators, NaN where a value is missing; return rows with an unknown level."""
-        # Checkpoints of earlier versions have other names.
-        names = map(plain_level, self.levels)
-        level_numbers = {level: k for k, level in enumerate(names)} | {None: _MISSING}
-        values = to_categories(values)
-        numbers_in_dictionary = [
-            level_numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
-        ]
-        # The last entry is for rows without a level; int8 may not hold its index.
-        indices = to_numpy(values.indices.cast(pa.int64()), len(numbers_in_dictionary))
-        level_of_row = np.array([*numbers_in_dictionary, _MISSING])[indices]
+        level_of_row = _level_numbers(values, self.levels)
         has_indicator = np.flatnonzero(level_of_row >= self.first)
         out.fill(0.0)
         out[level_of_row[has_indicator] - self.first, has_indicator] = 1.0
@@ -87,6 +78,20 @@ class CategoryTerm:
     def column_means(self, means: list[float]) -> list[float]:
         """Return the mean of each column of x; the first level may have none."""
         return means[self.first :]
+
+
+def _level_numbers(values: Any, levels: Sequence[str]) -> RowNumbers:
+    """Return the number of each row's level, (rows,), or _MISSING or _UNKNOWN."""
+    # Checkpoints of earlier versions have other names.
+    numbers = {level: k for k, level in enumerate(map(plain_level, levels))} | {None: _MISSING}
+    values = to_categories(values)
+    numbers_in_dictionary = [
+        numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
+    ]
+    # The last entry is for rows without a level; int8 may not hold its index.
+    indices = to_numpy(values.indices.cast(pa.int64()), len(numbers_in_dictionary))
+    level_of_row: RowNumbers = np.array([*numbers_in_dictionary, _MISSING])[indices]
+    return level_of_row
 
 
 @final
@@ -127,6 +132,8 @@ class Design:
             days, or of the year and then all fractions. Empty if nothing does.
         constant: whether the model has a constant beside x.
         dates: for each column of dates, what `DateStatistics` has learned of it.
+        classes: the levels of the target, if it is a category: y is the number of a row's level.
+        options: the arguments of `FrameReader` that a subclass of `TabularData` has fixed.
 
     Raises:
         InputError: a column and an indicator would have the same name.
@@ -137,6 +144,8 @@ class Design:
     means: dict[str, list[float]] = field(default_factory=dict)
     constant: bool = True
     dates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         self.terms = [self._term(feature) for feature in self.features]
@@ -167,6 +176,15 @@ class Design:
         """Return the pyarrow type of dates or times that each column of dates was fitted on."""
         return {name: fitted_type(state) for name, state in self.dates.items()}
 
+    @classmethod
+    def from_state(cls, state: Any) -> Self:
+        """Return the design that a checkpoint holds; raise InputError if it is none."""
+        try:
+            return cls(**state)
+        except TypeError:
+            text = f"design: {state} was given; it comes with a checkpoint: leave it out"
+            raise InputError(text) from None
+
     def state(self) -> dict[str, Any]:
         """Return the arguments as plain strings, numbers and lists, for a checkpoint."""
         return asdict(self)
@@ -187,6 +205,17 @@ class Design:
                 unknown[term.column] = rows
             start = stop
         return x, unknown
+
+    def class_numbers(self, column: Any) -> tuple[Floats, RowNumbers]:
+        """Return the number of each row's class, NaN if it is missing, and rows of unknown classes.
+
+        >>> Design([], classes=["cat", "dog"]).class_numbers(pa.array(["dog", None, "cow", "cat"]))
+        (array([ 1., nan,  0.,  0.]), array([2]))
+        """
+        numbers = _level_numbers(column, self.classes)
+        missing, unknown = numbers == _MISSING, numbers == _UNKNOWN
+        values: Floats = np.where(missing, np.nan, np.where(unknown, 0, numbers))
+        return values, np.flatnonzero(unknown)
 
     def unseen_value(self, name: str, column: Any, row: int) -> str:
         """Describe a value of a column of the table that `matrix` found to be unknown."""

@@ -53,8 +53,9 @@ class FrameReader:
         with suppress(TypeError, AttributeError, InputError):
             design = Design(**arguments["design"]) if "design" in arguments else None
             if design is not None and design.names == names:
-                missing, unseen = (arguments.get(k, "error") for k in ("missing", "unseen"))
-                return cls(design, missing, unseen, arguments.get("na_values"))
+                options = {"missing": "error", "unseen": "error", "na_values": None}
+                options |= {k: arguments[k] for k in options if k in arguments}
+                return cls(design, **options | design.options)
         return None
 
     def read(self, frame: Any, argument: str = "x") -> tuple[Tensor, RowCounts]:

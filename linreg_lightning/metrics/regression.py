@@ -10,8 +10,6 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from linreg_lightning.batch import Batch
-
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -103,7 +101,7 @@ class RegressionMetrics(Metric):
 
     >>> metrics = RegressionMetrics(targets=1)
     >>> y = torch.tensor([[1.0], [2.0], [3.0]])
-    >>> metrics.update(y + 0.5, Batch(torch.ones(3, 1), y))
+    >>> metrics.update(y + 0.5, y)
     >>> {name: round(value.item(), 4) for name, value in metrics.compute().items()}
     {'rows': 3, 'loss': 0.25, 'rmse': 0.5, 'mae': 0.5, 'r2': 0.625}
     """
@@ -113,16 +111,15 @@ class RegressionMetrics(Metric):
     sums: Tensor
     rows: Tensor
 
-    def __init__(self, targets: int) -> None:
+    def __init__(self, targets: int = 1) -> None:
         super().__init__()
         zeros = torch.zeros(5, targets, dtype=torch.float64)
         # No reduction: torchmetrics stacks the sums of all processes, and `compute` merges them.
         self.add_state("sums", default=zeros, dist_reduce_fx=None)
         self.add_state("rows", default=torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Add a batch and its prediction, (rows, targets)."""
-        _, y, weight = batch
+    def update(self, prediction: Tensor, y: Tensor, weight: Tensor | None = None) -> None:
+        """Add a batch: prediction and y, (rows, targets), row weights, (rows,), or None for 1."""
         self.sums = merge_sums(self.sums, error_sums(prediction, y, weight))
         self.rows = self.rows + (len(y) if weight is None else (weight > 0).sum())
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.models.batches import as_batch
 from linreg_lightning.validation import check_argument
 
 
@@ -71,33 +72,26 @@ class ModelColumns:
                 f"({', '.join(targets)}); leave these arguments out"
             )
 
-    def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """Return a `Batch` or other (x, y) as a `Batch`, or raise if it has other columns."""
-        if not isinstance(batch, Batch):
-            batch = _as_batch(batch)
+    def validate_batch(self, batch: Batch | tuple[Tensor, ...], classes: bool = False) -> Batch:
+        """Return (x, y) or (x, y, weight) as a `Batch`, or raise if it has other columns.
+
+        y is (rows, targets), or with `classes` the number of each row's class, (rows,).
+        """
+        batch = as_batch(batch)
         x, y, weight = batch
         shapes = x.shape, y.shape, None if weight is None else weight.shape
         if shapes != self._last_valid_shapes:  # nearly all batches have the shapes of the last one
             batch.validate()
             check_width("x", x, self.features)
-            check_width("y", y, self.targets)
+            if not classes:
+                check_width("y", y, self.targets)
+            elif y.ndim != 1:
+                raise InputError(
+                    f"y: a shape of {tuple(y.shape)} was given; a model of classes needs the "
+                    f"number of each row's class, ({len(y)},)"
+                )
             self._last_valid_shapes = shapes
         return batch
-
-
-def _as_batch(batch: tuple[Tensor, ...]) -> Batch:
-    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-        raise InputError(
-            f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders whose "
-            "batches are (x, y) or (x, y, weight)"
-        )
-    if not isinstance(batch[0], Tensor) or not isinstance(batch[1], Tensor):
-        types = ", ".join(type(part).__name__ for part in batch)
-        raise InputError(
-            f"batch: ({types}) was given; give one loader, whose batches are tensors: (x, y) or "
-            "(x, y, weight)"
-        )
-    return Batch(*batch)
 
 
 def check_width(name: str, tensor: Tensor, columns: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from linreg_lightning.algebra import Fit
 from linreg_lightning.algebra.gram_state import GramState
@@ -92,13 +93,10 @@ class DescentModule(RegressionModule, ABC):
             sums.add(batch, processes, self.feature_names + self.target_names)
         return Fit.from_gram(sums.total(processes), intercept=False).solution.has_constant
 
-    def _update_metrics(self, batch: Batch) -> None:
+    def _add_to_metrics(self, batch: Batch, prediction: Tensor) -> None:
+        super()._add_to_metrics(batch, prediction)
         if self._residuals is None:
-            super()._update_metrics(batch)
             return
-        batch = self.validate_batch(batch)
-        prediction = self(batch.x)
-        self._metrics.update(prediction, batch)
         for start in range(0, batch.rows, _ROWS):
             rows = slice(start, start + _ROWS)
             part = ResidualMoments.of(batch.select(rows), prediction[rows])

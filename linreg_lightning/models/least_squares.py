@@ -135,7 +135,7 @@ class LeastSquares(CollinearityModule):
         super().setup(stage)
 
     def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
-        """As in `SupervisedModule`; where the data add levels, make parameters anew."""
+        """As in `TableModule`; where the data add levels, make parameters anew."""
         data = getattr(self._trainer, "datamodule", None)
         if self.columns and adds_levels(data, self.frame_reader):
             self.columns = ModelColumns([], [], named=False)

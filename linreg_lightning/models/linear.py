@@ -76,8 +76,8 @@ class LinearRegression(DescentModule, StandardizedModule):
         self.linear = nn.Linear(in_features, out_features, bias=self.has_intercept)
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.standardization(x).to(self.dtype)
-        return self.standardization.add_target_mean(self.linear(z).to(self.dtype))
+        z = self.linear(self.standardized(x)).to(self.dtype)
+        return self.standardization.add_target_mean(z)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         x, y, row_weight = self.prepare_batch(batch)

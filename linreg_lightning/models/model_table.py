@@ -9,21 +9,17 @@ from linreg_lightning.coefficient_table import (
     fit_repr,
     fit_title,
 )
-from linreg_lightning.design_matrix.frame_reader import FrameReader
-from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.models.table import TableModule
 from linreg_lightning.text_table import Report
 
 
-class ModelTable(CoefficientTable, SupervisedModule):
+class ModelTable(CoefficientTable, TableModule):
     """A model with a summary, a `repr` and a frame of its `coefficients()`."""
 
-    frame_reader: FrameReader | None = None
-    """Computes x from a table, as in the fit; None after a fit to rows that were x itself."""
     confidence: float = 0.95
     """How often the intervals cover the true coefficient, in a model that has intervals."""
     ridge: float = 0.0
     """The ridge penalty; 0 in a model without one."""
-    _fit_has_begun: bool = False
 
     @abstractmethod
     def coefficients(self) -> list[dict[str, Any]]:
@@ -33,14 +29,6 @@ class ModelTable(CoefficientTable, SupervisedModule):
     def fitted(self) -> bool:
         """Whether a fit or a checkpoint has set the coefficients, which are random until then."""
         return self._fit_has_begun and bool(self.columns)
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        self._fit_has_begun |= stage == "fit"
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self._fit_has_begun = True
 
     def __repr__(self) -> str:
         """Return one line that says what was fitted, and how well."""

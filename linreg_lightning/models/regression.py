@@ -1,26 +1,20 @@
 """The base of the linear models: an equation, and its coefficients by name."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from linreg_lightning.design_matrix.design import Design
-from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import column_names, frame_like, is_frame, is_series
-from linreg_lightning.models.columns import ModelColumns, check_width
+from linreg_lightning.frames import is_frame
+from linreg_lightning.metrics.regression import RegressionMetrics
+from linreg_lightning.models.columns import ModelColumns
 from linreg_lightning.models.model_table import ModelTable
-from linreg_lightning.protocols import (
-    IntervalModel,
-    KeptArguments,
-    NamedColumns,
-    TrueCoefficients,
-)
-from linreg_lightning.validation import check_argument, to_tensor
+from linreg_lightning.models.table import frame_of
+from linreg_lightning.protocols import IntervalModel, NamedColumns, TrueCoefficients
+from linreg_lightning.validation import check_argument
 
 Coefficient = dict[str, Any]
 """A row of the table: `target`, `name`, `estimate`, `true` if known, and what a model adds."""
@@ -35,8 +29,11 @@ class RegressionModule(ModelTable):
     Args:
         intercept: whether the model adds a constant; None means yes, unless the data have a column
             of ones named `intercept`.
-        in_features, out_features: see `SupervisedModule`.
+        in_features, out_features: see `TableModule`.
     """
+
+    r2_uncentered: bool = False
+    """Whether r2 compares residuals to y, not to y less its mean: in models without a constant."""
 
     def __init__(
         self, intercept: bool | None, in_features: int | None, out_features: int | None
@@ -72,25 +69,15 @@ class RegressionModule(ModelTable):
     def predict(self, x: Any, intervals: bool = False) -> Any:
         """Return predictions of y, in the user's units.
 
-        A data frame (pandas, polars, pyarrow, DuckDB, lazy or not) needs the columns of the table
-        to which the model was fitted. They are found by name: their order does not matter, and
-        other columns are ignored. Text, missing values and unknown levels are treated as in the
-        fit, by the arguments of `TabularData`; a row without a prediction has NaN. The columns of
-        an array or a tensor are taken by position.
+        As in `TableModule.predict`; a frame gets a column for each target.
 
         Args:
             x: the rows: a data frame, or an array or tensor, (rows, features).
             intervals: whether to add columns of standard errors and intervals to the frame, as
                 `Prediction.columns` names them; only for models that have a `prediction`.
 
-        Returns:
-            For a frame, a frame of the same library with a column for each target; a pandas frame
-            keeps its index, and a lazy frame is collected. For an array or a tensor, a tensor,
-            (rows, targets).
-
         Raises:
-            InputError: the model has not been fitted, or has no intervals; a column is missing or
-                of another kind than in the fit; x has another number of columns.
+            InputError: as in `TableModule.predict`; the model has no intervals.
 
         >>> import pyarrow as pa
         >>> from linreg_lightning import LeastSquares, TensorData, Trainer
@@ -101,73 +88,38 @@ class RegressionModule(ModelTable):
         >>> answer.column_names, round(answer["y"][0].as_py(), 9)
         (['y'], 6.0)
         """
-        if intervals and not isinstance(self, IntervalModel):
+        if not intervals:
+            return super().predict(x)
+        if not isinstance(self, IntervalModel):
             raise InputError(
                 f"intervals: {type(self).__name__} has none; leave it out, or fit LeastSquares"
             )
-        if intervals and not is_frame(x):
+        if not is_frame(x):
             raise InputError(
                 f"intervals: they are columns of a data frame, and a {type(x).__name__} was given; "
                 "give a frame, or call prediction(x), which returns tensors"
             )
         self._refuse_unfitted("predict")
-        rows = self.read_rows(x)
-        if intervals:
-            model: Any = self
-            columns = model.prediction(rows).columns(self.target_names)
-        else:
-            values = self._predict_rows(rows)
-            if not is_frame(x):
-                return values
-            columns = dict(zip(self.target_names, values.T, strict=True))
-        numpy_dtypes = torch.float32, torch.float64  # NumPy has no bfloat16
-        arrays = {
-            name: (v if v.dtype in numpy_dtypes else v.float()).cpu().numpy()
-            for name, v in columns.items()
-        }
-        return frame_like(x, arrays)
+        model: Any = self
+        return frame_of(x, model.prediction(self.read_rows(x)).columns(self.target_names))
 
-    def _predict_rows(self, x: Tensor) -> Tensor:
-        training = self.training
-        self.eval()
-        with torch.no_grad():
-            prediction: Tensor = self(x.to(self.device))
-        self.train(training)
-        return prediction
+    def make_metrics(self) -> RegressionMetrics:
+        """RMSE, MAE and R2, beside the loss: the mean square of the residuals."""
+        return RegressionMetrics(len(self.target_names))
 
-    def read_rows(self, x: Any) -> Tensor:
-        """Return x, (rows, features), from a data frame by name, from an array by position.
-
-        Raises:
-            InputError: as in `predict`.
-        """
-        if not is_frame(x):
-            if isinstance(x, Mapping) or is_series(x):
-                raise InputError(
-                    f"x: a {type(x).__name__} was given; give a data frame, also for one row, such "
-                    "as frame.iloc[[0]]"
-                )
-            rows = to_tensor("x", x)
-            check_width("x", rows, self.feature_names)
-            return rows
-        reader = self.frame_reader
-        if reader is None:
-            # A model without names of columns takes those of a frame by position too.
-            names = self.feature_names if self.columns.named else column_names(x)
-            reader = FrameReader(Design(names))
-        rows, counts = reader.read(x)
-        check_width("x", rows, self.feature_names)
-        for message in counts.messages():
-            rank_zero_warn(message)
-        return rows
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """Refuse classes, which no equation predicts."""
+        if names:
+            raise InputError(
+                f"class_names: the data have the classes {', '.join(names)}, and "
+                f"{type(self).__name__} predicts numbers; give a model of classes, or set classes "
+                "to false"
+            )
 
     def setup(self, stage: str) -> None:
         """Take the columns from the data, and the true coefficients where the data know them."""
         super().setup(stage)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if stage == "fit":
-            arguments = data.hparams if isinstance(data, KeptArguments) else {}
-            self.frame_reader = FrameReader.from_arguments(arguments, self.feature_names)
         if isinstance(data, NamedColumns):
             true = data.true_coefficients if isinstance(data, TrueCoefficients) else None
             self.true_coefficients = true or {}
@@ -180,13 +132,11 @@ class RegressionModule(ModelTable):
         """Take the columns, and the true coefficients where the data do not know them."""
         super().on_load_checkpoint(checkpoint)
         self.true_coefficients = self.true_coefficients or checkpoint["columns"]["true"]
-        if self.frame_reader is None:
-            arguments = checkpoint.get("datamodule_hyper_parameters", {})
-            self.frame_reader = FrameReader.from_arguments(arguments, self.feature_names)
 
-    def _refuse_unfitted(self, what: str) -> None:
-        if not self.can_predict:
-            raise InputError(f"{what}: the model has not been fitted; fit it first")
+    def _metric_values(self) -> dict[str, Any]:
+        metrics: Any = self._get_metrics().metrics
+        metrics.uncentered = self.r2_uncentered
+        return super()._metric_values() | ({"r2_uncentered": True} if self.r2_uncentered else {})
 
     def _take_step(self, closure: Callable[[], Any]) -> Any:
         """Run the closure as the next step, which the Trainer counts; return its result."""

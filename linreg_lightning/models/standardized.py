@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -12,14 +13,16 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.standardization import Standardization
 from linreg_lightning.errors import InputError
 from linreg_lightning.metrics.regression import Moments, gather_moments
-from linreg_lightning.models.supervised import SupervisedModule
+from linreg_lightning.models.table import TableModule
 
 
-class StandardizedModule(SupervisedModule):
+class StandardizedModule(TableModule):
     """A model whose layers see columns on one scale, and row weights of mean 1.
 
     It measures the scales (`standardization`) and `mean_weight` on the training rows before the
-    first step. Both are in the checkpoint. A subclass calls `super().build` in its `build`.
+    first step. Both are in the checkpoint. A subclass calls `super().build` in its `build`, and its
+    `forward` gives `standardized(x)` to its layers. For targets that are numbers it may return
+    `standardization.unscale_target(z)` of what its layers predict; classes have no scale.
     """
 
     standardize: bool = True
@@ -34,16 +37,29 @@ class StandardizedModule(SupervisedModule):
         self.standardization = Standardization(in_features, out_features, enabled=self.standardize)
         self.register_buffer("mean_weight", torch.ones((), dtype=torch.float64))
 
+    def standardized(self, x: Tensor) -> Tensor:
+        """Return x, (rows, features), on one scale and in the model's precision."""
+        return _cast(self.standardization(x), self.dtype)
+
     def prepare_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
         """Return a batch with x standardised, y of mean 0, and row weights of mean 1.
 
-        x and y are in the model's precision. The mean is over all training rows, not the batch's.
+        x and y are in the model's precision; classes stay as they are. The mean is over all
+        training rows, not the batch's.
         """
         x, y, weight = self.validate_batch(batch)
-        if self.standardize:
-            x, y = self.standardization(x), self.standardization.subtract_target_mean(y)
+        if not self.class_names:
+            y = self.standardization.subtract_target_mean(y)
+            y = _cast(y, self.dtype)
         weight = None if weight is None else weight / self.mean_weight
-        return Batch(_cast(x, self.dtype), _cast(y, self.dtype), weight)
+        return Batch(self.standardized(x), y, weight)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+        """As in `SupervisedModule`, with row weights of mean 1 over all training rows."""
+        batch = self.validate_batch(batch)
+        if batch.weight is not None:
+            batch = batch._replace(weight=batch.weight / self.mean_weight)
+        return super().training_step(batch, batch_idx)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse coefficients of standardised columns in a model that does not standardise."""
@@ -78,11 +94,17 @@ class StandardizedModule(SupervisedModule):
                 rank_zero_warn(f"These columns do not vary, so the model ignores them: {constant}")
 
     def training_moments(self) -> tuple[Moments, float]:
-        """Moments of the columns of x and y, side by side, and the number of training rows."""
-        columns = len(self.feature_names) + len(self.target_names)
+        """Moments of the columns of x and y, side by side, and the number of training rows.
+
+        Classes count as columns of zeros, one for each.
+        """
+        classes = len(self.class_names)
+        columns = len(self.feature_names) + (classes or len(self.target_names))
         moments, rows = Moments.of(torch.empty(0, columns, device=self.device)), 0.0
         for batch in self.training_batches():
-            values = torch.cat([batch.x.double(), batch.y.double()], dim=1)
+            x = batch.x.double()
+            y = x.new_zeros(batch.rows, classes) if classes else batch.y.double()
+            values = torch.cat([x, y], dim=1)
             moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
         return (moments, rows) if self.trainer.world_size == 1 else gather_moments(moments, rows)
 

@@ -1,41 +1,71 @@
-"""The base of all models: named columns, predictions, evaluation, checkpoints."""
+"""The base of all models, whatever their task: loss, metrics, evaluation, checkpoints."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from copy import copy
-from itertools import islice
 from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.accelerators import MPSAccelerator
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.checkpoint_file import CheckedLoading, check_checkpoint
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
-from linreg_lightning.metrics.regression import RegressionMetrics
-from linreg_lightning.models.columns import ModelColumns, check_width
-from linreg_lightning.protocols import NamedColumns, ReadsInChunks
+from linreg_lightning.metrics.task_metrics import TaskMetrics
+from linreg_lightning.models.batches import (
+    as_batch,
+    check_losses,
+    check_prediction,
+    training_batches,
+)
+from linreg_lightning.models.hyperparameters import check_hyperparameters
+from linreg_lightning.protocols import NamedClasses
 from linreg_lightning.text_table import format_statistics, named_statistics
 
 
 class SupervisedModule(LightningModule, ABC):
-    """A model that predicts named columns y from named columns x.
+    """A model that learns y from x, for any task: x and y may have any shape, (rows, ...).
 
-    The columns come from the data module when the Trainer sets the model up, and travel in the
-    checkpoint. If the data do not name their columns, give `in_features` and `out_features`.
+    A subclass makes its layers in `__init__` and defines
 
-    A subclass makes its parameters in `build`, predicts in `forward`, and defines `training_step`
-    and `configure_optimizers`.
+        forward(x)              the prediction, (rows, ...), from x
+        row_loss(prediction, y) the loss of each row, (rows,)
+        configure_optimizers()  the optimiser
+        make_metrics()          what else to measure; optional
 
-    Args:
-        in_features: the number of columns of x, 0 or above; None takes it from the data.
-        out_features: the number of columns of y, 1 or above; None takes it from the data.
+    and, if it likes, `figures` and `prediction_columns`: see `DrawsFigures` and `NamesPredictions`
+    in protocols.py. Everything else is done here: `train_loss`, `val_loss`, `test_loss` and the
+    metrics are logged, the last two exactly over all rows, whatever the batches and processes; a
+    fit ends with its `fit_statistics`; a fit that diverges, and predictions before a fit, are
+    refused. Its checkpoints have the names of the classes, where y holds classes.
+
+    >>> class Network(SupervisedModule):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    ...
+    ...     def forward(self, x):
+    ...         return self.layers(x)
+    ...
+    ...     def row_loss(self, prediction, y):
+    ...         return torch.nn.functional.cross_entropy(prediction, y, reduction="none")
+    ...
+    ...     def configure_optimizers(self):
+    ...         return torch.optim.Adam(self.parameters(), lr=0.1)
+    >>> from torch.utils.data import DataLoader, TensorDataset
+    >>> from linreg_lightning import Trainer
+    >>> images, y = torch.eye(4).reshape(4, 1, 2, 2), torch.tensor([0, 1, 1, 0])
+    >>> model = Network()
+    >>> loader = DataLoader(TensorDataset(images, y), batch_size=2)
+    >>> Trainer(max_epochs=50, barebones=True).fit(model, loader)
+    >>> model(images).argmax(dim=1), model.fit_statistics["loss"] < 0.1
+    (tensor([0, 1, 1, 0]), True)
     """
 
     one_pass: ClassVar[bool] = False
@@ -45,64 +75,63 @@ class SupervisedModule(LightningModule, ABC):
     revisable: ClassVar[frozenset[str]] = frozenset()
     """Hyper-parameters that may differ from a checkpoint's; loading and the command allow them."""
 
-    r2_uncentered: bool = False
-    """Whether r2 compares residuals to y, not to y less its mean: in models without a constant."""
-
     load_from_checkpoint = CheckedLoading()
 
-    def __init__(self, in_features: int | None, out_features: int | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.columns = ModelColumns([], [], named=False)
+        self.class_names: list[str] = []
+        """What the numbers in y stand for, from the data; empty where y holds no classes."""
         self.fit_statistics: dict[str, Any] = {}
+        self._fit_has_begun = False
         self._is_unfitted = False  # `setup` sets it where a task needs a fitted model
-        if columns := ModelColumns.from_counts(in_features, out_features):
-            self._assign_columns(columns)
-
-    @abstractmethod
-    def build(self, in_features: int, out_features: int) -> None:
-        """Make the parameters."""
+        self._metrics: TaskMetrics | None = None
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """The prediction in the user's units, (rows, targets), for x, (rows, features)."""
+        """The prediction, (rows, ...), for x, (rows, ...)."""
 
-    @property
-    def feature_names(self) -> list[str]:
-        """The columns of x; empty before the model has seen data."""
-        return self.columns.features
+    def row_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of each row, (rows,); y is in the prediction's precision, or int64."""
+        raise NotImplementedError(
+            f"{type(self).__name__} defines neither row_loss nor training_step; define row_loss"
+        )
 
-    @property
-    def target_names(self) -> list[str]:
-        """The columns of y; empty before the model has seen data."""
-        return self.columns.targets
+    def make_metrics(self) -> Metric | MetricCollection | None:
+        """Return what to measure beside the loss; a model of classes has `class_names` by then.
+
+        Each metric is updated with (prediction, y) and computes one number, or several by name.
+        """
+        return None
 
     @property
     def can_predict(self) -> bool:
-        """Whether there are parameters: from a fit, a checkpoint, or drawn for `in_features`."""
-        return bool(self.columns)
+        """Whether there are parameters of a fit or a checkpoint; else predictions are refused."""
+        return self._fit_has_begun
 
     def summary(self) -> str:
         """How well the model fits, as a line of text; empty before a fit."""
         return format_statistics(self.fit_statistics)
 
-    def evaluate(self, batches: Iterable[Batch]) -> dict[str, Any]:
-        """Return rows, loss, RMSE, MAE and R2 over the batches, on any device, of all processes.
-
-        `r2_uncentered` is True, and only there, where it is so in the model.
-        """
+    def evaluate(self, batches: Iterable[Batch | tuple[Tensor, ...]]) -> dict[str, Any]:
+        """Return rows, loss and metrics over the batches, on any device, of all processes."""
         training = self.training
         self.eval()
-        self._metrics.reset()
+        self._get_metrics().reset()
         with torch.no_grad():
             for batch in batches:
                 self._update_metrics(self.transfer_batch_to_device(batch, self.device, 0))
         self.train(training)
-        values = {name: value.item() for name, value in self._compute_metrics().items()}
-        return values | ({"r2_uncentered": True} if self.r2_uncentered else {})
+        values = self._metric_values()
+        return {k: v.item() if isinstance(v, Tensor) else v for k, v in values.items()}
 
     def validate_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
-        """Return a `Batch` or other (x, y) as a `Batch`, or raise if it has other columns."""
-        return self.columns.validate_batch(batch)
+        """Return (x, y) or (x, y, weight) as a `Batch`, or raise an InputError.
+
+        x is in the model's precision, and y is int64 if it holds whole numbers.
+        """
+        x, y, weight = as_batch(batch).validate_rows()
+        self._get_metrics().check_weight(weight)
+        return Batch(self._in_precision(x), y if y.is_floating_point() else y.long(), weight)
 
     def scale_loss(self, loss: Tensor, rows: int) -> Tensor:
         """Return the loss to call `backward` on: loss * rows / (mean rows per process now).
@@ -121,42 +150,36 @@ class SupervisedModule(LightningModule, ABC):
 
         If the loader never ends, stop after as many batches as the Trainer takes in its whole run.
         """
-        loader, limit = self.trainer.train_dataloader, self.trainer.num_training_batches
-        if loader is None:
-            return
-        if isinstance(loader, ReadsInChunks):
-            batches = loader.chunks(limit)
-        else:
-            count = self._count_batches() if math.isinf(limit) else int(limit)
-            # A copy, because reading the loader itself would move it to its next shuffle.
-            batches = islice(copy(loader), count)
-        for batch in batches:
+        for batch in training_batches(self.trainer):
             yield self.validate_batch(self.transfer_batch_to_device(batch, self.device, 0))
 
     def setup(self, stage: str) -> None:
-        """Take the columns from the data, or check that they are those of the fit."""
+        """Take the names of the classes from the data, or check that they are those of the fit."""
         if isinstance(self.trainer.accelerator, MPSAccelerator):
             raise InputError(
                 "accelerator: mps was given, which has no float64 for exact statistics; type cpu"
             )
         self._is_unfitted = stage != "fit" and not self.can_predict
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, NamedColumns):
-            keep_targets = stage == "predict" and self.columns.named  # rows to predict need none
-            targets = self.target_names if keep_targets else data.target_names
-            self.set_columns(data.feature_names, targets)
-        elif not self.target_names:
-            raise InputError(
-                f"in_features: the data do not say how many columns they have; give "
-                f"{type(self).__name__}(in_features=...), or data with feature_names"
-            )
+        self._fit_has_begun |= stage == "fit"
+        self._take_class_names()
 
-    def set_columns(self, features: Sequence[str], targets: Sequence[str]) -> None:
-        """Make parameters for these columns, or check that they are the model's."""
-        targets = targets or self.target_names or ["y"]  # rows to predict may have none
-        columns = ModelColumns(list(features), list(targets))
-        self.columns.check_same(columns.features, columns.targets)
-        self._assign_columns(columns)
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """Take the names of the classes, or check that they are the model's; none: y has none."""
+        if names and self.class_names and list(names) != self.class_names:
+            raise InputError(
+                f"class_names: the model has {', '.join(self.class_names)}, in this order; the "
+                f"data have {', '.join(names)}; give data of the same classes"
+            )
+        self.class_names = list(names) or self.class_names
+
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+        """Return the mean loss of a batch, each row's times its weight; the weights have mean 1."""
+        x, y, weight = self.validate_batch(batch)
+        losses = self._row_losses(self(x), y)
+        loss = losses.mean() if weight is None else (losses * weight.to(losses.dtype)).mean()
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(x))
+        # The log shows the loss of these rows; only the gradients need the scale.
+        return self.scale_loss(loss, len(x))
 
     @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -174,11 +197,11 @@ class SupervisedModule(LightningModule, ABC):
         statistics = self.evaluate(self.training_batches())
         # There are no rows if the loader can be read only once: the fit has used them up.
         self.fit_statistics = statistics if statistics["rows"] else {}
-        if self.fit_statistics:
+        if "loss" in self.fit_statistics:
             self._stop_if_diverged(statistics["loss"])
 
     def on_validation_start(self) -> None:
-        """Refuse to use initial weights, which `setup` has just made, as if they were a fit."""
+        """Refuse to use initial weights as if they were a fit."""
         if self._is_unfitted:
             raise InputError(
                 f"{type(self).__name__}: it has not been fitted in this process (a strategy that "
@@ -192,89 +215,80 @@ class SupervisedModule(LightningModule, ABC):
 
     test_step = validation_step
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The prediction of one batch, (rows, targets); a batch may be x alone."""
-        x = batch if isinstance(batch, Tensor) else batch[0]
-        check_width("x", x, self.feature_names)
-        prediction: Tensor = self(x)
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The prediction of one batch, (rows, ...); a batch may be x alone."""
+        prediction: Tensor = self(
+            self._in_precision(batch if isinstance(batch, Tensor) else batch[0])
+        )
         return prediction
 
     def on_validation_epoch_end(self) -> None:
-        """Log val_loss, val_rmse, val_mae and val_r2, or val_r2_uncentered."""
+        """Log val_loss, and each metric as val_<its name>."""
         self._log_metrics("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log test_loss, test_rmse, test_mae and test_r2, or test_r2_uncentered."""
+        """Log test_loss, and each metric as test_<its name>."""
         self._log_metrics("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the columns and the class, so that the checkpoint needs no other file."""
-        checkpoint["columns"] = {"features": self.feature_names, "targets": self.target_names}
+        """Add the classes and the model's own class, so that the checkpoint needs no other file."""
+        checkpoint["class_names"] = self.class_names
         class_path = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint.setdefault("hyper_parameters", {}).setdefault("_class_path", class_path)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the checkpoint's columns; refuse one of another class, columns or arguments."""
+        """Take the checkpoint's classes; refuse one of another model, classes or arguments."""
         with suppress(RuntimeError):  # without a Trainer, `load_from_checkpoint` has checked it
             check_checkpoint(self.trainer.ckpt_path)
-        self._check_hyperparameters(checkpoint)
-        self._is_unfitted = False
-        fitted = ModelColumns(checkpoint["columns"]["features"], checkpoint["columns"]["targets"])
-        if checkpoint["state_dict"] and not fitted.targets:
+        check_hyperparameters(self, checkpoint)
+        names = checkpoint.get("class_names", [])
+        if self.class_names and names != self.class_names:
             raise InputError(
-                "ckpt_path: the checkpoint does not name the columns of y; use another checkpoint"
+                f"ckpt_path: the model was fitted on the classes {', '.join(names) or 'none'}, in "
+                f"this order; the data have {', '.join(self.class_names)}; give data of the same "
+                "classes"
             )
-        if self.columns.named:
-            predicts = self.trainer.state.fn == TrainerFn.PREDICTING  # which needs no targets
-            targets = fitted.targets if predicts else self.target_names
-            fitted.check_same(self.feature_names, targets)
-        else:
-            self.columns.check_same(fitted.features, fitted.targets)
-        self._assign_columns(fitted)
+        self.class_names = list(names)
+        self._is_unfitted, self._fit_has_begun = False, True
 
-    def _check_hyperparameters(self, checkpoint: dict[str, Any]) -> None:
-        hyperparameters = checkpoint.get("hyper_parameters", {})
-        class_path = hyperparameters.get("_class_path", "another model")
-        if "columns" not in checkpoint or class_path.rpartition(".")[2] != type(self).__name__:
-            raise InputError(
-                f"ckpt_path: a checkpoint of {class_path} was given to {type(self).__name__}; "
-                "give one of the same class"
-            )
-        may_differ = {"in_features", "out_features", "_class_path", *self.revisable}
-        for name, value in hyperparameters.items():
-            given = self.hparams.get(name, value)
-            if name not in may_differ and given != value:
-                raise InputError(
-                    f"{name}: {given} was given to {type(self).__name__}, but the checkpoint was "
-                    f"made with {value}; give the same, or load the model from the checkpoint"
-                )
+    def _take_class_names(self) -> None:
+        data = getattr(self._trainer, "datamodule", None)
+        if isinstance(data, NamedClasses):
+            self.set_class_names(data.class_names)
 
-    def _assign_columns(self, columns: ModelColumns) -> None:
-        """Take these columns, and make parameters for them if the model has none."""
-        if not self.columns:
-            self.build(len(columns.features), len(columns.targets))
-            self._metrics = RegressionMetrics(len(columns.targets))
-        self.columns = columns
+    def _in_precision(self, x: Tensor) -> Tensor:
+        # `to` takes a microsecond, a fortieth of a small step, even if the dtype is the same.
+        return x if x.dtype is self.dtype or not x.is_floating_point() else x.to(self.dtype)
 
-    def _count_batches(self) -> int | None:
-        """Return how many batches the Trainer has taken or, before the first, takes at most."""
-        taken: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        if taken or self.trainer.max_steps == -1:
-            return taken or None
-        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+    def _row_losses(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of each row, in float32 or better."""
+        check_prediction(prediction, y, self.class_names)
+        prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
+        losses = self.row_loss(prediction, y.to(prediction.dtype) if y.is_floating_point() else y)
+        return check_losses(losses, len(y))
 
-    def _update_metrics(self, batch: Batch) -> None:
+    def _get_metrics(self) -> TaskMetrics:
+        if self._metrics is None:
+            with torch.inference_mode(False):  # else training could not use what validation made
+                self._metrics = TaskMetrics(self.make_metrics()).to(self.device)
+        return self._metrics
+
+    def _update_metrics(self, batch: Any) -> None:
         batch = self.validate_batch(batch)
-        self._metrics.update(self(batch.x), batch)
+        self._add_to_metrics(batch, self(batch.x))
 
-    def _compute_metrics(self) -> dict[str, Tensor]:
-        self._metrics.uncentered = self.r2_uncentered
-        values: dict[str, Tensor] = self._metrics.compute()
-        self._metrics.reset()
+    def _add_to_metrics(self, batch: Batch, prediction: Tensor) -> None:
+        has_loss = type(self).row_loss is not SupervisedModule.row_loss
+        losses = self._row_losses(prediction, batch.y) if has_loss else None
+        self._get_metrics().update(prediction, batch.y, losses, batch.weight)
+
+    def _metric_values(self) -> dict[str, Any]:
+        values: dict[str, Any] = self._get_metrics().compute()
+        self._get_metrics().reset()
         return values
 
     def _log_metrics(self, stage: str) -> None:
-        values = named_statistics(self._compute_metrics() | {"r2_uncentered": self.r2_uncentered})
+        values = named_statistics(self._metric_values())
         named = {f"{stage}_{name}": value for name, value in values.items() if name != "rows"}
         # The metrics already cover all processes; sync_dist only silences a warning of Lightning.
         self.log_dict(named, sync_dist=self.trainer.world_size > 1)

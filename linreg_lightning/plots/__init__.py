@@ -3,8 +3,9 @@
 `style.py` gives all plots the same look; `scale.py` formats numbers of any magnitude. Importing
 this package imports matplotlib, so callers import it only when they draw.
 
-To add a plot, write a `@styled` function here in a file of its own, list it below, and add one
-call to `_figures` in `callbacks/fit_plots.py`.
+To add a plot, write a `@styled` function here in a file of its own and list it below. A model draws
+it by a call in its `figures`; the plots of every regression are drawn in
+`callbacks/regression_figures.py`.
 
 >>> import torch
 >>> from linreg_lightning.plots import SplitPredictions, png, predicted
@@ -14,7 +15,9 @@ b'PNG'
 """
 
 from linreg_lightning.plots.coefficients import coefficients as coefficients
+from linreg_lightning.plots.confusion_matrix import confusion_matrix as confusion_matrix
 from linreg_lightning.plots.descent import LossSurface as LossSurface, descent as descent
+from linreg_lightning.plots.image_grid import image_grid as image_grid
 from linreg_lightning.plots.line import (
     FittedLine as FittedLine,
     SplitRows as SplitRows,

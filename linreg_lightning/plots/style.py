@@ -53,7 +53,7 @@ styled = mpl.rc_context(_RC_PARAMS)
 
 def new_figure(caption: str, height: float = _HEIGHT) -> Figure:
     """Return an empty figure with a caption below; captions above two lines add to the height."""
-    lines = textwrap.wrap(caption, 88)
+    lines = textwrap.wrap(caption, 84)
     size = _WIDTH, height + 0.125 * len(lines[2:])
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,1 +1,1 @@
-"""`linreg new`: a project of one's own, made from this package's own files."""
+"""`linreg new`: writes a small project of one's own, which builds upon this package."""

@@ -1,100 +1,98 @@
-"""`linreg new`: makes a project of an example to replace and the modules that it needs."""
+"""`linreg new`: writes a small project that depends on this package, for a task to choose."""
 
 import argparse
-import ast
 import keyword
 import re
 import shutil
 import sys
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from importlib.util import find_spec
-from itertools import accumulate
 from pathlib import Path
 
 from linreg_lightning.atomic_file import UnfinishedFile
 from linreg_lightning.errors import InputError
 
-PACKAGE = Path(__file__).parent.parent
-OVERLAY = "linreg_lightning/project/overlay/"
-"""Files of a new project alone; each replaces this package's file of the same path."""
+TEMPLATE = Path(__file__).parent / "template"
+"""The files of new projects as they stand: those of every project, and a folder for each task."""
 
-GENERAL = (
-    ".ci/*",
-    ".github/workflows/*",
-    ".gitignore",
-    "LICENSE",
-    "pyproject.toml",
-    "configs/debug.yaml",
-    "configs/gpu.yaml",
-    "linreg_lightning/__main__.py",
-    "linreg_lightning/py.typed",
-    "tests/conftest.py",
-    "tests/test_batch.py",
-    "tests/test_plots.py",
-    "tests/test_layout.py",
-    "tests/test_loader.py",
-    "tests/test_moments.py",
-)
-"""Files that a new project has too, beside the modules that these and the overlay import."""
+PACKAGE, COMMAND = "my_project", "my-project"
+"""The names in the template that the names of the new project replace."""
 
-PYPROJECT = (
-    (r".*_checkout.*\n", ""),
-    (r"(bench|fast) = \[.*\n(?:(?!\]).*\n)*\]\n", ""),
-    (r'(?m)^ *"(mpmath|numba|scikit-learn|shtab|statsmodels).*\n', ""),
-    (r'"numba\.\*", ', ""),
-    (r"\[\[tool.mypy.overrides\]\]\nmodule = .*exact_kernel.*\n(.+\n)*\n?", ""),
-    (r"(?m)^description = .*$", 'description = "Regression on PyTorch Lightning"'),
-    # A longer package name makes longer lines of text, which the formatter cannot break.
-    (r'ignore = \["D105"', 'ignore = ["E501", "D105"'),
-)
-"""Patterns in pyproject.toml, and their replacements in a new project."""
+TASKS = {
+    "regression": "a network that predicts a number from a table (RMSE, R2)",
+    "classification": "a network that predicts a class from a table (accuracy, F1, confusion)",
+    "images": "a convolutional network that tells images apart (accuracy, F1, confusion)",
+}
+
+HELP = """\
+Write a project of your own into a new folder NAME: a package that builds upon linreg_lightning,
+with a command that fits, tests and predicts, resumes, and logs to TensorBoard. In the folder:
+
+  NAME/data.py       the data: an example to replace; a table has its CSV file beside it
+  NAME/model.py      the model: an example to replace
+  NAME/__main__.py   the command NAME, in a few lines
+  configs/           settings to start from: base, debug, gpu
+  tests/             it learns, resumes bit for bit, runs by its command, refuses bad input
+  pyproject.toml, README.md, .gitignore, .github/workflows/ci.yml
+
+"""
+
+FOLDERS = {"build", "configs", "dist", "docs", "logs", "tests"}
+DEVICES = {"con", "prn", "aux", "nul"} | {
+    f"{port}{n}" for port in ("com", "lpt") for n in range(10)
+}
+"""Names that Windows keeps for devices, so that no file can have them."""
 
 
 def new(args: list[str]) -> str:
-    """Make a project in a folder of its name, completely or not at all; return the next steps.
+    """Write a project into a folder of its name, completely or not at all; return the next steps.
 
     InputError says that the name cannot be used, or that the folder exists.
     """
-    text = "Make your own project: a package with command, tests and CI, in a folder."
-    parser = argparse.ArgumentParser("linreg new", description=text)
-    parser.add_argument("name", help="the package's name, in lower case, such as my_project")
-    given = parser.parse_args(args).name
-    package = package_name(given)
-    folder = Path(given)
+    given = _parse(args)
+    package = package_name(given.name)
+    folder = Path(given.name)
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"name: there is a {given} here already; type another name, or move it")
-    unfinished = Path(f".{given}-unfinished")
+        raise InputError(f"name: there is a {folder} here already; type another name, or move it")
+    unfinished = Path(f".{folder}-unfinished")
     lock = UnfinishedFile(folder)
     try:
         shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run has left
-        for path, text in contents(package):
+        for path, text in project_files(package, given.task):
             file = unfinished / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-            if text.startswith("#!"):
-                file.chmod(file.stat().st_mode | 0o111)
+            file.write_text(text, encoding="utf-8", newline="\n")
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         lock.discard()
     return f"""\
-made  {folder}/, a project that trains, tested
+made  {folder}/: {TASKS[given.task]}
 
   cd {folder}
-  pip install -e '.[test]' && pytest
+  pip install -e '.[dev]' && pytest
   {command_name(package)} fit
 
-your model     {package}/models/mlp.py
-your data      {package}/data/waves.py, or any table by --data.path FILE
-your settings  configs/example.yaml"""
+your data      {package}/data.py
+your model     {package}/model.py
+your settings  configs/base.yaml"""
+
+
+def project_files(package: str, task: str) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each file of a new project, with its names in both."""
+    names = {PACKAGE: package, COMMAND: command_name(package)}
+    for folder in (TEMPLATE / "common", TEMPLATE / task):
+        for file in sorted(folder.rglob("*")):
+            path = file.relative_to(folder).as_posix()
+            if file.is_file() and "__pycache__" not in path:
+                yield _replace(path, names), _replace(file.read_text(encoding="utf-8"), names)
 
 
 def package_name(given: str) -> str:
     """Return a name of lower-case words, joined by `_` or `-`, as Python imports it.
 
-    InputError refuses other forms, and names of Python, of installed packages and of the project's
-    other folders.
+    InputError refuses other forms, and names of Python, of installed packages, of devices and of
+    the project's other folders.
 
     >>> package_name("my-project")
     'my_project'
@@ -104,14 +102,18 @@ def package_name(given: str) -> str:
         proposal = "_".join(re.findall(r"[a-z0-9]+", words)).lstrip("0123456789_")
         raise InputError(
             f"name: {given!r} was given; type lower-case English letters, digits and _ between "
-            f"them, as in {proposal or 'my_project'}; the present folder gets the project"
+            f"them, as in {proposal or PACKAGE}; the present folder gets the project"
         )
     if len(given) > 40:
         raise InputError(f"name: {given} has {len(given)} letters; type at most 40")
     package = given.replace("-", "_")
-    if keyword.iskeyword(package) or package in sys.builtin_module_names:
+    if command_name(package) in ("linreg", "linreg-lightning"):
+        raise InputError(f"name: {given} is this command, which yours would replace; type another")
+    if keyword.iskeyword(package) or package in sys.stdlib_module_names:
         raise InputError(f"name: {given} is a word of Python itself; type another")
-    if package in ("build", "configs", "dist", "logs", "tests") or package.startswith("test_"):
+    if package in DEVICES:
+        raise InputError(f"name: Windows keeps {given} for a device; type another")
+    if package in FOLDERS or package.startswith("test_"):
         raise InputError(f"name: {given} is what a folder or a test is called; type another")
     if getattr(find_spec(package), "origin", None):  # a folder without modules has none
         raise InputError(
@@ -126,82 +128,19 @@ def command_name(package: str) -> str:
     return package.replace("_", "-")
 
 
-def contents(package: str) -> Iterator[tuple[str, str]]:
-    """Yield path and text of each file of a new project, with the names of its package in them."""
-    for path, file in sorted(project_files().items()):
-        text = file.read_text(encoding="utf-8")
-        for pattern, replacement in PYPROJECT if path == "pyproject.toml" else ():
-            text = re.sub(pattern, replacement, text)
-        if path != "LICENSE":  # it names the authors of the files
-            text = text.replace("linreg_lightning", package)
-            text = re.sub("linreg-lightning|linreg", command_name(package), text)
-            text = _wrap_imports(text)
-        yield path.replace("linreg_lightning", package, 1), text
+def _parse(args: list[str]) -> argparse.Namespace:
+    tasks = "".join(f"  {name:<16} {text}\n" for name, text in TASKS.items())
+    parser = argparse.ArgumentParser(
+        "linreg new",
+        description=f"{HELP}Tasks:\n{tasks}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", help="the package's name, in lower case, such as my_project")
+    parser.add_argument("--task", choices=TASKS, default="regression", help="(default: regression)")
+    return parser.parse_args(args)
 
 
-def project_files() -> dict[str, Path]:
-    """Return the files of a new project, by their path in it."""
-    repository = repository_files()
-    overlay = {k.removeprefix(OVERLAY): v for k, v in repository.items() if k.startswith(OVERLAY)}
-    available = {**repository, **overlay}
-    general = [path for path in repository if any(fnmatch(path, name) for name in GENERAL)]
-    chosen: dict[str, Path] = {}
-    waiting = [*overlay, *general]
-    while waiting:
-        path = waiting.pop()
-        if path in available and path not in chosen:
-            chosen[path] = available[path]
-            if path.endswith(".py"):
-                waiting += modules_named_in(chosen[path].read_text(encoding="utf-8"))
-    return chosen
-
-
-def modules_named_in(source: str) -> list[str]:
-    """Return the files that a module's imports, and its strings such as "package.Class", may mean.
-
-    >>> modules_named_in("from linreg_lightning.batch import Batch")[:2]
-    ['linreg_lightning.py', 'linreg_lightning/__init__.py']
-    """
-    names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Constant):
-            names.append(str(node.value))
-    paths: list[str] = []
-    for name in names:
-        parts = re.split("[.:]", name)
-        if parts[0] == "linreg_lightning" and all(map(str.isidentifier, parts)):
-            for module in accumulate(parts, "{}/{}".format):
-                paths += [f"{module}.py", f"{module}/__init__.py"]
-    return paths
-
-
-def repository_files() -> dict[str, Path]:
-    """Return the place of each file on this machine, by its path in the repository.
-
-    A wheel has `configs` in the package, and in `_checkout` the other files beside the package.
-    """
-    places = {PACKAGE.name: PACKAGE}
-    for name in (".ci", ".github", ".gitignore", "LICENSE", "configs", "pyproject.toml", "tests"):
-        folders = (PACKAGE, PACKAGE / "_checkout", PACKAGE.parent)
-        places[name] = next(folder / name for folder in folders if (folder / name).exists())
-    return {
-        (name / file.relative_to(place)).as_posix(): file
-        for name, place in places.items()
-        for file in (place, *place.rglob("*"))
-        if file.is_file() and file.parent.name != "__pycache__"
-    }
-
-
-def _wrap_imports(text: str) -> str:
-    """Break imports that a longer package name has made too long, as the formatter does."""
-
-    def wrap(match: re.Match[str]) -> str:
-        indent, start, names = match.groups()
-        items = "".join(f"{indent}    {name},\n" for name in names.split(", "))
-        return f"{indent}{start} (\n{items}{indent})"
-
-    return re.sub(r"(?m)^(?=.{101})( *)(from \S+ import) ([^(\n]+)$", wrap, text)
+def _replace(text: str, names: dict[str, str]) -> str:
+    for name, replacement in names.items():
+        text = text.replace(name, replacement)
+    return text

@@ -1,0 +1,91 @@
+"""What the columns of a table are: learned from its rows to train on, or from a checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from linreg_lightning.data.base import Split
+from linreg_lightning.data.table_arguments import as_list
+from linreg_lightning.data.table_sources import TableSources
+from linreg_lightning.design_matrix.added_levels import add_levels
+from linreg_lightning.design_matrix.column_roles import ColumnRoles
+from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.fit_design import fit_design
+from linreg_lightning.errors import InputError
+from linreg_lightning.protocols import ExtendsColumns, LinearModel
+
+
+@final
+class TableDesign:
+    """The design of a table, once it is known, and the roles of its columns.
+
+    Args:
+        sources: the tables.
+        arguments: all arguments of `TabularData`; its `design` is that of a checkpoint.
+
+    Raises:
+        InputError: a `design` that comes from no checkpoint, or with another kind of target.
+    """
+
+    def __init__(self, sources: TableSources, arguments: Mapping[str, Any]) -> None:
+        self._sources, self._arguments = sources, arguments
+        self._targets = as_list(arguments["target"])
+        self._others = arguments["weight"], arguments["by"]
+        self._has_classes = bool(arguments["classes"])
+        self.has_earlier_rows = arguments["design"] is not None
+        """Whether a checkpoint has brought the design, which was fitted to its rows."""
+        self.design = Design.from_state(arguments["design"]) if self.has_earlier_rows else None
+        if self.design is not None and bool(self.design.classes) != self._has_classes:
+            kind = "classes" if self.design.classes else "numbers"
+            value = str(self._has_classes).lower()
+            reason = f"{value} was given, but the target of the checkpoint holds {kind}"
+            raise InputError(f"classes: {reason}; leave classes out")
+
+    def fit(self, model: Any) -> Design:
+        """Return the checkpoint's design, or fit one to the rows to train on, once, for a model."""
+        if self.design is None:
+            constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
+            roles = self.roles("train")
+            constant = constant or "intercept" in roles.features
+            if self._arguments["features"] is None:
+                exclude = as_list(self._arguments["exclude"])
+                self._sources.warn_of_nameless_columns(roles, exclude)
+            declared, missing, max_levels = self._options()
+            arguments = declared, missing, max_levels, constant, self._arguments["dates"]
+            self.design = fit_design(self._sources.subset("train"), roles, *arguments)
+            self._sources.refuse_unused_options()
+            self._sources.warn_of_codes_and_dates(roles)
+        return self.design
+
+    def may_extend(self, model: Any) -> bool:
+        """Whether these are rows to add to a fit that takes more columns of x."""
+        extends = isinstance(model, ExtendsColumns) and model.extends_columns
+        return self.has_earlier_rows and extends
+
+    def add_levels(self) -> None:
+        """Add the levels that only the rows to train on have to the design of earlier rows."""
+        assert self.design is not None
+        subset, roles = self._sources.subset("train"), self.roles("train")
+        self.design = add_levels(self.design, subset, roles, *self._options())
+
+    def roles(self, split: Split) -> ColumnRoles:
+        """Return what each column of a split is for."""
+        if self.design is None:
+            given = self._arguments
+            exclude, categorical = as_list(given["exclude"]), as_list(given["categorical"])
+            features = None if given["features"] is None else as_list(given["features"])
+            names = features, exclude, categorical, self._targets
+            options = *self._others, given["dates"], self._has_classes
+            roles = ColumnRoles.assign(self._sources.table(), *names, *options)
+        else:
+            if self._arguments["missing"] == "mean":
+                self.design.check_means()
+            features, levels = self.design.features, list(self.design.levels)
+            others = *self._others, self.design.date_types(), self._has_classes
+            roles = ColumnRoles(features, levels, self._targets, *others)
+        if split == "predict":
+            return roles._replace(targets=[], weight=None, by=None, has_classes=False)
+        return roles
+
+    def _options(self) -> tuple[list[str], Any, int]:
+        arguments = self._arguments
+        return as_list(arguments["categorical"]), arguments["missing"], arguments["max_levels"]

@@ -1,0 +1,20 @@
+"""The command of the project; `python -m my_project` runs it too."""
+
+from linreg_lightning.cli import Command
+
+command = Command(
+    name="my-project",
+    about="Predict the prices of houses.",
+    model="my_project.model.Regressor",
+    data="my_project.data.Houses",
+    trainer={"max_epochs": 300},
+    examples=(
+        "fit",
+        "fit -c base --model.hidden 64",
+        "test --ckpt_path last",
+        "predict --ckpt_path last --data.path new.csv",
+    ),
+)
+
+if __name__ == "__main__":
+    command.run()
