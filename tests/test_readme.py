@@ -17,12 +17,21 @@ from torch.distributed import run
 
 from linreg_lightning import SyntheticData, Trainer, cli
 
+
+def unrolled(line: str) -> list[str]:
+    """Return the commands of a loop such as `for x in 1 2; do command $x; done`."""
+    if not (loop := re.fullmatch(r"for (\w+) in (.+); do (.+); done", line)):
+        return [line]
+    return [loop[3].replace(f"${loop[1]}", value) for value in loop[2].split()]
+
+
 README = (CONFIGS.parent / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SHELL = [
-    line
+    command
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
+    for command in unrolled(line)
 ]
 SEVERAL_MACHINES = [line for line in SHELL if line.startswith(("torchrun", "srun"))]
 
@@ -84,7 +93,7 @@ def test_the_commands_of_the_readme_run_in_order_from_any_folder(
     pd.read_csv(houses).drop(columns="price").to_csv("new.csv", index=False)
     Path("mine.py").write_text(PYTHON[3])
     commands = [shlex.split(line) for line in SHELL[2:] if line not in SEVERAL_MACHINES]
-    assert len(commands) == 9
+    assert len(commands) == 11
     for program, *words in commands:
         if program == "tensorboard":
             assert words == ["--logdir", "logs"]  # the folder of all earlier runs
@@ -94,7 +103,7 @@ def test_the_commands_of_the_readme_run_in_order_from_any_folder(
             assert program == "linreg"
             command(*words)
     out = capsys.readouterr().out
-    assert out.count("coefficients  logs/version_") == 4
+    assert out.count("coefficients  logs/version_") == 6
     assert "predictions  logs/version_" in out
 
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import logging
+import random
 import re
 import signal
 import threading
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
@@ -47,6 +49,7 @@ IGNORED_WARNINGS = (
     "The dirpath has changed from .*",  # a resumed run has its own folder
     r"\s*Unable to serialize instance",  # a resumed run uses the default of its class
 )
+_ONE_FIT = threading.RLock()  # two at once would draw from the same random numbers
 _OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
 
 # Lightning's advertisements, and its message about Ctrl-C beside this package's own.
@@ -77,7 +80,7 @@ def run(args: list[str], parent: int) -> None:
 def run_fit(options: Mapping[str, Any]) -> dict[str, float]:
     """Run `fit` with options by name in a process that goes on; return the last metrics."""
     try:
-        with restored_interrupt():
+        with _ONE_FIT, restored_interrupt(), _restored_random_numbers():
             metrics = _run(["fit", *option_words(options)], False).trainer.callback_metrics
     except _FailedError as failure:
         raise InputError(str(failure)) from None
@@ -89,6 +92,21 @@ def run_fit(options: Mapping[str, Any]) -> dict[str, float]:
             "asks for it, such as help or print_config"
         ) from None
     return {name: float(value) for name, value in metrics.items()}
+
+
+@contextlib.contextmanager
+def _restored_random_numbers() -> Iterator[None]:
+    """Let the caller draw the options of its next fit: each fit seeds the global generators.
+
+    Lightning's `isolate_rng` does not restore them after an error.
+    """
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
 
 
 def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
