@@ -217,7 +217,10 @@ def prediction_columns_of(model: object, prediction: Any) -> dict[str, Any] | No
     absent = prediction.isnan().reshape(len(prediction), -1).any(dim=1).tolist()
     answer: dict[str, Any] = {}
     for name, values in columns.items():
-        if isinstance(values, list):
+        shape = (len(values),) if isinstance(values, list) else tuple(values.shape)
+        if shape != (len(absent),):
+            answer[name] = values  # whoever uses it refuses it
+        elif isinstance(values, list):
             pairs = zip(values, absent, strict=True)
             answer[name] = [None if is_absent else value for value, is_absent in pairs]
         else:

@@ -156,6 +156,21 @@ def test_a_model_names_the_columns_of_its_predictions(trainer: MakeTrainer, form
     assert table["mean"].isna().tolist() == [k == 3 for k in range(10)]
 
 
+def test_rows_without_a_prediction_have_no_class(trainer: MakeTrainer) -> None:
+    def columns(prediction: torch.Tensor) -> dict[str, Any]:
+        number = prediction.argmax(1)
+        return {"kind": [["dark", "bright"][k] for k in number.tolist()], "number": number}
+
+    x = torch.randn(5, 1, 3, 3)
+    x[3] = torch.nan
+    model = NamedPredictions(columns)
+    model.predict_step = lambda batch, batch_idx: model(batch[0])  # type: ignore[method-assign]
+    rows = DataLoader(TensorDataset(x), batch_size=5)
+    trainer(callbacks=[PredictionWriter()]).predict(model, rows)
+    written = pd.read_csv("predictions.csv").isna()
+    assert written["kind"].tolist() == written["number"].tolist() == [k == 3 for k in range(5)]
+
+
 @pytest.mark.parametrize("none", [None, {}])
 def test_without_columns_of_its_own_a_model_has_those_of_others(
     trainer: MakeTrainer, none: Any
@@ -178,10 +193,16 @@ def test_without_columns_of_its_own_a_model_has_those_of_others(
 def test_prediction_columns_of_another_length_are_refused(
     trainer: MakeTrainer, columns: Any, shape: str
 ) -> None:
-    rows = DataLoader(TensorDataset(torch.randn(4, 1, 3, 3)), batch_size=4)
+    x = torch.randn(4, 1, 3, 3)
+    x[0] = torch.nan
+    rows = DataLoader(TensorDataset(x), batch_size=4)
     message = rf"prediction_columns: {shape} was returned; \(4,\) is needed"
     with pytest.raises(InputError, match=message):
         trainer(callbacks=[PredictionWriter()]).predict(NamedPredictions(lambda _: columns), rows)
+    model = NamedPredictions(lambda _: columns)
+    model.predict_step = lambda batch, batch_idx: model(batch[0])  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=message):
+        trainer(callbacks=[PredictionWriter()]).predict(model, rows)
     assert not list(Path().glob("**/predictions*"))
 
 

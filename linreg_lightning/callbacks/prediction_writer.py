@@ -15,8 +15,8 @@ from linreg_lightning.protocols import (
     IntervalModel,
     KeepsColumns,
     NamedColumns,
-    prediction_columns_of,
     OrderedPredictions,
+    prediction_columns_of,
 )
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile
 
