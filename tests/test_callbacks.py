@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import (
     InputError,
+    LeastSquares,
     LinearRegression,
     RunLogger,
     SyntheticData,
@@ -212,6 +213,16 @@ def test_metrics_of_any_task_are_logged_charted_and_written(trainer: MakeTrainer
     assert list(charts[2].multiline.tag) == ["^val/accuracy$"]
     (text,) = run.Tensors("result/text_summary")
     assert b"| accuracy | 0.75 |" in text.tensor_proto.string_val[0]
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_statistics_of_inference_are_not_logged(trainer: MakeTrainer, intercept: bool) -> None:
+    runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[FitMonitor()])
+    x = torch.randn(20, 3)
+    runner.fit(LeastSquares(intercept=intercept), TensorData(x[:, :2], x[:, 2]))
+    tags = events("logs/version_0").Tags()["scalars"]
+    r2 = "fit/r2" if intercept else "fit/r2_uncentered"
+    assert {tag for tag in tags if tag.startswith("fit/")} == {"fit/loss", "fit/rmse", r2}
 
 
 @pytest.mark.parametrize("sanity", [0, 2])

@@ -28,6 +28,7 @@ from linreg_lightning import (
     LinearRegression,
     RegressionMetrics,
     SupervisedModule,
+    TabularData,
     TensorData,
     TightLoop,
 )
@@ -171,6 +172,18 @@ def test_a_loaded_checkpoint_predicts_classes_of_frames(trainer: MakeTrainer) ->
     assert torch.equal(predicted, logits)
     (tested,) = trainer().test(Classifier(), Trees(), ckpt_path="trees.ckpt", verbose=False)
     assert tested["test_loss"] == pytest.approx(model.evaluate([rows])["loss"])
+
+
+def test_classes_without_names_of_columns_are_not_written_into_frames(
+    trainer: MakeTrainer,
+) -> None:
+    class Nameless(Classifier):
+        prediction_columns = None  # type: ignore[assignment]
+
+    model = Nameless()
+    trainer(max_epochs=1).fit(model, Trees())
+    with refused("predict: Nameless predicts 3 columns for kind; define prediction_columns"):
+        model.predict(pd.DataFrame({"length": [0.1], "weight": [1e6]}))
 
 
 def test_rows_without_a_prediction_have_no_class() -> None:
@@ -376,3 +389,27 @@ def test_other_classes_and_other_arguments_are_refused(trainer: MakeTrainer) -> 
     trainer(max_epochs=1).fit(numbers, TensorData(x, x[:, 0], feature_names=["length", "weight"]))
     with refused("class_names: the model was made to predict numbers, and the data have the class"):
         trainer().fit(numbers, Trees())
+
+
+def test_a_table_of_classes_is_fitted_loaded_and_predicted(trainer: MakeTrainer) -> None:
+    x, y, _ = rows_of("train")
+    frame = pd.DataFrame(x.numpy(), columns=["length", "weight"])
+    frame["soil"] = np.where(np.arange(61) % 2, "sand", "clay")
+    frame.loc[5, "length"] = np.nan
+    target = [KINDS[k] for k in y]
+    frame.assign(kind=target).to_csv("trees.csv", index=False)
+    options: dict[str, Any] = {"missing": "drop", "classes": True, "val_fraction": 0.2}
+    model, runner = Classifier(), trainer(max_epochs=20)
+    runner.fit(model, TabularData("trees.csv", "kind", **options))
+    runner.save_checkpoint("trees.ckpt")
+    again = Classifier.load_from_checkpoint("trees.ckpt")
+    assert again.class_names == KINDS
+    assert again.feature_names == ["length", "weight", "soil[sand]"]
+    answer = again.predict(frame)
+    assert pd.isna(answer["kind"][5])
+    assert np.isnan(answer["elm_probability"][5])
+    right = answer["kind"] == target
+    assert right.sum() > 45
+    data = TabularData("trees.csv", "kind", **options)
+    (tested,) = trainer().validate(Classifier(), data, ckpt_path="trees.ckpt", verbose=False)
+    assert tested["val_loss"] == pytest.approx(runner.callback_metrics["val_loss"].item())

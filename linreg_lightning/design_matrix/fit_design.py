@@ -167,7 +167,7 @@ def _is_fraction(parser: NumberParser, text: str) -> bool:
     try:
         return not parser.value(text).is_integer()
     except TextError:  # a word, or a whole number that float64 does not hold
-        return False
+        return text in ("inf", "-inf")
 
 
 def _no_row(subset: RowSubset, dropped: ColumnRoles | None) -> InputError:

@@ -99,7 +99,15 @@ class TableModule(SupervisedModule):
         if not is_frame(x):
             return prediction
         columns = prediction_columns_of(self, prediction)
-        return frame_of(x, columns or dict(zip(self.target_names, prediction.T, strict=True)))
+        if not columns:
+            values = prediction.reshape(len(prediction), -1).T
+            if len(values) != len(self.target_names):
+                raise InputError(
+                    f"predict: {type(self).__name__} predicts {len(values)} columns for "
+                    f"{', '.join(self.target_names)}; define prediction_columns, which names them"
+                )
+            columns = dict(zip(self.target_names, values, strict=True))
+        return frame_of(x, columns)
 
     def read_rows(self, x: Any) -> Tensor:
         """Return x, (rows, features), from a data frame by name, from an array by position.
