@@ -31,8 +31,8 @@ FILES = {
         command = Command(
             name="my-project",
             about="Tell signs apart.",
-            model="my_project.model.Network",
-            data="my_project.data.Signs",
+            model="my_project.model.SignNetwork",
+            data="my_project.data.SignData",
             version="0.3.0",
             trainer={"max_epochs": 2},
             callbacks=["my_project.model.Printer"],
@@ -46,8 +46,8 @@ FILES = {
         command = Command(
             name="houses",
             about="Predict prices.",
-            model="my_project.model.Line",
-            data="my_project.data.Houses",
+            model="my_project.model.PriceLine",
+            data="my_project.data.PriceTable",
             commands={"summary": "linreg_lightning.cli.summary:summary"},
         )
         """,
@@ -58,7 +58,7 @@ FILES = {
         from torch.utils.data import DataLoader, TensorDataset
 
 
-        class Signs(pl.LightningDataModule):
+        class SignData(pl.LightningDataModule):
             def __init__(self, rows: int = 32, batch_size: int = 8):
                 super().__init__()
                 self.save_hyperparameters()
@@ -73,7 +73,7 @@ FILES = {
             val_dataloader = test_dataloader = predict_dataloader = train_dataloader
 
 
-        class Houses(ll.TabularData):
+        class PriceTable(ll.TabularData):
             def __init__(self, path: str = "houses.csv", target: str = "price", **kwargs):
                 super().__init__(path, target, **kwargs)
         """,
@@ -85,7 +85,7 @@ FILES = {
         from torch import nn
 
 
-        class Network(pl.LightningModule):
+        class SignNetwork(pl.LightningModule):
             def __init__(self, width: int = 4, lr: float = 0.01):
                 super().__init__()
                 self.save_hyperparameters()
@@ -112,16 +112,16 @@ FILES = {
                 return torch.optim.Adam(self.parameters(), lr=self.hparams.lr)
 
 
-        class Wide(Network):
+        class WideNetwork(SignNetwork):
             def __init__(self, width: int = 8, lr: float = 0.01):
                 super().__init__(width, lr)
 
 
-        class Open(ll.RegressionModule):
+        class OpenModel(ll.RegressionModule):
             pass
 
 
-        class Line(ll.LinearRegression):
+        class PriceLine(ll.LinearRegression):
             def __init__(self, lr: float = 0.01):
                 super().__init__(lr=lr, standardize=True)
 
@@ -131,7 +131,7 @@ FILES = {
                 print("steps of the project:", trainer.global_step)
         """,
 }
-CONFIG = "model:\n  class_path: Wide\n  init_args:\n    lr: 0.02\n"
+CONFIG = "model:\n  class_path: WideNetwork\n  init_args:\n    lr: 0.02\n"
 
 Refused = Callable[..., str]
 
@@ -217,7 +217,12 @@ def test_the_help_is_about_the_project_and_imports_no_torch(project: Path) -> No
     assert lines[-1] == "my-project 0.3.0"
     assert max(map(len, lines)) <= 100
     assert not re.search(r"\blinreg\b", done.stdout)
-    for words in ("base, debug, gpu", "--model.help Network", "Models: Network", "of my_project"):
+    for words in (
+        "base, debug, gpu",
+        "--model.help SignNetwork",
+        "Models: SignNetwork",
+        "of my_project",
+    ):
         assert words in done.stdout
 
 
@@ -244,12 +249,12 @@ def test_a_project_of_own_classes_fits_resumes_tests_and_predicts(
     said(command, "fit --ckpt_path last --trainer.max_epochs 4")
     whole, resumed = state(0), state(2)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    from my_project.data import Signs
-    from my_project.model import Network
+    from my_project.data import SignData
+    from my_project.model import SignNetwork
 
-    model = Network()
+    model = SignNetwork()
     model.load_state_dict(whole)
-    x, y = Signs().rows()
+    x, y = SignData().rows()
     with torch.no_grad():
         expected = torch.nn.functional.cross_entropy(model(x), y).item()
     printed = re.search(r"test_loss\s+(\S+)", said(command, "test --ckpt_path last"))
@@ -288,7 +293,7 @@ def test_a_table_of_a_project_is_split_tested_and_predicted_as_ours(
 ) -> None:
     said(tables, "fit --trainer.max_epochs 100 --data.val_fraction 0.2 --model.lr 0.1")
     answer = json.loads(Path("logs/version_0/coefficients.json").read_text())
-    assert answer["model"] == "Line"
+    assert answer["model"] == "PriceLine"
     slopes = {row["name"]: row["estimate"] for row in answer["coefficients"]}
     assert slopes["sqft"] == pytest.approx(150, rel=0.01)
     assert "sqft" in said(tables, "summary")
@@ -312,7 +317,7 @@ def test_names_of_settings_and_classes_are_those_of_the_project(
 ) -> None:
     said(command, "fit -c base -c debug")
     config = Path("logs/version_0/config.yaml").read_text()
-    assert "class_path: my_project.model.Wide" in config
+    assert "class_path: my_project.model.WideNetwork" in config
     assert "width: 8" in config
     assert "limit_train_batches: 2" in config
 
@@ -326,12 +331,18 @@ def test_names_of_settings_and_classes_are_those_of_the_project(
         ("fit --nope 1", "type my-project fit --help to list the options"),
         ("fit --model Nope", "no class Nope; type one of my-project --help, or package.Class"),
         ("fit --model my_project.model.Nope", "there is no class my_project.model.Nope ("),
-        ("fit --model my_project.model.Open", "--model: Open is abstract"),
+        ("fit --model my_project.model.OpenModel", "--model: OpenModel is abstract"),
         ("fit --model.lr fast", "--model.lr: fast was given; type a number"),
-        ("fit --model.nope 1", "--model.help Network lists those it has"),
-        ("fit --model Wide --model.depth 1", "--model.help Wide lists those it has"),
-        ("fit --model LeastSquares --model.lr 1", "lr, Network has; type --model Network in front"),
-        ("fit --data.path a.csv", "Signs has no option path, Houses has; type --data Houses"),
+        ("fit --model.nope 1", "--model.help SignNetwork lists those it has"),
+        ("fit --model WideNetwork --model.depth 1", "--model.help WideNetwork lists those it has"),
+        (
+            "fit --model LeastSquares --model.lr 1",
+            "lr, SignNetwork has; type --model SignNetwork in front",
+        ),
+        (
+            "fit --data.path a.csv",
+            "SignData has no option path, PriceTable has; type --data PriceTable",
+        ),
         ("fit --ckpt_path last", "fit a model first (my-project fit)"),
         (
             "fit --trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor=val_nope",
@@ -362,13 +373,17 @@ def test_bad_words_are_refused_in_the_names_of_the_project(
 def test_a_command_that_names_nothing_is_refused(
     arguments: dict[str, Any], message: str, project: Path
 ) -> None:
-    named = {"model": "my_project.model.Network", "data": "my_project.data.Signs", **arguments}
+    named = {
+        "model": "my_project.model.SignNetwork",
+        "data": "my_project.data.SignData",
+        **arguments,
+    }
     with pytest.raises(InputError, match=message):
         Command(name="wrong", about="Nothing.", **named).fit()
 
 
 def test_a_module_of_the_project_that_fails_shows_where(project: Path) -> None:
-    command = Command("broken", "Nothing.", "my_project.broken.Net", "my_project.data.Signs")
+    command = Command("broken", "Nothing.", "my_project.broken.Net", "my_project.data.SignData")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         command.main(["fit"])
 
@@ -399,12 +414,12 @@ def test_threads_of_a_run_know_the_name_of_its_command() -> None:
 
 def test_fit_returns_the_metrics_of_its_run(command: Command) -> None:
     losses = {lr: command.fit({**FIT, "model.lr": lr})["val_loss"] for lr in (0.001, 0.1)}
-    from my_project.data import Signs
-    from my_project.model import Network
+    from my_project.data import SignData
+    from my_project.model import SignNetwork
 
-    x, y = Signs().rows()
+    x, y = SignData().rows()
     for run_number, loss in enumerate(losses.values()):
-        model = Network()
+        model = SignNetwork()
         model.load_state_dict(state(run_number))
         with torch.no_grad():
             expected = torch.nn.functional.cross_entropy(model(x), y).item()
@@ -428,11 +443,11 @@ def test_fit_takes_values_of_each_kind(tables: Command, houses: Path) -> None:
     ("options", "message"),
     [
         ({"model.lr": "fast"}, "--model.lr: fast was given; type a number"),
-        ({"model.nope": 1}, "--model: Network has no option nope"),
+        ({"model.nope": 1}, "--model: SignNetwork has no option nope"),
         ({"trainer.max_epochs": 0}, "no batch was trained on"),
         ({"ckpt_path": "nowhere.ckpt"}, "there is no file nowhere.ckpt"),
         ({"trainer.devices": 2}, "--trainer.devices: 2 was given, and each device would run"),
-        ({"model.help": "Network"}, "has printed a text instead of fitting"),
+        ({"model.help": "SignNetwork"}, "has printed a text instead of fitting"),
         ({"change": True}, "--change: it was given without a checkpoint"),
     ],
 )

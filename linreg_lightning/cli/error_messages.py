@@ -123,7 +123,8 @@ def missing_metric(name: str, names: list[str]) -> str:
     """Say that there is no metric of a name, and which there are."""
     text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
     if name.startswith("val") and not any(each.startswith("val") for each in names):
-        has_option = takes_argument(active().data, "val_fraction")
+        classes = filter(None, (active().data, active().table))
+        has_option = any(takes_argument(each, "val_fraction") for each in classes)
         text += "; to have validation rows, type --data.val_fraction 0.2" if has_option else ""
     return f"there is no metric {name}; {text}"
 
