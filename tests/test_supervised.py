@@ -35,6 +35,7 @@ from linreg_lightning import (
     TightLoop,
 )
 from linreg_lightning.data.base import SupervisedDataModule
+from linreg_lightning.metrics.task_metrics import TaskMetrics
 from linreg_lightning.models.table import without_absent
 
 MakeTrainer = Callable[..., Trainer]
@@ -492,3 +493,16 @@ def test_other_classes_and_other_arguments_are_refused(trainer: MakeTrainer) -> 
     trainer(max_epochs=1).fit(numbers, TensorData(x, x[:, 0], feature_names=["length", "weight"]))
     with refused("class_names: the model was made to predict numbers, and the data have the class"):
         trainer().fit(numbers, Trees())
+
+
+def test_metrics_that_agree_on_the_first_batch_are_measured_apart() -> None:
+    accuracies = {f"top{k}": MulticlassAccuracy(3, top_k=k) for k in (1, 2)}
+    metrics = TaskMetrics(MetricCollection(accuracies, prefix="best_"))
+    perfect, y = torch.eye(3), torch.arange(3)
+    for target in (y, y.roll(1), y.roll(1)):
+        metrics.update(perfect, target, losses=torch.ones(3))
+    for k in (1, 2):
+        alone = MulticlassAccuracy(3, top_k=k)
+        alone.update(perfect.repeat(3, 1), torch.cat([y, y.roll(1), y.roll(1)]))
+        assert metrics.compute()[f"best_top{k}"] == alone.compute()
+    assert metrics.compute()["best_top1"] < metrics.compute()["best_top2"]

@@ -21,7 +21,8 @@ class TaskMetrics(nn.Module):
 
     >>> from torchmetrics import MetricCollection
     >>> from torchmetrics.classification import MulticlassAccuracy
-    >>> metrics = TaskMetrics(MetricCollection({"accuracy": MulticlassAccuracy(2, average="micro")}))
+    >>> accuracy = MulticlassAccuracy(2, average="micro")
+    >>> metrics = TaskMetrics(MetricCollection({"accuracy": accuracy}))
     >>> metrics.update(torch.eye(2), torch.tensor([0, 0]), losses=torch.tensor([1.0, 4.0]))
     >>> {name: value.item() for name, value in metrics.compute().items()}
     {'rows': 2, 'loss': 2.5, 'accuracy': 0.5}
@@ -29,6 +30,10 @@ class TaskMetrics(nn.Module):
 
     def __init__(self, metrics: Metric | MetricCollection | None) -> None:
         super().__init__()
+        if isinstance(metrics, MetricCollection):
+            # Its groups update once what had equal sums after the first batch, as the accuracies of
+            # the first and of the first two guesses have where the first guesses are right.
+            metrics = MetricCollection(dict(metrics.items()), compute_groups=False)
         self.mean_loss, self.metrics = MeanLoss(), metrics
         parts = metrics.values() if isinstance(metrics, MetricCollection) else [metrics]
         self._takes_weight = [
