@@ -6,6 +6,8 @@ import pickle
 import re
 import zipfile
 from functools import wraps
+from inspect import Parameter, signature
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, final
 
@@ -106,9 +108,27 @@ class CheckedLoading:
                 # The parser, which Lightning asks to read the arguments of a command's run, knows
                 # no frames.
                 kwargs["_instantiator"] = None
+                if _takes_all(cls) and isinstance(checkpoint_path, str | Path):
+                    checkpoint_path = _without_class_path(cls, Path(checkpoint_path))
             return inherited(checkpoint_path, *args, **kwargs)
 
         return load
+
+
+def _takes_all(cls: type) -> bool:
+    """Whether a class takes arguments of any name, by `**kwargs`."""
+    kinds = [parameter.kind for parameter in signature(cls).parameters.values()]
+    return Parameter.VAR_KEYWORD in kinds
+
+
+def _without_class_path(cls: Any, path: Path) -> IO[bytes]:
+    """Return a checkpoint of arguments alone; Lightning gives all it holds to `**kwargs`."""
+    content, key = read_checkpoint(path), cls.CHECKPOINT_HYPER_PARAMS_KEY
+    arguments = content.get(key, {})
+    file = BytesIO()
+    torch.save(content | {key: {k: v for k, v in arguments.items() if k != "_class_path"}}, file)
+    file.seek(0)
+    return file
 
 
 def _load(file: IO[bytes], path: Path, weights_only: bool) -> Any:

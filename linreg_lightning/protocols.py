@@ -5,6 +5,7 @@ Data modules and models never import each other, and both may come from outside 
 """
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -52,7 +53,10 @@ class DrawsFigures(Protocol):
     """A model that draws the pictures of its task."""
 
     def figures(self, x: Any, y: Any, prediction: Any, caption: str) -> dict[str, Any]:
-        """Return matplotlib Figures by name, of a sample of rows and what `forward` returns."""
+        """Return matplotlib Figures by name, of a sample of rows and their predictions.
+
+        These are what `predict_step` returns: without one of the model's own, what `forward` does.
+        """
 
 
 @runtime_checkable
@@ -60,7 +64,10 @@ class NamesPredictions(Protocol):
     """A model that says which columns the file of predictions gets."""
 
     def prediction_columns(self, prediction: Any) -> dict[str, Any]:
-        """Return columns by name, each a tensor or a list of texts, (rows,)."""
+        """Return columns by name, each a tensor or a list of texts, (rows,).
+
+        The predictions are what `predict_step` returns for a batch.
+        """
 
 
 @runtime_checkable
@@ -196,6 +203,27 @@ def coefficient_rows(model: object) -> list[dict[str, Any]]:
         isinstance(r, dict) and r.keys() >= keys for r in rows
     )
     return rows if is_table else []
+
+
+def prediction_columns_of(model: object, prediction: Any) -> dict[str, Any] | None:
+    """Return the model's `prediction_columns` of a tensor, (rows, ...); None where it has none.
+
+    Rows whose prediction is NaN have missing values. Else the class of such a row would be the
+    first one that is NaN, because torch's argmax takes NaN for the largest.
+    """
+    columns = model.prediction_columns(prediction) if isinstance(model, NamesPredictions) else None
+    absent = prediction.isnan().reshape(len(prediction), -1).any(dim=1).tolist()
+    if not columns or not any(absent):
+        return columns
+    answer: dict[str, Any] = {}
+    for name, values in columns.items():
+        if isinstance(values, list):
+            pairs = zip(values, absent, strict=True)
+            answer[name] = [None if is_absent else value for value, is_absent in pairs]
+        else:
+            answer[name] = values if values.is_floating_point() else values.double()
+            answer[name] = answer[name].masked_fill(values.new_tensor(absent).bool(), math.nan)
+    return answer
 
 
 def fit_statistics_of(model: object) -> dict[str, Any]:

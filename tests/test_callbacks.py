@@ -7,16 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import (
     InputError,
+    LeastSquares,
     LinearRegression,
     RunLogger,
     SyntheticData,
@@ -26,9 +30,11 @@ from linreg_lightning.callbacks import (
     CoefficientFile,
     CoefficientMonitor,
     CustomScalars,
+    FitMonitor,
     LogInterval,
     PredictionWriter,
     RunCheckpoint,
+    RunSummary,
 )
 
 MakeTrainer = Callable[..., Trainer]
@@ -114,6 +120,122 @@ def test_the_prediction_file_holds_the_models_predictions(trainer: MakeTrainer) 
     written = torch.tensor([[float(cell) for cell in row.split(",")] for row in rows])
     expected = torch.cat([model(part) for part in x.split(4)])
     torch.testing.assert_close(written, expected, rtol=1e-6, atol=0)
+
+
+class NamedPredictions(LightningModule):
+    """Predicts (rows, 2) from images of 3 x 3 pixels; `columns` makes its prediction columns."""
+
+    def __init__(self, columns: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.prediction_columns = columns
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x.mean((1, 2, 3)), x.amax((1, 2, 3))], dim=1)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        return {"mean and largest": self(batch[0])}
+
+
+def named_columns(prediction: dict[str, torch.Tensor]) -> dict[str, Any]:
+    values = prediction["mean and largest"]
+    kind = ["dark, mostly" if each < 0 else 'bright "é"' for each in values[:, 0].tolist()]
+    number = values.argmax(1)
+    return {"kind": kind, "number": number, "is bright": values[:, 0] > 0, "mean": values[:, 0]}
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_a_model_names_the_columns_of_its_predictions(trainer: MakeTrainer, format: Any) -> None:
+    x = torch.randn(10, 1, 3, 3, dtype=torch.float64)
+    x[3] = torch.nan
+    writer, model = PredictionWriter(format=format), NamedPredictions(named_columns)
+    trainer(callbacks=[writer]).predict(model, DataLoader(TensorDataset(x), batch_size=4))
+    assert writer.path == Path(f"predictions.{format}").absolute()
+    table = pd.read_csv(writer.path) if format == "csv" else pd.read_parquet(writer.path)
+    expected = pd.DataFrame(named_columns({"mean and largest": model(x)}))
+    pd.testing.assert_frame_equal(table, expected, check_dtype=format == "parquet")
+    assert table["mean"].isna().tolist() == [k == 3 for k in range(10)]
+
+
+@pytest.mark.parametrize("none", [None, {}])
+def test_without_columns_of_its_own_a_model_has_those_of_others(
+    trainer: MakeTrainer, none: Any
+) -> None:
+    model = NamedPredictions(lambda prediction: none)
+    model.predict_step = lambda batch, batch_idx: model(batch[0])  # type: ignore[method-assign]
+    rows = DataLoader(TensorDataset(torch.randn(5, 1, 3, 3)), batch_size=4)
+    trainer(callbacks=[PredictionWriter()]).predict(model, rows)
+    assert list(pd.read_csv("predictions.csv").columns) == ["y1", "y2"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shape"),
+    [
+        ({"a": torch.zeros(4), "b": torch.zeros(4, 1)}, r"'b' of shape \(4, 1\)"),
+        ({"a": ["one"]}, r"'a' of shape \(1,\)"),
+        ({"a": torch.zeros(())}, r"'a' of shape \(\)"),
+    ],
+)
+def test_prediction_columns_of_another_length_are_refused(
+    trainer: MakeTrainer, columns: Any, shape: str
+) -> None:
+    rows = DataLoader(TensorDataset(torch.randn(4, 1, 3, 3)), batch_size=4)
+    message = rf"prediction_columns: {shape} was returned; \(4,\) is needed"
+    with pytest.raises(InputError, match=message):
+        trainer(callbacks=[PredictionWriter()]).predict(NamedPredictions(lambda _: columns), rows)
+    assert not list(Path().glob("**/predictions*"))
+
+
+class Measured(LinearRegression):
+    """A model with a metric of its own, as another task has."""
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val_loss", 0.5)
+        self.log("val_accuracy", 0.75)
+
+    def on_train_end(self) -> None:
+        self.fit_statistics = {"rows": 100, "loss": 0.5, "accuracy": 0.75, "f1": [0.25, 1.0]}
+
+
+def test_metrics_of_any_task_are_logged_charted_and_written(trainer: MakeTrainer) -> None:
+    callbacks = [FitMonitor(), CustomScalars(), RunSummary()]
+    runner = trainer(max_epochs=2, logger=RunLogger(), callbacks=callbacks)
+    runner.fit(Measured(), SyntheticData())
+    run = events("logs/version_0")
+    (step,) = {run.Scalars(tag)[-1].step for tag in run.Tags()["scalars"] if tag[:4] == "fit/"}
+    assert step == runner.global_step
+    logged = {k: run.Scalars(k)[-1].value for k in run.Tags()["scalars"] if k[:4] == "fit/"}
+    assert logged == {"fit/loss": 0.5, "fit/accuracy": 0.75, "fit/f1/1": 0.25, "fit/f1/2": 1.0}
+    (layout,) = run.Tensors("custom_scalars__config__")
+    charts = Layout.FromString(layout.tensor_proto.string_val[0]).category[0].chart
+    assert [chart.title for chart in charts] == [
+        *("training loss", "validation loss", "validation accuracy")
+    ]
+    assert list(charts[2].multiline.tag) == ["^val/accuracy$"]
+    (text,) = run.Tensors("result/text_summary")
+    assert b"| accuracy | 0.75 |" in text.tensor_proto.string_val[0]
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_statistics_of_inference_are_not_logged(trainer: MakeTrainer, intercept: bool) -> None:
+    runner = trainer(max_epochs=1, logger=RunLogger(), callbacks=[FitMonitor()])
+    x = torch.randn(20, 3)
+    runner.fit(LeastSquares(intercept=intercept), TensorData(x[:, :2], x[:, 2]))
+    tags = events("logs/version_0").Tags()["scalars"]
+    r2 = "fit/r2" if intercept else "fit/r2_uncentered"
+    assert {tag for tag in tags if tag.startswith("fit/")} == {"fit/loss", "fit/rmse", r2}
+
+
+@pytest.mark.parametrize("sanity", [0, 2])
+@pytest.mark.parametrize(("every", "metrics"), [(1, 4), (2, 4), (9, 0)])
+def test_charts_are_laid_out_once_metrics_are_known(
+    trainer: MakeTrainer, sanity: int, every: int, metrics: int
+) -> None:
+    options = {"num_sanity_val_steps": sanity, "check_val_every_n_epoch": every}
+    runner = trainer(max_epochs=3, logger=RunLogger(), callbacks=[CustomScalars()], **options)
+    runner.fit(LinearRegression(), SyntheticData())
+    (layout,) = events("logs/version_0").Tensors("custom_scalars__config__")
+    charts = Layout.FromString(layout.tensor_proto.string_val[0]).category[0].chart
+    assert len(charts) == 1 + (4 if sanity else metrics)
 
 
 class Interrupt(Callback):

@@ -39,10 +39,11 @@ from linreg_lightning.callbacks import (
     FitMonitor,
     FitPlots,
     RunSummary,
+    row_sampler,
     run_progress_bar,
 )
 from linreg_lightning.callbacks.row_sampler import RowSample, sample_rows
-from linreg_lightning.plots import png
+from linreg_lightning.plots import confusion_matrix, image_grid, png
 
 MakeTrainer = Callable[..., Trainer]
 Command = Callable[..., dict[str, Any]]
@@ -259,6 +260,121 @@ def test_unusual_rows_are_drawn(trainer: MakeTrainer, model: Callable[[], Lightn
         assert ("descent" in pictures(name)) == (model is LinearRegression)
 
 
+# Figures of a model's own task
+
+
+class ImageClassifier(LightningModule):
+    """Classes of images of 4 x 4 pixels; it keeps what its `figures` receives."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.class_names = [f"class {k}" for k in range(classes)]
+        self.layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, classes))
+        self.received: list[Any] = []
+        self.batch_sizes: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.batch_sizes.append(len(x))
+        prediction: torch.Tensor = self.layers(x)
+        return prediction
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(self(batch[0]), batch[1].long())
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        correct = self(batch[0]).argmax(1) == batch[1]
+        self.log("val_accuracy", correct.float().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def figures(self, x: Any, y: Any, prediction: Any, caption: str) -> dict[str, Figure]:
+        self.received = [x, y, prediction, caption]
+        classes = prediction.argmax(1)
+        titles = [self.class_names[k] for k in classes]
+        return {
+            "confusion": confusion_matrix(y.long(), classes, self.class_names, caption),
+            "images/wrong": image_grid(x, titles, caption, wrong=classes != y),
+        }
+
+
+def image_rows(count: int, seed: int = 0) -> TensorDataset:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 1, 4, 4, generator=generator)
+    return TensorDataset(x, x.flatten(1)[:, :3].argmax(1))
+
+
+def test_a_model_draws_the_figures_of_its_task_on_validation_rows(trainer: MakeTrainer) -> None:
+    model, validation = ImageClassifier(), image_rows(30, seed=1)
+    runner = trainer(max_epochs=2, logger=RunLogger(), callbacks=[FitPlots()])
+    runner.fit(model, DataLoader(image_rows(40), batch_size=8), DataLoader(validation))
+    assert images("logs/version_0") == {"confusion": [10], "images/wrong": [10]}
+    assert pictures() == {"confusion", "images-wrong"}
+    x, y, prediction, caption = model.received
+    torch.testing.assert_close((x, y), validation.tensors)
+    torch.testing.assert_close(prediction, model(x).detach())
+    assert not prediction.requires_grad
+    assert caption == "Step 10. All 30 validation rows."
+
+
+@pytest.mark.usefixtures("blank_images")
+def test_without_validation_the_figures_show_training_rows(trainer: MakeTrainer) -> None:
+    model = ImageClassifier()
+    runner = trainer(max_epochs=1, callbacks=[FitPlots(rows=25)])
+    runner.fit(model, DataLoader(image_rows(40), batch_size=8))
+    x, y, prediction, caption = model.received
+    assert (len(x), len(y), len(prediction)) == (25, 25, 25)
+    assert caption == "Step 5. 25 of 40 training rows, drawn at random."
+    # The device has had room for batches of 8 images, but not for more.
+    assert max(model.batch_sizes) == 8
+
+
+@pytest.mark.usefixtures("blank_images")
+def test_numbers_of_classes_have_no_plots_of_a_regression(trainer: MakeTrainer) -> None:
+    x, y = image_rows(40).tensors
+    rows = DataLoader(TensorDataset(x, (y > 0).float().unsqueeze(1)), batch_size=8)
+
+    class Logistic(ImageClassifier):
+        figures = None  # type: ignore[assignment]
+
+        def __init__(self, class_names: list[str]) -> None:
+            super().__init__(classes=1)
+            self.class_names = class_names
+
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            x, y = batch
+            return torch.nn.functional.binary_cross_entropy_with_logits(self(x), y)
+
+    for names, expected in ((["no", "yes"], set()), ([], {"predicted", "residuals"})):
+        root = f"{len(names)} classes"
+        runner = trainer(max_epochs=1, default_root_dir=root, callbacks=[FitPlots()])
+        runner.fit(Logistic(names), rows)
+        assert pictures(root) == expected
+
+
+class OwnResiduals(LinearRegression):
+    def figures(self, x: Any, y: Any, prediction: Any, caption: str) -> dict[str, Figure]:
+        return {"residuals": Figure(figsize=(2, 1), dpi=100)}
+
+
+class FailingFigures(LinearRegression):
+    def figures(self, x: Any, y: Any, prediction: Any, caption: str) -> dict[str, Figure]:
+        raise ValueError("no figure today")
+
+
+def test_a_models_own_figure_replaces_the_one_of_the_same_name(trainer: MakeTrainer) -> None:
+    trainer(max_epochs=2, callbacks=[FitPlots()]).fit(OwnResiduals(), SyntheticData())
+    assert pictures() == {"predicted", "residuals", "coefficients", "descent"}
+    assert Path("residuals.png").read_bytes()[16:20] == (200).to_bytes(4)
+
+
+@pytest.mark.usefixtures("blank_images")
+def test_figures_that_fail_leave_the_other_plots(trainer: MakeTrainer) -> None:
+    with pytest.warns(UserWarning, match="not all plots .*ValueError: no figure today"):
+        trainer(max_epochs=2, callbacks=[FitPlots()]).fit(FailingFigures(), SyntheticData())
+    assert pictures() == {"predicted", "residuals", "coefficients", "descent"}
+
+
 # The line of the only feature
 
 
@@ -370,14 +486,22 @@ class Shuffled(CubicData):
         return DataLoader(self.rows, batch_size=16, **options)
 
 
+class DrawsAtRandom(ImageClassifier):
+    def figures(self, x: Any, y: Any, prediction: Any, caption: str) -> dict[str, Figure]:
+        return super().figures(*(part[torch.randperm(9)] for part in (x, y, prediction)), caption)
+
+
 @pytest.mark.usefixtures("blank_images")
-@pytest.mark.parametrize("kind", ["ours", "outside"])
+@pytest.mark.parametrize("kind", ["ours", "outside", "images"])
 def test_drawing_does_not_change_the_steps(trainer: MakeTrainer, kind: str) -> None:
     parameters = []
     for callbacks in ([], [FitPlots(epochs=[1, 2, 3]), DescentMonitor()]):
         seed_everything(0)
-        model = LinearRegression() if kind == "ours" else CubicModel()
-        data = SyntheticData(batch_size=16) if kind == "ours" else Shuffled()
+        model, data = {
+            "ours": (LinearRegression(), SyntheticData(batch_size=16)),
+            "outside": (CubicModel(), Shuffled()),
+            "images": (DrawsAtRandom(), DataLoader(image_rows(40), batch_size=8, shuffle=True)),
+        }[kind]
         trainer(max_epochs=4, logger=RunLogger(), callbacks=callbacks).fit(model, data)
         parameters.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(*parameters)
@@ -451,6 +575,16 @@ def test_only_the_first_rows_of_a_very_long_loader_are_read() -> None:
     sample = draw(rows, 10)
     assert sample is not None
     assert sample.describe("training") == "10 of the first 262144 training rows, drawn at random"
+
+
+def test_large_rows_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = LoaderWithoutLength([Batch(torch.ones(10, 4, 5), torch.ones(10, 1))] * 50)
+    monkeypatch.setattr(row_sampler, "_MAX_NUMBERS", 20 * 15)
+    monkeypatch.setattr(row_sampler, "_MAX_NUMBERS_READ", 20 * 35)
+    sample = sample_rows(rows, math.inf, Trainer(barebones=True), DoublesX(), 100)
+    assert sample is not None
+    assert sample.x.shape == (15, 4, 5)
+    assert sample.describe("training") == "15 of the first 40 training rows, drawn at random"
 
 
 # DescentMonitor

@@ -25,6 +25,7 @@ from lightning.pytorch.callbacks import (
 from nist import NIST
 from third_party import processes
 from third_party.small import Recorder
+from third_party.tasks import check_two_processes
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import (
@@ -161,6 +162,7 @@ def test_two_processes_give_the_same_as_one(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     two = json.loads((tmp_path / "two.json").read_text())
     check_descents(two.pop("descents"))
+    check_two_processes(two.pop("tasks"))
     one = json.loads(json.dumps(processes.fits(1)))
     assert two.pop("refusal").startswith("devices: the DataLoader has given all processes the same")
     assert two["auto, in two passes"]["passes"] == 2

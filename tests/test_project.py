@@ -45,6 +45,7 @@ def test_a_name_gives_the_names_of_package_and_command(name: str) -> None:
         ("com1", "for a device"),
         ("lpt9", "for a device"),
         ("torch", "installed already"),
+        ("python", "a command python already"),
         ("tests", "what a folder"),
         ("configs", "what a folder"),
         ("a" * 41, "at most 40"),
@@ -57,7 +58,7 @@ def test_a_bad_name_is_refused(name: str, message: str) -> None:
 
 
 def test_an_existing_folder_is_not_changed(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("here", "link"):
+    for name in ("here", "a_link"):
         if name == "here":
             Path(name).mkdir()
         else:
@@ -66,7 +67,7 @@ def test_an_existing_folder_is_not_changed(capsys: pytest.CaptureFixture[str]) -
             cli.main(["new", name])
         assert stop.value.code == 1
         assert f"there is a {name} here already" in capsys.readouterr().err
-    assert sorted(path.name for path in Path().rglob("*")) == ["here", "link"]
+    assert sorted(path.name for path in Path().rglob("*")) == ["a_link", "here"]
 
 
 def test_an_unfinished_project_is_removed(

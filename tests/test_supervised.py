@@ -12,7 +12,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, r2_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, r2_score
+from third_party.tasks import KINDS, Classifier, ImageNetwork, Images, Trees, Unweighted
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,144 +21,25 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
-    MulticlassF1Score,
 )
 
 from linreg_lightning import (
     Batch,
     InputError,
     LinearRegression,
-    RegressionDataModule,
     RegressionMetrics,
-    StandardizedModule,
     SupervisedModule,
+    TabularData,
     TensorData,
     TightLoop,
 )
-from linreg_lightning.data.base import SupervisedDataModule
 from linreg_lightning.metrics.task_metrics import TaskMetrics
-from linreg_lightning.models.table import without_absent
+from linreg_lightning.protocols import prediction_columns_of
 
 MakeTrainer = Callable[..., Trainer]
-KINDS = ["elm", "oak", "yew"]
 
 
-class Trees(RegressionDataModule):
-    """Leaves of three kinds of trees, of very different units: length in m, weight in mg."""
-
-    def __init__(
-        self,
-        classes: list[str] = KINDS,
-        weighted: bool = False,
-        batch_size: int | None = 16,
-        shuffle: bool = True,
-    ) -> None:
-        super().__init__(batch_size, shuffle, seed=0)
-        self.class_names = classes
-        self.feature_names, self.target_names = ["length", "weight"], ["kind"]
-        self.weighted = weighted
-        self.save_hyperparameters()
-
-    def load(self, stage: str) -> None:
-        random = torch.Generator().manual_seed(0)
-        y = torch.randint(len(self.class_names), (91,), generator=random)
-        z = torch.randn(91, 2, generator=random, dtype=torch.float64)
-        z += torch.stack([y, y**2 % 3], dim=1)
-        x = z * torch.tensor([0.01, 1000.0]) + torch.tensor([0.1, 1e6])
-        weight = torch.rand(91, generator=random) * 100 if self.weighted else None
-        rows = Batch(x, y, weight)
-        self.splits["train"], self.splits["val"] = (
-            rows.select(slice(60)),
-            rows.select(slice(60, 91)),
-        )
-        self.splits["test"] = self.splits["predict"] = self.splits["val"]
-
-
-class Classifier(StandardizedModule):
-    def __init__(self, hidden: int = 8, lr: float = 0.05) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-
-    def build(self, in_features: int, out_features: int) -> None:
-        super().build(in_features, out_features)
-        hidden = self.hparams["hidden"]
-        self.layers = nn.Sequential(
-            nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, out_features)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.layers(self.standardized(x))
-        return logits
-
-    def row_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return functional.cross_entropy(prediction, y, reduction="none")
-
-    def make_metrics(self) -> MetricCollection:
-        n = len(self.class_names)
-        return MetricCollection({"accuracy": MulticlassAccuracy(n), "f1": MulticlassF1Score(n)})
-
-    def prediction_columns(self, prediction: Tensor) -> dict[str, Any]:
-        kinds = [self.class_names[k] for k in prediction.argmax(dim=1)]
-        return {"kind": kinds, "elm_probability": prediction.softmax(dim=1)[:, 0]}
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"])
-
-
-class Unweighted(Classifier):
-    """Without metrics of torchmetrics, so that rows may have weights."""
-
-    def make_metrics(self) -> None:
-        return None
-
-
-class Images(SupervisedDataModule):
-    """Small images with a bright upper or lower half."""
-
-    class_names = ["upper", "lower"]  # noqa: RUF012
-
-    def __init__(self, batch_size: int | None = 8) -> None:
-        super().__init__(batch_size)
-        self.save_hyperparameters()
-
-    def load(self, stage: str) -> None:
-        random = torch.Generator().manual_seed(0)
-        images = torch.rand(45, 1, 4, 4, generator=random)
-        y = torch.randint(2, (45,), generator=random)
-        images[y == 0, :, :2] += 0.5
-        images[y == 1, :, 2:] += 0.5
-        rows = Batch(images, y)
-        self.splits["train"], self.splits["val"] = (
-            rows.select(slice(30)),
-            rows.select(slice(30, 45)),
-        )
-        self.splits["test"] = self.splits["predict"] = self.splits["val"]
-
-
-class ImageNetwork(SupervisedModule):
-    def __init__(self, channels: int = 4, classes: int = 2, lr: float = 0.05) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        convolution = nn.Conv2d(1, channels, kernel_size=3, padding=1)
-        self.layers = nn.Sequential(
-            convolution, nn.ReLU(), nn.Flatten(), nn.Linear(16 * channels, classes)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.layers(x)
-        return logits
-
-    def row_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return functional.cross_entropy(prediction, y, reduction="none")
-
-    def make_metrics(self) -> Metric:
-        return MulticlassAccuracy(2, average="micro")
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=self.hparams["lr"], momentum=0.9)
-
-
-def data_rows(split: Any) -> Batch:
+def rows_of(split: Any) -> Batch:
     data = Trees()
     data.setup("fit")
     return data.splits[split]
@@ -206,7 +88,7 @@ def test_a_fit_of_classes_takes_the_steps_of_a_plain_torch_loop(trainer: MakeTra
     np.testing.assert_allclose(z.mean(dim=0), 0, atol=1e-6)
     np.testing.assert_allclose(z.std(dim=0, correction=0), 1, rtol=1e-6)
     for _ in range(5):
-        for rows in torch.arange(60).split(20):
+        for rows in torch.arange(61).split(20):
             optimizer.zero_grad()
             functional.cross_entropy(network(z[rows]), y[rows]).backward()
             optimizer.step()
@@ -225,16 +107,15 @@ def test_metrics_are_those_of_scikit_learn_over_all_rows(
     (tested,) = runner.test(model, data, verbose=False)
     found = [{k.split("_")[1]: v for k, v in logged.items() if k != "train_loss"}]
     found += [{k.split("_")[1]: v for k, v in tested.items()}, dict(model.fit_statistics)]
-    assert found[2].pop("rows") == 60
+    assert found[2].pop("rows") == 61
     for values, split in zip(found, ("val", "test", "train"), strict=True):
         x, y, _ = data.splits[split]  # type: ignore[index]
         logits = model(x).detach().double()
         assert values["loss"] == pytest.approx(log_loss(y, logits.softmax(dim=1)), rel=1e-6)
         predicted = logits.argmax(dim=1)
-        accuracy = balanced_accuracy_score(y, predicted)  # torchmetrics averages over classes too
-        assert values["accuracy"] == pytest.approx(accuracy, rel=1e-6)
+        assert values["accuracy"] == pytest.approx(accuracy_score(y, predicted), rel=1e-6)
         assert values["f1"] == pytest.approx(f1_score(y, predicted, average="macro"), rel=1e-6)
-    assert model.summary().startswith("rows 60  loss 0.")
+    assert model.summary().startswith("rows 61  loss 0.")
 
 
 def test_groups_of_steps_change_nothing(trainer: MakeTrainer, group_sizes: list[int]) -> None:
@@ -286,7 +167,7 @@ def test_a_loaded_checkpoint_predicts_classes_of_frames(trainer: MakeTrainer) ->
     assert answer.index.tolist() == [7, 9]
     expected = logits.softmax(dim=1)[:, 0].numpy()
     np.testing.assert_array_equal(answer["elm_probability"], expected)
-    rows = data_rows("val")
+    rows = rows_of("val")
     assert again.evaluate([rows]) == model.evaluate([rows])
     data = TensorData(frame)  # which does not know the classes
     (predicted,) = trainer().predict(Classifier(), data, ckpt_path="trees.ckpt")
@@ -295,12 +176,29 @@ def test_a_loaded_checkpoint_predicts_classes_of_frames(trainer: MakeTrainer) ->
     assert tested["test_loss"] == pytest.approx(model.evaluate([rows])["loss"])
 
 
+def test_classes_without_names_of_columns_are_not_written_into_frames(
+    trainer: MakeTrainer,
+) -> None:
+    class Nameless(Classifier):
+        prediction_columns = None  # type: ignore[assignment]
+
+    model = Nameless()
+    trainer(max_epochs=1).fit(model, Trees())
+    with refused("predict: Nameless predicts 3 columns for kind; define prediction_columns"):
+        model.predict(pd.DataFrame({"length": [0.1], "weight": [1e6]}))
+
+
 def test_rows_without_a_prediction_have_no_class() -> None:
-    columns = {"kind": ["elm", "elm"], "p": torch.tensor([0.5, torch.nan]), "rank": torch.ones(2)}
-    answer = without_absent(columns, torch.tensor([[1.0, 0.0], [torch.nan, 0.0]]))
+    class Guess:
+        def prediction_columns(self, prediction: Tensor) -> dict[str, Any]:
+            return {"kind": ["elm"] * 2, "rank": torch.tensor([1, 2]), "p": prediction[:, 1]}
+
+    answer = prediction_columns_of(Guess(), torch.tensor([[1.0, 0.5], [torch.nan, 0.5]]))
+    assert answer is not None
     assert answer["kind"] == ["elm", None]
-    assert torch.equal(answer["p"].isnan(), torch.tensor([False, True]))
-    assert torch.equal(answer["rank"].isnan(), torch.tensor([False, True]))
+    for name in ("rank", "p"):
+        assert answer[name].isnan().tolist() == [False, True]
+    assert prediction_columns_of(nn.Identity(), torch.ones(1, 1)) is None
 
 
 # Row weights
@@ -493,6 +391,30 @@ def test_other_classes_and_other_arguments_are_refused(trainer: MakeTrainer) -> 
     trainer(max_epochs=1).fit(numbers, TensorData(x, x[:, 0], feature_names=["length", "weight"]))
     with refused("class_names: the model was made to predict numbers, and the data have the class"):
         trainer().fit(numbers, Trees())
+
+
+def test_a_table_of_classes_is_fitted_loaded_and_predicted(trainer: MakeTrainer) -> None:
+    x, y, _ = rows_of("train")
+    frame = pd.DataFrame(x.numpy(), columns=["length", "weight"])
+    frame["soil"] = np.where(np.arange(61) % 2, "sand", "clay")
+    frame.loc[5, "length"] = np.nan
+    target = [KINDS[k] for k in y]
+    frame.assign(kind=target).to_csv("trees.csv", index=False)
+    options: dict[str, Any] = {"missing": "drop", "classes": True, "val_fraction": 0.2}
+    model, runner = Classifier(), trainer(max_epochs=20)
+    runner.fit(model, TabularData("trees.csv", "kind", **options))
+    runner.save_checkpoint("trees.ckpt")
+    again = Classifier.load_from_checkpoint("trees.ckpt")
+    assert again.class_names == KINDS
+    assert again.feature_names == ["length", "weight", "soil[sand]"]
+    answer = again.predict(frame)
+    assert pd.isna(answer["kind"][5])
+    assert np.isnan(answer["elm_probability"][5])
+    right = answer["kind"] == target
+    assert right.sum() > 45
+    data = TabularData("trees.csv", "kind", **options)
+    (tested,) = trainer().validate(Classifier(), data, ckpt_path="trees.ckpt", verbose=False)
+    assert tested["val_loss"] == pytest.approx(runner.callback_metrics["val_loss"].item())
 
 
 def test_metrics_that_agree_on_the_first_batch_are_measured_apart() -> None:

@@ -32,6 +32,9 @@ class CustomScalars(Callback):
         self._written = False
         self._metrics: list[str] = []
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._metrics = []
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the names of the metrics; Lightning's sanity check comes before the fit."""
         names = [name for name in trainer.callback_metrics if name.startswith("val_")]
@@ -52,7 +55,7 @@ class CustomScalars(Callback):
         # Once: TensorBoard reads one layout of a run.
         if self._written or (isinstance(model, Fitted) and not model.fitted):
             return
-        if not self._metrics and sum(trainer.num_val_batches) > 0 and not is_last:
+        if not self._metrics and trainer.enable_validation and not is_last:
             return
         rows = coefficient_rows(model)
         shown = rows if len(rows) <= self.max_coefficients else []

@@ -47,12 +47,13 @@ class Command:
         table: the class path of the data where `--data.path` is given and `data` has no `path`.
         table_model: defaults of `model` with `table`.
         table_trainer: defaults of the Trainer with `table` and `model`.
-        commands: other subcommands: functions from the words after the name to the output.
+        commands: other subcommands: functions from the words after the name to the output, such as
+            `{"summary": "linreg_lightning.cli.summary:summary"}` for a model with coefficients.
         figures: the class path of the callback of `--figures true`.
 
     >>> command = Command("my-project", "Learn.", "my_project.model.Net", "my_project.data.Images")
     >>> command.main(["--help"])  # doctest: +ELLIPSIS
-    usage: my-project [--help] [--version] {fit,validate,test,predict,summary} ...
+    usage: my-project [--help] [--version] {fit,validate,test,predict} ...
     <BLANKLINE>
     Learn.
     ...
@@ -72,9 +73,7 @@ class Command:
     table: str = ""
     table_model: Mapping[str, Any] = field(default_factory=dict)
     table_trainer: Mapping[str, Any] = field(default_factory=dict)
-    commands: Mapping[str, str] = field(
-        default_factory=lambda: {"summary": "linreg_lightning.cli.summary:summary"}
-    )
+    commands: Mapping[str, str] = field(default_factory=dict)
     figures: str = "linreg_lightning.callbacks.fit_plots.FitPlots"
 
     @property

@@ -13,6 +13,7 @@ from linreg_lightning.cli.help_text import command_list, unknown_command
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+_NOT_FOUND = "module '.+' has no attribute .+|No module named .+"
 QUOTES = (
     ", with quotes around a name that reads as a number or as true or false, such as '[\"1e3\"]'"
 )
@@ -73,15 +74,18 @@ def parse_error_message(error: str) -> str:
     elif found := re.search(r"(?:dot import path string|import path format): (.*)", error):
         known = f"one of {active().name} --help, or " if key.split(".")[0] in BASES else ""
         text = f"there is no class {found[1]}; type {known}package.Class"
-    elif found := re.search(
-        r"class_path '(.+)': ((?:module '.+?' )?(?:has no|No module) .+)", error
-    ):
+    elif found := re.search(rf"class_path '(.+)':\s+({_NOT_FOUND})", error):
         text = f"there is no class {found[1]} ({found[2]}); type package.Class"
     elif found := re.search(r"(?:valid|to a) subclass of (\w+)", error):
         text = f"{_given_value(error)} was given; type the name of a class: a {found[1]}"
-    elif found := re.search(r"instantiatable class, but (?:.+\.)?(\w+) is abstract", error):
-        text = f"{found[1]} is abstract: a class must define all that its base leaves open; "
-        text += "complete it, or type another class"
+    elif found := re.search(r"Multiple subclasses with name (\w+)\..+ambiguity: (.+?)\.?$", error):
+        text = f"several classes are named {found[1]}; type one of {found[2]}"
+    elif found := re.search(r"instantiatable class, but (?:.*\.(\w+) )?is abstract", error):
+        name = found[1] or _given_value(error).rpartition(".")[2]
+        text = (
+            f"{name} is abstract: it lacks methods that its base class asks for; complete it, or "
+        )
+        text += "type another class"
     elif expected := re.findall(types, error):
         hint = QUOTES if ("str", "") in expected else ""
         text = f"{_given_value(error)} was given; type {_alternatives(expected)}{hint}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.checkpoint_trust import check_classes
-from linreg_lightning.cli.command import ROOT, Command, active
+from linreg_lightning.cli.command import ROOT, active
 from linreg_lightning.cli.command_words import arrange, command_of
 from linreg_lightning.cli.config_files import find_config, is_file, read_config, read_file
 from linreg_lightning.cli.stored_arguments import class_paths
@@ -120,21 +120,6 @@ class FirstParse(NamedTuple):
             if stored and is_default(key, stored, classes):
                 defaults[key] = stored
         return defaults
-
-
-def import_classes(command: Command) -> None:
-    """Import the classes of a command: the parser then knows their modules' short names.
-
-    InputError says that a class does not exist; errors within its module stay as they are.
-    """
-    for key in ("model", "data"):
-        class_path = getattr(command, key)
-        try:
-            resolve_name(class_path)
-        except AttributeError:
-            module = class_path.rpartition(".")[0]
-            text = f"{class_path} was given, and {module} has no such class"
-            raise InputError(f"Command: {key}: {text}; correct the command") from None
 
 
 def is_default(key: str, stored: dict[str, Any], classes: dict[str, str]) -> bool:

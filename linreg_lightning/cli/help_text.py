@@ -14,7 +14,7 @@ _PURPOSES = {
     "validate": "measure a fitted model on the validation rows",
     "test": "measure a fitted model on the test rows",
     "predict": "write a fitted model's predictions to a file, beside columns kept (--keep id)",
-    "summary": "print again how well a fitted model fits",
+    "summary": "print a fitted model's coefficients again, as a table or JSON",
     "new": "make a project of your own, with your name, a model to replace, and tests",
 }
 _EXAMPLES = ("fit", "test --ckpt_path last", "predict --ckpt_path last")

@@ -18,7 +18,6 @@ linreg = Command(
     ),
     purposes={
         "fit": "fit a model, print its coefficients; alone it runs the tutorial's problem",
-        "summary": "print a fitted model's coefficients again, as a table or JSON",
     },
     models=("ManualLinearRegression", "LeastSquares"),
     table="linreg_lightning.data.tabular.TabularData",

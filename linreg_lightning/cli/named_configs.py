@@ -16,7 +16,8 @@ def named_configs(command: Command) -> dict[str, Path]:
     """Return the files of a command by name: those of its folder, and general ones."""
     general = package_configs("linreg_lightning")
     files = [general / f"{name}.yaml" for name in GENERAL]
-    folder = package_configs(command.model) if command.configs is None else Path(command.configs)
+    folder = command.configs
+    folder = package_configs(command.model) if folder is None else Path(folder)
     files += sorted(folder.glob("*.yaml"))
     return {file.stem: file for file in files if file.is_file()}
 
@@ -24,7 +25,7 @@ def named_configs(command: Command) -> dict[str, Path]:
 def package_configs(class_path: str) -> Path:
     """Return the folder `configs` of a class's package: in it, as in a wheel, or beside it."""
     spec = find_spec(class_path.partition(".")[0])  # without an import
-    origin = spec.origin if spec is not None else None
-    package = Path(origin or "").parent
-    packed = package / "configs"
-    return packed if packed.is_dir() else package.parent / "configs"
+    places = (spec.submodule_search_locations if spec is not None else None) or ()
+    packed = [Path(place) / "configs" for place in places]
+    beside = [Path(place).parent / "configs" for place in places]
+    return next((folder for folder in (*packed, *beside) if folder.is_dir()), Path("configs"))

@@ -28,9 +28,10 @@ from linreg_lightning.callbacks.peer_monitor import (
 )
 from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
 from linreg_lightning.cli.command import active
+from linreg_lightning.cli.command_classes import import_classes
 from linreg_lightning.cli.command_words import option_words
 from linreg_lightning.cli.error_messages import missing_metric_message, parse_error_message
-from linreg_lightning.cli.first_parse import FirstParse, import_classes
+from linreg_lightning.cli.first_parse import FirstParse
 from linreg_lightning.cli.named_configs import PACKAGE
 from linreg_lightning.cli.resumed_fit import schedule_end
 from linreg_lightning.cli.terminal import (

@@ -28,6 +28,7 @@ from linreg_lightning.cli.fit_report import fit_report, stop_reason, table_setti
 from linreg_lightning.cli.help_text import description
 from linreg_lightning.cli.loggers import logger_error
 from linreg_lightning.cli.measured_rows import SPLIT_ARGUMENTS
+from linreg_lightning.cli.named_configs import named_configs
 from linreg_lightning.cli.optimizers import (
     add_optimizer_options,
     check_optimizer,
@@ -112,7 +113,8 @@ class TrainerCLI(LightningCLI):
         parser = OptionParser(**kwargs)
         parser.command = self._first_parse.command
         parser.prints_completion = any(word.startswith("--print_completion") for word in self._args)
-        text = "A file of settings in YAML, the folder of a run, or a name, such as least_squares."
+        names = ", ".join(sorted(named_configs(active())))
+        text = f"A file of settings in YAML, the folder of a run, or one of the names {names}."
         parser.add_argument("-c", "--config", action=ConfigByName, help=text)
         return parser
 

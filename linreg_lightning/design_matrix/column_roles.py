@@ -107,8 +107,11 @@ class ColumnRoles(NamedTuple):
         for argument, names in roles.items():
             dataset.check_columns(argument, names)
             if dataset.is_text:
-                if argument == "target" and not self.has_classes:
-                    _refuse_words(dataset, names)
+                for name in names if argument == "target" else ():
+                    if self.has_classes:
+                        _check_kind(dataset, argument, name, is_category=False)
+                    else:
+                        _refuse_words(dataset, name)
                 continue  # other text is checked value by value
             for name in names:
                 if name in self.dates and argument == "features":
@@ -193,14 +196,14 @@ def _check_kind(dataset: TableDataset, argument: str, name: str, is_category: bo
         )
 
 
-def _refuse_words(dataset: TableDataset, targets: Sequence[str]) -> None:
-    """Refuse a target in a file of text whose first rows hold no number, but words."""
-    for name in targets:
-        if dtype_kind(dataset.schema.field(name).type) == "text":
-            texts = dataset.sample([name], _SAMPLE_ROWS)[name].unique().drop_null().to_pylist()
-            has_word = any(text.strip() and not is_marker(text) for text in texts)
-            if has_word and not any(map(_LIKE_A_NUMBER.match, texts)):
-                raise _text_for_numbers(dataset, "target", name)
+def _refuse_words(dataset: TableDataset, target: str) -> None:
+    """Refuse a target in a file of text whose first rows hold words, and nothing like a number."""
+    if dtype_kind(dataset.schema.field(target).type) == "text":
+        sample = dataset.sample([target], _SAMPLE_ROWS)  # without a column that cannot be read
+        texts = sample.get(target, pa.array([])).unique().drop_null().to_pylist()
+        has_word = any(text.strip() and not is_marker(text) for text in texts)
+        if has_word and not any(map(_LIKE_A_NUMBER.match, texts)):
+            raise _text_for_numbers(dataset, "target", target)
 
 
 def _text_for_numbers(dataset: TableDataset, argument: str, name: str) -> InputError:

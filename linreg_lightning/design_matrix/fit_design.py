@@ -1,8 +1,8 @@
 """Fits the design: reads levels and means from the rows to train on."""
 
+import re
 from collections import Counter
 from collections.abc import Collection
-from contextlib import suppress
 from fractions import Fraction
 from typing import final
 
@@ -19,11 +19,14 @@ from linreg_lightning.design_matrix.row_counts import too_few_complete
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import parse_numbers
+from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.tables.dataset import TableDataset
+from linreg_lightning.tables.number_text import NumberParser, TextError
 from linreg_lightning.tables.table_file import dtype_kind
 
 _BLOCK_ROWS = 2**16
 _HALF = 2**27
+_WHOLE = re.compile("[+-]?[0-9]+")
 _TARGET_REMEDY = "name another column as target"
 
 
@@ -150,14 +153,21 @@ def _refuse_fractions(name: str, block: RowBlock, dataset: TableDataset) -> None
     """Refuse classes that are numbers, but not whole ones: such a target is for a regression."""
     if dtype_kind(dataset.schema.field(name).type) != "numbers":
         return
+    parser = NumberParser(dataset.csv_format if dataset.is_text else CsvFormat())
     categories = to_categories(block.table.column(name))
     for level in categories.unique().drop_null().to_pylist():
-        with suppress(ValueError):  # text is a class
-            if not float(level).is_integer():
-                row = pc.index(categories.dictionary_decode(), level).as_py()
-                text = f"column {name!r}: {block.row_name(row)} holds {level}"
-                remedy = "give whole numbers or text; or, for a regression, set classes to false"
-                raise InputError(f"target: {text}, which is no class; {remedy}")
+        if not _WHOLE.fullmatch(level) and _is_fraction(parser, level):
+            row = pc.index(categories.dictionary_decode(), level).as_py()
+            text = f"column {name!r}: {block.row_name(row)} holds {level}, which is no class"
+            remedy = "give whole numbers or text; or, for a regression, set classes to false"
+            raise InputError(f"target: {text}; {remedy}")
+
+
+def _is_fraction(parser: NumberParser, text: str) -> bool:
+    try:
+        return not parser.value(text).is_integer()
+    except TextError:  # a word, or a whole number that float64 does not hold
+        return text in ("inf", "-inf")
 
 
 def _no_row(subset: RowSubset, dropped: ColumnRoles | None) -> InputError:

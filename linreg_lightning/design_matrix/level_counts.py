@@ -50,7 +50,7 @@ class LevelCounts:
         remedy: str = "leave it out by exclude",
     ) -> None:
         self._name, self._max_levels = name, max_levels
-        self._identifier_remedy = f"is it an identifier? {remedy}"
+        self._remedy = remedy
         self._file, self._is_csv = dataset.name, dataset.is_text
         # The options of CSV files do not count in others.
         csv_format = dataset.csv_format if self._is_csv else CsvFormat()
@@ -87,7 +87,7 @@ class LevelCounts:
     def check(self, rows: int, kind: str) -> None:
         """Refuse numbers or dates in disguise, and a column with no level or one in each row."""
         if not self._rows and not self._excess:
-            raise no_value(self._name)
+            raise no_value(self._name, self._remedy)
         is_identifier = bool(self._excess) or len(self._rows) == rows > 2
         if self._texts is not None:
             if not self._excess:
@@ -99,7 +99,7 @@ class LevelCounts:
         if is_identifier:
             example = repr(self.sorted()[0])
             text = f"it has another level in each of the {rows} {kind}, such as {example}"
-            raise InputError(f"column {self._name!r}: {text}; {self._identifier_remedy}")
+            raise InputError(f"column {self._name!r}: {text}; is it an identifier? {self._remedy}")
 
     def sorted(self) -> list[str]:
         """Return the levels in the order of `sort_levels`."""
@@ -148,11 +148,10 @@ class LevelCounts:
 
     def _too_many_levels(self) -> InputError:
         text = f"it has more than {self._max_levels} levels, such as {self._excess!r}"
-        remedy = f"{self._identifier_remedy}, or raise max_levels"
+        remedy = f"is it an identifier? {self._remedy}, or raise max_levels"
         return InputError(f"column {self._name!r}: {text}; {remedy}")
 
 
-def no_value(name: str) -> InputError:
+def no_value(name: str, remedy: str = "leave it out by exclude") -> InputError:
     """Say that a column has nothing to learn from."""
-    reason = "it holds no value in any row to train on"
-    return InputError(f"column {name!r}: {reason}; leave it out by exclude")
+    return InputError(f"column {name!r}: it holds no value in any row to train on; {remedy}")

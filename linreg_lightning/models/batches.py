@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from linreg_lightning.batch import Batch
@@ -33,8 +34,25 @@ def as_batch(batch: Any) -> Batch:
     return Batch(*batch)
 
 
-def check_prediction(prediction: Tensor, y: Tensor, class_names: Sequence[str]) -> None:
-    """Refuse a prediction that y would broadcast with, or of another number of classes."""
+def in_precision(tensor: Tensor, dtype: Any) -> Tensor:
+    """Return a tensor in a precision; whole numbers, such as those of classes, stay as they are."""
+    # `to` takes a microsecond, a fortieth of a small step, even if the dtype is the same.
+    is_there = tensor.dtype is dtype or not tensor.is_floating_point()
+    return tensor if is_there else tensor.to(dtype)
+
+
+def row_losses(
+    row_loss: Callable[[Tensor, Tensor], Tensor],
+    prediction: Tensor,
+    y: Tensor,
+    class_names: Sequence[str],
+) -> Tensor:
+    """Return the loss of each row, (rows,), in float32 or better.
+
+    Raises:
+        InputError: y would broadcast with the prediction, or has another number of classes; there
+            is not one loss a row.
+    """
     if y.is_floating_point() and prediction.ndim != y.ndim:
         raise InputError(
             f"y: a shape of {tuple(y.shape)} was given, and the model predicts "
@@ -46,14 +64,12 @@ def check_prediction(prediction: Tensor, y: Tensor, class_names: Sequence[str]) 
             f"class_names: the data have {len(class_names)} classes, {', '.join(class_names)}, and "
             f"the model predicts {columns} columns; give it one for each class"
         )
-
-
-def check_losses(losses: Tensor, rows: int) -> Tensor:
-    """Return the losses of a batch, or raise an InputError unless each row has one."""
-    if losses.shape != (rows,):
+    dtype = torch.promote_types(prediction.dtype, torch.float32)
+    losses = row_loss(in_precision(prediction, dtype), in_precision(y, dtype))
+    if losses.shape != y.shape[:1]:
         raise InputError(
-            f"row_loss: a shape of {tuple(losses.shape)} was returned for {rows} rows; return the "
-            f"loss of each row, ({rows},), as with reduction='none'"
+            f"row_loss: a shape of {tuple(losses.shape)} was returned for {len(y)} rows; return "
+            f"the loss of each row, ({len(y)},), as with reduction='none'"
         )
     return losses
 

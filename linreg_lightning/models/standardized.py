@@ -13,6 +13,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.standardization import Standardization
 from linreg_lightning.errors import InputError
 from linreg_lightning.metrics.regression import Moments, gather_moments
+from linreg_lightning.models.batches import in_precision
 from linreg_lightning.models.table import TableModule
 
 
@@ -39,7 +40,7 @@ class StandardizedModule(TableModule):
 
     def standardized(self, x: Tensor) -> Tensor:
         """Return x, (rows, features), on one scale and in the model's precision."""
-        return _cast(self.standardization(x), self.dtype)
+        return in_precision(self.standardization(x), self.dtype)
 
     def prepare_batch(self, batch: Batch | tuple[Tensor, ...]) -> Batch:
         """Return a batch with x standardised, y of mean 0, and row weights of mean 1.
@@ -49,8 +50,7 @@ class StandardizedModule(TableModule):
         """
         x, y, weight = self.validate_batch(batch)
         if not self.class_names:
-            y = self.standardization.subtract_target_mean(y)
-            y = _cast(y, self.dtype)
+            y = in_precision(self.standardization.subtract_target_mean(y), self.dtype)
         weight = None if weight is None else weight / self.mean_weight
         return Batch(self.standardized(x), y, weight)
 
@@ -107,8 +107,3 @@ class StandardizedModule(TableModule):
             values = torch.cat([x, y], dim=1)
             moments, rows = moments.merge(Moments.of(values, batch.weight)), rows + batch.rows
         return (moments, rows) if self.trainer.world_size == 1 else gather_moments(moments, rows)
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype | str) -> Tensor:
-    # `to` takes a microsecond, a fortieth of a small step, even if the dtype is the same.
-    return tensor if tensor.dtype is dtype else tensor.to(dtype)

@@ -18,12 +18,7 @@ from linreg_lightning.checkpoint_file import CheckedLoading, check_checkpoint
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.metrics.task_metrics import TaskMetrics
-from linreg_lightning.models.batches import (
-    as_batch,
-    check_losses,
-    check_prediction,
-    training_batches,
-)
+from linreg_lightning.models.batches import as_batch, in_precision, row_losses, training_batches
 from linreg_lightning.models.hyperparameters import check_hyperparameters
 from linreg_lightning.protocols import NamedClasses
 from linreg_lightning.text_table import format_statistics, named_statistics
@@ -99,13 +94,17 @@ class SupervisedModule(LightningModule, ABC):
     def make_metrics(self) -> Metric | MetricCollection | None:
         """Return what to measure beside the loss; a model of classes has `class_names` by then.
 
-        Each metric is updated with (prediction, y) and computes one number, or several by name.
+        Each metric is updated with (prediction, y) and computes one number, or several by name. A
+        `MetricCollection` names them; a single metric has the name of its class.
         """
         return None
 
     @property
     def can_predict(self) -> bool:
-        """Whether there are parameters of a fit or a checkpoint; else predictions are refused."""
+        """Whether a fit or a checkpoint has set the parameters; else predictions are refused.
+
+        A model that has its parameters from elsewhere returns True.
+        """
         return self._fit_has_begun
 
     def summary(self) -> str:
@@ -131,7 +130,8 @@ class SupervisedModule(LightningModule, ABC):
         """
         x, y, weight = as_batch(batch).validate_rows()
         self._get_metrics().check_weight(weight)
-        return Batch(self._in_precision(x), y if y.is_floating_point() else y.long(), weight)
+        y = y if y.is_floating_point() else y.long()
+        return Batch(in_precision(x, self.dtype), y, weight)
 
     def scale_loss(self, loss: Tensor, rows: int) -> Tensor:
         """Return the loss to call `backward` on: loss * rows / (mean rows per process now).
@@ -175,7 +175,7 @@ class SupervisedModule(LightningModule, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Return the mean loss of a batch, each row's times its weight; the weights have mean 1."""
         x, y, weight = self.validate_batch(batch)
-        losses = self._row_losses(self(x), y)
+        losses = row_losses(self.row_loss, self(x), y, self.class_names)
         loss = losses.mean() if weight is None else (losses * weight.to(losses.dtype)).mean()
         self.log("train_loss", loss, prog_bar=True, batch_size=len(x))
         # The log shows the loss of these rows; only the gradients need the scale.
@@ -217,9 +217,8 @@ class SupervisedModule(LightningModule, ABC):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The prediction of one batch, (rows, ...); a batch may be x alone."""
-        prediction: Tensor = self(
-            self._in_precision(batch if isinstance(batch, Tensor) else batch[0])
-        )
+        x = batch if isinstance(batch, Tensor) else batch[0]
+        prediction: Tensor = self(in_precision(x, self.dtype))
         return prediction
 
     def on_validation_epoch_end(self) -> None:
@@ -256,17 +255,6 @@ class SupervisedModule(LightningModule, ABC):
         if isinstance(data, NamedClasses):
             self.set_class_names(data.class_names)
 
-    def _in_precision(self, x: Tensor) -> Tensor:
-        # `to` takes a microsecond, a fortieth of a small step, even if the dtype is the same.
-        return x if x.dtype is self.dtype or not x.is_floating_point() else x.to(self.dtype)
-
-    def _row_losses(self, prediction: Tensor, y: Tensor) -> Tensor:
-        """Return the loss of each row, in float32 or better."""
-        check_prediction(prediction, y, self.class_names)
-        prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
-        losses = self.row_loss(prediction, y.to(prediction.dtype) if y.is_floating_point() else y)
-        return check_losses(losses, len(y))
-
     def _get_metrics(self) -> TaskMetrics:
         if self._metrics is None:
             with torch.inference_mode(False):  # else training could not use what validation made
@@ -279,7 +267,9 @@ class SupervisedModule(LightningModule, ABC):
 
     def _add_to_metrics(self, batch: Batch, prediction: Tensor) -> None:
         has_loss = type(self).row_loss is not SupervisedModule.row_loss
-        losses = self._row_losses(prediction, batch.y) if has_loss else None
+        losses = None
+        if has_loss:
+            losses = row_losses(self.row_loss, prediction, batch.y, self.class_names)
         self._get_metrics().update(prediction, batch.y, losses, batch.weight)
 
     def _metric_values(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.frames import column_names, frame_like, is_frame, is_series
 from linreg_lightning.models.columns import ModelColumns, check_width
 from linreg_lightning.models.supervised import SupervisedModule
-from linreg_lightning.protocols import KeptArguments, NamedColumns, NamesPredictions
+from linreg_lightning.protocols import KeptArguments, NamedColumns, prediction_columns_of
 from linreg_lightning.validation import to_tensor
 
 
@@ -98,10 +98,15 @@ class TableModule(SupervisedModule):
         prediction = self._predict_rows(rows)
         if not is_frame(x):
             return prediction
-        if isinstance(self, NamesPredictions):
-            columns = without_absent(self.prediction_columns(prediction), prediction)
-        else:
-            columns = dict(zip(self.target_names, prediction.T, strict=True))
+        columns = prediction_columns_of(self, prediction)
+        if not columns:
+            values = prediction.reshape(len(prediction), -1).T
+            if len(values) != len(self.target_names):
+                raise InputError(
+                    f"predict: {type(self).__name__} predicts {len(values)} columns for "
+                    f"{', '.join(self.target_names)}; define prediction_columns, which names them"
+                )
+            columns = dict(zip(self.target_names, values, strict=True))
         return frame_of(x, columns)
 
     def read_rows(self, x: Any) -> Tensor:
@@ -223,28 +228,6 @@ class TableModule(SupervisedModule):
     def _refuse_unfitted(self, what: str) -> None:
         if not self.can_predict:
             raise InputError(f"{what}: the model has not been fitted; fit it first")
-
-
-def without_absent(columns: Mapping[str, Any], prediction: Tensor) -> dict[str, Any]:
-    """Return columns, (rows,), with missing values in rows whose prediction, (rows, ...), is NaN.
-
-    The class of such a row would otherwise be the first one, where NaN counts as the largest.
-
-    >>> without_absent({"kind": ["a", "b"]}, torch.tensor([[torch.nan, torch.nan], [0.1, 0.9]]))
-    {'kind': [None, 'b']}
-    """
-    absent = prediction.isnan().flatten(1).any(dim=1)
-    if not absent.any():
-        return dict(columns)
-    answer: dict[str, Any] = {}
-    for name, values in columns.items():
-        if isinstance(values, Tensor):
-            floats = values if values.is_floating_point() else values.double()
-            answer[name] = floats.masked_fill(absent.to(values.device), torch.nan)
-        else:
-            pairs = zip(values, absent.tolist(), strict=True)
-            answer[name] = [None if is_absent else value for value, is_absent in pairs]
-    return answer
 
 
 def frame_of(frame: Any, columns: Mapping[str, Any]) -> Any:

@@ -19,7 +19,7 @@ _MAX_CLASSES_WITH_COUNTS = 30
 _PALE = "#EBEBEB"  # the colour of grid lines in other plots
 _POINTS_WIDE = 310.0  # of the cells together with the names of the observed classes
 _DIGIT_WIDTH = 0.64  # of the font size
-_MIN_SIZE = 4.5  # of the font; longer counts are shortened, such as 46k
+_MIN_SIZE = 4.2  # of the font; where the counts need a smaller one, 45678 becomes 46k
 
 
 @style.styled
@@ -122,19 +122,25 @@ def _label_axes(axes: Axes, class_names: Sequence[str]) -> float:
 def _write_cells(axes: Axes, counts: Array, shares: Array, cell: float) -> None:
     """Write the count, and for few classes the share, into each cell that has rows."""
     with_shares = len(counts) <= _MAX_CLASSES_WITH_SHARES
-    characters = max(len(f"{counts.max(initial=0.0):.0f}"), 4 if with_shares else 2)
-    size = min(10.0, 0.95 * cell / (_DIGIT_WIDTH * characters))
-    is_short = size < _MIN_SIZE and characters > 4
-    if is_short:
-        size = 0.95 * cell / (_DIGIT_WIDTH * 4)
-    for i, j in np.argwhere(counts > 0).tolist():
-        text = _short_count(counts[i, j]) if is_short else f"{counts[i, j]:.0f}"
-        text = f"{text}\n{_percent(shares[i, j])}" if with_shares else text
+    places = np.argwhere(counts > 0).tolist()
+    texts = [f"{counts[i, j]:.0f}" for i, j in places]
+    if _font_size(texts, cell) < _MIN_SIZE:
+        texts = [_short_count(counts[i, j]) for i, j in places]
+    if with_shares:
+        both = zip(texts, places, strict=True)
+        texts = [f"{text}\n{_percent(shares[i, j])}" for text, (i, j) in both]
+    size = _font_size([line for text in texts for line in text.split("\n")], cell)
+    for text, (i, j) in zip(texts, places, strict=True):
         colour = "white" if shares[i, j] > 0.4 else INK
         axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=size)
     for i in np.flatnonzero(counts.sum(axis=1) == 0).tolist():
         middle = (len(counts) - 1) / 2
         axes.text(middle, i, "no rows", ha="center", va="center", fontsize=min(9.0, 0.8 * cell))
+
+
+def _font_size(texts: Sequence[str], cell: float) -> float:
+    """Return the size in which all texts fit into cells of this width, at most 10 points."""
+    return min(10.0, 0.95 * cell / (_DIGIT_WIDTH * max(map(len, texts), default=1)))
 
 
 def _percent(share: float) -> str:
@@ -150,13 +156,11 @@ def _percent(share: float) -> str:
 
 
 def _short_count(count: float) -> str:
-    """Write a count with at most four characters.
+    """Write a count with at most three digits.
 
-    >>> _short_count(999), _short_count(1234), _short_count(45678), _short_count(7.89e6)
-    ('999', '1.2k', '46k', '7.9M')
+    >>> _short_count(999), _short_count(1234), _short_count(999_600), _short_count(7.89e6)
+    ('999', '1k', '1M', '8M')
     """
-    for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= unit:
-            scaled = count / unit
-            return f"{scaled:.1f}{name}" if scaled < 9.95 else f"{scaled:.0f}{name}"
-    return f"{count:.0f}"
+    units = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+    unit, name = next(((unit, name) for unit, name in units if count >= 0.9995 * unit), (1.0, ""))
+    return f"{count / unit:.0f}{name}"

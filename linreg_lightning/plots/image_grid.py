@@ -49,7 +49,7 @@ def image_grid(
     caption = f"{caption} {limits}"
     columns = min(max(math.ceil(math.sqrt(count)), _MIN_COLUMNS), _MAX_COLUMNS)
     lines = max(math.ceil(count / columns), 1)
-    texts = [_wrap(str(title), round(65 / columns)) for title in titles[:count]]
+    texts = [_wrap(str(title), round(60 / columns)) for title in titles[:count]]
     title_lines = max((text.count("\n") + 1 for text in texts), default=1)
     height = 0.9 + lines * (4.7 / columns + 0.14 * title_lines)
     figure = style.new_figure(caption.strip(), height)

@@ -19,10 +19,11 @@ PACKAGE, COMMAND = "my_project", "my-project"
 """The names in the template that the names of the new project replace."""
 
 TASKS = {
-    "regression": "a network that predicts a number from a table (RMSE, R2)",
-    "classification": "a network that predicts a class from a table (accuracy, F1, confusion)",
-    "images": "a convolutional network that tells images apart (accuracy, F1, confusion)",
+    "regression": "predicts a number from a table by a network; RMSE, R2",
+    "classification": "predicts a class from a table by a network; accuracy, F1, confusion matrix",
+    "images": "tells images apart by convolutions; accuracy, F1, confusion matrix",
 }
+"""What the example of each task does, and what it measures."""
 
 HELP = """\
 Write a project of your own into a new folder NAME: a package that builds upon linreg_lightning,
@@ -67,7 +68,7 @@ def new(args: list[str]) -> str:
         shutil.rmtree(unfinished, ignore_errors=True)
         lock.discard()
     return f"""\
-made  {folder}/: {TASKS[given.task]}
+made  {folder}/, which {TASKS[given.task]}
 
   cd {folder}
   pip install -e '.[dev]' && pytest
@@ -91,8 +92,8 @@ def project_files(package: str, task: str) -> Iterator[tuple[str, str]]:
 def package_name(given: str) -> str:
     """Return a name of lower-case words, joined by `_` or `-`, as Python imports it.
 
-    InputError refuses other forms, and names of Python, of installed packages, of devices and of
-    the project's other folders.
+    InputError refuses other forms, and names of Python, of installed packages and commands, of
+    devices and of the project's other folders.
 
     >>> package_name("my-project")
     'my_project'
@@ -119,6 +120,11 @@ def package_name(given: str) -> str:
         raise InputError(
             f"name: a package {package} is installed already, and Python can import only one of "
             "the two; type another"
+        )
+    if path := shutil.which(command_name(package)):
+        raise InputError(
+            f"name: there is a command {command_name(package)} already, {path}, which yours would "
+            "replace; type another"
         )
     return package
 

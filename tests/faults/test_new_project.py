@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -69,5 +70,7 @@ def test_a_new_project_works_by_itself(task: str, environment: Path) -> None:
     command(f"{environment} -m mypy")
     untracked = command("git status --porcelain --untracked-files").splitlines()
     assert all(line.startswith("A ") for line in untracked)
-    # A wheel of the project has its settings and example too.
+    # A wheel of the project has its settings too.
     command(f"{sys.executable} -m pip wheel -q --no-deps --no-build-isolation -w dist .")
+    (wheel,) = project.glob("dist/*.whl")
+    assert f"my_{task}/configs/base.yaml" in zipfile.ZipFile(wheel).namelist()

@@ -12,8 +12,19 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from linreg_lightning import InputError, LeastSquares, LinearRegression, TensorData, TightLoop
-from linreg_lightning.models.standardized import StandardizedModule
+from linreg_lightning import (
+    InputError,
+    LeastSquares,
+    LinearRegression,
+    StandardizedModule,
+    TensorData,
+    TightLoop,
+)
+
+try:
+    from third_party.tasks import Classifier, Trees
+except ModuleNotFoundError:  # run as a script
+    from tasks import Classifier, Trees  # type: ignore[import-not-found,no-redef]
 
 
 def problem(seed: int, rows: int, columns: int, weighted: bool) -> tuple[torch.Tensor, ...]:
@@ -185,6 +196,24 @@ def broadcasts_buffers(model: LightningModule) -> bool:
     return bool(found[0])
 
 
+def tasks() -> list[dict[str, Any]]:
+    """Return what two processes find for classes, whose rows they cannot share evenly."""
+    answers: list[dict[str, Any]] = []
+    for callbacks in ([], [TightLoop(steps=4)]):
+        torch.manual_seed(0)
+        model, data = Classifier(), Trees(batch_size=10, shuffle=False)
+        make_trainer(2, 0).fit(model, data)  # makes the layers
+        first = {name: value.tolist() for name, value in model.layers.state_dict().items()}
+        trainer = make_trainer(2, 3, callbacks=callbacks)
+        trainer.fit(model, data)
+        logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        last = [parameter.tolist() for parameter in model.parameters()]
+        (tested,) = trainer.test(model, data, verbose=False)
+        answers.append({"first": first, "last": last, "fit": model.fit_statistics})
+        answers[-1] |= logged | tested
+    return answers
+
+
 def refusal() -> str:
     """Return why two processes refuse a loader that gives each of them all rows."""
     try:
@@ -195,6 +224,6 @@ def refusal() -> str:
 
 
 if __name__ == "__main__":
-    text = json.dumps({"descents": descents(), **fits(2), "refusal": refusal()})
+    text = json.dumps({"descents": descents(), "tasks": tasks(), **fits(2), "refusal": refusal()})
     if os.environ["LOCAL_RANK"] == "0":
         Path(sys.argv[1]).write_text(text)

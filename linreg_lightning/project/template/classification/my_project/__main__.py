@@ -7,7 +7,7 @@ command = Command(
     about="Tell fruits apart by their sizes and colours.",
     model="my_project.model.Classifier",
     data="my_project.data.Fruits",
-    trainer={"max_epochs": 200},
+    trainer={"max_epochs": 100},
     examples=(
         "fit",
         "fit -c base --model.hidden 64",

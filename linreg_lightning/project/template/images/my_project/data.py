@@ -2,6 +2,7 @@
 
 import linreg_lightning as ll
 import torch
+from linreg_lightning.validation import check_argument
 from torch import Tensor
 
 SIZE = 16
@@ -20,8 +21,8 @@ class Shapes(ll.SupervisedDataModule):
     def __init__(
         self, rows: int = 1000, noise: float = 0.3, batch_size: int | None = 50, seed: int = 0
     ) -> None:
-        if rows < 8:
-            raise ll.InputError(f"rows: {rows} was given; type at least 8")
+        check_argument("rows", rows, rows >= 4, "a whole number, 4 or above")
+        check_argument("noise", noise, noise >= 0, "a number, 0 or above")
         super().__init__(batch_size, shuffle=True, seed=seed)
         self.save_hyperparameters()
         self.rows, self.noise = rows, noise

@@ -1,7 +1,6 @@
 """It learns, resumes bit for bit, runs by its command, and refuses bad input."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,9 +16,9 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def checkpoint(run: int) -> dict[str, Any]:
+def weights(run: int) -> dict[str, torch.Tensor]:
     (path,) = Path(f"logs/version_{run}/checkpoints").glob("*.ckpt")
-    return dict(torch.load(path, weights_only=True))
+    return dict(torch.load(path, weights_only=True)["state_dict"])
 
 
 def test_it_learns() -> None:
@@ -31,7 +30,7 @@ def test_a_resumed_fit_ends_with_the_same_bits() -> None:
     command.fit({**CPU, "trainer.max_epochs": 4})
     command.fit({**CPU, "trainer.max_epochs": 2})
     command.fit({**CPU, "trainer.max_epochs": 4, "ckpt_path": "last"})
-    whole, resumed = checkpoint(0)["state_dict"], checkpoint(2)["state_dict"]
+    whole, resumed = weights(0), weights(2)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
@@ -48,5 +47,5 @@ def test_the_command_fits_tests_and_predicts(capsys: pytest.CaptureFixture[str])
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="lr: -1"):
         command.fit({**CPU, "model.lr": -1.0})
-    with pytest.raises(InputError, match="rows: 2"):
-        command.fit({**CPU, "data.rows": 2})
+    with pytest.raises(InputError, match="batch_size: 0"):
+        command.fit({**CPU, "data.batch_size": 0})

@@ -7,7 +7,7 @@ command = Command(
     about="Predict the prices of houses.",
     model="my_project.model.Regressor",
     data="my_project.data.Houses",
-    trainer={"max_epochs": 300},
+    trainer={"max_epochs": 100},
     examples=(
         "fit",
         "fit -c base --model.hidden 64",

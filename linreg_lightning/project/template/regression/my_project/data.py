@@ -12,7 +12,7 @@ class Houses(ll.TabularData):
     """Rows of a table, with a number to predict; all other columns are features.
 
     Args:
-        path: a file (CSV, Parquet, Excel, ...), a folder, or several of them.
+        path: a file (CSV, Parquet, ...), a folder, or several of them.
         target: the column to predict.
         val_fraction: the part of the rows for validation.
         test_fraction: the part of the rows for the test.
