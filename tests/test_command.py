@@ -262,6 +262,9 @@ def test_a_project_of_own_classes_fits_resumes_tests_and_predicts(
     said(command, "fit -c logs/version_1")
     repeated = next(Path("logs").glob("version_6/config.yaml")).read_text()
     assert repeated == Path("logs/version_1/config.yaml").read_text()
+    (events, *_) = Path("logs/version_0").glob("events*")
+    assert b"my-project fit --trainer.max_epochs 4" in events.read_bytes()
+    assert b"- my-project 0.3.0" in events.read_bytes()
     for file in Path("logs").rglob("*"):
         if file.is_file():
             assert not re.search(rb"\blinreg\b(?!-lightning)", file.read_bytes()), file
@@ -326,9 +329,14 @@ def test_names_of_settings_and_classes_are_those_of_the_project(
         ("fit --model my_project.model.Open", "--model: Open is abstract"),
         ("fit --model.lr fast", "--model.lr: fast was given; type a number"),
         ("fit --model.nope 1", "--model.help Network lists those it has"),
+        ("fit --model Wide --model.depth 1", "--model.help Wide lists those it has"),
         ("fit --model LeastSquares --model.lr 1", "lr, Network has; type --model Network in front"),
-        ("fit --data.path a.csv", "Signs has no option path"),
+        ("fit --data.path a.csv", "Signs has no option path, Houses has; type --data Houses"),
         ("fit --ckpt_path last", "fit a model first (my-project fit)"),
+        (
+            "fit --trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor=val_nope",
+            "there is no metric val_nope; the metrics are train_loss, val_loss",
+        ),
         ("test", "--ckpt_path last for the newest"),
     ],
 )
@@ -336,7 +344,7 @@ def test_bad_words_are_refused_in_the_names_of_the_project(
     words: str, message: str, command: Command, said: Callable[..., str]
 ) -> None:
     status = 2 if words.split()[0] != "test" else 1
-    status = 1 if "-c " in words or "_path last" in words else status
+    status = 1 if re.search("-c |_path last|monitor", words) else status
     text = said(command, words, status).strip().splitlines()[-1]
     assert text.startswith("my-project: error: ")
     assert message in text

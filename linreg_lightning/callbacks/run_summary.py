@@ -3,6 +3,7 @@
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, final
@@ -22,11 +23,12 @@ class RunSummary(Callback):
 
     The results are the model's `fit_statistics` and, where it has them, its coefficients.
     It also adds the classes of model and data to the hyper-parameters there, to tell runs apart.
-    `command` holds the words that started the run; None takes those of the process.
+    `command` holds the words that started the run; None takes those of the process. `versions`
+    names other packages than ours, with their versions.
     """
 
-    def __init__(self, command: list[str] | None = None) -> None:
-        self.command = command
+    def __init__(self, command: list[str] | None = None, versions: Sequence[str] = ()) -> None:
+        self.command, self.versions = command, versions
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         for logger in trainer.loggers:
@@ -36,7 +38,8 @@ class RunSummary(Callback):
                     logger.hparams.setdefault("data", type(trainer.datamodule).__name__)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        text = repeat_instructions(self.command or [sys.executable, *sys.argv], trainer.log_dir)
+        command = self.command or [sys.executable, *sys.argv]
+        text = repeat_instructions(command, trainer.log_dir, self.versions)
         for writer in tensorboard_writers(trainer):
             writer.add_text("repeat", text, trainer.global_step)
 
@@ -48,10 +51,10 @@ class RunSummary(Callback):
             writer.add_text("result", text, trainer.global_step)
 
 
-def repeat_instructions(command: list[str], folder: str | None) -> str:
+def repeat_instructions(command: list[str], folder: str | None, others: Sequence[str] = ()) -> str:
     """Return the command, the versions of packages and the place of all settings, as Markdown."""
     package = __name__.partition(".")[0].replace("_", "-")
-    versions = [f"Python {platform.python_version()}", f"{package} {__version__}"]
+    versions = [*others, f"Python {platform.python_version()}", f"{package} {__version__}"]
     versions += [f"{name} {metadata.version(name)}" for name in ("lightning", "torch", "numpy")]
     lines = ["The command:", "", f"    {shlex.join(command)}", ""]
     lines += ["The versions:", "", *(f"- {version}" for version in versions)]

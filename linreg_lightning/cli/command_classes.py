@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
+from pkgutil import resolve_name
 
 from lightning.pytorch import Trainer
 
@@ -31,6 +32,11 @@ def import_classes(command: Command) -> None:
     for name in (*command.trainer, *command.table_trainer):
         if name not in known:
             raise InputError(f"Command: trainer: the Trainer has no argument {name}; leave it out")
+
+
+def takes_argument(class_path: str, name: str) -> bool:
+    """Whether a class, or one that it is derived from, has an argument of this name."""
+    return any(name in signature(cls).parameters for cls in resolve_name(class_path).__mro__[:-1])
 
 
 def _exists(class_path: str) -> bool:

@@ -13,6 +13,7 @@ from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
 from linreg_lightning.cli.command import active
+from linreg_lightning.cli.help_text import version
 from linreg_lightning.tight_loop import TightLoop
 
 CALLBACKS = (
@@ -44,7 +45,10 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
             classes.append(LogInterval)
         if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
             classes.append(RunProgressBar)
-    summary = [] if _has(given, RunSummary) else [RunSummary(command)]
+    own = active()
+    is_ours = own.packages == {__name__.partition(".")[0]}
+    versions = [] if is_ours else [f"{own.name} {version(own)}"]
+    summary = [] if _has(given, RunSummary) else [RunSummary(command, versions)]
     return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
 
 

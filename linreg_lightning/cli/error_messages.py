@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from linreg_lightning.cli.command import active
+from linreg_lightning.cli.command_classes import takes_argument
 from linreg_lightning.cli.help_text import command_list, unknown_command
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
@@ -122,7 +123,8 @@ def missing_metric(name: str, names: list[str]) -> str:
     """Say that there is no metric of a name, and which there are."""
     text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
     if name.startswith("val") and not any(each.startswith("val") for each in names):
-        text += "; to have validation rows, type --data.val_fraction 0.2"
+        has_option = takes_argument(active().data, "val_fraction")
+        text += "; to have validation rows, type --data.val_fraction 0.2" if has_option else ""
     return f"there is no metric {name}; {text}"
 
 
@@ -160,12 +162,11 @@ def _needs_path(class_name: str, option: str) -> bool:
 def _class_with(option: str, key: str) -> str | None:
     if key not in BASES:
         return None
-    packages = {__name__.partition(".")[0], *active().packages}
     # The command's own class goes first.
     classes: list[type] = [resolve_name(getattr(active(), key)), BASES[key]]
     for cls in classes:
         classes += cls.__subclasses__()
-        is_own = cls.__module__.partition(".")[0] in packages
+        is_own = cls.__module__.partition(".")[0] in active().packages
         if is_own and not isabstract(cls) and option in signature(cls).parameters:
             return cls.__name__
     return None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from inspect import signature
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
 from linreg_lightning.cli.checkpoint_trust import check_classes
 from linreg_lightning.cli.command import ROOT, active
+from linreg_lightning.cli.command_classes import takes_argument
 from linreg_lightning.cli.command_words import arrange, command_of
 from linreg_lightning.cli.config_files import find_config, is_file, read_config, read_file
 from linreg_lightning.cli.stored_arguments import class_paths
@@ -51,7 +50,8 @@ class FirstParse(NamedTuple):
             parser.add_argument(f"--{name}")
         flags, rest = parser.parse_known_args(args)
         _check_is_class("model", flags.model, f"a class of {active().name} --help")
-        _check_is_class("data", flags.data, f"--data TabularData --data.path {flags.data}")
+        start = "" if takes_argument(active().data, "path") else "--data TabularData "
+        _check_is_class("data", flags.data, f"{start}--data.path {flags.data}")
         command = command_of(args)
         files = [find_config(name) for name in flags.config]
         configs = {file: read_config(Path(file), command) for file in files}
@@ -81,7 +81,7 @@ class FirstParse(NamedTuple):
         )
         if gives_path and (checkpoint is None or not _has_path(checkpoint.data)):
             default = active()
-            if default.table and not _takes_path(default.data):
+            if default.table and not takes_argument(default.data, "path"):
                 classes.setdefault("data", default.table)
         if checkpoint is not None:
             named = class_paths([*configs.values(), option_files]) | set(classes.values())
@@ -126,11 +126,6 @@ def is_default(key: str, stored: dict[str, Any], classes: dict[str, str]) -> boo
     """Whether the user has chosen no other class for a key than the stored default."""
     given = classes.get(key, "").rpartition(".")[2]
     return given in ("", stored["class_path"].rpartition(".")[2])
-
-
-def _takes_path(class_path: str) -> bool:
-    """Whether a class, or one that it is derived from, has an argument `path`."""
-    return any("path" in signature(cls).parameters for cls in resolve_name(class_path).__mro__[:-1])
 
 
 def _has_path(settings: Any) -> bool:
