@@ -17,8 +17,9 @@ from third_party.tasks import KINDS, Classifier, ImageNetwork, Images, Trees, Un
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
+    MulticlassAccuracy,
     MulticlassConfusionMatrix,
 )
 
@@ -32,6 +33,7 @@ from linreg_lightning import (
     TensorData,
     TightLoop,
 )
+from linreg_lightning.metrics.task_metrics import TaskMetrics
 from linreg_lightning.protocols import prediction_columns_of
 
 MakeTrainer = Callable[..., Trainer]
@@ -414,3 +416,16 @@ def test_a_table_of_classes_is_fitted_loaded_and_predicted(trainer: MakeTrainer)
     data = TabularData("trees.csv", "kind", **options)
     (tested,) = trainer().validate(Classifier(), data, ckpt_path="trees.ckpt", verbose=False)
     assert tested["val_loss"] == pytest.approx(runner.callback_metrics["val_loss"].item())
+
+
+def test_metrics_that_agree_on_the_first_batch_are_measured_apart() -> None:
+    accuracies = {f"top{k}": MulticlassAccuracy(3, top_k=k) for k in (1, 2)}
+    metrics = TaskMetrics(MetricCollection(accuracies, prefix="best_"))
+    perfect, y = torch.eye(3), torch.arange(3)
+    for target in (y, y.roll(1), y.roll(1)):
+        metrics.update(perfect, target, losses=torch.ones(3))
+    for k in (1, 2):
+        alone = MulticlassAccuracy(3, top_k=k)
+        alone.update(perfect.repeat(3, 1), torch.cat([y, y.roll(1), y.roll(1)]))
+        assert metrics.compute()[f"best_top{k}"] == alone.compute()
+    assert metrics.compute()["best_top1"] < metrics.compute()["best_top2"]

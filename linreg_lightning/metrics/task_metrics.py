@@ -30,6 +30,10 @@ class TaskMetrics(nn.Module):
 
     def __init__(self, metrics: Metric | MetricCollection | None) -> None:
         super().__init__()
+        if isinstance(metrics, MetricCollection):
+            # Its groups update once what had equal sums after the first batch, as the accuracies of
+            # the first and of the first two guesses have where the first guesses are right.
+            metrics = MetricCollection(dict(metrics.items()), compute_groups=False)
         self.mean_loss, self.metrics = MeanLoss(), metrics
         parts = metrics.values() if isinstance(metrics, MetricCollection) else [metrics]
         self._takes_weight = [
