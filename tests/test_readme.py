@@ -76,10 +76,10 @@ def test_the_python_example_recovers_its_coefficients() -> None:
 
 
 def test_the_example_model_learns() -> None:
-    assert len(PYTHON) == 4
-    assert len(PYTHON[3].splitlines()) <= 40
+    assert len(PYTHON) == 5
+    assert len(PYTHON[4].splitlines()) <= 40
     names: dict[str, Any] = {}
-    exec(compile(PYTHON[3], "README.md", "exec"), names)
+    exec(compile(PYTHON[4], "README.md", "exec"), names)
     model = names["Network"]()
     options: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
     Trainer(max_epochs=100, accelerator="cpu", logger=False, **options).fit(model, names["Sine"]())
@@ -91,9 +91,9 @@ def test_the_commands_of_the_readme_run_in_order_from_any_folder(
     command: Callable[..., Any], houses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pd.read_csv(houses).drop(columns="price").to_csv("new.csv", index=False)
-    Path("mine.py").write_text(PYTHON[3])
+    Path("mine.py").write_text(PYTHON[4])
     commands = [shlex.split(line) for line in SHELL[2:] if line not in SEVERAL_MACHINES]
-    assert len(commands) == 11
+    assert len(commands) == 10
     for program, *words in commands:
         if program == "tensorboard":
             assert words == ["--logdir", "logs"]  # the folder of all earlier runs
@@ -103,7 +103,7 @@ def test_the_commands_of_the_readme_run_in_order_from_any_folder(
             assert program == "linreg"
             command(*words)
     out = capsys.readouterr().out
-    assert out.count("coefficients  logs/version_") == 6
+    assert out.count("coefficients  logs/version_") == 5
     assert "predictions  logs/version_" in out
 
 

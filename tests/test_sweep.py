@@ -8,16 +8,16 @@ import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from conftest import CONFIGS
 from tensorboard import program
 
-from linreg_lightning import InputError
+from linreg_lightning import InputError, cli
 from linreg_lightning.cli.linreg import linreg
 
 QUIET: dict[str, Any] = {
@@ -102,41 +102,19 @@ def test_hparams_compares_all_runs_of_a_loop(sweep: dict[str, Any]) -> None:
             assert seen[name] == pytest.approx(metrics[name], rel=1e-6)
 
 
-class Trial:
-    """The part of Optuna's trial that the README uses, at a share of each range."""
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-
-    def suggest_float(self, name: str, low: float, high: float) -> float:
-        return low + self._share * (high - low)
-
-
-class Study:
-    """The part of Optuna's study that the README uses, over an even grid."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def optimize(self, objective: Any, n_trials: int) -> None:
-        for part in range(n_trials):
-            self.values.append(objective(Trial(part / (n_trials - 1))))
-
-
-@pytest.mark.parametrize("real", [False, True])
 def test_the_study_of_the_readme_fits_its_trials(
-    real: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if real:
-        pytest.importorskip("optuna")
-    else:
-        monkeypatch.setitem(sys.modules, "optuna", SimpleNamespace(create_study=Study))
     readme = (CONFIGS.parent / "README.md").read_text()
-    (code,) = re.findall(r"`optuna.create_study\(\)([^`]*), 20\)`", readme)
-    study = sys.modules["optuna"].create_study()
-    quiet_code = code.replace("linreg.fit({", "linreg.fit(quiet | {")
-    eval(f"study{quiet_code}, 2)", {"study": study, "linreg": linreg, "quiet": QUIET})
-    values = [trial.value for trial in study.trials] if real else study.values
+    (code,) = re.findall(r"```python\n(import optuna\n.*?)```", readme, re.DOTALL)
+    studies: list[Any] = []
+    create = optuna.create_study
+    monkeypatch.setattr(optuna, "create_study", lambda: studies.append(create()) or studies[-1])
+    fit = cli.fit
+    monkeypatch.setattr(cli, "fit", lambda options: fit(QUIET | options))
+    assert ", 20)" in code
+    exec(code.replace(", 20)", ", 2)"), {})
+    values = [trial.value for trial in studies[0].trials]
     assert len(set(values)) == len(list(Path("logs").glob("version_*/checkpoints/*.ckpt"))) == 2
     printed = re.findall(r"validation  loss (\S+)", capsys.readouterr().out)
     assert values == pytest.approx([float(loss) for loss in printed], rel=1e-5)

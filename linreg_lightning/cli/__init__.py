@@ -21,4 +21,4 @@ Whatever a run asks of its command (name, default classes, settings), it asks `c
 from linreg_lightning.cli.command import Command as Command
 from linreg_lightning.cli.linreg import linreg as _linreg
 
-main = _linreg.main
+main, fit = _linreg.main, _linreg.fit

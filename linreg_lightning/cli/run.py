@@ -50,6 +50,7 @@ IGNORED_WARNINGS = (
     r"\s*Unable to serialize instance",  # a resumed run uses the default of its class
 )
 _ONE_FIT = threading.RLock()  # two at once would draw from the same random numbers
+_ENDED = 128 + signal.SIGTERM  # the exit status of a process that SIGTERM has ended
 _OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
 
 # Lightning's advertisements, and its message about Ctrl-C beside this package's own.
@@ -83,6 +84,8 @@ def run_fit(options: Mapping[str, Any]) -> dict[str, float]:
         with _ONE_FIT, restored_interrupt(), _restored_random_numbers():
             metrics = _run(["fit", *option_words(options)], False).trainer.callback_metrics
     except _FailedError as failure:
+        if failure.status == _ENDED:
+            raise SystemExit(_ENDED) from None  # the caller shall not go on with its next fit
         raise InputError(str(failure)) from None
     except SystemExit as stop:
         if stop.code:
@@ -133,7 +136,7 @@ def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
             raise _FailedError(missing_metric_message(error) or _one_line(error), 1) from None
         except SIGTERMException:
             text = "ended by SIGTERM before it was done"
-            raise _FailedError(text, 128 + signal.SIGTERM) from None
+            raise _FailedError(text, _ENDED) from None
         except SystemExit as stop:
             # The Trainer turns Ctrl-C into an exit with status 1.
             first = getattr(rank_zero_only, "rank", 0) == 0  # the others print nothing
