@@ -335,9 +335,45 @@ class Matrix(ImageNetwork):
         return MulticlassConfusionMatrix(2)
 
 
+class Measured(ImageNetwork):
+    """Measures what a test asks for."""
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self.metric = metric
+
+    def make_metrics(self) -> Any:
+        return self.metric
+
+
+class Computes(Metric):
+    """Computes a given value."""
+
+    full_state_update = False
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+    def update(self, *_: Tensor) -> None: ...
+
+    def compute(self) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize("value", [0.5, np.float64(0.5), torch.tensor([0.5])])
+def test_a_metric_may_compute_any_number(value: Any, trainer: MakeTrainer) -> None:
+    fit = trainer(max_epochs=1)
+    fit.fit(model := Measured(Computes(value)), Images())
+    assert fit.callback_metrics["val_Computes"] == model.fit_statistics["Computes"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (Measured(Computes((1, 2))), "make_metrics: Computes has the type tuple; give metrics of"),
+        (Measured(Computes(None)), "make_metrics: Computes has the type NoneType; give metrics"),
+        (Measured({"a": Computes(1)}), "make_metrics: a dict was returned; return a metric"),
         (Reduced(), r"row_loss: a shape of \(\) was returned for 8 rows; return .* \(8,\)"),
         (Matrix(), r"make_metrics: MulticlassConfusionMatrix has the shape \(2, 2\)"),
         (ImageNetwork(classes=3), "class_names: the data have 2 classes, upper, lower, and the"),
