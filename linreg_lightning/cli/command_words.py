@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linreg_lightning.cli.command import TRAINER_COMMANDS
+from linreg_lightning.errors import InputError
 
 _TAKES_LIST = re.compile(r"--(data\.(init_args\.)?\w+|keep)\+?")
 # Of other lists, such as the weights of SyntheticData, each word may be a number.
@@ -31,15 +32,24 @@ def option_words(options: Mapping[str, Any]) -> list[str]:
     >>> option_words({"model.lr": 0.1, "data.path": ["a.csv"], "figures": False, "trust": True})
     ['--model.lr=0.1', '--data.path=["a.csv"]', '--figures=false', '--trust']
     """
+    if not isinstance(options, Mapping):
+        kind = type(options).__name__
+        raise InputError(f'options: a {kind} was given; give a dict, such as {{"model.lr": 0.1}}')
     words = []
     for name, value in options.items():
         if name in _FLAGS:
             words += [f"--{name}"] if value else []
         elif isinstance(value, bool | None | list | tuple | dict):
-            words.append(f"--{name}={json.dumps(value, ensure_ascii=False)}")
+            text = json.dumps(value, ensure_ascii=False, default=_plain)
+            words.append(f"--{name}={text}")
         else:
             words.append(f"--{name}={value}")
     return words
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or array of NumPy or torch as numbers, and a path as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def arrange(args: Sequence[str], sectioned: Sequence[str] = ()) -> list[str]:
