@@ -39,6 +39,9 @@ from linreg_lightning.protocols import prediction_columns_of
 MakeTrainer = Callable[..., Trainer]
 
 
+ONE_IMAGE = Batch(torch.ones(1, 1, 4, 4), torch.tensor([0]))
+
+
 def rows_of(split: Any) -> Batch:
     data = Trees()
     data.setup("fit")
@@ -387,6 +390,19 @@ def test_models_that_do_not_fit_the_data_are_refused(
         trainer(max_epochs=5).fit(model, Images())
 
 
+def test_names_of_classes_are_texts_and_each_another(trainer: MakeTrainer) -> None:
+    trainer(max_epochs=1).fit(model := ImageNetwork(), named_images([0, 1]))
+    assert model.class_names == ["0", "1"]
+    with refused("class_names: 2 classes are named '1'; give each another name"):
+        trainer(max_epochs=1).fit(ImageNetwork(), named_images(["1", 1]))
+
+
+def named_images(names: list[Any]) -> Images:
+    data = Images()
+    data.class_names = names
+    return data
+
+
 def test_a_model_needs_a_loss(trainer: MakeTrainer) -> None:
     class NoLoss(ImageNetwork):
         row_loss = SupervisedModule.row_loss
@@ -465,3 +481,21 @@ def test_metrics_that_agree_on_the_first_batch_are_measured_apart() -> None:
         alone.update(perfect.repeat(3, 1), torch.cat([y, y.roll(1), y.roll(1)]))
         assert metrics.compute()[f"best_top{k}"] == alone.compute()
     assert metrics.compute()["best_top1"] < metrics.compute()["best_top2"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"valid": ONE_IMAGE}, "splits: 'valid' was given; the names are train, val, test, pre"),
+        ({"val": tuple(ONE_IMAGE)}, r"splits\['val'\]: a tuple was given; give Batch\(x, y\)"),
+        ({"val": ONE_IMAGE.map(Tensor.numpy)}, r"splits\['val'\]: a ndarray was given; give B"),
+    ],
+)
+def test_splits_of_another_kind_are_refused(splits: Any, message: str) -> None:
+    class Other(Images):
+        def load(self, stage: str) -> None:
+            super().load(stage)
+            self.splits |= splits
+
+    with refused(message):
+        Other().setup("fit")

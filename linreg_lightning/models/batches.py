@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -39,6 +41,19 @@ def in_precision(tensor: Tensor, dtype: Any) -> Tensor:
     # `to` takes a microsecond, a fortieth of a small step, even if the dtype is the same.
     is_there = tensor.dtype is dtype or not tensor.is_floating_point()
     return tensor if is_there else tensor.to(dtype)
+
+
+def class_texts(names: Sequence[Any]) -> list[str]:
+    """Return the names of classes, such as numbers, as texts; an InputError if two are the same.
+
+    >>> class_texts([7, "oak"])
+    ['7', 'oak']
+    """
+    texts = [str(name) for name in names]
+    text, count = max(Counter(texts).items(), key=itemgetter(1), default=("", 1))
+    if count > 1:
+        raise InputError(f"class_names: {count} classes are named {text!r}; give each another name")
+    return texts
 
 
 def row_losses(

@@ -18,7 +18,13 @@ from linreg_lightning.checkpoint_file import CheckedLoading, check_checkpoint
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
 from linreg_lightning.metrics.task_metrics import TaskMetrics
-from linreg_lightning.models.batches import as_batch, in_precision, row_losses, training_batches
+from linreg_lightning.models.batches import (
+    as_batch,
+    class_texts,
+    in_precision,
+    row_losses,
+    training_batches,
+)
 from linreg_lightning.models.hyperparameters import check_hyperparameters
 from linreg_lightning.protocols import NamedClasses
 from linreg_lightning.text_table import format_statistics, named_statistics
@@ -242,6 +248,7 @@ class SupervisedModule(LightningModule, ABC):
             check_checkpoint(self.trainer.ckpt_path)
         check_hyperparameters(self, checkpoint)
         names = checkpoint.get("class_names", [])
+        self.class_names = class_texts(self.class_names)
         if self.class_names and names != self.class_names:
             raise InputError(
                 f"ckpt_path: the model was fitted on the classes {', '.join(names) or 'none'}, in "
@@ -253,8 +260,9 @@ class SupervisedModule(LightningModule, ABC):
 
     def _take_class_names(self) -> None:
         data = getattr(self._trainer, "datamodule", None)
+        self.class_names = class_texts(self.class_names)
         if isinstance(data, NamedClasses):
-            self.set_class_names(data.class_names)
+            self.set_class_names(class_texts(data.class_names))
 
     def _get_metrics(self) -> TaskMetrics:
         if self._metrics is None:
