@@ -102,7 +102,8 @@ class SupervisedModule(LightningModule, ABC):
         """Return what to measure beside the loss; a model of classes has `class_names` by then.
 
         Each metric is updated with (prediction, y) and computes one number, or several by name. A
-        `MetricCollection` names them; a single metric has the name of its class.
+        `MetricCollection` names them; a single metric has the name of its class. `BinaryAccuracy`
+        and the like take a batch of logits within [0, 1] for probabilities: give them these.
         """
         return None
 
