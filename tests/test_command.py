@@ -401,6 +401,13 @@ def test_commands_of_one_process_keep_their_names_apart(
         assert PROGRAM.get() == "linreg"
 
 
+def test_an_option_that_a_subclass_passes_on_is_named_in_full(
+    tables: Command, houses: Path
+) -> None:
+    with pytest.raises(InputError, match=r"^--data\.batch_size: 0 was given"):
+        tables.fit({**FIT, "data.path": str(houses), "data.batch_size": 0})
+
+
 def test_threads_of_a_run_know_the_name_of_its_command() -> None:
     names: queue.Queue[str] = queue.Queue()
     token = PROGRAM.set("my-project")
@@ -461,13 +468,19 @@ def test_fit_raises_what_cannot_work_and_the_process_goes_on(
     assert PROGRAM.get() == "linreg"
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SIGTERMException])
-def test_signals_end_a_fit_of_a_script(
-    stop: type[BaseException], command: Command, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stop", "seen"), [(KeyboardInterrupt, KeyboardInterrupt), (SIGTERMException, SystemExit)]
+)
+def test_signals_end_a_script_of_fits(
+    stop: type[BaseException],
+    seen: type[BaseException],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def stopped(*_: Any) -> None:
         raise stop
 
     monkeypatch.setattr(run, "TrainerCLI", stopped)
-    with pytest.raises((KeyboardInterrupt, InputError)):
+    with pytest.raises(seen) as raised:
         command.fit()
+    assert getattr(raised.value, "code", 143) == 143

@@ -32,7 +32,7 @@ def add_flags(message: str, classes: Mapping[str, type]) -> str:
     names, colon, text = message.partition(": ")
     flags = []
     for name in names.split(", "):
-        keys = [key for key, cls in classes.items() if name in signature(cls).parameters]
+        keys = [key for key, cls in classes.items() if takes_argument(cls, name)]
         if len(keys) != 1:
             return message
         flags.append(f"--{keys[0]}.{name}")
@@ -124,7 +124,7 @@ def missing_metric(name: str, names: list[str]) -> str:
     text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
     if name.startswith("val") and not any(each.startswith("val") for each in names):
         classes = filter(None, (active().data, active().table))
-        has_option = any(takes_argument(each, "val_fraction") for each in classes)
+        has_option = any(takes_argument(resolve_name(each), "val_fraction") for each in classes)
         text += "; to have validation rows, type --data.val_fraction 0.2" if has_option else ""
     return f"there is no metric {name}; {text}"
 
