@@ -119,6 +119,22 @@ validation rows, type --data.val_fraction 0.2'
     return f"--{option}: {missing_metric(found[1], names)}"
 
 
+def same_argument_message(error: Exception) -> str:
+    """Return one line if model and data have an argument of the same name; else "".
+
+    >>> same_argument_message(RuntimeError(
+    ...     "Error while merging hparams: the keys ['size'] are present in both the ..."))[:61]
+    '--model and --data: both have the argument size, of different'
+    """
+    if not (found := re.search(r"merging hparams: the keys \[(.*?)\] are present", str(error))):
+        return ""
+    names = found[1].replace("'", "")
+    return (
+        f"--model and --data: both have the argument {names}, of different values, and loggers "
+        "keep one value by name; give both the same value, or rename one of the two"
+    )
+
+
 def missing_metric(name: str, names: list[str]) -> str:
     """Say that there is no metric of a name, and which there are."""
     text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
