@@ -475,6 +475,7 @@ def test_fit_takes_values_of_each_kind(tables: Command, houses: Path) -> None:
     ("options", "message"),
     [
         ({"model.lr": "fast"}, "--model.lr: fast was given; type a number"),
+        ({"--model.lr": 1}, "options: --model.lr was given; give the long name without its dashes"),
         ({"model.nope": 1}, "--model: SignNetwork has no option nope"),
         ({"trainer.max_epochs": 0}, "no batch was trained on"),
         ({"ckpt_path": "nowhere.ckpt"}, "there is no file nowhere.ckpt"),
