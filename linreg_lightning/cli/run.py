@@ -136,7 +136,7 @@ def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
             with contextlib.nullcontext() if first_parse.command == "fit" else _sigterm_raises():
                 return TrainerCLI(args, first_parse, owns_process)
         except argparse.ArgumentError as error:
-            raise _FailedError(parse_error_message(error.message), 2) from None
+            raise _FailedError(parse_error_message(error.message, error.argument_name), 2) from None
         except (InputError, MisconfigurationException, OSError) as error:
             check_working_folder()
             raise _FailedError(missing_metric_message(error) or _one_line(error), 1) from None
