@@ -22,6 +22,7 @@ from linreg_lightning.callbacks import peer_monitor
 from linreg_lightning.cli import Command, run
 from linreg_lightning.cli.command_words import option_words
 from linreg_lightning.errors import PROGRAM
+from linreg_lightning.tables.prefetch import prefetch
 
 QUIET = "--trainer.accelerator cpu --trainer.enable_progress_bar false"
 FIT = {"trainer.accelerator": "cpu", "trainer.enable_progress_bar": False, "figures": False}
@@ -117,6 +118,26 @@ FILES = {
         class WideNetwork(SignNetwork):
             def __init__(self, width: int = 8, lr: float = 0.01):
                 super().__init__(width, lr)
+
+
+        class RowNetwork(SignNetwork):
+            def __init__(self, rows: int = 8, lr: float = 0.01):
+                super().__init__()
+
+
+        class SignNumber(ll.SupervisedModule):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(3, 1)
+
+            def forward(self, x):
+                return self.layer(x)
+
+            def row_loss(self, prediction, y):
+                return nn.functional.mse_loss(prediction, y, reduction="none").mean(dim=1)
+
+            def configure_optimizers(self):
+                return torch.optim.Adam(self.parameters())
 
 
         class OpenModel(ll.RegressionModule):
@@ -351,13 +372,15 @@ def test_names_of_settings_and_classes_are_those_of_the_project(
             "there is no metric val_nope; the metrics are train_loss, val_loss",
         ),
         ("test", "--ckpt_path last for the newest"),
+        ("fit --model RowNetwork", "--model and --data: both have the argument rows, of different"),
+        ("fit --model SignNumber", "row_loss: y of (8,) was compared with a prediction of (8, 1)"),
     ],
 )
 def test_bad_words_are_refused_in_the_names_of_the_project(
     words: str, message: str, command: Command, said: Callable[..., str]
 ) -> None:
     status = 2 if words.split()[0] != "test" else 1
-    status = 1 if re.search("-c |_path last|monitor", words) else status
+    status = 1 if re.search("-c |_path last|monitor|RowNet|SignNum|gpu", words) else status
     text = said(command, words, status).strip().splitlines()[-1]
     assert text.startswith("my-project: error: ")
     assert message in text
@@ -404,6 +427,14 @@ def test_a_module_of_the_project_that_fails_shows_where(project: Path) -> None:
         command.main(["fit"])
 
 
+def test_another_optimizer_is_an_option(command: Command, said: Callable[..., str]) -> None:
+    said(command, "fit --optimizer SGD --optimizer.lr 0 --trainer.max_epochs 1")
+    (path,) = Path("logs/version_0").glob("**/*.ckpt")
+    settings = torch.load(path, weights_only=True)
+    assert settings["optimizer_settings"]["optimizer"]["class_path"] == "torch.optim.SGD"
+    assert settings["hyper_parameters"]["lr"] == 0
+
+
 # Several commands
 
 
@@ -417,10 +448,18 @@ def test_commands_of_one_process_keep_their_names_apart(
         assert PROGRAM.get() == "linreg"
 
 
+def test_an_option_that_a_subclass_passes_on_is_named_in_full(
+    tables: Command, houses: Path
+) -> None:
+    with pytest.raises(InputError, match=r"^--data\.batch_size: 0 was given"):
+        tables.fit({**FIT, "data.path": str(houses), "data.batch_size": 0})
+
+
 def test_threads_of_a_run_know_the_name_of_its_command() -> None:
     names: queue.Queue[str] = queue.Queue()
     token = PROGRAM.set("my-project")
     peer_monitor._start_thread(lambda: names.put(PROGRAM.get()))
+    assert next(prefetch(PROGRAM.get() for _ in range(1))) == "my-project"
     PROGRAM.reset(token)
     assert names.get(timeout=5) == "my-project"
 
@@ -459,6 +498,7 @@ def test_fit_takes_values_of_each_kind(tables: Command, houses: Path) -> None:
     ("options", "message"),
     [
         ({"model.lr": "fast"}, "--model.lr: fast was given; type a number"),
+        ({"--model.lr": 1}, "options: --model.lr was given; give the long name without its dashes"),
         ({"model.nope": 1}, "--model: SignNetwork has no option nope"),
         ({"trainer.max_epochs": 0}, "no batch was trained on"),
         ({"ckpt_path": "nowhere.ckpt"}, "there is no file nowhere.ckpt"),
@@ -477,13 +517,19 @@ def test_fit_raises_what_cannot_work_and_the_process_goes_on(
     assert PROGRAM.get() == "linreg"
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SIGTERMException])
-def test_signals_end_a_fit_of_a_script(
-    stop: type[BaseException], command: Command, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stop", "seen"), [(KeyboardInterrupt, KeyboardInterrupt), (SIGTERMException, SystemExit)]
+)
+def test_signals_end_a_script_of_fits(
+    stop: type[BaseException],
+    seen: type[BaseException],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def stopped(*_: Any) -> None:
         raise stop
 
     monkeypatch.setattr(run, "TrainerCLI", stopped)
-    with pytest.raises((KeyboardInterrupt, InputError)):
+    with pytest.raises(seen) as raised:
         command.fit()
+    assert getattr(raised.value, "code", 143) == 143

@@ -29,6 +29,7 @@ from linreg_lightning import (
     LinearRegression,
     RegressionMetrics,
     SupervisedModule,
+    SyntheticData,
     TabularData,
     TensorData,
     TightLoop,
@@ -333,6 +334,11 @@ class Reduced(ImageNetwork):
         return functional.cross_entropy(prediction, y)
 
 
+class Numbers(ImageNetwork):
+    def make_metrics(self) -> Metric:
+        return RegressionMetrics(2)
+
+
 class Matrix(ImageNetwork):
     def make_metrics(self) -> Metric:
         return MulticlassConfusionMatrix(2)
@@ -380,6 +386,10 @@ def test_a_metric_may_compute_any_number(value: Any, trainer: MakeTrainer) -> No
         (Reduced(), r"row_loss: a shape of \(\) was returned for 8 rows; return .* \(8,\)"),
         (Matrix(), r"make_metrics: MulticlassConfusionMatrix has the shape \(2, 2\)"),
         (ImageNetwork(classes=3), "class_names: the data have 2 classes, upper, lower, and the"),
+        (
+            Numbers(),
+            "class_names: the data have the classes upper, lower, and Numbers predicts num",
+        ),
         (ImageNetwork(lr=1e38), r"lr: the loss is (nan|inf).*lower lr \(1e\+38 was given\)"),
     ],
 )
@@ -393,7 +403,7 @@ def test_models_that_do_not_fit_the_data_are_refused(
 def test_names_of_classes_are_texts_and_each_another(trainer: MakeTrainer) -> None:
     trainer(max_epochs=1).fit(model := ImageNetwork(), named_images([0, 1]))
     assert model.class_names == ["0", "1"]
-    with refused("class_names: 2 classes are named '1'; give each another name"):
+    with refused("class_names: 1 was given twice"):
         trainer(max_epochs=1).fit(ImageNetwork(), named_images(["1", 1]))
 
 
@@ -401,6 +411,16 @@ def named_images(names: list[Any]) -> Images:
     data = Images()
     data.class_names = names
     return data
+
+
+def test_metrics_of_classes_need_their_names(trainer: MakeTrainer) -> None:
+    with refused("class_names: the data have none, and Classifier makes its metrics of them"):
+        trainer().fit(Classifier(), SyntheticData(val_rows=0))
+
+
+def test_a_name_of_two_classes_is_refused() -> None:
+    with refused("class_names: a was given twice"):
+        Classifier().set_class_names(["a", "b", "a"])
 
 
 def test_a_model_needs_a_loss(trainer: MakeTrainer) -> None:

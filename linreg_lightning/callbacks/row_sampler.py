@@ -19,7 +19,7 @@ from linreg_lightning.protocols import is_single_pass
 # epoch.
 _MAX_ROWS_READ = 2**18
 _MAX_NUMBERS_READ = 2**28
-_MAX_NUMBERS = 2**22  # in x of the sample
+_MAX_NUMBERS = 2**24  # in x of the sample: 64 MB, or 111 images of 3 x 224 x 224 pixels
 
 
 class RowSample(NamedTuple):

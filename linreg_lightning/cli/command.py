@@ -121,7 +121,8 @@ class Command:
             options: values by option: `{"model.lr": 0.1}` is `--model.lr 0.1`.
 
         Returns:
-            What the model and the callbacks have logged, such as `val_loss`.
+            What the model and the callbacks have logged, such as `val_loss` where the data have
+            rows for validation.
 
         Raises:
             InputError: an option cannot work, or the fit has failed by one.

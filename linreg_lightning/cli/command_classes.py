@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from inspect import signature
+from inspect import Parameter, signature
 from pkgutil import resolve_name
 from typing import Any
 
@@ -49,9 +49,15 @@ def import_classes(command: Command) -> None:
             raise InputError(f"Command: trainer: the Trainer has no argument {name}; leave it out")
 
 
-def takes_argument(class_path: str, name: str) -> bool:
-    """Whether a class, or one that it is derived from, has an argument of this name."""
-    return any(name in signature(cls).parameters for cls in resolve_name(class_path).__mro__[:-1])
+def takes_argument(cls: type, name: str) -> bool:
+    """Whether a class has an argument of this name, perhaps as one of `**kwargs` for its base."""
+    for each in cls.__mro__[:-1]:
+        parameters = signature(each).parameters
+        if name in parameters:
+            return True
+        if all(parameter.kind != Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return False
+    return False
 
 
 def _exists(class_path: str) -> bool:

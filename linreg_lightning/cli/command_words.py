@@ -31,12 +31,18 @@ def option_words(options: Mapping[str, Any]) -> list[str]:
 
     >>> option_words({"model.lr": 0.1, "data.path": ["a.csv"], "figures": False, "trust": True})
     ['--model.lr=0.1', '--data.path=["a.csv"]', '--figures=false', '--trust']
+
+    Raises:
+        InputError: a name has its dashes.
     """
     if not isinstance(options, Mapping):
         kind = type(options).__name__
         raise InputError(f'options: a {kind} was given; give a dict, such as {{"model.lr": 0.1}}')
     words = []
     for name, value in options.items():
+        if name.startswith("-"):
+            text = f"options: {name} was given; give the long name without its dashes"
+            raise InputError(f"{text}, such as model.lr or config")
         if name in _FLAGS:
             words += [f"--{name}"] if value else []
         elif isinstance(value, bool | None | list | tuple | dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from linreg_lightning.cli.checkpoint_info import CheckpointInfo
@@ -50,7 +51,7 @@ class FirstParse(NamedTuple):
             parser.add_argument(f"--{name}")
         flags, rest = parser.parse_known_args(args)
         _check_is_class("model", flags.model, f"a class of {active().name} --help")
-        start = "" if takes_argument(active().data, "path") else "--data TabularData "
+        start = "" if takes_argument(resolve_name(active().data), "path") else "--data TabularData "
         _check_is_class("data", flags.data, f"{start}--data.path {flags.data}")
         command = command_of(args)
         files = [find_config(name) for name in flags.config]
@@ -81,7 +82,7 @@ class FirstParse(NamedTuple):
         )
         if gives_path and (checkpoint is None or not _has_path(checkpoint.data)):
             default = active()
-            if default.table and not takes_argument(default.data, "path"):
+            if default.table and not takes_argument(resolve_name(default.data), "path"):
                 classes.setdefault("data", default.table)
         if checkpoint is not None:
             named = class_paths([*configs.values(), option_files]) | set(classes.values())

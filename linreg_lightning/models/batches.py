@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 
 import torch
@@ -43,19 +41,6 @@ def in_precision(tensor: Tensor, dtype: Any) -> Tensor:
     return tensor if is_there else tensor.to(dtype)
 
 
-def class_texts(names: Sequence[Any]) -> list[str]:
-    """Return the names of classes, such as numbers, as texts; an InputError if two are the same.
-
-    >>> class_texts([7, "oak"])
-    ['7', 'oak']
-    """
-    texts = [str(name) for name in names]
-    text, count = max(Counter(texts).items(), key=itemgetter(1), default=("", 1))
-    if count > 1:
-        raise InputError(f"class_names: {count} classes are named {text!r}; give each another name")
-    return texts
-
-
 def row_losses(
     row_loss: Callable[[Tensor, Tensor], Tensor],
     prediction: Tensor,
@@ -80,7 +65,13 @@ def row_losses(
             f"the model predicts {columns} columns; give it one for each class"
         )
     dtype = torch.promote_types(prediction.dtype, torch.float32)
-    losses = row_loss(in_precision(prediction, dtype), in_precision(y, dtype))
+    try:
+        losses = row_loss(in_precision(prediction, dtype), in_precision(y, dtype))
+    except UserWarning as warning:  # the command turns torch's warning of broadcasting into it
+        raise InputError(
+            f"row_loss: y of {tuple(y.shape)} was compared with a prediction of "
+            f"{tuple(prediction.shape)}; give both the same shape in row_loss ({warning})"
+        ) from warning
     if losses.shape != y.shape[:1]:
         raise InputError(
             f"row_loss: a shape of {tuple(losses.shape)} was returned for {len(y)} rows; return "

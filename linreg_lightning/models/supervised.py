@@ -17,14 +17,8 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.checkpoint_file import CheckedLoading, check_checkpoint
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
-from linreg_lightning.metrics.task_metrics import TaskMetrics
-from linreg_lightning.models.batches import (
-    as_batch,
-    class_texts,
-    in_precision,
-    row_losses,
-    training_batches,
-)
+from linreg_lightning.metrics.task_metrics import TaskMetrics, task_metrics
+from linreg_lightning.models.batches import as_batch, in_precision, row_losses, training_batches
 from linreg_lightning.models.hyperparameters import check_hyperparameters
 from linreg_lightning.protocols import NamedClasses
 from linreg_lightning.text_table import format_statistics, named_statistics
@@ -173,6 +167,8 @@ class SupervisedModule(LightningModule, ABC):
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Take the names of the classes, or check that they are the model's; none: y has none."""
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"class_names: {twice[0]} was given twice; give each class its own")
         if names and self.class_names and list(names) != self.class_names:
             raise InputError(
                 f"class_names: the model has {', '.join(self.class_names)}, in this order; the "
@@ -249,7 +245,7 @@ class SupervisedModule(LightningModule, ABC):
             check_checkpoint(self.trainer.ckpt_path)
         check_hyperparameters(self, checkpoint)
         names = checkpoint.get("class_names", [])
-        self.class_names = class_texts(self.class_names)
+        self.class_names = [*map(str, self.class_names)]
         if self.class_names and names != self.class_names:
             raise InputError(
                 f"ckpt_path: the model was fitted on the classes {', '.join(names) or 'none'}, in "
@@ -261,14 +257,15 @@ class SupervisedModule(LightningModule, ABC):
 
     def _take_class_names(self) -> None:
         data = getattr(self._trainer, "datamodule", None)
-        self.class_names = class_texts(self.class_names)
+        self.class_names = [*map(str, self.class_names)]
         if isinstance(data, NamedClasses):
-            self.set_class_names(class_texts(data.class_names))
+            self.set_class_names([*map(str, data.class_names)])
 
     def _get_metrics(self) -> TaskMetrics:
         if self._metrics is None:
             with torch.inference_mode(False):  # else training could not use what validation made
-                self._metrics = TaskMetrics(self.make_metrics()).to(self.device)
+                metrics = task_metrics(self.make_metrics, self.class_names, type(self).__name__)
+                self._metrics = metrics.to(self.device)
         return self._metrics
 
     def _update_metrics(self, batch: Any) -> None:
