@@ -182,6 +182,17 @@ def test_without_columns_of_its_own_a_model_has_those_of_others(
     assert list(pd.read_csv("predictions.csv").columns) == ["y1", "y2"]
 
 
+@pytest.mark.parametrize("columns", [{"a": 3}, {"a": ["one", 1]}, [("a", torch.zeros(4))]])
+def test_prediction_columns_that_cannot_be_written_are_refused(
+    trainer: MakeTrainer, columns: Any
+) -> None:
+    model = NamedPredictions(lambda prediction: columns)
+    rows = DataLoader(TensorDataset(torch.randn(2, 1, 3, 3)), batch_size=2)
+    message = "it returned what cannot be written .*; return a dict of tensors"
+    with pytest.raises(InputError, match=message):
+        trainer(callbacks=[PredictionWriter()]).predict(model, rows)
+
+
 @pytest.mark.parametrize(
     ("columns", "shape"),
     [

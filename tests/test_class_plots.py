@@ -125,6 +125,12 @@ def test_counts_too_long_for_their_cells_are_shortened() -> None:
     assert cells(axes)[1, 1] == ["9"]
 
 
+def test_a_matrix_without_classes_is_refused() -> None:
+    y = torch.tensor([0, 1])
+    with pytest.raises(InputError, match="class_names: none were given; give the name of each"):
+        confusion_matrix(y, y, [])
+
+
 @pytest.mark.parametrize(
     ("y", "predicted", "message"),
     [

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -19,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from linreg_lightning import InputError, cli
 from linreg_lightning.callbacks import peer_monitor
 from linreg_lightning.cli import Command, run
+from linreg_lightning.cli.command_words import option_words
 from linreg_lightning.errors import PROGRAM
 from linreg_lightning.tables.prefetch import prefetch
 
@@ -389,7 +391,12 @@ def test_bad_words_are_refused_in_the_names_of_the_project(
     [
         ({"model": "my_project.model.Nope"}, "model: there is no class my_project.model.Nope"),
         ({"data": "my_project.nope.Data"}, "data: there is no class my_project.nope.Data"),
+        ({"model": "..model.SignNetwork"}, "model: there is no class ..model.SignNetwork"),
+        ({"model": "my_project.data.SignData"}, "SignData is no LightningModule; name another"),
         ({"callbacks": ["Printer"]}, "callbacks: there is no class Printer"),
+        ({"callbacks": ["my_project.model.WideNetwork"]}, "WideNetwork is no Callback"),
+        ({"callbacks": "my_project.model.Printer"}, "Printer' was given; give a list"),
+        ({"name": "my project"}, "name: 'my project' was given; give the one word to type"),
         ({"trainer": {"max_epoch": 3}}, "the Trainer has no argument max_epoch"),
     ],
 )
@@ -397,12 +404,21 @@ def test_a_command_that_names_nothing_is_refused(
     arguments: dict[str, Any], message: str, project: Path
 ) -> None:
     named = {
+        "name": "wrong",
         "model": "my_project.model.SignNetwork",
         "data": "my_project.data.SignData",
         **arguments,
     }
     with pytest.raises(InputError, match=message):
-        Command(name="wrong", about="Nothing.", **named).fit()
+        Command(about="Nothing.", **named).fit()
+
+
+def test_options_of_a_fit_may_hold_paths_and_numbers_of_numpy() -> None:
+    options = {"data.path": [Path("a.csv")], "model": {"lr": np.float32(0.5), "n": np.arange(2)}}
+    words = option_words(options)
+    assert words == ['--data.path=["a.csv"]', '--model={"lr": 0.5, "n": [0, 1]}']
+    with pytest.raises(InputError, match="options: a list was given; give a dict"):
+        option_words([("model.lr", 0.1)])  # type: ignore[arg-type]
 
 
 def test_a_module_of_the_project_that_fails_shows_where(project: Path) -> None:

@@ -302,3 +302,14 @@ def test_the_command_takes_steps_in_groups(
     other = answer(loop)
     assert not group_sizes
     assert one["coefficients"] == other["coefficients"]
+
+
+def test_groups_of_steps_log_nothing_in_a_trainer_that_logs_nothing() -> None:
+    weights = []
+    for callbacks in ([], [TightLoop()]):
+        torch.manual_seed(0)
+        fit = Trainer(max_epochs=3, barebones=True, accelerator="cpu", callbacks=callbacks)
+        fit.fit(model := LinearRegression(), SyntheticData(rows=40, batch_size=8, shuffle=False))
+        weights.append([parameter.detach().clone() for parameter in model.parameters()])
+    for alone, grouped in zip(*weights, strict=True):
+        assert torch.equal(alone, grouped)

@@ -40,6 +40,9 @@ from linreg_lightning.protocols import prediction_columns_of
 MakeTrainer = Callable[..., Trainer]
 
 
+ONE_IMAGE = Batch(torch.ones(1, 1, 4, 4), torch.tensor([0]))
+
+
 def rows_of(split: Any) -> Batch:
     data = Trees()
     data.setup("fit")
@@ -341,9 +344,45 @@ class Matrix(ImageNetwork):
         return MulticlassConfusionMatrix(2)
 
 
+class Measured(ImageNetwork):
+    """Measures what a test asks for."""
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self.metric = metric
+
+    def make_metrics(self) -> Any:
+        return self.metric
+
+
+class Computes(Metric):
+    """Computes a given value."""
+
+    full_state_update = False
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+    def update(self, *_: Tensor) -> None: ...
+
+    def compute(self) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize("value", [0.5, np.float64(0.5), torch.tensor([0.5])])
+def test_a_metric_may_compute_any_number(value: Any, trainer: MakeTrainer) -> None:
+    fit = trainer(max_epochs=1)
+    fit.fit(model := Measured(Computes(value)), Images())
+    assert fit.callback_metrics["val_Computes"] == model.fit_statistics["Computes"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (Measured(Computes((1, 2))), "make_metrics: Computes has the type tuple; give metrics of"),
+        (Measured(Computes(None)), "make_metrics: Computes has the type NoneType; give metrics"),
+        (Measured({"a": Computes(1)}), "make_metrics: a dict was returned; return a metric"),
         (Reduced(), r"row_loss: a shape of \(\) was returned for 8 rows; return .* \(8,\)"),
         (Matrix(), r"make_metrics: MulticlassConfusionMatrix has the shape \(2, 2\)"),
         (ImageNetwork(classes=3), "class_names: the data have 2 classes, upper, lower, and the"),
@@ -359,6 +398,19 @@ def test_models_that_do_not_fit_the_data_are_refused(
 ) -> None:
     with refused(message):
         trainer(max_epochs=5).fit(model, Images())
+
+
+def test_names_of_classes_are_texts_and_each_another(trainer: MakeTrainer) -> None:
+    trainer(max_epochs=1).fit(model := ImageNetwork(), named_images([0, 1]))
+    assert model.class_names == ["0", "1"]
+    with refused("class_names: 1 was given twice"):
+        trainer(max_epochs=1).fit(ImageNetwork(), named_images(["1", 1]))
+
+
+def named_images(names: list[Any]) -> Images:
+    data = Images()
+    data.class_names = names
+    return data
 
 
 def test_metrics_of_classes_need_their_names(trainer: MakeTrainer) -> None:
@@ -449,3 +501,21 @@ def test_metrics_that_agree_on_the_first_batch_are_measured_apart() -> None:
         alone.update(perfect.repeat(3, 1), torch.cat([y, y.roll(1), y.roll(1)]))
         assert metrics.compute()[f"best_top{k}"] == alone.compute()
     assert metrics.compute()["best_top1"] < metrics.compute()["best_top2"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"valid": ONE_IMAGE}, "splits: 'valid' was given; the names are train, val, test, pre"),
+        ({"val": tuple(ONE_IMAGE)}, r"splits\['val'\]: a tuple was given; give Batch\(x, y\)"),
+        ({"val": ONE_IMAGE.map(Tensor.numpy)}, r"splits\['val'\]: a ndarray was given; give B"),
+    ],
+)
+def test_splits_of_another_kind_are_refused(splits: Any, message: str) -> None:
+    class Other(Images):
+        def load(self, stage: str) -> None:
+            super().load(stage)
+            self.splits |= splits
+
+    with refused(message):
+        Other().setup("fit")

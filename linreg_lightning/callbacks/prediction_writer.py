@@ -134,7 +134,7 @@ class PredictionWriter(Callback):
         x = batch[0] if isinstance(batch, list | tuple) else batch
         if not self.intervals and (own := prediction_columns_of(model, outputs)):
             rows = len(x) if isinstance(x, Tensor) else None
-            return {name: _named_column(name, each, rows) for name, each in own.items()}
+            return _named_columns(own, rows)
         if not isinstance(outputs, Tensor) or outputs.ndim not in (1, 2):
             return {}
         values = outputs.reshape(len(outputs), -1)
@@ -146,6 +146,17 @@ class PredictionWriter(Callback):
         else:
             columns = dict(zip(names, values.unbind(1), strict=True))
         return {name: _array(column) for name, column in columns.items()}
+
+
+def _named_columns(columns: Any, rows: int | None) -> dict[str, pa.Array]:
+    """Return the columns of `prediction_columns`, or raise an InputError if they are none."""
+    try:
+        return {name: _named_column(name, each, rows) for name, each in columns.items()}
+    except (TypeError, AttributeError, pa.ArrowException) as error:
+        raise InputError(
+            f"prediction_columns: it returned what cannot be written ({error}); return a dict of "
+            "tensors (rows,) or lists of texts"
+        ) from None
 
 
 def _named_column(name: str, values: Any, rows: int | None) -> pa.Array:

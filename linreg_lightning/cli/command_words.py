@@ -35,6 +35,9 @@ def option_words(options: Mapping[str, Any]) -> list[str]:
     Raises:
         InputError: a name has its dashes.
     """
+    if not isinstance(options, Mapping):
+        kind = type(options).__name__
+        raise InputError(f'options: a {kind} was given; give a dict, such as {{"model.lr": 0.1}}')
     words = []
     for name, value in options.items():
         if name.startswith("-"):
@@ -43,10 +46,16 @@ def option_words(options: Mapping[str, Any]) -> list[str]:
         if name in _FLAGS:
             words += [f"--{name}"] if value else []
         elif isinstance(value, bool | None | list | tuple | dict):
-            words.append(f"--{name}={json.dumps(value, ensure_ascii=False)}")
+            text = json.dumps(value, ensure_ascii=False, default=_plain)
+            words.append(f"--{name}={text}")
         else:
             words.append(f"--{name}={value}")
     return words
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or array of NumPy or torch as numbers, and a path as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def arrange(args: Sequence[str], sectioned: Sequence[str] = ()) -> list[str]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -12,7 +12,7 @@ from torch import Tensor
 from linreg_lightning.batch import Batch
 from linreg_lightning.checkpoint_file import CheckedLoading
 from linreg_lightning.data.loader import BatchLoader, Loader
-from linreg_lightning.data.split_checks import check_splits
+from linreg_lightning.data.split_checks import check_kinds, check_splits
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ColumnModel, NamedColumns, is_single_pass
@@ -95,6 +95,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Load the rows, name the model's columns, if any; skip validation without rows for it."""
         self.load(stage)
+        check_kinds(self.splits, get_args(Split))
         if not isinstance(self, NamedColumns):  # tables are checked by the names of their columns
             check_splits(self.splits, self.class_names)
         if stage != TrainerFn.FITTING or self.trainer is None:

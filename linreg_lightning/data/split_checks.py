@@ -1,6 +1,6 @@
 """Checks splits of rows of any shape, such as images and the numbers of their classes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +8,26 @@ import torch
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_weight, row_number
+
+
+def check_kinds(splits: Mapping[Any, Any], names: Collection[str]) -> None:
+    """Raise an InputError for a split of another name, or one that is no `Batch` of tensors.
+
+    >>> check_kinds({"valid": Batch(torch.ones(3, 2), torch.ones(3, 1))}, ["train", "val"])
+    Traceback (most recent call last):
+    ...
+    linreg_lightning.errors.InputError: splits: 'valid' was given; the names are train, val
+    """
+    for split, rows in splits.items():
+        if split not in names:
+            raise InputError(f"splits: {split!r} was given; the names are {', '.join(names)}")
+        parts = rows[:2] if isinstance(rows, Batch) else [rows]
+        for part in parts:
+            if not isinstance(part, torch.Tensor):
+                kind = type(part).__name__
+                raise InputError(
+                    f"splits[{split!r}]: a {kind} was given; give Batch(x, y) of tensors"
+                )
 
 
 def check_splits(splits: Mapping[Any, Batch], class_names: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from numbers import Number
 from typing import Any, final
 
 import torch
@@ -32,6 +33,11 @@ class TaskMetrics(nn.Module):
 
     def __init__(self, metrics: Metric | MetricCollection | None) -> None:
         super().__init__()
+        if not isinstance(metrics, Metric | MetricCollection | None):
+            raise InputError(
+                f"make_metrics: a {type(metrics).__name__} was returned; return a metric of "
+                "torchmetrics, a MetricCollection, or None"
+            )
         if isinstance(metrics, MetricCollection):
             # Its groups update once what had equal sums after the first batch, as the accuracies of
             # the first and of the first two guesses have where the first guesses are right.
@@ -76,13 +82,19 @@ class TaskMetrics(nn.Module):
         values: Any = self.metrics.compute()
         if not isinstance(values, dict):
             values = {type(self.metrics).__name__: values}
-        for name, value in values.items():
-            if value.numel() != 1:
-                raise InputError(
-                    f"make_metrics: {name} has the shape {tuple(value.shape)}; give metrics of one "
-                    "number each"
-                )
-        return {**own, **values, **own}  # the loss of the task counts, not that of a metric
+        numbers = {name: _number(name, value) for name, value in values.items()}
+        return {**own, **numbers, **own}  # the loss of the task counts, not that of a metric
+
+
+def _number(name: str, value: Any) -> Tensor:
+    """Return what a metric has computed as a tensor of one number."""
+    if isinstance(value, Number):
+        value = torch.tensor(value)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value
+    is_tensor = isinstance(value, Tensor)
+    found = f"shape {tuple(value.shape)}" if is_tensor else f"type {type(value).__name__}"
+    raise InputError(f"make_metrics: {name} has the {found}; give metrics of one number each")
 
 
 def task_metrics(

@@ -96,7 +96,8 @@ class SupervisedModule(LightningModule, ABC):
         """Return what to measure beside the loss; a model of classes has `class_names` by then.
 
         Each metric is updated with (prediction, y) and computes one number, or several by name. A
-        `MetricCollection` names them; a single metric has the name of its class.
+        `MetricCollection` names them; a single metric has the name of its class. `BinaryAccuracy`
+        and the like take a batch of logits within [0, 1] for probabilities: give them these.
         """
         return None
 
@@ -244,6 +245,7 @@ class SupervisedModule(LightningModule, ABC):
             check_checkpoint(self.trainer.ckpt_path)
         check_hyperparameters(self, checkpoint)
         names = checkpoint.get("class_names", [])
+        self.class_names = [*map(str, self.class_names)]
         if self.class_names and names != self.class_names:
             raise InputError(
                 f"ckpt_path: the model was fitted on the classes {', '.join(names) or 'none'}, in "
@@ -255,8 +257,9 @@ class SupervisedModule(LightningModule, ABC):
 
     def _take_class_names(self) -> None:
         data = getattr(self._trainer, "datamodule", None)
+        self.class_names = [*map(str, self.class_names)]
         if isinstance(data, NamedClasses):
-            self.set_class_names(data.class_names)
+            self.set_class_names([*map(str, data.class_names)])
 
     def _get_metrics(self) -> TaskMetrics:
         if self._metrics is None:

@@ -35,13 +35,16 @@ def confusion_matrix(
     30 their counts. `caption` is the text below the plot.
 
     Raises:
-        InputError: y or predicted are not (rows,), or hold other numbers than those of the classes.
+        InputError: y or predicted are not (rows,), or hold other numbers than those of the classes;
+            there are no classes.
 
     >>> observed, predicted = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])
     >>> figure = confusion_matrix(observed, predicted, ["cat", "dog"])
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['1\n50%', '1\n50%', '1\n100%']
     """
+    if not len(class_names):
+        raise InputError("class_names: none were given; give the name of each class")
     counts = _count(y, predicted, len(class_names))
     rows_of_class = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(rows_of_class, 1)

@@ -90,7 +90,7 @@ class StepLog:
                     self._state.log_again(name, call[0])
                     continue
                 self._log(name, *call[:-1], **call[-1])
-                if _is_plain(call):
+                if _is_plain(call) and not self._trainer.barebones:  # which logs nothing
                     self._flags[name] = flags
 
     def flush(self) -> None:
