@@ -1,4 +1,4 @@
-"""Imports what a command names, and refuses names of nothing."""
+"""Imports the classes that a command names; refuses a name without a class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def import_classes(command: Command) -> None:
         InputError: there is no such class, or no such argument of the Trainer; an error within an
             imported module stays as it is.
     """
-    named = {"model": [command.model], "data": [command.data], "callbacks": command.callbacks}
+    named = {"model": [command.model], "models": command.models, "data": [command.data]}
+    named |= {"table": [command.table] if command.table else [], "callbacks": command.callbacks}
     for argument, class_paths in named.items():
         for class_path in class_paths:
             if not _exists(class_path):
@@ -28,7 +29,8 @@ def import_classes(command: Command) -> None:
                     "its name, such as my_project.model.Net"
                 )
     known = signature(Trainer).parameters
-    for name in (*command.trainer, *command.table_trainer):
+    options = [name.split(".") for name in command.table_options]
+    for name in (*command.trainer, *(words[1] for words in options if words[0] == "trainer")):
         if name not in known:
             raise InputError(f"Command: trainer: the Trainer has no argument {name}; leave it out")
 
