@@ -234,6 +234,11 @@ def test_the_help_is_about_the_project_and_imports_no_torch(project: Path) -> No
         assert words in done.stdout
 
 
+def test_a_command_knows_the_packages_of_all_its_models_and_data() -> None:
+    command = Command("a", "Learn.", "one.Net", "two.Data", models=["three.Net"], table="four.Data")
+    assert command.packages == {"one", "two", "three", "four"}
+
+
 @pytest.mark.parametrize("words", ["fit --help", "predict --help"])
 def test_other_texts_have_the_names_of_the_project(
     words: str, command: Command, capsys: pytest.CaptureFixture[str]

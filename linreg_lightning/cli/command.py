@@ -72,8 +72,9 @@ class Command:
 
     @property
     def packages(self) -> set[str]:
-        """The packages of the model and the data; checkpoints may name all their classes."""
-        return {path.partition(".")[0] for path in (self.model, self.data)}
+        """The packages of models and data; a checkpoint may name all their classes."""
+        paths = filter(None, (self.model, self.data, *self.models, self.table))
+        return {path.partition(".")[0] for path in paths}
 
     def main(self, args: Sequence[str] | None = None) -> None:
         """Run one command line; None takes the arguments after the command from the process.

@@ -36,7 +36,7 @@ linreg = Command(
     purposes={
         "fit": "fit a model, print its coefficients; alone it runs the tutorial's problem",
         "summary": "print a fitted model's coefficients again, as a table or JSON",
-        "new": "make a project of your own, with your name, a model to replace, and tests",
+        "new": "write a small project of your own, for numbers, classes or images (--task)",
     },
 )
 """What the `linreg` command runs; `cli.main` is its `main`."""
