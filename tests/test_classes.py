@@ -89,7 +89,7 @@ def test_rows_without_a_class_are_left_out(
 def test_a_missing_class_is_refused() -> None:
     frame = table(["a", "b"])
     frame.loc[3, "kind"] = None
-    with pytest.raises(InputError, match="column 'kind': row 4 holds nan, a missing value"):
+    with pytest.raises(InputError, match="column 'kind': row 4 has no class; fill it in"):
         load(frame)
 
 

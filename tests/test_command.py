@@ -20,6 +20,7 @@ from linreg_lightning import InputError, cli
 from linreg_lightning.callbacks import peer_monitor
 from linreg_lightning.cli import Command, run
 from linreg_lightning.errors import PROGRAM
+from linreg_lightning.tables.prefetch import prefetch
 
 QUIET = "--trainer.accelerator cpu --trainer.enable_progress_bar false"
 FIT = {"trainer.accelerator": "cpu", "trainer.enable_progress_bar": False, "figures": False}
@@ -123,6 +124,26 @@ FILES = {
         class WideNetwork(SignNetwork):
             def __init__(self, width: int = 8, lr: float = 0.01):
                 super().__init__(width, lr)
+
+
+        class RowNetwork(SignNetwork):
+            def __init__(self, rows: int = 8, lr: float = 0.01):
+                super().__init__()
+
+
+        class SignNumber(ll.SupervisedModule):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(3, 1)
+
+            def forward(self, x):
+                return self.layer(x)
+
+            def row_loss(self, prediction, y):
+                return nn.functional.mse_loss(prediction, y, reduction="none").mean(dim=1)
+
+            def configure_optimizers(self):
+                return torch.optim.Adam(self.parameters())
 
 
         class OpenModel(ll.RegressionModule):
@@ -365,13 +386,15 @@ def test_names_of_settings_and_classes_are_those_of_the_project(
             "there is no metric val_nope; the metrics are train_loss, val_loss",
         ),
         ("test", "--ckpt_path last for the newest"),
+        ("fit --model RowNetwork", "--model and --data: both have the argument rows, of different"),
+        ("fit --model SignNumber", "row_loss: y of (8,) was compared with a prediction of (8, 1)"),
     ],
 )
 def test_bad_words_are_refused_in_the_names_of_the_project(
     words: str, message: str, command: Command, said: Callable[..., str]
 ) -> None:
     status = 2 if words.split()[0] != "test" else 1
-    status = 1 if re.search("-c |_path last|monitor", words) else status
+    status = 1 if re.search("-c |_path last|monitor|RowNet|SignNum|gpu", words) else status
     text = said(command, words, status).strip().splitlines()[-1]
     assert text.startswith("my-project: error: ")
     assert message in text
@@ -407,6 +430,14 @@ def test_a_module_of_the_project_that_fails_shows_where(project: Path) -> None:
         command.main(["fit"])
 
 
+def test_another_optimizer_is_an_option(command: Command, said: Callable[..., str]) -> None:
+    said(command, "fit --optimizer SGD --optimizer.lr 0 --trainer.max_epochs 1")
+    (path,) = Path("logs/version_0").glob("**/*.ckpt")
+    settings = torch.load(path, weights_only=True)
+    assert settings["optimizer_settings"]["optimizer"]["class_path"] == "torch.optim.SGD"
+    assert settings["hyper_parameters"]["lr"] == 0
+
+
 # Several commands
 
 
@@ -431,6 +462,7 @@ def test_threads_of_a_run_know_the_name_of_its_command() -> None:
     names: queue.Queue[str] = queue.Queue()
     token = PROGRAM.set("my-project")
     peer_monitor._start_thread(lambda: names.put(PROGRAM.get()))
+    assert next(prefetch(PROGRAM.get() for _ in range(1))) == "my-project"
     PROGRAM.reset(token)
     assert names.get(timeout=5) == "my-project"
 
@@ -469,6 +501,7 @@ def test_fit_takes_values_of_each_kind(tables: Command, houses: Path) -> None:
     ("options", "message"),
     [
         ({"model.lr": "fast"}, "--model.lr: fast was given; type a number"),
+        ({"--model.lr": 1}, "options: --model.lr was given; give the long name without its dashes"),
         ({"model.nope": 1}, "--model: SignNetwork has no option nope"),
         ({"trainer.max_epochs": 0}, "no batch was trained on"),
         ({"ckpt_path": "nowhere.ckpt"}, "there is no file nowhere.ckpt"),

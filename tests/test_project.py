@@ -37,9 +37,12 @@ def test_a_name_gives_the_names_of_package_and_command(name: str) -> None:
         ("linreg", "is this command"),
         ("linreg_lightning", "is this command"),
         ("linreg-lightning", "is this command"),
-        ("class", "a word of Python"),
-        ("json", "a word of Python"),
-        ("sys", "a word of Python"),
+        ("class", "a word or a module of Python"),
+        ("json", "a word or a module of Python"),
+        ("winreg", "a word or a module of Python"),
+        ("Con", "as in my_project;"),
+        ("torch/", "as in my_project;"),
+        ("Übung", "as in ubung;"),
         ("con", "for a device"),
         ("nul", "for a device"),
         ("com1", "for a device"),
@@ -66,7 +69,7 @@ def test_an_existing_folder_is_not_changed(capsys: pytest.CaptureFixture[str]) -
         with pytest.raises(SystemExit) as stop:
             cli.main(["new", name])
         assert stop.value.code == 1
-        assert f"there is a {name} here already" in capsys.readouterr().err
+        assert f"{name} is here already" in capsys.readouterr().err
     assert sorted(path.name for path in Path().rglob("*")) == ["a_link", "here"]
 
 

@@ -29,6 +29,7 @@ from linreg_lightning import (
     LinearRegression,
     RegressionMetrics,
     SupervisedModule,
+    SyntheticData,
     TabularData,
     TensorData,
     TightLoop,
@@ -330,6 +331,11 @@ class Reduced(ImageNetwork):
         return functional.cross_entropy(prediction, y)
 
 
+class Numbers(ImageNetwork):
+    def make_metrics(self) -> Metric:
+        return RegressionMetrics(2)
+
+
 class Matrix(ImageNetwork):
     def make_metrics(self) -> Metric:
         return MulticlassConfusionMatrix(2)
@@ -341,6 +347,10 @@ class Matrix(ImageNetwork):
         (Reduced(), r"row_loss: a shape of \(\) was returned for 8 rows; return .* \(8,\)"),
         (Matrix(), r"make_metrics: MulticlassConfusionMatrix has the shape \(2, 2\)"),
         (ImageNetwork(classes=3), "class_names: the data have 2 classes, upper, lower, and the"),
+        (
+            Numbers(),
+            "class_names: the data have the classes upper, lower, and Numbers predicts num",
+        ),
         (ImageNetwork(lr=1e38), r"lr: the loss is (nan|inf).*lower lr \(1e\+38 was given\)"),
     ],
 )
@@ -349,6 +359,16 @@ def test_models_that_do_not_fit_the_data_are_refused(
 ) -> None:
     with refused(message):
         trainer(max_epochs=5).fit(model, Images())
+
+
+def test_metrics_of_classes_need_their_names(trainer: MakeTrainer) -> None:
+    with refused("class_names: the data have none, and Classifier makes its metrics of them"):
+        trainer().fit(Classifier(), SyntheticData(val_rows=0))
+
+
+def test_a_name_of_two_classes_is_refused() -> None:
+    with refused("class_names: a was given twice"):
+        Classifier().set_class_names(["a", "b", "a"])
 
 
 def test_a_model_needs_a_loss(trainer: MakeTrainer) -> None:

@@ -332,7 +332,7 @@ def test_validation_and_test_rows_can_come_from_separate_files(trainer: MakeTrai
     runner.fit(model, data)
     assert data.splits["val"].y.flatten().tolist() == mixed(50, 1).price.tolist()
     assert runner.test(model, data)[0]["test_rmse"] > 0
-    with pytest.raises(InputError, match="val_path: val_fraction was given too"):
+    with pytest.raises(InputError, match=r"val_path: val_fraction is 0\.1; set val_fraction to 0"):
         TabularData("train.csv", "price", val_path="val.csv", val_fraction=0.1)
     with pytest.raises(InputError, match=r"val_path: there is no file absent\.csv"):
         TabularData("train.csv", "price", val_path="absent.csv").setup("fit")

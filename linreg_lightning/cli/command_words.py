@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linreg_lightning.cli.command import TRAINER_COMMANDS
+from linreg_lightning.errors import InputError
 
 _TAKES_LIST = re.compile(r"--(data\.(init_args\.)?\w+|keep)\+?")
 # Of other lists, such as the weights of SyntheticData, each word may be a number.
@@ -30,9 +31,15 @@ def option_words(options: Mapping[str, Any]) -> list[str]:
 
     >>> option_words({"model.lr": 0.1, "data.path": ["a.csv"], "figures": False, "trust": True})
     ['--model.lr=0.1', '--data.path=["a.csv"]', '--figures=false', '--trust']
+
+    Raises:
+        InputError: a name has its dashes.
     """
     words = []
     for name, value in options.items():
+        if name.startswith("-"):
+            text = f"options: {name} was given; give the long name without its dashes"
+            raise InputError(f"{text}, such as model.lr or config")
         if name in _FLAGS:
             words += [f"--{name}"] if value else []
         elif isinstance(value, bool | None | list | tuple | dict):

@@ -13,6 +13,7 @@ from linreg_lightning.cli.command_classes import takes_argument
 from linreg_lightning.cli.help_text import command_list, unknown_command
 
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
+TRAINER = "lightning.pytorch.Trainer"
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 _NOT_FOUND = "module '.+' has no attribute .+|No module named .+"
 QUOTES = (
@@ -39,8 +40,8 @@ def add_flags(message: str, classes: Mapping[str, type]) -> str:
     return f"{', '.join(flags)}{colon}{text}"
 
 
-def parse_error_message(error: str) -> str:
-    """Return one line for an error of jsonargparse, which describes it in ten.
+def parse_error_message(error: str, argument: str | None = None) -> str:
+    """Return one line for an error of jsonargparse, which describes it in ten; of an argument.
 
     >>> parse_error_message('''Parser key "data":
     ...   Does not validate against any of the Union subtypes
@@ -52,7 +53,9 @@ def parse_error_message(error: str) -> str:
     """
     if found := re.search(r"invalid choice: '(.*?)'", error):
         return unknown_command(found[1])
-    if found := re.match(r"unrecognized arguments: (.+)", error):
+    if found := re.search(r"(?:argument (\S+): )?expected (?:at least )?one argument", error):
+        return f"{found[1] or argument or 'the last option'}: it has no value; type one after it"
+    if found := re.match(r"(?:unrecognized arguments|ambiguous option): (.+)", error):
         return _unexpected_word(found[1].split()[0])
     keys = re.findall(r'(?m)(?:^--|Parser key ")([\w.]+)"?:', error)
     key = ".".join(dict.fromkeys(keys))
@@ -119,6 +122,22 @@ validation rows, type --data.val_fraction 0.2'
     return f"--{option}: {missing_metric(found[1], names)}"
 
 
+def same_argument_message(error: Exception) -> str:
+    """Return one line if model and data have an argument of the same name; else "".
+
+    >>> same_argument_message(RuntimeError(
+    ...     "Error while merging hparams: the keys ['size'] are present in both the ..."))[:61]
+    '--model and --data: both have the argument size, of different'
+    """
+    if not (found := re.search(r"merging hparams: the keys \[(.*?)\] are present", str(error))):
+        return ""
+    names = found[1].replace("'", "")
+    return (
+        f"--model and --data: both have the argument {names}, of different values, and loggers "
+        "keep one value by name; give both the same value, or rename one of the two"
+    )
+
+
 def missing_metric(name: str, names: list[str]) -> str:
     """Say that there is no metric of a name, and which there are."""
     text = f"the metrics are {', '.join(names)}" if names else "the model has logged none"
@@ -131,12 +150,21 @@ def missing_metric(name: str, names: list[str]) -> str:
 
 def _unexpected_word(word: str) -> str:
     if word.startswith("-"):
-        text = f"type {active().name} fit --help to list the options"
+        options = " or ".join(_with_prefix(word))
+        text = f"type {options or f'{active().name} fit --help to list the options'}"
         return f"{word}: there is no such option; {text}"
     return (
         f"{word}: a command takes options only; type an option in front, such as --data.path "
         f"{word}, or another command: {command_list()}"
     )
+
+
+def _with_prefix(word: str) -> list[str]:
+    """Return the options that a word without a prefix may mean: of Trainer, model and data."""
+    name, command = word.lstrip("-"), active()
+    paths = {"trainer": TRAINER, "model": command.model, "data": command.data}
+    keys = [key for key, path in paths.items() if takes_argument(path, name.partition("=")[0])]
+    return [f"--{key}.{name}" for key in keys]
 
 
 def _given_value(error: str) -> str:

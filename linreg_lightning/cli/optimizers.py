@@ -192,7 +192,7 @@ def _move_lr_to_model(
     # Without defaults, the parser returns what was typed. It requires the classes, and their
     # arguments without default, which a resumed run has from the checkpoint.
     typed = parser.parse_args([*args[:place], *classes, *args[place:]], defaults=False).fit
-    if is_own:
+    if is_own and "momentum" in arguments:
         arguments.momentum = typed.get("model.init_args.momentum", 0.0)
     if not has_rate:
         return

@@ -30,7 +30,11 @@ from linreg_lightning.cli.checkpoint_content import is_from_restoring, unusable
 from linreg_lightning.cli.command import active
 from linreg_lightning.cli.command_classes import import_classes
 from linreg_lightning.cli.command_words import option_words
-from linreg_lightning.cli.error_messages import missing_metric_message, parse_error_message
+from linreg_lightning.cli.error_messages import (
+    missing_metric_message,
+    parse_error_message,
+    same_argument_message,
+)
 from linreg_lightning.cli.first_parse import FirstParse
 from linreg_lightning.cli.named_configs import PACKAGE
 from linreg_lightning.cli.resumed_fit import schedule_end
@@ -49,6 +53,7 @@ IGNORED_WARNINGS = (
     "The dirpath has changed from .*",  # a resumed run has its own folder
     r"\s*Unable to serialize instance",  # a resumed run uses the default of its class
 )
+_BROADCAST = "Using a target size"  # torch computes a wrong loss then
 _ONE_FIT = threading.RLock()  # two at once would draw from the same random numbers
 _ENDED = 128 + signal.SIGTERM  # the exit status of a process that SIGTERM has ended
 _OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"
@@ -118,6 +123,7 @@ def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
     with warnings.catch_warnings():
         for message in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings("error", _BROADCAST)
         warnings.showwarning = partial(_show_warning, warnings.showwarning)
         checkpoint = None
         try:
@@ -130,7 +136,7 @@ def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
             with contextlib.nullcontext() if first_parse.command == "fit" else _sigterm_raises():
                 return TrainerCLI(args, first_parse, owns_process)
         except argparse.ArgumentError as error:
-            raise _FailedError(parse_error_message(error.message), 2) from None
+            raise _FailedError(parse_error_message(error.message, error.argument_name), 2) from None
         except (InputError, MisconfigurationException, OSError) as error:
             check_working_folder()
             raise _FailedError(missing_metric_message(error) or _one_line(error), 1) from None
@@ -145,7 +151,11 @@ def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
             raise
         except Exception as error:
             if isinstance(error, RuntimeError):
-                message = missing_metric_message(error) or _process_group_message(error)
+                message = (
+                    missing_metric_message(error)
+                    or same_argument_message(error)
+                    or _process_group_message(error)
+                )
                 if message:
                     raise _FailedError(message, 1) from None
             if found := re.match(r"Tried to step \d+ times.*steps is (\d+)", str(error)):
@@ -157,6 +167,8 @@ def _run(args: list[str], owns_process: bool = True) -> TrainerCLI:
 
 def _one_line(error: Exception) -> str:
     message = error_message(error)
+    if "No supported gpu backend" in message:
+        return "--trainer.accelerator: gpu was given, and torch finds none here; type cpu or auto"
     # Lightning breaks some messages into lines.
     return message if isinstance(error, InputError) else " ".join(message.split())
 

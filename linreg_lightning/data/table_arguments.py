@@ -48,9 +48,9 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     if weight in targets:
         raise InputError(f"weight: {weight!r} is a target already; name another column")
     for split in ("val", "test"):
-        if arguments[f"{split}_path"] and arguments[f"{split}_fraction"]:
-            remedy = f"give {split}_path or {split}_fraction, not both"
-            raise InputError(f"{split}_path: {split}_fraction was given too; {remedy}")
+        if arguments[f"{split}_path"] and (fraction := arguments[f"{split}_fraction"]):
+            remedy = f"set {split}_fraction to 0, or leave {split}_path out"
+            raise InputError(f"{split}_path: {split}_fraction is {fraction:g}; {remedy}")
     if by is not None:
         features = [*as_list(arguments["features"]), *as_list(arguments["categorical"])]
         roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.metrics.regression import RegressionMetrics
 
 
 @final
@@ -81,6 +83,33 @@ class TaskMetrics(nn.Module):
                     "number each"
                 )
         return {**own, **values, **own}  # the loss of the task counts, not that of a metric
+
+
+def task_metrics(
+    make_metrics: Callable[[], Metric | MetricCollection | None],
+    class_names: Sequence[str],
+    model: str,
+) -> TaskMetrics:
+    """Return the metrics of a model, by its name, for data of these classes, which may be none.
+
+    Raises:
+        InputError: the model measures numbers and the data have classes, or the other way round.
+    """
+    try:
+        metrics = make_metrics()
+    except ValueError as error:  # torchmetrics refuses a number of classes of 0
+        if class_names:
+            raise
+        raise InputError(
+            f"class_names: the data have none, and {model} makes its metrics of them ({error}); "
+            "give data of classes, in a table by classes true"
+        ) from error
+    if class_names and isinstance(metrics, RegressionMetrics):
+        raise InputError(
+            f"class_names: the data have the classes {', '.join(class_names)}, and {model} "
+            "predicts numbers; give a model of classes, or set classes to false"
+        )
+    return TaskMetrics(metrics)
 
 
 @final

@@ -66,7 +66,13 @@ def row_losses(
             f"the model predicts {columns} columns; give it one for each class"
         )
     dtype = torch.promote_types(prediction.dtype, torch.float32)
-    losses = row_loss(in_precision(prediction, dtype), in_precision(y, dtype))
+    try:
+        losses = row_loss(in_precision(prediction, dtype), in_precision(y, dtype))
+    except UserWarning as warning:  # the command turns torch's warning of broadcasting into it
+        raise InputError(
+            f"row_loss: y of {tuple(y.shape)} was compared with a prediction of "
+            f"{tuple(prediction.shape)}; give both the same shape in row_loss ({warning})"
+        ) from warning
     if losses.shape != y.shape[:1]:
         raise InputError(
             f"row_loss: a shape of {tuple(losses.shape)} was returned for {len(y)} rows; return "

@@ -17,7 +17,7 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.checkpoint_file import CheckedLoading, check_checkpoint
 from linreg_lightning.errors import InputError
 from linreg_lightning.hook_markers import per_group
-from linreg_lightning.metrics.task_metrics import TaskMetrics
+from linreg_lightning.metrics.task_metrics import TaskMetrics, task_metrics
 from linreg_lightning.models.batches import as_batch, in_precision, row_losses, training_batches
 from linreg_lightning.models.hyperparameters import check_hyperparameters
 from linreg_lightning.protocols import NamedClasses
@@ -166,6 +166,8 @@ class SupervisedModule(LightningModule, ABC):
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Take the names of the classes, or check that they are the model's; none: y has none."""
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"class_names: {twice[0]} was given twice; give each class its own")
         if names and self.class_names and list(names) != self.class_names:
             raise InputError(
                 f"class_names: the model has {', '.join(self.class_names)}, in this order; the "
@@ -259,7 +261,8 @@ class SupervisedModule(LightningModule, ABC):
     def _get_metrics(self) -> TaskMetrics:
         if self._metrics is None:
             with torch.inference_mode(False):  # else training could not use what validation made
-                self._metrics = TaskMetrics(self.make_metrics()).to(self.device)
+                metrics = task_metrics(self.make_metrics, self.class_names, type(self).__name__)
+                self._metrics = metrics.to(self.device)
         return self._metrics
 
     def _update_metrics(self, batch: Any) -> None:

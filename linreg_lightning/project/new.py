@@ -5,6 +5,7 @@ import keyword
 import re
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,7 +55,7 @@ def new(args: list[str]) -> str:
     package = package_name(given.name)
     folder = Path(given.name)
     if folder.exists() or folder.is_symlink():
-        raise InputError(f"name: there is a {folder} here already; type another name, or move it")
+        raise InputError(f"name: {folder} is here already; type another name, or move it")
     unfinished = Path(f".{folder}-unfinished")
     lock = UnfinishedFile(folder)
     try:
@@ -99,11 +100,9 @@ def package_name(given: str) -> str:
     'my_project'
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", given):
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", given).lower()
-        proposal = "_".join(re.findall(r"[a-z0-9]+", words)).lstrip("0123456789_")
         raise InputError(
             f"name: {given!r} was given; type lower-case English letters, digits and _ between "
-            f"them, as in {proposal or PACKAGE}; the present folder gets the project"
+            f"them, as in {_proposal(given)}; the present folder gets the project"
         )
     if len(given) > 40:
         raise InputError(f"name: {given} has {len(given)} letters; type at most 40")
@@ -111,7 +110,7 @@ def package_name(given: str) -> str:
     if command_name(package) in ("linreg", "linreg-lightning"):
         raise InputError(f"name: {given} is this command, which yours would replace; type another")
     if keyword.iskeyword(package) or package in sys.stdlib_module_names:
-        raise InputError(f"name: {given} is a word of Python itself; type another")
+        raise InputError(f"name: {given} is a word or a module of Python itself; type another")
     if package in DEVICES:
         raise InputError(f"name: Windows keeps {given} for a device; type another")
     if package in FOLDERS or package.startswith("test_"):
@@ -132,6 +131,17 @@ def package_name(given: str) -> str:
 def command_name(package: str) -> str:
     """Return a package's name as pip installs it and a terminal runs it."""
     return package.replace("_", "-")
+
+
+def _proposal(given: str) -> str:
+    """Return a name that can be used and, where there is one, is like the given one."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unicodedata.normalize("NFKD", given)).lower()
+    letters = words.encode("ascii", "ignore").decode()
+    name = "_".join(re.findall(r"[a-z0-9]+", letters)).lstrip("0123456789_")
+    try:
+        return package_name(name) if name else PACKAGE
+    except InputError:
+        return PACKAGE
 
 
 def _parse(args: list[str]) -> argparse.Namespace:

@@ -21,6 +21,7 @@ class ConvNet(ll.SupervisedModule):
     """
 
     def __init__(self, classes: int = 3, channels: int = 16, lr: float = 0.01) -> None:
+        check_argument("classes", classes, classes >= 2, "a whole number above 1")
         check_argument("channels", channels, channels >= 1, "a whole number above 0")
         check_argument("lr", lr, lr > 0, "a number above 0")
         super().__init__()

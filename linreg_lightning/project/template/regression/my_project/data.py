@@ -13,7 +13,7 @@ class Houses(ll.TabularData):
 
     Args:
         path: a file (CSV, Parquet, ...), a folder, or several of them.
-        target: the column to predict.
+        target: the column to predict, or a list of several.
         val_fraction: the part of the rows for validation.
         test_fraction: the part of the rows for the test.
         kwargs: other arguments of `TabularData`: `exclude`, `missing`, `batch_size`, `seed`, ...
@@ -22,7 +22,7 @@ class Houses(ll.TabularData):
     def __init__(
         self,
         path: str | list[str] = EXAMPLE,
-        target: str = "price",
+        target: str | list[str] = "price",
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         **kwargs: Any,
