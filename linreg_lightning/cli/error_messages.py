@@ -163,7 +163,8 @@ def _with_prefix(word: str) -> list[str]:
     """Return the options that a word without a prefix may mean: of Trainer, model and data."""
     name, command = word.lstrip("-"), active()
     paths = {"trainer": TRAINER, "model": command.model, "data": command.data}
-    keys = [key for key, path in paths.items() if takes_argument(path, name.partition("=")[0])]
+    argument = name.partition("=")[0]
+    keys = [key for key, path in paths.items() if takes_argument(resolve_name(path), argument)]
     return [f"--{key}.{name}" for key in keys]
 
 
