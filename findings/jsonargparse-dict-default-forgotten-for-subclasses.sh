@@ -18,7 +18,7 @@ from jsonargparse import ArgumentParser
 
 
 class Model:
-    def __init__(self, weights: dict[str, float] = {"a": 1.0, "b": 2.0}) -> None:  # noqa: B006
+    def __init__(self, weights: dict[str, float] = {"a": 1.0, "b": 2.0}) -> None:
         self.weights = weights
 
 

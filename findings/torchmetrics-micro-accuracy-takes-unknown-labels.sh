@@ -6,8 +6,9 @@
 # is checked.
 # One would guess: both labels raise an error, or neither does, whatever the average and the form of the predictions.
 # Seen: average="macro" raises for logits. average="micro" raises for predicted labels. average="micro" with
-# logits, which is what a network gives, counts every such row as a wrong prediction and says nothing: the check of the
-# target is only done where the predictions are whole numbers, because `a + b if condition else ()` takes in `a`.
+# logits, which is what a network gives, counts every such row as a wrong prediction and says nothing: the target is only
+# checked where the predictions are whole numbers. In the source, `a + b if condition else ()` is meant as
+# `a + (b if condition else ())`.
 # Why it matters: with labels 1 to 3 in place of 0 to 2, or with padding, the accuracy is too low and looks like that of
 # a bad model. `Accuracy(task="multiclass")` has average="micro" by default.
 set -euo pipefail

@@ -122,7 +122,7 @@ def _takes_all(cls: type) -> bool:
 
 
 def _without_class_path(cls: Any, path: Path) -> IO[bytes]:
-    """Return a checkpoint of arguments alone; Lightning gives all it holds to `**kwargs`."""
+    """Return a checkpoint without `_class_path`, which Lightning would give to `**kwargs`."""
     content, key = read_checkpoint(path), cls.CHECKPOINT_HYPER_PARAMS_KEY
     arguments = content.get(key, {})
     file = BytesIO()

@@ -39,6 +39,7 @@ FILES = {
             version="0.3.0",
             trainer={"max_epochs": 2},
             callbacks=["my_project.model.Printer"],
+            models=["my_project.deep.DeepNetwork"],
         )
         if __name__ == "__main__":
             command.run()
@@ -81,6 +82,13 @@ FILES = {
                 super().__init__(path, target, **kwargs)
         """,
     "broken.py": "import no_such_package",
+    "deep.py": """
+        from my_project.model import SignNetwork
+
+
+        class DeepNetwork(SignNetwork):
+            pass
+        """,
     "model.py": """
         import lightning.pytorch as pl
         import linreg_lightning as ll
@@ -243,10 +251,15 @@ def test_the_help_is_about_the_project_and_imports_no_torch(project: Path) -> No
     for words in (
         "base, debug, gpu",
         "--model.help SignNetwork",
-        "Models: SignNetwork",
+        "Models: SignNetwork, DeepNetwork",
         "of my_project",
     ):
         assert words in done.stdout
+
+
+def test_a_command_knows_the_packages_of_all_its_models_and_data() -> None:
+    command = Command("a", "Learn.", "one.Net", "two.Data", models=["three.Net"], table="four.Data")
+    assert command.packages == {"one", "two", "three", "four"}
 
 
 @pytest.mark.parametrize("words", ["fit --help", "predict --help"])
@@ -343,6 +356,9 @@ def test_names_of_settings_and_classes_are_those_of_the_project(
     assert "class_path: my_project.model.WideNetwork" in config
     assert "width: 8" in config
     assert "limit_train_batches: 2" in config
+    said(command, "fit -c debug --model DeepNetwork")
+    config = Path("logs/version_1/config.yaml").read_text()
+    assert "class_path: my_project.deep.DeepNetwork" in config
 
 
 @pytest.mark.parametrize(
@@ -397,7 +413,10 @@ def test_bad_words_are_refused_in_the_names_of_the_project(
         ({"callbacks": ["my_project.model.WideNetwork"]}, "WideNetwork is no Callback"),
         ({"callbacks": "my_project.model.Printer"}, "Printer' was given; give a list"),
         ({"name": "my project"}, "name: 'my project' was given; give the one word to type"),
+        ({"models": ["my_project.model.Nope"]}, "models: there is no class my_project.model.Nope"),
+        ({"table": "my_project.data.Nope"}, "table: there is no class my_project.data.Nope"),
         ({"trainer": {"max_epoch": 3}}, "the Trainer has no argument max_epoch"),
+        ({"table_options": {"trainer.epochs": 3}}, "the Trainer has no argument epochs"),
     ],
 )
 def test_a_command_that_names_nothing_is_refused(

@@ -120,7 +120,8 @@ class CheckpointInfo(NamedTuple):
                     except InputError as error:
                         raise InputError(f"--{error}") from None
                     for refusal in refusals:
-                        _warn(f"--ckpt_path: {refusal}; {path} is used instead")
+                        text = f"--ckpt_path: {refusal}; {path} is used instead"
+                        rank_zero_only(say)(f"warning: {text}")
                     return info
                 break
         if refusals:
@@ -241,11 +242,6 @@ def _table_arguments(class_path: str) -> set[str]:
 
 def _refuse(option: str, value: Any, reason: str, remedies: str = "") -> NoReturn:
     raise InputError(f"--{option}: {value} was given, but {reason}; leave --{option} out{remedies}")
-
-
-@rank_zero_only
-def _warn(message: str) -> None:
-    say(f"warning: {message}")
 
 
 def _class_and_arguments(hyper_parameters: dict[str, Any]) -> dict[str, Any] | None:

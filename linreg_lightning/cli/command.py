@@ -29,7 +29,8 @@ _active: ContextVar[Command] = ContextVar("_active")
 class Command:
     """A command line over a model and a data module, with checkpoints, resume, help and pictures.
 
-    Making one imports neither torch nor the classes that it names, so `--help` answers at once.
+    Making one imports neither torch nor the classes that it names, so `--help` answers at once. The
+    files that `-c NAME` finds are in the folder `configs` in the package of `model`, or beside it.
 
     Args:
         name: what the user types, such as `my-project`.
@@ -37,19 +38,15 @@ class Command:
         model: the class path of the default model, such as `my_project.model.Regressor`.
         data: the class path of the default data module.
         version: what `--version` prints; "" takes that of the installed distribution `name`.
-        examples: command lines of the help after `name`; () shows a fit, a test and a prediction.
+        examples: command lines for the help, without `name`; () shows a fit, a test, a prediction.
         trainer: defaults of the Trainer's arguments, such as `{"max_epochs": 20}`.
         callbacks: class paths of callbacks of every run, beside those that every command has.
-        configs: the folder of the files that `-c NAME` finds, beside `debug` and `gpu`; None takes
-            the folder `configs` in the package of `model`, or beside that package.
-        purposes: what a command such as `fit` does, where the general words do not say it.
-        models: short names of other models that the help lists.
+        models: class paths of other models, which `--model` takes by their short names too.
         table: the class path of the data where `--data.path` is given and `data` has no `path`.
-        table_model: defaults of `model` with `table`.
-        table_trainer: defaults of the Trainer with `table` and `model`.
+        table_options: defaults of options of a fit of `model` to `table`: `{"model.lr": 0.1}`.
         commands: other subcommands: functions from the words after the name to the output, such as
             `{"summary": "linreg_lightning.cli.summary:summary"}` for a model with coefficients.
-        figures: the class path of the callback of `--figures true`.
+        purposes: what a subcommand does, for the help, where its general words do not say it.
 
     >>> command = Command("my-project", "Learn.", "my_project.model.Net", "my_project.data.Images")
     >>> command.main(["--help"])  # doctest: +ELLIPSIS
@@ -67,19 +64,17 @@ class Command:
     examples: Sequence[str] = ()
     trainer: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Sequence[str] = ()
-    configs: str | Path | None = None
-    purposes: Mapping[str, str] = field(default_factory=dict)
     models: Sequence[str] = ()
     table: str = ""
-    table_model: Mapping[str, Any] = field(default_factory=dict)
-    table_trainer: Mapping[str, Any] = field(default_factory=dict)
+    table_options: Mapping[str, Any] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
-    figures: str = "linreg_lightning.callbacks.fit_plots.FitPlots"
+    purposes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def packages(self) -> set[str]:
-        """The packages of the model and the data, which the user of this command knows."""
-        return {path.partition(".")[0] for path in (self.model, self.data)}
+        """The packages of models and data; a checkpoint may name all their classes."""
+        paths = filter(None, (self.model, self.data, *self.models, self.table))
+        return {path.partition(".")[0] for path in paths}
 
     def main(self, args: Sequence[str] | None = None) -> None:
         """Run one command line; None takes the arguments after the command from the process.

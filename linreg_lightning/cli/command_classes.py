@@ -1,4 +1,4 @@
-"""Imports what a command names, and refuses names of nothing."""
+"""Imports the classes that a command names; refuses a name without a class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def import_classes(command: Command) -> None:
         raise InputError(f"Command: name: {command.name!r} was given; give the one word to type")
     named: dict[str, tuple[Any, Sequence[str]]] = {
         "model": (LightningModule, [command.model]),
+        "models": (LightningModule, command.models),
         "data": (LightningDataModule, [command.data]),
+        "table": (LightningDataModule, [command.table] if command.table else []),
         "callbacks": (Callback, command.callbacks),
     }
     for argument, (base, class_paths) in named.items():
@@ -44,7 +46,8 @@ def import_classes(command: Command) -> None:
                     f"Command: {argument}: {class_path} is no {base.__name__}; name another class"
                 )
     known = signature(Trainer).parameters
-    for name in (*command.trainer, *command.table_trainer):
+    options = [name.split(".") for name in command.table_options]
+    for name in (*command.trainer, *(words[1] for words in options if words[0] == "trainer")):
         if name not in known:
             raise InputError(f"Command: trainer: the Trainer has no argument {name}; leave it out")
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 
+from linreg_lightning.callbacks.coefficient_file import CoefficientFile
+from linreg_lightning.callbacks.coefficient_monitor import CoefficientMonitor
+from linreg_lightning.callbacks.custom_scalars import CustomScalars
+from linreg_lightning.callbacks.descent_monitor import DescentMonitor
+from linreg_lightning.callbacks.fit_monitor import FitMonitor
+from linreg_lightning.callbacks.fit_plots import FitPlots
 from linreg_lightning.callbacks.log_interval import LogInterval
+from linreg_lightning.callbacks.peer_monitor import PeerMonitor
+from linreg_lightning.callbacks.random_state import RandomState
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
 from linreg_lightning.callbacks.run_summary import RunSummary
@@ -17,13 +25,13 @@ from linreg_lightning.cli.help_text import version
 from linreg_lightning.tight_loop import TightLoop
 
 CALLBACKS = (
-    "linreg_lightning.callbacks.coefficient_monitor.CoefficientMonitor",
-    "linreg_lightning.callbacks.coefficient_file.CoefficientFile",
-    "linreg_lightning.callbacks.descent_monitor.DescentMonitor",
-    "linreg_lightning.callbacks.fit_monitor.FitMonitor",
-    "linreg_lightning.callbacks.custom_scalars.CustomScalars",
-    "linreg_lightning.callbacks.peer_monitor.PeerMonitor",
-    "linreg_lightning.callbacks.random_state.RandomState",
+    CoefficientMonitor,
+    CoefficientFile,
+    DescentMonitor,
+    FitMonitor,
+    CustomScalars,
+    PeerMonitor,
+    RandomState,
 )
 """Callbacks of every run of every command; each has work only where model and data offer it."""
 
@@ -32,11 +40,12 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
     """Return the Trainer's callbacks, and each default one whose class is not among them."""
     given = trainer.callbacks or []
     given = given if isinstance(given, list) else [given]
-    classes: list[Any] = [resolve_name(path) for path in (*CALLBACKS, *active().callbacks)]
+    project = active()
+    classes: list[Any] = [*CALLBACKS, *map(resolve_name, project.callbacks)]
     if figures:
-        classes.append(resolve_name(active().figures))
-    elif given:
-        given = [each for each in given if not isinstance(each, resolve_name(active().figures))]
+        classes.append(FitPlots)
+    else:
+        given = [callback for callback in given if not isinstance(callback, FitPlots)]
     if not trainer.barebones:
         classes.append(TightLoop)
         if trainer.enable_checkpointing is not False and not _has(given, Checkpoint):
@@ -45,9 +54,8 @@ def default_callbacks(trainer: Any, figures: bool, command: list[str]) -> list[C
             classes.append(LogInterval)
         if trainer.enable_progress_bar is not False and not _has(given, ProgressBar):
             classes.append(RunProgressBar)
-    own = active()
-    is_ours = own.packages == {__name__.partition(".")[0]}
-    versions = [] if is_ours else [f"{own.name} {version(own)}"]
+    is_ours = project.packages == {__name__.partition(".")[0]}
+    versions = [] if is_ours else [f"{project.name} {version(project)}"]
     summary = [] if _has(given, RunSummary) else [RunSummary(command, versions)]
     return [*given, *(cls() for cls in classes if not _has(given, cls)), *summary]
 

@@ -81,9 +81,9 @@ class FirstParse(NamedTuple):
             _has_path(source.get("data")) for source in sources
         )
         if gives_path and (checkpoint is None or not _has_path(checkpoint.data)):
-            default = active()
-            if default.table and not takes_argument(resolve_name(default.data), "path"):
-                classes.setdefault("data", default.table)
+            table = active().table
+            if table and not takes_argument(resolve_name(active().data), "path"):
+                classes.setdefault("data", table)
         if checkpoint is not None:
             named = class_paths([*configs.values(), option_files]) | set(classes.values())
             keys = ["model"]
@@ -113,8 +113,13 @@ class FirstParse(NamedTuple):
             if self.command == "fit":
                 defaults |= checkpoint.trainer_settings()
         elif has_table and is_default("model", {"class_path": command.model}, classes):
-            model = {"class_path": command.model, "init_args": dict(command.table_model)}
-            defaults |= {f"trainer.{name}": v for name, v in command.table_trainer.items()}
+            arguments: dict[str, Any] = {}
+            for option, value in command.table_options.items():
+                if option.startswith("model."):
+                    arguments[option.removeprefix("model.")] = value
+                else:
+                    defaults[option] = value
+            model = {"class_path": command.model, "init_args": arguments}
         if has_table and not (data and is_default("data", data, classes)):
             data = table
         for key, stored in (("model", model), ("data", data)):

@@ -51,12 +51,12 @@ def unsaved_metric(trainer: Any) -> str:
 
 def table_settings(options: Any) -> str:
     """Return, as options, the settings whose defaults differ for a table; "" without a table."""
-    command, names = active(), [options[key].class_path for key in ("data", "model")]
-    if [name.rpartition(".")[2] for name in names] != [
-        name.rpartition(".")[2] for name in (command.table, command.model)
-    ]:
+    command, used = active(), (options.data.class_path, options.model.class_path)
+    pairs = zip(used, (command.table, command.model), strict=True)
+    if any(path.rpartition(".")[2] != default.rpartition(".")[2] for path, default in pairs):
         return ""
-    values = {name: options.model.init_args[name] for name in command.table_model}
+    names = [name.partition(".")[2] for name in command.table_options if name.startswith("model.")]
+    values = {name: options.model.init_args[name] for name in names}
     return " ".join(f"--model.{name} {str(value).lower()}" for name, value in values.items())
 
 

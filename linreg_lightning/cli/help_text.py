@@ -14,8 +14,6 @@ _PURPOSES = {
     "validate": "measure a fitted model on the validation rows",
     "test": "measure a fitted model on the test rows",
     "predict": "write a fitted model's predictions to a file, beside columns kept (--keep id)",
-    "summary": "print a fitted model's coefficients again, as a table or JSON",
-    "new": "make a project of your own, with your name, a model to replace, and tests",
 }
 _EXAMPLES = ("fit", "test --ckpt_path last", "predict --ckpt_path last")
 
@@ -139,7 +137,7 @@ def _beside(words: str, text: str, column: int) -> list[str]:
 
 
 def _classes(command: Command) -> list[str]:
-    models = [_short(command.model), *command.models, "or your own (package.MyModel)"]
+    models = [*map(_short, (command.model, *command.models)), "or your own (package.MyModel)"]
     data = [_short(command.data), *([_short(command.table)] if command.table else [])]
     return [f"Models: {', '.join(models)}.", f"Data: {', '.join(data)}, or your own."]
 

@@ -16,18 +16,27 @@ linreg = Command(
         "predict --ckpt_path last --data.path new.csv",
         "test --ckpt_path last --data.path held_out.csv --data.test_fraction 1",
     ),
-    purposes={
-        "fit": "fit a model, print its coefficients; alone it runs the tutorial's problem",
-    },
-    models=("ManualLinearRegression", "LeastSquares"),
+    models=(
+        "linreg_lightning.models.manual.ManualLinearRegression",
+        "linreg_lightning.models.least_squares.LeastSquares",
+    ),
     table="linreg_lightning.data.tabular.TabularData",
     # The columns of a table often differ in scale and are correlated. With this momentum the steps
     # are as long as those of rate 0.1 without it, and stay stable.
-    table_model={"standardize": True, "momentum": 0.9, "lr": 0.01},
-    table_trainer={"max_epochs": 500},
+    table_options={
+        "model.standardize": True,
+        "model.momentum": 0.9,
+        "model.lr": 0.01,
+        "trainer.max_epochs": 500,
+    },
     commands={
         "summary": "linreg_lightning.cli.summary:summary",
         "new": "linreg_lightning.project.new:new",
+    },
+    purposes={
+        "fit": "fit a model, print its coefficients; alone it runs the tutorial's problem",
+        "summary": "print a fitted model's coefficients again, as a table or JSON",
+        "new": "write a small project of your own, for numbers, classes or images (--task)",
     },
 )
 """What the `linreg` command runs; `cli.main` is its `main`."""

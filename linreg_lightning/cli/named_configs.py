@@ -13,12 +13,10 @@ GENERAL = ("debug", "gpu")
 
 
 def named_configs(command: Command) -> dict[str, Path]:
-    """Return the files of a command by name: those of its folder, and general ones."""
+    """Return the files of a command by name: those of its package, and general ones."""
     general = package_configs("linreg_lightning")
     files = [general / f"{name}.yaml" for name in GENERAL]
-    folder = command.configs
-    folder = package_configs(command.model) if folder is None else Path(folder)
-    files += sorted(folder.glob("*.yaml"))
+    files += sorted(package_configs(command.model).glob("*.yaml"))
     return {file.stem: file for file in files if file.is_file()}
 
 

@@ -62,7 +62,7 @@ def check_early_stopping(trainer: Trainer, checkpoint: CheckpointInfo, change: b
         state["patience"] = given
         waited = state.get("wait_count")
         if isinstance(waited, int) and waited >= given:
-            _say(
+            rank_zero_only(say)(
                 f"{name} had stopped this run, after {waited} checks of {callback.monitor} without "
                 "improvement; it stops the run again at the next one; to go on for longer, type "
                 f"--trainer.callbacks.patience with more than {waited}, and --change"
@@ -129,7 +129,7 @@ class ResumedFit(Callback):
             if "lr" in g
         ]
         state = "" if all(kept) else "; the optimizer starts without a state, as its class differs"
-        _say(f"changed: {values}; learning rate now {', '.join(rates)}{state}")
+        rank_zero_only(say)(f"changed: {values}; learning rate now {', '.join(rates)}{state}")
 
     def _change_optimizer(self, optimizer: Optimizer, stored: dict[str, Any]) -> bool:
         """Take the settings of an optimizer; return whether the state is that of its class."""
@@ -160,7 +160,7 @@ class ResumedFit(Callback):
             elif schedule.last_epoch >= length:
                 lr = ", ".join(f"{float(rate):.6g}" for rate in schedule.get_last_lr())
                 goes = "rises and falls again" if hasattr(schedule, "T_max") else "stays there"
-                _say(
+                rank_zero_only(say)(
                     f"{name} has come to its end, after {length} of {schedule.last_epoch} steps; "
                     f"the learning rate is {lr} and {goes}; to replace the schedule, type --change "
                     "and its options, or --lr_scheduler null"
@@ -201,8 +201,3 @@ def _text(old: Any, new: Any) -> str:
 
 def _is_class(value: Any) -> bool:
     return isinstance(value, dict) and "class_path" in value
-
-
-@rank_zero_only
-def _say(message: str) -> None:
-    say(message)

@@ -14,6 +14,7 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv_layout import NAMELESS, is_marker
 from linreg_lightning.tables.dataset import TableDataset
 from linreg_lightning.tables.table_file import dtype_kind
+from linreg_lightning.validation import row_number
 
 _TIMES_HINT = "turn it into a number, such as days; or "
 _SAMPLE_ROWS = 1000
@@ -200,14 +201,19 @@ def _refuse_words(dataset: TableDataset, target: str) -> None:
     """Refuse a target in a file of text whose first rows hold words, and nothing like a number."""
     if dtype_kind(dataset.schema.field(target).type) == "text":
         sample = dataset.sample([target], _SAMPLE_ROWS)  # without a column that cannot be read
-        texts = sample.get(target, pa.array([])).unique().drop_null().to_pylist()
-        has_word = any(text.strip() and not is_marker(text) for text in texts)
-        if has_word and not any(map(_LIKE_A_NUMBER.match, texts)):
-            raise _text_for_numbers(dataset, "target", target)
+        column = sample.get(target, pa.array([], pa.string()))
+        texts = column.unique().drop_null().to_pylist()
+        word = next((text for text in texts if text.strip() and not is_marker(text)), None)
+        if word is not None and not any(map(_LIKE_A_NUMBER.match, texts)):
+            row = column.index(word).as_py()
+            example = f", such as {word!r} in {row_number(row)}"
+            raise _text_for_numbers(dataset, "target", target, example)
 
 
-def _text_for_numbers(dataset: TableDataset, argument: str, name: str) -> InputError:
-    text = f"column {name!r} of {dataset.name} holds text, and numbers are needed"
+def _text_for_numbers(
+    dataset: TableDataset, argument: str, name: str, example: str = ""
+) -> InputError:
+    text = f"column {name!r} of {dataset.name} holds text{example}, and numbers are needed"
     if argument != "target":
         return InputError(f"{argument}: {text}; turn it into numbers, or name another")
     remedy = "turn it into numbers, name another or, if it holds classes, set classes to true"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_command import project  # noqa: F401
+from test_command import project  # noqa: F401  a fixture
 
 FIT = "fit --trainer.accelerator cpu --trainer.devices 2 --figures false"
 
@@ -20,7 +20,7 @@ def test_two_devices_start_the_command_of_the_project_again(
     words: str,
     status: int,
     error: str,
-    project: Path,  # noqa: F811
+    project: Path,  # noqa: F811  what the fixture returns
 ) -> None:
     paths = [str(project), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(

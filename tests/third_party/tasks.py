@@ -10,8 +10,13 @@ from torch.nn import functional
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from linreg_lightning import Batch, RegressionDataModule, StandardizedModule, SupervisedModule
-from linreg_lightning.data.base import SupervisedDataModule
+from linreg_lightning import (
+    Batch,
+    RegressionDataModule,
+    StandardizedModule,
+    SupervisedDataModule,
+    SupervisedModule,
+)
 
 KINDS = ["elm", "oak", "yew"]
 
@@ -89,7 +94,7 @@ class Unweighted(Classifier):
 class Images(SupervisedDataModule):
     """Small images with a bright upper or lower half."""
 
-    class_names = ["upper", "lower"]  # noqa: RUF012
+    class_names = ["upper", "lower"]  # noqa: RUF012  nothing changes it
 
     def __init__(self, batch_size: int | None = 8) -> None:
         super().__init__(batch_size)
@@ -130,12 +135,6 @@ class ImageNetwork(SupervisedModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=self.hparams["lr"], momentum=0.9)
-
-
-def data_rows(split: Any) -> Batch:
-    data = Trees()
-    data.setup("fit")
-    return data.splits[split]
 
 
 def check_two_processes(found: list[dict[str, Any]]) -> None:
