@@ -107,7 +107,7 @@ def test_gpu(command: Linreg, capsys: pytest.CaptureFixture[str]) -> None:
     else:
         with pytest.raises(SystemExit):
             cli.main(overlay)
-        assert "--trainer.accelerator: gpu was given, and torch finds none" in capsys.readouterr().err
+        assert "accelerator: gpu was given, and torch finds none" in capsys.readouterr().err
     answer = command(" ".join(overlay))
     torch.testing.assert_close(estimates_tensor(answer), tutorial_solution(), rtol=0, atol=1e-5)
 
