@@ -128,6 +128,7 @@ def test_the_tests_of_each_project_pass(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.syspath_prepend(Path(name).resolve())
     # In this process, which has imported torch already.
     words = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--basetemp=temporary"]
+    words += ["--import-mode=importlib"]  # the files of the projects have the same names
     try:
         assert pytest.main([*words, *(f"{name}/tests" for name in names)]) == pytest.ExitCode.OK
     finally:
