@@ -116,9 +116,11 @@ def test_shapes_that_would_broadcast_are_refused(descend, x, y, w, message: str)
         descend(x, y, w)
 
 
-def test_the_script_prints_the_three_steps_without_lightning() -> None:
+def test_the_script_prints_the_three_steps_and_neither_it_nor_a_plain_fit_needs_lightning() -> None:
     code = (
         "import sys, runpy; runpy.run_module('linreg_lightning.tutorial', run_name='__main__');"
+        "from linreg_lightning import least_squares;"
+        "least_squares([[1.0], [2.0], [3.0]], [1.0, 2.0, 4.0]);"
         "assert not any(name.split('.')[0] == 'lightning' for name in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
