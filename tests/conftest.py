@@ -49,7 +49,7 @@ def trainer() -> Callable[..., Trainer]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command() -> Callable[..., dict[str, Any]]:
     """Return a function that runs `linreg` and returns the newest coefficients.json.
 

@@ -97,7 +97,7 @@ def test_a_column_of_ones_and_an_intercept_give_the_same_coefficients(
     answers = []
     for ones in (True, False):
         fit = model()
-        trainer(max_epochs=300).fit(fit, SyntheticData(ones=ones))
+        trainer(max_epochs=150).fit(fit, SyntheticData(ones=ones))
         answers.append(fit.coefficients())
     for one, other in zip(*answers, strict=True):
         assert (one["name"], one["true"]) == (other["name"], other["true"])

@@ -31,11 +31,8 @@ Linreg = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
 
 
-def run_linreg(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "linreg_lightning", *args]
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+def run_process(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 def newest_checkpoint() -> Path:
@@ -89,7 +86,8 @@ def test_help_names_every_class_and_subcommand(capsys: pytest.CaptureFixture[str
 
 
 def test_fit_without_options_runs_the_tutorial() -> None:
-    done = run_linreg("fit", "--trainer.accelerator", "cpu")
+    line = "-m linreg_lightning fit --trainer.accelerator cpu"
+    done = run_process(sys.executable, *line.split())
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     words = [line.split() for line in lines]
@@ -243,24 +241,23 @@ def test_a_resumed_run_gives_the_result_of_an_uninterrupted_run(
     assert resumed == whole
 
 
-class Kill(Callback):
-    """Kills the process within an epoch, like a power failure."""
+class Copy(Callback):
+    """Copies the run's folder within an epoch: what a power failure would leave of it."""
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == 18:
-            os.kill(os.getpid(), signal.SIGKILL)
+            shutil.copytree("killed", "left")
 
 
 def test_a_run_killed_within_an_epoch_resumes_within_the_epoch(command: Linreg) -> None:
     whole = command(f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir whole")
-    killed = run_linreg(
-        *f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir killed".split(),
-        "--trainer.callbacks+=ModelCheckpoint",
+    command(
+        f"fit {RESUMABLE} --trainer.max_epochs 5 --trainer.default_root_dir killed",
+        "--trainer.callbacks+=test_cli.Copy --trainer.callbacks+=ModelCheckpoint",
         "--trainer.callbacks.every_n_train_steps=1",
-        "--trainer.callbacks+=test_cli.Kill",
-        "--trainer.accelerator=cpu",
     )
-    assert killed.returncode == -signal.SIGKILL
+    shutil.rmtree("killed")
+    Path("left").rename("killed")
     assert newest_checkpoint().name == "epoch=2-step=17.ckpt"
     resumed = command(
         "fit --ckpt_path last --trainer.max_epochs 5 --trainer.default_root_dir killed"
@@ -326,33 +323,6 @@ def test_a_model_and_data_of_another_package_run_by_their_class_paths(
     assert float(loss.replace("│", " ").replace("|", " ").split()[-1]) < 1e-3
     (path,) = Path().glob("**/predictions.csv")
     assert len(path.read_text().splitlines()) == 65
-
-
-EQUAL_COLUMNS = """
-import torch
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, TensorDataset
-
-class EqualColumns(LightningDataModule):
-    def train_dataloader(self):
-        x = torch.arange(6.0).repeat(2, 1).T
-        return DataLoader(TensorDataset(x, x[:, :1] ** 2), batch_size=6)
-"""
-
-
-def test_a_class_in_the_working_folder_is_found_and_its_warning_takes_one_line() -> None:
-    Path("present_folder.py").write_text(EQUAL_COLUMNS)
-    line = "fit --model LeastSquares --model.in_features 2 --data present_folder.EqualColumns"
-    linreg = Path(sys.executable).parent / "linreg"
-    done = subprocess.run(
-        [linreg, *line.split(), *["--figures", "false", "--trainer.enable_progress_bar", "false"]],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (warning,) = [line for line in done.stderr.splitlines() if "warning" in line.lower()]
-    assert warning.startswith("linreg: warning: ")
-    assert warning.endswith("x2")
 
 
 def test_a_model_of_another_package_accepts_our_data(command: Linreg) -> None:
@@ -691,19 +661,72 @@ def test_sigterm_ends_predict_and_test_and_leaves_no_file(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_process_ends_as_python_would_end_it() -> None:
-    # The process skips Python's slow shutdown, but not what the user's classes have asked for.
-    Path("mine.py").write_text(
-        "import atexit\nfrom pathlib import Path\nfrom linreg_lightning import LinearRegression\n"
-        "atexit.register(Path('left.txt').write_text, 'done')\n"
-        "class Mine(LinearRegression): pass\n"
+# A process of its own
+
+MY_CLASSES = """
+import atexit
+import sys
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, TensorDataset
+
+from linreg_lightning import LeastSquares
+
+atexit.register(lambda: Path("modules.txt").write_text(" ".join(sys.modules)))
+
+class Mine(LeastSquares):
+    pass
+
+class EqualColumns(LightningDataModule):
+    def train_dataloader(self):
+        x = torch.arange(6.0).repeat(2, 1).T
+        return DataLoader(TensorDataset(x, x[:, :1] ** 2), batch_size=6)
+"""
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Fit classes of the working folder without figures; return what the process leaves.
+
+    The process takes seconds to start, so that several tests look at it.
+    """
+    folder = tmp_path_factory.mktemp("fitted")
+    (folder / "my_classes.py").write_text(MY_CLASSES)
+    line = (
+        "fit --model my_classes.Mine --model.in_features 2 --data my_classes.EqualColumns "
+        "--figures false --trainer.enable_progress_bar false --trainer.accelerator cpu"
     )
-    linreg = [sys.executable, "-m", "linreg_lightning"]
-    fit = "fit --model mine.Mine --trainer.max_epochs 1 --figures false"
-    fitted = subprocess.run([*linreg, *fit.split()], capture_output=True, text=True, check=False)
-    refused = subprocess.run([*linreg, "fit", "--model.lr", "-1"], capture_output=True, check=False)
-    assert fitted.returncode == 0
-    assert "coefficients.json" in fitted.stdout
-    assert Path("left.txt").read_text() == "done"
+    linreg = Path(sys.executable).parent / "linreg"
+    done = subprocess.run(
+        [linreg, *line.split()], capture_output=True, text=True, check=True, cwd=folder
+    )
+    modules = (folder / "modules.txt").read_text()
+    pictures = " ".join(map(str, folder.rglob("*.png")))
+    return {"out": done.stdout, "err": done.stderr, "modules": modules, "pictures": pictures}
+
+
+def test_a_class_in_the_working_folder_is_found_and_its_warning_takes_one_line(
+    fitted: dict[str, str],
+) -> None:
+    assert "my_classes" in fitted["modules"].split()
+    (warning,) = [line for line in fitted["err"].splitlines() if "warning" in line.lower()]
+    assert warning.startswith("linreg: warning: ")
+    assert warning.endswith("x2")
+
+
+def test_without_figures_no_plotting_code_is_imported(fitted: dict[str, str]) -> None:
+    modules = fitted["modules"].split()
+    assert "linreg_lightning.callbacks" in modules
+    assert "linreg_lightning.plots" not in modules
+    assert not fitted["pictures"]
+
+
+def test_the_process_ends_as_python_would_end_it(fitted: dict[str, str]) -> None:
+    # The process skips Python's slow shutdown, but not what the user's classes have asked for.
+    assert fitted["modules"]
+    assert "coefficients.json" in fitted["out"]
+    refused = run_process(sys.executable, "-m", "linreg_lightning", "new", "torch")
     assert refused.returncode == 1
-    assert b"--model.lr" in refused.stderr
+    assert refused.stderr.startswith("linreg: error: ")

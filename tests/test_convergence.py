@@ -110,7 +110,7 @@ def test_the_default_fit_of_the_tutorial_has_converged(model: Any, trainer: Make
 def test_mini_batches_leave_less_than_the_tolerance(
     lr: float, batch_size: int, trainer: MakeTrainer
 ) -> None:
-    x, y = rows(2000, features=8)
+    x, y = rows(1000, features=8)
     data = TensorData(x - 1, y, batch_size=batch_size)
     assert warning_of(lambda: trainer(max_epochs=8).fit(LinearRegression(lr=lr), data)) == ""
 

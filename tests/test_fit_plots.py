@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,17 +102,6 @@ def test_without_a_logger_plots_are_in_the_root_folder(command: Command) -> None
         "--figures true",
     )
     assert "predicted" in {path.stem for path in Path("here").glob("*.png")}
-
-
-def test_without_figures_no_plotting_code_is_imported() -> None:
-    words = ["fit", "--figures", "false", "--trainer.max_epochs", "1", "--trainer.accelerator=cpu"]
-    code = (
-        "import sys; from linreg_lightning.cli import main\n"
-        f"main({words!r})\n"
-        "assert 'linreg_lightning.plots' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert not pictures()
 
 
 CONFIG = """

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +22,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 from nist import NIST
-from third_party import processes
 from third_party.small import Recorder
-from third_party.tasks import check_two_processes
 from torch.utils.data import DataLoader, TensorDataset
 
 from linreg_lightning import (
@@ -127,49 +124,6 @@ def test_exact_gives_the_same_bits_for_any_order_and_batches(
     # Compare as text, because NaN equals NaN there.
     assert repr(one.coefficients()) == repr(other.coefficients())
     assert repr(one.fit_statistics) == repr(other.fit_statistics)
-
-
-def check_descents(found: dict[str, Any]) -> None:
-    """Compare SGD on two processes with a loop by hand over batches of the rows of both."""
-    grouped, alone = found["groups"], found["the Trainer"]
-    calls = grouped.pop("calls"), alone.pop("calls")
-    assert grouped == alone
-    x, y, weight = (tensor.double().numpy() for tensor in processes.descent_rows())
-    x, weight = np.column_stack([x, np.ones(len(x))]), (weight / weight.mean())[:, None]
-    coefficients = np.concatenate([np.array(part).T.reshape(-1, 1) for part in grouped["first"]])
-    size, steps = 2 * processes.BATCH_SIZE, 0
-    starts = range(0, len(x) - 1, size)  # the last row, which has no partner, joins a full batch
-    for _ in range(processes.EPOCHS):
-        for start in starts:
-            rows = slice(start, start + size if start + size + 1 < len(x) else None)
-            z, w = x[rows], weight[rows]
-            gradient = 2 * z.T @ (w * (z @ coefficients - y[rows])) / len(z)
-            coefficients = coefficients - processes.LR * gradient
-            steps += 1
-    last = np.concatenate([np.array(part).T.reshape(-1, 1) for part in grouped["last"]])
-    np.testing.assert_allclose(last, coefficients, rtol=1e-4)
-    assert grouped["steps"] == steps
-    # One collective a step for the number of rows, one a group, and Lightning's at a group of one.
-    assert calls[0] < 1.5 * steps + 30
-    assert calls[1] < 2 * steps + 30
-    assert found["broadcasts"] == [True, False]
-
-
-def test_two_processes_give_the_same_as_one(tmp_path: Path) -> None:
-    # Two processes take ten seconds to start, so they run all cases, those of SGD too.
-    command = [sys.executable, processes.__file__, str(tmp_path / "two.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    two = json.loads((tmp_path / "two.json").read_text())
-    check_descents(two.pop("descents"))
-    check_two_processes(two.pop("tasks"))
-    one = json.loads(json.dumps(processes.fits(1)))
-    assert two.pop("refusal").startswith("devices: the DataLoader has given all processes the same")
-    assert two["auto, in two passes"]["passes"] == 2
-    case = "auto, in one pass"
-    assert [two.pop(case)["passes"], one[case]["passes"]] == [1, 1]
-    del one[case]
-    assert two == one
 
 
 # Independent references

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -304,67 +301,3 @@ def test_parts_of_a_killed_run_are_ignored() -> None:
         file.discard()
     assert path.read_text() == "y\n1\n"
     assert [file.name for file in Path().iterdir()] == ["predictions.csv"]
-
-
-MANUAL = "--model ManualLinearRegression --data.rows 5 --data.noise 2 --trainer.max_epochs 50"
-WEIGHTED = (
-    "--data TabularData --data.path weighted.csv --data.target y --data.weight w "
-    "--model.standardize true --data.val_fraction 0.3 --trainer.max_epochs 50"
-)
-
-
-def test_two_processes_fit_and_predict_the_same_as_one(command: Command) -> None:
-    frame = mixed(200)
-    frame["rooms"] = frame["rooms"].astype(float)
-    frame.loc[[5, 150], "rooms"] = np.nan
-    write(frame, "t.csv")
-    line = f"{FIT} t.csv --data.missing drop --data.val_fraction 0.2 --model.accuracy exact"
-    one = command(f"{line} --trainer.default_root_dir one")
-    frame.loc[[10, 120, 190], "city"] = "Xanten"
-    write(frame.assign(id=range(200)), "new.csv")
-    again = "predict --ckpt_path last --data.path new.csv --keep id --trainer.default_root_dir one"
-    again += " --data.unseen zero"
-    command(again)
-    alone = predictions().read_text()
-    assert alone.splitlines()[151] == "150,"
-    rows = [f"{i},{i / 20 if i % 2 else 5 - i / 20},{0.1 if i % 2 else 10}" for i in range(101)]
-    Path("weighted.csv").write_text("\n".join(["a,y,w", *rows]))
-    rows = [f"{k % 7},{2 * (k % 7) + k % 3}" for k in range(100)]
-    Path("bad.csv").write_text("\n".join(["a,y", *rows[:90], ",1", *rows[91:]]))
-    # One script runs all lines, so that two processes start only once.
-    stream = "--data.stream true --figures false --trainer.default_root_dir"
-    lines = {
-        "table": f"{line} --data.batch_size 16 {stream} two",
-        "predictions": again,
-        "manual": f"fit {MANUAL} --trainer.default_root_dir manual2",
-        "weighted": f"fit {WEIGHTED} --figures false --trainer.default_root_dir weighted2",
-        "bad": "fit --model LeastSquares --data TabularData --data.target y --data.path bad.csv "
-        f"--trainer.strategy ddp {stream} bad2",
-    }
-    two = "--trainer.devices 2 --trainer.accelerator cpu --trainer.enable_progress_bar false"
-    script = "\n".join(f"cli.main({f'{line} {two}'.split()})" for line in lines.values())
-    Path("all.py").write_text(f"from linreg_lightning import cli\n{script}\n")
-    done = subprocess.run([sys.executable, "all.py"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    for noise in ("Warning", ".py:", "Traceback"):
-        assert noise not in done.stderr
-    assert done.stderr.count("2 of 200 rows were given no prediction") == 1
-    assert done.stderr.count("3 of 200 rows to predict have a level") == 1
-    assert "2 of 160 rows" in done.stderr
-    found = json.loads(Path("two/version_0/coefficients.json").read_text())
-    assert found["coefficients"] == one["coefficients"]
-    assert found["rows"] == one["rows"]
-    assert predictions().read_text() == alone
-    assert predictions().parent.name != "version_1"
-    for name, words in (("manual", MANUAL), ("weighted", WEIGHTED)):
-        alone_too = command(f"fit {words} --trainer.default_root_dir {name}1")
-        by_two = json.loads(Path(f"{name}2/version_0/coefficients.json").read_text())
-        assert estimates(by_two) == pytest.approx(estimates(alone_too), rel=1e-4, abs=1e-5)
-        assert by_two["fit"] == pytest.approx(alone_too["fit"], rel=1e-4)
-        assert by_two["rows"] == alone_too["rows"]
-    assert {"predicted", "descent"} <= {path.stem for path in Path("manual2").glob("*/*.png")}
-    # The row that lacks a value is one of the second process.
-    start = "linreg: error: process 2: "
-    (message,) = [line for line in done.stderr.splitlines() if line.startswith(start)]
-    assert "'a'" in message
-    assert "91" in message

@@ -116,9 +116,11 @@ def test_shapes_that_would_broadcast_are_refused(descend, x, y, w, message: str)
         descend(x, y, w)
 
 
-def test_the_script_prints_the_three_steps_without_lightning() -> None:
+def test_the_script_prints_the_three_steps_and_neither_it_nor_a_plain_fit_needs_lightning() -> None:
     code = (
         "import sys, runpy; runpy.run_module('linreg_lightning.tutorial', run_name='__main__');"
+        "from linreg_lightning import least_squares;"
+        "least_squares([[1.0], [2.0], [3.0]], [1.0, 2.0, 4.0]);"
         "assert not any(name.split('.')[0] == 'lightning' for name in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -144,12 +146,26 @@ def printed(notebook: nbformat.NotebookNode) -> list[str]:
     return ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
 
 
-def test_the_notebook_runs_and_prints_its_stored_output(tmp_path: Path) -> None:
-    path = Path(linreg_lightning.__file__).parent / "tutorial.ipynb"
-    stored = nbformat.read(path, as_version=4)
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, resources=resources).execute()
+def stored_notebook(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(Path(linreg_lightning.__file__).parent / f"{name}.ipynb", as_version=4)
+
+
+@pytest.fixture(scope="module")
+def notebooks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nbformat.NotebookNode]:
+    """Run the notebooks in one process, which imports torch only once; return them by name."""
+    result = {name: stored_notebook(name) for name in ("tutorial", "data_frames")}
+    both = nbformat.v4.new_notebook()
+    for notebook in result.values():
+        both.cells += [nbformat.v4.new_code_cell("%reset -f"), *notebook.cells]
+    resources = {"metadata": {"path": str(tmp_path_factory.mktemp("notebooks"))}}
+    NotebookClient(both, timeout=300, resources=resources).execute()
+    return result
+
+
+def test_the_notebook_runs_and_prints_its_stored_output(
+    notebooks: dict[str, nbformat.NotebookNode],
+) -> None:
+    stored, notebook = stored_notebook("tutorial"), notebooks["tutorial"]
     text = "\n".join(printed(notebook))
     assert "by hand: True" in text
     assert "torch.nn: True" in text
@@ -166,12 +182,10 @@ def test_the_notebook_runs_and_prints_its_stored_output(tmp_path: Path) -> None:
     assert any("image/png" in output.data for output in pictures)
 
 
-def test_the_notebook_of_a_day_with_data_frames_runs(tmp_path: Path) -> None:
-    path = Path(linreg_lightning.__file__).parent / "data_frames.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, resources=resources).execute()
-    text = "\n".join(printed(notebook))
+def test_the_notebook_of_a_day_with_data_frames_runs(
+    notebooks: dict[str, nbformat.NotebookNode],
+) -> None:
+    text = "\n".join(printed(notebooks["data_frames"]))
     assert "the same bits as one fit of both months: True" in text
     assert "city: compared to Bergen" in text
     # The coefficients that the rows were made with lie within three standard errors.
@@ -184,6 +198,6 @@ def test_the_notebook_of_a_day_with_data_frames_runs(tmp_path: Path) -> None:
         row = re.search(rf"(?m)^{name} +(\S+) +(\S+)", text)
         assert row is not None, name
         assert abs(float(row[1]) - true) < 3 * float(row[2])
-    stored = nbformat.read(path, as_version=4)
+    stored = stored_notebook("data_frames")
     outputs = [o for cell in stored.cells for o in cell.get("outputs", []) if "data" in o]
     assert sum("image/png" in output.data for output in outputs) == 2

@@ -1,4 +1,4 @@
-"""Fits on a given number of processes; the script uses two processes."""
+"""Fits on a given number of processes; the script uses two processes, for command lines too."""
 
 import json
 import os
@@ -19,6 +19,7 @@ from linreg_lightning import (
     StandardizedModule,
     TensorData,
     TightLoop,
+    cli,
 )
 
 try:
@@ -223,7 +224,24 @@ def refusal() -> str:
     return "not refused"
 
 
+def run(*lines: str) -> None:
+    """Run command lines, whose errors both processes write to a file of their own."""
+    send_errors_to("command_errors.txt")
+    for line in lines:
+        cli.main(line.split())
+    send_errors_to("fit_errors.txt")
+
+
+def send_errors_to(path: str) -> None:
+    sys.stderr.flush()
+    with Path(path).open("a") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+
+
 if __name__ == "__main__":
+    *lines, failing = sys.argv[1:]
+    run(*lines)
     text = json.dumps({"descents": descents(), "tasks": tasks(), **fits(2), "refusal": refusal()})
     if os.environ["LOCAL_RANK"] == "0":
-        Path(sys.argv[1]).write_text(text)
+        Path("answers.json").write_text(text)
+    run(failing)
