@@ -53,7 +53,7 @@ class FitPlots(Callback):
     Args:
         epochs: after how many epochs to draw as well, such as [1, 10]; TensorBoard keeps all plots.
         rows: how many rows of each split to draw; of more rows a random sample is drawn. There are
-            fewer where these have more than 2^22 numbers in x, such as large images.
+            fewer where these have more than 2^24 numbers in x, such as large images.
         coefficients: the two coefficients of the loss surface; None means the first two columns,
             or the intercept and the only column.
 
