@@ -164,7 +164,7 @@ def test_rows_without_a_prediction_have_no_class(trainer: MakeTrainer) -> None:
     x = torch.randn(5, 1, 3, 3)
     x[3] = torch.nan
     model = NamedPredictions(columns)
-    model.predict_step = lambda batch, batch_idx: model(batch[0])  # type: ignore[method-assign]
+    model.predict_step = lambda batch, batch_idx: model(batch[0])
     rows = DataLoader(TensorDataset(x), batch_size=5)
     trainer(callbacks=[PredictionWriter()]).predict(model, rows)
     written = pd.read_csv("predictions.csv").isna()
@@ -176,7 +176,7 @@ def test_without_columns_of_its_own_a_model_has_those_of_others(
     trainer: MakeTrainer, none: Any
 ) -> None:
     model = NamedPredictions(lambda prediction: none)
-    model.predict_step = lambda batch, batch_idx: model(batch[0])  # type: ignore[method-assign]
+    model.predict_step = lambda batch, batch_idx: model(batch[0])
     rows = DataLoader(TensorDataset(torch.randn(5, 1, 3, 3)), batch_size=4)
     trainer(callbacks=[PredictionWriter()]).predict(model, rows)
     assert list(pd.read_csv("predictions.csv").columns) == ["y1", "y2"]
@@ -211,7 +211,7 @@ def test_prediction_columns_of_another_length_are_refused(
     with pytest.raises(InputError, match=message):
         trainer(callbacks=[PredictionWriter()]).predict(NamedPredictions(lambda _: columns), rows)
     model = NamedPredictions(lambda _: columns)
-    model.predict_step = lambda batch, batch_idx: model(batch[0])  # type: ignore[method-assign]
+    model.predict_step = lambda batch, batch_idx: model(batch[0])
     with pytest.raises(InputError, match=message):
         trainer(callbacks=[PredictionWriter()]).predict(model, rows)
     assert not list(Path().glob("**/predictions*"))

@@ -292,7 +292,7 @@ def test_processes_share_images_and_chunks_have_all_rows(monkeypatch: pytest.Mon
         rows = data.splits["train"]
         assert torch.equal(share.y, rows.y[share.x[:, 0, 0, 0].long()])
         seen += share.x[:, 0, 0, 0].tolist()
-        chunk = rows_of(data.loader("train").chunks(float("inf")))  # type: ignore[attr-defined]
+        chunk = rows_of(data.loader("train").chunks(float("inf")))
         assert torch.equal(chunk.x, rows.x[rank::2])
     assert sorted(seen) == list(range(23))
 

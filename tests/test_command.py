@@ -437,7 +437,7 @@ def test_options_of_a_fit_may_hold_paths_and_numbers_of_numpy() -> None:
     words = option_words(options)
     assert words == ['--data.path=["a.csv"]', '--model={"lr": 0.5, "n": [0, 1]}']
     with pytest.raises(InputError, match="options: a list was given; give a dict"):
-        option_words([("model.lr", 0.1)])  # type: ignore[arg-type]
+        option_words([("model.lr", 0.1)])
 
 
 def test_a_module_of_the_project_that_fails_shows_where(project: Path) -> None:

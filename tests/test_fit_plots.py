@@ -322,7 +322,7 @@ def test_numbers_of_classes_have_no_plots_of_a_regression(trainer: MakeTrainer) 
     rows = DataLoader(TensorDataset(x, (y > 0).float().unsqueeze(1)), batch_size=8)
 
     class Logistic(ImageClassifier):
-        figures = None  # type: ignore[assignment]
+        figures = None
 
         def __init__(self, class_names: list[str]) -> None:
             super().__init__(classes=1)

@@ -310,7 +310,7 @@ def test_options_from_a_checkpoint_of_csv_do_not_hinder_other_formats() -> None:
     new.to_parquet("new.parquet")
     model, trainer = ll.LeastSquares(), ll.Trainer(logger=False, enable_progress_bar=False)
     options = {"delimiter": ";", "decimal": ",", "na_values": -999, "missing": "drop"}
-    trainer.fit(model, ll.TabularData("rows.csv", "y", **options))  # type: ignore[arg-type]
+    trainer.fit(model, ll.TabularData("rows.csv", "y", **options))
     trainer.save_checkpoint("rows.ckpt")
     expected = pytest.approx([3, np.nan, 7], nan_ok=True)
     assert model.predict(new).y.tolist() == expected

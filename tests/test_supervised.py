@@ -113,7 +113,7 @@ def test_metrics_are_those_of_scikit_learn_over_all_rows(
     found += [{k.split("_")[1]: v for k, v in tested.items()}, dict(model.fit_statistics)]
     assert found[2].pop("rows") == 61
     for values, split in zip(found, ("val", "test", "train"), strict=True):
-        x, y, _ = data.splits[split]  # type: ignore[index]
+        x, y, _ = data.splits[split]
         logits = model(x).detach().double()
         assert values["loss"] == pytest.approx(log_loss(y, logits.softmax(dim=1)), rel=1e-6)
         predicted = logits.argmax(dim=1)
@@ -184,7 +184,7 @@ def test_classes_without_names_of_columns_are_not_written_into_frames(
     trainer: MakeTrainer,
 ) -> None:
     class Nameless(Classifier):
-        prediction_columns = None  # type: ignore[assignment]
+        prediction_columns = None
 
     model = Nameless()
     trainer(max_epochs=1).fit(model, Trees())
@@ -244,10 +244,10 @@ class Regressor(Unweighted):
     def row_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
         return (prediction - y).abs().mean(dim=1)
 
-    def make_metrics(self) -> RegressionMetrics:  # type: ignore[override]
+    def make_metrics(self) -> RegressionMetrics:
         return RegressionMetrics(len(self.target_names))
 
-    prediction_columns = None  # type: ignore[assignment]
+    prediction_columns = None
 
 
 def test_a_network_of_numbers_has_its_own_loss_beside_the_metrics(trainer: MakeTrainer) -> None:

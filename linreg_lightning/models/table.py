@@ -147,7 +147,8 @@ class TableModule(SupervisedModule):
     def setup(self, stage: str) -> None:
         """Take the columns from the data, or check that they are those of the fit."""
         super().setup(stage)
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        trainer: Any = self.trainer  # Lightning does not declare datamodule
+        data = trainer.datamodule
         if isinstance(data, NamedColumns):
             keep_targets = stage == "predict" and self.columns.named  # rows to predict need none
             targets = self.target_names if keep_targets else data.target_names

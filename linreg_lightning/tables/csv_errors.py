@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from linreg_lightning.tables import csv_layout, csv_sections
@@ -78,7 +79,7 @@ def number_advice(
     if not texts.may_be_numbers:
         return None
     for start, table in parts:
-        texts.add_column(table[error.column], lambda row, start=start: f"row {start + row + 1}")  # type: ignore[misc]
+        texts.add_column(table[error.column], partial(_row_name, start))
     advice = texts.advice(error.column)
     return advice and with_other_remedies(advice)
 
@@ -90,3 +91,8 @@ def with_other_remedies(advice: str) -> str:
     'x is odd; mend it, or, if it is no target, leave it out by exclude or name it in categorical'
     """
     return f"{advice}, {_OTHER_REMEDIES}"
+
+
+def _row_name(start: int, row: int) -> str:
+    """Return the name of a row of a block whose first row has the number `start`."""
+    return f"row {start + row + 1}"

@@ -25,7 +25,7 @@ from linreg_lightning import (
 try:
     from third_party.tasks import Classifier, Trees
 except ModuleNotFoundError:  # run as a script
-    from tasks import Classifier, Trees  # type: ignore[import-not-found,no-redef]
+    from tasks import Classifier, Trees
 
 
 def problem(seed: int, rows: int, columns: int, weighted: bool) -> tuple[torch.Tensor, ...]:

@@ -158,7 +158,7 @@ def check_two_processes(found: list[dict[str, Any]]) -> None:
     assert answer["fit"]["rows"] == 61
     losses = {"train": answer["fit"]["loss"], "val": answer["val_loss"]}
     for split, loss in (losses | {"test": answer["test_loss"]}).items():
-        x, y, _ = data.splits[split]  # type: ignore[index]
+        x, y, _ = data.splits[split]
         logits = network(((x - mean) / scale).float())
         assert abs(functional.cross_entropy(logits, y).item() - loss) < 1e-5
         accuracy = (logits.argmax(dim=1) == y).double().mean().item()
