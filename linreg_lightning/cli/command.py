@@ -44,7 +44,8 @@ class Command:
         models: class paths of other models, which `--model` takes by their short names too.
         table: the class path of the data where `--data.path` is given and `data` has no `path`.
         table_options: defaults of options of a fit of `model` to `table`: `{"model.lr": 0.1}`.
-        commands: other subcommands: functions from the words after the name to the output, such as
+        commands: other subcommands by name: the path of a function that takes the words after the
+            name and returns the text to print, such as
             `{"summary": "linreg_lightning.cli.summary:summary"}` for a model with coefficients.
         purposes: what a subcommand does, for the help, where its general words do not say it.
 
@@ -72,7 +73,7 @@ class Command:
 
     @property
     def packages(self) -> set[str]:
-        """The packages of models and data; a checkpoint may name all their classes."""
+        """The packages of models and data; a checkpoint may name any class in them."""
         paths = filter(None, (self.model, self.data, *self.models, self.table))
         return {path.partition(".")[0] for path in paths}
 
@@ -98,11 +99,11 @@ class Command:
             if not isinstance(stop.code, int | None):
                 raise
             status = stop.code or 0
-        # Python's shutdown does both, and has no public names for them.
+        # Python's shutdown makes the next two calls, which have no public names.
         threading._shutdown()  # type: ignore[attr-defined]  # waits for threads of the user's
         atexit._run_exitfuncs()
         for stream in filter(None, (sys.stdout, sys.stderr)):
-            with contextlib.suppress(OSError, ValueError):  # `main` has said that this fails
+            with contextlib.suppress(OSError, ValueError):  # `main` has reported it
                 stream.flush()
         os._exit(status)
 
@@ -120,7 +121,7 @@ class Command:
             rows for validation.
 
         Raises:
-            InputError: an option cannot work, or the fit has failed by one.
+            InputError: an option cannot work, or the fit itself has raised an InputError.
         """
         from linreg_lightning.cli.run import run_fit
 
@@ -179,7 +180,7 @@ def _run_subcommand(command: Command, args: list[str]) -> None:
         except (InputError, OSError) as error:
             fail(error_message(error), 1)
     else:
-        parent = os.getppid()  # it may end during the import
+        parent = os.getppid()  # now, because the parent may end during the slow import
         # Here, because it imports torch and lightning.
         from linreg_lightning.cli.run import run
 

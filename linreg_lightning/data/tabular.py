@@ -50,7 +50,7 @@ class TabularData(RegressionDataModule):
     With the extra `formats` also workbooks of Excel, and files of Stata, SPSS and SAS.
 
     Numbers and booleans become float64; columns of text become indicators of their levels (see
-    `Design`). Up to 256 MB of rows are held in memory; of more, each pass reads all anew.
+    `Design`). Up to 256 MB of rows are held in memory; larger tables are read anew in each pass.
 
     The columns of x, with levels and means, are fitted to the rows to train on, and go into the
     checkpoint as `design`: later files may have their columns in another order.
@@ -81,9 +81,9 @@ class TabularData(RegressionDataModule):
         exclude: columns that the model does not use.
         categorical: columns of categories that look like numbers, such as postal codes.
         missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
-            it; `mean` fills in the mean of the rows to train on (for an indicator, the fraction of
-            them with that level), also of those left out because they lack a target or weight,
-            which are never filled in.
+            it; `mean` fills in the mean of all rows to train on (for an indicator, the fraction of
+            them with that level); it leaves out a row without a target or weight, whose other
+            values count in the means.
         unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
             its column to 0, as those of the first level are, and a warning counts such rows; `add`
             gives it a coefficient where rows to train on are added to a `LeastSquares` fit from a
@@ -106,7 +106,8 @@ class TabularData(RegressionDataModule):
             train on, y = b_0 + b days. `parts`: y = b_0 + b year + b_month + b_weekday + b_hour, by
             the clocks of the column's zone (UTC, if a CSV file has offsets), with indicators of
             those that the rows to train on have, without the first; for others see `unseen`. Times
-            of day alone give hours, and dates alone none. `refuse` asks which.
+            of day alone give hours, and dates alone none. `refuse` ends with a message that names
+            both.
         date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
             strptime, such as `%d/%m/%Y`; or a list of these.
         classes: whether the target is a category, of text, booleans or whole numbers. y then has
@@ -167,11 +168,14 @@ class TabularData(RegressionDataModule):
         self.target_names = as_list(target)
         self._missing, self._unseen, self._by, self._stream = missing, unseen, by, stream
         reading = {"missing": missing, "unseen": unseen, "na_values": na_values}
+        # Arguments that a subclass has fixed are not in hparams; the design keeps them.
         self._fixed = {k: v for k, v in reading.items() if k not in self.hparams}
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._kept: list[str] = []
         self._readers: dict[Split, SplitReader] = {}
-        self._shares: dict[Split, SplitReader] = {}  # those of this process, of several
+        self._shares: dict[
+            Split, SplitReader
+        ] = {}  # the parts of this process, where there are several
         self._name_columns()
 
     def feature_bits(self) -> list[int]:
@@ -217,7 +221,7 @@ class TabularData(RegressionDataModule):
         arguments, frame = outermost_arguments(self)
         # In the outermost frame Lightning finds no data frames, which it would copy.
         self.save_hyperparameters(frame=frame)
-        if not self.hparams:  # those of the command are plain
+        if not self.hparams:  # in the command they are set by now, and plain
             plain = {name: plain_source(value) for name, value in arguments.items()}
             self.save_hyperparameters(plain, frame=frame)
 
@@ -248,7 +252,7 @@ class TabularData(RegressionDataModule):
         rows, batches = reader.count_rows_and_batches(batch_size)
         numbers_in_row = len(self.feature_names) + len(self.target_names) + 1
         buffer = max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row)
-        min_rows = 2 if split == "train" else 1  # a fit needs 2
+        min_rows = 2 if split == "train" else 1  # one row determines no slope
         blocks = self._convert(partial(reader.blocks, min_rows=min_rows))
         name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
         return StreamLoader(blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name)

@@ -28,7 +28,7 @@ class ModelTable(CoefficientTable, TableModule):
     @property
     def fitted(self) -> bool:
         """Whether a fit or a checkpoint has set the coefficients, which are random until then."""
-        return self._fit_has_begun and bool(self.columns)
+        return self._has_fitted_parameters and bool(self.columns)
 
     def __repr__(self) -> str:
         """Return one line that says what was fitted, and how well."""

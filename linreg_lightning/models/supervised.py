@@ -65,7 +65,7 @@ class SupervisedModule(LightningModule, ABC):
     """
 
     one_pass: ClassVar[bool] = False
-    """Whether one epoch is the whole fit. Progress bar, plots and command then show no descent."""
+    """Whether one epoch is the whole fit; nothing then shows how the loss falls step by step."""
     checks_values: ClassVar[bool] = False
     """Whether the fit itself refuses NaN and infinity. `TensorData` then skips its own search."""
     revisable: ClassVar[frozenset[str]] = frozenset()
@@ -78,7 +78,7 @@ class SupervisedModule(LightningModule, ABC):
         self.class_names: list[str] = []
         """What the numbers in y stand for, from the data; empty where y holds no classes."""
         self.fit_statistics: dict[str, Any] = {}
-        self._fit_has_begun = False
+        self._has_fitted_parameters = False
         self._is_unfitted = False  # `setup` sets it where a task needs a fitted model
         self._metrics: TaskMetrics | None = None
 
@@ -97,7 +97,8 @@ class SupervisedModule(LightningModule, ABC):
 
         Each metric is updated with (prediction, y) and computes one number, or several by name. A
         `MetricCollection` names them; a single metric has the name of its class. `BinaryAccuracy`
-        and the like take a batch of logits within [0, 1] for probabilities: give them these.
+        and the like mistake logits for probabilities where all of a batch lie within [0, 1]: give
+        them probabilities.
         """
         return None
 
@@ -107,7 +108,7 @@ class SupervisedModule(LightningModule, ABC):
 
         A model that has its parameters from elsewhere returns True.
         """
-        return self._fit_has_begun
+        return self._has_fitted_parameters
 
     def summary(self) -> str:
         """How well the model fits, as a line of text; empty before a fit."""
@@ -136,7 +137,7 @@ class SupervisedModule(LightningModule, ABC):
         return Batch(in_precision(x, self.dtype), y, weight)
 
     def scale_loss(self, loss: Tensor, rows: int) -> Tensor:
-        """Return the loss to call `backward` on: loss * rows / (mean rows per process now).
+        """Return the loss to call `backward` on: loss * rows / (rows per process, on average).
 
         DDP takes the plain mean of the processes' gradients, however many rows each process has.
         """
@@ -162,11 +163,11 @@ class SupervisedModule(LightningModule, ABC):
                 "accelerator: mps was given, which has no float64 for exact statistics; type cpu"
             )
         self._is_unfitted = stage != "fit" and not self.can_predict
-        self._fit_has_begun |= stage == "fit"
+        self._has_fitted_parameters |= stage == "fit"
         self._take_class_names()
 
     def set_class_names(self, names: Sequence[str]) -> None:
-        """Take the names of the classes, or check that they are the model's; none: y has none."""
+        """Take the names of the classes, or check that they are the model's; none: no classes."""
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"class_names: {twice[0]} was given twice; give each class its own")
         if names and self.class_names and list(names) != self.class_names:
@@ -187,7 +188,7 @@ class SupervisedModule(LightningModule, ABC):
 
     @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop a run whose loss is NaN or infinite; the last step of a group still shows it."""
+        """Stop a run whose loss is NaN or infinite, which the last of a group of steps shows too."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:
             return
@@ -241,7 +242,7 @@ class SupervisedModule(LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the checkpoint's classes; refuse one of another model, classes or arguments."""
-        with suppress(RuntimeError):  # without a Trainer, `load_from_checkpoint` has checked it
+        with suppress(RuntimeError):  # no Trainer: `load_from_checkpoint` has checked the file
             check_checkpoint(self.trainer.ckpt_path)
         check_hyperparameters(self, checkpoint)
         names = checkpoint.get("class_names", [])
@@ -253,7 +254,7 @@ class SupervisedModule(LightningModule, ABC):
                 "classes"
             )
         self.class_names = list(names)
-        self._is_unfitted, self._fit_has_begun = False, True
+        self._is_unfitted, self._has_fitted_parameters = False, True
 
     def _take_class_names(self) -> None:
         data = getattr(self._trainer, "datamodule", None)
@@ -263,7 +264,7 @@ class SupervisedModule(LightningModule, ABC):
 
     def _get_metrics(self) -> TaskMetrics:
         if self._metrics is None:
-            with torch.inference_mode(False):  # else training could not use what validation made
+            with torch.inference_mode(False):  # training cannot use what inference mode makes
                 metrics = task_metrics(self.make_metrics, self.class_names, type(self).__name__)
                 self._metrics = metrics.to(self.device)
         return self._metrics
