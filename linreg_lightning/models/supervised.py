@@ -188,7 +188,7 @@ class SupervisedModule(LightningModule, ABC):
 
     @per_group
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop a run whose loss is NaN or infinite, which the last of a group of steps shows too."""
+        """Stop a run whose loss is NaN or infinite; the last step of a group shows it too."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is None:
             return
