@@ -1,0 +1,235 @@
+"""Paths of the lasso and the elastic net from cross-products, by an exact active-set method."""
+
+import math
+
+import torch
+from torch import Tensor
+
+_EPS = torch.finfo(torch.float64).eps
+# A pivot below this share of the column's own square is rounding: the column depends on the others.
+_DEPENDENT = 1e-13
+# Stops a path that rounding drives in circles; each alpha takes a handful of steps otherwise.
+_MAX_STEPS = 1000
+
+
+def elastic_net_path(
+    cross: Tensor,
+    xy: Tensor,
+    yy: float,
+    weight: float,
+    alphas: Tensor,
+    l1_ratio: float = 1.0,
+    penalty_factor: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Minimise the elastic net for each alpha, from sums of products alone.
+
+    With W = `weight`, A = `cross`, a = `xy`, f = `penalty_factor` and r = `l1_ratio`, the objective is
+
+        (yy - 2 a'b + b'A b) / (2 W) + alpha sum_j f_j (r |b_j| + (1 - r) b_j^2 / 2)
+
+    On the columns with b_j other than 0 and with given signs it is a quadratic function. Each step
+    jumps to its minimum by a Cholesky factor, which grows with the columns that enter; a coefficient
+    that would change its sign becomes 0 and leaves; columns whose slope exceeds alpha r f_j enter.
+    The objective falls with each step, and the last one is exact: coefficients that are 0 are 0.0,
+    and the others have the accuracy of one solution of normal equations (Lee, Battle, Raina and Ng
+    2006, Efficient sparse coding algorithms, go the same way with one column at a time).
+
+    Of columns that depend linearly on each other the minimiser is not unique; the columns that
+    enter first represent the others.
+
+    Args:
+        cross: (features, features), sums w x_i x_j, of centred columns if there is an intercept.
+        xy: (features,), sums w x_j y.
+        yy: sum w y^2.
+        weight: sum w.
+        alphas: (alphas,), above 0 and decreasing, since each solution starts the next.
+        l1_ratio: from 0, ridge, to 1, the lasso.
+        penalty_factor: (features,), at least 0; a column of factor 0 has no penalty; None: all 1.
+
+    Returns:
+        The coefficients, (alphas, features), and the duality gaps, (alphas,), of the objective.
+        The objective at b is at most its gap above the minimum. A column without penalty enters
+        the gap with |b_j slope_j|, which is rounding.
+
+    >>> cross, xy = torch.eye(2).double() * 4, torch.tensor([4.0, 1.0]).double()
+    >>> coefficients, gaps = elastic_net_path(cross, xy, 8.0, 4.0, torch.tensor([0.5, 0.125]))
+    >>> coefficients
+    tensor([[0.5000, 0.0000],
+            [0.8750, 0.1250]], dtype=torch.float64)
+    >>> gaps.tolist()
+    [0.0, 0.0]
+    """
+    factor = torch.ones_like(xy) if penalty_factor is None else penalty_factor.to(xy)
+    state = _ActiveSet(cross / weight, xy / weight, yy / weight)
+    coefficients, gaps = [], []
+    for alpha in alphas.tolist():
+        state.set_penalty(alpha * l1_ratio * factor, alpha * (1 - l1_ratio) * factor)
+        state.minimise()
+        coefficients.append(state.b.clone())
+        gaps.append(state.duality_gap())
+    return torch.stack(coefficients), torch.tensor(gaps, dtype=torch.float64)
+
+
+class _ActiveSet:
+    """The coefficients, the columns that are not 0, and a factor of their cross-products."""
+
+    def __init__(self, cross: Tensor, xy: Tensor, yy: float):
+        self.cross, self.xy, self.yy = cross, xy, yy
+        self.norm = cross.diagonal().clamp(min=0).sqrt()
+        self.b = torch.zeros_like(xy)
+        self.slope = -xy  # of the smooth part of the objective
+        self.active = torch.empty(0, dtype=torch.long)
+        self.sign = torch.empty(0, dtype=xy.dtype)  # of the active columns; 0 without a penalty
+        self.factored = self.active  # the columns of `upper`, in its order
+        self.upper = cross.new_empty(0, 0)  # upper' upper = cross + l2 of these columns
+        self.l1 = self.l2 = torch.zeros_like(xy)
+
+    def set_penalty(self, l1: Tensor, l2: Tensor) -> None:
+        """Set the penalty sum(l1 |b|) + sum(l2 b^2) / 2."""
+        if not torch.equal(l2, self.l2):
+            self.factored, self.upper = self.active[:0], self.upper[:0, :0]
+        self.slope = self.slope + (l2 - self.l2) * self.b
+        self.l1, self.l2 = l1, l2
+
+    def minimise(self) -> None:
+        """Find the minimum, from the coefficients of the last penalty."""
+        may_enter = torch.ones_like(self.b, dtype=torch.bool)
+        lowest = math.inf
+        entering = self.active[:0]
+        for _ in range(_MAX_STEPS):
+            dependent = self._factor()
+            if dependent is not None and dependent in entering[:1]:
+                may_enter[dependent] = False
+                if self._exchange(dependent):
+                    continue
+            elif not self._step():
+                continue
+            value = self._objective(self.b, self.slope)
+            if value >= lowest:  # by rounding, since the objective falls
+                may_enter[entering] = False
+            lowest = min(value, lowest)
+            entering = self._violators(may_enter)
+            if not len(entering):
+                return
+            self._activate(entering)
+
+    def duality_gap(self) -> float:
+        """Return an upper bound of the objective at b above the minimum.
+
+        With the penalty l2 as rows of x, whose y is 0, and r = y - x b, any s with
+        |s x_j'r| <= l1_j makes s r a point of the dual problem, of the value s y'r - s^2 r'r / 2.
+        """
+        bounded = self.l1 > 0
+        excess = (self.slope.abs() / self.l1)[bounded]
+        shrink = 1 - 1 / max(1.0, float(excess.max())) if len(excess) else 0.0  # 1 - s
+        gap = (self.b * self.slope + self.l1 * self.b.abs()).where(bounded, 0).sum()
+        gap += (self.b * self.slope).where(~bounded, 0).abs().sum()
+        residual_y = self.yy - self.xy @ self.b
+        residual = residual_y + self.b @ self.slope  # r'r
+        return max(0.0, float(gap + shrink * (residual_y - (1 - shrink / 2) * residual)))
+
+    def _slope_at(self, b: Tensor) -> Tensor:
+        return self.cross @ b + self.l2 * b - self.xy
+
+    def _objective(self, b: Tensor, slope: Tensor) -> float:
+        """Return the objective, less that of b = 0."""
+        return float(b @ (slope - self.xy) / 2 + self.l1 @ b.abs())
+
+    def _activate(self, columns: Tensor) -> None:
+        sign = -self.slope[columns].sign() * (self.l1[columns] > 0)
+        self.active = torch.cat([self.active, columns])
+        self.sign = torch.cat([self.sign, sign])
+
+    def _violators(self, may_enter: Tensor) -> Tensor:
+        """Return the columns at 0 that lower the objective, those first that do it most."""
+        size = self.b.abs() @ self.norm + math.sqrt(self.yy)
+        rounding = 8 * _EPS * size * self.norm
+        excess = self.slope.abs() - self.l1 - rounding
+        excess = excess.where(may_enter, -1.0)
+        excess[self.active] = -1.0
+        columns = (excess > 0).nonzero()[:, 0]
+        return columns[(excess / self.norm)[columns].argsort(descending=True)]
+
+    def _factor(self) -> int | None:
+        """Factor the active columns; return the first that depends on those before it.
+
+        That column leaves, and so do those after it, which enter again if they lower the objective.
+        """
+        shared = min(len(self.active), len(self.factored))
+        differ = (self.active[:shared] != self.factored[:shared]).nonzero()
+        kept = int(differ[0]) if len(differ) else shared
+        old, new = self.active[:kept], self.active[kept:]
+        upper = self.upper[:kept, :kept]
+        dependent = None
+        if len(new):
+            rows = self.cross[new]
+            side = torch.linalg.solve_triangular(upper.mT, rows[:, old].mT, upper=False)
+            block = rows[:, new] + self.l2[new].diag()
+            factor, failed = torch.linalg.cholesky_ex(block - side.mT @ side, upper=True)
+            limit = (_DEPENDENT + kept * _EPS) * block.diagonal()
+            count = int(failed) - 1 if failed else len(new)
+            small = ~(factor.diagonal()[:count] ** 2 > limit[:count])
+            count = int(small.nonzero()[0]) if small.any() else count
+            grown = upper.new_zeros(kept + count, kept + count)
+            grown[:kept, :kept] = upper
+            grown[:kept, kept:] = side[:, :count]
+            grown[kept:, kept:] = factor[:count, :count].triu()
+            upper = grown
+            if count < len(new):
+                dependent = int(new[count])
+                self._drop(self.active[kept + count :])
+        self.factored, self.upper = self.active, upper
+        return dependent
+
+    def _drop(self, columns: Tensor) -> None:
+        stays = ~torch.isin(self.active, columns)
+        self.active, self.sign = self.active[stays], self.sign[stays]
+        if self.b[columns].any():
+            self.b[columns] = 0
+            self.slope = self._slope_at(self.b)
+
+    def _solve(self, right: Tensor) -> Tensor:
+        half = torch.linalg.solve_triangular(self.upper.mT, right[:, None], upper=False)
+        return torch.linalg.solve_triangular(self.upper, half, upper=True)[:, 0]
+
+    def _step(self) -> bool:
+        """Go to the minimum for the given signs, or towards it; return whether it is reached."""
+        active, sign = self.active, self.sign
+        target = torch.zeros_like(self.b)
+        target[active] = self._solve(self.xy[active] - self.l1[active] * sign)
+        wrong = active[sign * target[active] < 0]
+        if not len(wrong):
+            self.b, self.slope = target, self._slope_at(target)
+            return True
+        clipped = target.clone()
+        clipped[wrong] = 0
+        slope = self._slope_at(clipped)
+        if self._objective(clipped, slope) >= self._objective(self.b, self.slope):
+            # Stop where the first coefficient reaches 0.
+            share = self.b[wrong] / (self.b - target)[wrong]
+            wrong = wrong[share == share.min()]
+            clipped = self.b + share.min() * (target - self.b)
+            clipped[wrong] = 0
+            slope = self._slope_at(clipped)
+        self.b, self.slope = clipped, slope
+        self._drop(wrong)
+        return False
+
+    def _exchange(self, column: int) -> bool:
+        """Let the column replace an active one, along combinations that leave x b as it is."""
+        sign = -self.slope[column].sign()
+        change = -self._solve(self.cross[self.active, column]) * sign
+        shrinks = self.sign * change < 0
+        if not shrinks.any():
+            return False
+        share = (self.b[self.active] / change).abs().where(shrinks, math.inf)
+        size, place = share.min(dim=0)
+        self.b[self.active] += size * change
+        self.b[column] = size * sign
+        leaving = self.active[place]
+        self.b[leaving] = 0
+        self.slope = self._slope_at(self.b)
+        self._drop(leaving[None])
+        self._activate(torch.tensor([column]))
+        self.sign[-1] = sign * (self.l1[column] > 0)
+        return True
