@@ -23,16 +23,17 @@ def elastic_net_path(
 ) -> tuple[Tensor, Tensor]:
     """Minimise the elastic net for each alpha, from sums of products alone.
 
-    With W = `weight`, A = `cross`, a = `xy`, f = `penalty_factor` and r = `l1_ratio`, the objective is
+    With W = `weight`, A = `cross`, a = `xy`, f = `penalty_factor` and r = `l1_ratio`, it is
 
         (yy - 2 a'b + b'A b) / (2 W) + alpha sum_j f_j (r |b_j| + (1 - r) b_j^2 / 2)
 
-    On the columns with b_j other than 0 and with given signs it is a quadratic function. Each step
-    jumps to its minimum by a Cholesky factor, which grows with the columns that enter; a coefficient
-    that would change its sign becomes 0 and leaves; columns whose slope exceeds alpha r f_j enter.
-    The objective falls with each step, and the last one is exact: coefficients that are 0 are 0.0,
-    and the others have the accuracy of one solution of normal equations (Lee, Battle, Raina and Ng
-    2006, Efficient sparse coding algorithms, go the same way with one column at a time).
+    On the columns whose b_j is not 0, and as long as no sign changes, this is a quadratic function.
+    A step goes to its minimum by a Cholesky factor, which grows with the columns that enter. A
+    coefficient that would change its sign becomes 0 and leaves; a column at 0 whose slope exceeds
+    alpha r f_j enters. The objective falls until no column can enter; the last step solves the
+    normal equations of the columns left, so that no tolerance stops it early, and the others are
+    exactly 0. Lee, Battle, Raina and Ng, Efficient sparse coding algorithms (2006), add one column
+    at a time in this way; here all that can enter do.
 
     Of columns that depend linearly on each other the minimiser is not unique; the columns that
     enter first represent the others.
@@ -60,14 +61,27 @@ def elastic_net_path(
     [0.0, 0.0]
     """
     factor = torch.ones_like(xy) if penalty_factor is None else penalty_factor.to(xy)
-    state = _ActiveSet(cross / weight, xy / weight, yy / weight)
-    coefficients, gaps = [], []
-    for alpha in alphas.tolist():
-        state.set_penalty(alpha * l1_ratio * factor, alpha * (1 - l1_ratio) * factor)
-        state.minimise()
-        coefficients.append(state.b.clone())
-        gaps.append(state.duality_gap())
-    return torch.stack(coefficients), torch.tensor(gaps, dtype=torch.float64)
+    penalties = alphas.to(xy)[:, None] * factor
+    l1, l2 = penalties * l1_ratio, penalties * (1 - l1_ratio)
+    path = _ActiveSet(cross / weight, xy / weight, yy / weight)
+    coefficients = torch.stack([path.minimise(l1[k], l2[k]) for k in range(len(l1))])
+    return coefficients, _duality_gaps(path, l1, l2, coefficients)
+
+
+def _duality_gaps(path: "_ActiveSet", l1: Tensor, l2: Tensor, b: Tensor) -> Tensor:
+    """Return upper bounds, (alphas,), of the objective at b above the minimum.
+
+    With the penalty l2 as rows of x, whose y is 0, and r = y - x b, any s with |s x_j'r| <= l1_j
+    makes s r a point of the dual problem, of the value s y'r - s^2 r'r / 2.
+    """
+    slope = b @ path.cross + l2 * b - path.xy
+    bounded = l1 > 0
+    excess = (slope.abs() / l1).where(bounded, 0).amax(1)
+    shrink = 1 - 1 / excess.clamp(min=1)  # 1 - s
+    gap = torch.where(bounded, b * slope + l1 * b.abs(), (b * slope).abs()).sum(1)
+    residual_y = path.yy - b @ path.xy
+    residual = residual_y + (b * slope).sum(1)  # r'r
+    return (gap + shrink * (residual_y - (1 - shrink / 2) * residual)).clamp(min=0)
 
 
 class _ActiveSet:
@@ -84,15 +98,12 @@ class _ActiveSet:
         self.upper = cross.new_empty(0, 0)  # upper' upper = cross + l2 of these columns
         self.l1 = self.l2 = torch.zeros_like(xy)
 
-    def set_penalty(self, l1: Tensor, l2: Tensor) -> None:
-        """Set the penalty sum(l1 |b|) + sum(l2 b^2) / 2."""
+    def minimise(self, l1: Tensor, l2: Tensor) -> Tensor:
+        """Return the minimiser under sum(l1 |b|) + sum(l2 b^2) / 2, starting from the last one."""
         if not torch.equal(l2, self.l2):
             self.factored, self.upper = self.active[:0], self.upper[:0, :0]
-        self.slope = self.slope + (l2 - self.l2) * self.b
+            self.slope = self.slope + (l2 - self.l2) * self.b
         self.l1, self.l2 = l1, l2
-
-    def minimise(self) -> None:
-        """Find the minimum, from the coefficients of the last penalty."""
         may_enter = torch.ones_like(self.b, dtype=torch.bool)
         lowest = math.inf
         entering = self.active[:0]
@@ -110,23 +121,9 @@ class _ActiveSet:
             lowest = min(value, lowest)
             entering = self._violators(may_enter)
             if not len(entering):
-                return
+                break
             self._activate(entering)
-
-    def duality_gap(self) -> float:
-        """Return an upper bound of the objective at b above the minimum.
-
-        With the penalty l2 as rows of x, whose y is 0, and r = y - x b, any s with
-        |s x_j'r| <= l1_j makes s r a point of the dual problem, of the value s y'r - s^2 r'r / 2.
-        """
-        bounded = self.l1 > 0
-        excess = (self.slope.abs() / self.l1)[bounded]
-        shrink = 1 - 1 / max(1.0, float(excess.max())) if len(excess) else 0.0  # 1 - s
-        gap = (self.b * self.slope + self.l1 * self.b.abs()).where(bounded, 0).sum()
-        gap += (self.b * self.slope).where(~bounded, 0).abs().sum()
-        residual_y = self.yy - self.xy @ self.b
-        residual = residual_y + self.b @ self.slope  # r'r
-        return max(0.0, float(gap + shrink * (residual_y - (1 - shrink / 2) * residual)))
+        return self.b.clone()
 
     def _slope_at(self, b: Tensor) -> Tensor:
         return self.cross @ b + self.l2 * b - self.xy
@@ -148,13 +145,17 @@ class _ActiveSet:
         excess = excess.where(may_enter, -1.0)
         excess[self.active] = -1.0
         columns = (excess > 0).nonzero()[:, 0]
-        return columns[(excess / self.norm)[columns].argsort(descending=True)]
+        if len(columns) > 1:
+            columns = columns[(excess / self.norm)[columns].argsort(descending=True)]
+        return columns
 
     def _factor(self) -> int | None:
         """Factor the active columns; return the first that depends on those before it.
 
         That column leaves, and so do those after it, which enter again if they lower the objective.
         """
+        if self.active is self.factored:
+            return None
         shared = min(len(self.active), len(self.factored))
         differ = (self.active[:shared] != self.factored[:shared]).nonzero()
         kept = int(differ[0]) if len(differ) else shared
@@ -190,7 +191,8 @@ class _ActiveSet:
 
     def _solve(self, right: Tensor) -> Tensor:
         half = torch.linalg.solve_triangular(self.upper.mT, right[:, None], upper=False)
-        return torch.linalg.solve_triangular(self.upper, half, upper=True)[:, 0]
+        solution: Tensor = torch.linalg.solve_triangular(self.upper, half, upper=True)
+        return solution[:, 0]
 
     def _step(self) -> bool:
         """Go to the minimum for the given signs, or towards it; return whether it is reached."""
