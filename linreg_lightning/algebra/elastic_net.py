@@ -8,8 +8,6 @@ from torch import Tensor
 _EPS = torch.finfo(torch.float64).eps
 # A pivot below this share of the column's own square is rounding: the column depends on the others.
 _DEPENDENT = 1e-13
-# Stops a path that rounding drives in circles; each alpha takes a handful of steps otherwise.
-_MAX_STEPS = 1000
 
 
 def elastic_net_path(
@@ -63,23 +61,26 @@ def elastic_net_path(
     factor = torch.ones_like(xy) if penalty_factor is None else penalty_factor.to(xy)
     penalties = alphas.to(xy)[:, None] * factor
     l1, l2 = penalties * l1_ratio, penalties * (1 - l1_ratio)
-    path = _ActiveSet(cross / weight, xy / weight, yy / weight)
-    coefficients = torch.stack([path.minimise(l1[k], l2[k]) for k in range(len(l1))])
-    return coefficients, _duality_gaps(path, l1, l2, coefficients)
+    cross, xy, yy = cross / weight, xy / weight, yy / weight
+    active_set = _ActiveSet(cross, xy, yy)
+    coefficients = torch.stack([active_set.minimise(l1[k], l2[k]) for k in range(len(l1))])
+    return coefficients, duality_gaps(cross, xy, yy, l1, l2, coefficients)
 
 
-def _duality_gaps(path: "_ActiveSet", l1: Tensor, l2: Tensor, b: Tensor) -> Tensor:
-    """Return upper bounds, (alphas,), of the objective at b above the minimum.
+def duality_gaps(cross: Tensor, xy: Tensor, yy: float, l1: Tensor, l2: Tensor, b: Tensor) -> Tensor:
+    """Return by how much, at most, the objective at b is above its minimum.
 
-    With the penalty l2 as rows of x, whose y is 0, and r = y - x b, any s with |s x_j'r| <= l1_j
-    makes s r a point of the dual problem, of the value s y'r - s^2 r'r / 2.
+    The objective is (yy - 2 xy'b + b'cross b) / 2 + sum(l1 |b|) + sum(l2 b^2) / 2; l1, l2 and b
+    are (alphas, features), the gaps (alphas,). With the penalty l2 as rows of x, whose y is 0, and
+    r = y - x b, any s with |s x_j'r| <= l1_j makes s r a point of the dual problem, of the value
+    s y'r - s^2 r'r / 2; s is the largest up to 1.
     """
-    slope = b @ path.cross + l2 * b - path.xy
+    slope = b @ cross + l2 * b - xy
     bounded = l1 > 0
     excess = (slope.abs() / l1).where(bounded, 0).amax(1)
     shrink = 1 - 1 / excess.clamp(min=1)  # 1 - s
     gap = torch.where(bounded, b * slope + l1 * b.abs(), (b * slope).abs()).sum(1)
-    residual_y = path.yy - b @ path.xy
+    residual_y = yy - b @ xy  # y'r
     residual = residual_y + (b * slope).sum(1)  # r'r
     return (gap + shrink * (residual_y - (1 - shrink / 2) * residual)).clamp(min=0)
 
@@ -107,7 +108,7 @@ class _ActiveSet:
         may_enter = torch.ones_like(self.b, dtype=torch.bool)
         lowest = math.inf
         entering = self.active[:0]
-        for _ in range(_MAX_STEPS):
+        for _ in range(100 + 10 * len(self.b)):  # a handful, unless rounding leads in circles
             dependent = self._factor()
             if dependent is not None and dependent in entering[:1]:
                 may_enter[dependent] = False
@@ -139,7 +140,7 @@ class _ActiveSet:
 
     def _violators(self, may_enter: Tensor) -> Tensor:
         """Return the columns at 0 that lower the objective, those first that do it most."""
-        size = self.b.abs() @ self.norm + math.sqrt(self.yy)
+        size = self.b.abs() @ self.norm + math.sqrt(max(self.yy, 0.0))
         rounding = 8 * _EPS * size * self.norm
         excess = self.slope.abs() - self.l1 - rounding
         excess = excess.where(may_enter, -1.0)
@@ -179,7 +180,7 @@ class _ActiveSet:
             if count < len(new):
                 dependent = int(new[count])
                 self._drop(self.active[kept + count :])
-        self.factored, self.upper = self.active, upper
+        self.factored, self.upper = self.active, upper.contiguous()
         return dependent
 
     def _drop(self, columns: Tensor) -> None:

@@ -1,0 +1,197 @@
+"""The lasso and the elastic net from cross-products, against scikit-learn and in rationals."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from sklearn.linear_model import Ridge, enet_path
+from torch import Tensor
+
+from linreg_lightning.algebra.elastic_net import duality_gaps, elastic_net_path
+
+
+def correlated_rows(rows: int, features: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, features, dtype=torch.float64, generator=generator)
+    x += torch.randn(rows, 1, dtype=torch.float64, generator=generator)
+    noise = torch.randn(rows, dtype=torch.float64, generator=generator)
+    y = x[:, : features // 3].sum(1) + 3 * noise
+    return x - x.mean(0), y - y.mean()
+
+
+def alphas_below(xy: Tensor, weight: float, l1_ratio: float, lowest: float) -> Tensor:
+    largest = float(xy.abs().max()) / weight / l1_ratio
+    return largest * torch.logspace(0, float(np.log10(lowest)), 40, dtype=torch.float64)
+
+
+def path_of_rows(
+    x: Tensor, y: Tensor, alphas: Tensor, l1_ratio: float = 1.0, factor: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    return elastic_net_path(x.mT @ x, x.mT @ y, float(y @ y), len(x), alphas, l1_ratio, factor)
+
+
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5, 0.05])
+@pytest.mark.parametrize(("rows", "features", "lowest"), [(300, 20, 1e-4), (40, 60, 1e-1)])
+def test_agrees_with_scikit_learn_and_in_which_coefficients_are_0(l1_ratio, rows, features, lowest):
+    x, y = correlated_rows(rows, features)
+    alphas = alphas_below(x.mT @ y, rows, l1_ratio, lowest)
+    coefficients, gaps = path_of_rows(x, y, alphas, l1_ratio)
+    _, expected, _ = enet_path(
+        x.numpy(),
+        y.numpy(),
+        l1_ratio=l1_ratio,
+        alphas=alphas.numpy(),
+        precompute=(x.mT @ x).numpy(),
+        Xy=(x.mT @ y).numpy(),
+        tol=1e-15,
+        max_iter=1_000_000,
+    )
+    torch.testing.assert_close(coefficients, torch.tensor(expected.T), rtol=1e-8, atol=1e-8)
+    assert torch.equal(coefficients != 0, torch.tensor(expected.T != 0))
+    assert float(gaps.max()) < 1e-12 * float(y @ y) / rows
+
+
+def exact_minimiser(cross: Tensor, xy: Tensor, l1: Tensor, l2: Tensor, b: Tensor) -> Tensor:
+    """Return the minimum, found in rationals, whose coefficients have the signs of b.
+
+    Fails if there is none, that is unless the conditions of Karush, Kuhn and Tucker hold exactly.
+    """
+    features = range(len(b))
+    matrix = [
+        [Fraction(v) + (Fraction(l2[i].item()) if i == j else 0) for j, v in enumerate(row)]
+        for i, row in enumerate(cross.tolist())
+    ]
+    support = [j for j in features if b[j] != 0]
+    sign = [int(v.sign()) if p > 0 else 0 for v, p in zip(b, l1, strict=True)]
+    system = [
+        [
+            *(matrix[i][j] for j in support),
+            Fraction(xy[i].item()) - Fraction(l1[i].item()) * sign[i],
+        ]
+        for i in support
+    ]
+    for k in range(len(support)):  # Gauss and Jordan; positive definite, so no pivot is 0
+        system[k] = [v / system[k][k] for v in system[k]]
+        for i in range(len(support)):
+            if i != k:
+                system[i] = [
+                    v - system[i][k] * p for v, p in zip(system[i], system[k], strict=True)
+                ]
+    exact = [Fraction(0)] * len(b)
+    for row, j in zip(system, support, strict=True):
+        exact[j] = row[-1]
+    slopes = [
+        sum(matrix[i][j] * exact[j] for j in features) - Fraction(xy[i].item()) for i in features
+    ]
+    assert all(exact[j] * sign[j] >= 0 for j in features)
+    assert all(abs(slopes[j]) <= Fraction(l1[j].item()) for j in features if b[j] == 0)
+    return torch.tensor([float(v) for v in exact], dtype=torch.float64)
+
+
+ENTRIES = st.integers(-3, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(ENTRIES, min_size=5, max_size=5), min_size=2, max_size=8),
+    y=st.lists(ENTRIES, min_size=8, max_size=8),
+    l1_ratio=st.sampled_from([1.0, 0.5]),
+    factor=st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=5, max_size=5),
+    twin=st.booleans(),
+)
+def test_minimum_is_exact_also_with_dependent_columns(rows, y, l1_ratio, factor, twin):
+    x = torch.tensor(rows, dtype=torch.float64)
+    if twin:
+        x = torch.cat([x, -x[:, :1], x[:, 1:2] + x[:, 2:3]], 1)
+        factor = [*factor, 1.0, 1.0]
+    target = torch.tensor(y[: len(rows)], dtype=torch.float64)
+    cross, xy, factors = x.mT @ x, x.mT @ target, torch.tensor(factor, dtype=torch.float64)
+    alphas = torch.tensor([8.0, 3.0, 1.0, 0.25, 2.0**-10], dtype=torch.float64)
+    coefficients, gaps = elastic_net_path(
+        cross, xy, float(target @ target), 1.0, alphas, l1_ratio, factors
+    )
+    assert float(gaps.max()) <= 1e-11 * max(1.0, float(target @ target))
+    for alpha, b in zip(alphas, coefficients, strict=True):
+        l1, l2 = alpha * l1_ratio * factors, alpha * (1 - l1_ratio) * factors
+        exact = exact_minimiser(cross, xy, l1, l2, b)
+        torch.testing.assert_close(b, exact, rtol=1e-9, atol=1e-9)
+
+
+def test_columns_far_apart_in_scale():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randint(-9, 10, (30, 5), generator=generator).double()
+    x = torch.cat([x, x[:, :1] + 2.0**-20 * torch.arange(30).double()[:, None]], 1)
+    x *= torch.tensor([1.0, 2.0**27, 2.0**-27, 1.0, 2.0**13, 1.0])
+    y = x[:, 3] + x[:, 1] * 2.0**-27 + torch.randint(-3, 4, (30,), generator=generator)
+    cross, xy = x.mT @ x, x.mT @ y
+    factor = cross.diagonal().sqrt()  # the penalty of standardised columns
+    alphas = torch.tensor([2.0, 2.0**-3, 2.0**-12], dtype=torch.float64)
+    coefficients, gaps = elastic_net_path(cross, xy, float(y @ y), 1.0, alphas, 1.0, factor)
+    assert float(gaps.max()) < 1e-12 * float(y @ y)
+    for alpha, b in zip(alphas, coefficients, strict=True):
+        exact = exact_minimiser(cross, xy, alpha * factor, 0 * factor, b)
+        torch.testing.assert_close(b * factor, exact * factor, rtol=1e-8, atol=1e-9)
+
+
+def test_twin_columns_share_what_one_of_them_has():
+    x, y = correlated_rows(100, 6)
+    alphas = alphas_below(x.mT @ y, 100, 1.0, 1e-3)
+    alone, _ = path_of_rows(x, y, alphas)
+    twice, gaps = path_of_rows(torch.cat([x, x], 1), y, alphas)
+    torch.testing.assert_close(twice[:, :6] + twice[:, 6:], alone, rtol=1e-10, atol=1e-12)
+    assert float(gaps.max()) < 1e-12 * float(y @ y) / 100
+
+
+def test_l1_ratio_0_is_ridge_and_spares_columns_without_penalty():
+    x, y = correlated_rows(80, 5)
+    alphas = torch.tensor([10.0, 0.1], dtype=torch.float64)
+    coefficients, _ = path_of_rows(x, y, alphas, 0.0)
+    for alpha, b in zip(alphas, coefficients, strict=True):
+        peer = Ridge(alpha=float(alpha) * 80, fit_intercept=False, solver="cholesky")
+        expected = torch.tensor(peer.fit(x.numpy(), y.numpy()).coef_)
+        torch.testing.assert_close(b, expected, rtol=1e-11, atol=1e-12)
+    factor = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
+    coefficients, _ = path_of_rows(x, y, torch.tensor([1e9]), 1.0, factor)
+    expected = torch.linalg.lstsq(x[:, [0, 3]], y[:, None]).solution[:, 0]
+    torch.testing.assert_close(coefficients[0, [0, 3]], expected, rtol=1e-11, atol=1e-12)
+    assert coefficients[0, [1, 2, 4]].tolist() == [0, 0, 0]
+
+
+def test_first_column_enters_below_the_largest_slope():
+    x, y = correlated_rows(60, 8)
+    largest = float((x.mT @ y).abs().max()) / 60
+    coefficients, _ = path_of_rows(
+        x, y, torch.tensor([largest, largest * (1 - 1e-9)], dtype=torch.float64)
+    )
+    assert (coefficients != 0).sum(1).tolist() == [0, 1]
+
+
+def test_constant_columns_and_targets_have_coefficients_of_0():
+    x, y = correlated_rows(50, 3)
+    x[:, 1] = 0
+    coefficients, gaps = path_of_rows(x, 0 * y, torch.tensor([1.0, 0.1]))
+    assert not coefficients.any()
+    assert gaps.tolist() == [0, 0]
+    coefficients, gaps = path_of_rows(x, y, torch.tensor([0.1, 1e-9]), 1.0, torch.zeros(3))
+    assert not coefficients[:, 1].any()
+    assert torch.isfinite(gaps).all()
+
+
+def test_duality_gap_bounds_the_distance_to_the_minimum():
+    x, y = correlated_rows(60, 8)
+    cross, xy, yy = x.mT @ x / 60, x.mT @ y / 60, float(y @ y) / 60
+    alphas = torch.tensor([0.5, 0.05], dtype=torch.float64)
+    for l1_ratio in (1.0, 0.3):
+        l1 = (alphas * l1_ratio)[:, None].expand(2, 8)
+        l2 = (alphas * (1 - l1_ratio))[:, None].expand(2, 8)
+
+        def objective(b: Tensor) -> Tensor:
+            residual = y - b @ x.mT
+            return residual.square().mean(1) / 2 + (l1 * b.abs() + l2 * b**2 / 2).sum(1)  # noqa: B023
+
+        best, _ = path_of_rows(x, y, alphas, l1_ratio)
+        for size in (1e-3, 1e-1, 10.0):
+            b = best + size * torch.sin(torch.arange(8).double())
+            assert (duality_gaps(cross, xy, yy, l1, l2, b) >= objective(b) - objective(best)).all()
