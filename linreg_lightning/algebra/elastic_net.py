@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 _EPS = torch.finfo(torch.float64).eps
-# A pivot below this share of the column's own square is rounding: the column depends on the others.
-_DEPENDENT = 1e-13
 
 
 def elastic_net_path(
@@ -168,20 +166,37 @@ class _ActiveSet:
             side = torch.linalg.solve_triangular(upper.mT, rows[:, old].mT, upper=False)
             block = rows[:, new] + self.l2[new].diag()
             factor, failed = torch.linalg.cholesky_ex(block - side.mT @ side, upper=True)
-            limit = (_DEPENDENT + kept * _EPS) * block.diagonal()
             count = int(failed) - 1 if failed else len(new)
-            small = ~(factor.diagonal()[:count] ** 2 > limit[:count])
-            count = int(small.nonzero()[0]) if small.any() else count
+            side, factor = side[:, :count], factor[:count, :count].triu()
+            count = self._independent(upper, side, factor, old, new[:count])
             grown = upper.new_zeros(kept + count, kept + count)
             grown[:kept, :kept] = upper
             grown[:kept, kept:] = side[:, :count]
-            grown[kept:, kept:] = factor[:count, :count].triu()
+            grown[kept:, kept:] = factor[:count, :count]
             upper = grown
             if count < len(new):
                 dependent = int(new[count])
                 self._drop(self.active[kept + count :])
         self.factored, self.upper = self.active, upper.contiguous()
         return dependent
+
+    def _independent(
+        self, upper: Tensor, side: Tensor, factor: Tensor, old: Tensor, new: Tensor
+    ) -> int:
+        """Return how many of the new columns come before the first that depends on others.
+
+        With U the factor of all and D the lengths of the columns, a change of D_i D_j e in the
+        cross-products moves the square of pivot j by up to e |D U^-1|_j^2 of it, where |.|_j is the
+        sum of absolute values in column j. A column depends if e of rounding may leave nothing.
+        """
+        inverse = torch.linalg.solve_triangular(
+            factor, torch.eye(len(new), dtype=factor.dtype), upper=True
+        )
+        above = torch.linalg.solve_triangular(upper, side @ inverse, upper=True)
+        size = self.norm[old] @ above.abs() + self.norm[new] @ inverse.abs()
+        rounding = _EPS * (16 + len(old) + len(new))
+        dependent = (~(rounding * size**2 < 1)).nonzero()
+        return int(dependent[0]) if len(dependent) else len(new)
 
     def _drop(self, columns: Tensor) -> None:
         stays = ~torch.isin(self.active, columns)
