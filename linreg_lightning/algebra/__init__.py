@@ -13,6 +13,8 @@ many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit 
 `collinearity`: new rows that break one. `diagnostics`: what a user should know of a fit.
 `fit_table`: fits as named tables.
 `grouped`: a fit for each group of rows, by `batched_fit`.
+`folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold, and
+the errors of held-out rows.
 """
 
 from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations

@@ -74,6 +74,8 @@ class ExactGram(Gram):
     # How many slices of z and of w z most rows need, learnt from the rows; it sets the speed.
     _depth = (2, 2)
     _compiled: CompiledSums | None = None
+    # Rows of other statistics in the same pass, as of other folds; they decide only the speed.
+    rows_beside = 0
 
     def _zeros(self, columns: int) -> ExactSums:
         top = torch.full((columns,), multiprecision.MIN_EXPONENT)
@@ -124,7 +126,7 @@ class ExactGram(Gram):
 
     def _add(self, batch: Batch, check_finite: Callable[[], None]) -> None:
         sums = self._sums._replace(digits=self._sums.digits.clone())
-        if can_compile(batch, (self.rows + batch.rows) * len(sums.top)):
+        if can_compile(batch, (self.rows_beside + self.rows + batch.rows) * len(sums.top)):
             compiled = self._compiled
             if compiled is None or compiled.weighted != (batch.weight is not None):
                 compiled = self._compiled = CompiledSums(batch)
