@@ -92,6 +92,9 @@ class FoldSums:
             )
         fold = fold.to(torch.uint8)  # which is sorted by its digits, in a tenth of the time
         grams = [copy.copy(gram) for gram in self.grams]
+        for gram in grams:
+            if isinstance(gram, ExactGram):
+                gram.rows_beside = sum(self.rows) + batch.rows
         size = max(1, _CHUNK_NUMBERS // max(1, batch.x.shape[1]))
         buffer = _rows_like(batch.x, min(size, batch.rows))
         try:
@@ -160,16 +163,14 @@ def _add_sorted(
     counts = torch.bincount(fold, minlength=len(grams)).tolist()
     x = buffer[: batch.rows]
     if x.stride(0) == 1:
-        torch.index_select(batch.x.T, 1, order, out=x.T)
+        # In half the time of index_select.
+        torch.gather(batch.x.T, 1, order.expand(x.shape[1], -1), out=x.T)
     else:
         torch.index_select(batch.x, 0, order, out=x)
     y, weight = batch.y[order], None if batch.weight is None else batch.weight[order]
-    rows = sum(gram.rows for gram in grams)
     start = 0
     for gram, count in zip(grams, counts, strict=True):
         part = slice(start, start + count)
-        if isinstance(gram, ExactGram):
-            gram.rows_beside = rows
         gram.update(Batch(x[part], y[part], None if weight is None else weight[part]), bits=bits)
         start += count
 
