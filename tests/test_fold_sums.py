@@ -197,6 +197,10 @@ def test_a_wrong_row_is_named_by_its_number_and_nothing_is_added(kind):
     with pytest.raises(InputError, match="138"):
         sums.update(batch, fold, first_row=100, names=["a", "b", "c", "y"])
     assert sums.rows == [10] * 5
+    empty = FoldSums(kind, 5, 3)
+    with pytest.raises(InputError, match="38"):
+        empty.update(batch, fold)
+    assert empty.rows == [0] * 5
     with pytest.raises(InputError, match="fold: 0 to 5 were given; give numbers from 0 to 4"):
         sums.update(sample(6), torch.arange(6))
     with pytest.raises(InputError, match=r"fold: torch\.float32 was given"):

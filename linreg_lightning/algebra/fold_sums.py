@@ -27,6 +27,7 @@ from linreg_lightning.algebra.double_double import (
 from linreg_lightning.algebra.folds import check_folds
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_exact import ExactGram
+from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -92,9 +93,7 @@ class FoldSums:
             )
         fold = fold.to(torch.uint8)  # which is sorted by its digits, in a tenth of the time
         grams = [copy.copy(gram) for gram in self.grams]
-        for gram in grams:
-            if isinstance(gram, ExactGram):
-                gram.rows_beside = sum(self.rows) + batch.rows
+        _prepare(grams, batch)
         size = max(1, _CHUNK_NUMBERS // max(1, batch.x.shape[1]))
         buffer = _rows_like(batch.x, min(size, batch.rows))
         try:
@@ -154,6 +153,18 @@ def _rows_like(x: Tensor, rows: int) -> Tensor:
     """Return room for some rows in the memory order of x."""
     columns = x.shape[1]
     return x.new_empty(columns, rows).T if x.stride(0) == 1 else x.new_empty(rows, columns)
+
+
+def _prepare(grams: list[Gram], batch: Batch) -> None:
+    """Let the sums of all folds be as fast as those of one."""
+    rows = sum(gram.rows for gram in grams)
+    shift = None
+    for gram in grams:
+        if isinstance(gram, ExactGram):
+            gram.rows_beside = rows + batch.rows
+        elif isinstance(gram, Float64Gram) and rows == 0:
+            shift = shift or gram.choose_shift(batch)
+            gram.begin_with_shift(shift)
 
 
 def _add_sorted(

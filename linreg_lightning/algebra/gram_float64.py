@@ -110,6 +110,7 @@ class Float64Gram(Gram):
         "roundings",
     }
     _sums: _ShiftedSums
+    _first_shift: tuple[Tensor, Tensor] | None = None
 
     def _zeros(self, columns: int) -> _ShiftedSums:
         zero = torch.zeros(columns, dtype=torch.float64)
@@ -151,6 +152,16 @@ class Float64Gram(Gram):
         result._sums = shifted.in_units(units)
         return result
 
+    @staticmethod
+    def choose_shift(batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the mean and the exponent of the unit of each of [1, x, y], from a few rows."""
+        shift, exponent = _sample_mean_and_unit(batch)
+        return shift.cpu(), exponent.cpu()
+
+    def begin_with_shift(self, shift: tuple[Tensor, Tensor]) -> None:
+        """Take this shift for the first rows; sums of one shift are merged in far less time."""
+        self._first_shift = shift
+
     def _centre(self, intercept: bool) -> dict[str, Any]:
         sums = self._sums.sums.cpu()
         peak = torch.maximum(self._sums.peak, sums.diagonal())
@@ -185,7 +196,7 @@ class Float64Gram(Gram):
         sums = self._sums
         if self.rows == 0:
             # Rows that were added and subtracted again may have left their rounding error.
-            shift, exponent = (v.cpu() for v in _sample_mean_and_unit(batch))
+            shift, exponent = self._first_shift or self.choose_shift(batch)
             self._sums = self._zeros(len(shift))
             sums = self._sums._replace(shift=shift, exponent=exponent)
             if not bool(shift.isfinite().all()):
@@ -214,7 +225,8 @@ class Float64Gram(Gram):
         mine, theirs = mine.in_units(units), theirs.in_units(units)
         # The shift of the larger part is nearer to the mean of all rows.
         larger, smaller = (theirs, mine) if sign > 0 and other.rows > self.rows else (mine, theirs)
-        smaller = smaller.with_shift(larger.shift)
+        if not torch.equal(smaller.shift, larger.shift):
+            smaller = smaller.with_shift(larger.shift)
         addend = smaller.total()
         total = larger.total() + DoubleDouble(sign * addend.high, sign * addend.low)
         self._sums = larger._replace(
