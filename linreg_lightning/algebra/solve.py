@@ -76,7 +76,7 @@ class Solution(NamedTuple, Generic[Number]):
         return bool(((to_float64(self.residual) > 0) | (to_float64(self.total) == 0)).all())
 
 
-class _ScaledEquations(NamedTuple, Generic[Number]):
+class ScaledEquations(NamedTuple, Generic[Number]):
     """The normal equations in units in which sums of squares are near 1."""
 
     cross: Number  # with the penalty
@@ -115,7 +115,7 @@ def solve(equations: NormalEquations[Number], ridge: float = 0.0) -> Solution[Nu
     (tensor([[3.]], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     check_ridge(ridge)
-    scaled = _scale(equations, ridge)
+    scaled = scale_equations(equations, ridge)
     solution = _solve_scaled(equations, scaled, ridge)
     digits, error_digits = _correct_digits(solution, scaled)
     return solution._replace(digits=digits, error_digits=error_digits)
@@ -126,9 +126,9 @@ def check_ridge(ridge: float) -> None:
     check_argument("ridge", ridge, 0.0 <= ridge < math.inf, "a finite number, 0 or above")
 
 
-def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations[Number]:
-    d = equations.features
-    squares = to_float64(equations.cross).diagonal()
+def scale_equations(equations: NormalEquations[Number], ridge: float) -> ScaledEquations[Number]:
+    """Return the equations scaled, with the penalty added."""
+    d, squares = equations.features, to_float64(equations.cross).diagonal()
     magnitude = exponent_of(squares)
     if ridge > 0:
         # A penalty may be far larger than the sum of squares that it is added to.
@@ -157,7 +157,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         cross[features, features] = diagonal(cross)[:d] + penalty
         centred = to_float64(cross).diagonal().clone()
     if not bool(centred.isfinite().all()):
-        raise _out_of_range("a sum of squares")
+        raise out_of_range("a sum of squares")
     # `exact` subtracts means without error, so only the centred sums have been rounded.
     rounded_square = square if isinstance(equations.cross, Tensor) else centred
     # Of a constant target only rounding errors are left, far below those of its entries.
@@ -171,7 +171,7 @@ def _scale(equations: NormalEquations[Number], ridge: float) -> _ScaledEquations
         zeros = zeros_like(cross, len(cross), len(constant))
         cross[constant], cross[:, constant], total[constant - d] = zeros.mT, zeros, zeros[0]
         rounded_square = rounded_square.index_fill(0, constant, 0.0)
-    return _ScaledEquations(
+    return ScaledEquations(
         cross=cross,
         mean=mean,
         total=total,
@@ -191,7 +191,7 @@ def _rescale(cross: Number, change: Tensor) -> Number:
 
 
 def _solve_scaled(
-    equations: NormalEquations[Number], scaled: _ScaledEquations[Number], ridge: float
+    equations: NormalEquations[Number], scaled: ScaledEquations[Number], ridge: float
 ) -> Solution[Number]:
     d, exponent = equations.features, scaled.exponent
     max_rank = d if ridge > 0 else min(d, max(0, equations.rows - equations.intercept))
@@ -210,7 +210,7 @@ def _solve_scaled(
     inverse_factor = to_float64(factorization.inverse_factor)
     inverse = inverse_factor @ inverse_factor.T
     if not bool(torch.cat((fitted, intercept[None])).isfinite().all()):
-        raise _out_of_range("a coefficient")
+        raise out_of_range("a coefficient")
     return Solution(
         coefficients=coefficients,
         intercept=intercept,
@@ -238,7 +238,7 @@ def _solve_scaled(
 
 
 def _correct_digits(
-    solution: Solution[Number], scaled: _ScaledEquations[Number]
+    solution: Solution[Number], scaled: ScaledEquations[Number]
 ) -> tuple[float, float]:
     """Return `digits` and `error_digits`, as `Solution` has them.
 
@@ -254,9 +254,8 @@ def _correct_digits(
     d, in_float64 = equations.features, isinstance(equations.cross, Tensor)
     # The sweep of each column rounds the rest once more.
     roundoff = 4 * equations.roundoff + len(kept) * (2.0**-52 if in_float64 else 2.0**-104)
-    norm = scaled.rounded_square.sqrt()
+    norm, level = scaled.rounded_square.sqrt(), solution.scaled_intercept.abs()
     size = to_float64(solution.scaled_coefficients).abs()
-    level = solution.scaled_intercept.abs()
     inverse, residual = solution.inverse, to_float64(solution.residual)
     row_norm = inverse.abs() @ norm[kept]
     growth = 1 / max(1e-300, 1 - roundoff * float(norm[kept] @ row_norm))
@@ -293,7 +292,8 @@ def _digits(*errors_and_scales: tuple[Tensor, Tensor]) -> float:
     return min(_MAX_DIGITS, digits) if digits >= 1 else 0.0
 
 
-def _out_of_range(what: str) -> InputError:
+def out_of_range(what: str) -> InputError:
+    """Return the error for a number outside float64's range."""
     return InputError(
         f"x, y, ridge: {what} leaves the range of float64; "
         "give columns in units that are less far apart"
