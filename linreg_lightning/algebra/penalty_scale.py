@@ -82,11 +82,11 @@ class StandardizedEquations(Generic[Number]):
     projection: Number  # (unpenalized, penalized)
     mean: DoubleDouble  # (features + targets,)
 
-    def coefficients(self, standardized: Tensor) -> tuple[Tensor, Tensor]:
-        """Return b and b_0 in the user's units, 0 for columns left out.
+    def coefficients(self, standardized: Tensor | DoubleDouble) -> tuple[Tensor, Tensor]:
+        """Return b and b_0 in the user's units, with 0 for columns left out.
 
         Args:
-            standardized: g of any number of fits, (fits, penalized, targets) float64.
+            standardized: g, (penalized, fits x targets): all targets of the first fit come first.
 
         Returns:
             (fits, features, targets) and (fits, targets), float64.
@@ -94,21 +94,20 @@ class StandardizedEquations(Generic[Number]):
         Raises:
             InputError: a coefficient leaves float64's range.
         """
-        fits, count, targets = standardized.shape
-        d, size = self.features, fits * targets
-        flat = DoubleDouble.of(standardized.movedim(1, 0).reshape(count, size))
-        slope = flat / DoubleDouble.of(self.scale)[:, None]
-        scaled = torch.zeros(d, size, dtype=torch.float64)
-        scaled[self.penalized] = slope.high
+        d, targets = self.features, len(self.target_exponent)
+        slope = DoubleDouble.of(standardized) / DoubleDouble.of(self.scale)[:, None]
+        size = slope.high.shape[1]
+        fits = size // targets
+        scaled = DoubleDouble.of(torch.zeros(d, size, dtype=torch.float64))
+        scaled[self.penalized] = slope
         if len(self.unpenalized):
             share = matrix_product(DoubleDouble.of(self.projection), slope)
             start = repeat_columns(DoubleDouble.of(self.unpenalized_solution), fits)
-            scaled[self.unpenalized] = (start - share).high
-        # The means times the rounded coefficients, so that predictions keep their digits.
-        product = matrix_product(self.mean[None, :d], DoubleDouble.of(scaled))
+            scaled[self.unpenalized] = start - share
+        product = matrix_product(self.mean[None, :d], scaled)
         level = (repeat_columns(self.mean[None, d:], fits) - product)[0]
         change = (self.exponent[d:] - self.exponent[:d, None]).clamp(-2000, 2000)
-        slopes = ldexp(scaled.reshape(d, fits, targets), change[:, None]).movedim(0, 1)
+        slopes = ldexp(scaled.high.reshape(d, fits, targets), change[:, None]).movedim(0, 1)
         intercept = ldexp(level.high.reshape(fits, targets), self.exponent[d:]) * self.intercept
         if not bool(slopes.isfinite().all() & intercept.isfinite().all()):
             raise out_of_range("a coefficient")

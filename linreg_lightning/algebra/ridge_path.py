@@ -1,12 +1,13 @@
 """Ridge regression for many penalties from one eigendecomposition.
 
 With A = V diag(e) V' and h of the standardized equations (see `penalty_scale`), the coefficients
-for the penalty alpha are g = V diag(1 / (e + alpha)) V'h, and the trace of the matrix that turns y
-into its fit is the sum of e_i / (e_i + alpha). Eigenvalues are right only to the rounding of the
-largest, so each g is refined: the residual h - A g, which the residual sum of squares needs anyway,
-is computed in 106 bits, and the decomposition solves for what is left. Where that does not
-converge, as for duplicate columns and an alpha below 1e-13 of the largest eigenvalue, the equations
-of that alpha are factored by themselves in 106 bits.
+for the penalty alpha are g = V diag(1 / (e + alpha)) V'h, the trace of the matrix that turns y into
+its fit is the sum of e_i / (e_i + alpha), and the mean square residual is m - h'g - alpha g'g.
+
+Eigenvalues come out with an error of 2^-53 of the largest. So the smallest are found again, from
+the cross-products of their own directions in 106 bits, and each g is refined: the decomposition
+solves for the gradient that is left, which is computed in 106 bits too. This gives full digits for
+duplicate columns and for alpha down to about 1e-20 of the largest eigenvalue.
 
 Sources: A. E. Hoerl, R. W. Kennard, Ridge regression, Technometrics 12 (1970); N. J. Higham,
 Accuracy and stability of numerical algorithms (2002), chapter 12, for the refinement.
@@ -19,15 +20,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cholesky import diagonal, factor_independent
+from linreg_lightning.algebra.cholesky import diagonal
 from linreg_lightning.algebra.double_double import DoubleDouble, Number, ldexp
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations, repeat_columns
 
 # A correction of this share of a coefficient, or of the largest, is that of its rounding.
-_ROUNDING, _NEGLIGIBLE = 2.0**-51, 2.0**-58
+_ROUNDING, _NEGLIGIBLE = 2.0**-51, 2.0**-70
 _MAX_REFINEMENTS = 6
-_CONVERGES = 0.125  # a larger ratio of a correction to the one before it counts as divergence
+_CONVERGES = 2.0**-6  # a correction above this share of the one before it makes nothing better
+_SMALL = 2.0**-26  # eigenvalues below this share of the largest have lost half of their digits
 
 
 class RidgePath(NamedTuple):
@@ -63,24 +65,16 @@ def ridge_path(equations: StandardizedEquations[Number], alphas: Tensor) -> Ridg
     """
     targets = len(equations.target_exponent)
     alphas = alphas.double().reshape(len(alphas), -1).expand(-1, targets)
-    count, penalized = len(alphas), len(equations.penalized)
+    count = len(alphas)
     # One column for each alpha and target.
     alpha = alphas.flatten()
     right = repeat_columns(DoubleDouble.of(equations.xy), count)
     square = repeat_columns(DoubleDouble.of(equations.square)[None], count)[0]
-    cross = DoubleDouble.of(equations.cross)
-    eigenvalues, vectors = torch.linalg.eigh(cross.high)
-    eigenvalues = eigenvalues.clamp(min=0.0)
-    # Rounding moves eigenvalues by that of the largest.
+    cross, eigenvalues, vectors = _decompose(DoubleDouble.of(equations.cross))
+    fits = _solve(cross, right, alpha, eigenvalues, vectors)
     freedom = (eigenvalues[:, None] / (eigenvalues[:, None] + alpha)).sum(0)
-    fits, mean_square, converged = _refine(cross, right, square, alpha, eigenvalues, vectors)
-    for place in (~converged).nonzero().flatten().tolist():
-        one = slice(place, place + 1)
-        fits[:, one], freedom[place] = _solve_one(cross, right[:, one], alpha[place])
-        rest = right[:, one] - matrix_product(cross, DoubleDouble.of(fits[:, one]))
-        mean_square[one] = _mean_square(square[one], right[:, one], rest, fits[:, one])
-    standardized = fits.reshape(penalized, count, targets).movedim(1, 0)
-    coefficients, intercept = equations.coefficients(standardized)
+    mean_square = (square - ((right + fits * alpha) * fits).sum(0)).high
+    coefficients, intercept = equations.coefficients(fits)
     residual = mean_square.clamp(min=0.0).reshape(count, targets)
     return RidgePath(
         alphas=alphas,
@@ -91,64 +85,49 @@ def ridge_path(equations: StandardizedEquations[Number], alphas: Tensor) -> Ridg
     )
 
 
-def _refine(
-    cross: DoubleDouble,
-    right: DoubleDouble,
-    square: DoubleDouble,
-    alpha: Tensor,
-    eigenvalues: Tensor,
-    vectors: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return g, (1/W) sum w r^2 and whether g is precise, one column for each alpha."""
+def _decompose(cross: DoubleDouble) -> tuple[DoubleDouble, Tensor, Tensor]:
+    """Return A, its eigenvalues and its eigenvectors.
+
+    Where sums in float64 make an eigenvalue negative, A grows by as much along its diagonal.
+    """
+    eigenvalues, vectors = torch.linalg.eigh(cross.high)
+    small = int((eigenvalues < _SMALL * eigenvalues[-1:]).sum())  # they come first
+    if small:
+        basis = vectors[:, :small]
+        image = matrix_product(cross, DoubleDouble.of(basis))
+        own = matrix_product(DoubleDouble.of(basis.T), image).high
+        eigenvalues[:small], rotation = torch.linalg.eigh((own + own.T) / 2)
+        vectors[:, :small] = basis @ rotation
+    shift = max([0.0, *(-eigenvalues[:1]).tolist()])
+    places = torch.arange(len(cross))
+    cross = cross + 0.0  # a copy
+    cross[places, places] = diagonal(cross) + shift
+    return cross, eigenvalues + shift, vectors
+
+
+def _solve(
+    cross: DoubleDouble, right: DoubleDouble, alpha: Tensor, eigenvalues: Tensor, vectors: Tensor
+) -> DoubleDouble:
+    """Return (A + alpha)^-1 h for each column of `right` with its alpha."""
 
     def solve(right: Tensor, alpha: Tensor) -> Tensor:
         result: Tensor = vectors @ ((vectors.T @ right) / (eigenvalues[:, None] + alpha))
         return result
 
-    fits = solve(right.high, alpha)
-    residual = torch.zeros_like(alpha)
-    converged = torch.zeros_like(alpha, dtype=torch.bool)
-    step = torch.full_like(alpha, torch.inf)
+    fits = DoubleDouble.of(solve(right.high, alpha))
+    energy = (right.high * fits.high).sum(0)  # the square of a norm in which corrections shrink
     active = torch.arange(len(alpha))
     for _ in range(_MAX_REFINEMENTS):
+        fit = fits[:, active]
+        rest = right[:, active] - matrix_product(cross, fit) - fit * alpha[active]
+        change = solve(rest.high, alpha[active])
+        left = (rest.high * change).sum(0)
+        better = left <= _CONVERGES * energy[active]
+        fit, change, active = fit[:, better] + change[:, better], change[:, better], active[better]
+        fits[:, active], energy[active] = fit, left[better]
+        largest = fit.high.abs().sum(0)
+        precise = change.abs() <= _ROUNDING * fit.high.abs() + _NEGLIGIBLE * largest
+        active = active[~precise.all(0)]
         if not len(active):
             break
-        fit, some_right = fits[:, active], right[:, active]
-        rest = some_right - matrix_product(cross, DoubleDouble.of(fit))
-        residual[active] = _mean_square(square[active], some_right, rest, fit)
-        gradient = rest - DoubleDouble.of(fit) * alpha[active]
-        change = solve(gradient.high, alpha[active])
-        size, largest = change.abs().amax(0), fit.abs().amax(0)
-        precise = (change.abs() <= _ROUNDING * fit.abs() + _NEGLIGIBLE * largest).all(0)
-        improves = ~precise & (size < _CONVERGES * step[active])
-        fits[:, active[improves]] += change[:, improves]
-        converged[active[precise]] = True
-        step[active] = size
-        active = active[improves]
-    return fits, residual, converged
-
-
-def _mean_square(
-    square: DoubleDouble, right: DoubleDouble, rest: DoubleDouble, fit: Tensor
-) -> Tensor:
-    """Return m - 2 g'h + g'A g of each column, with h = `right` and h - A g = `rest`."""
-    return (square - ((right + rest) * fit).sum(0)).high
-
-
-def _solve_one(cross: DoubleDouble, right: DoubleDouble, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """Return g, (penalized, 1), and its degrees of freedom from a factor in 106 bits."""
-    count = len(cross)
-    matrix = DoubleDouble(*torch.zeros(2, count + 1, count + 1, dtype=torch.float64))
-    matrix[:count, :count], matrix[:count, count] = cross, right[:, 0]
-    matrix[count, :count] = right[:, 0]
-    place = torch.arange(count)
-    matrix[place, place] = diagonal(cross) + alpha
-    zeros, one = torch.zeros(count + 1, dtype=torch.float64), torch.ones((), dtype=torch.float64)
-    tolerance = 2.0**-100 * count * diagonal(matrix).high[:count]
-    mean, weight = DoubleDouble.of(zeros), DoubleDouble.of(one)
-    factorization = factor_independent(matrix, mean, weight, tolerance, count)
-    fit = torch.zeros(count, 1, dtype=torch.float64)
-    fit[factorization.kept] = factorization.solution.high
-    # The trace of A (A + alpha)^-1 is that of 1 - alpha (A + alpha)^-1.
-    shrinkage = factorization.inverse_diagonal.sum(0) * alpha
-    return fit, (DoubleDouble.of(torch.tensor(float(len(factorization.kept)))) - shrinkage).high
+    return fits
