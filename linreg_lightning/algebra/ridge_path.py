@@ -124,9 +124,11 @@ def _solve(
         left = (rest.high * change).sum(0)
         better = left <= _CONVERGES * energy[active]
         fit, change, active = fit[:, better] + change[:, better], change[:, better], active[better]
+        # The next correction shrinks as this one did; cautiously, as half as many digits.
+        ratio = (left[better] / energy[active].clamp(min=1e-300)).clamp(min=0.0) ** 0.25
         fits[:, active], energy[active] = fit, left[better]
-        largest = fit.high.abs().sum(0)
-        precise = change.abs() <= _ROUNDING * fit.high.abs() + _NEGLIGIBLE * largest
+        limit = _ROUNDING * fit.high.abs() + _NEGLIGIBLE * fit.high.abs().sum(0)
+        precise = ratio * change.abs() <= limit
         active = active[~precise.all(0)]
         if not len(active):
             break
