@@ -231,6 +231,19 @@ def test_no_number_is_nan_where_float64_sums_hide_duplicates(kind: type[Gram]) -
     assert (path.degrees_of_freedom.diff(dim=0) > 0).all()
 
 
+@pytest.mark.parametrize("name", ["offsets", "duplicates", "near duplicates", "wide"])
+def test_no_more_digits_are_promised_than_float64_sums_give(name: str) -> None:
+    x, y = hard_rows(name)
+    alphas = 10.0 ** torch.arange(3, -13, -1, dtype=F64)
+    path = ridge_path(equations_of(x, y, kind=Float64Gram), alphas)
+    truth = ridge_path(equations_of(x, y), alphas)
+    relative = (path.coefficients / truth.coefficients - 1).abs().amax(1)
+    assert (relative <= 10**-path.digits).all()
+    assert float(path.digits[:3].min()) > 11
+    assert (float(path.digits[-1]) < 8) == (name != "offsets")
+    assert float(truth.digits.min()) > 15
+
+
 def test_too_large_a_variance_is_refused() -> None:
     x, y, _ = draw(8, 2)
     with pytest.raises(InputError, match="a variance leaves the range of float64"):
@@ -399,7 +412,7 @@ def test_criteria_without_residual_degrees_of_freedom_are_nan() -> None:
 
 def test_lasso_criteria_are_those_of_scikit_learn() -> None:
     x, y, _ = draw(40, 5)
-    y = y + 3 * x[:, :1]
+    y = y - x[:, 1:].sum(1, keepdim=True)  # one column matters
     model = LassoLarsIC(criterion="bic").fit(x.numpy(), y[:, 0].numpy())
     gram = ExactGram(5)
     gram.update(Batch(x, y))
@@ -407,11 +420,10 @@ def test_lasso_criteria_are_those_of_scikit_learn() -> None:
     noise = noise_variance(gram.normal_equations())
     assert float(noise) == pytest.approx(model.noise_variance_, rel=1e-10)
     unit = 2.0 ** float(equations.target_exponent[0])
-    chosen = Lasso(alpha=model.alpha_, tol=1e-14).fit(x.numpy(), y[:, 0].numpy())
-    g = torch.tensor(chosen.coef_)[None, :, None] / unit
+    g = torch.tensor(model.coef_)[None, :, None] / unit
     df = sparse_degrees_of_freedom(equations, g, torch.tensor([model.alpha_]), 1.0)
-    assert float(df) == 1 + np.count_nonzero(chosen.coef_)
-    rest = y[:, 0].numpy() - chosen.predict(x.numpy())
+    assert float(df) == 1 + np.count_nonzero(model.coef_) == 2
+    rest = y[:, 0].numpy() - model.predict(x.numpy())
     residual = torch.tensor([[(rest**2).mean()]])
     cp = float(selection_criteria(equations, residual, df, noise).cp)
     # scikit-learn does not count the intercept and has log n for 2.
@@ -427,8 +439,8 @@ def test_degrees_of_freedom_of_sparse_fits() -> None:
     lasso = sparse_degrees_of_freedom(equations, g, torch.tensor([0.5, 0.5]), 1.0)
     assert lasso.flatten().tolist() == [4, 2]
     net = sparse_degrees_of_freedom(equations, g, torch.tensor([0.5, 0.5]), 0.25)
-    penalty = 0.375 * weight.sum() * torch.tensor([0.0, 1.0, 1.0])
-    smoother = hat_matrix(x[:, [4, 1, 3]], penalty.double(), weight)
+    penalty = 0.375 * weight.sum() * torch.tensor([0.0, 1.0, 1.0], dtype=F64)
+    smoother = hat_matrix(x[:, [4, 1, 3]], penalty, weight)
     assert float(net[0]) == pytest.approx(float(smoother.trace()), rel=1e-12)
     assert float(net[1]) == 2
     repeated = equations_of(x[:, [0, 0, 1]], y)

@@ -12,6 +12,8 @@ Python), and how many of their digits are correct. `inference`: tests and interv
 many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit arithmetic.
 `collinearity`: new rows that break one. `diagnostics`: what a user should know of a fit.
 `fit_table`: fits as named tables.
+`penalty_scale`: objectives with a penalty in standardized coefficients, the units of alpha.
+`ridge_path`: ridge fits for many penalties. `selection_criteria`: AIC, BIC, Cp and others.
 `grouped`: a fit for each group of rows, by `batched_fit`.
 `folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold, and
 the errors of held-out rows.

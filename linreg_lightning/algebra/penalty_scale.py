@@ -66,6 +66,11 @@ class StandardizedEquations(Generic[Number]):
     cross: Number  # A, (penalized, penalized)
     xy: Number  # h, (penalized, targets)
     square: Number  # m, the mean square that is left with g = 0; (targets,)
+    # An entry i, j of A or h may have an error of `roundoff` norm_i norm_j; that of columns without
+    # a penalty is not counted.
+    roundoff: float
+    norm: Tensor  # (penalized,) float64
+    target_norm: Tensor  # (targets,) float64
     penalized: Tensor  # the columns of g, (penalized,) int64; constant ones are left out
     unpenalized: Tensor  # columns without a penalty that are no combinations of earlier ones
     target_exponent: Tensor  # (targets,) int64
@@ -155,9 +160,13 @@ def standardize_equations(
     xy = rest[:count, count:] / divisor / equations.weight
     if not bool(to_float64(cross).isfinite().all() & to_float64(xy).isfinite().all()):
         raise out_of_range("a variance")
+    norm = (scaled.rounded_square / to_float64(equations.weight)).sqrt()
     return StandardizedEquations(
         cross=cross,
         xy=xy,
+        roundoff=4 * equations.roundoff,
+        norm=norm[penalized] / to_float64(scale),
+        target_norm=norm[targets],
         square=diagonal(rest)[count:] / equations.weight,
         penalized=penalized,
         unpenalized=kept,
