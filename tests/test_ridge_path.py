@@ -315,6 +315,19 @@ def test_alpha_is_that_of_lasso_and_elastic_net_in_scikit_learn(l1_ratio, standa
     np.testing.assert_allclose(intercept[0, 0], level, rtol=1e-9)
 
 
+@pytest.mark.parametrize("mixing", [0.0, 0.3, 1.0])
+def test_a_penalty_of_glmnet_depends_on_the_scale_of_the_target_as_the_table_says(mixing) -> None:
+    x, y = (v.numpy() for v in draw(30, 4)[:2])
+    y, penalty = 100 * y[:, 0], 30.0
+    scale = y.std()
+    options = {"tol": 1e-14, "max_iter": 10**5}
+    # glmnet divides the target and its lambda by the scale of the target.
+    model = ElasticNet(alpha=penalty / scale, l1_ratio=mixing, **options).fit(x, y / scale)
+    share = mixing + (1 - mixing) / scale
+    here = ElasticNet(alpha=penalty * share, l1_ratio=mixing / share, **options).fit(x, y)
+    np.testing.assert_allclose(scale * model.coef_, here.coef_, rtol=1e-7, atol=1e-9)
+
+
 @pytest.mark.parametrize("l1_ratio", [1.0, 0.3])
 @pytest.mark.parametrize("unpenalized", [(), (0,)])
 def test_the_largest_alpha_is_the_smallest_without_coefficients(l1_ratio, unpenalized) -> None:

@@ -143,21 +143,17 @@ def standardize_equations(
             [0.2582, 1.0000]], dtype=torch.float64)
     """
     scaled, d = scale_equations(equations, 0.0), equations.features
-    unit = torch.ones(d, dtype=torch.bool)
-    unit[list(unpenalized)] = False
-    varies = to_float64(scaled.cross).diagonal()[:d] > scaled.tolerance[:d]
-    penalized, fixed = (unit & varies).nonzero().flatten(), (~unit).nonzero().flatten()
+    penalized, fixed = _divide_columns(scaled, d, unpenalized)
     targets = torch.arange(d, len(scaled.cross))
-    variance = diagonal(scaled.cross)[penalized] / equations.weight
-    scale = variance.sqrt()
-    if not standardize:
+    if standardize:
+        scale = (diagonal(scaled.cross)[penalized] / equations.weight).sqrt()
+    else:
         ones = ldexp(torch.ones(len(penalized), dtype=torch.float64), -scaled.exponent[penalized])
         scale = as_precise_as(scaled.cross, DoubleDouble.of(ones))
     rest, solution, kept = _project(equations, scaled, fixed, torch.cat((penalized, targets)))
     count = len(penalized)
-    divisor = scale[:, None]
-    cross = rest[:count, :count] / divisor / scale / equations.weight
-    xy = rest[:count, count:] / divisor / equations.weight
+    cross = rest[:count, :count] / scale[:, None] / scale / equations.weight
+    xy = rest[:count, count:] / scale[:, None] / equations.weight
     if not bool(to_float64(cross).isfinite().all() & to_float64(xy).isfinite().all()):
         raise out_of_range("a variance")
     norm = (scaled.rounded_square / to_float64(equations.weight)).sqrt()
@@ -183,6 +179,17 @@ def standardize_equations(
         projection=solution[:, :count],
         mean=scaled.mean,
     )
+
+
+def _divide_columns(
+    scaled: ScaledEquations[Number], features: int, unpenalized: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the columns with a penalty that are not constant, and those without a penalty."""
+    has_penalty = torch.ones(features, dtype=torch.bool)
+    has_penalty[list(unpenalized)] = False
+    squares = to_float64(scaled.cross).diagonal()[:features]
+    varies = squares > scaled.tolerance[:features]
+    return (has_penalty & varies).nonzero().flatten(), (~has_penalty).nonzero().flatten()
 
 
 def _project(
