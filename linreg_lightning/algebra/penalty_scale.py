@@ -21,10 +21,10 @@ of y and d columns of which p have a penalty:
 | glmnet, alpha = a                | lambda            | see below         | its own, True first  |
 
 `Lasso` and `ElasticNet` divide row weights by their mean, `Ridge` does not, as `least_squares`.
-`StandardScaler` is to have the same row weights. glmnet divides y by s_y, and the penalty on the
-squares, but not that on the magnitudes, depends on it: with c = lambda d / p its objective is the
-one above for alpha = c (a + (1 - a) / s_y) and l = a / (a + (1 - a) / s_y). Without an intercept,
-glmnet takes scales around the means.
+`StandardScaler` needs the same row weights as the fit. glmnet divides y by s_y, and its penalty on
+the squares, but not that on the magnitudes, depends on s_y: with c = lambda d / p its objective is
+the one above for alpha = c (a + (1 - a) / s_y) and l = a / (a + (1 - a) / s_y). Without an
+intercept, glmnet takes scales around the means.
 
 Sources: J. Friedman, T. Hastie, R. Tibshirani, Regularization paths for generalized linear models
 via coordinate descent, J. Stat. Softw. 33 (2010), sections 2.3 and 2.5.
@@ -125,10 +125,11 @@ def standardize_equations(
     standardize: bool = True,
     unpenalized: Sequence[int] = (),
 ) -> StandardizedEquations[Number]:
-    """Return the objective in standardized coefficients, without the columns that have no penalty.
+    """Return the objective in standardized coefficients, without the columns `unpenalized`.
 
-    A column with a penalty whose values are all the same, to rounding errors, is left out: its
-    coefficient is 0. So is a column without a penalty that is a combination of earlier ones.
+    `standardize` is that of the table above. A column with a penalty whose values are all the same,
+    to rounding errors, is left out: its coefficient is 0. So is a column without a penalty that is
+    a combination of earlier ones.
 
     Raises:
         InputError: a variance leaves float64's range.
@@ -144,14 +145,13 @@ def standardize_equations(
     """
     scaled, d = scale_equations(equations, 0.0), equations.features
     penalized, fixed = _divide_columns(scaled, d, unpenalized)
-    targets = torch.arange(d, len(scaled.cross))
+    count, targets = len(penalized), torch.arange(d, len(scaled.cross))
     if standardize:
         scale = (diagonal(scaled.cross)[penalized] / equations.weight).sqrt()
     else:
-        ones = ldexp(torch.ones(len(penalized), dtype=torch.float64), -scaled.exponent[penalized])
+        ones = ldexp(torch.ones(count, dtype=torch.float64), -scaled.exponent[penalized])
         scale = as_precise_as(scaled.cross, DoubleDouble.of(ones))
     rest, solution, kept = _project(equations, scaled, fixed, torch.cat((penalized, targets)))
-    count = len(penalized)
     cross = rest[:count, :count] / scale[:, None] / scale / equations.weight
     xy = rest[:count, count:] / scale[:, None] / equations.weight
     if not bool(to_float64(cross).isfinite().all() & to_float64(xy).isfinite().all()):

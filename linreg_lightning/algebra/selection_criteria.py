@@ -99,7 +99,8 @@ def sparse_degrees_of_freedom(
     With the columns x_A of the coefficients that are not 0, they are an unbiased estimate: the
     trace of x_A (x_A'x_A + alpha (1 - l1_ratio))^-1 x_A'. That of the lasso is the rank of x_A,
     which is the number of the columns unless some are combinations of others. The intercept and
-    columns without a penalty count as 1 each.
+    columns without a penalty count as 1 each. The elastic net takes an eigendecomposition of A for
+    each alpha and target.
 
     Args:
         equations: of the rows of the fit.
