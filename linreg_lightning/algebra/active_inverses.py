@@ -40,7 +40,7 @@ class ActiveInverses:
         """Return the inverse times `right`, (problems, places, vectors), 0 where none is taken."""
         known = right if self.factored is self.taken else right * self.factored[:, :, None]
         half = torch.linalg.solve_triangular(self.factor, known, upper=False)
-        product = torch.linalg.solve_triangular(self.factor.mT, half, upper=True)
+        product: Tensor = torch.linalg.solve_triangular(self.factor.mT, half, upper=True)
         if len(self.update_sign):
             product += self.update.mT @ (self.update_sign[:, None] * (self.update @ right))
             product *= self.taken[:, :, None]
