@@ -105,14 +105,6 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     return quotient
 
 
-def to_integers(digits: Tensor) -> list[int]:
-    """Return numbers, (length, count), in units of their last digit."""
-    values = [0] * digits.shape[1]
-    for digit in digits.tolist():
-        values = [(v << DIGIT_BITS) + d for v, d in zip(values, digit, strict=True)]
-    return values
-
-
 def subtract_products(z: Tensor, weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Return weight z - left right', in normal form, of numbers with digits up to BASE / 2.
 
