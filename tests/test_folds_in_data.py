@@ -1,8 +1,11 @@
 """Data modules tell a model with a `fold_rule` which fold each row is in."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,6 +13,7 @@ from linreg_lightning import (
     InputError,
     RegressionDataModule,
     SyntheticData,
+    TabularData,
     TensorData,
 )
 from linreg_lightning.algebra.folds import FoldRule
@@ -128,3 +132,75 @@ def test_folds_stay_whole_numbers_in_the_precision_of_a_module() -> None:
     model = Recorder().half()
     rows = fit(TensorData(torch.rand(9, 2), torch.rand(9)), model).batches[0]
     assert (rows.x.dtype, rows.fold.dtype) == (torch.float16, torch.uint8)
+
+
+def table(rows: int = 60) -> pd.DataFrame:
+    """Return a table with groups as text, numbers, truth values and dates; row 4 has no y."""
+    generator = np.random.default_rng(0)
+    shop = generator.integers(0, 12, rows)
+    frame = pd.DataFrame({"row": np.arange(float(rows)), "y": generator.normal(size=rows)})
+    frame = frame.assign(shop=[f"shop {k}" for k in shop], number=shop, half=shop / 2)
+    frame = frame.assign(open=shop % 2 == 0, day=pd.Timestamp("2024-01-01"))
+    frame["day"] += pd.to_timedelta(shop, "D")
+    frame.loc[4, "y"] = np.nan
+    return frame
+
+
+def by_row(rows: FoldBatch) -> dict[int, int]:
+    """Return the fold of each row by its number in the table."""
+    return dict(zip(rows.x[:, 0].int().tolist(), rows.fold.tolist(), strict=True))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Any]:
+    frame = table()
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=13)
+    for part in range(3):
+        frame[part * 20 : part * 20 + 20].to_csv(tmp_path / f"part-{part}.csv", index=False)
+    return [frame, *(str(tmp_path / name) for name in ("t.csv", "t.parquet", "part-*.csv"))]
+
+
+READ: dict[str, Any] = {"target": "y", "features": ["row"], "missing": "drop"}
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"stream": True, "batch_size": 9}])
+def test_rows_of_a_table_have_folds_by_their_number(files: list[Any], options: Any) -> None:
+    expected = turned(60, RULE.folds, RULE.seed)
+    for path in files:
+        folds = by_row(rows_of(TabularData(path, **READ, **options)))
+        assert folds == {row: expected[row] for row in range(60) if row != 4}
+    data = TabularData(files[1], val_fraction=0.3, **READ, **options)
+    model = fit(data)
+    folds = by_row(FoldBatch.concatenate(model.batches))
+    held_out = {int(row) for batch in model.others for row in batch.x[:, 0]}
+    assert folds == {row: expected[row] for row in {*range(60)} - held_out - {4}}
+    assert len(held_out) in (17, 18)
+    assert len(folds) == 59 - len(held_out)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_blocks_are_consecutive_rows_of_the_table(files: list[Any], stream: bool) -> None:
+    rule = FoldRule(folds=7, blocks=True)
+    block = np.repeat(np.arange(7), [9, 9, 9, 9, 8, 8, 8])
+    for path in files:
+        data = TabularData(path, val_fraction=0.2, stream=stream, **READ)
+        folds = by_row(rows_of(data, rule))
+        assert len(folds) > 40
+        assert all(block[row] == fold for row, fold in folds.items())
+
+
+@pytest.mark.parametrize("group", ["shop", "number", "half", "open", "day"])
+def test_whole_groups_lie_in_a_fold(files: list[Any], group: str) -> None:
+    values = table()[group]
+    found = []
+    for path in files:
+        for options in ({"batch_size": 7}, {"stream": True}):
+            folds = by_row(rows_of(TabularData(path, group=group, **READ, **options)))
+            assert sorted(folds) == [row for row in range(60) if row != 4]
+            found.append(folds)
+    of_group = {values[row]: fold for row, fold in found[0].items()}
+    assert all(of_group[values[row]] == fold for row, fold in found[0].items())
+    assert len(set(of_group.values())) == {"open": 2}.get(group, 5)
+    if group != "day":  # whose text differs from format to format
+        assert all(folds == found[0] for folds in found)
