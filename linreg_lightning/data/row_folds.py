@@ -21,23 +21,23 @@ from linreg_lightning.protocols import AssignsFolds
 from linreg_lightning.tables.dataset import TableDataset
 
 
-def fold_rule(trainer: Any, group: str | None = None) -> FoldRule | None:
+def fold_rule(trainer: Any, has_groups: bool = False) -> FoldRule | None:
     """Return the rule of the model that the Trainer fits; None: it asks for no folds.
 
     Raises:
-        InputError: a column of groups was given, and the model makes no folds, or makes them of
-            consecutive rows.
+        InputError: groups were given, and the model makes no folds, or makes them of consecutive
+            rows.
     """
     if trainer is None or trainer.state.fn != TrainerFn.FITTING:
         return None
     model = trainer.lightning_module
     rule: FoldRule | None = model.fold_rule if isinstance(model, AssignsFolds) else None
-    if group is not None and rule is None:
+    if has_groups and rule is None:
         raise InputError(
             f"group: {type(model).__name__} puts no rows into folds; take the model "
             "RegularizedLeastSquares, or leave group out"
         )
-    if group is not None and rule is not None and rule.blocks:
+    if has_groups and rule is not None and rule.blocks:
         raise InputError(
             "group: the folds of the model are blocks of consecutive rows; leave group out, or "
             "let the model make folds without blocks"

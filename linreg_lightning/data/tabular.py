@@ -188,7 +188,8 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, self._model)
-        if stage == "fit" and (rule := fold_rule(self.trainer, self._group)) != self._fold_rule:
+        rule = fold_rule(self.trainer, self._group is not None)
+        if stage == "fit" and rule != self._fold_rule:
             self._fold_rule = rule
             for held in (self.splits, self._readers, self._shares):
                 held.pop("train", None)  # whose rows have other folds, or none

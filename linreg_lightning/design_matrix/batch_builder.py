@@ -148,8 +148,8 @@ class BatchBuilder:
         """Fill in or refuse what is missing; say which rows still lack a value, and count them."""
         names = [*self.design.sources, *self.roles.values]
         rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
-        if self.roles.has_classes and self.missing == "error":
-            self._refuse_no_class(block, y[0])
+        if self.missing == "error":
+            self._refuse_no_class_or_group(block, y)
         hint = _MISSING_HINT + (_TEXT_HINT if self.design.levels else "")
         check_finite(rows, names, block.row_name, hint, self.missing != "error")
         # The same in all columns of a category.
@@ -169,13 +169,18 @@ class BatchBuilder:
         count = int(incomplete.sum())
         return incomplete, RowCounts(len(incomplete), count, missing, filled)
 
-    def _refuse_no_class(self, block: RowBlock, numbers: Floats) -> None:
-        """Refuse rows without a class: no number can be filled in for it."""
-        for row in np.flatnonzero(np.isnan(numbers))[:1].tolist():
-            raise InputError(
-                f"target: column {self.roles.targets[0]!r}: {block.row_name(row)} has no class; "
-                f"fill it in, leave the row out, or set missing to drop{_TEXT_HINT}"
-            )
+    def _refuse_no_class_or_group(self, block: RowBlock, y: Floats) -> None:
+        """Refuse rows without a class or a group: no number can be filled in for it."""
+        roles = self.roles
+        classes = [("target", roles.targets[0], "class")] if roles.has_classes else []
+        groups = [] if roles.group is None else [("group", roles.group, "group")]
+        for argument, name, kind in [*classes, *groups]:
+            numbers = y[roles.values.index(name)]
+            for row in np.flatnonzero(np.isnan(numbers))[:1].tolist():
+                raise InputError(
+                    f"{argument}: column {name!r}: {block.row_name(row)} has no {kind}; "
+                    f"fill it in, leave the row out, or set missing to drop{_TEXT_HINT}"
+                )
 
     def _count_unknown(
         self, block: RowBlock, unknown: dict[str, RowNumbers], ignored: NDArray[np.bool_]
