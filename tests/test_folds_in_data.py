@@ -20,6 +20,7 @@ from linreg_lightning import (
 )
 from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.batch import Batch, FoldBatch
+from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.models.batches import as_batch, folds_of_batch
 
 RULE = FoldRule(folds=5, seed=3)
@@ -206,6 +207,27 @@ def test_whole_groups_lie_in_a_fold(files: list[Any], group: str) -> None:
     assert len(set(of_group.values())) == {"open": 2}.get(group, 5)
     if group != "day":  # whose text differs from format to format
         assert all(folds == found[0] for folds in found)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 5}, {"stream": True, "batch_size": 6}])
+@pytest.mark.parametrize("rule", [RULE, FoldRule(7, blocks=True)], ids=["hash", "blocks"])
+def test_processes_share_the_rows_and_not_the_folds(
+    files: list[Any], monkeypatch: pytest.MonkeyPatch, options: Any, rule: FoldRule
+) -> None:
+    group = None if rule.blocks else "shop"
+    data = {name: TabularData(files[3], group=name, **READ, **options) for name in (None, group)}
+    expected = {name: by_row(rows_of(each, rule)) for name, each in data.items()}
+    monkeypatch.setattr(SplitReader, "_all_gather", lambda self, value: [value] * self.world_size)
+    for name in data:
+        found: dict[int, int] = {}
+        for rank in range(3):
+            place = property(lambda _, rank=rank: (rank, 3))
+            monkeypatch.setattr(TabularData, "rank_and_world_size", place)
+            share = by_row(rows_of(TabularData(files[3], group=name, **READ, **options), rule))
+            assert len(share) in (19, 20)
+            assert not share.keys() & found.keys()
+            found |= share
+        assert found == expected[name]
 
 
 def test_groups_of_tensors_lie_in_the_folds_of_a_table() -> None:
