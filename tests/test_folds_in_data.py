@@ -18,10 +18,10 @@ from linreg_lightning import (
     TabularData,
     TensorData,
 )
-from linreg_lightning.algebra.folds import FoldRule
+from linreg_lightning.algebra.folds import FoldRule, folds_of_groups
 from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.data.split_reader import SplitReader
-from linreg_lightning.models.batches import as_batch, folds_of_batch
+from linreg_lightning.models.batches import as_batch
 
 RULE = FoldRule(folds=5, seed=3)
 
@@ -87,11 +87,22 @@ def test_a_fold_batch_keeps_its_rows_and_folds_together() -> None:
     weighted = rows._replace(weight=torch.arange(4))
     assert FoldBatch.concatenate([weighted, weighted]).weight.tolist() == [0, 1, 2, 3] * 2  # type: ignore[union-attr]
     assert type(as_batch(rows)) is Batch
-    assert folds_of_batch(rows) is rows.fold
     with pytest.raises(InputError, match=r"fold: a shape of \(2,\) was given"):
         as_batch(rows._replace(fold=rows.fold[:2]))
-    with pytest.raises(InputError, match="a Batch without folds was given"):
-        folds_of_batch(rows.batch)
+
+
+def test_a_number_is_the_same_group_in_any_type() -> None:
+    def folds(values: Any, labels: Any = None) -> list[int]:
+        return folds_of_groups(torch.as_tensor(values), 255, labels=labels).tolist()
+
+    whole = [0, 1, -7, 2**53 + 1, 2**63 - 1, -(2**63)]
+    assert folds(whole) == folds(range(6), whole) == folds(range(6), [*map(str, whole)])
+    other = torch.tensor([0.0, -0.0, 0.1, 3.0, -(2.0**63), 1e19, torch.inf], dtype=torch.float64)
+    assert folds(other) == folds(range(7), other.tolist())
+    assert folds([3, 1, 0]) == folds(range(3), ["3.0", "true", False])
+    large = [2**64 - k for k in range(50)]  # uint64, which no tensor of int64 holds
+    assert len(set(folds(range(50), large))) > 30
+    assert folds([0, 1], ["9" * 5000, "9" * 400])[0] == folds([0], ["inf"])[0]
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
