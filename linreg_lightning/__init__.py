@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         grouped_least_squares as grouped_least_squares,
         least_squares as least_squares,
     )
-    from linreg_lightning.batch import Batch as Batch
+    from linreg_lightning.batch import Batch as Batch, FoldBatch as FoldBatch
     from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import (
         RegressionDataModule as RegressionDataModule,
@@ -56,7 +56,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "lightning.pytorch": "Trainer",
     "linreg_lightning.algebra": "Fit GroupedFit grouped_least_squares least_squares",
-    "linreg_lightning.batch": "Batch",
+    "linreg_lightning.batch": "Batch FoldBatch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
     "linreg_lightning.data": "RegressionDataModule SupervisedDataModule SyntheticData TabularData"
     " TensorData",
