@@ -109,10 +109,10 @@ class GroupedModule(OnePassModule):
                 text = f"{name}: {value} was given, and groups are fitted with {usual} only"
                 raise InputError(f"{text}; leave it out")
 
-    def _add_rows(self, batch: Batch) -> None:
+    def _add_rows(self, batch: Batch, fold: Tensor | None) -> None:
         """Keep the rows of a batch if there are groups, and fit after the last batch."""
         if self._row_groups is None:
-            super()._add_rows(batch)
+            super()._add_rows(batch, fold)
             return
         self._take_step(lambda: self._batches.append(batch))
         if self.trainer.is_last_batch:

@@ -120,9 +120,11 @@ class OnePassModule(CenteredModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the rows of one batch; solve after the last one."""
+        fold = self._folds(batch)
         batch = self.validate_batch(batch)
         batch = drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
-        self._add_rows(batch._replace(x=self._without_ones(batch.x)))
+        fold = None if fold is None else fold[: batch.rows]
+        self._add_rows(batch._replace(x=self._without_ones(batch.x)), fold)
 
     def on_train_epoch_end(self) -> None:
         """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""
@@ -145,7 +147,7 @@ class OnePassModule(CenteredModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the columns and the sums over, and solve again; with more columns for new levels."""
         earlier = list(checkpoint.get("columns", {}).get("features", []))
-        extended = self._is_extended(checkpoint, earlier)
+        extended, revised = self._is_extended(checkpoint, earlier), False
         if extended:
             checkpoint["columns"] |= {"features": self.feature_names}
         super().on_load_checkpoint(checkpoint)
@@ -158,14 +160,22 @@ class OnePassModule(CenteredModule):
             self._sums.select_columns([place.get(name) for name in self._variable_names])
         self._earlier_data = list(checkpoint.get("earlier_data", []))
         if self._sums.fitted_gram is not None:
-            self._solve(self._sums.fitted_gram)
+            if extended or self._solves_again(checkpoint):
+                self._solve(self._sums.fitted_gram)
+                fitted = checkpoint["state_dict"].get("fitted_weight")
+                # Arguments may differ from those of the checkpoint.
+                revised = fitted is not None and not torch.equal(fitted, self.fitted_weight.cpu())
             if self._sums.current is None and "datamodule_hyper_parameters" in checkpoint:
                 data = dict(checkpoint["datamodule_hyper_parameters"])
                 data.pop("design", None)  # describes the columns, not the rows
                 self._earlier_data.append(data)
-        if extended:
-            # In the new shapes, with what `_solve` set.
+        if extended or revised:
+            # In the shapes and with the coefficients of this model.
             checkpoint["state_dict"] = self.state_dict()
+
+    def _solves_again(self, checkpoint: dict[str, Any]) -> bool:
+        """Whether to solve the sums of a checkpoint, which has their coefficients too."""
+        return True
 
     def _is_extended(self, checkpoint: dict[str, Any], earlier: list[str]) -> bool:
         """Whether the data of a fit have added levels to the columns of the checkpoint."""
@@ -175,7 +185,7 @@ class OnePassModule(CenteredModule):
         data = self._trainer.datamodule  # type: ignore[attr-defined]
         return adds_levels(data, FrameReader.from_arguments(arguments, earlier))
 
-    def _make_sums(self) -> GramState:
+    def _make_sums(self) -> GramState[Any]:
         """Return sums without rows."""
         return GramState(self.accuracy)
 
@@ -189,7 +199,11 @@ class OnePassModule(CenteredModule):
         else:
             self._sums.resume_pass(self.device, self.trainer.is_global_zero, self._pass_shape)
 
-    def _add_rows(self, batch: Batch) -> None:
+    def _folds(self, batch: Any) -> Tensor | None:
+        """Return the fold of each row of a batch, (rows,); None where the sums have no folds."""
+        return None
+
+    def _add_rows(self, batch: Batch, fold: Tensor | None) -> None:
         """Add the rows of a batch, whose x is without a column of ones."""
         if not self._sums.rows_seen:
             rows = batch.rows * self.trainer.num_training_batches * self.trainer.world_size
@@ -197,7 +211,7 @@ class OnePassModule(CenteredModule):
                 rank_zero_warn(note)
         names = self._variable_names + self.target_names
         # A step of the optimizer, so that the Trainer counts the batch as a step.
-        self._take_step(partial(self._sums.add, batch, self.trainer.world_size, names))
+        self._take_step(partial(self._sums.add, batch, self.trainer.world_size, names, fold))
         if self.trainer.is_last_batch:
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
