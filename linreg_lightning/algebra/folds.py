@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,18 +102,19 @@ def folds_of_groups(
 def _label_number(label: Any) -> int:
     """Return the number that a label is or, where it is text, a hash of it, as an int64."""
     text = str(label)
-    if text.lower() in ("true", "false"):
-        return int(text.lower() == "true")
-    with suppress(ValueError):
+    try:
         value = float(text)
-        whole = value.is_integer() and abs(value) < 2.0**63
-        # From the text, because float64 does not hold all of int64.
-        number = int(text) if text.lstrip("+-").isdigit() else int(value) if whole else None
-        if number is not None and -(2**63) <= number < 2**63:
+    except ValueError:
+        if text in ("true", "True", "false", "False"):
+            return int(text.lower() == "true")
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little", signed=True)
+    if value.is_integer():
+        # From the text, if possible: float64 does not hold all of int64.
+        number = int(text) if text.lstrip("+-").isdigit() else int(value)
+        if -(2**63) <= number < 2**63:
             return number
-        return int(struct.unpack("<q", struct.pack("<d", value))[0])
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
+    return int.from_bytes(struct.pack("<d", value), "little", signed=True)
 
 
 def folds_of_blocks(start: int, stop: int, folds: int, rows: int) -> Tensor:

@@ -142,11 +142,12 @@ class SupervisedDataModule(LightningDataModule, ABC):
             raise self._no_rows(split)
         rows = self.splits[split]
         if split == "train":
+            if rows.rows < 2:
+                count = "1 row" if rows.rows == 1 else "0 rows"
+                name = type(self).__name__
+                raise InputError(f"{name}: {count} to train on; a fit needs at least 2")
             rows = with_folds(rows, fold_rule(self.trainer))
         rows = self.in_model_precision(rows)
-        if split == "train" and rows.rows < 2:
-            count = "1 row" if rows.rows == 1 else "0 rows"
-            raise InputError(f"{type(self).__name__}: {count} to train on; a fit needs at least 2")
         rank, world_size = self.rank_and_world_size
         if split == "predict" and world_size > 1:
             # Consecutive rows, so that the predictions of all ranks only need to be joined.
