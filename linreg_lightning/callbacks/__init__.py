@@ -14,6 +14,7 @@ from linreg_lightning.callbacks.fit_monitor import FitMonitor as FitMonitor
 from linreg_lightning.callbacks.fit_plots import FitPlots as FitPlots
 from linreg_lightning.callbacks.log_interval import LogInterval as LogInterval
 from linreg_lightning.callbacks.peer_monitor import PeerMonitor as PeerMonitor
+from linreg_lightning.callbacks.penalty_path import PenaltyPath as PenaltyPath
 from linreg_lightning.callbacks.prediction_writer import PredictionWriter as PredictionWriter
 from linreg_lightning.callbacks.random_state import RandomState as RandomState
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint

@@ -11,6 +11,7 @@ from linreg_lightning.text_table import named_statistics
 # HPARAMS tab, where nobody compares runs by them.
 _NOT_LOGGED = {
     *("rows", "groups", "rank", "df_residual", "condition", "residual_sd"),
+    *("l1_ratio", "df", "cv_standard_error", "nested_standard_error"),
     *("r2_adjusted", "r2_adjusted_uncentered", "f", "f_p", "log_likelihood", "aic", "bic"),
 }
 
