@@ -39,11 +39,12 @@ def cross_validation(
 ) -> Figure:
     """Plot the mean squared error of the rows held out, over the penalties from the largest down.
 
-    The mean over the folds has a band of one standard error on both sides and the curves of the
+    The mean over the folds has a band of one standard error on both sides, and thin lines for the
     folds. There is a curve of means for each `l1_ratio`; band, folds and `counts` are those of the
-    first of the `choices`. Of more than seven ratios those with the least errors are drawn. The axis
-    of the errors is logarithmic where the largest mean is above ten times the smallest. NaN and
-    infinity are left out, and so are bands and folds far above all means.
+    first of the `choices`. Of more than seven ratios those with the least errors are drawn. The
+    axis of the errors is logarithmic where the largest mean is above ten times the smallest. Values
+    that are not finite are left out, and band and folds are cut off where they are far from all
+    means.
 
     Args:
         alphas: decreasing for each of the l1_ratios, (ratios, alphas).

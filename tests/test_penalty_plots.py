@@ -1,0 +1,312 @@
+"""The plots, the file and the curves of a model that has chosen a penalty."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from linreg_lightning.plots import cross_validation, penalty_path, png
+
+ALPHAS = np.geomspace(10.0, 0.01, 31)
+NAMES = ["sqft", "age", "rooms", "noise"]
+
+
+def soft_threshold(largest: Any, alphas: np.ndarray = ALPHAS) -> np.ndarray:
+    """Return the lasso of columns that are not correlated, (alphas, columns)."""
+    largest = np.asarray(largest, dtype=np.float64)
+    return np.sign(largest) * np.maximum(np.abs(largest) - alphas[:, None], 0.0)
+
+
+def path(largest: Any = (8.0, -3.0, 1.0, 0.0), **options: Any) -> Figure:
+    coefficients = soft_threshold(largest)
+    names = [*NAMES, *(f"x{j}" for j in range(5, coefficients.shape[1] + 1))]
+    given: dict[str, Any] = {
+        "names": names[: coefficients.shape[1]],
+        "counts": (coefficients != 0).sum(axis=1),
+        "choices": {"least error": 20, "one standard error": 10},
+    }
+    return penalty_path(ALPHAS, coefficients, target="price", **given | options)
+
+
+def curve(scale: float = 1.0, **options: Any) -> Figure:
+    x = np.log10(ALPHAS)
+    mean = scale * np.stack([2 + x**2, 2.5 + (x - 0.5) ** 2])
+    folds = mean[:, :, None] + scale * np.array([-0.6, 0.0, 0.6])
+    given: dict[str, Any] = {
+        "alphas": np.stack([ALPHAS, ALPHAS]),
+        "mean_error": mean,
+        "standard_error": np.full_like(mean, 0.3 * scale),
+        "fold_errors": folds,
+        "choices": {"least error": (0, 10), "one standard error": (0, 5)},
+        "counts": np.arange(31),
+        "l1_ratios": [1.0, 0.5],
+    }
+    return cross_validation(target="price", **given | options)
+
+
+def labelled(axes: Axes) -> dict[str, Any]:
+    return {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+
+
+def drawn(figure: Figure) -> Axes:
+    """Lay a figure out, and check that its texts overlap nothing and lie within it."""
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    panel, legend = axes.get_window_extent(), figure.legends[0].get_window_extent()
+    (top,) = axes.child_axes
+    named = [Text.get_window_extent(text) for text in axes.texts]  # without the line to the name
+    labels = [axes.xaxis.label, axes.yaxis.label, top.xaxis.label]
+    boxes = [*named, *(label.get_window_extent() for label in labels), legend]
+    boxes += [text.get_window_extent() for text in top.get_xticklabels()]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.padded(-0.5).overlaps(other.padded(-0.5))
+    for box in boxes:
+        assert not box.padded(-0.5).overlaps(panel)
+        assert box.x0 >= -1
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert box.y1 <= figure.bbox.y1 + 1
+    ticks = [text.get_window_extent() for text in axes.get_xticklabels()]
+    for one, other in itertools.pairwise(ticks):
+        assert not one.padded(1).overlaps(other)
+    return axes
+
+
+# The path
+
+
+def test_lines_run_from_the_largest_alpha_to_the_smallest_and_end_at_their_names() -> None:
+    axes = drawn(path())
+    left, right = axes.get_xlim()
+    assert left > 1 > -2 > right
+    assert [text.get_text() for text in axes.texts] == ["sqft", "rooms", "age"]
+    lines = {line.get_ydata()[-1]: line for line in axes.lines if len(line.get_xdata()) == 31}
+    assert set(lines) == {8 - 0.01, 1 - 0.01, -3 + 0.01}
+    for line in lines.values():
+        np.testing.assert_allclose(line.get_xdata(), np.log10(ALPHAS))
+    np.testing.assert_allclose(lines[8 - 0.01].get_ydata(), np.maximum(8 - ALPHAS, 0))
+    colours = {line.get_color() for line in lines.values()}
+    assert len(colours) == 3
+    for text in axes.texts:
+        assert text.arrow_patch.get_edgecolor()
+        assert text.xy[0] == pytest.approx(-2)
+    assert axes.get_ylabel() == "price per standard deviation"
+
+
+def test_both_choices_are_marked_and_named() -> None:
+    axes = drawn(path())
+    upright = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+    np.testing.assert_allclose(sorted(upright), [math.log10(ALPHAS[20]), 0.0], atol=1e-12)
+    assert [*labelled(axes)] == ["least error, alpha 0.1", "one standard error, alpha 1"]
+    assert [*labelled(drawn(path(choices={})))] == []
+
+
+def test_the_axis_above_counts_coefficients_that_are_not_0() -> None:
+    axes = drawn(path())
+    (top,) = axes.child_axes
+    counts = (soft_threshold((8.0, -3.0, 1.0, 0.0)) != 0).sum(axis=1)
+    shown = {
+        round(tick, 9): text.get_text()
+        for tick, text in zip(top.get_xticks(), top.get_xticklabels(), strict=True)
+    }
+    assert shown == {round(math.log10(ALPHAS[k]), 9): str(counts[k]) for k in range(0, 31, 6)}
+
+
+def test_names_are_those_of_the_largest_coefficients_at_the_choice() -> None:
+    coefficients = np.zeros((31, 40))
+    coefficients[20:, :12] = 1e-3 * np.arange(1, 13)  # small, but first at the choice
+    coefficients[25:, 12:] = np.arange(1.0, 29.0)
+    names = [f"x{j}" for j in range(40)]
+    axes = drawn(
+        penalty_path(
+            ALPHAS, coefficients, names, "y", counts=np.zeros(31), choices={"least error": 20}
+        )
+    )
+    assert {text.get_text() for text in axes.texts} == {f"x{j}" for j in range(12)}
+    figure = penalty_path(ALPHAS, coefficients, names, "y", counts=np.zeros(31))
+    assert {text.get_text() for text in drawn(figure).texts} == {f"x{j}" for j in range(28, 40)}
+
+
+def test_names_of_lines_that_end_at_one_place_do_not_overlap() -> None:
+    axes = drawn(path(largest=[5.0] * 8 + [-1.0] * 30))
+    assert len(axes.texts) == 12
+
+
+def test_of_5000_columns_the_longest_lines_are_drawn() -> None:
+    largest = np.geomspace(50, 0.05, 5000) * np.where(np.arange(5000) % 2, 1, -1)
+    axes = drawn(path(largest=largest))
+    (others,) = (each for each in axes.collections if isinstance(each, LineCollection))
+    assert len(others.get_segments()) == 500
+    ends = sorted(abs(segment[-1, 1]) for segment in others.get_segments())
+    np.testing.assert_allclose(ends[0], abs(largest[511]) - 0.01)
+    assert axes.figure.get_supxlabel() == "The 512 longest of 5000 lines."
+
+
+def test_columns_that_stay_0_have_no_line() -> None:
+    axes = drawn(path(largest=[0.0] * 100))
+    assert not axes.texts
+    assert axes.figure.get_supxlabel() == ""
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e12])
+def test_coefficients_and_alphas_of_any_magnitude_have_readable_axes(unit: float) -> None:
+    coefficients = unit * soft_threshold((8.0, -3.0))
+    choices = {"least error": 20}
+    figure = penalty_path(
+        unit * ALPHAS, coefficients, ["a", "b"], "y", counts=np.zeros(31), choices=choices
+    )
+    axes = drawn(figure)
+    assert "×10" in axes.get_ylabel()
+    assert max(map(abs, axes.get_ylim())) < 1000
+    assert all(len(text.get_text()) < 8 for text in axes.get_xticklabels())
+    mean = np.stack([unit * (1 + np.log10(ALPHAS) ** 2)])
+    drawn(
+        cross_validation(
+            unit * ALPHAS[None],
+            mean,
+            mean / 9,
+            mean[:, :, None],
+            "y",
+            choices={"least error": (0, 20)},
+            counts=np.zeros(31),
+        )
+    )
+
+
+def test_one_alpha_has_marks_and_names() -> None:
+    figure = penalty_path(
+        np.array([0.1]),
+        np.array([[2.0, -1.0]]),
+        ["a", "b"],
+        "y",
+        counts=np.array([2]),
+        choices={"least error": 0},
+    )
+    axes = drawn(figure)
+    assert [text.get_text() for text in axes.texts] == ["a", "b"]
+    assert "0.1" in [text.get_text() for text in axes.get_xticklabels()]
+    one = np.array([[3.0]])
+    axes = drawn(
+        cross_validation(
+            np.array([[0.1]]),
+            one,
+            one / 3,
+            np.array([[[2.0, 4.0]]]),
+            "y",
+            choices={"least error": (0, 0)},
+            counts=np.array([2]),
+        )
+    )
+    low, high = axes.get_ylim()
+    assert low < 2 < 4 < high
+
+
+def test_alphas_of_0_lie_one_step_beyond_the_smallest() -> None:
+    alphas = np.array([1.0, 0.1, 0.0])
+    figure = penalty_path(
+        alphas, np.array([[0.0], [1.0], [2.0]]), ["a"], "y", counts=np.array([0, 1, 1])
+    )
+    axes = drawn(figure)
+    assert (
+        dict(
+            zip(
+                axes.get_xticks(), (text.get_text() for text in axes.get_xticklabels()), strict=True
+            )
+        )[-2.0]
+        == "0"
+    )
+    zeros = np.zeros((1, 5))
+    for figure in (
+        penalty_path(
+            zeros[0], np.zeros((5, 2)), ["a", "b"], "y", counts=zeros[0], choices={"least error": 0}
+        ),
+        cross_validation(
+            zeros,
+            zeros,
+            zeros,
+            zeros[..., None],
+            "y",
+            choices={"least error": (0, 0)},
+            counts=zeros[0],
+        ),
+    ):
+        assert [text.get_text() for text in drawn(figure).get_xticklabels()] == ["0"]
+
+
+# The errors of held-out folds
+
+
+def test_the_curve_has_its_band_its_folds_and_its_choices() -> None:
+    axes = drawn(curve(l1_ratios=[1.0], **{name: value[:1] for name, value in arrays().items()}))
+    shown = labelled(axes)
+    mean = 2 + np.log10(ALPHAS) ** 2
+    np.testing.assert_allclose(shown["mean of the folds"].get_ydata(), mean)
+    band = shown["± standard error"].get_paths()[0].vertices
+    for x, value in zip(np.log10(ALPHAS), mean, strict=True):
+        ends = band[np.isclose(band[:, 0], x), 1]
+        assert ends.min() == pytest.approx(value - 0.3)
+        assert ends.max() == pytest.approx(value + 0.3)
+    folds = [line for line in axes.lines if line.get_label() == "folds"]
+    np.testing.assert_allclose(
+        [line.get_ydata() - mean for line in folds],
+        np.array([[-0.6], [0.0], [0.6]]) + 0 * mean,
+        atol=1e-12,
+    )
+    for name, k in ("least error, alpha 1", 10), ("one standard error, alpha 3.16", 5):
+        mark = shown[name]
+        assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (
+            pytest.approx(math.log10(ALPHAS[k])),
+            pytest.approx(mean[k]),
+        )
+    assert axes.get_ylabel() == "squared error of price"
+
+
+def arrays() -> dict[str, np.ndarray]:
+    mean = np.stack([2 + np.log10(ALPHAS) ** 2] * 2)
+    return {
+        "alphas": np.stack([ALPHAS] * 2),
+        "mean_error": mean,
+        "standard_error": np.full_like(mean, 0.3),
+        "fold_errors": mean[:, :, None] + np.array([-0.6, 0.0, 0.6]),
+    }
+
+
+def test_each_l1_ratio_has_a_curve() -> None:
+    axes = drawn(curve())
+    shown = labelled(axes)
+    assert [*shown][2:4] == ["l1_ratio 1", "l1_ratio 0.5"]
+    np.testing.assert_allclose(
+        shown["l1_ratio 0.5"].get_ydata(), 2.5 + (np.log10(ALPHAS) - 0.5) ** 2
+    )
+    assert shown["l1_ratio 1"].get_linewidth() > shown["l1_ratio 0.5"].get_linewidth()
+    many = {name: np.concatenate([value] * 5) for name, value in arrays().items()}
+    axes = drawn(curve(l1_ratios=np.linspace(0.1, 1, 10).tolist(), **many))
+    assert axes.figure.get_supxlabel() == "The best 7 of 10 l1_ratios."
+    assert sum(label.startswith("l1_ratio") for label in labelled(axes)) == 7
+
+
+def test_the_axis_of_errors_is_logarithmic_where_means_differ_tenfold() -> None:
+    far = arrays()
+    far["mean_error"] = 10.0 ** np.stack([np.log10(ALPHAS)] * 2)
+    axes = drawn(curve(**far))
+    assert axes.get_yscale() == "log"
+    low, high = axes.get_ylim()
+    assert 0 < low < 0.01
+    assert high > 10
+    assert drawn(curve()).get_yscale() == "linear"
+
+
+def test_errors_that_are_not_finite_are_left_out() -> None:
+    broken = arrays()
+    broken["mean_error"][:, :3] = math.nan
+    broken["fold_errors"][:, 5, 0] = math.inf
+    low, high = drawn(curve(**broken)).get_ylim()
+    assert 0 < low < high < 10
