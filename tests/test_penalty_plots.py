@@ -3,17 +3,28 @@
 import itertools
 import json
 import math
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from sklearn.linear_model import ElasticNet
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
+from linreg_lightning import RunLogger, select_penalty
+from linreg_lightning.algebra import Selection, selection_json
+from linreg_lightning.callbacks import CustomScalars, FitMonitor, FitPlots, PenaltyPath
+from linreg_lightning.callbacks.selection_figures import selection_figures
 from linreg_lightning.plots import cross_validation, penalty_path, png
 
 ALPHAS = np.geomspace(10.0, 0.01, 31)
@@ -310,3 +321,208 @@ def test_errors_that_are_not_finite_are_left_out() -> None:
     broken["fold_errors"][:, 5, 0] = math.inf
     low, high = drawn(curve(**broken)).get_ylim()
     assert 0 < low < high < 10
+
+
+# The text, the file and the curves of a model
+
+
+class ChosenModel(LightningModule):
+    """A model whose fit takes a selection that was made before."""
+
+    fitted = False
+    one_pass = True
+
+    def __init__(self, chosen: Selection) -> None:
+        super().__init__()
+        self.chosen, self.selection = chosen, None
+        self.feature_names, self.target_names = chosen.column_names()
+
+    @property
+    def fit_statistics(self) -> dict[str, Any]:
+        return self.chosen.statistics
+
+    def coefficients(self) -> list[dict[str, Any]]:
+        columns = self.chosen.table(self.feature_names, self.target_names)
+        rows = zip(columns["target"], columns["term"], columns["estimate"], strict=True)
+        return [{"target": y, "name": name, "estimate": value} for y, name, value in rows]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.chosen.predict(x).reshape(len(x), -1)
+
+    def training_step(self, batch: Any, index: int) -> None:
+        self.selection, self.fitted = self.chosen, True
+
+    def configure_optimizers(self) -> None:
+        return None
+
+
+def rows(count: int = 60, features: int = 3, targets: int = 1) -> tuple[Tensor, Tensor]:
+    x = torch.randn(count, features, dtype=torch.float64)
+    y = x[:, :1] * torch.tensor([3.0, -2.0][:targets]) - x[:, 1:2]
+    return x, y + 0.3 * torch.randn(count, targets, dtype=torch.float64)
+
+
+def fit(selection: Selection, x: Tensor, y: Tensor, *callbacks: Callback) -> Path:
+    """Run a fit of a model that takes this selection; return the folder of the run."""
+    logger = RunLogger("logs")
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=logger, callbacks=list(callbacks),
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    data = DataLoader(TensorDataset(x, y), batch_size=len(x))
+    trainer.fit(ChosenModel(selection), data)
+    return Path(logger.log_dir)
+
+
+def test_the_file_holds_the_path_its_errors_and_the_choices() -> None:
+    x, y = rows(targets=2)
+    ratios = {"penalty": "elasticnet", "l1_ratio": [0.4, 0.9], "alphas": 5, "folds": 4}
+    selection = select_penalty(x, y, **ratios).with_names(["a", "b", "c"], ["price", "rent"])
+    callback = PenaltyPath()
+    folder = fit(selection, x, y, callback)
+    assert callback.path == folder / "path.json"
+    content = json.loads(callback.path.read_text())
+    assert content["model"] == "ChosenModel"
+    assert (content["penalty"], content["standardize"], content["rows"]) == ("elasticnet", True, 60)
+    assert sum(content["folds"]) == 60
+    assert len(content["folds"]) == 4
+    assert [target["target"] for target in content["targets"]] == ["price", "rent"]
+    for t, target in enumerate(content["targets"]):
+        assert [path["l1_ratio"] for path in target["paths"]] == [0.4, 0.9]
+        for r, path in enumerate(target["paths"]):
+            deviation = x.std(0, correction=0).numpy()
+            for a, alpha in enumerate(path["alphas"]):
+                peer = ElasticNet(alpha=alpha, l1_ratio=path["l1_ratio"], tol=1e-12)
+                peer.fit((x.numpy() / deviation), y[:, t].numpy())
+                found = [path["coefficients"][name][a] for name in "abc"]
+                np.testing.assert_allclose(found, peer.coef_ / deviation, atol=1e-8)
+                np.testing.assert_allclose(path["intercept"][a], peer.intercept_, atol=1e-8)
+                assert path["nonzero"][a] == np.count_nonzero(peer.coef_)
+            errors = np.array(path["fold_errors"])
+            assert errors.shape == (4, 5)
+            weights = np.array(content["folds"]) / 60
+            np.testing.assert_allclose(path["mean_error"], weights @ errors)
+            assert all(len(path[name]) == 5 for name in ("aic", "bic", "cp", "gcv"))
+            assert path["mean_error"] == selection.mean_error[r, :, t].tolist()  # the same float64
+        best = min((min(path["mean_error"]), path["l1_ratio"]) for path in target["paths"])
+        assert (target["min"]["mean_error"], target["min"]["l1_ratio"]) == best
+        assert target["chosen"] == target["min"]
+        path = target["paths"][[0.4, 0.9].index(best[1])]
+        within = [e <= best[0] + target["min"]["standard_error"] for e in path["mean_error"]]
+        assert target["one_standard_error"]["number"] == within.index(True)
+        assert target["chosen"]["alpha"] == path["alphas"][target["chosen"]["number"]]
+        place = target["chosen"]["number"]
+        named = {name: values[place] for name, values in path["coefficients"].items()}
+        assert target["chosen"]["coefficients"] == named
+
+
+def test_a_wide_path_has_coefficients_of_the_choices_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = rows()
+    selection = select_penalty(x, y, alphas=5, folds=3)
+    monkeypatch.setattr(selection_json, "_MAX_NUMBERS", 14)
+    content = selection.to_json()
+    assert "coefficients" not in content["targets"][0]["paths"][0]
+    assert "more than" in content["note"]
+    assert len(content["targets"][0]["chosen"]["coefficients"]) == 3
+    monkeypatch.setattr(selection_json, "_MAX_NUMBERS", 15)
+    assert "note" not in selection.to_json()
+
+
+def test_numbers_that_are_not_known_are_null_and_the_file_is_whole_or_absent() -> None:
+    x, _ = rows(12)
+    selection = select_penalty(x, torch.full((12,), 7.0), alphas=3, folds=3)
+    folder = fit(selection, x, x[:, :1], PenaltyPath())
+    text = (folder / "path.json").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert json.loads(text)["targets"][0]["paths"][0]["cp"] == [None] * 3
+    assert [path.name for path in folder.glob("path.json*")] == ["path.json"]
+
+
+def test_curves_and_their_band_are_in_tensorboard() -> None:
+    x, y = rows()
+    selection = select_penalty(x, y, alphas=6, folds=4, choice="one_standard_error")
+    folder = fit(selection, x, y, PenaltyPath(), CustomScalars(), FitMonitor())
+    events = EventAccumulator(str(folder)).Reload()
+    scalars = {
+        tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]
+    }
+    mean, spread = selection.mean_error[0, :, 0], selection.standard_error[0, :, 0]
+    curves = {"mean_error": mean, "low": mean - spread, "high": mean + spread}
+    for name, values in (curves | {"alpha": selection.alphas[0, :, 0]}).items():
+        assert [*scalars[f"path/{name}"]] == [0, 1, 2, 3, 4, 5]
+        np.testing.assert_allclose([*scalars[f"path/{name}"].values()], values, rtol=1e-6)
+    assert scalars["fit/cv_error"][1] == pytest.approx(selection.statistics["cv_error"])
+    assert "fit/cv_standard_error" not in scalars
+    content = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    charts = {
+        chart.title: [[series.value, series.lower, series.upper] for series in chart.margin.series]
+        for category in Layout.FromString(content).category
+        for chart in category.chart
+    }
+    assert charts["error of held-out folds"] == [["path/mean_error", "path/low", "path/high"]]
+
+
+def test_pictures_are_among_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = png(Figure(figsize=(1, 1), dpi=10))
+    monkeypatch.setattr("linreg_lightning.plots.png", lambda figure: blank)
+    x, y = rows(targets=2)
+    folder = fit(select_penalty(x, y, alphas=4, folds=3), x, y, FitPlots())
+    names = {path.stem for path in folder.glob("*.png")}
+    expected = {f"{name}-{k}" for name in ("penalty_path", "cross_validation") for k in (1, 2)}
+    assert names >= expected
+    events = EventAccumulator(str(folder)).Reload()
+    assert {"penalty_path/y1", "cross_validation/y2"} <= {*events.Tags()["images"]}
+
+
+def test_lines_are_in_the_units_in_which_the_penalty_acts() -> None:
+    x, y = rows()
+    x = x * torch.tensor([100.0, 1.0, 0.01])
+    for standardize, label in (
+        (True, "y per standard deviation"),
+        (False, "y per unit of the column"),
+    ):
+        selection = select_penalty(x, y, alphas=4, folds=3, standardize=standardize)
+        (_, figure), _ = selection_figures(selection, 0, "y")
+        axes = figure.axes[0]
+        assert axes.get_ylabel().startswith(label)
+        scale = x.std(0, correction=0) if standardize else torch.ones(3)
+        ends = {text.get_text(): text.xy[1] for text in axes.texts}
+        expected = selection.path.coefficients[0, -1, :, 0] * scale
+        np.testing.assert_allclose([ends.get(f"x{j}", 0.0) for j in (1, 2, 3)], expected)
+
+
+def test_columns_without_a_penalty_have_no_line() -> None:
+    x, y = rows()
+    selection = select_penalty(x, y, alphas=4, folds=3, unpenalized=[0])
+    (_, figure), _ = selection_figures(selection, 0, "y")
+    assert "x1" not in {text.get_text() for text in figure.axes[0].texts}
+    assert figure.get_supxlabel().endswith("Columns without a penalty are not shown.")
+
+
+def test_the_summary_says_what_was_chosen_and_how_well_it_predicts() -> None:
+    x, y = rows(features=30)
+    selection = select_penalty(x, y, alphas=20, folds=5, choice="one_standard_error")
+    text = selection.summary()
+    numbers, shown = selection.statistics, [line.split()[0] for line in text.splitlines()]
+    columns = [f"x{j + 1}" for j in range(30) if selection.coefficients[j, 0] != 0]
+    assert [name for name in shown if re.fullmatch(r"x\d+", name)] == columns
+    assert f"{len(columns)} of 30 coefficients are not 0; only these are shown" in text
+    assert f"lasso  alpha {numbers['alpha']:.6g}, the largest within one standard error" in text
+    for name in "held-out error cv_error", "standard error cv_standard_error", "held-out r2 cv_r2":
+        words, _, key = name.rpartition(" ")
+        assert f"{words} {numbers[key]:.6g}" in text
+    few = select_penalty(x[:, :3], y, alphas=20, folds=5, choice="one_standard_error")
+    assert "x3" in few.summary()  # 0, and one of few
+
+
+def test_the_summary_has_a_paragraph_for_each_target() -> None:
+    x, y = rows(targets=2)
+    selection = select_penalty(x, y, penalty="elasticnet", l1_ratio=0.3, alphas=5, folds=3)
+    lines = selection.summary().splitlines()
+    for t, target in enumerate(("y1", "y2")):
+        alpha = selection.statistics["alpha"][t]
+        start = f"{target}: elastic net, l1_ratio 0.3  alpha {alpha:.6g}, with the least error"
+        assert sum(line.startswith(start) for line in lines) == 1

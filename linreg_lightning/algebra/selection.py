@@ -22,7 +22,7 @@ from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.algebra.least_squares import Fit
-from linreg_lightning.algebra.penalty_scale import StandardizedEquations
+from linreg_lightning.algebra.penalty_scale import StandardizedEquations, penalty_scales
 from linreg_lightning.algebra.selection_criteria import (
     noise_variance,
     selection_criteria,
@@ -99,6 +99,7 @@ def select(
         rows=equations.rows,
         intercept_fitted=intercept,
         confidence=confidence,
+        scale=penalty_scales(problem),
         **_center(equations, take(fits.coefficients, choices.chosen)),
     )
     return _refit(selection, total_sums) if options.refit else selection
