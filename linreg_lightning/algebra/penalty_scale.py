@@ -225,13 +225,6 @@ def repeat_columns(matrix: DoubleDouble, count: int) -> DoubleDouble:
     return DoubleDouble(matrix.high.repeat(1, count), matrix.low.repeat(1, count))
 
 
-def penalty_scales(equations: StandardizedEquations[Number]) -> Tensor:
-    """Return s_j in the user's units, 0 of columns left out and without a penalty; (features,)."""
-    scales, columns = torch.zeros(equations.features, dtype=torch.float64), equations.penalized
-    scales[columns] = ldexp(to_float64(equations.scale), equations.exponent[columns])
-    return scales
-
-
 def largest_alpha(equations: StandardizedEquations[Number], l1_ratio: float = 1.0) -> Tensor:
     """Return the smallest alpha that makes all penalised coefficients 0; (targets,).
 

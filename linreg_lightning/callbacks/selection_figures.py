@@ -20,7 +20,7 @@ def selection_figures(
 
     `target` is the name of y, and `note` ends the captions.
     """
-    from linreg_lightning.plots import cross_validation, penalty_path
+    from linreg_lightning.plots import cross_validation
 
     indices = {
         selection.options.choice: selection.index,
@@ -29,48 +29,52 @@ def selection_figures(
     }
     choices = {CHOICE_NAMES[name]: tuple(index[k].tolist()) for name, index in indices.items()}
     ratio = int(selection.index[k, 0])
-    l1_ratios = selection.l1_ratios.tolist()
     alphas = selection.alphas[:, :, k].numpy()
-    path = selection.path.coefficients[ratio, :, :, k]
-    counts, counts_label = (path != 0).sum(dim=1).double(), "coefficients that are not 0"
-    if l1_ratios[ratio] == 0:
-        counts = selection.path.degrees_of_freedom[ratio, :, k]
-        counts_label = "effective degrees of freedom"
+    counts = (selection.path.coefficients[ratio, :, :, k] != 0).sum(dim=1).double()
+    shared: Any = {"counts": counts.numpy(), "counts_label": "coefficients that are not 0"}
+    if selection.l1_ratios[ratio] == 0:
+        shared["counts"] = selection.path.degrees_of_freedom[ratio, :, k].numpy()
+        shared["counts_label"] = "effective degrees of freedom"
     if not alphas.any():
-        note = f"Every alpha is 0, because {target} does not vary with any column. {note}"
-    shared: Any = {"counts": counts.numpy(), "counts_label": counts_label}
+        note = f"Every alpha is 0, because {target} does not vary with any column. {note}".strip()
+    yield "penalty_path", _path_figure(selection, k, target, note, choices, shared)
+    figure = cross_validation(
+        alphas,
+        selection.mean_error[:, :, k].numpy(),
+        selection.standard_error[:, :, k].numpy(),
+        selection.fold_errors[:, :, k].numpy(),
+        target,
+        choices=choices,
+        l1_ratios=selection.l1_ratios.tolist(),
+        caption=f"{selection.rows} rows in {len(selection.fold_rows)} folds. {note}".strip(),
+        **shared,
+    )
+    yield "cross_validation", figure
 
-    free = selection.options.unpenalized
+
+def _path_figure(
+    selection: Any, k: int, target: str, note: str, choices: dict[str, Any], shared: Any
+) -> Any:
+    """Return the Figure of the path of the l1_ratio that was chosen."""
+    from linreg_lightning.plots import penalty_path
+
+    ratio, free = int(selection.index[k, 0]), selection.options.unpenalized
+    path = selection.path.coefficients[ratio, :, :, k] * selection.scale
     penalized = [j for j in range(path.shape[1]) if j not in free]
     names, _ = selection.column_names()
     of_column = "standard deviation" if selection.intercept_fitted else "root mean square"
     notes = [f"Coefficients of all {selection.rows} rows."]
-    notes += [f"l1_ratio {l1_ratios[ratio]:.3g}."] * (len(l1_ratios) > 1)
-    notes += ["Columns without a penalty are not shown."] * (len(free) > 0)
-    yield (
-        "penalty_path",
-        penalty_path(
-            alphas[ratio],
-            (path * selection.scale)[:, penalized].numpy(),
-            [names[j] for j in penalized],
-            target,
-            choices={name: a for name, (r, a) in choices.items() if r == ratio},
-            per=of_column if selection.options.standardize else "unit of the column",
-            caption=" ".join([*notes, note]).strip(),
-            **shared,
-        ),
-    )
-    yield (
-        "cross_validation",
-        cross_validation(
-            alphas,
-            selection.mean_error[:, :, k].numpy(),
-            selection.standard_error[:, :, k].numpy(),
-            selection.fold_errors[:, :, k].numpy(),
-            target,
-            choices=choices,
-            l1_ratios=l1_ratios,
-            caption=f"{selection.rows} rows in {len(selection.fold_rows)} folds. {note}".strip(),
-            **shared,
-        ),
+    if len(selection.l1_ratios) > 1:
+        notes.append(f"l1_ratio {float(selection.l1_ratios[ratio]):.3g}.")
+    if len(free):
+        notes.append("Columns without a penalty are not shown.")
+    return penalty_path(
+        selection.alphas[ratio, :, k].numpy(),
+        path[:, penalized].numpy(),
+        [names[j] for j in penalized],
+        target,
+        choices={name: a for name, (r, a) in choices.items() if r == ratio},
+        per=of_column if selection.options.standardize else "unit of the column",
+        caption=" ".join([*notes, note]).strip(),
+        **shared,
     )

@@ -63,34 +63,43 @@ def cross_validation(
     scale = Scale.of([mean_error])
     mean, spread, folds = (scale.apply(v) for v in (mean_error, standard_error, fold_errors))
     logarithmic = _needs_logarithm(mean)
-    best = np.argsort(np.nanmin(mean, axis=1, initial=np.inf), kind="stable").tolist()
-    shown = sorted([ratio, *(r for r in best if r != ratio)][:_MAX_CURVES])
+    shown = _best_ratios(mean, ratio)
     if len(shown) < len(l1_ratios):
         caption = f"The best {len(shown)} of {len(l1_ratios)} l1_ratios. {caption}"
 
-    several = len(l1_ratios) > 1
     legend_rows = (len(shown) + len(choices) + 3) // 2
     figure = style.new_figure(caption, height=4.2 + 0.2 * max(0, legend_rows - 3))
     axes = figure.add_subplot()
-    places = np.stack([alpha_positions(alphas[r]) for r in range(len(alphas))])
+    places = np.stack([alpha_positions(row) for row in alphas])
     low, high = mean[ratio] - spread[ratio], mean[ratio] + spread[ratio]
     low = np.maximum(low, 1e-3 * mean[ratio]) if logarithmic else low
     _draw_folds(axes, places[ratio], folds[ratio], low, high)
-    colours: Any = colormaps["viridis"](np.linspace(0.0, 0.85, len(shown))) if several else [BLUE]
-    for r, colour in zip(shown, colours, strict=True):
-        label = f"l1_ratio {l1_ratios[r]:.3g}" if several else "mean of the folds"
-        width = 2.0 if r == ratio else 1.1
-        axes.plot(places[r], mean[r], color=colour, linewidth=width, label=label)
+    _draw_means(axes, places, mean, l1_ratios, shown, ratio)
     set_alpha_axis(axes, alphas[shown])
     _set_error_axis(axes, mean[shown], np.stack([low, high, *folds[ratio].T]), logarithmic)
-    name = scale.label(f"squared error of {style.shorten(target, 14)}")
-    axes.set_ylabel(name)
+    axes.set_ylabel(scale.label(f"squared error of {style.shorten(target, 14)}"))
     add_counts(axes, alphas[ratio], counts, counts_label)
     points = {name: (alphas[index], places[index]) for name, index in choices.items()}
     draw_choices(axes, points, {name: mean[index] for name, index in choices.items()})
-    title = f"Errors of {style.shorten(target, 20)} in held-out folds"
-    style.add_legend(figure, title, columns=2)
+    style.add_legend(figure, f"Errors of {style.shorten(target, 20)} in held-out folds", columns=2)
     return figure
+
+
+def _draw_means(
+    axes: Axes,
+    places: Array,
+    mean: Array,
+    l1_ratios: Sequence[float],
+    shown: Sequence[int],
+    chosen: int,
+) -> None:
+    """Draw the mean errors of the ratios shown; the curve of the one chosen is thick."""
+    several = len(l1_ratios) > 1
+    colours = colormaps["viridis"](np.linspace(0.0, 0.85, len(shown)))
+    for r, colour in zip(shown, colours if several else [BLUE], strict=True):
+        label = f"l1_ratio {l1_ratios[r]:.3g}" if several else "mean of the folds"
+        look: Any = {"color": colour, "linewidth": 2.0 if r == chosen else 1.1, "label": label}
+        axes.plot(places[r], mean[r], **look)
 
 
 def _draw_folds(axes: Axes, places: Array, folds: Array, low: Array, high: Array) -> None:
@@ -105,6 +114,12 @@ def _draw_folds(axes: Axes, places: Array, folds: Array, low: Array, high: Array
     else:
         look = {"color": BLUE, "alpha": 0.2, "linewidth": 0, "zorder": 1.8}
         axes.fill_between(places, low, high, **look, label=label)
+
+
+def _best_ratios(mean: Array, chosen: int) -> list[int]:
+    """Return the rows of mean errors to draw: the one chosen, and those with the least errors."""
+    best = np.argsort(np.nanmin(mean, axis=1, initial=np.inf), kind="stable").tolist()
+    return sorted([chosen, *(r for r in best if r != chosen)][:_MAX_CURVES])
 
 
 def _needs_logarithm(mean: Array) -> bool:
