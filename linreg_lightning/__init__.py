@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         LinearRegression as LinearRegression,
         ManualLinearRegression as ManualLinearRegression,
         RegressionModule as RegressionModule,
+        RegularizedLeastSquares as RegularizedLeastSquares,
         StandardizedModule as StandardizedModule,
         SupervisedModule as SupervisedModule,
         TableModule as TableModule,
@@ -68,7 +69,7 @@ _NAMES = {
     "linreg_lightning.logger": "RunLogger",
     "linreg_lightning.metrics": "RegressionMetrics",
     "linreg_lightning.models": "LeastSquares LinearRegression ManualLinearRegression"
-    " RegressionModule StandardizedModule SupervisedModule TableModule",
+    " RegressionModule RegularizedLeastSquares StandardizedModule SupervisedModule TableModule",
     "linreg_lightning.tight_loop": "TightLoop",
     "linreg_lightning.tutorial": "gradient_descent gradient_descent_nn",
 }

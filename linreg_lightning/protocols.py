@@ -128,6 +128,17 @@ class SinglePass(Protocol):
 
 
 @runtime_checkable
+class AssignsFolds(Protocol):
+    """A model whose training batches shall be `FoldBatch`, which say which fold each row is in.
+
+    `fold_rule` is an `algebra.folds.FoldRule`; None: batches without folds. It is set when the
+    model is made, because the data ask for it before they call the model.
+    """
+
+    fold_rule: Any
+
+
+@runtime_checkable
 class ExtendsColumns(Protocol):
     """A model that says whether a fit that goes on from a checkpoint takes more columns of x."""
 

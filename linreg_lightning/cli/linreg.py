@@ -19,6 +19,7 @@ linreg = Command(
     models=(
         "linreg_lightning.models.manual.ManualLinearRegression",
         "linreg_lightning.models.least_squares.LeastSquares",
+        "linreg_lightning.models.regularized.RegularizedLeastSquares",
     ),
     table="linreg_lightning.data.tabular.TabularData",
     # The columns of a table often differ in scale and are correlated. With this momentum the steps

@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ReadsInChunks
 
 
 def as_batch(batch: Any) -> Batch:
-    """Return (x, y) or (x, y, weight), as any loader may give it, as a `Batch`."""
+    """Return (x, y), (x, y, weight) or a `FoldBatch`, as any loader may give it, as a `Batch`."""
     if isinstance(batch, Batch):
         return batch
+    if isinstance(batch, FoldBatch):
+        return batch.validate_rows().batch
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         raise InputError(
             f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders whose "
@@ -32,6 +34,16 @@ def as_batch(batch: Any) -> Batch:
             "(x, y, weight)"
         )
     return Batch(*batch)
+
+
+def folds_of_batch(batch: Any) -> Tensor:
+    """Return the fold of each row of a training batch, (rows,) uint8, or refuse one without."""
+    if not isinstance(batch, FoldBatch):
+        raise InputError(
+            f"batch: a {type(batch).__name__} without folds was given; give a data module of the "
+            "package, or loaders whose batches are FoldBatch(x, y, weight, fold)"
+        )
+    return batch.validate_rows().fold
 
 
 def in_precision(tensor: Tensor, dtype: Any) -> Tensor:
