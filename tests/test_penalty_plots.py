@@ -133,8 +133,8 @@ def test_the_axis_above_counts_coefficients_that_are_not_0() -> None:
 
 def test_names_are_those_of_the_largest_coefficients_at_the_choice() -> None:
     coefficients = np.zeros((31, 40))
-    coefficients[20:, :12] = 1e-3 * np.arange(1, 13)  # small, but first at the choice
-    coefficients[25:, 12:] = np.arange(1.0, 29.0)
+    coefficients[20:, :12] = np.arange(1, 13)  # the only ones at the choice
+    coefficients[25:, 12:] = np.arange(13.0, 41.0)
     names = [f"x{j}" for j in range(40)]
     axes = drawn(
         penalty_path(
@@ -144,6 +144,11 @@ def test_names_are_those_of_the_largest_coefficients_at_the_choice() -> None:
     assert {text.get_text() for text in axes.texts} == {f"x{j}" for j in range(12)}
     figure = penalty_path(ALPHAS, coefficients, names, "y", counts=np.zeros(31))
     assert {text.get_text() for text in drawn(figure).texts} == {f"x{j}" for j in range(28, 40)}
+
+
+def test_lines_that_look_like_zero_have_no_name() -> None:
+    names = [text.get_text() for text in path(largest=[100.0, 2.02, 1.9, -9.0]).axes[0].texts]
+    assert names == ["sqft", "age", "noise"]
 
 
 def test_names_of_lines_that_end_at_one_place_do_not_overlap() -> None:
@@ -479,7 +484,7 @@ def test_pictures_are_among_the_figures(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_lines_are_in_the_units_in_which_the_penalty_acts() -> None:
     x, y = rows()
-    x = x * torch.tensor([100.0, 1.0, 0.01])
+    x, y = x * torch.tensor([2.0, 1.0, 0.5]), y + x[:, 2:]
     for standardize, label in (
         (True, "y per standard deviation"),
         (False, "y per unit of the column"),

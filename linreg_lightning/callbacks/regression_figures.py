@@ -73,7 +73,7 @@ def regression_figures(
             figure = coefficients(table, target, f"{step}{intervals}{number}".strip())
             yield f"coefficients{file}", f"coefficients{tag}", figure
             if selection := selection_of(model):
-                for name, figure in selection_figures(selection, k, target, number):
+                for name, figure in selection_figures(selection, k, target, number.strip()):
                     yield f"{name}{file}", f"{name}{tag}", figure
             if figure := _descent(trainer, model, samples.get("training"), table, k, path):
                 yield f"descent{file}", f"descent{tag}", figure

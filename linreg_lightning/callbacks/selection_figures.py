@@ -36,7 +36,7 @@ def selection_figures(
         shared["counts"] = selection.path.degrees_of_freedom[ratio, :, k].numpy()
         shared["counts_label"] = "effective degrees of freedom"
     if not alphas.any():
-        note = f"Every alpha is 0, because {target} does not vary with any column. {note}".strip()
+        note = f"Every alpha is 0, because {target} does not vary with any column. {note}"
     yield "penalty_path", _path_figure(selection, k, target, note, choices, shared)
     figure = cross_validation(
         alphas,

@@ -19,6 +19,7 @@ from linreg_lightning.plots.scale import Array, Scale
 from linreg_lightning.plots.style import BLUE, GREEN, GREY
 
 _MAX_NAMES = 12
+_SMALLEST_NAMED = 0.02  # of the largest coefficient; smaller ones cannot be told from zero
 _MAX_LINES = 500  # of columns without a name; more would cover each other
 _NAME_HEIGHT = 0.052  # of the height of the axes
 # Of Okabe and Ito's palette those that no line of a choice has.
@@ -42,8 +43,9 @@ def penalty_path(
     """Plot one line per column: its coefficient over the penalties, from the largest alpha down.
 
     The axis above the lines has `counts`. At most 12 lines have colours and names: those of the
-    largest coefficients at the first of the `choices`, or without one at the smallest alpha. Of the
-    others at most 500 are drawn, those that reach furthest from zero.
+    largest coefficients at the first of the `choices`, or without one at the smallest alpha, and
+    none below 1/50 of the largest of all. Of the others at most 500 are drawn, those that reach
+    furthest from zero.
 
     Args:
         alphas: decreasing, (alphas,).
@@ -92,7 +94,8 @@ def _lines_to_draw(coefficients: Array, at: Array) -> tuple[Places, Places, int]
     reach = np.abs(coefficients).max(axis=0)
     total = int((reach > 0).sum())
     order = np.lexsort((-np.abs(coefficients[-1]), -np.abs(at)))
-    named = order[reach[order] > 0][:_MAX_NAMES]
+    visible = (reach > 0) & (reach >= _SMALLEST_NAMED * reach.max(initial=0.0))
+    named = order[visible[order]][:_MAX_NAMES]
     rest = np.setdiff1d(np.argsort(-reach, kind="stable")[:total], named, assume_unique=True)
     return named, rest[:_MAX_LINES], total
 
