@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import ldexp, to_float64
-from linreg_lightning.algebra.held_out_errors import HeldOutErrors, held_out_errors
 from linreg_lightning.algebra.gram import NormalEquations
+from linreg_lightning.algebra.held_out_errors import HeldOutErrors, held_out_errors
 from linreg_lightning.algebra.selection_criteria import SelectionCriteria
 from linreg_lightning.errors import InputError
 

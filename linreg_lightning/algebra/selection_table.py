@@ -71,12 +71,15 @@ class SelectionTable(CoefficientTable):
         features: Sequence[str],
         targets: Sequence[str],
         base_levels: Mapping[str, str] | None = None,
+        statistics: Mapping[str, Any] | None = None,
     ) -> Report:
         """Return the report of the choice; arguments as in `coefficient_report`.
 
-        Of more than 20 columns only those are shown whose coefficients are not 0.
+        Of more than 20 columns only those are shown whose coefficients are not 0. `statistics` take
+        the place of `Selection.statistics`.
         """
         selection = self._selection()
+        statistics = selection.statistics if statistics is None else statistics
         rows = as_rows(self.table(features, targets))
         shown = rows
         if len(features) > _MAX_ROWS_WITH_ZEROS:
@@ -93,7 +96,7 @@ class SelectionTable(CoefficientTable):
         return coefficient_report(
             title,
             shown,
-            {k: v for k, v in selection.statistics.items() if k not in _IN_PHRASES},
+            {k: v for k, v in statistics.items() if k not in _IN_PHRASES},
             confidence=selection.confidence,
             base_levels=base_levels,
             notes=notes,
