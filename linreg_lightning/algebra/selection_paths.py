@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import ldexp, to_float64
-from linreg_lightning.algebra.elastic_net import elastic_net_path
 from linreg_lightning.algebra.penalty_scale import (
     StandardizedEquations,
     alpha_grid,
@@ -20,6 +19,7 @@ from linreg_lightning.algebra.penalty_scale import (
 from linreg_lightning.algebra.ridge_path import MAX_DIGITS, ridge_path
 from linreg_lightning.algebra.selection_criteria import sparse_degrees_of_freedom
 from linreg_lightning.algebra.selection_options import SelectionOptions
+from linreg_lightning.algebra.sparse_paths import sparse_paths
 
 _SOLVER_ROUNDOFF = 2.0**-51  # of paths of the lasso and the elastic net
 
@@ -62,43 +62,26 @@ def choose_alphas(total: StandardizedEquations[Any], options: SelectionOptions) 
 def fit_paths(
     problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
 ) -> list[Fits]:
-    """Return the fits to each set of rows, all with the same alphas, (R, A, targets)."""
+    """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
+
+    The l1_ratios are all above 0, or the only one is 0.
+    """
+    if not bool(l1_ratios.any()):
+        ridge = [ridge_path(problem, alphas[0]) for problem in problems]
+        values = [
+            (r.coefficients, r.intercept, torch.zeros_like(r.digits), r.digits) for r in ridge
+        ]
+        return [Fits(*(v[None] for v in parts)) for parts in values]
     results = []
-    for problem in problems:
-        parts = []
-        for l1_ratio, grid in zip(l1_ratios.tolist(), alphas, strict=True):
-            if l1_ratio == 0:
-                ridge = ridge_path(problem, grid)
-                exact = torch.zeros_like(grid)
-                parts.append(Fits(ridge.coefficients, ridge.intercept, exact, ridge.digits))
-            else:
-                parts.append(_sparse_path(problem, l1_ratio, grid))
-        results.append(stack(parts))
+    for problem, path in zip(problems, sparse_paths(problems, l1_ratios, alphas), strict=True):
+        g, gap = path.standardized, path.gap  # (R, A, penalized, targets)
+        ratios, count, size, targets = g.shape
+        flat = g.permute(2, 0, 1, 3).reshape(size, ratios * count * targets)
+        b, intercept = problem.coefficients(flat)
+        b = b.view(ratios, count, *b.shape[1:])
+        digits = torch.full_like(gap, torch.nan)
+        results.append(Fits(b, intercept.view(ratios, count, targets), gap, digits))
     return results
-
-
-def stack(parts: Sequence[Any]) -> Any:
-    """Return one tuple of tensors in place of several, along a new first dimension."""
-    return type(parts[0])(*map(torch.stack, zip(*parts, strict=True)))
-
-
-def _sparse_path(problem: StandardizedEquations[Any], l1_ratio: float, alphas: Tensor) -> Fits:
-    count, targets = alphas.shape
-    p = len(problem.penalized)
-    cross, xy, square = map(to_float64, (problem.cross, problem.xy, problem.square))
-    g, gap = torch.zeros(count, p, targets, dtype=torch.float64), torch.zeros_like(alphas)
-    for t in range(targets):
-        # In units of the target, in which alpha counts on magnitudes but not on squares.
-        unit = 2.0 ** float(problem.target_exponent[t])
-        l1, l2 = alphas[:, t] * l1_ratio / unit, alphas[:, t] * (1 - l1_ratio)
-        both = l1 + l2
-        for a in range(count if p else 0):  # the present function takes one l1_ratio at a time
-            ratio = float(l1[a] / both[a]) if both[a] > 0 else 1.0
-            one = both[a : a + 1].clamp(min=1e-300)
-            c, gaps = elastic_net_path(cross, xy[:, t], float(square[t]), 1.0, one, ratio)
-            g[a, :, t], gap[a, t] = c[0], gaps[0] / square[t].clamp(min=1e-300) * 2
-    coefficients, intercept = problem.coefficients(g.movedim(0, 1).reshape(p, count * targets))
-    return Fits(coefficients, intercept, gap, torch.full_like(gap, torch.nan))
 
 
 def degrees_of_freedom(
