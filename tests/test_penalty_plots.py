@@ -163,7 +163,7 @@ def test_of_5000_columns_the_longest_lines_are_drawn() -> None:
     assert len(others.get_segments()) == 500
     ends = sorted(abs(segment[-1, 1]) for segment in others.get_segments())
     np.testing.assert_allclose(ends[0], abs(largest[511]) - 0.01)
-    assert axes.figure.get_supxlabel() == "The 512 longest of 5000 lines."
+    assert axes.figure.get_supxlabel() == "Lines of the 512 largest of 5000 coefficients."
 
 
 def test_columns_that_stay_0_have_no_line() -> None:
@@ -531,3 +531,18 @@ def test_the_summary_has_a_paragraph_for_each_target() -> None:
         alpha = selection.statistics["alpha"][t]
         start = f"{target}: elastic net, l1_ratio 0.3  alpha {alpha:.6g}, with the least error"
         assert sum(line.startswith(start) for line in lines) == 1
+
+
+def test_the_command_lists_the_file_and_says_what_was_chosen(
+    command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("fit --model RegularizedLeastSquares --model.alphas 10 --trainer.default_root_dir runs")
+    printed = capsys.readouterr().out
+    assert re.search(r"^path +runs/version_0/path.json$", printed, re.MULTILINE)
+    content = json.loads(Path("runs/version_0/path.json").read_text())
+    chosen = content["targets"][0]["chosen"]
+    assert f"lasso  alpha {chosen['alpha']:.6g}, with the least error of held-out folds" in printed
+    assert f"held-out error {chosen['mean_error']:.6g}" in printed
+    written = json.loads(Path("runs/version_0/coefficients.json").read_text())
+    named = {row["name"]: row["estimate"] for row in written["coefficients"]}
+    assert named == {"intercept": chosen["intercept"], **chosen["coefficients"]}

@@ -29,9 +29,9 @@ class PenaltyPath(Callback):
 
     There is a path for each l1_ratio, whose lists have a number for each alpha; `number` is a place
     in these lists, from 0. `mean_error` is the mean squared error of held-out rows, over the folds,
-    and coefficients are those of all rows, in the user's units. Numbers read back to the same
-    float64; NaN and infinity are null. Where the paths would have more than a million coefficients,
-    they have none, and `"note"` says so; the choices have theirs.
+    and coefficients are those of all rows, in the user's units, with the penalty. Numbers read back
+    to the same float64; NaN and infinity are null. Where the paths would have more than a million
+    coefficients, they have none, and `"note"` says so; the choices have theirs.
 
     TensorBoard gets `path/mean_error`, `path/low` and `path/high`, one standard error below and
     above it, and `path/alpha`, of the l1_ratio chosen; the step is the number of the alpha. With
@@ -81,16 +81,19 @@ def json_text(value: Any, indent: str = "") -> str:
     elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
         parts, ends = [json_text(each, inner) for each in value], "[]"
     elif isinstance(value, list):
-        return f"[{', '.join(map(_dumps, value))}]"
+        return _dumps([None if _is_missing(each) else each for each in value])
     else:
-        return _dumps(value)
+        return "null" if _is_missing(value) else _dumps(value)
     lines = f",\n{inner}".join(parts)
     return f"{ends[0]}\n{inner}{lines}\n{indent}{ends[1]}" if parts else ends
 
 
 def _dumps(value: Any) -> str:
-    is_missing = isinstance(value, float) and not math.isfinite(value)
-    return "null" if is_missing else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_missing(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _write_curves(writer: Any, selection: Any) -> None:

@@ -62,7 +62,8 @@ def penalty_path(
     at = coefficients[next(iter(choices.values()), -1)]
     named, others, total = _lines_to_draw(coefficients, at)
     if len(named) + len(others) < total:
-        caption = f"The {len(named) + len(others)} longest of {total} lines. {caption}"
+        count = len(named) + len(others)
+        caption = f"Lines of the {count} largest of {total} coefficients. {caption}"
     scale = Scale.of([coefficients])
     lines, places = scale.apply(coefficients), alpha_positions(alphas)
 
