@@ -18,9 +18,10 @@ from linreg_lightning import (
     TabularData,
     TensorData,
 )
-from linreg_lightning.algebra.folds import FoldRule
+from linreg_lightning.algebra.folds import FoldRule, folds_of_groups
 from linreg_lightning.batch import Batch, FoldBatch
-from linreg_lightning.models.batches import as_batch, folds_of_batch
+from linreg_lightning.data.split_reader import SplitReader
+from linreg_lightning.models.batches import as_batch
 
 RULE = FoldRule(folds=5, seed=3)
 
@@ -86,11 +87,22 @@ def test_a_fold_batch_keeps_its_rows_and_folds_together() -> None:
     weighted = rows._replace(weight=torch.arange(4))
     assert FoldBatch.concatenate([weighted, weighted]).weight.tolist() == [0, 1, 2, 3] * 2  # type: ignore[union-attr]
     assert type(as_batch(rows)) is Batch
-    assert folds_of_batch(rows) is rows.fold
     with pytest.raises(InputError, match=r"fold: a shape of \(2,\) was given"):
         as_batch(rows._replace(fold=rows.fold[:2]))
-    with pytest.raises(InputError, match="a Batch without folds was given"):
-        folds_of_batch(rows.batch)
+
+
+def test_a_number_is_the_same_group_in_any_type() -> None:
+    def folds(values: Any, labels: Any = None) -> list[int]:
+        return folds_of_groups(torch.as_tensor(values), 255, labels=labels).tolist()
+
+    whole = [0, 1, -7, 2**53 + 1, 2**63 - 1, -(2**63)]
+    assert folds(whole) == folds(range(6), whole) == folds(range(6), [*map(str, whole)])
+    other = torch.tensor([0.0, -0.0, 0.1, 3.0, -(2.0**63), 1e19, torch.inf], dtype=torch.float64)
+    assert folds(other) == folds(range(7), other.tolist())
+    assert folds([3, 1, 0]) == folds(range(3), ["3.0", "true", False])
+    large = [2**64 - k for k in range(50)]  # uint64, which no tensor of int64 holds
+    assert len(set(folds(range(50), large))) > 30
+    assert folds([0, 1], ["9" * 5000, "9" * 400])[0] == folds([0], ["inf"])[0]
 
 
 @pytest.mark.parametrize("batch_size", [None, 7])
@@ -206,6 +218,27 @@ def test_whole_groups_lie_in_a_fold(files: list[Any], group: str) -> None:
     assert len(set(of_group.values())) == {"open": 2}.get(group, 5)
     if group != "day":  # whose text differs from format to format
         assert all(folds == found[0] for folds in found)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 5}, {"stream": True, "batch_size": 6}])
+@pytest.mark.parametrize("rule", [RULE, FoldRule(7, blocks=True)], ids=["hash", "blocks"])
+def test_processes_share_the_rows_and_not_the_folds(
+    files: list[Any], monkeypatch: pytest.MonkeyPatch, options: Any, rule: FoldRule
+) -> None:
+    group = None if rule.blocks else "shop"
+    data = {name: TabularData(files[3], group=name, **READ, **options) for name in (None, group)}
+    expected = {name: by_row(rows_of(each, rule)) for name, each in data.items()}
+    monkeypatch.setattr(SplitReader, "_all_gather", lambda self, value: [value] * self.world_size)
+    for name in data:
+        found: dict[int, int] = {}
+        for rank in range(3):
+            place = property(lambda _, rank=rank: (rank, 3))
+            monkeypatch.setattr(TabularData, "rank_and_world_size", place)
+            share = by_row(rows_of(TabularData(files[3], group=name, **READ, **options), rule))
+            assert len(share) in (19, 20)
+            assert not share.keys() & found.keys()
+            found |= share
+        assert found == expected[name]
 
 
 def test_groups_of_tensors_lie_in_the_folds_of_a_table() -> None:

@@ -109,11 +109,10 @@ def _label_number(label: Any) -> int:
             return int(text.lower() == "true")
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little", signed=True)
-    if value.is_integer():
-        # From the text, if possible: float64 does not hold all of int64.
-        number = int(text) if text.lstrip("+-").isdigit() else int(value)
-        if -(2**63) <= number < 2**63:
-            return number
+    if text.lstrip("+-").isdigit() and len(text) < 22:  # float64 does not hold all of 64 bits
+        return _signed(int(text) % 2**64)
+    if value.is_integer() and -(2.0**63) <= value < 2.0**63:
+        return int(value)
     return int.from_bytes(struct.pack("<d", value), "little", signed=True)
 
 

@@ -39,8 +39,8 @@ def fold_rule(trainer: Any, has_groups: bool = False) -> FoldRule | None:
         )
     if has_groups and rule is not None and rule.blocks:
         raise InputError(
-            "group: the folds of the model are blocks of consecutive rows; leave group out, or "
-            "let the model make folds without blocks"
+            "group: the folds of the model are blocks of consecutive rows; leave group out, or set "
+            "blocks to false"
         )
     return rule
 

@@ -36,16 +36,6 @@ def as_batch(batch: Any) -> Batch:
     return Batch(*batch)
 
 
-def folds_of_batch(batch: Any) -> Tensor:
-    """Return the fold of each row of a training batch, (rows,) uint8, or refuse one without."""
-    if not isinstance(batch, FoldBatch):
-        raise InputError(
-            f"batch: a {type(batch).__name__} without folds was given; give a data module of the "
-            "package, or loaders whose batches are FoldBatch(x, y, weight, fold)"
-        )
-    return batch.validate_rows().fold
-
-
 def in_precision(tensor: Tensor, dtype: Any) -> Tensor:
     """Return a tensor in a precision; whole numbers, such as those of classes, stay as they are."""
     # `to` takes a microsecond, a fortieth of a small step, even if the dtype is the same.
