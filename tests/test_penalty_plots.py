@@ -117,7 +117,7 @@ def test_both_choices_are_marked_and_named() -> None:
     upright = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
     np.testing.assert_allclose(sorted(upright), [math.log10(ALPHAS[20]), 0.0], atol=1e-12)
     assert [*labelled(axes)] == ["least error, alpha 0.1", "one standard error, alpha 1"]
-    assert [*labelled(drawn(path(choices={})))] == []
+    assert not labelled(path(choices={}).axes[0])
 
 
 def test_the_axis_above_counts_coefficients_that_are_not_0() -> None:
@@ -143,7 +143,7 @@ def test_names_are_those_of_the_largest_coefficients_at_the_choice() -> None:
     )
     assert {text.get_text() for text in axes.texts} == {f"x{j}" for j in range(12)}
     figure = penalty_path(ALPHAS, coefficients, names, "y", counts=np.zeros(31))
-    assert {text.get_text() for text in drawn(figure).texts} == {f"x{j}" for j in range(28, 40)}
+    assert {text.get_text() for text in figure.axes[0].texts} == {f"x{j}" for j in range(28, 40)}
 
 
 def test_lines_that_look_like_zero_have_no_name() -> None:
@@ -167,7 +167,7 @@ def test_of_5000_columns_the_longest_lines_are_drawn() -> None:
 
 
 def test_columns_that_stay_0_have_no_line() -> None:
-    axes = drawn(path(largest=[0.0] * 100))
+    axes = path(largest=[0.0] * 100).axes[0]
     assert not axes.texts
     assert axes.figure.get_supxlabel() == ""
 
@@ -317,14 +317,14 @@ def test_the_axis_of_errors_is_logarithmic_where_means_differ_tenfold() -> None:
     low, high = axes.get_ylim()
     assert 0 < low < 0.01
     assert high > 10
-    assert drawn(curve()).get_yscale() == "linear"
+    assert curve().axes[0].get_yscale() == "linear"
 
 
 def test_errors_that_are_not_finite_are_left_out() -> None:
     broken = arrays()
     broken["mean_error"][:, :3] = math.nan
     broken["fold_errors"][:, 5, 0] = math.inf
-    low, high = drawn(curve(**broken)).get_ylim()
+    low, high = curve(**broken).axes[0].get_ylim()
     assert 0 < low < high < 10
 
 
@@ -332,9 +332,12 @@ def test_errors_that_are_not_finite_are_left_out() -> None:
 
 
 class ChosenModel(LightningModule):
-    """A model whose fit takes a selection that was made before."""
+    """A model whose fit takes a selection that was made before.
 
-    fitted = False
+    Like one from a checkpoint, it has coefficients before its fit, but not yet a selection.
+    """
+
+    fitted = True
     one_pass = True
 
     def __init__(self, chosen: Selection) -> None:
@@ -355,7 +358,7 @@ class ChosenModel(LightningModule):
         return self.chosen.predict(x).reshape(len(x), -1)
 
     def training_step(self, batch: Any, index: int) -> None:
-        self.selection, self.fitted = self.chosen, True
+        self.selection = self.chosen
 
     def configure_optimizers(self) -> None:
         return None

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from linreg_lightning.callbacks.penalty_path import path_tags
 from linreg_lightning.callbacks.tensorboard import rows_by_tag, tensorboard_writers
-from linreg_lightning.protocols import Fitted, coefficient_rows, selection_of
+from linreg_lightning.protocols import Fitted, HasSelection, coefficient_rows, selection_of
 from linreg_lightning.validation import check_argument
 
 
@@ -58,7 +58,9 @@ class CustomScalars(Callback):
         # Once: TensorBoard reads one layout of a run.
         if self._written or (isinstance(model, Fitted) and not model.fitted):
             return
-        if not self._metrics and trainer.enable_validation and not is_last:
+        awaits_metrics = not self._metrics and trainer.enable_validation
+        awaits_choice = isinstance(model, HasSelection) and model.selection is None
+        if (awaits_metrics or awaits_choice) and not is_last:
             return
         rows = coefficient_rows(model)
         shown = rows if len(rows) <= self.max_coefficients else []
