@@ -249,7 +249,7 @@ class RegularizedLeastSquares(OnePassModule):
     def _report(self) -> Report:
         selection = self._selected("summary")
         names = self._variable_names, self.target_names
-        return selection.report(self._title(), *names, self._base_levels())
+        return selection.report(self._title(), *names, self._base_levels(), self.fit_statistics)
 
     def _selected(self, what: str) -> Selection:
         """Return the selection, made now if a checkpoint has brought only its sums."""
