@@ -126,8 +126,10 @@ def select(
     fold_errors = torch.stack(errors, dim=-1)
     weights = torch.stack([_weight(gram.normal_equations()) for gram in sums.grams])
     mean = (fold_errors * weights).sum(-1) / weights.sum()
-    spread = (((fold_errors - mean[..., None]) ** 2) * weights).sum(-1) / weights.sum()
-    standard_error = (spread / (len(weights) - 1)).sqrt()
+    # Relative to the mean, since the square of the error of a tiny target may be 0.
+    deviation = (fold_errors / mean[..., None] - 1).nan_to_num(0.0)
+    spread = (deviation.square() * weights).sum(-1) / weights.sum()
+    standard_error = mean * (spread / (len(weights) - 1)).sqrt()
     criteria = _stack(
         [
             selection_criteria(total, r, df, noise_variance(equations))
