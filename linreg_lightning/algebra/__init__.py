@@ -15,8 +15,8 @@ many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit 
 `penalty_scale`: objectives with a penalty in standardized coefficients, the units of alpha.
 `ridge_path`: ridge fits for many penalties. `selection_criteria`: AIC, BIC, Cp and others.
 `grouped`: a fit for each group of rows, by `batched_fit`.
-`folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold, and
-the errors of held-out rows.
+`folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold;
+`held_out_errors`: of held-out rows, from their sums.
 """
 
 from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations
