@@ -1,15 +1,17 @@
 """The lasso and the elastic net from cross-products, against scikit-learn and in rationals."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from sklearn.linear_model import Ridge, enet_path
+from sklearn.linear_model import enet_path
 from torch import Tensor
 
-from linreg_lightning.algebra.elastic_net import duality_gaps, elastic_net_path
+from linreg_lightning.algebra import elastic_net
+from linreg_lightning.algebra.elastic_net import duality_gaps, elastic_net_paths
 
 
 def correlated_rows(rows: int, features: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -26,10 +28,20 @@ def alphas_below(xy: Tensor, weight: float, l1_ratio: float, lowest: float) -> T
     return largest * torch.logspace(0, float(np.log10(lowest)), 40, dtype=torch.float64)
 
 
-def path_of_rows(
-    x: Tensor, y: Tensor, alphas: Tensor, l1_ratio: float = 1.0, factor: Tensor | None = None
+def one_path(
+    cross: Tensor, xy: Tensor, yy: Tensor, alphas: Tensor, l1_ratio: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    return elastic_net_path(x.mT @ x, x.mT @ y, float(y @ y), len(x), alphas, l1_ratio, factor)
+    alphas = alphas.double()[None, None]
+    problem = [cross], xy[None, None], yy[None, None]
+    coefficients, gaps = elastic_net_paths(*problem, alphas * l1_ratio, alphas * (1 - l1_ratio))
+    return coefficients[0, 0], gaps[0, 0]
+
+
+def path_of_rows(
+    x: Tensor, y: Tensor, alphas: Tensor, l1_ratio: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    rows = len(x)
+    return one_path(x.mT @ x / rows, x.mT @ y / rows, y @ y / rows, alphas, l1_ratio)
 
 
 @pytest.mark.parametrize("l1_ratio", [1.0, 0.5, 0.05])
@@ -97,26 +109,26 @@ ENTRIES = st.integers(-3, 3)
 @given(
     rows=st.lists(st.lists(ENTRIES, min_size=5, max_size=5), min_size=2, max_size=8),
     y=st.lists(ENTRIES, min_size=8, max_size=8),
-    l1_ratio=st.sampled_from([1.0, 0.5]),
-    factor=st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=5, max_size=5),
+    scale=st.lists(st.sampled_from([1.0, 0.5, 3.0]), min_size=5, max_size=5),
     twin=st.booleans(),
 )
-def test_minimum_is_exact_also_with_dependent_columns(rows, y, l1_ratio, factor, twin):
-    x = torch.tensor(rows, dtype=torch.float64)
+def test_minimum_is_exact_also_with_dependent_columns(rows, y, scale, twin):
+    x = torch.tensor(rows, dtype=torch.float64) * torch.tensor(scale, dtype=torch.float64)
     if twin:
         x = torch.cat([x, -x[:, :1], x[:, 1:2] + x[:, 2:3]], 1)
-        factor = [*factor, 1.0, 1.0]
+    x = torch.stack([x, x.flip(0).cumsum(0)])
     target = torch.tensor(y[: len(rows)], dtype=torch.float64)
-    cross, xy, factors = x.mT @ x, x.mT @ target, torch.tensor(factor, dtype=torch.float64)
     alphas = torch.tensor([8.0, 3.0, 1.0, 0.25, 2.0**-10], dtype=torch.float64)
-    coefficients, gaps = elastic_net_path(
-        cross, xy, float(target @ target), 1.0, alphas, l1_ratio, factors
-    )
-    size = coefficients.abs() @ cross.diagonal().sqrt() + target.norm()
-    assert (gaps <= 1e-14 * size**2).all()  # the terms of the gap are this large
-    for alpha, b in zip(alphas, coefficients, strict=True):
-        l1, l2 = alpha * l1_ratio * factors, alpha * (1 - l1_ratio) * factors
-        exact = exact_minimiser(cross, xy, l1, l2, b)
+    cross, xy, square = x.mT @ x, (target @ x)[:, None].expand(2, 2, -1), target @ target
+    l1 = torch.stack([alphas, alphas / 2]).expand(2, 2, 5)
+    l2 = torch.stack([0 * alphas, alphas / 2]).expand(2, 2, 5)
+    coefficients, gaps = elastic_net_paths(list(cross), xy, square.expand(2, 2), l1, l2)
+    for gram, problem, k in itertools.product(range(2), range(2), range(5)):
+        b = coefficients[gram, problem, k]
+        size = b.abs() @ cross[gram].diagonal().sqrt() + target.norm()
+        assert gaps[gram, problem, k] <= 1e-14 * size**2  # the terms of the gap are this large
+        penalties = l1[gram, problem, k].expand(len(b)), l2[gram, problem, k].expand(len(b))
+        exact = exact_minimiser(cross[gram], xy[gram, problem], *penalties, b)
         torch.testing.assert_close(b, exact, rtol=1e-9, atol=1e-9)
 
 
@@ -127,13 +139,12 @@ def test_columns_far_apart_in_scale():
     x *= torch.tensor([1.0, 2.0**27, 2.0**-27, 1.0, 2.0**13, 1.0])
     y = x[:, 3] + x[:, 1] * 2.0**-27 + torch.randint(-3, 4, (30,), generator=generator)
     cross, xy = x.mT @ x, x.mT @ y
-    factor = cross.diagonal().sqrt()  # the penalty of standardised columns
     alphas = torch.tensor([2.0, 2.0**-3, 2.0**-12], dtype=torch.float64)
-    coefficients, gaps = elastic_net_path(cross, xy, float(y @ y), 1.0, alphas, 1.0, factor)
-    assert float(gaps.max()) < 1e-12 * float(y @ y)
+    coefficients, _ = one_path(cross, xy, y @ y, alphas)
+    norm = cross.diagonal().sqrt()
     for alpha, b in zip(alphas, coefficients, strict=True):
-        exact = exact_minimiser(cross, xy, alpha * factor, 0 * factor, b)
-        torch.testing.assert_close(b * factor, exact * factor, rtol=1e-8, atol=1e-9)
+        exact = exact_minimiser(cross, xy, alpha.expand(6), 0 * norm, b)
+        torch.testing.assert_close(b * norm, exact * norm, rtol=1e-8, atol=1e-9)
 
 
 def test_twin_columns_share_what_one_of_them_has():
@@ -143,21 +154,6 @@ def test_twin_columns_share_what_one_of_them_has():
     twice, gaps = path_of_rows(torch.cat([x, x], 1), y, alphas)
     torch.testing.assert_close(twice[:, :6] + twice[:, 6:], alone, rtol=1e-10, atol=1e-12)
     assert float(gaps.max()) < 1e-12 * float(y @ y) / 100
-
-
-def test_l1_ratio_0_is_ridge_and_spares_columns_without_penalty():
-    x, y = correlated_rows(80, 5)
-    alphas = torch.tensor([10.0, 0.1], dtype=torch.float64)
-    coefficients, _ = path_of_rows(x, y, alphas, 0.0)
-    for alpha, b in zip(alphas, coefficients, strict=True):
-        peer = Ridge(alpha=float(alpha) * 80, fit_intercept=False, solver="cholesky")
-        expected = torch.tensor(peer.fit(x.numpy(), y.numpy()).coef_)
-        torch.testing.assert_close(b, expected, rtol=1e-11, atol=1e-12)
-    factor = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
-    coefficients, _ = path_of_rows(x, y, torch.tensor([1e9]), 1.0, factor)
-    expected = torch.linalg.lstsq(x[:, [0, 3]], y[:, None]).solution[:, 0]
-    torch.testing.assert_close(coefficients[0, [0, 3]], expected, rtol=1e-11, atol=1e-12)
-    assert coefficients[0, [1, 2, 4]].tolist() == [0, 0, 0]
 
 
 def test_first_column_enters_below_the_largest_slope():
@@ -172,27 +168,45 @@ def test_first_column_enters_below_the_largest_slope():
 def test_constant_columns_and_targets_have_coefficients_of_0():
     x, y = correlated_rows(50, 3)
     x[:, 1] = 0
-    coefficients, gaps = path_of_rows(x, 0 * y, torch.tensor([1.0, 0.1]))
+    coefficients, gaps = path_of_rows(x, 0 * y, torch.tensor([1.0, 0.0]))
     assert not coefficients.any()
     assert gaps.tolist() == [0, 0]
-    coefficients, gaps = path_of_rows(x, y, torch.tensor([0.1, 1e-9]), 1.0, torch.zeros(3))
-    assert not coefficients[:, 1].any()
-    assert torch.isfinite(gaps).all()
+    coefficients, gaps = path_of_rows(x, y, torch.tensor([0.1, 1e-9]))
+    assert coefficients[-1].ne(0).tolist() == [True, False, True]
+    assert float(gaps.max()) < 1e-14 * float(y @ y)
 
 
 def test_duality_gap_bounds_the_distance_to_the_minimum():
     x, y = correlated_rows(60, 8)
-    cross, xy, yy = x.mT @ x / 60, x.mT @ y / 60, float(y @ y) / 60
+    cross, xy, square = x.mT @ x / 60, x.mT @ y / 60, y @ y / 60
     alphas = torch.tensor([0.5, 0.05], dtype=torch.float64)
     for l1_ratio in (1.0, 0.3):
-        l1 = (alphas * l1_ratio)[:, None].expand(2, 8)
-        l2 = (alphas * (1 - l1_ratio))[:, None].expand(2, 8)
+        l1, l2 = alphas * l1_ratio, alphas * (1 - l1_ratio)
 
         def objective(b: Tensor) -> Tensor:
             residual = y - b @ x.mT
-            return residual.square().mean(1) / 2 + (l1 * b.abs() + l2 * b**2 / 2).sum(1)  # noqa: B023
+            penalty = l1 * b.abs().sum(1) + l2 * b.square().sum(1) / 2  # noqa: B023
+            return residual.square().mean(1) / 2 + penalty
 
         best, _ = path_of_rows(x, y, alphas, l1_ratio)
         for size in (1e-3, 1e-1, 10.0):
             b = best + size * torch.sin(torch.arange(8).double())
-            assert (duality_gaps(cross, xy, yy, l1, l2, b) >= objective(b) - objective(best)).all()
+            problem = cross[None], xy[None, None], square[None, None]
+            gaps = duality_gaps(*problem, l1[None, None], l2[None, None], b[None, None])[0, 0]
+            assert (gaps >= objective(b) - objective(best)).all()
+
+
+def test_blocks_of_problems_give_what_one_problem_gives():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(3, 40, 6, dtype=torch.float64, generator=generator)
+    y = torch.randn(3, 4, 40, dtype=torch.float64, generator=generator)
+    cross, xy, square = x.mT @ x, y @ x, y.square().sum(-1)
+    alphas = xy.abs().amax(-1, keepdim=True) * torch.logspace(0, -3, 20, dtype=torch.float64)
+    ratio = torch.tensor([1.0, 0.7, 0.4, 0.1])[:, None]
+    penalties = alphas * ratio, alphas * (1 - ratio)
+    together, gaps = elastic_net_paths(list(cross), xy, square, *penalties)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elastic_net, "_BLOCK_NUMBERS", 36)
+        alone, alone_gaps = elastic_net_paths(list(cross), xy, square, *penalties)
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(gaps, alone_gaps, rtol=0, atol=1e-12)

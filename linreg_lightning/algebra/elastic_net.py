@@ -1,253 +1,335 @@
 """Paths of the lasso and the elastic net from cross-products, by an exact active-set method."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 _EPS = torch.finfo(torch.float64).eps
+_BLOCK_NUMBERS = 2**20  # of the cross-products of problems that are solved together
+_MAX_CORRECTIONS = 4  # of one solution, until only rounding errors of its slopes are left
 
 
-def elastic_net_path(
-    cross: Tensor,
-    xy: Tensor,
-    yy: float,
-    weight: float,
-    alphas: Tensor,
-    l1_ratio: float = 1.0,
-    penalty_factor: Tensor | None = None,
+def elastic_net_paths(
+    cross: Sequence[Tensor], xy: Tensor, square: Tensor, l1: Tensor, l2: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Minimise the elastic net for each alpha, from sums of products alone.
+    """Minimise the elastic net for several penalties in each of several problems.
 
-    With W = `weight`, A = `cross`, a = `xy`, f = `penalty_factor` and r = `l1_ratio`, it is
+    With A = `cross`, h = `xy`, m = `square` and the penalties l1 and l2, the objective is
 
-        (yy - 2 a'b + b'A b) / (2 W) + alpha sum_j f_j (r |b_j| + (1 - r) b_j^2 / 2)
+        b'A b / 2 - h'b + m / 2 + l1 sum_j |b_j| + l2/2 sum_j b_j^2
 
     On the columns whose b_j is not 0, and as long as no sign changes, this is a quadratic function.
-    A step goes to its minimum by a Cholesky factor, which grows with the columns that enter. A
-    coefficient that would change its sign becomes 0 and leaves; a column at 0 whose slope exceeds
-    alpha r f_j enters. The objective falls until no column can enter; the last step solves the
-    normal equations of the columns left, so that no tolerance stops it early, and the others are
-    exactly 0. Lee, Battle, Raina and Ng, Efficient sparse coding algorithms (2006), add one column
-    at a time in this way; here all that can enter do.
+    A step goes to its minimum by the inverse of its cross-products, which is updated when columns
+    enter or leave. A coefficient that would change its sign becomes 0 and leaves; a column at 0
+    whose slope exceeds l1 enters. The objective falls until no column can enter; the last step
+    solves the normal equations of the columns left, so that no tolerance stops it early, and the
+    others are exactly 0. Lee, Battle, Raina and Ng, Efficient sparse coding algorithms (2006), add
+    one column at a time in this way; here all that can enter do. Each problem takes its own steps,
+    and one operation on tensors does those of many problems.
 
     Of columns that depend linearly on each other the minimiser is not unique; the columns that
     enter first represent the others.
 
     Args:
-        cross: (features, features), sums w x_i x_j, of centred columns if there is an intercept.
-        xy: (features,), sums w x_j y.
-        yy: sum w y^2.
-        weight: sum w.
-        alphas: (alphas,), above 0 and decreasing, since each solution starts the next.
-        l1_ratio: from 0, ridge, to 1, the lasso.
-        penalty_factor: (features,), at least 0; a column of factor 0 has no penalty; None: all 1.
+        cross: (features, features), symmetric, for each of some Grams.
+        xy: (grams, problems, features), several problems for each Gram.
+        square: (grams, problems).
+        l1: (grams, problems, penalties), above 0, or 0 where `xy` is 0; each solution starts the
+            next, so penalties that decrease are fastest.
+        l2: (grams, problems, penalties), at least 0.
 
     Returns:
-        The coefficients, (alphas, features), and the duality gaps, (alphas,), of the objective.
-        The objective at b is at most its gap above the minimum. A column without penalty enters
-        the gap with |b_j slope_j|, which is rounding.
+        The coefficients, (grams, problems, penalties, features), and the duality gaps, (grams,
+        problems, penalties). The objective at b is at most its gap above the minimum.
 
-    >>> cross, xy = torch.eye(2).double() * 4, torch.tensor([4.0, 1.0]).double()
-    >>> coefficients, gaps = elastic_net_path(cross, xy, 8.0, 4.0, torch.tensor([0.5, 0.125]))
-    >>> coefficients
+    >>> xy, square = torch.tensor([[[1.0, 0.25]]]).double(), torch.tensor([[2.0]]).double()
+    >>> l1 = torch.tensor([[[0.5, 0.125]]]).double()
+    >>> coefficients, gaps = elastic_net_paths([torch.eye(2).double()], xy, square, l1, 0 * l1)
+    >>> coefficients[0, 0]
     tensor([[0.5000, 0.0000],
             [0.8750, 0.1250]], dtype=torch.float64)
     >>> gaps.tolist()
-    [0.0, 0.0]
+    [[[0.0, 0.0]]]
     """
-    factor = torch.ones_like(xy) if penalty_factor is None else penalty_factor.to(xy)
-    penalties = alphas.to(xy)[:, None] * factor
-    l1, l2 = penalties * l1_ratio, penalties * (1 - l1_ratio)
-    cross, xy, yy = cross / weight, xy / weight, yy / weight
-    active_set = _ActiveSet(cross, xy, yy)
-    coefficients = torch.stack([active_set.minimise(l1[k], l2[k]) for k in range(len(l1))])
-    return coefficients, duality_gaps(cross, xy, yy, l1, l2, coefficients)
+    coefficients, gaps = l1.new_zeros(*l1.shape, xy.shape[-1]), torch.zeros_like(l1)
+    size = max(1, _BLOCK_NUMBERS // max(1, xy.shape[-1] ** 2))  # problems in a block
+    grams = max(1, size // max(1, xy.shape[1]))
+    for gram in range(0, xy.shape[0], grams):
+        matrices = cross[gram : gram + grams]
+        block_cross = matrices[0][None] if len(matrices) == 1 else torch.stack(list(matrices))
+        for problem in range(0, xy.shape[1], size):
+            block = slice(gram, gram + grams), slice(problem, problem + size)
+            terms = block_cross, xy[block], square[block], l1[block], l2[block]
+            coefficients[block] = b = _ActiveSets(*terms).paths()
+            gaps[block] = duality_gaps(*terms, b)
+    return coefficients, gaps
 
 
-def duality_gaps(cross: Tensor, xy: Tensor, yy: float, l1: Tensor, l2: Tensor, b: Tensor) -> Tensor:
+def duality_gaps(
+    cross: Tensor, xy: Tensor, square: Tensor, l1: Tensor, l2: Tensor, b: Tensor
+) -> Tensor:
     """Return by how much, at most, the objective at b is above its minimum.
 
-    The objective is (yy - 2 xy'b + b'cross b) / 2 + sum(l1 |b|) + sum(l2 b^2) / 2; l1, l2 and b
-    are (alphas, features), the gaps (alphas,). With the penalty l2 as rows of x, whose y is 0, and
-    r = y - x b, any s with |s x_j'r| <= l1_j makes s r a point of the dual problem, of the value
-    s y'r - s^2 r'r / 2; s is the largest up to 1.
+    Shapes are those of `elastic_net_paths`, with all A in one tensor. With the penalty l2 as rows
+    of x, whose y is 0, and r = y - x b, any s with |s x_j'r| <= l1 makes s r a point of the dual
+    problem, of the value s y'r - s^2 r'r / 2; s is the largest up to 1.
     """
-    slope = b @ cross + l2 * b - xy
-    bounded = l1 > 0
-    excess = (slope.abs() / l1).where(bounded, 0).amax(1)
+    slope = (b.flatten(1, 2) @ cross).view_as(b) + l2[..., None] * b - xy[:, :, None]
+    excess = torch.where(l1 > 0, slope.abs().amax(-1) / l1, 1.0)
     shrink = 1 - 1 / excess.clamp(min=1)  # 1 - s
-    gap = torch.where(bounded, b * slope + l1 * b.abs(), (b * slope).abs()).sum(1)
-    residual_y = yy - b @ xy  # y'r
-    residual = residual_y + (b * slope).sum(1)  # r'r
+    gap = (b * slope).sum(-1) + l1 * b.abs().sum(-1)
+    residual_y = square[..., None] - (b @ xy[..., None])[..., 0]  # y'r
+    residual = residual_y + (b * slope).sum(-1)  # r'r
     return (gap + shrink * (residual_y - (1 - shrink / 2) * residual)).clamp(min=0)
 
 
-class _ActiveSet:
-    """The coefficients, the columns that are not 0, and a factor of their cross-products."""
+class _ActiveSets:
+    """The coefficients of several problems, their active columns, and inverses of these.
 
-    def __init__(self, cross: Tensor, xy: Tensor, yy: float):
-        self.cross, self.xy, self.yy = cross, xy, yy
-        self.norm = cross.diagonal().clamp(min=0).sqrt()
-        self.b = torch.zeros_like(xy)
-        self.slope = -xy  # of the smooth part of the objective
-        self.active = torch.empty(0, dtype=torch.long)
-        self.sign = torch.empty(0, dtype=xy.dtype)  # of the active columns; 0 without a penalty
-        self.factored = self.active  # the columns of `upper`, in its order
-        self.upper = cross.new_empty(0, 0)  # upper' upper = cross + l2 of these columns
-        self.l1 = self.l2 = torch.zeros_like(xy)
+    An active column has a place in `column`, which others take when it leaves. `inverse` is that of
+    the cross-products, l2 included, of the active columns, and 0 at places that are free.
+    """
 
-    def minimise(self, l1: Tensor, l2: Tensor) -> Tensor:
-        """Return the minimiser under sum(l1 |b|) + sum(l2 b^2) / 2, starting from the last one."""
-        if not torch.equal(l2, self.l2):
-            self.factored, self.upper = self.active[:0], self.upper[:0, :0]
-            self.slope = self.slope + (l2 - self.l2) * self.b
-        self.l1, self.l2 = l1, l2
-        may_enter = torch.ones_like(self.b, dtype=torch.bool)
-        lowest = math.inf
-        entering = self.active[:0]
-        for _ in range(100 + 10 * len(self.b)):  # a handful, unless rounding leads in circles
-            dependent = self._factor()
-            if dependent is not None and dependent in entering[:1]:
-                may_enter[dependent] = False
-                if self._exchange(dependent):
-                    continue
-            elif not self._step():
-                continue
+    def __init__(self, cross: Tensor, xy: Tensor, square: Tensor, l1: Tensor, l2: Tensor):
+        self.shape = xy.shape
+        grams, problems, features = xy.shape
+        count = grams * problems
+        self.cross = cross
+        self.gram = torch.arange(grams).repeat_interleave(problems)
+        self.xy, self.square = xy.reshape(count, features), square.reshape(count).clamp(min=0)
+        self.l1, self.l2 = l1.reshape(count, -1), l2.reshape(count, -1)
+        norm = cross.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+        self.norm = norm[self.gram]
+        self.b = torch.zeros_like(self.xy)
+        self.slope = -self.xy  # of the smooth part of the objective
+        self.active = torch.zeros_like(self.xy, dtype=torch.bool)
+        self.may_enter = ~self.active
+        self.entered = torch.zeros_like(self.active)  # since the last minimum for given signs
+        self.sign = torch.zeros_like(self.xy)  # of the active columns, else 0
+        self.column = torch.zeros(count, 0, dtype=torch.long)
+        self.taken = torch.zeros(count, 0, dtype=torch.bool)
+        self.inverse = self.xy.new_zeros(count, 0, 0)
+        self.lowest = torch.full((count,), math.inf, dtype=torch.float64)
+        self.corrections = torch.zeros(count, dtype=torch.long)
+        self.steps = torch.zeros(count, dtype=torch.long)  # taken for the present penalty
+        self.number = torch.zeros(count, dtype=torch.long)  # of the present penalty
+        self.penalty1, self.penalty2 = self.l1[:, :1], self.l2[:, :1]
+
+    def paths(self) -> Tensor:
+        """Return the minimisers, (problems, penalties, features)."""
+        count, penalties = self.l1.shape
+        paths = self.xy.new_zeros(count, penalties, self.xy.shape[1])
+        most_steps = 100 + 10 * self.xy.shape[1]  # a handful, unless rounding leads in circles
+        while bool((self.number < penalties).any()):
+            reached, may_enter = self._move()
+            excess, settled = self._check(reached)
             value = self._objective(self.b, self.slope)
-            if value >= lowest:  # by rounding, since the objective falls
-                may_enter[entering] = False
-            lowest = min(value, lowest)
-            entering = self._violators(may_enter)
-            if not len(entering):
-                break
-            self._activate(entering)
-        return self.b.clone()
+            stuck = settled & (value >= self.lowest)  # by rounding, since the objective falls
+            self.may_enter &= ~(stuck[:, None] & self.entered)
+            self.lowest = torch.where(settled, torch.minimum(value, self.lowest), self.lowest)
+            self.entered &= ~settled[:, None]
+            excess = torch.where(
+                may_enter & self.may_enter & (settled | ~reached)[:, None], excess, -1.0
+            )
+            entering = excess > 0
+            self.steps += 1
+            done = settled & ~entering.any(1) | (self.steps > most_steps)
+            if bool(done.any()):
+                self._next_penalty(done, paths)
+                excess = torch.where(done[:, None], -1.0, excess)
+            self._enter(excess)
+        return paths.view(*self.shape[:2], penalties, -1)
+
+    def _next_penalty(self, done: Tensor, paths: Tensor) -> None:
+        who = (done & (self.number < self.l1.shape[1])).nonzero()[:, 0]
+        paths[who, self.number[who]] = self.b[who]
+        self.number[who] += 1
+        number = self.number.clamp(max=self.l1.shape[1] - 1)[:, None]
+        old = self.penalty2
+        self.penalty1, self.penalty2 = self.l1.gather(1, number), self.l2.gather(1, number)
+        self.may_enter[who] = True
+        self.entered[who] = False
+        self.lowest[who] = math.inf
+        self.steps[who] = 0
+        changed = (self.penalty2 != old)[:, 0].nonzero()[:, 0]
+        if len(changed):
+            self.slope += (self.penalty2 - old) * self.b
+            self._invert(changed)
 
     def _slope_at(self, b: Tensor) -> Tensor:
-        return self.cross @ b + self.l2 * b - self.xy
+        product = self.cross @ b.view(self.shape).mT
+        return product.mT.reshape(b.shape) + self.penalty2 * b - self.xy
 
-    def _objective(self, b: Tensor, slope: Tensor) -> float:
-        """Return the objective, less that of b = 0."""
-        return float(b @ (slope - self.xy) / 2 + self.l1 @ b.abs())
+    def _objective(self, b: Tensor, slope: Tensor) -> Tensor:
+        """Return the objectives, less those of b = 0."""
+        return (b * (slope - self.xy)).sum(1) / 2 + self.penalty1[:, 0] * b.abs().sum(1)
 
-    def _activate(self, columns: Tensor) -> None:
-        sign = -self.slope[columns].sign() * (self.l1[columns] > 0)
-        self.active = torch.cat([self.active, columns])
-        self.sign = torch.cat([self.sign, sign])
+    def _move(self) -> tuple[Tensor, Tensor]:
+        """Go to the minima for the given signs, or towards them.
 
-    def _violators(self, may_enter: Tensor) -> Tensor:
-        """Return the columns at 0 that lower the objective, those first that do it most."""
-        size = self.b.abs() @ self.norm + math.sqrt(max(self.yy, 0.0))
-        rounding = 8 * _EPS * size * self.norm
-        excess = self.slope.abs() - self.l1 - rounding
-        excess = excess.where(may_enter, -1.0)
-        excess[self.active] = -1.0
-        columns = (excess > 0).nonzero()[:, 0]
-        if len(columns) > 1:
-            columns = columns[(excess / self.norm)[columns].argsort(descending=True)]
-        return columns
-
-    def _factor(self) -> int | None:
-        """Factor the active columns; return the first that depends on those before it.
-
-        That column leaves, and so do those after it, which enter again if they lower the objective.
+        Return which are reached, and which columns may enter then.
         """
-        if self.active is self.factored:
-            return None
-        shared = min(len(self.active), len(self.factored))
-        differ = (self.active[:shared] != self.factored[:shared]).nonzero()
-        kept = int(differ[0]) if len(differ) else shared
-        old, new = self.active[:kept], self.active[kept:]
-        upper = self.upper[:kept, :kept]
-        dependent = None
-        if len(new):
-            rows = self.cross[new]
-            side = torch.linalg.solve_triangular(upper.mT, rows[:, old].mT, upper=False)
-            block = rows[:, new] + self.l2[new].diag()
-            factor, failed = torch.linalg.cholesky_ex(block - side.mT @ side, upper=True)
-            count = int(failed) - 1 if failed else len(new)
-            side, factor = side[:, :count], factor[:count, :count].triu()
-            count = self._independent(upper, side, factor, old, new[:count])
-            grown = upper.new_zeros(kept + count, kept + count)
-            grown[:kept, :kept] = upper
-            grown[:kept, kept:] = side[:, :count]
-            grown[kept:, kept:] = factor[:count, :count]
-            upper = grown
-            if count < len(new):
-                dependent = int(new[count])
-                self._drop(self.active[kept + count :])
-        self.factored, self.upper = self.active, upper.contiguous()
-        return dependent
-
-    def _independent(
-        self, upper: Tensor, side: Tensor, factor: Tensor, old: Tensor, new: Tensor
-    ) -> int:
-        """Return how many of the new columns come before the first that depends on others.
-
-        With U the factor of all and D the lengths of the columns, a change of D_i D_j e in the
-        cross-products moves the square of pivot j by up to e |D U^-1|_j^2 of it, where |.|_j is the
-        sum of absolute values in column j. A column depends if e of rounding may leave nothing.
-        """
-        inverse = torch.linalg.solve_triangular(
-            factor, torch.eye(len(new), dtype=factor.dtype), upper=True
-        )
-        above = torch.linalg.solve_triangular(upper, side @ inverse, upper=True)
-        size = self.norm[old] @ above.abs() + self.norm[new] @ inverse.abs()
-        rounding = _EPS * (16 + len(old) + len(new))
-        dependent = (~(rounding * size**2 < 1)).nonzero()
-        return int(dependent[0]) if len(dependent) else len(new)
-
-    def _drop(self, columns: Tensor) -> None:
-        stays = ~torch.isin(self.active, columns)
-        self.active, self.sign = self.active[stays], self.sign[stays]
-        if self.b[columns].any():
-            self.b[columns] = 0
-            self.slope = self._slope_at(self.b)
-
-    def _solve(self, right: Tensor) -> Tensor:
-        half = torch.linalg.solve_triangular(self.upper.mT, right[:, None], upper=False)
-        solution: Tensor = torch.linalg.solve_triangular(self.upper, half, upper=True)
-        return solution[:, 0]
-
-    def _step(self) -> bool:
-        """Go to the minimum for the given signs, or towards it; return whether it is reached."""
-        active, sign = self.active, self.sign
-        target = torch.zeros_like(self.b)
-        target[active] = self._solve(self.xy[active] - self.l1[active] * sign)
-        wrong = active[sign * target[active] < 0]
-        if not len(wrong):
-            self.b, self.slope = target, self._slope_at(target)
-            return True
-        clipped = target.clone()
-        clipped[wrong] = 0
-        slope = self._slope_at(clipped)
-        if self._objective(clipped, slope) >= self._objective(self.b, self.slope):
+        gradient = self.slope + self.penalty1 * self.sign
+        step = self.inverse @ gradient.gather(1, self.column)[:, :, None]
+        target = self.b.scatter_add(1, self.column, -step[:, :, 0])
+        wrong = self.sign * target < 0
+        b = target.masked_fill(wrong, 0.0)
+        slope = self._slope_at(b)
+        reached = ~wrong.any(1)
+        failed = ~reached & (self._objective(b, slope) >= self._objective(self.b, self.slope))
+        if bool(failed.any()):
             # Stop where the first coefficient reaches 0.
-            share = self.b[wrong] / (self.b - target)[wrong]
-            wrong = wrong[share == share.min()]
-            clipped = self.b + share.min() * (target - self.b)
-            clipped[wrong] = 0
-            slope = self._slope_at(clipped)
-        self.b, self.slope = clipped, slope
-        self._drop(wrong)
-        return False
+            share = (self.b / (self.b - target)).where(wrong, math.inf)
+            smallest = share.amin(1, keepdim=True)
+            first = wrong & (share == smallest)
+            point = (self.b + smallest * (target - self.b)).masked_fill(first, 0.0)
+            wrong = torch.where(failed[:, None], first, wrong)
+            b = torch.where(failed[:, None], point, b)
+            slope = self._slope_at(b)
+        self.b, self.slope = b, slope
+        if not bool(reached.all()):
+            self._leave(wrong)
+        return reached, ~(self.active | wrong | failed[:, None])
 
-    def _exchange(self, column: int) -> bool:
+    def _check(self, reached: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by how much slopes exceed the penalty, and which solutions are settled."""
+        size = (self.b.abs() * self.norm).sum(1) + self.square.sqrt()
+        rounding = 8 * _EPS * size[:, None] * self.norm
+        gradient = self.slope + self.penalty1 * self.sign
+        inexact = reached & ((gradient.abs() > rounding) & self.active).any(1)
+        settled = reached & ~(inexact & (self.corrections < _MAX_CORRECTIONS))
+        if bool(inexact.any()):
+            self.corrections = torch.where(inexact & ~settled, self.corrections + 1, 0)
+            again = (self.corrections == _MAX_CORRECTIONS // 2).nonzero()[:, 0]
+            if len(again):
+                self._invert(again)
+        return self.slope.abs() - self.penalty1 - rounding, settled
+
+    def _invert(self, who: Tensor) -> None:
+        """Invert the cross-products of the active columns of some problems from the start."""
+        column, free = self.column[who], ~self.taken[who]
+        outside = free[:, :, None] | free[:, None, :]
+        matrix = self.cross[self.gram[who, None, None], column[:, :, None], column[:, None, :]]
+        matrix.masked_fill_(outside, 0.0)
+        matrix.diagonal(dim1=1, dim2=2).add_(torch.where(free, 1.0, self.penalty2[who]))
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        inverse = torch.cholesky_inverse(factor).masked_fill_(outside, 0.0)
+        self.inverse[who] = inverse
+        size = self.norm[who].gather(1, column).square() * inverse.diagonal(dim1=1, dim2=2)
+        dependent = ~(_EPS * (16 + self.column.shape[1]) * size < 1).all(1) | (failed > 0)
+        if bool(dependent.any()):
+            self._restart(who[dependent])
+
+    def _restart(self, who: Tensor) -> None:
+        self.b[who] = self.sign[who] = self.inverse[who] = 0.0
+        self.slope[who] = -self.xy[who]
+        self.active[who] = self.taken[who] = False
+        self.lowest[who] = math.inf
+
+    def _leave(self, leaving: Tensor) -> None:
+        self.active &= ~leaving
+        self.sign.masked_fill_(leaving, 0.0)
+        self.corrections.masked_fill_(leaving.any(1), 0)
+        freed = self.taken & leaving.gather(1, self.column)
+        count = int(freed.sum(1).max())
+        if not count:
+            return
+        places = freed.long().topk(count).indices
+        valid = freed.gather(1, places)
+        rows = self.inverse.gather(1, places[:, :, None].expand(-1, -1, freed.shape[1]))
+        rows *= valid[:, :, None]
+        corner = rows.gather(2, places[:, None, :].expand(-1, count, -1))
+        corner = _with_identity(corner, valid)
+        factor, failed = torch.linalg.cholesky_ex(corner)
+        whitened = torch.linalg.solve_triangular(factor, rows, upper=False)
+        self.inverse.baddbmm_(whitened.mT, whitened, alpha=-1)
+        self.inverse.masked_fill_(freed[:, :, None] | freed[:, None, :], 0.0)
+        self.taken &= ~freed
+        if bool(failed.any()):
+            self._invert(failed.nonzero()[:, 0])
+
+    def _enter(self, excess: Tensor, exchange: bool = True) -> None:
+        """Let columns enter whose excess is above 0, those first that lower the objective most."""
+        count = int((excess > 0).sum(1).max())
+        if not count:
+            return
+        score, new = torch.where(excess > 0, excess / self.norm, -1.0).topk(count)
+        valid = score > 0
+        self._make_room(valid.sum(1))
+        side = self.cross[self.gram[:, None, None], new[:, :, None], self.column[:, None, :]]
+        above = side @ self.inverse
+        block = self.cross[self.gram[:, None, None], new[:, :, None], new[:, None, :]]
+        block.diagonal(dim1=1, dim2=2).add_(self.penalty2)
+        block = _with_identity(block - above @ side.mT, valid)
+        factor, failed = torch.linalg.cholesky_ex(block)
+        valid &= torch.arange(count) < torch.where(failed > 0, failed - 1, count)[:, None]
+        factor = _with_identity(factor.tril(), valid)
+        inverse = torch.linalg.solve_triangular(factor, torch.eye(count).to(factor), upper=False)
+        whitened = inverse @ above
+        norm = self.norm.gather(1, self.column), self.norm.gather(1, new)
+        size = _product(whitened.abs(), norm[0]) + _product(inverse.abs(), norm[1])
+        rounding = _EPS * (16 + self.taken.sum(1, keepdim=True) + count)
+        valid = (valid & (rounding * size**2 < 1)).long().cumprod(1).bool()
+        places = self.taken.long().topk(count, largest=False).indices
+        inverse = _with_identity(inverse, valid) * valid[:, :, None]
+        whitened = whitened * valid[:, :, None]
+        whitened.scatter_add_(2, places[:, None, :].expand(-1, count, -1), -inverse)
+        self.inverse.baddbmm_(whitened.mT, whitened)
+        self.column.scatter_(1, places, torch.where(valid, new, self.column.gather(1, places)))
+        self.taken.scatter_(1, places, valid | self.taken.gather(1, places))
+        entering = torch.zeros_like(self.active).scatter_(1, new, valid)
+        self.active |= entering
+        self.entered |= entering
+        self.sign = torch.where(entering, -self.slope.sign() * (self.penalty1 > 0), self.sign)
+        self.corrections.masked_fill_(entering.any(1), 0)
+        dependent = (score[:, 0] > 0) & ~valid[:, 0]
+        for problem in dependent.nonzero()[:, 0].tolist():
+            column = int(new[problem, 0])
+            self.may_enter[problem, column] = False
+            if exchange:
+                self._exchange(problem, column, above[problem, 0])
+
+    def _make_room(self, count: Tensor) -> None:
+        """Add places until so many are free in each problem."""
+        places = self.column.shape[1]
+        missing = int((self.taken.sum(1) + count).max()) - places
+        if missing > 0:
+            missing = min(max(missing, 8 + places // 8), self.xy.shape[1] - places)
+            pad = torch.nn.functional.pad
+            self.column, self.taken = pad(self.column, (0, missing)), pad(self.taken, (0, missing))
+            self.inverse = pad(self.inverse, (0, missing, 0, missing))
+
+    def _exchange(self, problem: int, column: int, combination: Tensor) -> None:
         """Let the column replace an active one, along combinations that leave x b as it is."""
-        sign = -self.slope[column].sign()
-        change = -self._solve(self.cross[self.active, column]) * sign
-        shrinks = self.sign * change < 0
-        if not shrinks.any():
-            return False
-        share = (self.b[self.active] / change).abs().where(shrinks, math.inf)
+        sign = -self.slope[problem, column].sign()
+        b = self.b[problem]
+        change = torch.zeros_like(b).scatter_add_(0, self.column[problem], -combination * sign)
+        shrinks = self.sign[problem] * change < 0
+        if not bool(shrinks.any()):
+            return
+        share = (b / change).abs().where(shrinks, math.inf)
         size, place = share.min(dim=0)
-        self.b[self.active] += size * change
-        self.b[column] = size * sign
-        leaving = self.active[place]
-        self.b[leaving] = 0
+        b += size * change
+        b[column], b[place] = size * sign, 0.0
+        leaving = torch.zeros_like(self.active)
+        leaving[problem, place] = True
+        self._leave(leaving)
+        excess = torch.full_like(self.b, -1.0)
+        excess[problem, column] = 1.0
+        self._enter(excess, exchange=False)
+        if not bool(self.active[problem, column]):
+            b[column] = 0.0
         self.slope = self._slope_at(self.b)
-        self._drop(leaving[None])
-        self._activate(torch.tensor([column]))
-        self.sign[-1] = sign * (self.l1[column] > 0)
-        return True
+
+
+def _product(matrix: Tensor, vector: Tensor) -> Tensor:
+    product: Tensor = (matrix @ vector[:, :, None])[:, :, 0]
+    return product
+
+
+def _with_identity(matrix: Tensor, valid: Tensor) -> Tensor:
+    """Replace rows and columns that are not valid by those of the identity."""
+    inside = valid[:, :, None] & valid[:, None, :]
+    return torch.where(inside, matrix, torch.eye(valid.shape[1], dtype=matrix.dtype))

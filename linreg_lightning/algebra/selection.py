@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, to_float64
-from linreg_lightning.algebra.elastic_net import elastic_net_path
+from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.fold_sums import FoldSums, held_out_errors
 from linreg_lightning.algebra.folds import folds_of_rows
 from linreg_lightning.algebra.gram_exact import ExactGram
@@ -28,6 +27,7 @@ from linreg_lightning.algebra.selection_criteria import (
     sparse_degrees_of_freedom,
 )
 from linreg_lightning.algebra.selection_options import SelectionOptions
+from linreg_lightning.algebra.sparse_paths import sparse_paths
 from linreg_lightning.batch import Batch
 from linreg_lightning.validation import to_tensor
 
@@ -87,7 +87,7 @@ class Selection:
 
     @property
     def coefficients(self) -> Tensor:
-        """b at the choice, (features, targets)."""
+        """B at the choice, (features, targets)."""
         return self._at(self.path.coefficients, self.index)
 
     @property
@@ -172,38 +172,31 @@ def paths(
     problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
 ) -> list[Path]:
     """Return the path of each set of rows, all with the same alphas, (R, A, targets)."""
+    sparse = l1_ratios > 0
+    fits = sparse_paths(problems, l1_ratios[sparse], alphas[sparse])
     results = []
-    for problem in problems:
-        parts = []
+    for problem, fit in zip(problems, fits, strict=True):
+        parts, place = [], 0
         for l1_ratio, grid in zip(l1_ratios.tolist(), alphas, strict=True):
             if l1_ratio == 0:
                 ridge = ridge_path(problem, grid)
                 parts.append(Path(*ridge[1:3], ridge.residual, ridge.degrees_of_freedom,
                                   torch.zeros_like(grid)))  # fmt: skip
             else:
-                parts.append(_sparse_path(problem, l1_ratio, grid))
+                g, gap = fit.standardized[place], fit.gap[place]
+                parts.append(_sparse_path(problem, l1_ratio, grid, g, gap))
+                place += 1
         results.append(_stack(parts))
     return results
 
 
-def _sparse_path(problem: StandardizedEquations[Any], l1_ratio: float, alphas: Tensor) -> Path:
-    count, targets = alphas.shape
-    p = len(problem.penalized)
+def _sparse_path(
+    problem: StandardizedEquations[Any], l1_ratio: float, alphas: Tensor, g: Tensor, gap: Tensor
+) -> Path:
     cross, xy, square = map(to_float64, (problem.cross, problem.xy, problem.square))
-    g, gap = torch.zeros(count, p, targets, dtype=torch.float64), torch.zeros_like(alphas)
-    for t in range(targets):
-        # In units of the target, in which alpha counts on magnitudes but not on squares.
-        unit = 2.0 ** float(problem.target_exponent[t])
-        l1, l2 = alphas[:, t] * l1_ratio / unit, alphas[:, t] * (1 - l1_ratio)
-        both = l1 + l2
-        for a in range(count):  # the present function takes one l1_ratio at a time
-            ratio = float(l1[a] / both[a]) if both[a] > 0 else 1.0
-            one = both[a : a + 1].clamp(min=1e-300)
-            c, gaps = elastic_net_path(cross, xy[:, t], float(square[t]), 1.0, one, ratio)
-            g[a, :, t], gap[a, t] = c[0], gaps[0] / square[t].clamp(min=1e-300) * 2
-    coefficients, intercept = problem.coefficients(g.movedim(0, 1).reshape(p, -1))
-    fit = torch.einsum("apt,pq,aqt->at", g, cross, g)
-    residual = (square - 2 * torch.einsum("apt,pt->at", g, xy) + fit).clamp(min=0.0)
+    coefficients, intercept = problem.coefficients(g.movedim(0, 1).flatten(1))
+    fit = (g * (cross @ g)).sum(1)
+    residual = (square - 2 * (g * xy).sum(1) + fit).clamp(min=0.0)
     residual = ldexp(residual, 2 * problem.target_exponent)
     freedom = sparse_degrees_of_freedom(problem, g, alphas, l1_ratio)
     return Path(coefficients, intercept, residual, freedom, gap)
