@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import ldexp, to_float64
-from linreg_lightning.algebra.fold_sums import FoldSums, held_out_errors
+from linreg_lightning.algebra.fold_sums import FoldSums
+from linreg_lightning.algebra.held_out_errors import held_out_errors
 from linreg_lightning.algebra.folds import folds_of_rows
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
