@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     from linreg_lightning.algebra import (
         Fit as Fit,
         GroupedFit as GroupedFit,
+        Selection as Selection,
         grouped_least_squares as grouped_least_squares,
         least_squares as least_squares,
+        select_penalty as select_penalty,
     )
     from linreg_lightning.batch import Batch as Batch
     from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
@@ -55,7 +57,8 @@ __version__ = "0.1.0"
 # Names are imported when they are used: the tutorial needs no Lightning, `linreg --help` no torch.
 _NAMES = {
     "lightning.pytorch": "Trainer",
-    "linreg_lightning.algebra": "Fit GroupedFit grouped_least_squares least_squares",
+    "linreg_lightning.algebra": "Fit GroupedFit Selection grouped_least_squares"
+    " least_squares select_penalty",
     "linreg_lightning.batch": "Batch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
     "linreg_lightning.data": "RegressionDataModule SupervisedDataModule SyntheticData TabularData"
