@@ -70,7 +70,8 @@ def stack(parts: Sequence[Any]) -> Any:
 def _ridge_fits(problem: StandardizedEquations[Any], alphas: Tensor) -> Fits:
     paths = [ridge_path(problem, grid) for grid in alphas]
     exact = torch.zeros_like(alphas[0])
-    return stack([Fits(p.coefficients, p.intercept, exact, p.digits) for p in paths])
+    parts = [Fits(p.coefficients, p.intercept, exact, p.digits) for p in paths]
+    return Fits(*stack(parts))
 
 
 def _sparse_fits(problem: StandardizedEquations[Any], path: SparsePath) -> Fits:
