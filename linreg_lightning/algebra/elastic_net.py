@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.active_inverses import ActiveInverses
+
 _EPS = torch.finfo(torch.float64).eps
 _BLOCK_NUMBERS = 2**20  # of the cross-products of problems that are solved together
 _MAX_CORRECTIONS = 4  # of one solution, until only rounding errors of its slopes are left
@@ -86,31 +88,23 @@ def duality_gaps(
 
 
 class _ActiveSets:
-    """The coefficients of several problems, their active columns, and inverses of these.
-
-    An active column has a place in `column`, which others take when it leaves. `inverse` is that of
-    the cross-products, l2 included, of the active columns, and 0 at places that are free.
-    """
+    """The coefficients of several problems, and their active columns."""
 
     def __init__(self, cross: Tensor, xy: Tensor, square: Tensor, l1: Tensor, l2: Tensor):
         self.shape = xy.shape
         grams, problems, features = xy.shape
         count = grams * problems
         self.cross = cross
-        self.gram = torch.arange(grams).repeat_interleave(problems)
         self.xy, self.square = xy.reshape(count, features), square.reshape(count).clamp(min=0)
         self.l1, self.l2 = l1.reshape(count, -1), l2.reshape(count, -1)
-        norm = cross.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
-        self.norm = norm[self.gram]
+        self.inverses = ActiveInverses(cross, torch.arange(grams).repeat_interleave(problems))
+        self.norm = self.inverses.norm
         self.b = torch.zeros_like(self.xy)
         self.slope = -self.xy  # of the smooth part of the objective
         self.active = torch.zeros_like(self.xy, dtype=torch.bool)
         self.may_enter = ~self.active
         self.entered = torch.zeros_like(self.active)  # since the last minimum for given signs
         self.sign = torch.zeros_like(self.xy)  # of the active columns, else 0
-        self.column = torch.zeros(count, 0, dtype=torch.long)
-        self.taken = torch.zeros(count, 0, dtype=torch.bool)
-        self.inverse = self.xy.new_zeros(count, 0, 0)
         self.lowest = torch.full((count,), math.inf, dtype=torch.float64)
         self.corrections = torch.zeros(count, dtype=torch.long)
         self.steps = torch.zeros(count, dtype=torch.long)  # taken for the present penalty
@@ -140,6 +134,8 @@ class _ActiveSets:
                 self._next_penalty(done, paths)
                 excess = torch.where(done[:, None], -1.0, excess)
             self._enter(excess)
+            if self.inverses.is_long():
+                self._refresh(torch.arange(count))
         return paths.view(*self.shape[:2], penalties, -1)
 
     def _next_penalty(self, done: Tensor, paths: Tensor) -> None:
@@ -156,7 +152,7 @@ class _ActiveSets:
         changed = (self.penalty2 != old)[:, 0].nonzero()[:, 0]
         if len(changed):
             self.slope += (self.penalty2 - old) * self.b
-            self._invert(changed)
+            self._refresh(changed)
 
     def _slope_at(self, b: Tensor) -> Tensor:
         product = self.cross @ b.view(self.shape).mT
@@ -172,8 +168,7 @@ class _ActiveSets:
         Return which are reached, and which columns may enter then.
         """
         gradient = self.slope + self.penalty1 * self.sign
-        step = self.inverse @ gradient.gather(1, self.column)[:, :, None]
-        target = self.b.scatter_add(1, self.column, -step[:, :, 0])
+        target = self.b - self.inverses.solve(gradient)
         wrong = self.sign * target < 0
         b = target.masked_fill(wrong, 0.0)
         slope = self._slope_at(b)
@@ -204,51 +199,24 @@ class _ActiveSets:
             self.corrections = torch.where(inexact & ~settled, self.corrections + 1, 0)
             again = (self.corrections == _MAX_CORRECTIONS // 2).nonzero()[:, 0]
             if len(again):
-                self._invert(again)
+                self._refresh(again)
         return self.slope.abs() - self.penalty1 - rounding, settled
 
-    def _invert(self, who: Tensor) -> None:
-        """Invert the cross-products of the active columns of some problems from the start."""
-        column, free = self.column[who], ~self.taken[who]
-        outside = free[:, :, None] | free[:, None, :]
-        matrix = self.cross[self.gram[who, None, None], column[:, :, None], column[:, None, :]]
-        matrix.masked_fill_(outside, 0.0)
-        matrix.diagonal(dim1=1, dim2=2).add_(torch.where(free, 1.0, self.penalty2[who]))
-        factor, failed = torch.linalg.cholesky_ex(matrix)
-        inverse = torch.cholesky_inverse(factor).masked_fill_(outside, 0.0)
-        self.inverse[who] = inverse
-        size = self.norm[who].gather(1, column).square() * inverse.diagonal(dim1=1, dim2=2)
-        dependent = ~(_EPS * (16 + self.column.shape[1]) * size < 1).all(1) | (failed > 0)
-        if bool(dependent.any()):
-            self._restart(who[dependent])
-
-    def _restart(self, who: Tensor) -> None:
-        self.b[who] = self.sign[who] = self.inverse[who] = 0.0
-        self.slope[who] = -self.xy[who]
-        self.active[who] = self.taken[who] = False
-        self.lowest[who] = math.inf
+    def _refresh(self, who: Tensor) -> None:
+        """Factor the active columns of some problems anew; start anew if they are dependent."""
+        dependent = self.inverses.refresh(who, self.penalty2)
+        if len(dependent):
+            self.inverses.clear(dependent)
+            self.b[dependent] = self.sign[dependent] = 0.0
+            self.slope[dependent] = -self.xy[dependent]
+            self.active[dependent] = False
+            self.lowest[dependent] = math.inf
 
     def _leave(self, leaving: Tensor) -> None:
         self.active &= ~leaving
         self.sign.masked_fill_(leaving, 0.0)
         self.corrections.masked_fill_(leaving.any(1), 0)
-        freed = self.taken & leaving.gather(1, self.column)
-        count = int(freed.sum(1).max())
-        if not count:
-            return
-        places = freed.long().topk(count).indices
-        valid = freed.gather(1, places)
-        rows = self.inverse.gather(1, places[:, :, None].expand(-1, -1, freed.shape[1]))
-        rows *= valid[:, :, None]
-        corner = rows.gather(2, places[:, None, :].expand(-1, count, -1))
-        corner = _with_identity(corner, valid)
-        factor, failed = torch.linalg.cholesky_ex(corner)
-        whitened = torch.linalg.solve_triangular(factor, rows, upper=False)
-        self.inverse.baddbmm_(whitened.mT, whitened, alpha=-1)
-        self.inverse.masked_fill_(freed[:, :, None] | freed[:, None, :], 0.0)
-        self.taken &= ~freed
-        if bool(failed.any()):
-            self._invert(failed.nonzero()[:, 0])
+        self.inverses.leave(leaving)
 
     def _enter(self, excess: Tensor, exchange: bool = True) -> None:
         """Let columns enter whose excess is above 0, those first that lower the objective most."""
@@ -256,29 +224,7 @@ class _ActiveSets:
         if not count:
             return
         score, new = torch.where(excess > 0, excess / self.norm, -1.0).topk(count)
-        valid = score > 0
-        self._make_room(valid.sum(1))
-        side = self.cross[self.gram[:, None, None], new[:, :, None], self.column[:, None, :]]
-        above = side @ self.inverse
-        block = self.cross[self.gram[:, None, None], new[:, :, None], new[:, None, :]]
-        block.diagonal(dim1=1, dim2=2).add_(self.penalty2)
-        block = _with_identity(block - above @ side.mT, valid)
-        factor, failed = torch.linalg.cholesky_ex(block)
-        valid &= torch.arange(count) < torch.where(failed > 0, failed - 1, count)[:, None]
-        factor = _with_identity(factor.tril(), valid)
-        inverse = torch.linalg.solve_triangular(factor, torch.eye(count).to(factor), upper=False)
-        whitened = inverse @ above
-        norm = self.norm.gather(1, self.column), self.norm.gather(1, new)
-        size = _product(whitened.abs(), norm[0]) + _product(inverse.abs(), norm[1])
-        rounding = _EPS * (16 + self.taken.sum(1, keepdim=True) + count)
-        valid = (valid & (rounding * size**2 < 1)).long().cumprod(1).bool()
-        places = self.taken.long().topk(count, largest=False).indices
-        inverse = _with_identity(inverse, valid) * valid[:, :, None]
-        whitened = whitened * valid[:, :, None]
-        whitened.scatter_add_(2, places[:, None, :].expand(-1, count, -1), -inverse)
-        self.inverse.baddbmm_(whitened.mT, whitened)
-        self.column.scatter_(1, places, torch.where(valid, new, self.column.gather(1, places)))
-        self.taken.scatter_(1, places, valid | self.taken.gather(1, places))
+        valid, combination = self.inverses.enter(new, score > 0)
         entering = torch.zeros_like(self.active).scatter_(1, new, valid)
         self.active |= entering
         self.entered |= entering
@@ -289,23 +235,12 @@ class _ActiveSets:
             column = int(new[problem, 0])
             self.may_enter[problem, column] = False
             if exchange:
-                self._exchange(problem, column, above[problem, 0])
-
-    def _make_room(self, count: Tensor) -> None:
-        """Add places until so many are free in each problem."""
-        places = self.column.shape[1]
-        missing = int((self.taken.sum(1) + count).max()) - places
-        if missing > 0:
-            missing = min(max(missing, 8 + places // 8), self.xy.shape[1] - places)
-            pad = torch.nn.functional.pad
-            self.column, self.taken = pad(self.column, (0, missing)), pad(self.taken, (0, missing))
-            self.inverse = pad(self.inverse, (0, missing, 0, missing))
+                self._exchange(problem, column, combination[problem])
 
     def _exchange(self, problem: int, column: int, combination: Tensor) -> None:
         """Let the column replace an active one, along combinations that leave x b as it is."""
         sign = -self.slope[problem, column].sign()
-        b = self.b[problem]
-        change = torch.zeros_like(b).scatter_add_(0, self.column[problem], -combination * sign)
+        b, change = self.b[problem], -combination * sign
         shrinks = self.sign[problem] * change < 0
         if not bool(shrinks.any()):
             return
@@ -322,14 +257,3 @@ class _ActiveSets:
         if not bool(self.active[problem, column]):
             b[column] = 0.0
         self.slope = self._slope_at(self.b)
-
-
-def _product(matrix: Tensor, vector: Tensor) -> Tensor:
-    product: Tensor = (matrix @ vector[:, :, None])[:, :, 0]
-    return product
-
-
-def _with_identity(matrix: Tensor, valid: Tensor) -> Tensor:
-    """Replace rows and columns that are not valid by those of the identity."""
-    inside = valid[:, :, None] & valid[:, None, :]
-    return torch.where(inside, matrix, torch.eye(valid.shape[1], dtype=matrix.dtype))

@@ -158,7 +158,7 @@ def select_rows(
     columns, targets = batch.x.shape[1], batch.y.shape[1]
     check_columns(options, columns)
     for kind in _sum_kinds(accuracy, batch, folds):
-        if note := cost_note(kind.accuracy, columns, batch.rows):
+        if note := cost_note(kind.accuracy, columns, batch.rows, folds):
             warnings.warn(note, stacklevel=3)
         sums = FoldSums(kind, folds, columns, targets, batch.x.device)
         sums.update(batch, fold_of_row.to(batch.x.device), bits=rows.bits)
@@ -173,5 +173,5 @@ def _sum_kinds(accuracy: Accuracy, batch: Batch, folds: int) -> list[type[Gram]]
     """Return the arithmetic of the first pass, and of a second one where digits are missing."""
     columns = batch.x.shape[1] + batch.y.shape[1]
     kinds = gram_kinds(accuracy, max(batch.rows * columns, folds * columns**2))
-    is_slow = cost_note("exact", columns, batch.rows) is not None
+    is_slow = cost_note("exact", columns, batch.rows, folds) is not None
     return kinds[:1] if is_slow and len(kinds) > 1 else kinds

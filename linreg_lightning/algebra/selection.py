@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -106,7 +105,7 @@ def select(
 
 def _check(sums: FoldSums, options: SelectionOptions, confidence: float) -> None:
     check_confidence(confidence)
-    check_columns(options, sums.grams[0].features)
+    check_columns(options, sums.features)
     if options.nested and len(sums.grams) < 3:
         raise InputError(
             f"nested: True was given with {len(sums.grams)} folds; type folds 3 or more"
@@ -132,9 +131,8 @@ def _nested_errors(
         return {}
     plain, coefficients = replace(options, nested=False, refit=False), []
     for fold in range(len(folds)):
-        others = copy.copy(sums)
-        others.grams = sums.grams[:fold] + sums.grams[fold + 1 :]
-        coefficients.append(select(others, plain, intercept=intercept).coefficients)
+        inner = select(sums.without(fold), plain, intercept=intercept)
+        coefficients.append(inner.coefficients)
         if progress:
             progress(2 + fold, 1 + len(folds))
     errors = cross_validate(folds, training, coefficients)

@@ -19,7 +19,7 @@ from linreg_lightning.algebra.penalty_scale import (
 from linreg_lightning.algebra.ridge_path import MAX_DIGITS, ridge_path
 from linreg_lightning.algebra.selection_criteria import sparse_degrees_of_freedom
 from linreg_lightning.algebra.selection_options import SelectionOptions
-from linreg_lightning.algebra.sparse_paths import SparsePath, sparse_paths
+from linreg_lightning.algebra.sparse_paths import sparse_paths
 
 _SOLVER_ROUNDOFF = 2.0**-51  # of paths of the lasso and the elastic net
 
@@ -55,32 +55,26 @@ def choose_alphas(total: StandardizedEquations[Any], options: SelectionOptions) 
 def fit_paths(
     problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
 ) -> list[Fits]:
-    """Return the fits to each set of rows, all with the same alphas, (R, A, targets)."""
-    if bool((l1_ratios == 0).all()):
-        return [_ridge_fits(problem, alphas) for problem in problems]
-    paths = sparse_paths(problems, l1_ratios, alphas)
-    return [_sparse_fits(*pair) for pair in zip(problems, paths, strict=True)]
+    """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
 
-
-def stack(parts: Sequence[Any]) -> Any:
-    """Return one tuple of tensors in place of several, along a new first dimension."""
-    return type(parts[0])(*map(torch.stack, zip(*parts, strict=True)))
-
-
-def _ridge_fits(problem: StandardizedEquations[Any], alphas: Tensor) -> Fits:
-    paths = [ridge_path(problem, grid) for grid in alphas]
-    exact = torch.zeros_like(alphas[0])
-    parts = [Fits(p.coefficients, p.intercept, exact, p.digits) for p in paths]
-    return Fits(*stack(parts))
-
-
-def _sparse_fits(problem: StandardizedEquations[Any], path: SparsePath) -> Fits:
-    ratios, count, columns, targets = path.standardized.shape
-    standardized = path.standardized.permute(2, 0, 1, 3).reshape(columns, ratios * count * targets)
-    coefficients, intercept = problem.coefficients(standardized)
-    shape = (ratios, count, -1, targets)
-    digits = torch.full_like(path.gap, torch.nan)
-    return Fits(coefficients.view(shape), intercept.view(path.gap.shape), path.gap, digits)
+    The l1_ratios are all above 0, or the only one is 0.
+    """
+    if not bool(l1_ratios.any()):
+        ridge = [ridge_path(problem, alphas[0]) for problem in problems]
+        values = [
+            (r.coefficients, r.intercept, torch.zeros_like(r.digits), r.digits) for r in ridge
+        ]
+        return [Fits(*(v[None] for v in parts)) for parts in values]
+    results = []
+    for problem, path in zip(problems, sparse_paths(problems, l1_ratios, alphas), strict=True):
+        g, gap = path.standardized, path.gap  # (R, A, penalized, targets)
+        ratios, count, size, targets = g.shape
+        flat = g.permute(2, 0, 1, 3).reshape(size, ratios * count * targets)
+        b, intercept = problem.coefficients(flat)
+        b = b.view(ratios, count, *b.shape[1:])
+        digits = torch.full_like(gap, torch.nan)
+        results.append(Fits(b, intercept.view(ratios, count, targets), gap, digits))
+    return results
 
 
 def degrees_of_freedom(
