@@ -12,13 +12,14 @@ from torch import Tensor
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
 from linreg_lightning.algebra.double_double import DoubleDouble
-from linreg_lightning.algebra.fold_sums import FoldSums, HeldOutErrors, held_out_errors
+from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import (
     folds_of_blocks,
     folds_of_groups,
     folds_of_rows,
     splitmix64,
 )
+from linreg_lightning.algebra.held_out_errors import HeldOutErrors, held_out_errors
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix import row_subset
 from linreg_lightning.errors import InputError

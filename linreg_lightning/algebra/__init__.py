@@ -15,8 +15,11 @@ many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit 
 `penalty_scale`: objectives with a penalty in standardized coefficients, the units of alpha.
 `ridge_path`: ridge fits for many penalties. `selection_criteria`: AIC, BIC, Cp and others.
 `grouped`: a fit for each group of rows, by `batched_fit`.
-`folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold, and
-the errors of held-out rows.
+`folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold;
+`held_out_errors`: of held-out rows, from their sums.
+`select_penalty`: from rows to a `Selection` (`selection_result`). `selection`: from sums of folds
+to the choice, by `selection_paths` (fits of all folds) and `cross_validation` (their errors);
+`selection_options`: its arguments; `selection_table` and `selection_diagnostics`: its report.
 """
 
 from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations
@@ -28,4 +31,6 @@ from linreg_lightning.algebra.grouped import (
 )
 from linreg_lightning.algebra.least_squares import Fit as Fit, least_squares as least_squares
 from linreg_lightning.algebra.prediction import Prediction as Prediction
+from linreg_lightning.algebra.select_penalty import select_penalty as select_penalty
+from linreg_lightning.algebra.selection import Selection as Selection
 from linreg_lightning.algebra.solve import Solution as Solution, solve as solve

@@ -44,8 +44,8 @@ class FitTable(CoefficientTable):
         targets = len(intercept) if intercept.ndim else 1
         features = self._fit().solution.equations.features
         return (
-            self.feature_names or _numbered("x", features),
-            self.target_names or _numbered("y", targets),
+            self.feature_names or numbered_names("x", features),
+            self.target_names or numbered_names("y", targets),
         )
 
     def _title(self) -> str:
@@ -63,7 +63,7 @@ class FitTable(CoefficientTable):
         )
 
     def _frame_columns(self) -> dict[str, list[Any]]:
-        return _named_columns(
+        return named_columns(
             {name: v[None] for name, v in numbers_of(self).items()}, *self._names()
         )
 
@@ -93,7 +93,7 @@ class GroupedFitTable(CoefficientTable):
         return {
             "group": [name for name in fit.groups[:groups] for _ in range(size)],
             "rows": fit.rows[:groups].repeat_interleave(size).tolist(),
-            **_named_columns(numbers, features, targets),
+            **named_columns(numbers, features, targets),
         }
 
     def report(
@@ -124,7 +124,7 @@ class GroupedFitTable(CoefficientTable):
     def _names(self) -> tuple[list[str], list[str]]:
         fit = self._fit()
         terms, targets = [*fit.estimate.shape[1:], 1][:2]
-        return _numbered("x", terms - fit.has_intercept), _numbered("y", targets)
+        return numbered_names("x", terms - fit.has_intercept), numbered_names("y", targets)
 
     def _title(self) -> str:
         features, targets = self._names()
@@ -147,12 +147,12 @@ def as_rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _numbered(letter: str, count: int) -> list[str]:
+def numbered_names(letter: str, count: int) -> list[str]:
     """Return x1, x2, ... for the letter x; a single y has no number."""
     return ["y"] if (letter, count) == ("y", 1) else [f"{letter}{j + 1}" for j in range(count)]
 
 
-def _named_columns(
+def named_columns(
     numbers: Mapping[str, Tensor], features: Sequence[str], targets: Sequence[str]
 ) -> dict[str, list[Any]]:
     """Return columns with a row for each group, target and term.

@@ -1,40 +1,24 @@
-"""Cross-validation from sums: one Gram matrix for each fold, and the errors of held-out rows.
-
-With e = mean_y - m_y - (mean_x - m_x) b, where the means are those of the fold and m those of the
-training rows, the mean squared error of the rows of a fold is
-
-    (S_yy - 2 b' S_xy + b' S_xx b) / sum(w) + e^2,    S the centred cross-products of the fold,
-
-for y = m_y + (x - m_x) b: the intercept is never rounded, and an offset of a column costs no digit.
-"""
+"""The sums of a cross-validation: one Gram matrix for each fold."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    exponent_of,
-    ldexp,
-    row_blocks,
-    to_float64,
-)
 from linreg_lightning.algebra.folds import check_folds
-from linreg_lightning.algebra.gram import Gram, NormalEquations
+from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_weight, row_number
 
 _CHUNK_NUMBERS = 2**22  # of rows that are sorted by fold at a time
-_TOLERANCE = 2.0**-32  # of a relative error in float64; above it, 106 bits are used
 
 
 class FoldSums:
@@ -62,6 +46,31 @@ class FoldSums:
     def rows(self) -> list[int]:
         """The number of rows of weight above 0 of each fold."""
         return [gram.rows for gram in self.grams]
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows of weight above 0 of all folds."""
+        return sum(self.rows)
+
+    @property
+    def accuracy(self) -> str:
+        """That of the sums, `exact` or `float64`."""
+        return self.grams[0].accuracy
+
+    @property
+    def features(self) -> int:
+        """The number of columns of x."""
+        return self.grams[0].features
+
+    @property
+    def targets(self) -> int:
+        """The number of columns of y."""
+        return self.grams[0].targets
+
+    @property
+    def device(self) -> torch.device:
+        """Where the sums are, as batches must be."""
+        return self.grams[0].device
 
     def update(
         self,
@@ -92,8 +101,7 @@ class FoldSums:
                 f"fold: {low} to {high} were given; give numbers from 0 to {folds - 1}"
             )
         fold = fold.to(torch.uint8)  # which is sorted by its digits, in a tenth of the time
-        grams = [copy.copy(gram) for gram in self.grams]
-        _prepare(grams, batch)
+        grams = _prepare(self.grams, batch)
         size = max(1, _CHUNK_NUMBERS // max(1, batch.x.shape[1]))
         buffer = _rows_like(batch.x, min(size, batch.rows))
         try:
@@ -109,13 +117,54 @@ class FoldSums:
         self.grams = grams
 
     def merge(self, other: FoldSums) -> None:
-        """Add the rows of other sums with as many folds and the same columns."""
+        """Add the rows of other sums of the same accuracy, with as many folds and columns."""
         if len(self.grams) != len(other.grams):
             raise InputError(
                 f"merge: sums of {len(other.grams)} folds were given beside "
                 f"{len(self.grams)}; give as many folds"
             )
-        self.grams = [merged(*pair) for pair in zip(self.grams, other.grams, strict=True)]
+        # Sums of one shift are merged in far less time, here and by `total` and `training`.
+        larger = max(self, other, key=lambda sums: sums.row_count)
+        shift = _shift_of(larger.grams)
+        pairs = zip(_with_shift(self.grams, shift), _with_shift(other.grams, shift), strict=True)
+        self.grams = [merged(*pair) for pair in pairs]
+
+    def without(self, fold: int) -> Self:
+        """Return the sums of the other folds; with only two folds, an InputError."""
+        if len(self.grams) < 3:
+            raise InputError(
+                "folds: 2 were given, which leave one fold without the other; type at least 3"
+            )
+        return self._with(self.grams[:fold] + self.grams[fold + 1 :])
+
+    def with_columns(self, places: Sequence[int | None]) -> Self:
+        """Return the same rows with other columns of x, as `gram_columns.with_columns`."""
+        return self._with([with_columns(gram, places) for gram in self.grams])
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same sums on another device."""
+        return self._with([gram.to(device) for gram in self.grams])
+
+    def to_float64(self) -> Self:
+        """Round sums of any accuracy to float64, all with one shift; return float64 sums as is."""
+        if self.accuracy == "float64":
+            return self
+        grams = [Float64Gram.from_gram(gram) for gram in self.grams]
+        if (shift := _shift_of(grams)) is None:
+            return self._with(grams)
+        means = torch.stack([gram.shift[0] * (gram.rows / self.row_count) for gram in grams])
+        return self._with(_with_shift(grams, (means.sum(0), shift[1])))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the whole state as plain values, which later updates do not write to."""
+        return {"accuracy": self.accuracy, "folds": [gram.state_dict() for gram in self.grams]}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Return the sums of a `state_dict`, on its device."""
+        kind = Float64Gram if state["accuracy"] == "float64" else ExactGram
+        sums = cls(kind, len(state["folds"]), features=0)
+        return sums._with([kind.from_state_dict(gram) for gram in state["folds"]])
 
     def total(self) -> Gram:
         """Return the Gram matrix of all rows."""
@@ -141,6 +190,11 @@ class FoldSums:
             before = gram if before is None else merged(before, gram)
         return training
 
+    def _with(self, grams: Sequence[Gram]) -> Self:
+        result = copy.copy(self)
+        result.grams = list(grams)
+        return result
+
 
 def merged(first: Gram, second: Gram) -> Gram:
     """Return the statistics of the rows of both, which stay as they are."""
@@ -155,16 +209,30 @@ def _rows_like(x: Tensor, rows: int) -> Tensor:
     return x.new_empty(columns, rows).T if x.stride(0) == 1 else x.new_empty(rows, columns)
 
 
-def _prepare(grams: list[Gram], batch: Batch) -> None:
-    """Let the sums of all folds be as fast as those of one."""
+def _shift_of(grams: Sequence[Gram]) -> tuple[Tensor, Tensor] | None:
+    """Return the shift and the units of float64 sums of some rows; None where there are none."""
+    filled = (gram for gram in grams if isinstance(gram, Float64Gram) and gram.rows)
+    return next((gram.shift for gram in filled), None)
+
+
+def _with_shift(grams: Sequence[Gram], shift: tuple[Tensor, Tensor] | None) -> list[Gram]:
+    """Return float64 sums with this shift; others, and where it is None, as they are."""
+    return [
+        gram.with_shift(shift) if isinstance(gram, Float64Gram) and shift else gram
+        for gram in grams
+    ]
+
+
+def _prepare(grams: list[Gram], batch: Batch) -> list[Gram]:
+    """Return copies of the sums, such that all folds are as fast as one."""
+    grams = [copy.copy(gram) for gram in grams]
     rows = sum(gram.rows for gram in grams)
-    shift = None
     for gram in grams:
         if isinstance(gram, ExactGram):
             gram.rows_beside = rows + batch.rows
-        elif isinstance(gram, Float64Gram) and rows == 0:
-            shift = shift or gram.choose_shift(batch)
-            gram.begin_with_shift(shift)
+    if isinstance(grams[0], Float64Gram):
+        return _with_shift(grams, _shift_of(grams) or Float64Gram.choose_shift(batch))
+    return grams
 
 
 def _add_sorted(
@@ -184,88 +252,3 @@ def _add_sorted(
         part = slice(start, start + count)
         gram.update(Batch(x[part], y[part], None if weight is None else weight[part]), bits=bits)
         start += count
-
-
-class HeldOutErrors(NamedTuple):
-    """Mean squared errors of coefficient vectors in the rows of one fold."""
-
-    mean_square: Tensor  # sum of w (y - b_0 - x b)^2 / sum(w), at least 0; (vectors, targets)
-    # About how far rounding, above all that of the sums in float64, may have moved them.
-    error: Tensor  # (vectors, targets)
-
-
-def held_out_errors(
-    held_out: NormalEquations[Any], training: NormalEquations[Any], coefficients: Tensor
-) -> HeldOutErrors:
-    """Return the mean squared errors of predictions in the rows of a fold.
-
-    The prediction is m_y + (x - m_x) b with the means m of the training rows, x b where the
-    training equations have no intercept. An error is computed in float64 where that loses no more
-    than about 2^-32 of it, and else in 106 bits (rounding errors of sums of n terms grow as the
-    root of n: N. J. Higham, T. Mary, SIAM J. Sci. Comput. 41 (2019)).
-
-    Args:
-        held_out: of the rows of the fold, with an intercept in any case.
-        training: of the rows of the fit, with an intercept or without one.
-        coefficients: b in the units of the columns, (vectors, features, targets) float64.
-
-    >>> sums = FoldSums(ExactGram, folds=2, features=1)
-    >>> x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-    >>> sums.update(Batch(x, 2 * x), torch.tensor([0, 0, 1, 1], dtype=torch.uint8))
-    >>> fold, others = sums.grams[0].normal_equations(), sums.grams[1].normal_equations()
-    >>> held_out_errors(fold, others, torch.tensor([[[2.0]], [[1.0]]])).mean_square.flatten()
-    tensor([0.0000, 4.2500], dtype=torch.float64)
-    """
-    d = held_out.features
-    squares = to_float64(held_out.cross).diagonal()
-    change = torch.where(squares == 0, 0, -(exponent_of(squares) >> 1).clamp(-1000, 1000))
-    exponent = held_out.exponent - change
-    cross = _rescale(held_out.cross, change)
-    norm = ldexp(held_out.square, 2 * change).sqrt()
-    if isinstance(held_out.cross, DoubleDouble):
-        norm = cross.high.diagonal().sqrt()  # the means were subtracted without rounding
-    means = ldexp(held_out.mean, change)
-    if training.intercept:
-        means = means - ldexp(training.mean, training.exponent - exponent)
-    weight = to_float64(held_out.weight)
-    results = []
-    for target in range(len(exponent) - d):
-        y = d + target
-        slope = ldexp(coefficients[:, :, target].T, exponent[:d, None] - exponent[y])
-        square, computed = _residual_squares(cross, y, slope)
-        mean = (means[y] - (means[:d, None] * slope).sum(0)).high.abs()
-        length = norm[y] + norm[:d] @ slope.abs()
-        summed = 4 * held_out.roundoff * length
-        error = (summed * length + computed) / weight + 2 * mean * summed / weight.sqrt()
-        both = torch.stack((square / weight + mean.square(), error))
-        results.append(ldexp(both, 2 * exponent[y]))
-    mean_square, error = torch.stack(results, dim=-1)
-    return HeldOutErrors(mean_square, error)
-
-
-def _residual_squares(cross: DoubleDouble, y: int, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """Return S_yy - 2 b' S_xy + b' S_xx b and its rounding error for each b, (features, vectors).
-
-    `y` is the place of the target in S.
-    """
-    d = len(slope)
-    xx, xy, yy = cross[:d, :d], cross[:d, y, None], cross[y, y]
-    norm = cross.high.diagonal().abs().sqrt()
-    length = norm[y] + norm[:d] @ slope.abs()
-    square = yy.high + (slope * (xx.high @ slope - 2 * xy.high)).sum(0)
-    error = 2.0**-53 * (8 + d**0.5) * length.square()
-    precise = ~(error <= _TOLERANCE * square)
-    if bool(precise.any()):
-        b = slope[:, precise]
-        exact = yy - ((xy + xy - matrix_product(xx, DoubleDouble.of(b))) * b).sum(0)
-        square[precise] = exact.high
-        error[precise] = error[precise] * 2.0**-50
-    return square.clamp(min=0.0), error
-
-
-def _rescale(cross: Tensor | DoubleDouble, change: Tensor) -> DoubleDouble:
-    """Return the cross-products in units smaller by 2^change, (columns,)."""
-    result = DoubleDouble(*torch.empty(2, len(change), len(change), dtype=torch.float64))
-    for rows in row_blocks(len(change), len(change)):
-        result[rows] = ldexp(DoubleDouble.of(cross[rows]), change + change[rows, None])
-    return result

@@ -10,12 +10,15 @@ _MATRICES = {"digits", "sums", "low"}  # the last two dimensions are columns, of
 _VECTORS = {"top", "shift", "exponent", "peak"}  # the only dimension is columns
 
 
-def with_columns(gram: Gram, places: Sequence[int | None]) -> Gram:
+def with_columns(
+    gram: Gram, places: Sequence[int | None], targets: Sequence[int] | None = None
+) -> Gram:
     """Return the statistics of the same rows with other columns of x, without any rounding.
 
     Args:
         gram: the statistics; its tensors stay as they are.
         places: for each new column, its place in x so far; None for a column of zeros.
+        targets: the columns of y to keep, by their places; None keeps all.
 
     >>> from linreg_lightning.algebra import Float64Gram
     >>> from linreg_lightning.batch import Batch
@@ -27,12 +30,13 @@ def with_columns(gram: Gram, places: Sequence[int | None]) -> Gram:
             [ 0., 10., 20.]], dtype=torch.float64)
     """
     state = gram.state_dict()
-    result = type(gram)(len(places), gram.targets, gram.device).state_dict()
+    targets = range(gram.targets) if targets is None else targets
+    result = type(gram)(len(places), len(targets), gram.device).state_dict()
     kept = [(new, old) for new, old in enumerate(places) if old is not None]
     columns = [
         (0, 0),
         *((1 + new, 1 + old) for new, old in kept),
-        *((1 + len(places) + k, 1 + gram.features + k) for k in range(gram.targets)),
+        *((1 + len(places) + k, 1 + gram.features + old) for k, old in enumerate(targets)),
     ]
     for name, values in state.items():
         if name in _MATRICES:

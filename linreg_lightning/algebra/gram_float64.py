@@ -9,6 +9,7 @@ rounds off is kept in a low word, so that many small batches lose no more than o
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -160,9 +161,22 @@ class Float64Gram(Gram):
         shift, exponent = _sample_mean_and_unit(batch)
         return shift.cpu(), exponent.cpu()
 
-    def begin_with_shift(self, shift: tuple[Tensor, Tensor]) -> None:
-        """Take this shift for the first rows; sums of one shift are merged in far less time."""
-        self._first_shift = shift
+    @property
+    def shift(self) -> tuple[Tensor, Tensor]:
+        """What was subtracted from each of [1, x, y], and the exponent of the unit of each."""
+        return self._sums.shift, self._sums.exponent
+
+    def with_shift(self, shift: tuple[Tensor, Tensor]) -> Self:
+        """Return the same sums with another shift; those of one are merged in far less time.
+
+        The units, the second of `shift`, are taken only where there are no rows yet.
+        """
+        result = copy.copy(self)
+        if not self.rows:
+            result._first_shift = shift
+        elif not torch.equal(self._sums.shift, shift[0]):
+            result._sums = self._sums.with_shift(shift[0])
+        return result
 
     def _centre(self, intercept: bool) -> dict[str, Any]:
         sums = self._sums.sums.cpu()

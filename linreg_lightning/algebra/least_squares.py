@@ -249,7 +249,7 @@ def least_squares(
     x, y = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
-    for kind in _gram_kinds(accuracy, batch.x.numel() + batch.y.numel()):
+    for kind in gram_kinds(accuracy, batch.x.numel() + batch.y.numel()):
         if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
             warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
@@ -265,19 +265,19 @@ def least_squares(
 
 
 def _with_names(fit: Fit, x: Any, y: Any) -> Fit:
-    features, targets = _names(x, len(fit.coefficients)), _names(y, len(fit.intercept))
+    features, targets = table_names(x, len(fit.coefficients)), table_names(y, len(fit.intercept))
     return replace(fit, feature_names=features, target_names=targets)
 
 
-def _names(values: Any, columns: int) -> list[str] | None:
-    # pandas numbers columns without names; these numbers are no names.
+def table_names(values: Any, columns: int) -> list[str] | None:
+    """Return the names of columns; None without, as where pandas has numbered the columns."""
     is_numbered = "integer" in getattr(getattr(values, "columns", None), "inferred_type", "")
     names = None if is_numbered else own_names(values)
     # A named array has one name, which is not that of each column.
     return names if names and len(names) == columns else None
 
 
-def _gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
+def gram_kinds(accuracy: Accuracy, numbers: int) -> list[type[Gram]]:
     """Return the arithmetic of the first pass, and of a second one where digits are missing."""
     if accuracy == "float64":
         return [Float64Gram]

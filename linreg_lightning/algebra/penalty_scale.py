@@ -66,6 +66,7 @@ class StandardizedEquations(Generic[Number]):
     cross: Number  # A, (penalized, penalized)
     xy: Number  # h, (penalized, targets)
     square: Number  # m, the mean square that is left with g = 0; (targets,)
+    variation: Tensor  # the mean square about the mean, of y itself without one; (targets,) float64
     # An entry i, j of A or h may have an error of `roundoff` norm_i norm_j; that of columns without
     # a penalty is not counted.
     roundoff: float
@@ -118,6 +119,11 @@ class StandardizedEquations(Generic[Number]):
             raise out_of_range("a coefficient")
         return slopes, intercept
 
+    def standardized(self, coefficients: Tensor) -> Tensor:
+        """Return g of b, (features, targets) float64 in the user's units; (penalized, targets)."""
+        unit = self.exponent[self.penalized, None] - self.target_exponent
+        return ldexp(coefficients[self.penalized], unit) * to_float64(self.scale)[:, None]
+
 
 def standardize_equations(
     equations: NormalEquations[Number],
@@ -136,8 +142,7 @@ def standardize_equations(
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> from linreg_lightning.batch import Batch
-    >>> gram = ExactGram(features=2)
-    >>> x = torch.tensor([[0.0, 1.0], [1.0, -1.0], [2.0, 1.0], [3.0, 1.0]])
+    >>> gram, x = ExactGram(2), torch.tensor([[0.0, 1.0], [1.0, -1.0], [2.0, 1.0], [3.0, 1.0]])
     >>> gram.update(Batch(x, x[:, :1]))
     >>> standardize_equations(gram.normal_equations()).cross.high
     tensor([[1.0000, 0.2582],
@@ -164,6 +169,7 @@ def standardize_equations(
         norm=norm[penalized] / to_float64(scale),
         target_norm=norm[targets],
         square=diagonal(rest)[count:] / equations.weight,
+        variation=to_float64(scaled.total / equations.weight),
         penalized=penalized,
         unpenalized=kept,
         target_exponent=scaled.exponent[d:],

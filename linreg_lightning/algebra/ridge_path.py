@@ -28,7 +28,7 @@ from linreg_lightning.algebra.penalty_scale import StandardizedEquations, repeat
 # A correction of this share of a coefficient, or of the largest, is that of its rounding.
 _ROUNDING, _NEGLIGIBLE = 2.0**-51, 2.0**-70
 _MAX_REFINEMENTS = 6
-_MAX_DIGITS = 15.9
+MAX_DIGITS = 15.9
 _CONVERGES = 2.0**-6  # a correction above this share of the one before it makes nothing better
 _SMALL = 2.0**-26  # eigenvalues below this share of the largest have lost half of their digits
 
@@ -118,7 +118,7 @@ def _correct_digits(
     variance = mean_square.clamp(min=0.0) / equations.rows
     standard_error = (squares @ (known[:, None] * inverse.square()) * variance).sqrt()
     relative = (error / torch.maximum(fits.abs(), standard_error)).nan_to_num(0.0)
-    largest = torch.cat((relative, torch.full_like(alpha, 10**-_MAX_DIGITS)[None])).amax(0)
+    largest = torch.cat((relative, torch.full_like(alpha, 10**-MAX_DIGITS)[None])).amax(0)
     return -largest.clamp(max=1.0).log10()
 
 

@@ -3,102 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import ldexp, to_float64
-from linreg_lightning.algebra.fold_sums import FoldSums, held_out_errors
-from linreg_lightning.algebra.folds import folds_of_rows
-from linreg_lightning.algebra.gram_exact import ExactGram
-from linreg_lightning.algebra.gram_float64 import Float64Gram
-from linreg_lightning.algebra.penalty_scale import (
-    StandardizedEquations,
-    alpha_grid,
-    standardize_equations,
+from linreg_lightning.algebra.cross_validation import (
+    choose,
+    cross_validate,
+    mean_squares,
+    take,
 )
-from linreg_lightning.algebra.ridge_path import ridge_path
+from linreg_lightning.algebra.double_double import ldexp
+from linreg_lightning.algebra.fold_sums import FoldSums
+from linreg_lightning.algebra.gram import Gram, NormalEquations
+from linreg_lightning.algebra.gram_columns import with_columns
+from linreg_lightning.algebra.inference import check_confidence
+from linreg_lightning.algebra.least_squares import Fit
+from linreg_lightning.algebra.penalty_scale import StandardizedEquations
 from linreg_lightning.algebra.selection_criteria import (
-    SelectionCriteria,
     noise_variance,
     selection_criteria,
-    sparse_degrees_of_freedom,
 )
-from linreg_lightning.algebra.selection_options import SelectionOptions
-from linreg_lightning.algebra.sparse_paths import sparse_paths
-from linreg_lightning.batch import Batch
-from linreg_lightning.validation import to_tensor
+from linreg_lightning.algebra.selection_options import SelectionOptions, check_columns
+from linreg_lightning.algebra.selection_paths import (
+    Fits,
+    choose_alphas,
+    degrees_of_freedom,
+    fit_paths,
+    penalty_scales,
+    sparse_digits,
+    standardized,
+)
+from linreg_lightning.algebra.selection_result import Path, Selection as Selection
+from linreg_lightning.errors import InputError
 
-Progress = Callable[[int, int], None]  # paths done, paths in all
-
-
-class Path(NamedTuple):
-    """The fits of one set of rows for all l1_ratios (R) and alphas (A), in the user's units."""
-
-    coefficients: Tensor  # (R, A, features, targets)
-    intercept: Tensor  # (R, A, targets)
-    residual: Tensor  # SSR / W, (R, A, targets)
-    degrees_of_freedom: Tensor  # (R, A, targets)
-    gap: Tensor  # duality gap / half the mean square of y about its fit without penalised columns
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Selection:
-    """A path of penalised fits, the errors of held-out folds, and the fit that was chosen.
-
-    R l1_ratios, A alphas, K folds; `features` and `targets` are columns of x and y. Everything is
-    float64 on the CPU. `choice` says how; `alpha`, `l1_ratio`, `coefficients` and `intercept` are
-    those of the choice, for each target.
-    """
-
-    options: SelectionOptions
-    l1_ratios: Tensor  # (R,)
-    alphas: Tensor  # decreasing, (R, A, targets)
-    path: Path  # of all rows
-    criteria: SelectionCriteria  # aic, bic, cp, gcv, each (R, A, targets)
-    fold_errors: Tensor  # mean squared error of the rows held out, (R, A, targets, K)
-    fold_weights: Tensor  # sum of the weights of each fold, (K,)
-    fold_rows: list[int]
-    fold_coefficients: Tensor  # (K, R, A, features, targets)
-    mean_error: Tensor  # over folds, weighted by their weights, (R, A, targets)
-    standard_error: Tensor  # of the mean error, (R, A, targets)
-    # Indices (l1_ratio, alpha) of each target: of the least mean error, of the largest alpha within
-    # one standard error of it, and of `choice`; (targets, 2) int64.
-    index_min: Tensor
-    index_1se: Tensor
-    index: Tensor
-    rows: int
-    intercept_fitted: bool
-    feature_names: list[str] | None = None
-    target_names: list[str] | None = None
-    _one_dimensional: bool = field(default=False, repr=False)
-
-    @property
-    def alpha(self) -> Tensor:
-        """The penalty chosen, (targets,)."""
-        return self._at(self.alphas, self.index)
-
-    @property
-    def l1_ratio(self) -> Tensor:
-        """The share of the penalty on magnitudes that was chosen, (targets,)."""
-        return self.l1_ratios[self.index[:, 0]]
-
-    @property
-    def coefficients(self) -> Tensor:
-        """B at the choice, (features, targets)."""
-        return self._at(self.path.coefficients, self.index)
-
-    @property
-    def intercept(self) -> Tensor:
-        """b_0 at the choice, (targets,)."""
-        return self._at(self.path.intercept, self.index)
-
-    def _at(self, values: Tensor, index: Tensor) -> Tensor:
-        """Return the values of each target at its index; targets are the last dimension."""
-        targets = range(values.shape[-1])
-        return torch.stack([values[r, a, ..., t] for t, (r, a) in zip(targets, index)], dim=-1)
+Progress = Callable[[int, int], None]  # selections done, selections in all
 
 
 def select(
@@ -106,155 +47,152 @@ def select(
     options: SelectionOptions,
     *,
     intercept: bool = True,
+    confidence: float = 0.95,
     progress: Progress | None = None,
 ) -> Selection:
-    """Return the selection that the sums of some folds give."""
+    """Return the selection that the sums of some folds give.
+
+    Args:
+        sums: one Gram matrix for each fold.
+        options: what to compare, and how to choose.
+        intercept: whether to fit the constant b_0.
+        confidence: how often the intervals of a refit cover the truth.
+        progress: called with how many selections are done, and how many there are.
+
+    Raises:
+        InputError: a fold has no row with a weight above 0; an argument is outside its range.
+    """
+    _check(sums, options, confidence)
     total_sums = sums.total()
     equations = total_sums.normal_equations(intercept)
-    total = standardized(equations, options)
-    l1_ratios = torch.tensor(options.l1_ratios, dtype=torch.float64)
-    alphas = _alphas(total, options)
-    path = paths([total], l1_ratios, alphas)[0]
     training = [gram.normal_equations(intercept) for gram in sums.training()]
-    fold_paths = paths([standardized(e, options) for e in training], l1_ratios, alphas)
-    errors = []
-    for gram, others, fold_path in zip(sums.grams, training, fold_paths, strict=True):
-        held_out = gram.normal_equations()
-        flat = fold_path.coefficients.flatten(0, 1)
-        error = held_out_errors(held_out, others, flat).mean_square
-        errors.append(error.reshape(alphas.shape))
-    fold_errors = torch.stack(errors, dim=-1)
-    weights = torch.stack([_weight(gram.normal_equations()) for gram in sums.grams])
-    mean = (fold_errors * weights).sum(-1) / weights.sum()
-    spread = (((fold_errors - mean[..., None]) ** 2) * weights).sum(-1) / weights.sum()
-    standard_error = (spread / (len(weights) - 1)).sqrt()
-    criteria = _stack(
-        [
-            selection_criteria(total, r, df, noise_variance(equations))
-            for r, df in zip(path.residual, path.degrees_of_freedom, strict=True)
-        ]
-    )
-    index_min = smallest(mean)
-    index_1se = _within(mean, standard_error, index_min)
-    chosen = {"min": index_min, "one_standard_error": index_1se}
-    if options.choice not in chosen:
-        chosen[options.choice] = smallest(getattr(criteria, options.choice))
-    return Selection(
+    folds = [gram.normal_equations() for gram in sums.grams]
+    problem, *fold_problems = [standardized(e, options) for e in (equations, *training)]
+    l1_ratios = torch.tensor(options.l1_ratios, dtype=torch.float64)
+    alphas = choose_alphas(problem, options)
+    fits, *fold_fits = fit_paths([problem, *fold_problems], l1_ratios, alphas)
+    errors = cross_validate(folds, training, [f.coefficients for f in fold_fits])
+    path = _describe(problem, fits, l1_ratios, alphas, equations, total_sums)
+    values = path.residual, path.degrees_of_freedom, noise_variance(equations)
+    criteria = selection_criteria(problem, *values)
+    choices = choose(errors, criteria, options.choice)
+    if progress:
+        progress(1, 1 + options.nested * len(folds))
+    selection = Selection(
         options=options,
         l1_ratios=l1_ratios,
         alphas=alphas,
         path=path,
         criteria=criteria,
-        fold_errors=fold_errors,
-        fold_weights=weights,
+        **errors._asdict(),
+        index_min=choices.index_min,
+        index_1se=choices.index_1se,
+        index=choices.chosen,
         fold_rows=sums.rows,
-        fold_coefficients=torch.stack([p.coefficients for p in fold_paths]),
-        mean_error=mean,
-        standard_error=standard_error,
-        index_min=index_min,
-        index_1se=index_1se,
-        index=chosen[options.choice],
+        fold_coefficients=torch.stack([f.coefficients for f in fold_fits]),
+        digits=_digits(problem, fits, l1_ratios, alphas, choices.chosen),
+        left_out=_left_out(problem),
+        target_variance=ldexp(problem.variation, 2 * problem.target_exponent),
+        **_nested_errors(sums, folds, training, options, intercept, progress),
+        accuracy=total_sums.accuracy,
+        exact=total_sums.exact,
         rows=equations.rows,
         intercept_fitted=intercept,
+        confidence=confidence,
+        **_scales(problem, equations, take(fits.coefficients, choices.chosen)),
     )
+    return _refit(selection, total_sums) if options.refit else selection
 
 
-def standardized(equations: Any, options: SelectionOptions) -> StandardizedEquations[Any]:
-    """Return the objective of one set of rows."""
-    return standardize_equations(
-        equations, standardize=options.standardize, unpenalized=options.unpenalized
-    )
+def _check(sums: FoldSums, options: SelectionOptions, confidence: float) -> None:
+    check_confidence(confidence)
+    check_columns(options, sums.features)
+    if options.nested and len(sums.grams) < 3:
+        raise InputError(
+            f"nested: True was given with {len(sums.grams)} folds; type folds 3 or more"
+        )
+    for number, rows in enumerate(sums.rows, 1):
+        if not rows:
+            raise InputError(
+                f"folds: none of the rows with a weight above 0 is in fold {number} of "
+                f"{len(sums.rows)}; type fewer folds or another seed (few groups leave folds empty)"
+            )
 
 
-def paths(
-    problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
-) -> list[Path]:
-    """Return the path of each set of rows, all with the same alphas, (R, A, targets)."""
-    sparse = l1_ratios > 0
-    fits = sparse_paths(problems, l1_ratios[sparse], alphas[sparse])
-    results = []
-    for problem, fit in zip(problems, fits, strict=True):
-        parts, place = [], 0
-        for l1_ratio, grid in zip(l1_ratios.tolist(), alphas, strict=True):
-            if l1_ratio == 0:
-                ridge = ridge_path(problem, grid)
-                parts.append(Path(*ridge[1:3], ridge.residual, ridge.degrees_of_freedom,
-                                  torch.zeros_like(grid)))  # fmt: skip
-            else:
-                g, gap = fit.standardized[place], fit.gap[place]
-                parts.append(_sparse_path(problem, l1_ratio, grid, g, gap))
-                place += 1
-        results.append(_stack(parts))
-    return results
+def _nested_errors(
+    sums: FoldSums,
+    folds: Sequence[NormalEquations[Any]],
+    training: Sequence[NormalEquations[Any]],
+    options: SelectionOptions,
+    intercept: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Return the errors of each fold by what a selection among the others chooses, if asked."""
+    if not options.nested:
+        return {}
+    plain, coefficients = replace(options, nested=False, refit=False), []
+    for fold in range(len(folds)):
+        inner = select(sums.without(fold), plain, intercept=intercept)
+        coefficients.append(inner.coefficients)
+        if progress:
+            progress(2 + fold, 1 + len(folds))
+    errors = cross_validate(folds, training, coefficients)
+    return {"nested_error": errors.mean_error, "nested_standard_error": errors.standard_error}
 
 
-def _sparse_path(
-    problem: StandardizedEquations[Any], l1_ratio: float, alphas: Tensor, g: Tensor, gap: Tensor
+def _describe(
+    problem: StandardizedEquations[Any],
+    fits: Fits,
+    l1_ratios: Tensor,
+    alphas: Tensor,
+    equations: NormalEquations[Any],
+    sums: Gram,
 ) -> Path:
-    cross, xy, square = map(to_float64, (problem.cross, problem.xy, problem.square))
-    coefficients, intercept = problem.coefficients(g.movedim(0, 1).flatten(1))
-    fit = (g * (cross @ g)).sum(1)
-    residual = (square - 2 * (g * xy).sum(1) + fit).clamp(min=0.0)
-    residual = ldexp(residual, 2 * problem.target_exponent)
-    freedom = sparse_degrees_of_freedom(problem, g, alphas, l1_ratio)
-    return Path(coefficients, intercept, residual, freedom, gap)
+    """Return the fits of all rows with their residuals and degrees of freedom."""
+    rows = equations if equations.intercept else sums.normal_equations()
+    residual = mean_squares(rows, equations, fits.coefficients).mean_square
+    freedom = degrees_of_freedom(problem, fits, l1_ratios, alphas)
+    return Path(fits.coefficients, fits.intercept, residual, freedom, fits.gap)
 
 
-def _alphas(total: StandardizedEquations[Any], options: SelectionOptions) -> Tensor:
-    if isinstance(options.alphas, int):
-        return torch.stack([alpha_grid(total, r, options.alphas) for r in options.l1_ratios])
-    given = torch.tensor(options.alphas, dtype=torch.float64)
-    targets, ratios = len(total.target_exponent), len(options.l1_ratios)
-    return given[None, :, None].expand(ratios, -1, targets)
+def _digits(
+    problem: StandardizedEquations[Any],
+    fits: Fits,
+    l1_ratios: Tensor,
+    alphas: Tensor,
+    index: Tensor,
+) -> Tensor:
+    known = take(fits.digits, index)
+    if not bool(known.isnan().any()):
+        return known
+    alpha, l1_ratio = take(alphas, index), l1_ratios[index[:, 0]]
+    return sparse_digits(problem, take(fits.coefficients, index), alpha, l1_ratio)
 
 
-def smallest(values: Tensor) -> Tensor:
-    """Return the indices (l1_ratio, alpha) of the smallest, of equal ones the largest alpha.
-
-    (R, A, targets) -> (targets, 2).
-    """
-    flat = values.nan_to_num(torch.inf).flatten(0, 1)
-    place = flat.argmin(0)
-    return torch.stack((place // values.shape[1], place % values.shape[1]), dim=1)
+def _left_out(problem: StandardizedEquations[Any]) -> tuple[int, ...]:
+    kept = {*problem.penalized.tolist(), *problem.unpenalized.tolist()}
+    return tuple(j for j in range(problem.features) if j not in kept)
 
 
-def _within(mean: Tensor, standard_error: Tensor, index: Tensor) -> Tensor:
-    """Return the indices of the largest alpha whose error is within one standard error."""
-    result = index.clone()
-    for t, (r, a) in enumerate(index.tolist()):
-        limit = mean[r, a, t] + standard_error[r, a, t]
-        result[t, 1] = int((mean[r, :, t] <= limit).nonzero()[0])
-    return result
+def _scales(
+    problem: StandardizedEquations[Any], equations: NormalEquations[Any], coefficients: Tensor
+) -> dict[str, Any]:
+    """Return the scales and the means of x in float64, and what the fits predict at the means."""
+    d = equations.features
+    mean = ldexp(equations.mean, equations.exponent)
+    rest = mean.low[:d, None] * coefficients  # of the prediction between the means and those here
+    level = mean.high[d:] + (mean.low[d:] - rest.sum(0))
+    return {"scale": penalty_scales(problem), "center": mean.high[:d], "level": level}
 
 
-def _weight(equations: Any) -> Tensor:
-    return ldexp(to_float64(equations.weight), equations.weight_exponent)
-
-
-def _stack(parts: Sequence[Any]) -> Any:
-    return type(parts[0])(*map(torch.stack, zip(*parts, strict=True)))
-
-
-def select_penalty(
-    x: Any,
-    y: Any,
-    weight: Any = None,
-    *,
-    intercept: bool = True,
-    folds: int | Any = 10,
-    seed: int = 0,
-    accuracy: str = "auto",
-    **options: Any,
-) -> Selection:
-    """Choose the penalty of ridge, the lasso or the elastic net by cross-validation, in one pass."""
-    x, y = to_tensor("x", x), to_tensor("y", y)
-    batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
-    kind = Float64Gram if accuracy == "float64" else ExactGram
-    if isinstance(folds, int):
-        number, fold = folds, folds_of_rows(0, batch.rows, folds, seed)
-    else:
-        fold = torch.as_tensor(folds)
-        number = int(fold.max()) + 1
-    sums = FoldSums(kind, number, batch.x.shape[1], batch.y.shape[1])
-    sums.update(batch, fold)
-    return select(sums, SelectionOptions(**options), intercept=intercept)
+def _refit(selection: Selection, sums: Gram) -> Selection:
+    """Return the selection with least squares of the columns chosen for each target."""
+    fits = []
+    for target in range(len(selection.index)):
+        gram = with_columns(sums, selection.nonzero_columns(target), targets=[target])
+        fits.append(
+            Fit.from_gram(
+                gram, intercept=selection.intercept_fitted, confidence=selection.confidence
+            )
+        )
+    return replace(selection, refit=fits).with_names(None, None)

@@ -33,6 +33,9 @@ def sparse_paths(
     """
     ratios, count, targets = alphas.shape
     columns = torch.cat([problem.penalized for problem in problems]).unique()
+    if not len(columns):  # all columns are constant
+        empty = alphas.new_zeros(ratios, count, 0, targets)
+        return [SparsePath(empty, torch.zeros_like(alphas)) for _ in problems]
     places = [torch.searchsorted(columns, problem.penalized) for problem in problems]
     cross, xy = [], torch.zeros(len(problems), targets, len(columns), dtype=torch.float64)
     for k, (problem, place) in enumerate(zip(problems, places, strict=True)):
@@ -54,8 +57,11 @@ def sparse_paths(
         l1.flatten(1, 2),
         l2.flatten(1, 2),
     )
-    gaps = gaps.view(-1, ratios, targets, count) / (square / 2).clamp(min=1e-300)[:, None, :, None]
-    fits = fits.view(-1, ratios, targets, count, len(columns)).permute(0, 1, 3, 4, 2)
+    gaps = (
+        gaps.view(len(problems), ratios, targets, count)
+        / (square / 2).clamp(min=1e-300)[:, None, :, None]
+    )
+    fits = fits.view(len(problems), ratios, targets, count, len(columns)).permute(0, 1, 3, 4, 2)
     return [
         SparsePath(g[:, :, place], gap.mT) for g, gap, place in zip(fits, gaps, places, strict=True)
     ]

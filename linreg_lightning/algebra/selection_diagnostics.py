@@ -1,0 +1,69 @@
+"""What a user should know of a selection: a choice at the path's end, too few correct digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from linreg_lightning.algebra.cross_validation import take
+from linreg_lightning.algebra.diagnostics import Diagnostic
+
+_FALLS = 1e-3  # a decrease of the error, relative to it, that is worth another alpha
+_LARGEST_GAP = 1e-6
+
+
+def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> list[Diagnostic]:
+    """Return the diagnostics of a `Selection`; `names` are those of the columns of x."""
+    features, targets = selection.column_names()
+    names = names or features
+    notes: list[str] = []
+    problems: list[str] = []
+    if selection.left_out:
+        left_out = ", ".join(names[j] for j in selection.left_out)
+        problems.append(
+            "Left out, with coefficients of 0, as constant or as combinations of columns without "
+            f"a penalty: {left_out}"
+        )
+    for t, target in enumerate(targets):
+        of_target = f" of {target}" if len(targets) > 1 else ""
+        if not set(selection.nonzero_columns(t)) - set(selection.options.unpenalized):
+            notes.append(f"The choice{of_target} leaves out all columns that have a penalty.")
+        elif end := _end_of_path(selection, t):
+            problems.append(f"The choice{of_target} is {end} alphas.")
+    if not selection.precise:
+        digits, error_digits = int(selection.digits.min()), int(selection.error_digits.min())
+        remedy = "leave columns out, or give larger alphas."
+        if selection.accuracy == "float64":
+            remedy = "fit all rows with accuracy exact."
+        problems.append(
+            f"Only {digits} digits of the coefficients and {error_digits} of the errors of "
+            f"held-out rows are safe: {remedy}"
+        )
+    if not bool((take(selection.path.gap, selection.index) <= _LARGEST_GAP).all()):
+        problems.append(
+            "The search for the coefficients stopped before the least value of the objective: "
+            "leave columns out that are nearly combinations of others, or give larger alphas."
+        )
+    if selection.accuracy == "exact" and not selection.exact:
+        problems.append(
+            "The magnitudes within a column differ by more than exact sums can hold: the bits "
+            "of the result may depend on the order of the rows."
+        )
+    if selection.refit is not None:
+        problems.append(
+            "The refit takes its columns as given in advance: its standard errors and p are too "
+            "small, because the same rows have chosen the columns."
+        )
+    diagnostics = [Diagnostic(note, is_warning=False) for note in notes]
+    return diagnostics + [Diagnostic(problem, is_warning=True) for problem in problems]
+
+
+def _end_of_path(selection: Any, target: int) -> str | None:
+    """Return which alpha the choice is if it is the last or the first, and errors fall there."""
+    r, a = selection.index[target].tolist()
+    error = selection.mean_error[r, :, target]
+    beside = {0: 1, len(error) - 1: len(error) - 2}.get(a, a)
+    if len(error) > 1 and float(error[beside] - error[a]) > _FALLS * float(error[a]):
+        end = ("largest", "larger") if a == 0 else ("smallest", "smaller")
+        return f"the {end[0]} alpha, and errors fall towards it: give {end[1]}"
+    return None

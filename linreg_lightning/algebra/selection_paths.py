@@ -1,0 +1,134 @@
+"""Paths of penalised fits of several sets of rows: all rows, and those of all folds but one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from linreg_lightning.algebra.double_double import ldexp, to_float64
+from linreg_lightning.algebra.penalty_scale import (
+    StandardizedEquations,
+    alpha_grid,
+    standardize_equations,
+)
+from linreg_lightning.algebra.ridge_path import MAX_DIGITS, ridge_path
+from linreg_lightning.algebra.selection_criteria import sparse_degrees_of_freedom
+from linreg_lightning.algebra.selection_options import SelectionOptions
+from linreg_lightning.algebra.sparse_paths import sparse_paths
+
+_SOLVER_ROUNDOFF = 2.0**-51  # of paths of the lasso and the elastic net
+
+
+class Fits(NamedTuple):
+    """The fits of one set of rows for all l1_ratios (R) and alphas (A), in the user's units."""
+
+    coefficients: Tensor  # (R, A, features, targets)
+    intercept: Tensor  # (R, A, targets)
+    # How far the objective may be above its minimum, relative to that of g = 0; (R, A, targets).
+    gap: Tensor
+    digits: Tensor  # as `RidgePath.digits`, NaN of other penalties; (R, A, targets)
+
+
+def standardized(equations: Any, options: SelectionOptions) -> StandardizedEquations[Any]:
+    """Return the objective of one set of rows."""
+    return standardize_equations(
+        equations, standardize=options.standardize, unpenalized=options.unpenalized
+    )
+
+
+def penalty_scales(total: StandardizedEquations[Any]) -> Tensor:
+    """Return s_j in the user's units, 0 of columns left out and without a penalty; (features,)."""
+    scales, columns = torch.zeros(total.features, dtype=torch.float64), total.penalized
+    scales[columns] = ldexp(to_float64(total.scale), total.exponent[columns])
+    return scales
+
+
+def choose_alphas(total: StandardizedEquations[Any], options: SelectionOptions) -> Tensor:
+    """Return the alphas of each l1_ratio, those given or a grid for all rows; (R, A, targets)."""
+    values: Any = options.alphas
+    if isinstance(values, Integral):
+        count = int(values)
+        return torch.stack([alpha_grid(total, ratio, count) for ratio in options.l1_ratios])
+    given = torch.tensor([float(alpha) for alpha in values], dtype=torch.float64)
+    targets, ratios = len(total.target_exponent), len(options.l1_ratios)
+    return given[None, :, None].expand(ratios, -1, targets)
+
+
+def fit_paths(
+    problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
+) -> list[Fits]:
+    """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
+
+    The l1_ratios are all above 0, or the only one is 0.
+    """
+    if not bool(l1_ratios.any()):
+        ridge = [ridge_path(problem, alphas[0]) for problem in problems]
+        values = [
+            (r.coefficients, r.intercept, torch.zeros_like(r.digits), r.digits) for r in ridge
+        ]
+        return [Fits(*(v[None] for v in parts)) for parts in values]
+    results = []
+    for problem, path in zip(problems, sparse_paths(problems, l1_ratios, alphas), strict=True):
+        g, gap = path.standardized, path.gap  # (R, A, penalized, targets)
+        ratios, count, size, targets = g.shape
+        flat = g.permute(2, 0, 1, 3).reshape(size, ratios * count * targets)
+        b, intercept = problem.coefficients(flat)
+        b = b.view(ratios, count, *b.shape[1:])
+        digits = torch.full_like(gap, torch.nan)
+        results.append(Fits(b, intercept.view(ratios, count, targets), gap, digits))
+    return results
+
+
+def degrees_of_freedom(
+    problem: StandardizedEquations[Any], fits: Fits, l1_ratios: Tensor, alphas: Tensor
+) -> Tensor:
+    """Return the effective degrees of freedom of each fit, (R, A, targets)."""
+    cross, results = to_float64(problem.cross), []
+    for l1_ratio, grid, b in zip(l1_ratios.tolist(), alphas, fits.coefficients, strict=True):
+        if l1_ratio == 0:
+            eigenvalues = torch.linalg.eigvalsh(cross).clamp(min=0.0)[:, None, None]
+            share = eigenvalues / (eigenvalues + grid)
+            results.append(problem.fixed_terms + share.nan_to_num(0.0).sum(0))
+        else:
+            places = b[:, problem.penalized]
+            results.append(sparse_degrees_of_freedom(problem, places, grid, l1_ratio))
+    return torch.stack(results)
+
+
+def sparse_digits(
+    problem: StandardizedEquations[Any], coefficients: Tensor, alpha: Tensor, l1_ratio: Tensor
+) -> Tensor:
+    """Return the correct digits of lasso and elastic-net coefficients, as `RidgePath.digits`.
+
+    While no coefficient becomes 0 or changes its sign, errors E of A and h move g, of the columns
+    that are not 0, by up to |M| |E| (1, |g|) with M = (A + alpha (1 - l1_ratio))^-1. The solver
+    computes in float64 also where the sums are exact.
+
+    Args:
+        problem: of the rows of the fit.
+        coefficients: b of each target, (features, targets).
+        alpha: of each target, (targets,).
+        l1_ratio: likewise.
+    """
+    cross, fits = to_float64(problem.cross), problem.standardized(coefficients)
+    roundoff, results = max(problem.roundoff, _SOLVER_ROUNDOFF), []
+    for t, square in enumerate(to_float64(problem.square).clamp(min=0.0).tolist()):
+        active = fits[:, t].nonzero().flatten()
+        g, norm = fits[active, t], problem.norm[active]
+        penalty = (alpha[t] * (1 - l1_ratio[t])).expand(len(active))
+        matrix = cross[active][:, active] + penalty.diag()
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if int(failed):
+            results.append(0.0)
+            continue
+        inverse = torch.cholesky_inverse(factor)
+        error = roundoff * (norm @ g.abs() + problem.target_norm[t]) * (inverse.abs() @ norm)
+        scale = torch.maximum(g.abs(), (inverse.diagonal() * square / problem.rows).sqrt())
+        largest = max([10**-MAX_DIGITS, *(error / scale).tolist()])
+        results.append(max(0.0, -math.log10(largest)))
+    return torch.tensor(results, dtype=torch.float64)
