@@ -12,6 +12,8 @@ from test_selection import draw, hard_rows, quiet
 
 import linreg_lightning as ll
 from linreg_lightning import InputError, select_penalty
+from linreg_lightning.algebra import ExactGram
+from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import folds_of_blocks, folds_of_groups, folds_of_rows
 
 X, Y, WEIGHT, FOLD = draw(rows=30, features=3)
@@ -216,3 +218,12 @@ def test_columns_without_a_penalty_are_never_0() -> None:
     first = selection.path.coefficients[0, 0, :, 0]
     assert first[1] == 0
     np.testing.assert_allclose(first[[0, 2]], own.coefficients, rtol=1e-12)
+
+
+def test_progress_counts_the_selections() -> None:
+    sums, seen = FoldSums(ExactGram, 3, 3), []
+    sums.update(Batch(*map(torch.as_tensor, (X, Y[:, None]))), torch.as_tensor(FOLD % 3))
+    for nested in (False, True):
+        options = SelectionOptions(alphas=3, nested=nested)
+        select(sums, options, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 1), (1, 4), (2, 4), (3, 4), (4, 4)]
