@@ -15,6 +15,9 @@ from linreg_lightning import InputError, select_penalty
 from linreg_lightning.algebra import ExactGram
 from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import folds_of_blocks, folds_of_groups, folds_of_rows
+from linreg_lightning.algebra.selection import select
+from linreg_lightning.algebra.selection_options import SelectionOptions
+from linreg_lightning.batch import Batch
 
 X, Y, WEIGHT, FOLD = draw(rows=30, features=3)
 FEW = {"alphas": 4, "folds": 3}
