@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         least_squares as least_squares,
         select_penalty as select_penalty,
     )
-    from linreg_lightning.batch import Batch as Batch
+    from linreg_lightning.batch import Batch as Batch, FoldBatch as FoldBatch
     from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import (
         RegressionDataModule as RegressionDataModule,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         LinearRegression as LinearRegression,
         ManualLinearRegression as ManualLinearRegression,
         RegressionModule as RegressionModule,
+        RegularizedLeastSquares as RegularizedLeastSquares,
         StandardizedModule as StandardizedModule,
         SupervisedModule as SupervisedModule,
         TableModule as TableModule,
@@ -60,7 +61,7 @@ _NAMES = {
     "lightning.pytorch": "Trainer",
     "linreg_lightning.algebra": "Fit GroupedFit Selection grouped_least_squares"
     " least_squares select_penalty",
-    "linreg_lightning.batch": "Batch",
+    "linreg_lightning.batch": "Batch FoldBatch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
     "linreg_lightning.data": "RegressionDataModule SupervisedDataModule SyntheticData TabularData"
     " TensorData",
@@ -70,7 +71,7 @@ _NAMES = {
     "linreg_lightning.logger": "RunLogger",
     "linreg_lightning.metrics": "RegressionMetrics",
     "linreg_lightning.models": "LeastSquares LinearRegression ManualLinearRegression"
-    " RegressionModule StandardizedModule SupervisedModule TableModule",
+    " RegressionModule RegularizedLeastSquares StandardizedModule SupervisedModule TableModule",
     "linreg_lightning.tight_loop": "TightLoop",
     "linreg_lightning.tutorial": "gradient_descent gradient_descent_nn",
 }

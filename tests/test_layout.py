@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "design_matrix": {"errors", "batch", "frames", "matching", "validation", "tables"}
     | {"metrics"},
     "data": {"errors", "batch", "frames", "validation", "protocols", "tables", "design_matrix"}
-    | {"tutorial", "checkpoint_file"},
+    | {"tutorial", "checkpoint_file", "algebra"},
     "tight_loop": {"hook_markers", "validation"},
     "estimator_base": {"errors", "batch", "frames", "matching", "validation"},
     "estimator": {"errors", "batch", "algebra", "estimator_base"},
