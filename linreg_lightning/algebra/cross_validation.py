@@ -53,8 +53,10 @@ def cross_validate(
     weights = torch.stack([ldexp(to_float64(f.weight), f.weight_exponent) for f in folds])
     share = weights / weights.sum()
     mean = (fold_errors * share).sum(-1)
-    spread = ((fold_errors - mean[..., None]).square() * share).sum(-1)
-    standard_error = (spread / (len(weights) - 1)).sqrt()
+    # Relative to the mean, since the squares of tiny and huge errors leave float64's range.
+    unit = torch.where(mean > 0, mean, 1.0)[..., None]
+    spread = ((fold_errors / unit - mean[..., None] / unit).square() * share).sum(-1)
+    standard_error = unit[..., 0] * (spread / (len(weights) - 1)).sqrt()
     return CrossValidation(fold_errors, weights, mean, standard_error, (rounding * share).sum(-1))
 
 
