@@ -124,6 +124,18 @@ def test_errors_far_from_1_have_standard_errors() -> None:
         assert torch.equal(far.standard_error, plain.standard_error * scale**2)
 
 
+@pytest.mark.parametrize("penalty", ["ridge", "lasso", "elasticnet"])
+def test_combinations_of_columns_without_a_penalty_are_left_out(penalty) -> None:
+    x = np.hstack((X[:, :2], X[:, :1] * 0.3 - X[:, 1:2], X[:, 2:]))
+    for accuracy in ("exact", "float64"):
+        options = {"penalty": penalty, "accuracy": accuracy, "alphas": [0.1], "folds": 3}
+        selection = quiet(x, Y, unpenalized=[0, 1], **options)
+        plain = quiet(X, Y, unpenalized=[0, 1], **options)
+        assert selection.left_out == (2,)
+        b = selection.coefficients
+        np.testing.assert_allclose(b[[0, 1, 3]], plain.coefficients, rtol=1e-10)
+
+
 def test_constant_columns_are_named_in_a_warning() -> None:
     x = pd.DataFrame(X, columns=["a", "b", "c"]).assign(one=1.0)
     with pytest.warns(UserWarning, match="as constant or as combinations .*: one$"):
