@@ -198,7 +198,7 @@ def test_a_criterion_chooses_its_least_value(choice, penalty) -> None:
 
 def test_bic_of_the_lasso_by_hand() -> None:
     x, y, _, _ = draw(seed=8)
-    ours = quiet(x, y, choice="bic")
+    ours = quiet(x, y, choice="bic", folds=3, alphas=20)
     nonzero = (ours.path.coefficients[0, :, :, 0] != 0).sum(1).numpy()
     fits = x @ ours.path.coefficients[0, :, :, 0].numpy().T + ours.path.intercept[0, :, 0].numpy()
     squares = ((y[:, None] - fits) ** 2).sum(0)
@@ -356,3 +356,28 @@ def test_the_lasso_has_the_alphas_and_the_coefficients_that_glmnet_prints() -> N
         # glmnet stops where a step changes the objective by less than 1e-7 of that of the mean.
         np.testing.assert_allclose(own.coefficients, slopes, rtol=6e-3)
         assert float(own.intercept) == pytest.approx(intercept, rel=1e-3)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_targets_are_selected_by_themselves(penalty) -> None:
+    x, y, weight, fold = draw(targets=2, seed=13)
+    options = {"folds": fold, "alphas": 8, "penalty": penalty}
+    both = quiet(x, y, weight, **options)
+    for t in range(2):
+        own = quiet(x, y[:, t], weight, **options)
+        assert both.index[t].tolist() == own.index[0].tolist()
+        np.testing.assert_allclose(both.coefficients[:, t], own.coefficients, rtol=1e-10)
+        np.testing.assert_allclose(both.fold_errors[:, :, t], own.fold_errors[:, :, 0], rtol=1e-10)
+
+
+def test_weights_count_in_the_scales_of_the_columns() -> None:
+    x, y, weight, fold = draw(seed=14)
+    ours = quiet(x, y, weight, folds=fold, alphas=[0.3])
+    for k in range(5):
+        train, held_out = fold != k, fold == k
+        w = weight[train]
+        scaler = StandardScaler().fit(x[train], sample_weight=w)
+        peer = Lasso(0.3, tol=1e-12).fit(scaler.transform(x[train]), y[train], w)
+        rest = y[held_out] - peer.predict(scaler.transform(x[held_out]))
+        error = np.average(rest**2, weights=weight[held_out])
+        assert float(ours.fold_errors[0, 0, 0, k]) == pytest.approx(error, rel=1e-8)

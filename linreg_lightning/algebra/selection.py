@@ -38,6 +38,7 @@ from linreg_lightning.algebra.selection_paths import (
 )
 from linreg_lightning.algebra.selection_result import Path, Selection as Selection
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import all_weights_zero
 
 Progress = Callable[[int, int], None]  # selections done, selections in all
 
@@ -110,6 +111,8 @@ def _check(sums: FoldSums, options: SelectionOptions, confidence: float) -> None
         raise InputError(
             f"nested: True was given with {len(sums.grams)} folds; type folds 3 or more"
         )
+    if not any(sums.rows):
+        raise all_weights_zero()
     for number, rows in enumerate(sums.rows, 1):
         if not rows:
             raise InputError(
