@@ -17,6 +17,7 @@ from linreg_lightning import (
     InputError,
     RegularizedLeastSquares,
     Selection,
+    SyntheticData,
     TabularData,
     TensorData,
     least_squares,
@@ -175,6 +176,20 @@ def test_a_refit_predicts_and_measures_by_least_squares_of_the_columns_chosen(
     error = model.coefficients()[2]["std_error"]
     assert error == expected.standard_error[2].item()
     assert "too optimistic" in model.summary()
+    assert f"rmse {expected.statistics['rmse']:.6g}" in model.summary()
+
+
+def test_the_summary_shows_the_true_coefficients_and_counts_zeros(trainer: MakeTrainer) -> None:
+    data = SyntheticData([1.0, 2.0, 0.0, -3.0], rows=60, noise=1.0)
+    model = fitted(trainer, data, alphas=[0.5])
+    lines = model.summary().splitlines()
+    assert lines[1].split() == ["term", "true", "estimate", "in", "folds", "enters", "at"]
+    assert [line.split()[:2] for line in lines[2:5]] == [
+        ["intercept", "1"],
+        ["x1", "2"],
+        ["x3", "-3"],
+    ]
+    assert "1 coefficient is 0" in lines
 
 
 def test_a_column_of_ones_is_the_constant(trainer: MakeTrainer) -> None:

@@ -57,23 +57,27 @@ class SelectionTable(CoefficientTable):
     def report(
         self,
         title: str,
-        features: Sequence[str],
-        targets: Sequence[str],
+        rows: Sequence[Mapping[str, Any]] | None = None,
+        statistics: Mapping[str, Any] | None = None,
         base_levels: Mapping[str, str] | None = None,
     ) -> Report:
         """Return the report of the choice; arguments as in `coefficient_report`.
 
-        Columns whose coefficient is 0 are only counted.
+        Rows and statistics are by default the table's and those of the selection. Columns whose
+        coefficient is 0 are only counted.
         """
         selection = self._selection()
-        rows = as_rows(self.table(features, targets))
-        shown = [row for row in rows if row["estimate"] != 0 or row["term"] == "intercept"]
-        for row in shown:
-            if row["term"] == "intercept":
-                row.update({name: None for name in _BLANK_IN_SUMMARY if name in row})
+        rows = as_rows(self._frame_columns()) if rows is None else rows
+        shown = []
+        for row in rows:
+            is_intercept = "intercept" in (row.get("name"), row.get("term"))
+            if is_intercept:
+                shown.append({k: None if k in _BLANK_IN_SUMMARY else v for k, v in row.items()})
+            elif row["estimate"] != 0:
+                shown.append(dict(row))
         notes = []
         if zeros := len(rows) - len(shown):
-            notes.append(f"{zeros} coefficients are 0")
+            notes.append(f"{zeros} coefficient{' is' if zeros == 1 else 's are'} 0")
         if selection.refit is not None:
             notes.append(
                 "std error, t, p, interval: of least squares, too optimistic, because the same "
@@ -82,7 +86,7 @@ class SelectionTable(CoefficientTable):
         return coefficient_report(
             title,
             shown,
-            selection.statistics,
+            selection.statistics if statistics is None else statistics,
             confidence=selection.confidence,
             base_levels=base_levels,
             notes=notes,
@@ -119,7 +123,7 @@ class SelectionTable(CoefficientTable):
         return fit_title(_TITLES[self._selection().options.penalty], targets, features)
 
     def _report(self) -> Report:
-        return self.report(self._title(), *self.column_names())
+        return self.report(self._title())
 
     def _frame_columns(self) -> dict[str, list[Any]]:
         return self.table(*self.column_names())

@@ -42,7 +42,7 @@ SECONDS_BEFORE_BAR = 1.0
 
 @final
 class RegularizedLeastSquares(OnePassModule):
-    """Least squares with the penalty that predicts rows best that had no part in the fit.
+    """Least squares with the penalty that best predicts rows outside the fit.
 
     With W the sum of the weights and s_j the standard deviation of column j, it minimises
 
@@ -248,8 +248,8 @@ class RegularizedLeastSquares(OnePassModule):
 
     def _report(self) -> Report:
         selection = self._selected("summary")
-        names = self._variable_names, self.target_names
-        return selection.report(self._title(), *names, self._base_levels())
+        rows, levels = self.coefficients(), self._base_levels()
+        return selection.report(self._title(), rows, self.fit_statistics, levels)
 
     def _selected(self, what: str) -> Selection:
         """Return the selection, made now if a checkpoint has brought only its sums."""
