@@ -11,7 +11,6 @@ from typing import Any, ClassVar, final
 
 import torch
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from linreg_lightning.algebra.diagnostics import Diagnostic
@@ -157,6 +156,7 @@ class RegularizedLeastSquares(OnePassModule):
     def setup(self, stage: str) -> None:
         """As in `OnePassModule`; refuse names of columns that the data lack."""
         super().setup(stage)
+        self.r2_uncentered = not self._has_constant
         if stage == "fit":
             check_columns(self._named_options(), len(self._variable_names))
 
@@ -231,14 +231,10 @@ class RegularizedLeastSquares(OnePassModule):
         self.fit_statistics["loss"] = sum(each["loss"] for each in measures) / len(measures)
 
     def _solves_again(self, checkpoint: dict[str, Any]) -> bool:
-        """Whether a Trainer needs more than the weights of the checkpoint, or there is none."""
-        if self._trainer is None or self._trainer.state.fn not in (
-            TrainerFn.FITTING,
-            TrainerFn.PREDICTING,
-        ):
-            return True
+        """Whether the arguments have changed, or no Trainer is there, which needs only weights."""
         written = checkpoint.get("hyper_parameters", {})
-        return any(self.hparams[name] != written.get(name) for name in self.revisable)
+        changed = any(self.hparams[name] != written.get(name) for name in self.revisable)
+        return changed or self._trainer is None
 
     def _forget(self) -> None:
         self.selection = None
