@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     )
     from linreg_lightning.errors import InputError as InputError
     from linreg_lightning.estimator import LinearRegressor as LinearRegressor
+    from linreg_lightning.estimator_selection import RegularizedRegressor as RegularizedRegressor
     from linreg_lightning.logger import RunLogger as RunLogger
     from linreg_lightning.metrics import RegressionMetrics as RegressionMetrics
     from linreg_lightning.models import (
@@ -66,6 +67,7 @@ _NAMES = {
     " TensorData",
     "linreg_lightning.errors": "InputError",
     "linreg_lightning.estimator": "LinearRegressor",
+    "linreg_lightning.estimator_selection": "RegularizedRegressor",
     "linreg_lightning.logger": "RunLogger",
     "linreg_lightning.metrics": "RegressionMetrics",
     "linreg_lightning.models": "LeastSquares LinearRegression ManualLinearRegression"
@@ -76,7 +78,8 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 # `from linreg_lightning import *` works without scikit-learn too.
-__all__ = sorted(_HOMES.keys() - ({"LinearRegressor"} if find_spec("sklearn") is None else set()))
+_ESTIMATORS = {"LinearRegressor", "RegularizedRegressor"}
+__all__ = sorted(_HOMES.keys() - (_ESTIMATORS if find_spec("sklearn") is None else set()))
 
 
 def __getattr__(name: str) -> Any:

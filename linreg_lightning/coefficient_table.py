@@ -111,7 +111,7 @@ def coefficient_report(
     confidence: float = 0.95,
     ridge: float = 0.0,
     base_levels: Mapping[str, str] | None = None,
-    notes: Sequence[str] = (),
+    notes: Sequence[str | list[str]] = (),
 ) -> Report:
     """Return the report of a fit.
 
@@ -122,7 +122,7 @@ def coefficient_report(
         confidence: how often the intervals cover the true coefficient.
         ridge: the penalty, which explains why there are no standard errors.
         base_levels: for columns of categories, the level that the others are compared to.
-        notes: sentences to put below the table.
+        notes: sentences, or lists of phrases, to put below the table.
     """
     statistics = named_statistics(statistics)
     targets = list(dict.fromkeys(row["target"] for row in rows if "target" in row))
@@ -140,7 +140,7 @@ def coefficient_report(
     ]
     if len(common) < len(statistics):
         parts.append(Table.from_rows(target_rows))
-    parts += [[note] for note in notes]
+    parts += [[note] if isinstance(note, str) else note for note in notes]
     parts.append(
         [f"{column}: compared to {level}" for column, level in (base_levels or {}).items()]
     )

@@ -53,8 +53,10 @@ def cross_validate(
     weights = torch.stack([ldexp(to_float64(f.weight), f.weight_exponent) for f in folds])
     share = weights / weights.sum()
     mean = (fold_errors * share).sum(-1)
-    spread = ((fold_errors - mean[..., None]).square() * share).sum(-1)
-    standard_error = (spread / (len(weights) - 1)).sqrt()
+    # Relative to the mean, since the square of the error of a tiny target may be 0.
+    deviation = (fold_errors / mean[..., None] - 1).nan_to_num(0.0)
+    spread = (deviation.square() * share).sum(-1)
+    standard_error = mean * (spread / (len(weights) - 1)).sqrt()
     return CrossValidation(fold_errors, weights, mean, standard_error, (rounding * share).sum(-1))
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import to_float64
+from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.penalty_scale import (
     StandardizedEquations,
     alpha_grid,
@@ -39,6 +39,13 @@ def standardized(equations: Any, options: SelectionOptions) -> StandardizedEquat
     return standardize_equations(
         equations, standardize=options.standardize, unpenalized=options.unpenalized
     )
+
+
+def penalty_scales(total: StandardizedEquations[Any]) -> Tensor:
+    """Return s_j in the user's units, 0 of columns left out and without a penalty; (features,)."""
+    scales, columns = torch.zeros(total.features, dtype=torch.float64), total.penalized
+    scales[columns] = ldexp(to_float64(total.scale), total.exponent[columns])
+    return scales
 
 
 def choose_alphas(total: StandardizedEquations[Any], options: SelectionOptions) -> Tensor:

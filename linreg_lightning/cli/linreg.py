@@ -13,6 +13,7 @@ linreg = Command(
         "fit",
         "fit --data.path houses.csv --data.target price",
         "fit --data.path houses.csv --data.target price --model LeastSquares",
+        "fit --data.path houses.csv --data.target price --model RegularizedLeastSquares",
         "predict --ckpt_path last --data.path new.csv",
         "test --ckpt_path last --data.path held_out.csv --data.test_fraction 1",
     ),

@@ -244,8 +244,15 @@ class RegularizedLeastSquares(OnePassModule):
 
     def _report(self) -> Report:
         selection = self._selected("summary")
-        rows, levels = self.coefficients(), self._base_levels()
-        return selection.report(self._title(), rows, self.fit_statistics, levels)
+        rows = [{"term": row.pop("name"), **row} for row in self.coefficients()]
+        return selection.report(
+            self._title(),
+            self._variable_names,
+            self.target_names,
+            self._base_levels(),
+            self.fit_statistics,
+            rows,
+        )
 
     def _selected(self, what: str) -> Selection:
         """Return the selection, made now if a checkpoint has brought only its sums."""
