@@ -12,7 +12,12 @@ from test_selection import draw, hard_rows, quiet
 
 import linreg_lightning as ll
 from linreg_lightning import InputError, select_penalty
+from linreg_lightning.algebra import ExactGram
+from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import folds_of_blocks, folds_of_groups, folds_of_rows
+from linreg_lightning.algebra.selection import select
+from linreg_lightning.algebra.selection_options import SelectionOptions
+from linreg_lightning.batch import Batch
 
 X, Y, WEIGHT, FOLD = draw(rows=30, features=3)
 FEW = {"alphas": 4, "folds": 3}
@@ -47,7 +52,8 @@ FEW = {"alphas": 4, "folds": 3}
         ({"folds": 1}, "folds: 1 was given; type a whole number from 2 to 255"),
         ({"folds": 256}, "folds: 256 was given; type a whole number from 2 to 255"),
         ({"folds": 31}, "folds: 31 was given for 30 rows; type at most the number of rows"),
-        ({"folds": True}, "folds: True was given; type a whole number from 2 to 255"),
+        ({"folds": True}, "folds: True was given; type a whole number from 2 to 255, or the fold"),
+        ({"folds": "ten"}, "folds: ten was given; type a whole number from 2 to 255, or the fold"),
         ({"folds": [0, 1]}, "folds: a shape of (2,) was given; (30,) is needed"),
         ({"folds": [0] * 30}, "folds: 1 was given; type a whole number from 2 to 255"),
         ({"folds": [-1] + [0, 1] * 14 + [1]}, "folds: -1 was given; type numbers from 0 for all"),
@@ -76,6 +82,8 @@ def test_rows_that_cannot_work_are_refused() -> None:
         select_penalty(X[:, :0], Y)
     with pytest.raises(InputError, match=r"in fold 2 of 3; type fewer folds or another seed"):
         select_penalty(X, Y, FOLD % 3 != 1, folds=FOLD % 3)
+    with pytest.raises(InputError, match="weight: it is 0 in every row"):
+        select_penalty(X, Y, 0 * WEIGHT)
     with pytest.raises(InputError, match="choice: cp was given, which needs more rows than"):
         select_penalty(X[:4], Y[:4], folds=2, choice="cp")
 
@@ -95,6 +103,37 @@ def test_constant_targets_and_columns_have_coefficients_of_zero(penalty) -> None
     for selection in (constant, ones):
         assert selection.mean_error.isfinite().all()
         assert "NA" not in selection.summary().split("cv r2")[0]
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_a_choice_without_columns_has_a_refit(intercept) -> None:
+    noise = np.random.default_rng(0).normal(size=30)
+    options = {"choice": "one_standard_error", "refit": True, "intercept": intercept}
+    selection = quiet(X, noise, folds=3, **options)
+    assert not selection.coefficients.any()
+    assert len(selection.refit.estimate) == intercept
+    assert float(selection.refit.intercept) == pytest.approx(noise.mean() * intercept)
+    assert selection.to_frame("pandas").estimate.iloc[int(intercept) :].tolist() == [0, 0, 0]
+    assert "3 coefficients are 0" in selection.summary()
+
+
+def test_errors_far_from_1_have_standard_errors() -> None:
+    plain = quiet(X, Y, WEIGHT, **FEW)
+    for scale in (2.0**-500, 2.0**500):
+        far = quiet(X * scale, Y * scale, WEIGHT, **FEW)
+        assert torch.equal(far.standard_error, plain.standard_error * scale**2)
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "lasso", "elasticnet"])
+def test_combinations_of_columns_without_a_penalty_are_left_out(penalty) -> None:
+    x = np.hstack((X[:, :2], X[:, :1] * 0.3 - X[:, 1:2], X[:, 2:]))
+    for accuracy in ("exact", "float64"):
+        options = {"penalty": penalty, "accuracy": accuracy, "alphas": [0.1], "folds": 3}
+        selection = quiet(x, Y, unpenalized=[0, 1], **options)
+        plain = quiet(X, Y, unpenalized=[0, 1], **options)
+        assert selection.left_out == (2,)
+        b = selection.coefficients
+        np.testing.assert_allclose(b[[0, 1, 3]], plain.coefficients, rtol=1e-10)
 
 
 def test_constant_columns_are_named_in_a_warning() -> None:
@@ -216,3 +255,12 @@ def test_columns_without_a_penalty_are_never_0() -> None:
     first = selection.path.coefficients[0, 0, :, 0]
     assert first[1] == 0
     np.testing.assert_allclose(first[[0, 2]], own.coefficients, rtol=1e-12)
+
+
+def test_progress_counts_the_selections() -> None:
+    sums, seen = FoldSums(ExactGram, 3, 3), []
+    sums.update(Batch(*map(torch.as_tensor, (X, Y[:, None]))), torch.as_tensor(FOLD % 3))
+    for nested in (False, True):
+        options = SelectionOptions(alphas=3, nested=nested)
+        select(sums, options, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 1), (1, 4), (2, 4), (3, 4), (4, 4)]

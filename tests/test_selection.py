@@ -325,3 +325,59 @@ def test_offsets_cost_no_digit_of_a_prediction() -> None:
     plain, shifted = quiet(x, y), quiet(x + 2.0**40, y)
     np.testing.assert_allclose(shifted.predict(x + 2.0**40), plain.predict(x), rtol=1e-11)
     np.testing.assert_allclose(shifted.mean_error, plain.mean_error, rtol=1e-11)
+
+
+# The data set mtcars of R (Motor Trend, 1974): mpg, wt, drat, qsec and, last, hp of 32 cars.
+CARS = """
+21.0 2.620 3.90 16.46 110  21.0 2.875 3.90 17.02 110  22.8 2.320 3.85 18.61 93
+21.4 3.215 3.08 19.44 110  18.7 3.440 3.15 17.02 175  18.1 3.460 2.76 20.22 105
+14.3 3.570 3.21 15.84 245  24.4 3.190 3.69 20.00 62   22.8 3.150 3.92 22.90 95
+19.2 3.440 3.92 18.30 123  17.8 3.440 3.92 18.90 123  16.4 4.070 3.07 17.40 180
+17.3 3.730 3.07 17.60 180  15.2 3.780 3.07 18.00 180  10.4 5.250 2.93 17.98 205
+10.4 5.424 3.00 17.82 215  14.7 5.345 3.23 17.42 230  32.4 2.200 4.08 19.47 66
+30.4 1.615 4.93 18.52 52   33.9 1.835 4.22 19.90 65   21.5 2.465 3.70 20.01 97
+15.5 3.520 2.76 16.87 150  15.2 3.435 3.15 17.30 150  13.3 3.840 3.73 15.41 245
+19.2 3.845 3.08 17.05 175  27.3 1.935 4.08 18.90 66   26.0 2.140 4.43 16.70 91
+30.4 1.513 3.77 16.90 113  15.8 3.170 4.22 14.50 264  19.7 2.770 3.62 15.50 175
+15.0 3.570 3.54 14.60 335  21.4 2.780 4.11 18.60 109
+"""
+
+
+def test_the_lasso_has_the_alphas_and_the_coefficients_that_glmnet_prints() -> None:
+    *columns, hp = np.array(CARS.split(), float).reshape(32, 5).T
+    ours = quiet(np.stack(columns, 1), hp, folds=4)
+    # cv.glmnet(x, hp, alpha = 1)$lambda.min is one of its default path.
+    place = int((ours.alphas[0, :, 0] - 2.668219).abs().argmin())
+    assert float(ours.alphas[0, place, 0]) == pytest.approx(2.668219, abs=5e-7)
+    printed = {2.668219: (484.20742, -2.95796, 21.37988, 0, -19.43425),
+               1.5: (488.868159, -2.851152, 22.951695, 0, -20.098919)}  # fmt: skip
+    for alpha, (intercept, *slopes) in printed.items():
+        own = quiet(np.stack(columns, 1), hp, folds=4, alphas=[alpha])
+        # glmnet stops where a step changes the objective by less than 1e-7 of that of the mean.
+        np.testing.assert_allclose(own.coefficients, slopes, rtol=6e-3)
+        assert float(own.intercept) == pytest.approx(intercept, rel=1e-3)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_targets_are_selected_by_themselves(penalty) -> None:
+    x, y, weight, fold = draw(targets=2, seed=13)
+    options = {"folds": fold, "alphas": 8, "penalty": penalty}
+    both = quiet(x, y, weight, **options)
+    for t in range(2):
+        own = quiet(x, y[:, t], weight, **options)
+        assert both.index[t].tolist() == own.index[0].tolist()
+        np.testing.assert_allclose(both.coefficients[:, t], own.coefficients, rtol=1e-10)
+        np.testing.assert_allclose(both.fold_errors[:, :, t], own.fold_errors[:, :, 0], rtol=1e-10)
+
+
+def test_weights_count_in_the_scales_of_the_columns() -> None:
+    x, y, weight, fold = draw(seed=14)
+    ours = quiet(x, y, weight, folds=fold, alphas=[0.3])
+    for k in range(5):
+        train, held_out = fold != k, fold == k
+        w = weight[train]
+        scaler = StandardScaler().fit(x[train], sample_weight=w)
+        peer = Lasso(0.3, tol=1e-12).fit(scaler.transform(x[train]), y[train], w)
+        rest = y[held_out] - peer.predict(scaler.transform(x[held_out]))
+        error = np.average(rest**2, weights=weight[held_out])
+        assert float(ours.fold_errors[0, 0, 0, k]) == pytest.approx(error, rel=1e-8)

@@ -34,7 +34,7 @@ from linreg_lightning.algebra.selection_options import (
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.matching import align_index
-from linreg_lightning.validation import group_values, to_tensor
+from linreg_lightning.validation import check_argument, group_values, to_tensor
 
 
 def select_penalty(
@@ -119,7 +119,7 @@ def _folds(
 ) -> tuple[int, Tensor]:
     """Return the number of folds, and the fold of each row."""
     count = rows.batch.rows
-    given = not isinstance(folds, Integral)
+    given = hasattr(folds, "__len__") and not isinstance(folds, str)
     if sum((given, blocks, groups is not None)) > 1:
         raise InputError(
             "folds, groups, blocks: two of them say in which fold a row is; type one of the fold "
@@ -133,6 +133,8 @@ def _folds(
         kinds, fold = values.unique(return_inverse=True)
         check_folds(len(kinds))
         return len(kinds), fold
+    whole = isinstance(folds, Integral) and not isinstance(folds, bool)
+    check_argument("folds", folds, whole, "a whole number from 2 to 255, or the fold of each row")
     check_folds(folds, count)
     if blocks:
         return folds, folds_of_blocks(0, count, folds, count)

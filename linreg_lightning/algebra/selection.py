@@ -16,7 +16,7 @@ from linreg_lightning.algebra.cross_validation import (
     take,
 )
 from linreg_lightning.algebra.double_double import ldexp
-from linreg_lightning.algebra.fold_sums import FoldSums
+from linreg_lightning.algebra.fold_sums import FoldSums, merged
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.inference import check_confidence
@@ -38,6 +38,7 @@ from linreg_lightning.algebra.selection_paths import (
 )
 from linreg_lightning.algebra.selection_result import Path, Selection as Selection
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import all_weights_zero
 
 Progress = Callable[[int, int], None]  # selections done, selections in all
 
@@ -63,9 +64,10 @@ def select(
         InputError: a fold has no row with a weight above 0; an argument is outside its range.
     """
     _check(sums, options, confidence)
-    total_sums = sums.total()
+    other_folds = sums.training()
+    total_sums = merged(sums.grams[0], other_folds[0])
     equations = total_sums.normal_equations(intercept)
-    training = [gram.normal_equations(intercept) for gram in sums.training()]
+    training = [gram.normal_equations(intercept) for gram in other_folds]
     folds = [gram.normal_equations() for gram in sums.grams]
     problem, *fold_problems = [standardized(e, options) for e in (equations, *training)]
     l1_ratios = torch.tensor(options.l1_ratios, dtype=torch.float64)
@@ -76,8 +78,6 @@ def select(
     values = path.residual, path.degrees_of_freedom, noise_variance(equations)
     criteria = selection_criteria(problem, *values)
     choices = choose(errors, criteria, options.choice)
-    if progress:
-        progress(1, 1 + options.nested * len(folds))
     selection = Selection(
         options=options,
         l1_ratios=l1_ratios,
@@ -111,6 +111,8 @@ def _check(sums: FoldSums, options: SelectionOptions, confidence: float) -> None
         raise InputError(
             f"nested: True was given with {len(sums.grams)} folds; type folds 3 or more"
         )
+    if not any(sums.rows):
+        raise all_weights_zero()
     for number, rows in enumerate(sums.rows, 1):
         if not rows:
             raise InputError(
@@ -128,6 +130,8 @@ def _nested_errors(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Return the errors of each fold by what a selection among the others chooses, if asked."""
+    if progress:
+        progress(1, 1 + options.nested * len(folds))
     if not options.nested:
         return {}
     plain, coefficients = replace(options, nested=False, refit=False), []

@@ -64,8 +64,10 @@ def fit_paths(
 ) -> list[Fits]:
     """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
 
-    The l1_ratios are all above 0, or the only one is 0.
+    The l1_ratios are all above 0, or the only one is 0. Where the alphas of a target are all 0, no
+    column with a penalty has a covariance with it: coefficients are 0 for any alpha.
     """
+    alphas = torch.where(alphas > 0, alphas, 1.0)
     if not bool(l1_ratios.any()):
         ridge = [ridge_path(problem, alphas[0]) for problem in problems]
         values = [
