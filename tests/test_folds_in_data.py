@@ -13,7 +13,7 @@ import torch
 from linreg_lightning import (
     InputError,
     LeastSquares,
-    RegressionDataModule,
+    SupervisedDataModule,
     SyntheticData,
     TabularData,
     TensorData,
@@ -48,7 +48,7 @@ class Recorder(pl.LightningModule):
         return None
 
 
-def fit(data: RegressionDataModule, model: Any = None) -> Any:
+def fit(data: SupervisedDataModule, model: Any = None) -> Any:
     """Return the model after one epoch."""
     model = Recorder() if model is None else model
     quiet: Any = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
@@ -57,7 +57,7 @@ def fit(data: RegressionDataModule, model: Any = None) -> Any:
     return model
 
 
-def rows_of(data: RegressionDataModule, rule: FoldRule | None = RULE) -> FoldBatch:
+def rows_of(data: SupervisedDataModule, rule: FoldRule | None = RULE) -> FoldBatch:
     """Return the rows that a model is given in a fit."""
     model = fit(data, Recorder(rule))
     assert all(type(batch) is FoldBatch for batch in model.batches)
@@ -140,6 +140,26 @@ def test_a_model_without_a_rule_gets_plain_batches() -> None:
     for model in (Recorder(), Recorder(None), Recorder()):
         kind = Batch if model.fold_rule is None else FoldBatch
         assert type(fit(data, model).batches[0]) is kind
+
+
+class Images(SupervisedDataModule):
+    """Images of classes, with folds of their own."""
+
+    class_names = ["even", "odd"]  # noqa: RUF012
+
+    def load(self, stage: str) -> None:
+        rows = torch.arange(10)
+        self.splits["train"] = FoldBatch(torch.rand(10, 1, 2, 2), rows % 2, None, rows // 5)
+
+
+def test_a_data_module_may_have_folds_of_its_own() -> None:
+    rows = FoldBatch.concatenate(fit(Images(batch_size=4, shuffle=False)).batches)
+    assert rows.fold.tolist() == [0] * 5 + [1] * 5
+    assert type(fit(Images(), Recorder(None)).batches[0]) is Batch
+    wrong = Images()
+    wrong.load = lambda stage: wrong.splits.update(train=rows._replace(fold=rows.fold[:3]))  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=r"splits\['train'\].fold: a shape of \(3,\) was given"):
+        fit(wrong)
 
 
 def test_folds_stay_whole_numbers_in_the_precision_of_a_module() -> None:

@@ -107,8 +107,8 @@ class TabularData(RegressionDataModule):
             both.
         date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
             strptime, such as `%d/%m/%Y`; or a list of these.
-        group: the column whose groups of rows, such as patients, each stay in one fold of a model
-            of cross-validation; no feature by default.
+        group: the column whose groups of rows, such as patients, each stay in one fold of a
+            cross-validation; no feature by default.
         classes: whether the target is a category, of text, booleans or whole numbers. y then has
             the number of each row's class in `class_names`, int64 (rows,). These are the sorted
             classes of the rows to train on; a row of any other class is refused.

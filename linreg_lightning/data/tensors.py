@@ -39,8 +39,8 @@ class TensorData(RegressionDataModule):
         seed: of the random split; torch's own seed decides the order of the rows.
         feature_names: names for the columns of x, instead of their own.
         target_names: names for the columns of y, instead of their own.
-        group: of each row, (rows,), numbers or text, such as patients; each group stays in one fold
-            of a model of cross-validation.
+        group: the group of each row, (rows,), such as its patient; numbers or text. Each group
+            stays in one fold of a cross-validation.
 
     Raises:
         InputError: shapes or labels of rows that do not belong together; a negative weight; names
