@@ -9,12 +9,12 @@ _EPS = torch.finfo(torch.float64).eps
 class ActiveInverses:
     """For each problem, the inverse of A + l2 restricted to the columns that have entered.
 
-    A column has a place in `column`. With a Cholesky factor C of
-    the columns at the time of `refresh`, the inverse is (C C')^-1 + U' S U at the places taken and 0
-    at the others: each column that has entered since then adds a row to U and a 1 to the diagonal
-    matrix S, each that has left a row and a -1. This is block elimination: entering ones add
-    (B A_an, -1)' M^-1 (B A_an, -1) with B the inverse before, M = A_nn + l2 - A_na B A_an; those
-    that leave subtract B_.d B_dd^-1 B_d., after which their rows are 0.
+    A column has a place in `column`. With a Cholesky factor C of the columns at the time of
+    `refresh`, the inverse is (C C')^-1 + U' S U at the places taken and 0 at the others: each
+    column that has entered since then adds a row to U and a 1 to the diagonal matrix S, each that
+    has left a row and a -1. This is block elimination. With B the inverse before, columns n that
+    enter add (B A_an, -1)' M^-1 (B A_an, -1), M = A_nn + l2 - A_na B A_an, and columns d that leave
+    subtract B_.d B_dd^-1 B_d., after which their rows are 0.
     """
 
     def __init__(self, cross: Tensor, gram: Tensor):
@@ -38,13 +38,13 @@ class ActiveInverses:
 
     def _multiply(self, right: Tensor) -> Tensor:
         """Return the inverse times `right`, (problems, places, vectors), 0 where none is taken."""
-        half = torch.linalg.solve_triangular(
-            self.factor, right * self.factored[:, :, None], upper=False
-        )
-        product = torch.linalg.solve_triangular(self.factor.mT, half, upper=True)
+        known = right if self.factored is self.taken else right * self.factored[:, :, None]
+        half = torch.linalg.solve_triangular(self.factor, known, upper=False)
+        product: Tensor = torch.linalg.solve_triangular(self.factor.mT, half, upper=True)
         if len(self.update_sign):
             product += self.update.mT @ (self.update_sign[:, None] * (self.update @ right))
-        return product * self.taken[:, :, None]
+            product *= self.taken[:, :, None]
+        return product
 
     def _entries(self, who: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Return entries of A of some problems, (problems, rows, columns)."""

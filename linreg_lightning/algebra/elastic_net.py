@@ -9,7 +9,8 @@ from torch import Tensor
 from linreg_lightning.algebra.active_inverses import ActiveInverses
 
 _EPS = torch.finfo(torch.float64).eps
-_BLOCK_NUMBERS = 2**20  # of the cross-products of problems that are solved together
+_BLOCK_NUMBERS = 2**18  # of the cross-products of problems that are solved together
+_FREE_STEPS = 10  # for one penalty, before rounding is suspected to lead in circles
 _MAX_CORRECTIONS = 4  # of one solution, until only rounding errors of its slopes are left
 
 
@@ -95,7 +96,8 @@ class _ActiveSets:
         grams, problems, features = xy.shape
         count = grams * problems
         self.cross = cross
-        self.xy, self.square = xy.reshape(count, features), square.reshape(count).clamp(min=0)
+        self.xy = xy.reshape(count, features)
+        self.length = square.reshape(count, 1).clamp(min=0).sqrt()  # of the target
         self.l1, self.l2 = l1.reshape(count, -1), l2.reshape(count, -1)
         self.inverses = ActiveInverses(cross, torch.arange(grams).repeat_interleave(problems))
         self.norm = self.inverses.norm
@@ -105,102 +107,119 @@ class _ActiveSets:
         self.may_enter = ~self.active
         self.entered = torch.zeros_like(self.active)  # since the last minimum for given signs
         self.sign = torch.zeros_like(self.xy)  # of the active columns, else 0
+        self.value = torch.zeros(count, dtype=torch.float64)  # the objective, less that of b = 0
         self.lowest = torch.full((count,), math.inf, dtype=torch.float64)
         self.corrections = torch.zeros(count, dtype=torch.long)
         self.steps = torch.zeros(count, dtype=torch.long)  # taken for the present penalty
         self.number = torch.zeros(count, dtype=torch.long)  # of the present penalty
         self.penalty1, self.penalty2 = self.l1[:, :1], self.l2[:, :1]
+        self.last_slope, self.last_penalty = self.slope, self.penalty1  # at the last minimum
 
     def paths(self) -> Tensor:
-        """Return the minimisers, (problems, penalties, features)."""
+        """Return the minimisers, (grams, problems, penalties, features)."""
         count, penalties = self.l1.shape
         paths = self.xy.new_zeros(count, penalties, self.xy.shape[1])
         most_steps = 100 + 10 * self.xy.shape[1]  # a handful, unless rounding leads in circles
         while bool((self.number < penalties).any()):
-            reached, may_enter = self._move()
-            excess, settled = self._check(reached)
-            value = self._objective(self.b, self.slope)
-            stuck = settled & (value >= self.lowest)  # by rounding, since the objective falls
-            self.may_enter &= ~(stuck[:, None] & self.entered)
-            self.lowest = torch.where(settled, torch.minimum(value, self.lowest), self.lowest)
-            self.entered &= ~settled[:, None]
-            excess = torch.where(
-                may_enter & self.may_enter & (settled | ~reached)[:, None], excess, -1.0
-            )
-            entering = excess > 0
+            at_rest, failed = self._move()
+            excess, settled = self._excess(at_rest)
             self.steps += 1
-            done = settled & ~entering.any(1) | (self.steps > most_steps)
+            if int(self.steps.max()) > _FREE_STEPS:
+                self._exclude_what_returns(settled)
+            may_enter = torch.where(at_rest, settled, ~failed)[:, None] & self.may_enter
+            excess = torch.where(may_enter & ~self.active, excess, -1.0)
+            done = settled & (excess.amax(1) <= 0) | (self.steps > most_steps)
             if bool(done.any()):
-                self._next_penalty(done, paths)
-                excess = torch.where(done[:, None], -1.0, excess)
+                expected = self._next_penalty(done, paths)
+                excess = torch.where(done[:, None], expected, excess)
             self._enter(excess)
             if self.inverses.is_long():
                 self._refresh(torch.arange(count))
         return paths.view(*self.shape[:2], penalties, -1)
 
-    def _next_penalty(self, done: Tensor, paths: Tensor) -> None:
-        who = (done & (self.number < self.l1.shape[1])).nonzero()[:, 0]
-        paths[who, self.number[who]] = self.b[who]
-        self.number[who] += 1
-        number = self.number.clamp(max=self.l1.shape[1] - 1)[:, None]
-        old = self.penalty2
-        self.penalty1, self.penalty2 = self.l1.gather(1, number), self.l2.gather(1, number)
-        self.may_enter[who] = True
-        self.entered[who] = False
-        self.lowest[who] = math.inf
-        self.steps[who] = 0
-        changed = (self.penalty2 != old)[:, 0].nonzero()[:, 0]
-        if len(changed):
-            self.slope += (self.penalty2 - old) * self.b
-            self._refresh(changed)
-
-    def _slope_at(self, b: Tensor) -> Tensor:
-        product = self.cross @ b.view(self.shape).mT
-        return product.mT.reshape(b.shape) + self.penalty2 * b - self.xy
-
-    def _objective(self, b: Tensor, slope: Tensor) -> Tensor:
-        """Return the objectives, less those of b = 0."""
-        return (b * (slope - self.xy)).sum(1) / 2 + self.penalty1[:, 0] * b.abs().sum(1)
-
     def _move(self) -> tuple[Tensor, Tensor]:
         """Go to the minima for the given signs, or towards them.
 
-        Return which are reached, and which columns may enter then.
+        Return in which problems a minimum is reached, and in which the path ends before it at the
+        first coefficient of 0.
         """
-        gradient = self.slope + self.penalty1 * self.sign
-        target = self.b - self.inverses.solve(gradient)
+        target = self.b - self.inverses.solve(self.slope + self.penalty1 * self.sign)
         wrong = self.sign * target < 0
-        b = target.masked_fill(wrong, 0.0)
-        slope = self._slope_at(b)
-        reached = ~wrong.any(1)
-        failed = ~reached & (self._objective(b, slope) >= self._objective(self.b, self.slope))
+        at_rest = ~wrong.any(1)
+        failed = torch.zeros_like(at_rest)
+        if bool(at_rest.all()):
+            self._go_to(target)
+            return at_rest, failed
+        start, value = self.b, self.value
+        self._go_to(target.masked_fill(wrong, 0.0))
+        failed = ~at_rest & (self.value >= value)
         if bool(failed.any()):
-            # Stop where the first coefficient reaches 0.
-            share = (self.b / (self.b - target)).where(wrong, math.inf)
+            share = (start / (start - target)).where(wrong, math.inf)
             smallest = share.amin(1, keepdim=True)
             first = wrong & (share == smallest)
-            point = (self.b + smallest * (target - self.b)).masked_fill(first, 0.0)
+            point = (start + smallest * (target - start)).masked_fill(first, 0.0)
             wrong = torch.where(failed[:, None], first, wrong)
-            b = torch.where(failed[:, None], point, b)
-            slope = self._slope_at(b)
-        self.b, self.slope = b, slope
-        if not bool(reached.all()):
-            self._leave(wrong)
-        return reached, ~(self.active | wrong | failed[:, None])
+            self._go_to(torch.where(failed[:, None], point, self.b))
+        self._leave(wrong)
+        return at_rest, failed
 
-    def _check(self, reached: Tensor) -> tuple[Tensor, Tensor]:
-        """Return by how much slopes exceed the penalty, and which solutions are settled."""
-        size = (self.b.abs() * self.norm).sum(1) + self.square.sqrt()
-        rounding = 8 * _EPS * size[:, None] * self.norm
+    def _go_to(self, b: Tensor) -> None:
+        product = (self.cross @ b.view(self.shape).mT).mT.reshape(b.shape)
+        self.b, self.slope = b, product + self.penalty2 * b - self.xy
+        self.value = self._objective()
+
+    def _objective(self) -> Tensor:
+        smooth = (self.b * (self.slope - self.xy)).sum(1)
+        return smooth / 2 + self.penalty1[:, 0] * self.b.abs().sum(1)
+
+    def _excess(self, at_rest: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by how much slopes exceed the penalty, and which minima are exact to rounding."""
+        size = (self.b.abs() * self.norm).sum(1, keepdim=True) + self.length
+        rounding = 8 * _EPS * size * self.norm
         gradient = self.slope + self.penalty1 * self.sign
-        inexact = reached & ((gradient.abs() > rounding) & self.active).any(1)
-        settled = reached & ~(inexact & (self.corrections < _MAX_CORRECTIONS))
+        inexact = at_rest & ((gradient.abs() > rounding) & self.active).any(1)
+        settled = at_rest
         if bool(inexact.any()):
+            settled = at_rest & ~(inexact & (self.corrections < _MAX_CORRECTIONS))
             self.corrections = torch.where(inexact & ~settled, self.corrections + 1, 0)
             again = (self.corrections == _MAX_CORRECTIONS // 2).nonzero()[:, 0]
             if len(again):
                 self._refresh(again)
         return self.slope.abs() - self.penalty1 - rounding, settled
+
+    def _exclude_what_returns(self, settled: Tensor) -> None:
+        """Exclude columns by whose entering the objective, which should fall, does not fall."""
+        stuck = settled & (self.value >= self.lowest)
+        self.may_enter &= ~(stuck[:, None] & self.entered)
+        self.lowest = torch.where(settled, torch.minimum(self.value, self.lowest), self.lowest)
+        self.entered &= ~settled[:, None]
+
+    def _next_penalty(self, done: Tensor, paths: Tensor) -> Tensor:
+        """Go on to the next penalty; return by how much slopes will exceed it, if all goes on."""
+        who = (done & (self.number < paths.shape[1])).nonzero()[:, 0]
+        paths[who, self.number[who]] = self.b[who]
+        self.number = self.number + done.long()
+        number = self.number.clamp(max=paths.shape[1] - 1)[:, None]
+        old1, old2 = self.penalty1, self.penalty2
+        self.penalty1, self.penalty2 = self.l1.gather(1, number), self.l2.gather(1, number)
+        done = done[:, None]
+        change = self.slope - self.last_slope
+        share = (self.penalty1 - old1) / (old1 - self.last_penalty)
+        expected = self.slope + change * share
+        expected = (expected * self.slope.sign() - self.penalty1).masked_fill(self.active, -1.0)
+        expected = expected.where(share.isfinite() & (share > 0), -1.0)
+        self.last_slope = torch.where(done, self.slope, self.last_slope)
+        self.last_penalty = torch.where(done, old1, self.last_penalty)
+        self.may_enter |= done
+        self.entered &= ~done
+        self.lowest = self.lowest.masked_fill(done[:, 0], math.inf)
+        self.steps = self.steps.masked_fill(done[:, 0], 0)
+        changed = (self.penalty2 != old2)[:, 0].nonzero()[:, 0]
+        if len(changed):
+            self.slope += (self.penalty2 - old2) * self.b
+            self._refresh(changed)
+        self.value = self._objective()
+        return expected
 
     def _refresh(self, who: Tensor) -> None:
         """Factor the active columns of some problems anew; start anew if they are dependent."""
@@ -210,6 +229,7 @@ class _ActiveSets:
             self.b[dependent] = self.sign[dependent] = 0.0
             self.slope[dependent] = -self.xy[dependent]
             self.active[dependent] = False
+            self.value[dependent] = 0.0
             self.lowest[dependent] = math.inf
 
     def _leave(self, leaving: Tensor) -> None:
@@ -256,4 +276,4 @@ class _ActiveSets:
         self._enter(excess, exchange=False)
         if not bool(self.active[problem, column]):
             b[column] = 0.0
-        self.slope = self._slope_at(self.b)
+        self._go_to(self.b)

@@ -61,6 +61,8 @@ class _ShiftedSums(NamedTuple):
         """Return the same sums in other units."""
         peak = torch.maximum(self.peak, self.sums.diagonal().cpu())
         change = self.exponent - exponent
+        if not bool(change.any()):
+            return self._replace(peak=peak)
         sums, low = _rescale(self.sums, change), _rescale(self.low, change)
         peak = _rescale(peak.diag(), change).diag()
         return self._replace(sums=sums, low=low, exponent=exponent, peak=peak)
@@ -241,11 +243,14 @@ class Float64Gram(Gram):
         larger, smaller = (theirs, mine) if sign > 0 and other.rows > self.rows else (mine, theirs)
         if not torch.equal(smaller.shift, larger.shift):
             smaller = smaller.with_shift(larger.shift)
-        addend = smaller.total()
-        total = larger.total() + DoubleDouble(sign * addend.high, sign * addend.low)
+        sums, low = torch.empty_like(larger.sums), torch.empty_like(larger.low)
+        for rows in row_blocks(len(sums), len(sums)):
+            addend = smaller.total(rows)
+            total = larger.total(rows) + (addend if sign > 0 else -addend)
+            sums[rows], low[rows] = total.high, total.low
         self._sums = larger._replace(
-            sums=total.high,
-            low=total.low,
+            sums=sums,
+            low=low,
             peak=larger.peak + smaller.peak,
             roundings=torch.maximum(larger.roundings, smaller.roundings),
         )

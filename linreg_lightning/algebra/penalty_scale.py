@@ -142,8 +142,7 @@ def standardize_equations(
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> from linreg_lightning.batch import Batch
-    >>> gram = ExactGram(features=2)
-    >>> x = torch.tensor([[0.0, 1.0], [1.0, -1.0], [2.0, 1.0], [3.0, 1.0]])
+    >>> gram, x = ExactGram(2), torch.tensor([[0.0, 1.0], [1.0, -1.0], [2.0, 1.0], [3.0, 1.0]])
     >>> gram.update(Batch(x, x[:, :1]))
     >>> standardize_equations(gram.normal_equations()).cross.high
     tensor([[1.0000, 0.2582],

@@ -131,7 +131,6 @@ def _folds(
         kinds, fold = values.unique(return_inverse=True)
         check_folds(len(kinds))
         return len(kinds), fold
-    folds = int(folds)
     check_folds(folds, count)
     if blocks:
         return folds, folds_of_blocks(0, count, folds, count)

@@ -99,8 +99,8 @@ def sparse_degrees_of_freedom(
     With the columns x_A of the coefficients that are not 0, they are an unbiased estimate: the
     trace of x_A (x_A'x_A + alpha (1 - l1_ratio))^-1 x_A'. That of the lasso is the rank of x_A,
     which is the number of the columns unless some are combinations of others. The intercept and
-    columns without a penalty count as 1 each. The elastic net takes an eigendecomposition of A for
-    each alpha and target.
+    columns without a penalty count as 1 each. The elastic net takes a factorisation of A for each
+    alpha and target.
 
     Args:
         equations: of the rows of the fit.
@@ -116,11 +116,23 @@ def sparse_degrees_of_freedom(
         for fit in range(count):
             for target in range(targets):
                 kept = active[fit, :, target].nonzero().flatten()
-                eigenvalues = torch.linalg.eigvalsh(cross[kept][:, kept])
                 penalty = square_penalty[fit, target]
-                share = (eigenvalues / (eigenvalues + penalty)).clamp(0.0, 1.0)
-                result[fit, target] = share.sum() if penalty > 0 else _rank(eigenvalues)
+                result[fit, target] = _trace(cross[kept][:, kept], penalty)
     return equations.fixed_terms + result
+
+
+def _trace(cross: Tensor, penalty: Tensor) -> Tensor | int:
+    """Return the trace of (A + penalty)^-1 A, the rank of A without a penalty."""
+    if penalty > 0:
+        factor, failed = torch.linalg.cholesky_ex(cross + penalty.expand(len(cross)).diag())
+        if not failed:
+            # Of the penalty times the inverse, whose trace is the sum of the squares of R^-T.
+            identity = torch.eye(len(cross), dtype=cross.dtype)
+            inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+            return len(cross) - penalty * inverse.square().sum()
+    eigenvalues = torch.linalg.eigvalsh(cross)
+    share = (eigenvalues / (eigenvalues + penalty)).clamp(0.0, 1.0)
+    return share.sum() if penalty > 0 else _rank(eigenvalues)
 
 
 def _rank(eigenvalues: Tensor) -> int:

@@ -33,6 +33,9 @@ def sparse_paths(
     """
     ratios, count, targets = alphas.shape
     columns = torch.cat([problem.penalized for problem in problems]).unique()
+    if not len(columns):  # all columns are constant
+        empty = alphas.new_zeros(ratios, count, 0, targets)
+        return [SparsePath(empty, torch.zeros_like(alphas)) for _ in problems]
     places = [torch.searchsorted(columns, problem.penalized) for problem in problems]
     cross, xy = [], torch.zeros(len(problems), targets, len(columns), dtype=torch.float64)
     for k, (problem, place) in enumerate(zip(problems, places, strict=True)):

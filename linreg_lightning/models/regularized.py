@@ -37,6 +37,8 @@ from linreg_lightning.models.regression import Coefficient
 from linreg_lightning.text_table import Report
 from linreg_lightning.validation import check_argument
 
+SECONDS_BEFORE_BAR = 1.0
+
 
 @final
 class RegularizedLeastSquares(OnePassModule):
@@ -273,7 +275,7 @@ def _progress(trainer: Any) -> Iterator[Progress]:
     """Show a bar where the Trainer shows one, if the selection takes more than a second."""
     bars = None if trainer is None else trainer.progress_bar_callback
     is_shown = bars is not None and bars.is_enabled and trainer.is_global_zero
-    options: Any = {"unit": "path", "delay": 1.0, "leave": False, "file": sys.stderr}
+    options: Any = {"delay": SECONDS_BEFORE_BAR, "leave": False, "file": sys.stderr}
     with Tqdm(desc="Choosing the penalty", disable=not is_shown, **options) as bar:
 
         def progress(done: int, count: int) -> None:
