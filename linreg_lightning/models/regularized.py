@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, final
 
 import torch
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from torch import Tensor
 
 from linreg_lightning.algebra.diagnostics import Diagnostic
@@ -20,7 +16,7 @@ from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.algebra.gram_state import GramState
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.prediction import predict_mean
-from linreg_lightning.algebra.selection import Progress, Selection, select
+from linreg_lightning.algebra.selection import Selection, select
 from linreg_lightning.algebra.selection_options import (
     Choice,
     PenaltyKind,
@@ -33,10 +29,9 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.models.batches import as_batch
 from linreg_lightning.models.one_pass import OnePassModule
 from linreg_lightning.models.regression import Coefficient
+from linreg_lightning.models.selection_progress import selection_progress
 from linreg_lightning.text_table import Report
 from linreg_lightning.validation import check_argument
-
-SECONDS_BEFORE_BAR = 1.0
 
 
 @final
@@ -196,10 +191,12 @@ class RegularizedLeastSquares(OnePassModule):
         return self.fold_rule.of_rows(start, start + rows, 0).to(batch[0].device)
 
     def _solve(self, total: FoldSums) -> bool:
-        with _progress(self._trainer) as progress:
+        options = self._named_options()
+        selections = 1 + options.nested * self.fold_rule.folds
+        with selection_progress(self._trainer, selections) as progress:
             selection = select(
                 total,
-                self._named_options(),
+                options,
                 intercept=self._has_constant,
                 confidence=self.confidence,
                 progress=progress,
@@ -271,21 +268,6 @@ class RegularizedLeastSquares(OnePassModule):
         for name in self.unpenalized:
             columns += [each for each in names if name in (each, source.get(each))] or [name]
         return replace(self.options, unpenalized=column_places(columns, names))
-
-
-@contextmanager
-def _progress(trainer: Any) -> Iterator[Progress]:
-    """Show a bar where the Trainer shows one, if the selection takes more than a second."""
-    bars = None if trainer is None else trainer.progress_bar_callback
-    is_shown = bars is not None and bars.is_enabled and trainer.is_global_zero
-    options: Any = {"delay": SECONDS_BEFORE_BAR, "leave": False, "file": sys.stderr}
-    with Tqdm(desc="Choosing the penalty", disable=not is_shown, **options) as bar:
-
-        def progress(done: int, count: int) -> None:
-            bar.total = count
-            bar.update(done - bar.n)
-
-        yield progress
 
 
 def _plain(numbers: Any) -> Any:
