@@ -72,15 +72,16 @@ class SelectionTable(CoefficientTable):
         targets: Sequence[str],
         base_levels: Mapping[str, str] | None = None,
         statistics: Mapping[str, Any] | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
     ) -> Report:
         """Return the report of the choice; arguments as in `coefficient_report`.
 
-        Of more than 20 columns only those are shown whose coefficients are not 0. `statistics` take
-        the place of `Selection.statistics`.
+        Of more than 20 columns only those are shown whose coefficients are not 0. `statistics`
+        and `rows` take the place of `Selection.statistics` and of the rows of the table.
         """
         selection = self._selection()
         statistics = selection.statistics if statistics is None else statistics
-        rows = as_rows(self.table(features, targets))
+        rows = as_rows(self.table(features, targets)) if rows is None else rows
         shown = rows
         if len(features) > _MAX_ROWS_WITH_ZEROS:
             shown = [row for row in rows if row["estimate"] != 0 or row["term"] == "intercept"]
