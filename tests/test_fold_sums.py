@@ -168,7 +168,8 @@ def test_exact_sums_have_the_same_bits_in_any_order(rows, size, weighted, by_col
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chunks_merges_and_training_sums_hold_the_rows_of_their_folds(kind, monkeypatch):
-    monkeypatch.setattr("linreg_lightning.algebra.fold_sums._CHUNK_NUMBERS", 300)
+    chunk = {"exact": 300, "float64": 300}
+    monkeypatch.setattr("linreg_lightning.algebra.fold_sums._CHUNK_NUMBERS", chunk)
     batch = sample(500, targets=2, weighted=True)
     fold = folds_of_rows(0, 500, 4)
     first, second = slice(200), slice(200, None)

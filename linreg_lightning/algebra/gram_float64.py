@@ -106,9 +106,16 @@ class Float64Gram(Gram):
     def add_products(
         self, products: CrossProducts, rows: int, weight: Tensor | None, precision: Tensor
     ) -> bool:
-        """Add the rows of sums with this shift and these units; False, and none, if these are off.
+        """Add sums of rows with this shift and in these units; add nothing where those do not fit.
 
-        `weight` is theirs, `precision` that of the columns of x.
+        Args:
+            products: the sums.
+            rows: the number of rows.
+            weight: of the rows, (rows,) float64, or None.
+            precision: the bits of each column of x in these rows, (features,).
+
+        Returns:
+            Whether the sums were added; if not, `update` with the rows chooses other units.
         """
         if not _fit_units(products):
             return False
