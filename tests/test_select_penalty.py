@@ -199,6 +199,7 @@ def test_frames_give_names_and_pair_rows_by_label() -> None:
     ours = quiet(
         x, y.iloc[order], weight.iloc[order], folds=fold.iloc[order], alphas=4, unpenalized=["b"]
     )
+    assert torch.equal(ours.fold_errors, plain.fold_errors)
     assert torch.equal(ours.coefficients, plain.coefficients)
     assert repr(ours).startswith("<Lasso: price on a, b, c; 30 rows, r2 0.")
     assert torch.equal(ours.predict(x[["c", "b", "a"]]), plain.predict(X))

@@ -198,7 +198,7 @@ def test_a_criterion_chooses_its_least_value(choice, penalty) -> None:
 
 def test_bic_of_the_lasso_by_hand() -> None:
     x, y, _, _ = draw(seed=8)
-    ours = quiet(x, y, choice="bic")
+    ours = quiet(x, y, choice="bic", folds=3, alphas=20)
     nonzero = (ours.path.coefficients[0, :, :, 0] != 0).sum(1).numpy()
     fits = x @ ours.path.coefficients[0, :, :, 0].numpy().T + ours.path.intercept[0, :, 0].numpy()
     squares = ((y[:, None] - fits) ** 2).sum(0)
@@ -381,3 +381,18 @@ def test_weights_count_in_the_scales_of_the_columns() -> None:
         rest = y[held_out] - peer.predict(scaler.transform(x[held_out]))
         error = np.average(rest**2, weights=weight[held_out])
         assert float(ours.fold_errors[0, 0, 0, k]) == pytest.approx(error, rel=1e-8)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_digits_are_a_lower_bound_that_is_not_far_too_low(penalty) -> None:
+    generator = np.random.default_rng(15)
+    for distance in (1.0, 1e-2, 1e-3):
+        x = generator.normal(size=(200, 5))
+        x[:, 1] = x[:, 0] + distance * x[:, 1]
+        y = x[:, :3].sum(1) + generator.normal(size=200)
+        options = {"penalty": penalty, "alphas": [1e-5], "folds": 2}
+        rounded, exact = (quiet(x, y, accuracy=a, **options) for a in ("float64", "exact"))
+        share = (rounded.coefficients / exact.coefficients - 1).abs().max()
+        digits = -math.log10(float(share) + 1e-17)
+        assert digits - 5 < float(rounded.digits) < digits + 0.5
+        assert float(exact.digits) > float(rounded.digits)

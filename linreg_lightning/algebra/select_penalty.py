@@ -83,6 +83,7 @@ def select_penalty(
     tensor([1.9827, 0.0000], dtype=torch.float64)
     """
     check_arguments(accuracy, 0.0, confidence)
+    y, weight = align_index(x, y, weight)
     rows = _to_rows(x, y, weight)
     places = column_places(unpenalized, rows.features)
     chosen = SelectionOptions(penalty=penalty, unpenalized=places, **options)
@@ -105,8 +106,7 @@ class SelectionRows(NamedTuple):
 
 
 def _to_rows(x: Any, y: Any, weight: Any) -> SelectionRows:
-    aligned, weight = align_index(x, y, weight)
-    features, targets = to_tensor("x", x), to_tensor("y", aligned)
+    features, targets = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(features.device)
     matrix = (targets.unsqueeze(1) if targets.ndim == 1 else targets).to(features.device)
     batch = Batch(features, matrix, weight).validate()

@@ -30,10 +30,10 @@ from linreg_lightning.algebra.selection_options import SelectionOptions, check_c
 from linreg_lightning.algebra.selection_paths import (
     Fits,
     choose_alphas,
+    correct_digits,
     degrees_of_freedom,
     fit_paths,
     penalty_scales,
-    sparse_digits,
     standardized,
 )
 from linreg_lightning.algebra.selection_result import Path, Selection as Selection
@@ -90,7 +90,7 @@ def select(
         index=choices.chosen,
         fold_rows=sums.rows,
         fold_coefficients=torch.stack([f.coefficients for f in fold_fits]),
-        digits=_digits(problem, fits, l1_ratios, alphas, choices.chosen),
+        digits=_digits(problem, fits, path, l1_ratios, alphas, choices.chosen),
         left_out=_left_out(problem),
         target_variance=ldexp(problem.variation, 2 * problem.target_exponent),
         **_nested_errors(sums, folds, training, options, intercept, progress),
@@ -162,15 +162,16 @@ def _describe(
 def _digits(
     problem: StandardizedEquations[Any],
     fits: Fits,
+    path: Path,
     l1_ratios: Tensor,
     alphas: Tensor,
     index: Tensor,
 ) -> Tensor:
-    known = take(fits.digits, index)
-    if not bool(known.isnan().any()):
-        return known
-    alpha, l1_ratio = take(alphas, index), l1_ratios[index[:, 0]]
-    return sparse_digits(problem, take(fits.coefficients, index), alpha, l1_ratio)
+    """Return the correct digits of the coefficients at the choice, (targets,)."""
+    values = take(fits.coefficients, index), take(alphas, index), l1_ratios[index[:, 0]]
+    digits = correct_digits(problem, *values, take(path.residual, index))
+    # Both are lower bounds: that of ridge paths is far lower in float64, but higher in 106 bits.
+    return torch.fmax(take(fits.digits, index), digits)
 
 
 def _left_out(problem: StandardizedEquations[Any]) -> tuple[int, ...]:
