@@ -63,7 +63,8 @@ class RegularizedLeastSquares(OnePassModule):
             largest alpha whose error is within one standard error of that; or the alpha with the
             least `aic`, `bic`, `cp` (Mallows) or `gcv` (generalised cross-validation).
         standardize: whether the penalty is on b_j times the standard deviation; if not, on b_j.
-        unpenalized: columns without a penalty, by name; that of a column of categories means all levels.
+        unpenalized: columns without a penalty, by name; the name of a column of categories stands
+            for all its levels.
         nested: whether to choose without each fold too, which tells the error of the choice.
         refit: whether to fit the columns chosen without a penalty. The p of these fits are too
             small, because the same rows have chosen the columns.
