@@ -55,14 +55,16 @@ class RegularizedLeastSquares(OnePassModule):
             the least error is taken; None means 0.5.
         alphas: how many, from the smallest alpha that leaves out all columns down to 0.0001 of it
             (0.01 with more columns than rows); or the values, above 0 and decreasing.
-        folds: how many parts the rows have, from 2 to 255.
-        blocks: whether each fold is a block of consecutive rows, as for rows in the order of time.
+        folds: how many parts the rows are divided into, from 2 to 255.
+        blocks: whether each fold is a block of consecutive rows, as for rows in the order of time;
+            added rows are divided into blocks by themselves.
         fold_seed: another seed puts the rows into other folds.
         choice: `min`, the alpha with the least mean error of the folds; `one_standard_error`, the
             largest alpha whose error is within one standard error of that; or the alpha with the
             least `aic`, `bic`, `cp` (Mallows) or `gcv` (generalised cross-validation).
         standardize: whether the penalty is on b_j times the standard deviation; if not, on b_j.
-        unpenalized: columns without a penalty, by name; a column of categories means all of its.
+        unpenalized: columns without a penalty, by name; the name of a column of categories stands
+            for all its levels.
         nested: whether to choose without each fold too, which tells the error of the choice.
         refit: whether to fit the columns chosen without a penalty. The p of these fits are too
             small, because the same rows have chosen the columns.
