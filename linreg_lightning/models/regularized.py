@@ -162,12 +162,13 @@ class RegularizedLeastSquares(OnePassModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["next_row"] = self._next_row
+        checkpoint |= {"next_row": self._next_row, "fold_groups": self.fold_rule.groups}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As in `OnePassModule`, with the number of the next row of an interrupted pass."""
+        """As in `OnePassModule`, with what decides the folds of the next rows."""
         super().on_load_checkpoint(checkpoint)
         self._next_row = checkpoint["next_row"]
+        self.fold_rule = replace(self.fold_rule, groups=checkpoint["fold_groups"])
 
     def _make_sums(self) -> GramState[Any]:
         return GramState(self.accuracy, self.fold_rule.folds)
