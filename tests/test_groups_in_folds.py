@@ -58,7 +58,7 @@ def rows_of(sites: dict[int, int]) -> pd.DataFrame:
 
 def fit(data: Any, path: Any = None, folds: int = 5, save: Any = None) -> list[int]:
     """Return the number of rows in each fold after a fit."""
-    model = RegularizedLeastSquares(folds=folds, alphas=3)
+    model = RegularizedLeastSquares(folds=folds, alphas=3, accuracy="float64")
     quiet: Any = {"enable_progress_bar": False, "logger": False, "enable_model_summary": False}
     trainer = Trainer(enable_checkpointing=False, accelerator="cpu", max_epochs=1, **quiet)
     trainer.fit(model, data, ckpt_path=path)
@@ -80,8 +80,8 @@ def test_as_many_folds_as_sites_leave_one_site_out(tmp_path: Path) -> None:
     frame, expected = rows_of(SITES), sizes(SITES)
     assert sorted(expected) == [4, 6, 9, 11, 15]
     frame.to_csv(tmp_path / "t.csv", index=False)
-    for path in (frame, str(tmp_path / "t.csv")):
-        assert fit(table(path)) == fit(table(path, "text", batch_size=7)) == expected
+    for path, group in ((frame, "site"), (str(tmp_path / "t.csv"), "text")):
+        assert fit(table(path, group, batch_size=7)) == expected
         assert fit(table(path, stream=True, batch_size=7)) == expected
     assert fit(tensors(frame)) == expected
     x, y = frame[["a", "b"]], frame["y"]
@@ -91,7 +91,7 @@ def test_as_many_folds_as_sites_leave_one_site_out(tmp_path: Path) -> None:
     assert list(regressor.selection_.fold_rows) == expected
 
 
-def test_more_sites_than_folds_are_spread_evenly(tmp_path: Path) -> None:
+def test_more_sites_than_folds_are_spread_evenly() -> None:
     many = {17 * k: 1 for k in range(43)}
     for stream in (False, True):
         found = fit(table(rows_of(many), stream=stream), folds=10)
@@ -100,7 +100,6 @@ def test_more_sites_than_folds_are_spread_evenly(tmp_path: Path) -> None:
     more = {17 * k: 1 for k in range(1025)}
     for stream in (False, True):
         assert fit(table(rows_of(more), stream=stream), folds=10) == sizes(more, 10, known=[])
-    assert fit(tensors(rows_of(more)), folds=10) == sizes(more, 10, known=[])
 
 
 def test_only_rows_that_count_bring_a_site() -> None:
@@ -108,12 +107,11 @@ def test_only_rows_that_count_bring_a_site() -> None:
     frame = rows_of(SITES | {8: 5, 23: 6})
     frame["w"] = np.where(frame["site"] == 8, 0.0, 1.0)
     left_out = frame["site"] == 23
-    for missing, column in (("drop", "a"), ("mean", "y")):
+    for missing, column, group in (("drop", "a", "site"), ("mean", "y", "text")):
         gaps = frame.assign(**{column: frame[column].mask(left_out)})
-        for group in ("site", "text"):
-            for stream in (False, True):
-                data = table(gaps, group, weight="w", missing=missing, stream=stream)
-                assert fit(data) == sizes(SITES)
+        for stream in (False, True):
+            data = table(gaps, group, weight="w", missing=missing, stream=stream)
+            assert fit(data) == sizes(SITES)
 
 
 def test_a_site_that_is_a_feature_too_has_the_same_fold() -> None:
@@ -122,14 +120,12 @@ def test_a_site_that_is_a_feature_too_has_the_same_fold() -> None:
     frame = frame.drop(columns="text").assign(day=day)
     for column in ("site", "day"):
         given: Any = {"features": ["a", column], "group": column, "dates": "days"}
-        held, streamed = (TabularData(frame, "y", **given, stream=s) for s in (False, True))
-        assert fit(held) == fit(streamed)
-        assert sorted(fit(held)) == [4, 6, 9, 11, 15]
+        held, streamed = (fit(TabularData(frame, "y", **given, stream=s)) for s in (False, True))
+        assert held == streamed
+        assert sorted(held) == [4, 6, 9, 11, 15]
 
 
-def test_fewer_sites_than_folds_are_refused_in_one_line(
-    refused: Callable[..., str], tmp_path: Path
-) -> None:
+def test_fewer_sites_than_folds_are_refused_in_one_line(refused: Callable[..., str]) -> None:
     frame = rows_of({4: 9, 5: 9, 6: 9})
     message = "folds: 10 was given for 3 groups in the rows to train on; type at most 3"
     for data in (table(frame), table(frame, stream=True), tensors(frame)):
@@ -137,8 +133,7 @@ def test_fewer_sites_than_folds_are_refused_in_one_line(
             fit(data, folds=10)
     frame.to_csv("t.csv", index=False)
     line = "fit --model RegularizedLeastSquares --data.path t.csv --data.target y --data.group site"
-    text = refused(line)
-    assert "folds: 10 was given for 3 groups" in text
+    assert f"--model.{message}" in refused(line)
 
 
 @pytest.mark.parametrize("kind", ["memory", "stream", "tensors"])
@@ -147,19 +142,13 @@ def test_sites_keep_their_folds_when_rows_are_added(kind: str, tmp_path: Path) -
         return tensors(frame) if kind == "tensors" else table(frame, stream=kind == "stream")
 
     later = {5: 2, 90: 3, 1000: 70, 1001: 80}  # lacks sites, and brings new ones
-    first, second, third = (str(tmp_path / name) for name in ("1.ckpt", "2.ckpt", "3.ckpt"))
+    first, second = (str(tmp_path / name) for name in ("1.ckpt", "2.ckpt"))
     found = fit(data(rows_of(SITES)), save=first)
     added = np.add(found, sizes(later, known=SITES))
     assert fit(data(rows_of(later)), first, save=second) == added.tolist()
-    one = {1000: 5}
-    added = added + sizes(one, known=SITES)
-    assert fit(data(rows_of(one)), second, save=third) == added.tolist()
     other = tensors if kind != "tensors" else table  # another kind of data goes on
-    assert fit(other(rows_of(later)), third) == (added + sizes(later, known=SITES)).tolist()
-    # A model that is fitted anew forgets them.
-    if kind != "tensors":
-        loaded = TabularData.load_from_checkpoint(third, path=rows_of({1: 3, 2: 4}), stream=False)
-        assert fit(loaded, folds=2) == sizes({1: 3, 2: 4}, 2)
+    one = {1000: 5}
+    assert fit(other(rows_of(one)), second) == (added + sizes(one, known=SITES)).tolist()
 
 
 def test_a_model_forgets_the_sites_of_an_earlier_fit() -> None:

@@ -186,7 +186,7 @@ def check_folds(folds: int, rows: int | None = None) -> None:
 
 def check_groups(groups: int, folds: int, argument: str = "folds", where: str = "") -> None:
     """Refuse, with an InputError, fewer groups than folds; `where` says where they are."""
-    if groups < folds:
+    if 0 < groups < folds:  # without any, there is no row that counts
         number = f"{groups} groups" if groups != 1 else "1 group"
         remedy = f"type at most {groups}" if groups > 1 else "give rows of at least 2 groups"
         raise InputError(f"{argument}: {folds} was given for {number}{where}; {remedy}")

@@ -51,9 +51,10 @@ class RegularizedLeastSquares(OnePassModule):
 
     for each alpha, for all rows and without each fold, and takes the alpha that `choice` says. One
     pass adds up a small matrix for each fold, whatever the number of rows; everything else follows
-    from these. A row's fold comes from a hash of its number, or of its group where the data have
-    `group`, so that it is the same for any batch size or number of processes. A fit with
-    `ckpt_path` adds its rows to the folds of the checkpoint, and chooses again over all rows.
+    from these. A row's fold comes from a hash of its number or, where the data have `group`, from
+    its group: up to 1,024 groups are dealt out to the folds in turn, more of them by a hash. It is
+    the same for any batch size or number of processes. A fit with `ckpt_path` adds its rows to the
+    folds of the checkpoint, where groups stay in theirs, and chooses again over all rows.
 
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (l1_ratio 1) or `elasticnet`.
