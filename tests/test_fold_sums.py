@@ -128,16 +128,40 @@ def test_blocks_are_those_of_scikit_learn(rows, folds):
     assert folds_of_blocks(3, 6, folds, rows).tolist() == expected[3:6].tolist()
 
 
-def test_the_fold_of_a_group_depends_on_its_value_alone():
-    names = [f"group {k}" for k in range(500)]
+def test_the_fold_of_one_of_many_groups_depends_on_its_value_alone():
+    names = [f"group {k}" for k in range(2000)]
     fold = group_folds(names)
     last = group_folds(names[400:])
     assert torch.equal(fold[400:], last)
-    assert torch.bincount(fold, minlength=10).min() > 20
+    assert torch.bincount(fold, minlength=10).min() > 150
     whole = torch.arange(-50, 50)
     by_number = folds_of_groups(whole, folds=10)
     assert torch.equal(folds_of_groups(whole.double(), folds=10), by_number)
     assert len(folds_of_groups(whole.double() + 0.5, folds=10).unique()) == 10
+
+
+@pytest.mark.parametrize(("groups", "folds"), [(5, 5), (40, 10), (23, 7), (1024, 255)])
+def test_few_groups_are_dealt_out_to_the_folds_in_turn(groups, folds):
+    values = torch.arange(groups).repeat(2)
+    found = [folds_of_groups(values, folds, seed) for seed in (0, 1)]
+    assert not torch.equal(*found)
+    for fold in found:
+        assert torch.equal(fold[:groups], fold[groups:])
+        sizes = torch.bincount(fold[:groups], minlength=folds)
+        assert sizes.tolist().count(groups // folds + 1) == groups % folds
+        assert sizes.min() == groups // folds
+    # A row of weight 0 does not count, and brings no group.
+    weight = torch.ones(groups + 1)
+    weight[0] = 0
+    more = torch.cat([torch.tensor([-1]), values[:groups]])
+    assert torch.equal(folds_of_groups(more, folds, 1, weight=weight)[1:], fold[:groups])
+
+
+def test_fewer_groups_than_folds_are_refused():
+    with pytest.raises(InputError, match=r"^folds: 10 was given for 3 groups; type at most 3$"):
+        folds_of_groups(torch.arange(3), 10)
+    with pytest.raises(InputError, match=r"for 1 group; give rows of at least 2 groups$"):
+        folds_of_groups(torch.arange(2), 2, weight=torch.tensor([0.0, 1.0]))
 
 
 @pytest.mark.parametrize("folds", [0, 1, 256])

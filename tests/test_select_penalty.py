@@ -80,7 +80,7 @@ def test_rows_that_cannot_work_are_refused() -> None:
         select_penalty(wrong, Y)
     with pytest.raises(InputError, match="x: no column was given; type at least one column"):
         select_penalty(X[:, :0], Y)
-    with pytest.raises(InputError, match=r"in fold 2 of 3; type fewer folds or another seed"):
+    with pytest.raises(InputError, match=r"in fold 2 of 3; type fewer folds, or another fold_seed"):
         select_penalty(X, Y, FOLD % 3 != 1, folds=FOLD % 3)
     with pytest.raises(InputError, match="weight: it is 0 in every row"):
         select_penalty(X, Y, 0 * WEIGHT)

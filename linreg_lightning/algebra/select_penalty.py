@@ -141,9 +141,7 @@ def _folds(
     if groups is None:
         return folds, folds_of_rows(0, count, folds, seed)
     values, labels = group_values("groups", groups, count, *labelled)
-    if (number := len(values.unique())) < folds:
-        raise InputError(f"folds: {folds} was given for {number} groups; type at most {number}")
-    return folds, folds_of_groups(values, folds, seed, labels)
+    return folds, folds_of_groups(values, folds, seed, labels, rows.batch.weight)
 
 
 def select_rows(

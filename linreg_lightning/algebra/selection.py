@@ -117,7 +117,7 @@ def _check(sums: FoldSums, options: SelectionOptions, confidence: float) -> None
         if not rows:
             raise InputError(
                 f"folds: none of the rows with a weight above 0 is in fold {number} of "
-                f"{len(sums.rows)}; type fewer folds or another seed (few groups leave folds empty)"
+                f"{len(sums.rows)}; type fewer folds, or another fold_seed"
             )
 
 

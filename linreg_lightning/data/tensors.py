@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch, FoldBatch, significant_bits
+from linreg_lightning.algebra.folds import group_numbers
+from linreg_lightning.batch import Batch, GroupBatch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.data.row_folds import fold_rule
 from linreg_lightning.errors import InputError
@@ -98,8 +99,9 @@ class TensorData(RegressionDataModule):
         self.splits |= {"train": train, "val": val, "test": test}
         rule = fold_rule(self.trainer, self._groups is not None)
         if self._groups is not None and rule is not None:
-            fold = rule.of_groups(*self._groups).to(rows.x.device)
-            self.splits["train"] = FoldBatch(*train, random_split(Batch(fold, fold), *split)[0].x)
+            number = group_numbers(*self._groups).to(rows.x.device)
+            groups = random_split(Batch(number, number), *split)[0].x
+            self.splits["train"] = GroupBatch(*train, groups)
         # A row of weight 0 has no prediction where its values are missing.
         self.splits["predict"] = self._given
 

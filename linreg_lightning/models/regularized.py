@@ -45,9 +45,10 @@ class RegularizedLeastSquares(OnePassModule):
 
     for each alpha, for all rows and without each fold, and takes the alpha that `choice` says. One
     pass adds up a small matrix for each fold, whatever the number of rows; everything else follows
-    from these. A row's fold comes from a hash of its number, or of its group where the data have
-    `group`, so that it is the same for any batch size or number of processes. A fit with
-    `ckpt_path` adds its rows to the folds of the checkpoint, and chooses again over all rows.
+    from these. A row's fold comes from a hash of its number or, where the data have `group`, from
+    its group: up to 1,024 groups are dealt out to the folds in turn, more of them by a hash. It is
+    the same for any batch size or number of processes. A fit with `ckpt_path` adds its rows to the
+    folds of the checkpoint, where groups stay in theirs, and chooses again over all rows.
 
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (l1_ratio 1) or `elasticnet`.
@@ -159,12 +160,13 @@ class RegularizedLeastSquares(OnePassModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["next_row"] = self._next_row
+        checkpoint |= {"next_row": self._next_row, "fold_groups": self.fold_rule.groups}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As in `OnePassModule`, with the number of the next row of an interrupted pass."""
+        """As in `OnePassModule`, with what decides the folds of the next rows."""
         super().on_load_checkpoint(checkpoint)
         self._next_row = checkpoint["next_row"]
+        self.fold_rule = replace(self.fold_rule, groups=checkpoint["fold_groups"])
 
     def _make_sums(self) -> GramState[Any]:
         return GramState(self.accuracy, self.fold_rule.folds)
