@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         least_squares as least_squares,
         select_penalty as select_penalty,
     )
-    from linreg_lightning.batch import Batch as Batch
+    from linreg_lightning.batch import Batch as Batch, FoldBatch as FoldBatch
     from linreg_lightning.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
     from linreg_lightning.data import (
         RegressionDataModule as RegressionDataModule,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
     )
     from linreg_lightning.errors import InputError as InputError
     from linreg_lightning.estimator import LinearRegressor as LinearRegressor
+    from linreg_lightning.estimator_selection import RegularizedRegressor as RegularizedRegressor
     from linreg_lightning.logger import RunLogger as RunLogger
     from linreg_lightning.metrics import RegressionMetrics as RegressionMetrics
     from linreg_lightning.models import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         LinearRegression as LinearRegression,
         ManualLinearRegression as ManualLinearRegression,
         RegressionModule as RegressionModule,
+        RegularizedLeastSquares as RegularizedLeastSquares,
         StandardizedModule as StandardizedModule,
         SupervisedModule as SupervisedModule,
         TableModule as TableModule,
@@ -59,23 +61,25 @@ _NAMES = {
     "lightning.pytorch": "Trainer",
     "linreg_lightning.algebra": "Fit GroupedFit Selection grouped_least_squares"
     " least_squares select_penalty",
-    "linreg_lightning.batch": "Batch",
+    "linreg_lightning.batch": "Batch FoldBatch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",
     "linreg_lightning.data": "RegressionDataModule SupervisedDataModule SyntheticData TabularData"
     " TensorData",
     "linreg_lightning.errors": "InputError",
     "linreg_lightning.estimator": "LinearRegressor",
+    "linreg_lightning.estimator_selection": "RegularizedRegressor",
     "linreg_lightning.logger": "RunLogger",
     "linreg_lightning.metrics": "RegressionMetrics",
     "linreg_lightning.models": "LeastSquares LinearRegression ManualLinearRegression"
-    " RegressionModule StandardizedModule SupervisedModule TableModule",
+    " RegressionModule RegularizedLeastSquares StandardizedModule SupervisedModule TableModule",
     "linreg_lightning.tight_loop": "TightLoop",
     "linreg_lightning.tutorial": "gradient_descent gradient_descent_nn",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 # `from linreg_lightning import *` works without scikit-learn too.
-__all__ = sorted(_HOMES.keys() - ({"LinearRegressor"} if find_spec("sklearn") is None else set()))
+_ESTIMATORS = {"LinearRegressor", "RegularizedRegressor"}
+__all__ = sorted(_HOMES.keys() - (_ESTIMATORS if find_spec("sklearn") is None else set()))
 
 
 def __getattr__(name: str) -> Any:

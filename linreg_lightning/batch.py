@@ -115,6 +115,64 @@ class Batch(NamedTuple):
         return self
 
 
+class FoldBatch(NamedTuple):
+    """Rows to train on as in `Batch`, and the fold of a cross-validation that each row is in.
+
+    Data modules hand these to a model with a `fold_rule` (`AssignsFolds` in protocols.py).
+
+    Attributes:
+        x: the features, (rows, ...).
+        y: the targets, (rows, ...).
+        weight: how much each row counts, (rows,); None means 1 for every row.
+        fold: the number of each row's fold, from 0, uint8 (rows,).
+
+    >>> rows = FoldBatch(torch.ones(4, 3), torch.ones(4, 1), None, torch.tensor([0, 1, 1, 0]))
+    >>> rows.select(slice(2)).fold, rows.batch.rows
+    (tensor([0, 1]), 4)
+    """
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor | None
+    fold: Tensor
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.x.shape[0]
+
+    @property
+    def batch(self) -> Batch:
+        """The same rows without their folds."""
+        return Batch(self.x, self.y, self.weight)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> FoldBatch:
+        """Apply a function to each tensor; a weight of None stays None."""
+        return FoldBatch(*self.batch.map(function), function(self.fold))
+
+    def select(self, rows: slice | Tensor) -> FoldBatch:
+        """Return some of the rows, by a slice or by their positions."""
+        return self.map(itemgetter(rows))
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[FoldBatch]) -> FoldBatch:
+        """One batch with the rows of all of them, in order; a single batch is not copied."""
+        if len(batches) == 1:
+            return batches[0]
+        rows = Batch.concatenate([each.batch for each in batches])
+        return cls(*rows, torch.cat([each.fold for each in batches]))
+
+    def validate_rows(self) -> FoldBatch:
+        """Return the batch itself, or raise an InputError unless its parts have the same rows."""
+        self.batch.validate_rows()
+        if self.fold.shape != self.x.shape[:1]:
+            raise InputError(
+                f"fold: a shape of {tuple(self.fold.shape)} was given beside x of "
+                f"{tuple(self.x.shape)}; ({len(self.x)},) is needed"
+            )
+        return self
+
+
 class KeptBatch(NamedTuple):
     """A `Batch` to predict, and a pyarrow record batch of the columns its predictions keep."""
 

@@ -111,7 +111,7 @@ def coefficient_report(
     confidence: float = 0.95,
     ridge: float = 0.0,
     base_levels: Mapping[str, str] | None = None,
-    notes: Sequence[str] = (),
+    notes: Sequence[str | list[str]] = (),
 ) -> Report:
     """Return the report of a fit.
 
@@ -122,7 +122,7 @@ def coefficient_report(
         confidence: how often the intervals cover the true coefficient.
         ridge: the penalty, which explains why there are no standard errors.
         base_levels: for columns of categories, the level that the others are compared to.
-        notes: sentences to put below the table.
+        notes: sentences, or lists of phrases, to put below the table.
     """
     statistics = named_statistics(statistics)
     targets = list(dict.fromkeys(row["target"] for row in rows if "target" in row))
@@ -140,7 +140,7 @@ def coefficient_report(
     ]
     if len(common) < len(statistics):
         parts.append(Table.from_rows(target_rows))
-    parts += [[note] for note in notes]
+    parts += [[note] if isinstance(note, str) else note for note in notes]
     parts.append(
         [f"{column}: compared to {level}" for column, level in (base_levels or {}).items()]
     )
@@ -156,7 +156,7 @@ def _missing_numbers(
     fitted = [row for row in rows if not math.isnan(row["estimate"])]
     if len(fitted) < len(rows):
         reasons.append("left out, as a linear combination of earlier columns")
-    with_error = [row for row in fitted if not math.isnan(row.get("std_error", 0.0))]
+    with_error = [row for row in fitted if not math.isnan(row.get("std_error") or 0.0)]
     if len(with_error) < len(fitted):
         penalty = "unknown with a ridge penalty, which biases the estimates"
         reasons.append(
@@ -164,7 +164,7 @@ def _missing_numbers(
         )
     lists = {name: v if isinstance(v, list) else [v] for name, v in statistics.items()}
     undefined = any(math.isnan(number) for numbers in lists.values() for number in numbers)
-    if any(math.isnan(row.get("t", 0.0)) for row in with_error) or (undefined and not reasons):
+    if any(math.isnan(row.get("t") or 0.0) for row in with_error) or (undefined and not reasons):
         r2 = lists.get("r2", []) + lists.get("r2_uncentered", [])
         is_constant = any(map(math.isnan, r2))
         nothing = "a target is constant" if is_constant else "there is nothing to test"

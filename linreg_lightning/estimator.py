@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from copy import copy
 from dataclasses import replace
-from numbers import Number
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
+from torch import Tensor
 
 from linreg_lightning.algebra import ExactGram, Fit, Float64Gram, Gram
 from linreg_lightning.algebra.cost import cost_note
@@ -20,19 +19,7 @@ from linreg_lightning.algebra.least_squares import (
 )
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import is_frame, to_arrow
-from linreg_lightning.matching import refuse_reordered
-from linreg_lightning.validation import check_argument, to_tensor
-
-try:
-    from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-    from sklearn.utils import assert_all_finite, check_array
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError:
-    raise ImportError(
-        "LinearRegressor needs scikit-learn; type pip install 'linreg_lightning[sklearn]'"
-    ) from None
-
+from linreg_lightning.estimator_base import LinearEstimator
 
 # The kinds of sums to try in turn, until one gives enough digits.
 _GRAM_KINDS: dict[str, list[type[Gram]]] = {
@@ -42,7 +29,7 @@ _GRAM_KINDS: dict[str, list[type[Gram]]] = {
 }
 
 
-class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class LinearRegressor(LinearEstimator):
     """Least squares as an estimator for scikit-learn: minimise sum(w (y - b_0 - x b)^2).
 
     With a ridge penalty, ridge |b|^2 is added, as in scikit-learn's `Ridge(alpha=ridge)`. The
@@ -122,7 +109,8 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
             TypeError: X is sparse.
         """
         self._check_arguments()
-        batch, bits, one_target = self._batch(X, y, sample_weight, reset=True)
+        batch, one_target = self._batch(X, y, sample_weight, reset=True)
+        bits = column_bits(X)
         for kind in _GRAM_KINDS[self.accuracy]:
             if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
                 warnings.warn(note, stacklevel=2)
@@ -142,7 +130,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         """
         self._check_arguments()
         is_first = not hasattr(self, "_gram")
-        batch, bits, one_target = self._batch(X, y, sample_weight, reset=is_first)
+        batch, one_target = self._batch(X, y, sample_weight, reset=is_first)
         if is_first:
             gram = _GRAM_KINDS[self.accuracy][-1](batch.x.shape[1], batch.y.shape[1])
         else:
@@ -154,82 +142,20 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
                 "accuracy: exact was given, but earlier rows were added in float64; leave it out, "
                 "or fit all rows again"
             )
-        self._add(gram, batch, bits)
+        self._add(gram, batch, column_bits(X))
         one_target = one_target if is_first else self.coef_.ndim == 1
         return self._store(gram, self._solve(gram), one_target)
 
-    def predict(self, X: Any) -> Any:  # noqa: N803
-        """Return b_0 + x b for X, (rows, features): a float64 array in the shape of y.
-
-        Raises:
-            NotFittedError: before a fit.
-            ValueError: X has another number of columns, or other names, than in `fit`; a value is
-                missing, infinite or no number.
-        """
-        check_is_fitted(self)
-        x = validate_data(self, X, reset=False)
-        _refuse_rounded("X", X)
-        return self.fit_.predict(to_tensor("X", x)).numpy()
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Return R2 of the predictions for X: 1 - sum(w (y - prediction)^2) / sum(w (y - mean)^2).
-
-        Raises:
-            NotFittedError: before a fit.
-            ValueError: as in `fit` and `predict`.
-        """
-        _refuse_reordered_rows(X, y, sample_weight)
-        return float(super().score(X, y, sample_weight))
+    def _predict(self, x: Tensor) -> Tensor:
+        return self.fit_.predict(x)
 
     def _check_arguments(self) -> None:
-        is_bool = isinstance(self.fit_intercept, bool | np.bool_)
-        check_argument("fit_intercept", repr(self.fit_intercept), is_bool, "True or False")
+        self._check_bool("fit_intercept")
         check_arguments(self.accuracy, self.ridge, self.confidence)
 
-    def _batch(
-        self, x: Any, y: Any, weight: Any, reset: bool
-    ) -> tuple[Batch, list[int] | None, bool]:
-        """Return the rows, the significant bits of the columns of x, and whether y is (rows,)."""
-        _refuse_reordered_rows(x, y, weight)
-        given, bits = {"X": x, "y": y}, column_bits(x)
-        x, y = validate_data(
-            self,
-            x,
-            y,
-            reset=reset,
-            multi_output=True,
-            y_numeric=True,
-            ensure_all_finite=weight
-            is not None,  # else `_add` refuses missing values, where the weight is not 0
-        )
-        if isinstance(weight, Number):
-            weight = np.full(len(x), weight)
-        elif weight is not None:
-            given["sample_weight"] = weight
-            weight = check_array(weight, ensure_2d=False, input_name="sample_weight")
-        for argument, values in given.items():
-            _refuse_rounded(argument, values)
-        x, y = to_tensor("X", x), to_tensor("y", y)
-        if weight is not None:
-            weight = to_tensor("sample_weight", weight)
-            if weight.shape != x.shape[:1]:
-                raise InputError(
-                    f"sample_weight: a shape of {tuple(weight.shape)} was given; "
-                    f"({len(x)},) is needed"
-                )
-            if not weight.any():
-                raise InputError("sample_weight: all weights are zero; at least one row must count")
-        batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight).validate()
-        return batch, bits, y.ndim == 1
-
     def _add(self, gram: Gram, batch: Batch, bits: list[int] | None) -> None:
-        try:
+        with self._missing_values_refused(batch):
             gram.update(batch, bits=bits)
-        except InputError:
-            # For NaN and infinity, raise the error that all estimators of scikit-learn raise.
-            name = type(self).__name__
-            assert_all_finite(batch.x.numpy(), estimator_name=name, input_name="X")
-            raise
 
     def _solve(self, gram: Gram) -> Fit:
         return Fit.from_gram(
@@ -251,25 +177,3 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         self.coef_ = np.ascontiguousarray(fit.coefficients.nan_to_num(0.0).numpy().T)
         self.intercept_ = fit.intercept.numpy().copy()[()]
         return self
-
-
-def _refuse_reordered_rows(x: Any, y: Any, weight: Any) -> None:
-    refuse_reordered("y", y, "X", x)
-    refuse_reordered("sample_weight", weight, "X", x)
-    refuse_reordered("sample_weight", weight, "y", y)
-
-
-def _refuse_rounded(argument: str, values: Any) -> None:
-    """Refuse whole numbers that scikit-learn has rounded to float64."""
-    if isinstance(values, np.ndarray) and values.dtype != object:
-        return  # not rounded yet
-    if is_frame(values):
-        if hasattr(values, "dtypes"):  # floats are never rounded, so that they need no conversion
-            columns = zip(values.columns, values.dtypes, strict=True)
-            values = values[[name for name, kind in columns if "float" not in str(kind).lower()]]
-        table = to_arrow(values, argument)
-        for field in table.schema:
-            if pa.types.is_integer(field.type) or pa.types.is_decimal(field.type):
-                to_tensor(argument, table.select([field.name]))
-    else:
-        to_tensor(argument, values)

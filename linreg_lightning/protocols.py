@@ -128,6 +128,17 @@ class SinglePass(Protocol):
 
 
 @runtime_checkable
+class AssignsFolds(Protocol):
+    """A model whose training batches shall be `FoldBatch`, which say which fold each row is in.
+
+    `fold_rule` is an `algebra.folds.FoldRule`; None: batches without folds. It is set when the
+    model is made, because the data ask for it before they call the model.
+    """
+
+    fold_rule: Any
+
+
+@runtime_checkable
 class ExtendsColumns(Protocol):
     """A model that says whether a fit that goes on from a checkpoint takes more columns of x."""
 
@@ -164,6 +175,13 @@ class IntervalModel(Protocol):
 
 
 @runtime_checkable
+class HasSelection(Protocol):
+    """A model that chooses a penalty; its `selection` is an `algebra.Selection`, None before."""
+
+    selection: Any | None
+
+
+@runtime_checkable
 class WritesFile(Protocol):
     """A callback whose file the command lists at its end, as `file_label  path`."""
 
@@ -182,6 +200,11 @@ def feature_bits_of(data: object, without: int | None = None) -> list[int] | Non
 def is_single_pass(model: object) -> bool:
     """Whether one pass over the rows is the model's whole fit."""
     return isinstance(model, SinglePass) and model.one_pass
+
+
+def selection_of(model: object) -> Any | None:
+    """Return the model's `selection`; None where it has none, or has not been fitted."""
+    return model.selection if isinstance(model, HasSelection) else None
 
 
 def coefficient_rows(model: object) -> list[dict[str, Any]]:

@@ -68,10 +68,10 @@ def test_the_examples_in_the_help_run(command: Linreg, houses: Path) -> None:
     frame.to_csv("held_out.csv", index=False)
     lines = [line.strip() for line in help_text(linreg).splitlines() if line.startswith("  linreg")]
     lines = [line for line in lines if "help" not in line and "print_" not in line]
-    fit, sgd, exact, predict, test, named, resumed, *callbacks = lines
+    fit, sgd, exact, chosen, predict, test, named, resumed, *callbacks = lines
     assert named.split()[:4] == ["linreg", "fit", "-c", "NAME"]
     short = [f"{line} --trainer.max_epochs 2" for line in callbacks]
-    for line in (fit, sgd, exact, predict, test, *short, fit, resumed):
+    for line in (fit, sgd, exact, chosen, predict, test, *short, fit, resumed):
         command(line.removeprefix("linreg "))
 
 

@@ -1,5 +1,6 @@
 """Double-double and multiprecision arithmetic against exact fractions."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -121,11 +122,28 @@ def test_multiprecision_agrees_with_whole_numbers(
     assert value_of(multiprecision.add(x, y)) == [
         v * unit_x + w * unit_y for v, w in zip(a, b, strict=True)
     ]
-    assert multiprecision.to_integers(x) == a
     moved = multiprecision.shift_right(x, torch.tensor(bits))
     assert value_of(moved) == [
         v * unit_x * Fraction(2) ** -shift for v, shift in zip(a, bits, strict=True)
     ]
+
+
+@SETTINGS
+@given(WHOLE, WHOLE, st.integers(1, 2**61))
+def test_weighted_products_less_means_agree_with_whole_numbers(
+    a: list[int], b: list[int], weight: int
+) -> None:
+    x, y, w = digits_of(a, 4), digits_of(b, 4), digits_of([weight], 4)[:, 0]
+    square = digits_of([a[0], 1, b[2], 0], 4).view(4, 2, 2)
+    z = [[int(v * multiprecision.BASE**3) for v in value_of(row)] for row in square.unbind(1)]
+    difference = multiprecision.subtract_products(square, w, x[:, :2], y[:, 1:])
+    ratio = multiprecision.divide(difference, w)
+    for i, j in itertools.product(range(2), range(2)):
+        truth = weight * z[i][j] - a[i] * b[1 + j]
+        assert value_of(difference[:, i, j, None]) == [truth * Fraction(multiprecision.BASE) ** -6]
+        quotient = Fraction(float(ratio.high[i, j])) + Fraction(float(ratio.low[i, j]))
+        expected = Fraction(truth, weight) * Fraction(multiprecision.BASE) ** -3
+        assert abs(quotient - expected) <= abs(expected) / 2**103
 
 
 @SETTINGS

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
-from linreg_lightning.algebra.double_double import DoubleDouble
+from linreg_lightning.algebra.double_double import DoubleDouble, ldexp
 from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import (
     folds_of_blocks,
@@ -270,3 +270,42 @@ def test_constant_columns_and_no_columns_have_errors_too(kind):
     empty = batch._replace(x=batch.x[:, :0])
     got = float(errors_of(sums_of(kind, empty, fold, 3), 2, b[:, :0]).mean_square)
     assert got == pytest.approx(rational_error(empty, fold, 2, b[0, :0, 0]), rel=1e-13)
+
+
+@pytest.mark.parametrize("scale", [0.0, 2.0**-400, 2.0**400, 2.0**-540, 2.0**500])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_float64_sums_of_folds_are_right_for_columns_that_change_their_size(scale, weighted):
+    batch = sample(300, weighted=weighted)
+    fold = folds_of_rows(0, 300, 3)
+    batch.x[100:, 1] *= scale
+    batch.x[200:, 2] = batch.x[200:, 2].masked_fill(fold[200:] == 1, 0.0) * scale
+    for order in (torch.arange(300), torch.arange(300).flip(0), fold.argsort(stable=True)):
+        sums = sums_of(Float64Gram, batch.select(order), fold[order], 3, 50)
+        for k, gram in enumerate(sums.grams):
+            want = gram_of(ExactGram, batch.select(fold == k)).normal_equations()
+            got = gram.normal_equations()
+            assert got.rows == want.rows
+            assert got.log_weight == want.log_weight
+            weight = (got.weight_exponent - want.weight_exponent) // 2
+            exponent = want.exponent - got.exponent - weight
+            cross = ldexp(ldexp(want.cross.high, exponent), exponent[:, None])
+            # The shift of all folds may be far from the rows of one: `square` says so.
+            length = got.square.sqrt()
+            error = (got.cross - cross).abs() / (length * length[:, None])
+            assert float(error.nan_to_num(0.0).max()) <= 4 * got.roundoff
+            if torch.equal(order, torch.arange(300)):
+                norm = cross.diagonal().sqrt()
+                assert float(((got.cross - cross).abs() / (norm * norm[:, None])).max()) < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_precision_of_columns_is_that_of_one_gram(kind):
+    batch = sample(300)
+    x = batch.x.float()
+    x[:, 0] = x[:, 0].round()
+    batch = batch._replace(x=x)
+    sums = sums_of(kind, batch, folds_of_rows(0, 300, 3), 3, 50)
+    want = gram_of(kind, batch).normal_equations().input_roundoff
+    assert want.tolist() == [2.0**-53, 2.0**-24, 2.0**-24]
+    for gram in [sums.total(), *sums.grams, *sums.training()]:
+        assert torch.equal(gram.normal_equations().input_roundoff, want)

@@ -31,18 +31,11 @@ ALLOWED: dict[str, set[str]] = {
     "design_matrix": {"errors", "batch", "frames", "matching", "validation", "tables"}
     | {"metrics"},
     "data": {"errors", "batch", "frames", "validation", "protocols", "tables", "design_matrix"}
-    | {"tutorial", "checkpoint_file"},
+    | {"tutorial", "checkpoint_file", "algebra"},
     "tight_loop": {"hook_markers", "validation"},
-    "estimator": {
-        "errors",
-        "batch",
-        "frames",
-        "matching",
-        "validation",
-        "text_table",
-        "algebra",
-        "metrics",
-    },
+    "estimator_base": {"errors", "batch", "frames", "matching", "validation"},
+    "estimator": {"errors", "batch", "algebra", "estimator_base"},
+    "estimator_selection": {"errors", "batch", "validation", "algebra", "estimator_base"},
     "models": {"errors", "batch", "frames", "validation", "protocols", "hook_markers", "text_table"}
     | {"tutorial", "algebra", "metrics", "design_matrix", "checkpoint_file", "coefficient_table"},
     "callbacks": {"errors", "atomic_file", "batch", "validation", "protocols", "hook_markers"}

@@ -810,3 +810,16 @@ def test_ridge_gives_a_constant_column_a_coefficient_of_0(
         trainer(max_epochs=1).fit(model, TensorData(columns, y))
         found.append([row["estimate"] for row in model.coefficients()])
     assert found[1] == pytest.approx([*found[0], 0.0, 0.0], rel=1e-12)
+
+
+def test_a_checkpoint_loaded_with_another_ridge_predicts_with_its_coefficients(
+    trainer: MakeTrainer,
+) -> None:
+    x, y = problem()
+    make = trainer(max_epochs=1)
+    make.fit(LeastSquares(), TensorData(x, y))
+    make.save_checkpoint("plain.ckpt")
+    again = LeastSquares.load_from_checkpoint("plain.ckpt", ridge=50.0)
+    expected = least_squares(x, y, ridge=50.0)
+    assert torch.allclose(again.predict(x), expected.predict(x), rtol=1e-12)
+    assert again.coefficients()[1]["estimate"] == expected.coefficients[0, 0].item()

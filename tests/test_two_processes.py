@@ -113,13 +113,20 @@ def test_sgd_takes_the_steps_of_a_loop_by_hand_over_batches_of_the_rows_of_both(
 def test_least_squares_give_the_same_bits_and_refuse_rows_that_come_twice(two: Two) -> None:
     found = {name: two.answers[name] for name in [*processes.CASES, *processes.LOADERS]}
     one = json.loads(json.dumps(processes.fits(1)))
-    refusal = two.answers["refusal"]
-    assert refusal.startswith("devices: the DataLoader has given all processes the same")
+    all_rows, without_folds = two.answers["refusals"]
+    assert all_rows.startswith("devices: the DataLoader has given all processes the same")
+    assert without_folds.startswith("devices: 2 processes were started, and the loader does not")
     assert found["auto, in two passes"]["passes"] == 2
     case = "auto, in one pass"
     assert [found.pop(case)["passes"], one[case]["passes"]] == [1, 1]
     del one[case]
     assert found == one
+
+
+def test_a_penalty_is_chosen_with_the_same_bits(two: Two) -> None:
+    found = two.answers["selections"]
+    assert [answer["passes"] for answer in found.values()] == [1, 2]
+    assert found == json.loads(json.dumps(processes.selections(1)))
 
 
 def test_classes_are_fitted_as_by_a_plain_torch_loop(two: Two) -> None:

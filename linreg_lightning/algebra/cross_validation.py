@@ -53,10 +53,10 @@ def cross_validate(
     weights = torch.stack([ldexp(to_float64(f.weight), f.weight_exponent) for f in folds])
     share = weights / weights.sum()
     mean = (fold_errors * share).sum(-1)
-    # Relative to the mean, since the squares of tiny and huge errors leave float64's range.
-    unit = torch.where(mean > 0, mean, 1.0)[..., None]
-    spread = ((fold_errors / unit - mean[..., None] / unit).square() * share).sum(-1)
-    standard_error = unit[..., 0] * (spread / (len(weights) - 1)).sqrt()
+    # Relative to the mean, since the square of the error of a tiny target may be 0.
+    deviation = (fold_errors / mean[..., None] - 1).nan_to_num(0.0)
+    spread = (deviation.square() * share).sum(-1)
+    standard_error = mean * (spread / (len(weights) - 1)).sqrt()
     return CrossValidation(fold_errors, weights, mean, standard_error, (rounding * share).sum(-1))
 
 

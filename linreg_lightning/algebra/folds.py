@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +14,40 @@ from linreg_lightning.errors import InputError
 
 MAX_FOLDS = 255  # their numbers are kept in a byte
 _LOW_BITS = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class FoldRule:
+    """How the rows of a cross-validation go to its folds.
+
+    Args:
+        folds: how many folds there are, from 2 to 255.
+        seed: of the hash that decides.
+        blocks: whether each fold is a block of consecutive rows, as for rows in the order of time.
+
+    Raises:
+        InputError: folds is not from 2 to 255.
+
+    >>> FoldRule(folds=3, blocks=True).of_rows(0, 7, rows=7)
+    tensor([0, 0, 0, 1, 1, 2, 2], dtype=torch.uint8)
+    """
+
+    folds: int
+    seed: int = 0
+    blocks: bool = False
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds)
+
+    def of_rows(self, start: int, stop: int, rows: int) -> Tensor:
+        """Return the fold of each row from number `start` to before `stop`, of `rows` in all."""
+        if self.blocks:
+            return folds_of_blocks(start, stop, self.folds, rows)
+        return folds_of_rows(start, stop, self.folds, self.seed)
+
+    def of_groups(self, values: Tensor, labels: list[Any] | None = None) -> Tensor:
+        """Return the fold of each row by its group; see `folds_of_groups`."""
+        return folds_of_groups(values, self.folds, self.seed, labels)
 
 
 def folds_of_rows(start: int, stop: int, folds: int, seed: int = 0) -> Tensor:
@@ -42,8 +78,9 @@ def folds_of_groups(
 
     `values`, (rows,) int64 or float64, are the groups themselves or, where there are `labels`,
     index these: what `validation.group_values` returns. The fold depends on the value or the text
-    of the label alone, not on the other groups. The number 3.0 is the same group as 3. Folds may be
-    empty where there are few groups.
+    of the label alone, not on the other groups. The number 3.0 is the same group as 3 and as the
+    text "3", so that a file of any format gives the same folds; true is the same as 1. Folds may
+    be empty where there are few groups.
 
     Raises:
         InputError: folds is not from 2 to 255.
@@ -53,15 +90,30 @@ def folds_of_groups(
     """
     check_folds(folds)
     if labels is not None:
-        digests = [hashlib.blake2b(str(label).encode(), digest_size=8).digest() for label in labels]
-        hashes = [int.from_bytes(digest, "little", signed=True) for digest in digests]
-        number = torch.tensor(hashes, dtype=torch.int64)[values]
+        number = torch.tensor([*map(_label_number, labels)], dtype=torch.int64)[values]
     elif values.is_floating_point():
         whole = values.to(torch.int64)
         number = torch.where(whole == values, whole, values.double().view(torch.int64))
     else:
         number = values.to(torch.int64)
     return ((splitmix64(number ^ _key(seed)) & _LOW_BITS) % folds).to(torch.uint8)
+
+
+def _label_number(label: Any) -> int:
+    """Return the number that a label is or, where it is text, a hash of it, as an int64."""
+    text = str(label)
+    try:
+        value = float(text)
+    except ValueError:
+        if text in ("true", "True", "false", "False"):
+            return int(text.lower() == "true")
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little", signed=True)
+    if text.lstrip("+-").isdigit() and len(text) < 22:  # float64 does not hold all of 64 bits
+        return _signed(int(text) % 2**64)
+    if value.is_integer() and -(2.0**63) <= value < 2.0**63:
+        return int(value)
+    return int.from_bytes(struct.pack("<d", value), "little", signed=True)
 
 
 def folds_of_blocks(start: int, stop: int, folds: int, rows: int) -> Tensor:

@@ -26,7 +26,6 @@ from linreg_lightning.algebra.compiled_sums import CompiledSums, can_compile
 from linreg_lightning.algebra.double_double import (
     DoubleDouble,
     ldexp,
-    round_ratios,
     row_blocks,
     two_prod,
 )
@@ -93,31 +92,33 @@ class ExactGram(Gram):
         return not self._sums.lost
 
     def _centre(self, intercept: bool) -> dict[str, Any]:
-        digits = self._sums.digits.cpu()
-        # In whole numbers, so that only the results are rounded.
-        unit, bits = multiprecision.BASE ** (len(digits) - 1), DIGIT_BITS * HEADROOM_DIGITS
-        weight, *sums = multiprecision.to_integers(digits[:, 0])
-        square = multiprecision.to_integers(digits.diagonal(dim1=1, dim2=2)[:, 1:])
-        columns = len(sums)
+        # One more digit in front leaves none above BASE / 2.
+        digits = multiprecision.carry(
+            torch.nn.functional.pad(self._sums.digits.cpu(), (0,) * 4 + (1, 0))
+        )
+        one, bits = torch.tensor([1]), DIGIT_BITS * (HEADROOM_DIGITS + 1)
+        weight, sums, products = digits[:, 0, 0], digits[:, 0, 1:], digits[:, 1:, 1:]
+        columns = sums.shape[1]
+        mean = DoubleDouble.of(torch.zeros(columns, dtype=torch.float64))
         if intercept:
-            mean = round_ratios(sums, weight)
-        else:
-            mean = DoubleDouble.of(torch.zeros(columns, dtype=torch.float64))
+            mean = multiprecision.divide(sums, weight)
         cross = DoubleDouble(*torch.empty(2, columns, columns, dtype=torch.float64))
-        for rows in row_blocks(columns, columns):
-            shape = rows.stop - rows.start, columns - rows.start
-            i, j = rows.start + torch.triu_indices(*shape)
-            products, denominator = multiprecision.to_integers(digits[:, 1 + i, 1 + j]), unit
-            if intercept:
-                places = zip(products, i.tolist(), j.tolist(), strict=True)
-                products = [weight * z - sums[k] * sums[m] for z, k, m in places]
-                denominator = weight * unit
-            cross[i, j] = cross[j, i] = round_ratios([z << bits for z in products], denominator)
+        for rows in row_blocks(columns, 2 * len(digits) * columns):
+            right = slice(rows.start, columns)
+            block, denominator = products[:, rows, right], one
+            if intercept:  # in whole numbers, so that only the results are rounded
+                block = multiprecision.subtract_products(
+                    block, weight, sums[:, rows], sums[:, right]
+                )
+                denominator = weight
+            quotient = ldexp(multiprecision.divide(block, denominator), torch.tensor(bits))
+            cross[rows, right], cross[right, rows] = quotient, quotient.mT
+        square = multiprecision.divide(products.diagonal(dim1=1, dim2=2), one)
         return {
-            "weight": round_ratios([weight << bits], unit)[0],
+            "weight": ldexp(multiprecision.divide(weight, one), torch.tensor(bits)),
             "mean": mean,
             "cross": cross,
-            "square": round_ratios([z << bits for z in square], unit).high,
+            "square": ldexp(square.high, torch.tensor(bits)),
             "exponent": self._sums.top[1:],
             "weight_exponent": DIGIT_BITS * self._sums.weight_top,
             "roundoff": 2.0**-104,

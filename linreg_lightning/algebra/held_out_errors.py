@@ -60,9 +60,9 @@ def held_out_errors(
     tensor([0.0000, 4.2500], dtype=torch.float64)
     """
     d = held_out.features
-    squares = to_float64(held_out.cross).diagonal()
-    change = torch.where(squares == 0, 0, -(exponent_of(squares) >> 1).clamp(-1000, 1000))
-    exponent = held_out.exponent - change
+    # The larger unit, since a column may be 0, or nearly, in the fold and not in other rows.
+    exponent = torch.maximum(_unit(held_out), _unit(training))
+    change = held_out.exponent - exponent
     cross = _rescale(held_out.cross, change)
     norm = ldexp(held_out.square, 2 * change).sqrt()
     if isinstance(held_out.cross, DoubleDouble):
@@ -84,6 +84,13 @@ def held_out_errors(
         results.append(ldexp(both, 2 * exponent[y]))
     mean_square, error = torch.stack(results, dim=-1)
     return HeldOutErrors(mean_square, error)
+
+
+def _unit(equations: NormalEquations[Any]) -> Tensor:
+    """Return e for each column so that its length is about 2^e; (columns,)."""
+    squares = to_float64(equations.cross).diagonal()
+    length = torch.where(squares == 0, 0, (exponent_of(squares) >> 1).clamp(-1000, 1000))
+    return equations.exponent + length
 
 
 def _residual_squares(cross: DoubleDouble, y: int, slope: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from linreg_lightning.algebra.double_double import (
     exponent_of,
     fast_two_sum,
     ldexp,
+    two_sum,
 )
 
 DIGIT_BITS = 22
@@ -104,12 +105,43 @@ def shift_right(digits: Tensor, bits: Tensor) -> Tensor:
     return quotient
 
 
-def to_integers(digits: Tensor) -> list[int]:
-    """Return numbers, (length, count), in units of their last digit."""
-    values = [0] * digits.shape[1]
-    for digit in digits.tolist():
-        values = [(v << DIGIT_BITS) + d for v, d in zip(values, digit, strict=True)]
-    return values
+def subtract_products(z: Tensor, weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return weight z - left right', in normal form, of numbers with digits up to BASE / 2.
+
+    `z` is (length, rows, columns), `weight` (length,), `left` (length, rows), `right` (length,
+    columns).
+    """
+    length = len(z)
+    difference = z.new_zeros(2 * length - 1, *z.shape[1:])
+    for place in weight.nonzero()[:, 0].tolist():
+        difference[place : place + length] += weight[place] * z
+    # Sums of products of 2^42, which float64 holds exactly.
+    left, reverse = left.double().mT, right.double().flip(0)
+    for place in range(2 * length - 1):
+        first, last = max(0, place - length + 1), min(place, length - 1)
+        others = reverse[length - 1 - place + first : length - place + last]
+        difference[place] -= (left[:, first : last + 1] @ others).long()
+    carry_in_place(difference)
+    return difference
+
+
+def divide(numerators: Tensor, denominator: Tensor) -> DoubleDouble:
+    """Return the ratios of numbers in normal form, (length, ...) and (length,), to 2^-103."""
+    (high, exponent), (low, shift) = _leading(numerators), _leading(denominator)
+    return ldexp(high / low, exponent - shift)
+
+
+def _leading(digits: Tensor) -> tuple[DoubleDouble, Tensor]:
+    """Return numbers in normal form as the product of a number and a power of two; its exponent."""
+    first = (digits != 0).byte().argmax(0)
+    places = first + torch.arange(6).view(-1, *[1] * first.ndim)
+    inside = places < len(digits)
+    chosen = digits.gather(0, places.clamp(max=len(digits) - 1)) * inside
+    parts = (chosen[::2] * BASE + chosen[1::2]).double()
+    high, low = two_sum(parts[1], parts[2] / 2.0 ** (2 * DIGIT_BITS))
+    scale = 2.0 ** (2 * DIGIT_BITS)
+    high, rest = two_sum(parts[0], high / scale)
+    return DoubleDouble(*fast_two_sum(high, rest + low / scale)), -DIGIT_BITS * (first + 1)
 
 
 class ExactSums(NamedTuple):
@@ -136,6 +168,8 @@ class ExactSums(NamedTuple):
 
     def convert_units(self, top: Tensor, weight_top: Tensor) -> ExactSums:
         """Return the same sums in units that are at least as large."""
+        if torch.equal(top, self.top) and torch.equal(weight_top, self.weight_top):
+            return self._replace(digits=carry(self.digits), pending=0) if self.pending else self
         rise = top - self.top
         bits = rise[:, None] + rise + DIGIT_BITS * (weight_top - self.weight_top)
         digits = shift_right(carry(self.digits), bits)

@@ -88,14 +88,16 @@ def select_penalty(
     places = column_places(unpenalized, rows.features)
     chosen = SelectionOptions(penalty=penalty, unpenalized=places, **options)
     fold = _folds(folds, groups, blocks, fold_seed, rows, (x, y, weight))
-    selection = _select_rows(rows, fold, chosen, intercept, accuracy, confidence)
+    selection = select_rows(rows, fold, chosen, intercept, accuracy, confidence)
     for diagnostic in selection.diagnostics():
         if diagnostic.is_warning:
             warnings.warn(diagnostic.message, stacklevel=2)
     return selection
 
 
-class _Rows(NamedTuple):
+class SelectionRows(NamedTuple):
+    """Rows as tensors, and what else is known of them."""
+
     batch: Batch
     bits: list[int] | None  # as `Gram.update`
     features: list[str] | None
@@ -103,17 +105,17 @@ class _Rows(NamedTuple):
     one_dimensional: bool  # whether y was (rows,)
 
 
-def _to_rows(x: Any, y: Any, weight: Any) -> _Rows:
+def _to_rows(x: Any, y: Any, weight: Any) -> SelectionRows:
     features, targets = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(features.device)
     matrix = (targets.unsqueeze(1) if targets.ndim == 1 else targets).to(features.device)
     batch = Batch(features, matrix, weight).validate()
     names = table_names(x, batch.x.shape[1]), table_names(y, batch.y.shape[1])
-    return _Rows(batch, column_bits(x), *names, targets.ndim == 1)
+    return SelectionRows(batch, column_bits(x), *names, targets.ndim == 1)
 
 
 def _folds(
-    folds: Any, groups: Any, blocks: bool, seed: int, rows: _Rows, labelled: Sequence[Any]
+    folds: Any, groups: Any, blocks: bool, seed: int, rows: SelectionRows, labelled: Sequence[Any]
 ) -> tuple[int, Tensor]:
     """Return the number of folds, and the fold of each row."""
     count = rows.batch.rows
@@ -144,14 +146,15 @@ def _folds(
     return folds, folds_of_groups(values, folds, seed, labels)
 
 
-def _select_rows(
-    rows: _Rows,
+def select_rows(
+    rows: SelectionRows,
     fold: tuple[int, Tensor],
     options: SelectionOptions,
-    intercept: bool,
-    accuracy: Accuracy,
-    confidence: float,
+    intercept: bool = True,
+    accuracy: Accuracy = "auto",
+    confidence: float = 0.95,
 ) -> Selection:
+    """Choose a penalty for rows whose folds are known; without the warnings of `select_penalty`."""
     batch, (folds, fold_of_row) = rows.batch, fold
     columns, targets = batch.x.shape[1], batch.y.shape[1]
     check_columns(options, columns)

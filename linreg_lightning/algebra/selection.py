@@ -33,6 +33,7 @@ from linreg_lightning.algebra.selection_paths import (
     correct_digits,
     degrees_of_freedom,
     fit_paths,
+    penalty_scales,
     standardized,
 )
 from linreg_lightning.algebra.selection_result import Path, Selection as Selection
@@ -98,7 +99,7 @@ def select(
         rows=equations.rows,
         intercept_fitted=intercept,
         confidence=confidence,
-        **_center(equations, take(fits.coefficients, choices.chosen)),
+        **_scales(problem, equations, take(fits.coefficients, choices.chosen)),
     )
     return _refit(selection, total_sums) if options.refit else selection
 
@@ -178,12 +179,15 @@ def _left_out(problem: StandardizedEquations[Any]) -> tuple[int, ...]:
     return tuple(j for j in range(problem.features) if j not in kept)
 
 
-def _center(equations: NormalEquations[Any], coefficients: Tensor) -> dict[str, Any]:
-    """Return the means of x in float64, and what the fits predict there."""
+def _scales(
+    problem: StandardizedEquations[Any], equations: NormalEquations[Any], coefficients: Tensor
+) -> dict[str, Any]:
+    """Return the scales and the means of x in float64, and what the fits predict at the means."""
     d = equations.features
     mean = ldexp(equations.mean, equations.exponent)
     rest = mean.low[:d, None] * coefficients  # of the prediction between the means and those here
-    return {"center": mean.high[:d], "level": mean.high[d:] + (mean.low[d:] - rest.sum(0))}
+    level = mean.high[d:] + (mean.low[d:] - rest.sum(0))
+    return {"scale": penalty_scales(problem), "center": mean.high[:d], "level": level}
 
 
 def _refit(selection: Selection, sums: Gram) -> Selection:

@@ -41,6 +41,13 @@ def standardized(equations: Any, options: SelectionOptions) -> StandardizedEquat
     )
 
 
+def penalty_scales(total: StandardizedEquations[Any]) -> Tensor:
+    """Return s_j in the user's units, 0 of columns left out and without a penalty; (features,)."""
+    scales, columns = torch.zeros(total.features, dtype=torch.float64), total.penalized
+    scales[columns] = ldexp(to_float64(total.scale), total.exponent[columns])
+    return scales
+
+
 def choose_alphas(total: StandardizedEquations[Any], options: SelectionOptions) -> Tensor:
     """Return the alphas of each l1_ratio, those given or a grid for all rows; (R, A, targets)."""
     values: Any = options.alphas

@@ -94,6 +94,9 @@ class Selection(SelectionTable):
     confidence: float  # how often the intervals of `refit` cover the truth
     center: Tensor  # about the means of the columns of x, (features,)
     level: Tensor  # what the fit at the choice predicts there, (targets,)
+    # What the penalty multiplies coefficients with, s_j; 0 of columns left out and of those without
+    # a penalty; (features,).
+    scale: Tensor
     nested_error: Tensor | None = None  # (targets,), as in `statistics`
     nested_standard_error: Tensor | None = None
     # Least squares of the columns whose coefficients are not 0, a fit for each target.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.cross_validation import take
 from linreg_lightning.algebra.fit_table import as_rows, named_columns, numbered_names, numbers_of
+from linreg_lightning.algebra.selection_json import selection_json
 from linreg_lightning.coefficient_table import (
     CoefficientTable,
     coefficient_report,
@@ -20,7 +21,17 @@ from linreg_lightning.coefficient_table import (
 from linreg_lightning.text_table import Report
 
 _TITLES = {"ridge": "Ridge", "lasso": "Lasso", "elasticnet": "Elastic net"}
-_BLANK_IN_SUMMARY = ("in_folds", "enters_at")  # of the intercept
+_MAX_ROWS_WITH_ZEROS = 20
+_MAY_BE_BLANK = ("in_folds", "enters_at")
+_IN_PHRASES = {"alpha", "l1_ratio", "nonzero", "cv_error", "cv_standard_error", "cv_r2"}
+_CHOICES = {
+    "min": "with the least error of held-out folds",
+    "one_standard_error": "the largest within one standard error of the least error",
+    "aic": "with the least AIC",
+    "bic": "with the least BIC",
+    "cp": "with the least Cp",
+    "gcv": "with the least generalised cross-validation",
+}
 
 
 class SelectionTable(CoefficientTable):
@@ -60,55 +71,47 @@ class SelectionTable(CoefficientTable):
         features: Sequence[str],
         targets: Sequence[str],
         base_levels: Mapping[str, str] | None = None,
+        statistics: Mapping[str, Any] | None = None,
     ) -> Report:
         """Return the report of the choice; arguments as in `coefficient_report`.
 
-        Columns whose coefficient is 0 are only counted.
+        Of more than 20 columns only those are shown whose coefficients are not 0. `statistics` take
+        the place of `Selection.statistics`.
         """
         selection = self._selection()
+        statistics = selection.statistics if statistics is None else statistics
         rows = as_rows(self.table(features, targets))
-        shown = [row for row in rows if row["estimate"] != 0 or row["term"] == "intercept"]
-        for row in shown:
-            if row["term"] == "intercept":
-                row.update({name: None for name in _BLANK_IN_SUMMARY if name in row})
-        notes = []
-        if zeros := len(rows) - len(shown):
-            notes.append(f"{zeros} coefficients are 0")
+        shown = rows
+        if len(features) > _MAX_ROWS_WITH_ZEROS:
+            shown = [row for row in rows if row["estimate"] != 0 or row["term"] == "intercept"]
+        # In a summary the intercept, and a column that is not chosen, have blanks instead of NaN.
+        shown = [
+            {
+                k: None if (k in _MAY_BE_BLANK or row["estimate"] == 0) and v != v else v
+                for k, v in row.items()
+            }
+            for row in shown
+        ]
+        notes = _choice_phrases(selection, targets, hidden=len(shown) < len(rows))
         if selection.refit is not None:
-            notes.append(
-                "std error, t, p, interval: of least squares, too optimistic, because the same "
-                "rows have chosen the columns"
-            )
+            reason = "too optimistic, because the same rows have chosen the columns"
+            notes.append([f"std error, t, p, interval: {reason}"])
         return coefficient_report(
             title,
             shown,
-            selection.statistics,
+            {k: v for k, v in statistics.items() if k not in _IN_PHRASES},
             confidence=selection.confidence,
             base_levels=base_levels,
             notes=notes,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the whole path and its errors as lists and numbers, for a JSON file.
+        """Return the choices and their paths as lists and numbers, for a JSON file.
 
-        `targets` has a dictionary for each target: its choices and, for each l1_ratio, a path whose
-        lists have an entry for each alpha. Numbers that are not known are NaN.
+        The keys are those of `path.json`, which `callbacks.PenaltyPath` describes. Numbers that are
+        not known are NaN.
         """
-        s = self._selection()
-        features, targets = self.column_names()
-        return {
-            "penalty": s.options.penalty,
-            "choice": s.options.choice,
-            "standardize": s.options.standardize,
-            "rows": s.rows,
-            "folds": len(s.fold_rows),
-            "fold_rows": s.fold_rows,
-            "fold_weights": s.fold_weights.tolist(),
-            "targets": [
-                {"target": name, **_choices(s, t), "paths": _paths(s, t, features)}
-                for t, name in enumerate(targets)
-            ],
-        }
+        return selection_json(self._selection(), *self.column_names())
 
     def _selection(self) -> Any:
         # Type checkers do not know that a subclass adds the fields of the selection.
@@ -123,6 +126,34 @@ class SelectionTable(CoefficientTable):
 
     def _frame_columns(self) -> dict[str, list[Any]]:
         return self.table(*self.column_names())
+
+
+def _choice_phrases(selection: Any, targets: Sequence[str], hidden: bool) -> list[list[str]]:
+    """Return for each target phrases about what was chosen, how, and how well it predicts.
+
+    `hidden` says whether the table lacks coefficients that are 0.
+    """
+    numbers = selection.statistics.items()
+    of_r2 = " (uncentered)" if "r2_uncentered" in selection.statistics else ""
+    shown = "; only these are shown" if hidden else ""
+    lists = {k: v if isinstance(v, list) else [v] for k, v in numbers if k in _IN_PHRASES}
+    options, features = selection.options, selection.path.coefficients.shape[2]
+    paragraphs = []
+    for t, target in enumerate(targets):
+        of = {k: "NA" if math.isnan(v[t]) else f"{v[t]:.6g}" for k, v in lists.items()}
+        mixture = f", l1_ratio {of['l1_ratio']}" if options.penalty == "elasticnet" else ""
+        name = f"{target}: " if len(targets) > 1 else ""
+        paragraphs.append(
+            [
+                f"{name}{_TITLES[options.penalty].lower()}{mixture}",
+                f"alpha {of['alpha']}, {_CHOICES[options.choice]}",
+                f"{of['nonzero']} of {features} coefficients are not 0{shown}",
+                f"held-out error {of['cv_error']}",
+                f"standard error {of['cv_standard_error']}",
+                f"held-out r2{of_r2} {of['cv_r2']}",
+            ]
+        )
+    return paragraphs
 
 
 def selection_statistics(selection: Any) -> dict[str, Any]:
@@ -142,7 +173,7 @@ def selection_statistics(selection: Any) -> dict[str, Any]:
         "cv_r2": 1 - cv_error / variance,
         "nested_error": selection.nested_error,
         "nested_standard_error": selection.nested_standard_error,
-        "r2": 1 - residual / variance,
+        "r2": (1 - residual / variance).clamp(min=0.0),  # but for rounding it is at least 0
         "rmse": residual.sqrt(),
     }
     named = {name: values.tolist() for name, values in per_target.items() if values is not None}
@@ -179,42 +210,3 @@ def _terms_of(selection: Any) -> dict[str, Tensor]:
 
 def _with_intercept(selection: Any, features: Tensor, intercept: Tensor) -> Tensor:
     return torch.cat((intercept[None], features)) if selection.intercept_fitted else features
-
-
-def _choices(selection: Any, target: int) -> dict[str, Any]:
-    """Return alpha and l1_ratio of the choice, of the least error and of one standard error."""
-    indices = {"": selection.index, "_min": selection.index_min, "_1se": selection.index_1se}
-    result: dict[str, Any] = {}
-    for end, index in indices.items():
-        r, a = index[target].tolist()
-        result[f"alpha{end}"] = float(selection.alphas[r, a, target])
-        result[f"l1_ratio{end}"] = float(selection.l1_ratios[r])
-    if selection.nested_error is not None:
-        result["nested_error"] = float(selection.nested_error[target])
-        result["nested_standard_error"] = float(selection.nested_standard_error[target])
-    return result
-
-
-def _paths(selection: Any, target: int, features: Sequence[str]) -> list[dict[str, Any]]:
-    path, criteria, results = selection.path, selection.criteria, []
-    for r, l1_ratio in enumerate(selection.l1_ratios.tolist()):
-        coefficients = path.coefficients[r, :, :, target]
-        columns = {
-            "alphas": selection.alphas,
-            "mean_error": selection.mean_error,
-            "standard_error": selection.standard_error,
-            "fold_errors": selection.fold_errors,
-            "df": path.degrees_of_freedom,
-            "residual": path.residual,
-            **criteria._asdict(),
-            "intercept": path.intercept,
-        }
-        results.append(
-            {
-                "l1_ratio": l1_ratio,
-                **{name: values[r, :, target].tolist() for name, values in columns.items()},
-                "nonzero": (coefficients != 0).sum(1).tolist(),
-                "coefficients": dict(zip(features, coefficients.T.tolist(), strict=True)),
-            }
-        )
-    return results

@@ -57,8 +57,11 @@ def sparse_paths(
         l1.flatten(1, 2),
         l2.flatten(1, 2),
     )
-    gaps = gaps.view(-1, ratios, targets, count) / (square / 2).clamp(min=1e-300)[:, None, :, None]
-    fits = fits.view(-1, ratios, targets, count, len(columns)).permute(0, 1, 3, 4, 2)
+    gaps = (
+        gaps.view(len(problems), ratios, targets, count)
+        / (square / 2).clamp(min=1e-300)[:, None, :, None]
+    )
+    fits = fits.view(len(problems), ratios, targets, count, len(columns)).permute(0, 1, 3, 4, 2)
     return [
         SparsePath(g[:, :, place], gap.mT) for g, gap, place in zip(fits, gaps, places, strict=True)
     ]

@@ -1,12 +1,14 @@
 """The layout of TensorBoard's page of custom scalars."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from linreg_lightning.callbacks.penalty_path import path_tags
 from linreg_lightning.callbacks.tensorboard import rows_by_tag, tensorboard_writers
-from linreg_lightning.protocols import Fitted, coefficient_rows
+from linreg_lightning.protocols import Fitted, HasSelection, coefficient_rows, selection_of
 from linreg_lightning.validation import check_argument
 
 
@@ -19,7 +21,8 @@ class CustomScalars(Callback):
     a coefficient shows the estimate and, where they are known, its true value and the ends of its
     confidence interval. It is the same for all models, so that TensorBoard shows the runs of a
     folder in one chart. A model with more coefficients than `max_coefficients` gets no charts of
-    them.
+    them. A model that has chosen a penalty gets a chart of the errors of held-out folds with their
+    band, from the largest penalty to the smallest.
 
     Raises:
         InputError: max_coefficients is below 0.
@@ -55,22 +58,32 @@ class CustomScalars(Callback):
         # Once: TensorBoard reads one layout of a run.
         if self._written or (isinstance(model, Fitted) and not model.fitted):
             return
-        if not self._metrics and trainer.enable_validation and not is_last:
+        awaits_metrics = not self._metrics and trainer.enable_validation
+        awaits_choice = isinstance(model, HasSelection) and model.selection is None
+        if (awaits_metrics or awaits_choice) and not is_last:
             return
         rows = coefficient_rows(model)
         shown = rows if len(rows) <= self.max_coefficients else []
+        selection = selection_of(model)
+        tags = path_tags(selection) if selection is not None else []
         for writer in tensorboard_writers(trainer):
-            writer.add_custom_scalars(layout(shown, self._metrics))
+            writer.add_custom_scalars(layout(shown, self._metrics, tags))
         self._written = True
 
 
-def layout(rows: list[dict[str, Any]], metrics: list[str]) -> dict[str, dict[str, list[Any]]]:
+def layout(
+    rows: list[dict[str, Any]], metrics: list[str], paths: Sequence[str] = ()
+) -> dict[str, dict[str, list[Any]]]:
     """Return category to chart to its kind and tags, as SummaryWriter takes it.
+
+    `paths` are the `path_tags` of a model that has chosen a penalty.
 
     >>> layout([], ["accuracy"])["fit"]["validation accuracy"]
     ['Multiline', ['^val/accuracy$']]
     >>> layout([{"target": "y", "name": "x1", "estimate": 2.0}], [])["coefficients"]
     {'x1': ['Multiline', ['^(coefficient|interval_low|interval_high|truth)/x1$']]}
+    >>> layout([], [], ["path/{}"])["penalty"]
+    {'error of held-out folds': ['Margin', ['path/mean_error', 'path/low', 'path/high']]}
     """
     fit = {"training loss": ["Multiline", ["^train/loss$"]]}
     for name in metrics:
@@ -83,4 +96,10 @@ def layout(rows: list[dict[str, Any]], metrics: list[str]) -> dict[str, dict[str
     coefficients = {
         tag: ["Multiline", [f"^({curves})/{re.escape(tag)}$"]] for tag in rows_by_tag(rows)
     }
-    return {"fit": fit, "coefficients": coefficients} if coefficients else {"fit": fit}
+    names, penalty = ("mean_error", "low", "high"), {}
+    for tag in paths:
+        target = tag.partition("{}/")[2]
+        chart = f"error of held-out folds, {target}" if target else "error of held-out folds"
+        penalty[chart] = ["Margin", [tag.format(name) for name in names]]
+    categories = {"fit": fit, "penalty": penalty, "coefficients": coefficients}
+    return {name: charts for name, charts in categories.items() if charts}

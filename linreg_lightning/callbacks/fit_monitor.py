@@ -11,6 +11,7 @@ from linreg_lightning.text_table import named_statistics
 # HPARAMS tab, where nobody compares runs by them.
 _NOT_LOGGED = {
     *("rows", "groups", "rank", "df_residual", "condition", "residual_sd"),
+    *("l1_ratio", "df", "cv_standard_error", "nested_standard_error"),
     *("r2_adjusted", "r2_adjusted_uncentered", "f", "f_p", "log_likelihood", "aic", "bic"),
 }
 
@@ -20,7 +21,8 @@ class FitMonitor(Callback):
     """Logs the loss and the metrics of the model at the end of a fit, as `fit_<name>`.
 
     Of a regression these are `fit_loss`, `fit_rmse`, `fit_mae` and `fit_r2`, or of a model without
-    a constant `fit_r2_uncentered`, another measure; of a classifier such as `fit_accuracy`. They
+    a constant `fit_r2_uncentered`, another measure; of a classifier such as `fit_accuracy`. A model
+    that has chosen a penalty adds `fit_alpha`, `fit_nonzero`, `fit_cv_error` and `fit_cv_r2`. They
     describe the final coefficients on all training rows, like the last line of the table. A metric
     with a value for each target, or class, gets its number, as in `fit_r2/1`. A model without
     `fit_statistics` is ignored.

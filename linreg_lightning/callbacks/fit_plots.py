@@ -42,10 +42,11 @@ class FitPlots(Callback):
 
     A regression also has plots of predictions, residuals, coefficients and the descent, unless the
     model draws others of these names. With one feature there is a plot of y over it, with the
-    fitted line and the bands of `prediction`. Plots that do not apply are left out: coefficients of
-    a model without `coefficients()`, the descent of a model that took a single step, predictions
-    where y is not float of shape (rows,) or (rows, targets), or is the number of a class. Of
-    several targets the first four have plots.
+    fitted line and the bands of `prediction`. A model with a `selection` has plots of its path of
+    penalties and of the errors of held-out folds. Plots that do not apply are left out:
+    coefficients of a model without `coefficients()`, the descent of a model that took a single
+    step, predictions where y is not float of shape (rows,) or (rows, targets), or is the number of
+    a class. Of several targets the first four have plots.
 
     An error in drawing, in the model's own code or from a full disk, becomes a warning, because the
     fit has succeeded.

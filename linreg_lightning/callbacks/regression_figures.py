@@ -8,11 +8,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from linreg_lightning.callbacks.row_sampler import RowSample, first_process_note, sample_caption
+from linreg_lightning.callbacks.selection_figures import selection_figures
 from linreg_lightning.protocols import (
     IntervalModel,
     NamedColumns,
     coefficient_rows,
     is_single_pass,
+    selection_of,
 )
 
 _MAX_TARGETS = 4
@@ -70,6 +72,9 @@ def regression_figures(
             intervals = "" if confidence is None else f"{100 * confidence:g}% confidence intervals."
             figure = coefficients(table, target, f"{step}{intervals}{number}".strip())
             yield f"coefficients{file}", f"coefficients{tag}", figure
+            if selection := selection_of(model):
+                for name, figure in selection_figures(selection, k, target, number.strip()):
+                    yield f"{name}{file}", f"{name}{tag}", figure
             if figure := _descent(trainer, model, samples.get("training"), table, k, path):
                 yield f"descent{file}", f"descent{tag}", figure
 

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.protocols import is_single_pass
 
 # No batch is read after this many rows, or numbers in x: a plot must not cost as much as another
@@ -98,7 +98,7 @@ def sample_rows(
     if predicted is None:
         return None
     batch = apply_to_collection(drawn.rows, Tensor, Tensor.cpu)
-    weight = batch.weight if isinstance(batch, Batch) else None
+    weight = batch.weight if isinstance(batch, Batch | FoldBatch) else None
     return RowSample(batch[0], batch[1], predicted, weight, drawn.rows_read, drawn.all_read)
 
 
@@ -123,7 +123,7 @@ def _draw(batches: Iterable[Any], max_rows: int, any_y: bool) -> _Drawn | None:
         batch_size = max(batch_size, len(batch[0]))
         row_numbers = max(1, math.prod(batch[0].shape[1:]))
         max_rows = min(max_rows, max(1, _MAX_NUMBERS // row_numbers))
-        if isinstance(batch, Batch) and batch.weight is not None:
+        if isinstance(batch, Batch | FoldBatch) and batch.weight is not None:
             batch = _select(batch, batch.weight.nonzero()[:, 0])  # weight 0 means absent
         drawn.append(batch)
         keys = torch.cat([keys, torch.rand(len(batch[0]), generator=generator)])

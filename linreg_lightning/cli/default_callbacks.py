@@ -16,6 +16,7 @@ from linreg_lightning.callbacks.fit_monitor import FitMonitor
 from linreg_lightning.callbacks.fit_plots import FitPlots
 from linreg_lightning.callbacks.log_interval import LogInterval
 from linreg_lightning.callbacks.peer_monitor import PeerMonitor
+from linreg_lightning.callbacks.penalty_path import PenaltyPath
 from linreg_lightning.callbacks.random_state import RandomState
 from linreg_lightning.callbacks.run_checkpoint import RunCheckpoint
 from linreg_lightning.callbacks.run_progress_bar import RunProgressBar
@@ -27,6 +28,7 @@ from linreg_lightning.tight_loop import TightLoop
 CALLBACKS = (
     CoefficientMonitor,
     CoefficientFile,
+    PenaltyPath,
     DescentMonitor,
     FitMonitor,
     CustomScalars,

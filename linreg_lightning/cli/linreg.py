@@ -13,12 +13,14 @@ linreg = Command(
         "fit",
         "fit --data.path houses.csv --data.target price",
         "fit --data.path houses.csv --data.target price --model LeastSquares",
+        "fit --data.path houses.csv --data.target price --model RegularizedLeastSquares",
         "predict --ckpt_path last --data.path new.csv",
         "test --ckpt_path last --data.path held_out.csv --data.test_fraction 1",
     ),
     models=(
         "linreg_lightning.models.manual.ManualLinearRegression",
         "linreg_lightning.models.least_squares.LeastSquares",
+        "linreg_lightning.models.regularized.RegularizedLeastSquares",
     ),
     table="linreg_lightning.data.tabular.TabularData",
     # The columns of a table often differ in scale and are correlated. With this momentum the steps

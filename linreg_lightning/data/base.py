@@ -9,9 +9,10 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.checkpoint_file import CheckedLoading
 from linreg_lightning.data.loader import BatchLoader, Loader
+from linreg_lightning.data.row_folds import fold_rule, with_folds
 from linreg_lightning.data.split_checks import check_kinds, check_splits
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
@@ -78,7 +79,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
         self.batch_size = None if batch_size is None else int(batch_size)
         self.shuffle = shuffle
         self.seed = seed
-        self.splits: dict[Split, Batch] = {}
+        self.splits: dict[Split, Batch | FoldBatch] = {}
         self._shuffle_seed: int | None = None
         self._train_loader: Loader | None = None
         self._resume_at: dict[str, Any] | None = None
@@ -139,10 +140,14 @@ class SupervisedDataModule(LightningDataModule, ABC):
         """Return this process's batches of a split; `BatchLoader` says what the arguments mean."""
         if split not in self.splits:
             raise self._no_rows(split)
-        rows: Batch = self.in_model_precision(self.splits[split])
-        if split == "train" and rows.rows < 2:
-            count = "1 row" if rows.rows == 1 else "0 rows"
-            raise InputError(f"{type(self).__name__}: {count} to train on; a fit needs at least 2")
+        rows = self.splits[split]
+        if split == "train":
+            if rows.rows < 2:
+                count = "1 row" if rows.rows == 1 else "0 rows"
+                name = type(self).__name__
+                raise InputError(f"{name}: {count} to train on; a fit needs at least 2")
+            rows = with_folds(rows, fold_rule(self.trainer))
+        rows = self.in_model_precision(rows)
         rank, world_size = self.rank_and_world_size
         if split == "predict" and world_size > 1:
             # Consecutive rows, so that the predictions of all ranks only need to be joined.

@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.errors import InputError
 
 CHUNK_BYTES = 1 << 23
@@ -81,7 +81,7 @@ class BatchLoader(Loader):
     order. That runs at the speed of memory, but the same rows meet in every pass.
 
     Args:
-        rows: all rows, of all processes.
+        rows: all rows, of all processes, with or without folds.
         batch_size: rows in a batch of one process, the last may be shorter; None means all.
         shuffle_seed: fixes the order, with the number of the pass; None keeps the rows in order.
         rank: which process this is, from 0.
@@ -100,7 +100,7 @@ class BatchLoader(Loader):
 
     def __init__(
         self,
-        rows: Batch,
+        rows: Batch | FoldBatch,
         batch_size: int | None = None,
         shuffle_seed: int | None = None,
         rank: int = 0,
@@ -126,7 +126,7 @@ class BatchLoader(Loader):
             self._rows = self._gather(self._permutation(0, rows.rows)[self._share])
             self._share = slice(None)
 
-    def read_pass(self, number: int, first: int) -> Iterator[Batch]:
+    def read_pass(self, number: int, first: int) -> Iterator[Batch | FoldBatch]:
         """Yield views of rows that are gathered many batches at a time, or of blocks."""
         if self._blocks:
             # The last batch, which may be short, stays last.
@@ -144,10 +144,11 @@ class BatchLoader(Loader):
             rows = share.select(positions) if order is None else self._gather(order[positions])
             sizes = [size] * (stop - start - 1)
             sizes.append(rows.rows - sum(sizes))
-            weights = [None] * len(sizes) if rows.weight is None else rows.weight.split(sizes)
-            yield from map(Batch, rows.x.split(sizes), rows.y.split(sizes), weights)
+            nothing = [None] * len(sizes)
+            parts = (nothing if tensor is None else tensor.split(sizes) for tensor in rows)
+            yield from map(type(rows), *parts)
 
-    def chunks(self, batches: int | float) -> Iterator[Batch]:
+    def chunks(self, batches: int | float) -> Iterator[Batch | FoldBatch]:
         """Yield a pass's rows in large parts, or its first `batches` batches; keep the place."""
         if batches < self._batches:
             yield from islice(self.read_pass(self._pass + 1, 0), int(batches))
@@ -170,11 +171,13 @@ class BatchLoader(Loader):
         order = torch.randperm(size, generator=generator, dtype=dtype)
         return order.to(self._rows.x.device)
 
-    def _gather(self, positions: Tensor) -> Batch:
+    def _gather(self, positions: Tensor) -> Batch | FoldBatch:
         return self._rows.map(partial(torch.index_select, dim=0, index=positions))
 
 
-def _move_to_gpu(rows: Batch, device: torch.device | None, size: int) -> Batch:
+def _move_to_gpu(
+    rows: Batch | FoldBatch, device: torch.device | None, size: int
+) -> Batch | FoldBatch:
     if device is None or device.type != "cuda":
         return rows
     free, _ = torch.cuda.mem_get_info(device)

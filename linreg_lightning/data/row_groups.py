@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.design_matrix.level_counts import sort_levels
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import GroupTable
@@ -42,7 +42,9 @@ def check_task(stage: str, model: Any) -> None:
         )
 
 
-def take_groups(rows: Batch | None, names: Iterable[str]) -> tuple[Batch, tuple[list[str], Tensor]]:
+def take_groups(
+    rows: Batch | FoldBatch | None, names: Iterable[str]
+) -> tuple[Batch | FoldBatch, tuple[list[str], Tensor]]:
     """Return the rows without the last column of y, and the sorted names and the group of each row.
 
     That column has the place of each row's group in `names`. Rows that are None, because they do

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_weight, row_number
 
@@ -21,7 +21,7 @@ def check_kinds(splits: Mapping[Any, Any], names: Collection[str]) -> None:
     for split, rows in splits.items():
         if split not in names:
             raise InputError(f"splits: {split!r} was given; the names are {', '.join(names)}")
-        parts = rows[:2] if isinstance(rows, Batch) else [rows]
+        parts = rows[:2] if isinstance(rows, Batch | FoldBatch) else [rows]
         for part in parts:
             if not isinstance(part, torch.Tensor):
                 kind = type(part).__name__
@@ -30,7 +30,7 @@ def check_kinds(splits: Mapping[Any, Any], names: Collection[str]) -> None:
                 )
 
 
-def check_splits(splits: Mapping[Any, Batch], class_names: list[str]) -> None:
+def check_splits(splits: Mapping[Any, Batch | FoldBatch], class_names: list[str]) -> None:
     """Raise an InputError for values in a split that no model can use.
 
     They are NaN and infinity, x, y and weights that differ in their rows, a negative weight and,

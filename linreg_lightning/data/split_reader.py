@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from linreg_lightning.batch import Batch, KeptBatch
+from linreg_lightning.batch import Batch, FoldBatch, KeptBatch
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.row_counts import RowCounts, too_few_complete
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
@@ -54,7 +54,7 @@ class SplitReader:
         if self.world_size > 1 and not self._reported:
             self._warn_once(sum(self._all_gather(self._counts), RowCounts()))
 
-    def blocks(self, min_rows: int = 0) -> Iterator[Batch]:
+    def blocks(self, min_rows: int = 0) -> Iterator[Batch | FoldBatch]:
         """Yield the rows, block by block; refuse fewer than `min_rows`."""
         counts, rows, counted = RowCounts(), 0, False
         for block in self._read(self.block_rows):
@@ -79,24 +79,26 @@ class SplitReader:
             text = f"{dataset.argument}: {dataset.name} has {rows} rows {self.purpose}"
             raise InputError(f"{text}; at least {min_rows} are needed")
 
-    def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Batch | KeptBatch]:
+    def prediction_blocks(self, kept: Sequence[str], size: int) -> Iterator[Any]:
         """Yield the rows to predict, with the kept columns, if any, as they are in the files."""
         counts = RowCounts()
         for block in self._read(size, kept):
             batch, count = self.builder.build(block)
             counts += count
-            yield KeptBatch(*batch, block.table.select(list(kept))) if kept else batch
+            columns = block.table.select(list(kept))
+            yield KeptBatch(batch.x, batch.y, batch.weight, columns) if kept else batch
         self._counts = counts
         if self.world_size == 1:
             self._warn_once(counts)
 
-    def read_all(self, max_bytes: int | float) -> Batch | None:
+    def read_all(self, max_bytes: int | float) -> Batch | FoldBatch | None:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""
         if self.subset.dataset.size > max_bytes:
             return None
         roles = self.builder.roles
         widths = len(self.builder.design.names), len(roles.targets) + (roles.by is not None)
-        blocks, size = [], 0
+        blocks: list[Any] = []
+        size = 0
         for block in self.blocks():
             blocks.append(block)
             size += 8 * block.rows * (sum(widths) + 1)
@@ -105,7 +107,8 @@ class SplitReader:
         if not blocks:
             x, y = (torch.empty(0, width, dtype=torch.float64) for width in widths)
             blocks = [Batch(x, y[:, 0].long() if roles.has_classes else y)]
-        return Batch.concatenate(blocks)
+        rows: Batch | FoldBatch = blocks[0].concatenate(blocks)
+        return rows
 
     def count_rows_and_batches(self, batch_size: int) -> tuple[int | None, int | None]:
         """Count this process's rows and batches, the same number of batches in every process.

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice, repeat
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.tables.prefetch import prefetch
+
+Rows = TypeVar("Rows", Batch, FoldBatch)
 
 
 @final
@@ -89,32 +91,32 @@ def half_of_the_threads() -> Iterator[None]:
 _threads_before: list[int] = []  # torch's own number, once for each stream that is read
 
 
-def rebatch(blocks: Iterator[Batch], sizes: Iterator[int]) -> Iterator[Batch]:
+def rebatch(blocks: Iterator[Rows], sizes: Iterator[int]) -> Iterator[Rows]:
     """Yield the same rows in batches of other sizes; the last may be shorter.
 
     >>> block = Batch(torch.ones(3, 1), torch.ones(3, 1))
     >>> [batch.rows for batch in rebatch(iter([block, block]), iter([2, 2, 2]))]
     [2, 2, 2]
     """
-    pending: list[Batch] = []
+    pending: list[Rows] = []
     rows, size = 0, next(sizes, 0)
     for block in blocks:
         start = 0
         while size and rows + block.rows - start >= size:
             stop = start + size - rows
             pending.append(block.select(slice(start, stop)))
-            yield Batch.concatenate(pending)
+            yield block.concatenate(pending)
             start, rows, size, pending = stop, 0, next(sizes, 0), []
         if start < block.rows:
             pending.append(block.select(slice(start, None)))
             rows += block.rows - start
     if pending:
-        yield Batch.concatenate(pending)
+        yield pending[0].concatenate(pending)
 
 
-def shuffle(blocks: Iterator[Batch], buffer: int, generator: torch.Generator) -> Iterator[Batch]:
+def shuffle(blocks: Iterator[Rows], buffer: int, generator: torch.Generator) -> Iterator[Rows]:
     """Yield the same rows in another order, each drawn from at least `buffer` rows, or the last."""
-    pending: list[Batch] = []
+    pending: list[Rows] = []
     rows = 0
     for block in blocks:
         pending.append(block)
@@ -127,6 +129,6 @@ def shuffle(blocks: Iterator[Batch], buffer: int, generator: torch.Generator) ->
         yield _permute(pending, generator)
 
 
-def _permute(parts: list[Batch], generator: torch.Generator) -> Batch:
-    rows = Batch.concatenate(parts)
+def _permute(parts: list[Rows], generator: torch.Generator) -> Rows:
+    rows = parts[0].concatenate(parts)
     return rows.select(torch.randperm(rows.rows, generator=generator))

@@ -17,7 +17,7 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.validation import check_argument, check_fractions
 
 FILES = ("path", "val_path", "test_path")
-_NAMES = (*FILES, "target", "features", "weight", "exclude", "categorical", "by")
+_NAMES = (*FILES, "target", "features", "weight", "exclude", "categorical", "by", "group")
 """The arguments that name files or columns."""
 
 
@@ -36,7 +36,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
                 if isinstance(name, int | float):
                     text = f"{name!r} is a number; quote it, or rename the column or the file"
                 raise InputError(f"{argument}: {text}")
-    weight, by = arguments["weight"], arguments["by"]
+    weight, by, group = arguments["weight"], arguments["by"], arguments["group"]
     classes = arguments["classes"]
     check_argument("classes", repr(classes), classes in (True, False), "true or false")
     if classes and len(targets) > 1:
@@ -56,6 +56,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}
         splits = ("val_path", "val_fraction", "test_path", "test_fraction")
         check_by(by, roles, any(arguments[name] for name in splits))
+    if group is not None:
+        for argument, names in {"target": targets, "weight": [weight], "by": [by]}.items():
+            if group in names:
+                raise InputError(f"group: {group!r} was given as {argument} too; name another")
     for name, choices in (("missing", Missing), ("unseen", Unseen), ("dates", Dates)):
         *first, last = get_args(choices)
         is_one = arguments[name] in get_args(choices)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
+from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
+from linreg_lightning.data.row_folds import add_folds, fold_rule
 from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
@@ -36,12 +38,8 @@ else:
 _ADD_HINT = ", or set unseen to add to give each new level a coefficient"
 _ANEW_HINT = ", leave such rows out, or fit all rows anew"
 _PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
-_SPLITS: dict[str, list[Split]] = {
-    "fit": ["train", "val"],
-    "validate": ["val"],
-    "test": ["test"],
-    "predict": ["predict"],
-}
+_SPLITS: dict[str, list[Split]] = {"fit": ["train", "val"], "validate": ["val"]}
+_SPLITS |= {"test": ["test"], "predict": ["predict"]}
 
 
 class TabularData(RegressionDataModule):
@@ -53,10 +51,9 @@ class TabularData(RegressionDataModule):
     `Design`). Up to 256 MB of rows are held in memory; larger tables are read anew in each pass.
 
     The columns of x, with levels and means, are fitted to the rows to train on, and go into the
-    checkpoint as `design`: later files may have their columns in another order.
-
-    A subclass may give arguments other defaults, or fix them; its `__init__` takes `**kwargs` and
-    passes them on, because a checkpoint gives it `design`.
+    checkpoint as `design`: later files may have their columns in another order. A subclass may give
+    arguments other defaults, or fix them; its `__init__` takes `**kwargs` and passes them on,
+    because a checkpoint gives it `design`.
 
     Args:
         path: a file, a folder, a pattern such as `sales-*.parquet`, an address that pyarrow knows
@@ -82,8 +79,8 @@ class TabularData(RegressionDataModule):
         categorical: columns of categories that look like numbers, such as postal codes.
         missing: `error` refuses a missing value; `drop` leaves the row out, or predicts nothing for
             it; `mean` fills in the mean of all rows to train on (for an indicator, the fraction of
-            them with that level); it leaves out a row without a target or weight, whose other
-            values count in the means.
+            them with that level); it leaves out a row without a target, weight or group, whose
+            other values count in the means.
         unseen: `error` refuses a level that no row to train on has; `zero` sets all indicators of
             its column to 0, as those of the first level are, and a warning counts such rows; `add`
             gives it a coefficient where rows to train on are added to a `LeastSquares` fit from a
@@ -110,6 +107,8 @@ class TabularData(RegressionDataModule):
             both.
         date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
             strptime, such as `%d/%m/%Y`; or a list of these.
+        group: the column whose groups of rows, such as patients, each stay in one fold of a
+            cross-validation; no feature by default.
         classes: whether the target is a category, of text, booleans or whole numbers. y then has
             the number of each row's class in `class_names`, int64 (rows,). These are the sorted
             classes of the rows to train on; a row of any other class is refused.
@@ -156,6 +155,7 @@ class TabularData(RegressionDataModule):
         percent: bool = False,
         currency: bool = False,
         classes: bool = False,
+        group: str | None = None,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__(batch_size, shuffle, seed)
@@ -167,15 +167,15 @@ class TabularData(RegressionDataModule):
         self._design = TableDesign(self._sources, arguments)
         self.target_names = as_list(target)
         self._missing, self._unseen, self._by, self._stream = missing, unseen, by, stream
+        self._group = group
         reading = {"missing": missing, "unseen": unseen, "na_values": na_values}
         # Arguments that a subclass has fixed are not in hparams; the design keeps them.
         self._fixed = {k: v for k, v in reading.items() if k not in self.hparams}
+        self._fold_rule: FoldRule | None = None  # of the rows to train on that are held
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._kept: list[str] = []
         self._readers: dict[Split, SplitReader] = {}
-        self._shares: dict[
-            Split, SplitReader
-        ] = {}  # the parts of this process, where there are several
+        self._shares: dict[Split, SplitReader] = {}  # of this process, where there are several
         self._name_columns()
 
     def feature_bits(self) -> list[int]:
@@ -188,6 +188,11 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, self._model)
+        rule = fold_rule(self.trainer, self._group is not None)
+        if stage == "fit" and rule != self._fold_rule:
+            self._fold_rule = rule
+            for held in (self.splits, self._readers, self._shares):
+                held.pop("train", None)  # whose rows have other folds, or none
         splits = [split for split in _SPLITS[stage] if self._sources.has(split)]
         for split in splits:
             self._design.roles(split).check(self._sources.subset(split).dataset)
@@ -281,10 +286,13 @@ class TabularData(RegressionDataModule):
     def _reader(self, split: Split) -> SplitReader:
         if split not in self._readers:
             design, roles = self.fit_design(), self._design.roles(split)
+            subset = self._sources.subset(split)
             builder = BatchBuilder(design, roles, self._missing, self._unseen)
             if split == "train" and self._design.has_earlier_rows:
                 hint = _ADD_HINT if self._design.may_extend(self._model) else _ANEW_HINT
                 builder = replace(builder, unseen_hint=hint, date_hint=_ANEW_HINT)
+            if split == "train":
+                builder = add_folds(builder, subset.dataset, self._fold_rule)
             purpose = _PURPOSES.get(split, "to predict")
-            self._readers[split] = SplitReader(self._sources.subset(split), builder, purpose)
+            self._readers[split] = SplitReader(subset, builder, purpose)
         return self._readers[split]

@@ -5,12 +5,19 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch, significant_bits
+from linreg_lightning.batch import Batch, FoldBatch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
+from linreg_lightning.data.row_folds import fold_rule
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import collect, is_frame
 from linreg_lightning.protocols import ChecksValues
-from linreg_lightning.validation import check_fractions, check_rows, own_names, rows_to_tensors
+from linreg_lightning.validation import (
+    check_fractions,
+    check_rows,
+    group_values,
+    own_names,
+    rows_to_tensors,
+)
 
 
 @final
@@ -32,6 +39,8 @@ class TensorData(RegressionDataModule):
         seed: of the random split; torch's own seed decides the order of the rows.
         feature_names: names for the columns of x, instead of their own.
         target_names: names for the columns of y, instead of their own.
+        group: the group of each row, (rows,), such as its patient; numbers or text. Each group
+            stays in one fold of a cross-validation.
 
     Raises:
         InputError: shapes or labels of rows that do not belong together; a negative weight; names
@@ -58,6 +67,7 @@ class TensorData(RegressionDataModule):
         seed: int = 0,
         feature_names: list[str] | None = None,
         target_names: list[str] | None = None,
+        group: Any = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
@@ -65,12 +75,14 @@ class TensorData(RegressionDataModule):
         x, y = (collect(values) if is_frame(values) else values for values in (x, y))
         self._given = rows_to_tensors(x, y, weight)
         features, targets = self._given.x, self._given.y
+        count = self._given.rows
+        self._groups = None if group is None else group_values("group", group, count, x)
         self._feature_bits = [significant_bits(dtype) for dtype in _column_types(x, features)]
         self.feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self.target_names = _names("target_names", target_names, y, "y", targets.shape[1])
         checks_now = weight is not None or "intercept" in self.feature_names
         self._checked = self._check() if checks_now else None
-        self.save_hyperparameters(ignore=["x", "y", "weight"])
+        self.save_hyperparameters(ignore=["x", "y", "weight", "group"])
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the type of each column of x, as it was given."""
@@ -81,8 +93,13 @@ class TensorData(RegressionDataModule):
         if self._checked is None and not self._model_checks_rows(stage):
             self._checked = self._check()
         rows = self._given if self._checked is None else self._checked
-        parts = random_split(rows, *self._fractions, self.seed)
-        self.splits["train"], self.splits["val"], self.splits["test"] = parts
+        split = *self._fractions, self.seed
+        train, val, test = random_split(rows, *split)
+        self.splits |= {"train": train, "val": val, "test": test}
+        rule = fold_rule(self.trainer, self._groups is not None)
+        if self._groups is not None and rule is not None:
+            fold = rule.of_groups(*self._groups).to(rows.x.device)
+            self.splits["train"] = FoldBatch(*train, random_split(Batch(fold, fold), *split)[0].x)
         # A row of weight 0 has no prediction where its values are missing.
         self.splits["predict"] = self._given
 

@@ -37,7 +37,7 @@ def add_levels(
     found: dict[str, set[str]] = {name: set(levels) for name, levels in design.levels.items()}
     if not found:
         return design
-    needed = roles if drops else roles._replace(features=[*found], targets=[], by=None)
+    needed = roles if drops else roles.reading([*found], [])
     for block in subset.read(needed.types(dataset), _BLOCK_ROWS):
         block = block.select(roles.weight, complete=drops)
         for name, levels in found.items():

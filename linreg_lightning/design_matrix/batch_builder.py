@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import (
     Design,
@@ -41,7 +42,8 @@ class BatchBuilder:
     the target is a category, y has the number of each row's class, int64 (rows,). With a
     column of groups, the last column of y has the number of each row's group in `groups`. Unless
     `unseen` is `zero`, an unknown level is refused; `unseen_hint` or, for a date, `date_hint` then
-    says what to do about it.
+    says what to do about it. `folds` returns the fold of each row of a block, NaN where the group
+    that decides is missing; the result is then a `FoldBatch`.
     """
 
     design: Design
@@ -51,13 +53,14 @@ class BatchBuilder:
     groups: dict[str, int] = field(default_factory=dict)  # numbered as they are read
     unseen_hint: str = _ZERO_HINT
     date_hint: str = _ZERO_HINT
+    folds: Callable[[RowBlock], Floats] | None = None
 
     @property
     def drops_rows(self) -> bool:
         """Whether rows may be left out."""
         return self.missing != "error" and bool(self.roles.targets)
 
-    def build(self, block: RowBlock) -> tuple[Batch, RowCounts]:
+    def build(self, block: RowBlock) -> tuple[Batch | FoldBatch, RowCounts]:
         """Return the rows of a block, and how many of them lack a value or have an unknown level.
 
         Raises:
@@ -67,7 +70,8 @@ class BatchBuilder:
         table, roles = block.table, self.roles
         try:
             x, unknown = self.design.matrix(table)
-            y, unknown_classes = self._values(table)
+            fold = None if self.folds is None else self.folds(block)
+            y, unknown_classes = self._values(table, fold)
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None
@@ -106,9 +110,13 @@ class BatchBuilder:
             weight = torch.from_numpy(y[-1].copy())
             check_weight(weight, lambda row: block.row_name(rows[row]), roles.weight)
             batch = batch._replace(weight=weight)
-        return batch, counts
+        if fold is None:
+            return batch, counts
+        # A row of weight 0 may have no group; it does not count in any fold.
+        fold = np.nan_to_num(fold[rows], nan=0.0).astype(np.uint8)
+        return FoldBatch(*batch, torch.from_numpy(fold)), counts
 
-    def _values(self, table: pa.RecordBatch) -> tuple[Floats, RowNumbers]:
+    def _values(self, table: pa.RecordBatch, fold: Floats | None) -> tuple[Floats, RowNumbers]:
         """Return the columns beside x, NaN for a missing value, and the rows of unknown classes."""
         roles, unknown = self.roles, np.empty(0, np.intp)
         y = np.empty((len(roles.values), table.num_rows))
@@ -116,6 +124,8 @@ class BatchBuilder:
             column = table.column(name)
             if roles.has_classes and k == 0:
                 y[k], unknown = self.design.class_numbers(column)
+            elif name == roles.group:
+                y[k] = fold  # NaN for a missing group, which is refused as any missing value
             else:
                 is_group = name == roles.by
                 y[k] = self._group_numbers(column) if is_group else parse_numbers(column, name)
@@ -138,8 +148,8 @@ class BatchBuilder:
         """Fill in or refuse what is missing; say which rows still lack a value, and count them."""
         names = [*self.design.sources, *self.roles.values]
         rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
-        if self.roles.has_classes and self.missing == "error":
-            self._refuse_no_class(block, y[0])
+        if self.missing == "error":
+            self._refuse_no_class_or_group(block, y)
         hint = _MISSING_HINT + (_TEXT_HINT if self.design.levels else "")
         check_finite(rows, names, block.row_name, hint, self.missing != "error")
         # The same in all columns of a category.
@@ -159,13 +169,18 @@ class BatchBuilder:
         count = int(incomplete.sum())
         return incomplete, RowCounts(len(incomplete), count, missing, filled)
 
-    def _refuse_no_class(self, block: RowBlock, numbers: Floats) -> None:
-        """Refuse rows without a class: no number can be filled in for it."""
-        for row in np.flatnonzero(np.isnan(numbers))[:1].tolist():
-            raise InputError(
-                f"target: column {self.roles.targets[0]!r}: {block.row_name(row)} has no class; "
-                f"fill it in, leave the row out, or set missing to drop{_TEXT_HINT}"
-            )
+    def _refuse_no_class_or_group(self, block: RowBlock, y: Floats) -> None:
+        """Refuse rows without a class or a group: no number can be filled in for it."""
+        roles = self.roles
+        classes = [("target", roles.targets[0], "class")] if roles.has_classes else []
+        groups = [] if roles.group is None else [("group", roles.group, "group")]
+        for argument, name, kind in [*classes, *groups]:
+            numbers = y[roles.values.index(name)]
+            for row in np.flatnonzero(np.isnan(numbers))[:1].tolist():
+                raise InputError(
+                    f"{argument}: column {name!r}: {block.row_name(row)} has no {kind}; "
+                    f"fill it in, leave the row out, or set missing to drop{_TEXT_HINT}"
+                )
 
     def _count_unknown(
         self, block: RowBlock, unknown: dict[str, RowNumbers], ignored: NDArray[np.bool_]

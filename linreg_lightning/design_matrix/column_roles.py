@@ -27,7 +27,8 @@ class ColumnRoles(NamedTuple):
 
     `by` is the column of groups, each of which gets a fit of its own. `dates` are the features that
     are dates or times of day, with the type to read each as where the table is text. `has_classes`
-    says that the target, one column, is a category.
+    says that the target, one column, is a category. `group` is the column whose groups of rows each
+    lie in one fold of a cross-validation; it may be a feature too.
     """
 
     features: list[str]
@@ -37,11 +38,17 @@ class ColumnRoles(NamedTuple):
     by: str | None = None
     dates: Mapping[str, Any] = MappingProxyType({})
     has_classes: bool = False
+    group: str | None = None
 
     @property
     def values(self) -> list[str]:
-        """The columns beside x: targets, then the groups, then the weight."""
-        return [*self.targets, *(name for name in (self.by, self.weight) if name is not None)]
+        """The columns beside x: targets, then the groups (by, group), then the weight."""
+        others = self.by, self.group, self.weight
+        return [*self.targets, *(name for name in others if name is not None)]
+
+    def reading(self, features: list[str], targets: list[str]) -> ColumnRoles:
+        """Return the roles for a pass that reads these columns and the weight alone."""
+        return self._replace(features=features, targets=targets, by=None, group=None)
 
     @classmethod
     def assign(
@@ -55,13 +62,14 @@ class ColumnRoles(NamedTuple):
         by: str | None = None,
         dates: Dates = "refuse",
         has_classes: bool = False,
+        group: str | None = None,
     ) -> ColumnRoles:
         """Assign the roles that the arguments of `TabularData` ask for.
 
         Raises:
             InputError: a column does not exist, has two roles, or has a type that fits none.
         """
-        roles = cls([], [], list(targets), weight, by, has_classes=has_classes)
+        roles = cls([], [], list(targets), weight, by, has_classes=has_classes, group=group)
         # Columns without a name are left out also if nothing says so.
         dataset.check_columns("exclude", [name for name in exclude if name])
         dataset.check_columns("categorical", categorical)
@@ -74,7 +82,7 @@ class ColumnRoles(NamedTuple):
         else:
             dataset.check_columns("features", features)
         for name in features:
-            if name in roles.values:
+            if name in roles.values and name != group:
                 reason = "is a target, the weight or the column of groups already"
                 raise InputError(f"features: {name!r} {reason}; leave it out")
             if name in exclude:
@@ -100,6 +108,9 @@ class ColumnRoles(NamedTuple):
         weight = [] if self.weight is None else [self.weight]
         roles = {"features": self.features, "target": self.targets, "weight": weight}
         dataset.check_columns("by", [] if self.by is None else [self.by])
+        if self.group is not None:
+            dataset.check_columns("group", [self.group])
+            _check_kind(dataset, "group", self.group, is_category=True)
         for name, fitted in self.dates.items():
             dtype = dataset.schema.field(name).type if name in dataset.schema.names else pa.null()
             if dtype_kind(dtype) == "times" or not dataset.is_text:
@@ -136,6 +147,7 @@ class ColumnRoles(NamedTuple):
             if name in types:
                 types[name] = self._date_type(dataset.schema.field(name).type, name, name in kept)
         texts = [*self.categories, *([] if self.by is None else [self.by])]
+        texts += [self.group] if self.group is not None and self.group not in self.features else []
         texts += self.targets if self.has_classes else []
         return types | dict.fromkeys(texts, levels)
 

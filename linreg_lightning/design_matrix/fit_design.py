@@ -62,7 +62,7 @@ def fit_design(
     if levels or sums or statistics:
         # Complete rows are known only from all columns.
         read = [*levels, *sums, *statistics]
-        needed = roles if drops else roles._replace(features=read, targets=classes, by=None)
+        needed = roles if drops else roles.reading(read, classes)
         needed._replace(features=[], categories=[]).check(dataset)
         rows = 0
         for block in subset.read(needed.types(dataset), _BLOCK_ROWS):

@@ -39,13 +39,9 @@ class RowBlock(NamedTuple):
             chosen = parse_numbers(self.table.column(weight), weight) != 0
         for name in self.table.column_names if complete else ():
             column = self.table.column(name)
-            if dtype_kind(column.type) == "numbers" and not pa.types.is_dictionary(column.type):
-                chosen &= ~np.isnan(parse_numbers(column, name))
-            elif dtype_kind(column.type) == "times":
-                chosen &= column.is_valid().to_numpy(zero_copy_only=False)
-            else:
-                indices = to_categories(column).indices
-                chosen &= indices.is_valid().to_numpy(zero_copy_only=False)
+            if dtype_kind(column.type) not in ("numbers", "times"):
+                column = to_categories(column).indices
+            chosen &= ~column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         if chosen.all():
             return self
         rows = np.flatnonzero(chosen)

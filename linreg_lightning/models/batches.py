@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch
+from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import ReadsInChunks
 
 
 def as_batch(batch: Any) -> Batch:
-    """Return (x, y) or (x, y, weight), as any loader may give it, as a `Batch`."""
+    """Return (x, y), (x, y, weight) or a `FoldBatch`, as any loader may give it, as a `Batch`."""
     if isinstance(batch, Batch):
         return batch
+    if isinstance(batch, FoldBatch):
+        return batch.validate_rows().batch
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         raise InputError(
             f"batch: a {type(batch).__name__} of {len(batch)} was given; give loaders whose "

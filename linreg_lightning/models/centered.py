@@ -61,8 +61,32 @@ class CenteredModule(RegressionModule):
             ):
                 own.copy_(value)
 
+    def set_fit(
+        self, weight: Tensor, intercept: Tensor, center: Tensor, center_prediction: Tensor
+    ) -> None:
+        """As `set_coefficients`, of a fit to x without its column of ones, if x has one.
+
+        `weight` is (targets, variables), and `intercept`, (targets,), is 0 without a constant.
+        """
+        ones = self.columns.intercept
+        if ones is not None:
+            weight = torch.cat([weight[:, :ones], intercept[:, None], weight[:, ones:]], dim=1)
+            one = center.any().double()[None]
+            center = torch.cat([center[:ones], one, center[ones:]])
+        bias = intercept * self.has_intercept
+        self.set_coefficients(weight, bias, center, center_prediction)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("center", "center_prediction", "fitted_weight", "fitted_bias"):
             if name in self._buffers:
                 state_dict.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _without_ones(self, x: Tensor) -> Tensor:
+        """Return x without its column of ones."""
+        ones = self.columns.intercept
+        if ones is None:
+            return x
+        if ones == 0:
+            return x[:, 1:]  # a view, not a copy
+        return torch.cat([x[:, :ones], x[:, ones + 1 :]], dim=1)

@@ -84,12 +84,3 @@ class CollinearityModule(GroupedModule):
         torch.distributed.all_reduce(totals)
         rows, broken, *_ = totals.tolist()
         return BrokenRows(counts.names, rows, broken, totals[2:].cpu())
-
-    def _without_ones(self, x: Tensor) -> Tensor:
-        """Return x without its column of ones."""
-        ones = self.columns.intercept
-        if ones is None:
-            return x
-        if ones == 0:
-            return x[:, 1:]  # a view, not a copy
-        return torch.cat([x[:, :ones], x[:, ones + 1 :]], dim=1)

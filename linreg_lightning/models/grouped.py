@@ -9,14 +9,15 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.algebra import GroupedFit
+from linreg_lightning.algebra.least_squares import Accuracy
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.centered import CenteredModule
+from linreg_lightning.models.one_pass import OnePassModule, stopped
 from linreg_lightning.protocols import RowGroups, feature_bits_of
 from linreg_lightning.text_table import Report
 
 
-class GroupedModule(CenteredModule):
+class GroupedModule(OnePassModule):
     """Collects the rows of data with groups, and fits these after the last batch.
 
     The model then has a `group_table` and a `summary`, but no coefficients of its own, so that it
@@ -24,9 +25,13 @@ class GroupedModule(CenteredModule):
     """
 
     def __init__(
-        self, intercept: bool | None, in_features: int | None, out_features: int | None
+        self,
+        accuracy: Accuracy,
+        intercept: bool | None,
+        in_features: int | None,
+        out_features: int | None,
     ) -> None:
-        super().__init__(intercept, in_features, out_features)
+        super().__init__(accuracy, intercept, in_features, out_features)
         self.grouped_fit: GroupedFit | None = None
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._batches: list[Batch] = []
@@ -78,8 +83,14 @@ class GroupedModule(CenteredModule):
         if "groups" in checkpoint:
             self.grouped_fit = GroupedFit(**checkpoint["groups"])
 
-    def _begin_groups(self, ridge: float, accuracy: str) -> bool:
-        """Return whether the data have groups; refuse what cannot be done with these."""
+    def on_train_end(self) -> None:
+        """As in `OnePassModule`, also of a fit of groups."""
+        super().on_train_end()
+        if self._batches:
+            raise stopped()
+
+    def _start_sums(self) -> None:
+        """Keep the rows instead if the data have groups; refuse what cannot be done with these."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self._row_groups = data.row_groups() if isinstance(data, RowGroups) else None
         self._batches = []
@@ -87,35 +98,38 @@ class GroupedModule(CenteredModule):
             raise InputError("ckpt_path: groups are fitted in one go; start anew without ckpt_path")
         self.grouped_fit = None
         if self._row_groups is None:
-            return False
+            super()._start_sums()
+            return
         if self.trainer.world_size > 1:
             text = f"{self.trainer.world_size} processes were started, and one fits all groups"
             raise InputError(f"by: {text}; give the Trainer devices=1")
-        for name, value, usual in (("ridge", ridge, 0.0), ("accuracy", accuracy, "auto")):
+        given = ("ridge", self.ridge, 0.0), ("accuracy", self.accuracy, "auto")
+        for name, value, usual in given:
             if value != usual:
                 text = f"{name}: {value} was given, and groups are fitted with {usual} only"
                 raise InputError(f"{text}; leave it out")
-        return True
 
-    def _add_to_groups(self, batch: Batch, constant: bool, confidence: float) -> bool:
+    def _add_rows(self, batch: Batch, fold: Tensor | None) -> None:
         """Keep the rows of a batch if there are groups, and fit after the last batch."""
         if self._row_groups is None:
-            return False
+            super()._add_rows(batch, fold)
+            return
         self._take_step(lambda: self._batches.append(batch))
         if self.trainer.is_last_batch:
-            rows = Batch.concatenate(self._batches).map(Tensor.cpu)
-            names, group = self._row_groups
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            bits = feature_bits_of(data, self.columns.intercept)
-            group = group[: rows.rows]  # the Trainer may limit the batches
-            options: Any = {"intercept": constant, "confidence": confidence, "bits": bits}
-            self.grouped_fit = GroupedFit.from_rows(rows, group, names, **options)
-            self._batches = []
-            for message in self.grouped_fit.diagnostics():
-                rank_zero_warn(message)
-            groups = len(self.grouped_fit.groups)
-            self.fit_statistics = {"rows": int(self.grouped_fit.rows.sum()), "groups": groups}
-        return True
+            self._fit_groups(*self._row_groups)
+
+    def _fit_groups(self, names: list[str], group: Tensor) -> None:
+        rows = Batch.concatenate(self._batches).map(Tensor.cpu)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        bits = feature_bits_of(data, self.columns.intercept)
+        group = group[: rows.rows]  # the Trainer may limit the batches
+        options: Any = {"intercept": self._has_constant, "confidence": self.confidence}
+        self.grouped_fit = GroupedFit.from_rows(rows, group, names, bits=bits, **options)
+        self._batches = []
+        for message in self.grouped_fit.diagnostics():
+            rank_zero_warn(message)
+        groups = len(self.grouped_fit.groups)
+        self.fit_statistics = {"rows": int(self.grouped_fit.rows.sum()), "groups": groups}
 
     def _refuse_unfitted(self, what: str) -> None:
         self._refuse_groups(what)
@@ -130,4 +144,4 @@ class GroupedModule(CenteredModule):
 
     def _names(self) -> tuple[list[str], list[str]]:
         """Return the names of the features without a column of ones, and of the targets."""
-        return [name for name in self.feature_names if name != "intercept"], self.target_names
+        return self._variable_names, self.target_names

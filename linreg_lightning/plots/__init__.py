@@ -16,6 +16,7 @@ b'PNG'
 
 from linreg_lightning.plots.coefficients import coefficients as coefficients
 from linreg_lightning.plots.confusion_matrix import confusion_matrix as confusion_matrix
+from linreg_lightning.plots.cross_validation import cross_validation as cross_validation
 from linreg_lightning.plots.descent import LossSurface as LossSurface, descent as descent
 from linreg_lightning.plots.image_grid import image_grid as image_grid
 from linreg_lightning.plots.line import (
@@ -23,6 +24,7 @@ from linreg_lightning.plots.line import (
     SplitRows as SplitRows,
     line as line,
 )
+from linreg_lightning.plots.penalty_path import penalty_path as penalty_path
 from linreg_lightning.plots.predicted import (
     SplitPredictions as SplitPredictions,
     predicted as predicted,

@@ -16,6 +16,7 @@ from linreg_lightning import (
     InputError,
     LeastSquares,
     LinearRegression,
+    RegularizedLeastSquares,
     StandardizedModule,
     TensorData,
     TightLoop,
@@ -53,6 +54,7 @@ CASES: dict[str, tuple[str, int, int, int, bool, int | None]] = {
     "auto, in two passes": ("auto", 6, 400_000, 3, False, 50_000),
     "auto, in one pass": ("auto", 7, 400_000, 3, False, 50_000),
 }
+SELECTIONS: dict[str, Any] = {"exact, weighted": "lasso", "auto, in two passes": "ridge"}
 
 
 class AllRows(IterableDataset[tuple[torch.Tensor, ...]]):
@@ -81,7 +83,20 @@ def fits(devices: int) -> dict[str, Any]:
     return answers
 
 
-def fit(devices: int, model: LeastSquares, data: Any) -> dict[str, Any]:
+def selections(devices: int) -> dict[str, Any]:
+    """Return what a penalised fit finds, exactly and in two passes."""
+    answers = {}
+    for name, penalty in SELECTIONS.items():
+        accuracy, seed, rows, columns, weighted, batch_size = CASES[name]
+        data = TensorData(*problem(seed, rows, columns, weighted), batch_size=batch_size)
+        model = RegularizedLeastSquares(penalty, None, [1e-3, 1e-9], folds=4, accuracy=accuracy)
+        answers[name] = fit(devices, model, data)
+        assert model.selection
+        answers[name]["errors"] = model.selection.fold_errors.tolist()
+    return answers
+
+
+def fit(devices: int, model: LeastSquares | RegularizedLeastSquares, data: Any) -> dict[str, Any]:
     trainer = make_trainer(devices)
     trainer.fit(model, data)
     return {
@@ -215,13 +230,15 @@ def tasks() -> list[dict[str, Any]]:
     return answers
 
 
-def refusal() -> str:
-    """Return why two processes refuse a loader that gives each of them all rows."""
-    try:
-        fit(2, LeastSquares(in_features=3), DataLoader(AllRows(), 10))
-    except InputError as error:
-        return str(error)
-    return "not refused"
+def refusals() -> list[str]:
+    """Return why two processes refuse a loader of all rows for each, and one without folds."""
+    answers = []
+    for model in (LeastSquares(in_features=3), RegularizedLeastSquares(in_features=3)):
+        try:
+            fit(2, model, DataLoader(AllRows(), 10))
+        except InputError as error:
+            answers.append(str(error))
+    return answers
 
 
 def run(*lines: str) -> None:
@@ -241,7 +258,8 @@ def send_errors_to(path: str) -> None:
 if __name__ == "__main__":
     *lines, failing = sys.argv[1:]
     run(*lines)
-    text = json.dumps({"descents": descents(), "tasks": tasks(), **fits(2), "refusal": refusal()})
+    answers = {"descents": descents(), "tasks": tasks(), **fits(2)}
+    text = json.dumps(answers | {"selections": selections(2), "refusals": refusals()})
     if os.environ["LOCAL_RANK"] == "0":
         Path("answers.json").write_text(text)
     run(failing)
