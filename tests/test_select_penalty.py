@@ -115,6 +115,7 @@ def test_a_choice_without_columns_has_a_refit(intercept) -> None:
     assert float(selection.refit.intercept) == pytest.approx(noise.mean() * intercept)
     assert selection.to_frame("pandas").estimate.iloc[int(intercept) :].tolist() == [0, 0, 0]
     assert "0 of 3 coefficients are not 0" in selection.summary()
+    assert selection.statistics["r2"] == 0
 
 
 def test_errors_far_from_1_have_standard_errors() -> None:

@@ -184,7 +184,7 @@ def selection_statistics(selection: Any) -> dict[str, Any]:
         "cv_r2": 1 - cv_error / variance,
         "nested_error": selection.nested_error,
         "nested_standard_error": selection.nested_standard_error,
-        "r2": 1 - residual / variance,
+        "r2": (1 - residual / variance).clamp(min=0.0),  # but for rounding it is at least 0
         "rmse": residual.sqrt(),
     }
     named = {name: values.tolist() for name, values in per_target.items() if values is not None}
