@@ -102,7 +102,9 @@ class FoldSums:
             )
         fold = fold.to(torch.uint8)  # which is sorted by its digits, in a tenth of the time
         grams = _prepare(self.grams, batch)
-        size = max(1, _CHUNK_NUMBERS // max(1, batch.x.shape[1]))
+        # Of many columns, enough rows of each fold that adding its products takes little time.
+        columns = max(1, batch.x.shape[1])
+        size = max(1, _CHUNK_NUMBERS // columns, folds * columns // 2)
         buffer = _rows_like(batch.x, min(size, batch.rows))
         try:
             for start in range(0, batch.rows, size):
