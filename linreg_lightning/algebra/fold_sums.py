@@ -29,7 +29,8 @@ class FoldSums:
     """One Gram matrix for each fold, of an accuracy: `ExactGram` or `Float64Gram`.
 
     Float64 sums of all folds have one shift. Extra memory while updating, beside that of one Gram
-    matrix: a copy of the rows of a batch, at most 32 MB (exact: 128 MB) of x in float64.
+    matrix: a copy of the rows of a batch, at most 32 MB (exact: 128 MB) of x in float64 or, of many
+    columns, half as much as the sums of all folds.
 
     >>> sums = FoldSums(ExactGram, folds=2, features=1)
     >>> x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
@@ -111,7 +112,9 @@ class FoldSums:
             batch = batch._replace(weight=batch.weight.to(torch.float64))
         fold = fold.to(torch.uint8)  # which is sorted by its digits, in a tenth of the time
         grams = _prepare(self.grams, batch)
-        size = max(1, _CHUNK_NUMBERS[self.accuracy] // max(1, batch.x.shape[1]))
+        # Of many columns, enough rows of each fold that adding its products takes little time.
+        columns = max(1, batch.x.shape[1])
+        size = max(1, _CHUNK_NUMBERS[self.accuracy] // columns, folds * columns // 2)
         buffer = _rows_like(batch.x, min(size, batch.rows))
         try:
             for start in range(0, batch.rows, size):
