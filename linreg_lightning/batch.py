@@ -148,7 +148,7 @@ class FoldBatch(NamedTuple):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> FoldBatch:
         """Apply a function to each tensor; a weight of None stays None."""
-        return FoldBatch(*self.batch.map(function), function(self.fold))
+        return type(self)(*self.batch.map(function), function(self.fold))
 
     def select(self, rows: slice | Tensor) -> FoldBatch:
         """Return some of the rows, by a slice or by their positions."""
@@ -171,6 +171,13 @@ class FoldBatch(NamedTuple):
                 f"{tuple(self.x.shape)}; ({len(self.x)},) is needed"
             )
         return self
+
+
+class GroupBatch(FoldBatch):
+    """Rows to train on, where `fold` is, instead, a number for the group of each row, int64.
+
+    So data modules keep them, until it is known which groups are in which fold.
+    """
 
 
 class KeptBatch(NamedTuple):

@@ -156,7 +156,7 @@ def _missing_numbers(
     fitted = [row for row in rows if not math.isnan(row["estimate"])]
     if len(fitted) < len(rows):
         reasons.append("left out, as a linear combination of earlier columns")
-    with_error = [row for row in fitted if not math.isnan(row.get("std_error", 0.0))]
+    with_error = [row for row in fitted if not _is_missing(row, "std_error")]
     if len(with_error) < len(fitted):
         penalty = "unknown with a ridge penalty, which biases the estimates"
         reasons.append(
@@ -164,12 +164,18 @@ def _missing_numbers(
         )
     lists = {name: v if isinstance(v, list) else [v] for name, v in statistics.items()}
     undefined = any(math.isnan(number) for numbers in lists.values() for number in numbers)
-    if any(math.isnan(row.get("t", 0.0)) for row in with_error) or (undefined and not reasons):
+    if any(_is_missing(row, "t") for row in with_error) or (undefined and not reasons):
         r2 = lists.get("r2", []) + lists.get("r2_uncentered", [])
         is_constant = any(map(math.isnan, r2))
         nothing = "a target is constant" if is_constant else "there is nothing to test"
         reasons.append(f"0 / 0, because {nothing}")
     return [f"NA: {'; or '.join(reasons)}"] if reasons else []
+
+
+def _is_missing(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a row has a number that is NaN; a blank, None, is not missing."""
+    value = row.get(name)
+    return value is not None and math.isnan(value)
 
 
 def _names(names: Sequence[str], kind: str) -> str:

@@ -21,7 +21,7 @@ from linreg_lightning.algebra.selection_options import (
     SelectionOptions,
     column_places,
 )
-from linreg_lightning.batch import column_bits
+from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.estimator_base import LinearEstimator, check_cv
 from linreg_lightning.validation import check_argument, group_values
@@ -144,7 +144,7 @@ class RegularizedRegressor(LinearEstimator):
             standardize=bool(self.standardize),
             unpenalized=column_places(self.unpenalized, names),
         )
-        fold = self._folds(X, y, groups, batch.rows)
+        fold = self._folds(X, y, groups, batch)
         rows = SelectionRows(batch, column_bits(X), names, None, one_target)
         with self._missing_values_refused(batch):
             selection = select_rows(rows, fold, options, bool(self.fit_intercept), self.accuracy)
@@ -153,9 +153,10 @@ class RegularizedRegressor(LinearEstimator):
                 warnings.warn(diagnostic.message, stacklevel=2)
         return self._store(selection, one_target)
 
-    def _folds(self, x: Any, y: Any, groups: Any, rows: int) -> tuple[int, Tensor]:
+    def _folds(self, x: Any, y: Any, groups: Any, batch: Batch) -> tuple[int, Tensor]:
         """Return the number of folds, and the fold of each row."""
         folds: Any = self.cv
+        rows = batch.rows
         is_number = isinstance(folds, Integral) and not isinstance(folds, bool)
         valid = 2 <= folds <= MAX_FOLDS if is_number else not isinstance(folds, bool | str | None)
         expected = f"a number of folds from 2 to {MAX_FOLDS}, or a splitter"
@@ -172,9 +173,8 @@ class RegularizedRegressor(LinearEstimator):
                 raise InputError(f"{text}; type at most the number of rows")
             return folds, folds_of_rows(0, rows, folds, self.fold_seed)
         values, labels = group_values("groups", groups, rows, x, y)
-        if (number := len(values.unique())) < folds:
-            raise InputError(f"cv: {folds} was given for {number} groups; type at most {number}")
-        return folds, folds_of_groups(values, folds, self.fold_seed, labels)
+        options = self.fold_seed, labels, batch.weight, "cv"
+        return folds, folds_of_groups(values, folds, *options)
 
     def _predict(self, x: Tensor) -> Tensor:
         return self.selection_.predict(x)

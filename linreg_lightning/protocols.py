@@ -132,7 +132,8 @@ class AssignsFolds(Protocol):
     """A model whose training batches shall be `FoldBatch`, which say which fold each row is in.
 
     `fold_rule` is an `algebra.folds.FoldRule`; None: batches without folds. It is set when the
-    model is made, because the data ask for it before they call the model.
+    model is made, because the data ask for it before they call the model. When the data find out
+    the groups of rows, they set it to a rule with these `groups`, which a checkpoint has to keep.
     """
 
     fold_rule: Any

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from linreg_lightning.algebra import ExactGram, Float64Gram, Gram
-from linreg_lightning.algebra.double_double import DoubleDouble
+from linreg_lightning.algebra.double_double import DoubleDouble, ldexp
 from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import (
     folds_of_blocks,
@@ -128,16 +128,40 @@ def test_blocks_are_those_of_scikit_learn(rows, folds):
     assert folds_of_blocks(3, 6, folds, rows).tolist() == expected[3:6].tolist()
 
 
-def test_the_fold_of_a_group_depends_on_its_value_alone():
-    names = [f"group {k}" for k in range(500)]
+def test_the_fold_of_one_of_many_groups_depends_on_its_value_alone():
+    names = [f"group {k}" for k in range(2000)]
     fold = group_folds(names)
     last = group_folds(names[400:])
     assert torch.equal(fold[400:], last)
-    assert torch.bincount(fold, minlength=10).min() > 20
+    assert torch.bincount(fold, minlength=10).min() > 150
     whole = torch.arange(-50, 50)
     by_number = folds_of_groups(whole, folds=10)
     assert torch.equal(folds_of_groups(whole.double(), folds=10), by_number)
     assert len(folds_of_groups(whole.double() + 0.5, folds=10).unique()) == 10
+
+
+@pytest.mark.parametrize(("groups", "folds"), [(5, 5), (40, 10), (23, 7), (1024, 255)])
+def test_few_groups_are_dealt_out_to_the_folds_in_turn(groups, folds):
+    values = torch.arange(groups).repeat(2)
+    found = [folds_of_groups(values, folds, seed) for seed in (0, 1)]
+    assert not torch.equal(*found)
+    for fold in found:
+        assert torch.equal(fold[:groups], fold[groups:])
+        sizes = torch.bincount(fold[:groups], minlength=folds)
+        assert sizes.tolist().count(groups // folds + 1) == groups % folds
+        assert sizes.min() == groups // folds
+    # A row of weight 0 does not count, and brings no group.
+    weight = torch.ones(groups + 1)
+    weight[0] = 0
+    more = torch.cat([torch.tensor([-1]), values[:groups]])
+    assert torch.equal(folds_of_groups(more, folds, 1, weight=weight)[1:], fold[:groups])
+
+
+def test_fewer_groups_than_folds_are_refused():
+    with pytest.raises(InputError, match=r"^folds: 10 was given for 3 groups; type at most 3$"):
+        folds_of_groups(torch.arange(3), 10)
+    with pytest.raises(InputError, match=r"for 1 group; give rows of at least 2 groups$"):
+        folds_of_groups(torch.arange(2), 2, weight=torch.tensor([0.0, 1.0]))
 
 
 @pytest.mark.parametrize("folds", [0, 1, 256])
@@ -168,7 +192,8 @@ def test_exact_sums_have_the_same_bits_in_any_order(rows, size, weighted, by_col
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chunks_merges_and_training_sums_hold_the_rows_of_their_folds(kind, monkeypatch):
-    monkeypatch.setattr("linreg_lightning.algebra.fold_sums._CHUNK_NUMBERS", 300)
+    chunk = {"exact": 300, "float64": 300}
+    monkeypatch.setattr("linreg_lightning.algebra.fold_sums._CHUNK_NUMBERS", chunk)
     batch = sample(500, targets=2, weighted=True)
     fold = folds_of_rows(0, 500, 4)
     first, second = slice(200), slice(200, None)
@@ -270,3 +295,42 @@ def test_constant_columns_and_no_columns_have_errors_too(kind):
     empty = batch._replace(x=batch.x[:, :0])
     got = float(errors_of(sums_of(kind, empty, fold, 3), 2, b[:, :0]).mean_square)
     assert got == pytest.approx(rational_error(empty, fold, 2, b[0, :0, 0]), rel=1e-13)
+
+
+@pytest.mark.parametrize("scale", [0.0, 2.0**-400, 2.0**400, 2.0**-540, 2.0**500])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_float64_sums_of_folds_are_right_for_columns_that_change_their_size(scale, weighted):
+    batch = sample(300, weighted=weighted)
+    fold = folds_of_rows(0, 300, 3)
+    batch.x[100:, 1] *= scale
+    batch.x[200:, 2] = batch.x[200:, 2].masked_fill(fold[200:] == 1, 0.0) * scale
+    for order in (torch.arange(300), torch.arange(300).flip(0), fold.argsort(stable=True)):
+        sums = sums_of(Float64Gram, batch.select(order), fold[order], 3, 50)
+        for k, gram in enumerate(sums.grams):
+            want = gram_of(ExactGram, batch.select(fold == k)).normal_equations()
+            got = gram.normal_equations()
+            assert got.rows == want.rows
+            assert got.log_weight == want.log_weight
+            weight = (got.weight_exponent - want.weight_exponent) // 2
+            exponent = want.exponent - got.exponent - weight
+            cross = ldexp(ldexp(want.cross.high, exponent), exponent[:, None])
+            # The shift of all folds may be far from the rows of one: `square` says so.
+            length = got.square.sqrt()
+            error = (got.cross - cross).abs() / (length * length[:, None])
+            assert float(error.nan_to_num(0.0).max()) <= 4 * got.roundoff
+            if torch.equal(order, torch.arange(300)):
+                norm = cross.diagonal().sqrt()
+                assert float(((got.cross - cross).abs() / (norm * norm[:, None])).max()) < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_precision_of_columns_is_that_of_one_gram(kind):
+    batch = sample(300)
+    x = batch.x.float()
+    x[:, 0] = x[:, 0].round()
+    batch = batch._replace(x=x)
+    sums = sums_of(kind, batch, folds_of_rows(0, 300, 3), 3, 50)
+    want = gram_of(kind, batch).normal_equations().input_roundoff
+    assert want.tolist() == [2.0**-53, 2.0**-24, 2.0**-24]
+    for gram in [sums.total(), *sums.grams, *sums.training()]:
+        assert torch.equal(gram.normal_equations().input_roundoff, want)

@@ -13,12 +13,12 @@ import torch
 from linreg_lightning import (
     InputError,
     LeastSquares,
-    RegressionDataModule,
+    SupervisedDataModule,
     SyntheticData,
     TabularData,
     TensorData,
 )
-from linreg_lightning.algebra.folds import FoldRule, folds_of_groups
+from linreg_lightning.algebra.folds import FoldRule, group_numbers
 from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.models.batches import as_batch
@@ -48,7 +48,7 @@ class Recorder(pl.LightningModule):
         return None
 
 
-def fit(data: RegressionDataModule, model: Any = None) -> Any:
+def fit(data: SupervisedDataModule, model: Any = None) -> Any:
     """Return the model after one epoch."""
     model = Recorder() if model is None else model
     quiet: Any = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
@@ -57,7 +57,7 @@ def fit(data: RegressionDataModule, model: Any = None) -> Any:
     return model
 
 
-def rows_of(data: RegressionDataModule, rule: FoldRule | None = RULE) -> FoldBatch:
+def rows_of(data: SupervisedDataModule, rule: FoldRule | None = RULE) -> FoldBatch:
     """Return the rows that a model is given in a fit."""
     model = fit(data, Recorder(rule))
     assert all(type(batch) is FoldBatch for batch in model.batches)
@@ -93,7 +93,7 @@ def test_a_fold_batch_keeps_its_rows_and_folds_together() -> None:
 
 def test_a_number_is_the_same_group_in_any_type() -> None:
     def folds(values: Any, labels: Any = None) -> list[int]:
-        return folds_of_groups(torch.as_tensor(values), 255, labels=labels).tolist()
+        return group_numbers(torch.as_tensor(values), labels).tolist()
 
     whole = [0, 1, -7, 2**53 + 1, 2**63 - 1, -(2**63)]
     assert folds(whole) == folds(range(6), whole) == folds(range(6), [*map(str, whole)])
@@ -101,7 +101,7 @@ def test_a_number_is_the_same_group_in_any_type() -> None:
     assert folds(other) == folds(range(7), other.tolist())
     assert folds([3, 1, 0]) == folds(range(3), ["3.0", "true", False])
     large = [2**64 - k for k in range(50)]  # uint64, which no tensor of int64 holds
-    assert len(set(folds(range(50), large))) > 30
+    assert len(set(folds(range(50), large))) == 50
     assert folds([0, 1], ["9" * 5000, "9" * 400])[0] == folds([0], ["inf"])[0]
 
 
@@ -140,6 +140,26 @@ def test_a_model_without_a_rule_gets_plain_batches() -> None:
     for model in (Recorder(), Recorder(None), Recorder()):
         kind = Batch if model.fold_rule is None else FoldBatch
         assert type(fit(data, model).batches[0]) is kind
+
+
+class Images(SupervisedDataModule):
+    """Images of classes, with folds of their own."""
+
+    class_names = ["even", "odd"]  # noqa: RUF012
+
+    def load(self, stage: str) -> None:
+        rows = torch.arange(10)
+        self.splits["train"] = FoldBatch(torch.rand(10, 1, 2, 2), rows % 2, None, rows // 5)
+
+
+def test_a_data_module_may_have_folds_of_its_own() -> None:
+    rows = FoldBatch.concatenate(fit(Images(batch_size=4, shuffle=False)).batches)
+    assert rows.fold.tolist() == [0] * 5 + [1] * 5
+    assert type(fit(Images(), Recorder(None)).batches[0]) is Batch
+    wrong = Images()
+    wrong.load = lambda stage: wrong.splits.update(train=rows._replace(fold=rows.fold[:3]))  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=r"splits\['train'\].fold: a shape of \(3,\) was given"):
+        fit(wrong)
 
 
 def test_folds_stay_whole_numbers_in_the_precision_of_a_module() -> None:
@@ -207,14 +227,15 @@ def test_blocks_are_consecutive_rows_of_the_table(files: list[Any], stream: bool
 @pytest.mark.parametrize("group", ["shop", "number", "half", "open", "day"])
 def test_whole_groups_lie_in_a_fold(files: list[Any], group: str) -> None:
     values = table()[group]
-    found = []
+    folds_of_group = {"open": 2}.get(group, 5)
+    rule, found = FoldRule(folds_of_group, seed=3), []
     for path, stream in zip(files, [False, True, False, True], strict=True):
-        folds = by_row(rows_of(TabularData(path, group=group, stream=stream, **READ)))
+        folds = by_row(rows_of(TabularData(path, group=group, stream=stream, **READ), rule))
         assert sorted(folds) == [row for row in range(60) if row != 4]
         found.append(folds)
     of_group = {values[row]: fold for row, fold in found[0].items()}
     assert all(of_group[values[row]] == fold for row, fold in found[0].items())
-    assert len(set(of_group.values())) == {"open": 2}.get(group, 5)
+    assert len(set(of_group.values())) == folds_of_group
     if group != "day":  # whose text differs from format to format
         assert all(folds == found[0] for folds in found)
 
@@ -245,12 +266,15 @@ def test_groups_of_tensors_lie_in_the_folds_of_a_table() -> None:
     expected = by_row(rows_of(TabularData(frame, "y", ["row"], group="shop")))
     pairs = {row: k for k, row in enumerate(frame["row"].astype(int))}
     for group in (frame["shop"], frame["shop"].sample(frac=1, random_state=1)):
-        data = TensorData(frame[["row"]], frame["y"], group=group, batch_size=7, val_fraction=0.3)
+        data = TensorData(frame[["row"]], frame["y"], group=group, batch_size=7)
         folds = by_row(rows_of(data))
-        assert len(folds) == 41
-        found = {row: expected[k] for k, row in zip(expected, pairs, strict=True)}
-        assert folds == {row: found[row] for row in folds}
-        assert type(data.splits["val"]) is Batch
+        assert folds == {row: expected[k] for k, row in zip(expected, pairs, strict=True)}
+    data = TensorData(frame[["row"]], frame["y"], group=frame["shop"], val_fraction=0.3)
+    folds = by_row(rows_of(data))
+    assert len(folds) == 41
+    of_group = {frame["shop"][row]: fold for row, fold in folds.items()}
+    assert all(of_group[frame["shop"][row]] == fold for row, fold in folds.items())
+    assert type(data.splits["val"]) is Batch
     with pytest.raises(InputError, match=r"group: a shape of \(3,\) was given; \(59,\) is needed"):
         TensorData(frame[["row"]], frame["y"], group=[1, 2, 3])
 

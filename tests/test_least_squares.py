@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from linreg_lightning import (
     InputError,
     LeastSquares,
+    RegularizedLeastSquares,
     SyntheticData,
     TabularData,
     TensorData,
@@ -823,3 +824,15 @@ def test_a_checkpoint_loaded_with_another_ridge_predicts_with_its_coefficients(
     expected = least_squares(x, y, ridge=50.0)
     assert torch.allclose(again.predict(x), expected.predict(x), rtol=1e-12)
     assert again.coefficients()[1]["estimate"] == expected.coefficients[0, 0].item()
+
+
+@pytest.mark.parametrize("kind", [LeastSquares, RegularizedLeastSquares])
+def test_a_checkpoint_of_the_first_pass_has_no_coefficients_to_predict_by(
+    kind: Any, trainer: MakeTrainer
+) -> None:
+    saver = ModelCheckpoint("steps", every_n_train_steps=1, save_top_k=-1)
+    data = TensorData(*problem(), batch_size=100)
+    trainer(max_epochs=1, enable_checkpointing=True, callbacks=[saver]).fit(kind(), data)
+    first = min(Path("steps").glob("*.ckpt"))
+    with pytest.raises(InputError, match="from the middle of the first pass, and has no coeff"):
+        trainer().predict(kind(), data, ckpt_path=first)

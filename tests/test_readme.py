@@ -68,11 +68,12 @@ def test_both_columns_of_the_comparison_reach_least_squares() -> None:
 
 
 def test_the_python_example_recovers_its_coefficients() -> None:
-    text = printed(PYTHON[2])
+    text, lasso = printed(PYTHON[2]).split("Lasso")
     table, function = text.split("tensor", maxsplit=1)
     assert list(estimates(table, rows=4).values()) == pytest.approx([1, 2, 0, -1], abs=0.03)
     numbers = [float(number) for number in re.findall(r"-?\d+\.\d+(?:e-\d+)?", function)]
     assert numbers == pytest.approx([2, 0, -1, 1], abs=0.03)
+    assert list(estimates(lasso, rows=4).values()) == pytest.approx([1, 2, 0, -1], abs=0.03)
 
 
 def test_the_example_model_learns() -> None:

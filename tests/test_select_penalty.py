@@ -12,7 +12,12 @@ from test_selection import draw, hard_rows, quiet
 
 import linreg_lightning as ll
 from linreg_lightning import InputError, select_penalty
+from linreg_lightning.algebra import ExactGram
+from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import folds_of_blocks, folds_of_groups, folds_of_rows
+from linreg_lightning.algebra.selection import select
+from linreg_lightning.algebra.selection_options import SelectionOptions
+from linreg_lightning.batch import Batch
 
 X, Y, WEIGHT, FOLD = draw(rows=30, features=3)
 FEW = {"alphas": 4, "folds": 3}
@@ -47,7 +52,8 @@ FEW = {"alphas": 4, "folds": 3}
         ({"folds": 1}, "folds: 1 was given; type a whole number from 2 to 255"),
         ({"folds": 256}, "folds: 256 was given; type a whole number from 2 to 255"),
         ({"folds": 31}, "folds: 31 was given for 30 rows; type at most the number of rows"),
-        ({"folds": True}, "folds: True was given; type a whole number from 2 to 255"),
+        ({"folds": True}, "folds: True was given; type a whole number from 2 to 255, or the fold"),
+        ({"folds": "ten"}, "folds: ten was given; type a whole number from 2 to 255, or the fold"),
         ({"folds": [0, 1]}, "folds: a shape of (2,) was given; (30,) is needed"),
         ({"folds": [0] * 30}, "folds: 1 was given; type a whole number from 2 to 255"),
         ({"folds": [-1] + [0, 1] * 14 + [1]}, "folds: -1 was given; type numbers from 0 for all"),
@@ -74,8 +80,10 @@ def test_rows_that_cannot_work_are_refused() -> None:
         select_penalty(wrong, Y)
     with pytest.raises(InputError, match="x: no column was given; type at least one column"):
         select_penalty(X[:, :0], Y)
-    with pytest.raises(InputError, match=r"in fold 2 of 3; type fewer folds or another seed"):
+    with pytest.raises(InputError, match=r"in fold 2 of 3; type fewer folds, or another fold_seed"):
         select_penalty(X, Y, FOLD % 3 != 1, folds=FOLD % 3)
+    with pytest.raises(InputError, match="weight: it is 0 in every row"):
+        select_penalty(X, Y, 0 * WEIGHT)
     with pytest.raises(InputError, match="choice: cp was given, which needs more rows than"):
         select_penalty(X[:4], Y[:4], folds=2, choice="cp")
 
@@ -94,7 +102,39 @@ def test_constant_targets_and_columns_have_coefficients_of_zero(penalty) -> None
     assert constant.digits.tolist() == ones.digits.tolist() == [15.9]
     for selection in (constant, ones):
         assert selection.mean_error.isfinite().all()
-        assert "NA" not in selection.summary().split("cv r2")[0]
+        assert "NA" not in selection.summary().split("rows 30")[0]
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_a_choice_without_columns_has_a_refit(intercept) -> None:
+    noise = np.random.default_rng(0).normal(size=30)
+    options = {"choice": "one_standard_error", "refit": True, "intercept": intercept}
+    selection = quiet(X, noise, folds=3, **options)
+    assert not selection.coefficients.any()
+    assert len(selection.refit.estimate) == intercept
+    assert float(selection.refit.intercept) == pytest.approx(noise.mean() * intercept)
+    assert selection.to_frame("pandas").estimate.iloc[int(intercept) :].tolist() == [0, 0, 0]
+    assert "0 of 3 coefficients are not 0" in selection.summary()
+    assert selection.statistics["r2"] == 0
+
+
+def test_errors_far_from_1_have_standard_errors() -> None:
+    plain = quiet(X, Y, WEIGHT, **FEW)
+    for scale in (2.0**-500, 2.0**500):
+        far = quiet(X * scale, Y * scale, WEIGHT, **FEW)
+        assert torch.equal(far.standard_error, plain.standard_error * scale**2)
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "lasso", "elasticnet"])
+def test_combinations_of_columns_without_a_penalty_are_left_out(penalty) -> None:
+    x = np.hstack((X[:, :2], X[:, :1] * 0.3 - X[:, 1:2], X[:, 2:]))
+    for accuracy in ("exact", "float64"):
+        options = {"penalty": penalty, "accuracy": accuracy, "alphas": [0.1], "folds": 3}
+        selection = quiet(x, Y, unpenalized=[0, 1], **options)
+        plain = quiet(X, Y, unpenalized=[0, 1], **options)
+        assert selection.left_out == (2,)
+        b = selection.coefficients
+        np.testing.assert_allclose(b[[0, 1, 3]], plain.coefficients, rtol=1e-10)
 
 
 def test_constant_columns_are_named_in_a_warning() -> None:
@@ -160,6 +200,7 @@ def test_frames_give_names_and_pair_rows_by_label() -> None:
     ours = quiet(
         x, y.iloc[order], weight.iloc[order], folds=fold.iloc[order], alphas=4, unpenalized=["b"]
     )
+    assert torch.equal(ours.fold_errors, plain.fold_errors)
     assert torch.equal(ours.coefficients, plain.coefficients)
     assert repr(ours).startswith("<Lasso: price on a, b, c; 30 rows, r2 0.")
     assert torch.equal(ours.predict(x[["c", "b", "a"]]), plain.predict(X))
@@ -169,7 +210,7 @@ def test_frames_give_names_and_pair_rows_by_label() -> None:
         select_penalty(x, y, unpenalized=["B"])
 
 
-def test_tables_show_the_terms_chosen_and_frames_show_all() -> None:
+def test_tables_and_frames_show_all_of_a_few_terms() -> None:
     x, y, weight, _ = draw(targets=2)
     selection = quiet(x, y, weight, alphas=8, folds=3, choice="one_standard_error")
     frame = selection.to_frame("pandas")
@@ -177,11 +218,10 @@ def test_tables_show_the_terms_chosen_and_frames_show_all() -> None:
     assert (
         frame.estimate[frame.target == "y2"].tolist()[1:] == selection.coefficients[:, 1].tolist()
     )
-    zeros = int((selection.coefficients == 0).sum())
-    assert zeros > 0
     text = selection.summary()
-    assert f"{zeros} coefficients are 0" in text
-    assert len(re.findall(r"^y[12] +x\d", text, re.MULTILINE)) == 12 - zeros
+    assert len(re.findall(r"^y[12] +x\d", text, re.MULTILINE)) == 12
+    for count in (selection.coefficients != 0).sum(0).tolist():
+        assert f"{count} of 6 coefficients are not 0" in text
     assert "<table" in selection.summary("html")
     assert list(quiet(x, y, penalty="ridge", **FEW).to_frame("pandas")) == list(frame)[:3]
 
@@ -189,14 +229,14 @@ def test_tables_show_the_terms_chosen_and_frames_show_all() -> None:
 def test_json_has_the_whole_path() -> None:
     selection = quiet(X, Y, penalty="elasticnet", l1_ratio=[0.5, 1.0], nested=True, **FEW)
     data = json.loads(json.dumps(selection.to_json()))
-    assert (data["rows"], data["folds"], sum(data["fold_rows"])) == (30, 3, 30)
+    assert (data["rows"], len(data["folds"]), sum(data["folds"])) == (30, 3, 30)
     target = data["targets"][0]
-    assert target["alpha"] == float(selection.alpha)
+    assert target["chosen"]["alpha"] == float(selection.alpha)
     assert target["nested_error"] == selection.statistics["nested_error"]
     for r, path in enumerate(target["paths"]):
         assert path["l1_ratio"] == [0.5, 1.0][r]
         assert path["alphas"] == selection.alphas[r, :, 0].tolist()
-        assert path["fold_errors"] == selection.fold_errors[r, :, 0].tolist()
+        assert path["fold_errors"] == selection.fold_errors[r, :, 0].T.tolist()
         assert path["coefficients"]["x2"] == selection.path.coefficients[r, :, 1, 0].tolist()
 
 
@@ -216,3 +256,12 @@ def test_columns_without_a_penalty_are_never_0() -> None:
     first = selection.path.coefficients[0, 0, :, 0]
     assert first[1] == 0
     np.testing.assert_allclose(first[[0, 2]], own.coefficients, rtol=1e-12)
+
+
+def test_progress_counts_the_selections() -> None:
+    sums, seen = FoldSums(ExactGram, 3, 3), []
+    sums.update(Batch(*map(torch.as_tensor, (X, Y[:, None]))), torch.as_tensor(FOLD % 3))
+    for nested in (False, True):
+        options = SelectionOptions(alphas=3, nested=nested)
+        select(sums, options, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 1), (1, 4), (2, 4), (3, 4), (4, 4)]

@@ -46,12 +46,6 @@ def errors_of(selection, target=0):
     return selection.fold_errors[:, :, target].numpy()
 
 
-def weighted_choice(errors, fold, weight=None, alphas=ALPHAS):
-    """Return the alpha of the least error, and all errors, by rows as glmnet, not by folds."""
-    mean = np.average(errors, axis=1, weights=np.bincount(fold, weight))
-    return alphas[mean.argmin()], mean
-
-
 @pytest.mark.parametrize(
     ("accuracy", "weighted", "intercept"),
     [("exact", False, True), ("exact", True, False), ("float64", True, True)],
@@ -67,12 +61,9 @@ def test_the_lasso_has_the_errors_and_the_choice_of_lasso_cv(accuracy, weighted,
         intercept=intercept,
     )  # fmt: skip
     np.testing.assert_allclose(errors_of(ours)[0], peer.mse_path_, rtol=1e-8)
-    if not weighted:
-        assert float(ours.alpha) == peer.alpha_
-    alpha, mean = weighted_choice(peer.mse_path_, fold, weight)
-    np.testing.assert_allclose(ours.mean_error[0, :, 0], mean, rtol=1e-8)
-    assert float(ours.alpha) == alpha
-    own = Lasso(alpha, tol=1e-12, max_iter=10**6, fit_intercept=intercept).fit(x, y, weight)
+    assert float(ours.alpha) == peer.alpha_
+    np.testing.assert_allclose(ours.mean_error[0, :, 0], peer.mse_path_.mean(1), rtol=1e-8)
+    own = Lasso(peer.alpha_, tol=1e-12, max_iter=10**6, fit_intercept=intercept).fit(x, y, weight)
     np.testing.assert_allclose(ours.coefficients, own.coef_, rtol=1e-8, atol=1e-12)
     assert (ours.coefficients.numpy() == 0).tolist() == (own.coef_ == 0).tolist()
     assert float(ours.intercept) == pytest.approx(float(own.intercept_), rel=1e-8)
@@ -142,8 +133,7 @@ def test_ridge_of_several_targets_has_the_errors_of_refits_with_weights(intercep
             rest = y[held_out] - peer.fit(x[train], y[train], weight[train]).predict(x[held_out])
             error = np.average(rest**2, axis=0, weights=weight[held_out])
             np.testing.assert_allclose(ours.fold_errors[0, a, :, k], error, rtol=1e-8)
-    share = np.bincount(fold, weight) / weight.sum()
-    mean = ours.fold_errors[0].numpy() @ share
+    mean = ours.fold_errors[0].numpy().mean(-1)
     np.testing.assert_allclose(ours.mean_error[0], mean, rtol=1e-12)
     assert ours.index[:, 1].tolist() == mean.argmin(0).tolist()
     for t, alpha in enumerate(ours.alpha.tolist()):
@@ -162,12 +152,9 @@ def test_nested_errors_are_those_of_a_double_loop() -> None:
         inner = np.searchsorted(inner, fold[train])
         options = {"tol": 1e-12, "max_iter": 10**6}
         peer = LassoCV(alphas=12, eps=1e-4, cv=PredefinedSplit(inner), **options).fit(*rows)
-        alpha, _ = weighted_choice(peer.mse_path_, inner, rows[2], peer.alphas_)
-        rest = y[held_out] - Lasso(alpha, **options).fit(*rows).predict(x[held_out])
+        rest = y[held_out] - Lasso(peer.alpha_, **options).fit(*rows).predict(x[held_out])
         errors.append(np.average(rest**2, weights=weight[held_out]))
-    share = np.bincount(fold, weight) / weight.sum()
-    mean = float(share @ errors)
-    spread = float(share @ (np.array(errors) - mean) ** 2 / 4) ** 0.5
+    mean, spread = np.mean(errors), np.std(errors, ddof=1) / 5**0.5
     assert ours.statistics["nested_error"] == pytest.approx(mean, rel=1e-8)
     assert ours.statistics["nested_standard_error"] == pytest.approx(spread, rel=1e-7)
 
@@ -198,7 +185,7 @@ def test_a_criterion_chooses_its_least_value(choice, penalty) -> None:
 
 def test_bic_of_the_lasso_by_hand() -> None:
     x, y, _, _ = draw(seed=8)
-    ours = quiet(x, y, choice="bic")
+    ours = quiet(x, y, choice="bic", folds=3, alphas=20)
     nonzero = (ours.path.coefficients[0, :, :, 0] != 0).sum(1).numpy()
     fits = x @ ours.path.coefficients[0, :, :, 0].numpy().T + ours.path.intercept[0, :, 0].numpy()
     squares = ((y[:, None] - fits) ** 2).sum(0)
@@ -325,3 +312,74 @@ def test_offsets_cost_no_digit_of_a_prediction() -> None:
     plain, shifted = quiet(x, y), quiet(x + 2.0**40, y)
     np.testing.assert_allclose(shifted.predict(x + 2.0**40), plain.predict(x), rtol=1e-11)
     np.testing.assert_allclose(shifted.mean_error, plain.mean_error, rtol=1e-11)
+
+
+# The data set mtcars of R (Motor Trend, 1974): mpg, wt, drat, qsec and, last, hp of 32 cars.
+CARS = """
+21.0 2.620 3.90 16.46 110  21.0 2.875 3.90 17.02 110  22.8 2.320 3.85 18.61 93
+21.4 3.215 3.08 19.44 110  18.7 3.440 3.15 17.02 175  18.1 3.460 2.76 20.22 105
+14.3 3.570 3.21 15.84 245  24.4 3.190 3.69 20.00 62   22.8 3.150 3.92 22.90 95
+19.2 3.440 3.92 18.30 123  17.8 3.440 3.92 18.90 123  16.4 4.070 3.07 17.40 180
+17.3 3.730 3.07 17.60 180  15.2 3.780 3.07 18.00 180  10.4 5.250 2.93 17.98 205
+10.4 5.424 3.00 17.82 215  14.7 5.345 3.23 17.42 230  32.4 2.200 4.08 19.47 66
+30.4 1.615 4.93 18.52 52   33.9 1.835 4.22 19.90 65   21.5 2.465 3.70 20.01 97
+15.5 3.520 2.76 16.87 150  15.2 3.435 3.15 17.30 150  13.3 3.840 3.73 15.41 245
+19.2 3.845 3.08 17.05 175  27.3 1.935 4.08 18.90 66   26.0 2.140 4.43 16.70 91
+30.4 1.513 3.77 16.90 113  15.8 3.170 4.22 14.50 264  19.7 2.770 3.62 15.50 175
+15.0 3.570 3.54 14.60 335  21.4 2.780 4.11 18.60 109
+"""
+
+
+def test_the_lasso_has_the_alphas_and_the_coefficients_that_glmnet_prints() -> None:
+    *columns, hp = np.array(CARS.split(), float).reshape(32, 5).T
+    ours = quiet(np.stack(columns, 1), hp, folds=4)
+    # cv.glmnet(x, hp, alpha = 1)$lambda.min is one of its default path.
+    place = int((ours.alphas[0, :, 0] - 2.668219).abs().argmin())
+    assert float(ours.alphas[0, place, 0]) == pytest.approx(2.668219, abs=5e-7)
+    printed = {2.668219: (484.20742, -2.95796, 21.37988, 0, -19.43425),
+               1.5: (488.868159, -2.851152, 22.951695, 0, -20.098919)}  # fmt: skip
+    for alpha, (intercept, *slopes) in printed.items():
+        own = quiet(np.stack(columns, 1), hp, folds=4, alphas=[alpha])
+        # glmnet stops where a step changes the objective by less than 1e-7 of that of the mean.
+        np.testing.assert_allclose(own.coefficients, slopes, rtol=6e-3)
+        assert float(own.intercept) == pytest.approx(intercept, rel=1e-3)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_targets_are_selected_by_themselves(penalty) -> None:
+    x, y, weight, fold = draw(targets=2, seed=13)
+    options = {"folds": fold, "alphas": 8, "penalty": penalty}
+    both = quiet(x, y, weight, **options)
+    for t in range(2):
+        own = quiet(x, y[:, t], weight, **options)
+        assert both.index[t].tolist() == own.index[0].tolist()
+        np.testing.assert_allclose(both.coefficients[:, t], own.coefficients, rtol=1e-10)
+        np.testing.assert_allclose(both.fold_errors[:, :, t], own.fold_errors[:, :, 0], rtol=1e-10)
+
+
+def test_weights_count_in_the_scales_of_the_columns() -> None:
+    x, y, weight, fold = draw(seed=14)
+    ours = quiet(x, y, weight, folds=fold, alphas=[0.3])
+    for k in range(5):
+        train, held_out = fold != k, fold == k
+        w = weight[train]
+        scaler = StandardScaler().fit(x[train], sample_weight=w)
+        peer = Lasso(0.3, tol=1e-12).fit(scaler.transform(x[train]), y[train], w)
+        rest = y[held_out] - peer.predict(scaler.transform(x[held_out]))
+        error = np.average(rest**2, weights=weight[held_out])
+        assert float(ours.fold_errors[0, 0, 0, k]) == pytest.approx(error, rel=1e-8)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_digits_are_a_lower_bound_that_is_not_far_too_low(penalty) -> None:
+    generator = np.random.default_rng(15)
+    for distance in (1.0, 1e-2, 1e-3):
+        x = generator.normal(size=(200, 5))
+        x[:, 1] = x[:, 0] + distance * x[:, 1]
+        y = x[:, :3].sum(1) + generator.normal(size=200)
+        options = {"penalty": penalty, "alphas": [1e-5], "folds": 2}
+        rounded, exact = (quiet(x, y, accuracy=a, **options) for a in ("float64", "exact"))
+        share = (rounded.coefficients / exact.coefficients - 1).abs().max()
+        digits = -math.log10(float(share) + 1e-17)
+        assert digits - 5 < float(rounded.digits) < digits + 0.5
+        assert float(exact.digits) > float(rounded.digits)

@@ -5,8 +5,9 @@
 `least_squares`: the whole way in one call, and `Fit`, its result. `gram`: sufficient statistics;
 `gram_exact` sums without rounding (`multiprecision`: whole numbers of any length; `compiled_sums`
 and `exact_kernel`: the same sums of many rows by numba, where it is installed), `gram_float64`
-as fast as one matrix product (`cross_products`); `gram_state`: statistics over passes, processes
-and checkpoints; `gram_columns`: with other columns; `precision`: how precise the rows were.
+as fast as one matrix product (`cross_products`, `shifted_sums`); `gram_state`: statistics over
+passes, processes and checkpoints; `gram_columns`: with other columns; `precision`: how precise the
+rows were.
 `solve`: coefficients from the factor of `cholesky` (exact ones of few columns in whole numbers of
 Python), and how many of their digits are correct. `inference`: tests and intervals (`student_t`: of
 many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit arithmetic.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -33,56 +35,73 @@ class _BlockShape(NamedTuple):
     multiple: int  # of columns for which kernels of matrix products have no remainder
 
 
-def cross_products(batch: Batch, shift: Tensor, exponent: Tensor) -> CrossProducts:
-    """Return the sum of w z z' with z = (1, 2^-exponent (x - shift), ..), (columns, columns).
+def cross_products(
+    batch: Batch, shift: Tensor, exponent: Tensor, counts: Sequence[int] | None = None
+) -> list[CrossProducts]:
+    """Return the sum of w z z' with z = (1, 2^-exponent (x - shift), ..) of each part of the rows.
 
-    `shift` is that of [1, x, y], 0 for the first; `exponent` that of the units of [w, x, y], int64.
-    Both are (columns,), on the CPU. The batch has at least one row.
+    Args:
+        batch: of at least one row.
+        shift: that of [1, x, y], 0 for the first; (columns,), on the CPU.
+        exponent: that of the units of [w, x, y], int64; (columns,), on the CPU.
+        counts: the number of rows of each part, in order; by default all rows are one part.
     """
-    x, y, weight = batch
-    columns, features = shift.shape[0], x.shape[1]
-    if x.is_cuda:
+    counts = [batch.rows] if counts is None else counts
+    columns, device = shift.shape[0], batch.x.device
+    if batch.x.is_cuda:
         shape = _BlockShape(bytes=2**29, rows=2**10, columns=2**30, multiple=1)
     else:
         shape = _BlockShape(2**21 * torch.get_num_threads(), rows=2**7, columns=36, multiple=12)
     width = -(-columns // shape.multiple) * shape.multiple
     if width**2 >= 2 * columns**2:  # that would double the work
         width = columns
-    size = min(batch.rows, shape.rows * max(1, shape.bytes // (8 * width * shape.rows)))
-    unit = -exponent.to(x.device) if bool(exponent.any()) else None
-    negative_shift = -shift.to(x.device)
+    size = shape.rows * max(1, shape.bytes // (8 * width * shape.rows))
+    size = min(max(counts), size)
+    unit = -exponent.to(device) if bool(exponent.any()) else None
+    zeros = torch.zeros((), dtype=torch.float64, device=device).new_zeros
     # In the memory order of x: a transposed copy takes long.
-    by_column = x.stride(0) == 1
-    zeros = negative_shift.new_zeros
-    z = zeros(width, size).T if by_column else zeros(size, width)
+    z = zeros(width, size).T if batch.x.stride(0) == 1 else zeros(size, width)
     z[:, 0] = 1.0
-    sums, low = zeros(0), zeros(())
-    for start in range(0, batch.rows, size):
-        rows = slice(start, min(start + size, batch.rows))
-        block = z[: rows.stop - start]
-        torch.add(x[rows], negative_shift[1 : 1 + features], out=block[:, 1 : 1 + features])
-        torch.add(y[rows], negative_shift[1 + features :], out=block[:, 1 + features : columns])
-        if unit is not None:
-            block[:, 1:columns] = ldexp(block[:, 1:columns], unit[1:])
-        left = block
-        if weight is not None:
-            w = weight[rows] if unit is None else ldexp(weight[rows], unit[0])
-            # The values of an absent row may be NaN, and NaN times 0 is NaN.
-            block[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
-            left = block * w[:, None]
-        products = _product(left, block, shape)
-        if start == 0:
-            sums = products
-        else:
-            sums, error = fast_two_sum(sums, products)
-            low = low + error
-    products_of_block = -(-size // shape.rows)
-    roundings = min(size, shape.rows) + min(products_of_block, _CASCADE)
-    roundings += products_of_block // _CASCADE + _ROUNDINGS_OF_A_TERM
-    whole = slice(columns), slice(columns)
-    return CrossProducts(
-        _symmetric(sums[whole]), _symmetric(low[whole]) if low.ndim else None, roundings
-    )
+    negative_shift, whole, results = -shift.to(device), (slice(columns), slice(columns)), []
+    for first, stop in pairwise(accumulate(counts, initial=0)):
+        sums, low = zeros(width, width), zeros(())
+        for start in range(first, stop, size):
+            rows = batch.select(slice(start, min(start + size, stop)))
+            products = _product(*_shift_rows(z[: rows.rows], rows, negative_shift, unit), shape)
+            if start == first:
+                sums = products
+            else:
+                sums, error = fast_two_sum(sums, products)
+                low = low + error
+        roundings = _count_roundings(min(size, stop - first), shape.rows)
+        low_word = _symmetric(low[whole]) if low.ndim else None
+        results.append(CrossProducts(_symmetric(sums[whole]), low_word, roundings))
+    return results
+
+
+def _shift_rows(
+    block: Tensor, rows: Batch, negative_shift: Tensor, unit: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Write shifted and scaled rows to the block; return it times the weights, and the block."""
+    (x, y, weight), columns = rows, len(negative_shift)
+    features = x.shape[1]
+    torch.add(x, negative_shift[1 : 1 + features], out=block[:, 1 : 1 + features])
+    torch.add(y, negative_shift[1 + features :], out=block[:, 1 + features : columns])
+    if unit is not None:
+        block[:, 1:columns] = ldexp(block[:, 1:columns], unit[1:])
+    if weight is None:
+        return block, block
+    w = weight if unit is None else ldexp(weight, unit[0])
+    # The values of an absent row may be NaN, and NaN times 0 is NaN.
+    block[:, 1:].masked_fill_((w == 0)[:, None], 0.0)
+    return block * w[:, None], block
+
+
+def _count_roundings(rows: int, rows_of_product: int) -> int:
+    """Return how often a term is rounded, at most, in the sum of a block of rows and after it."""
+    products = -(-rows // rows_of_product)
+    roundings = min(rows, rows_of_product) + min(products, _CASCADE)
+    return roundings + products // _CASCADE + _ROUNDINGS_OF_A_TERM
 
 
 def _product(left: Tensor, right: Tensor, shape: _BlockShape) -> Tensor:

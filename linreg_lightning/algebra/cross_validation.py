@@ -20,9 +20,8 @@ class CrossValidation(NamedTuple):
 
     fold_errors: Tensor  # (..., targets, K)
     fold_weights: Tensor  # the sum of the weights of each fold, (K,)
-    mean_error: Tensor  # over the rows of all folds by their weights, (..., targets)
-    # sqrt(sum_k W_k (e_k - mean)^2 / sum_k W_k / (K - 1)), as of glmnet; (..., targets)
-    standard_error: Tensor
+    mean_error: Tensor  # over folds, each counted once, as scikit-learn does; (..., targets)
+    standard_error: Tensor  # sqrt(sum_k (e_k - mean)^2 / (K (K - 1))), (..., targets)
     # About how far rounding of float64 sums may have moved the mean error; (..., targets).
     error_rounding: Tensor
 
@@ -51,13 +50,12 @@ def cross_validate(
     errors = [mean_squares(fold, others, fits) for fold, others, fits in parts]
     fold_errors, rounding = (torch.stack(list(v), dim=-1) for v in zip(*errors, strict=True))
     weights = torch.stack([ldexp(to_float64(f.weight), f.weight_exponent) for f in folds])
-    share = weights / weights.sum()
-    mean = (fold_errors * share).sum(-1)
-    # Relative to the mean, since the square of the error of a tiny target may be 0.
-    deviation = (fold_errors / mean[..., None] - 1).nan_to_num(0.0)
-    spread = (deviation.square() * share).sum(-1)
-    standard_error = mean * (spread / (len(weights) - 1)).sqrt()
-    return CrossValidation(fold_errors, weights, mean, standard_error, (rounding * share).sum(-1))
+    mean = fold_errors.mean(-1)
+    # Relative to the mean, since the squares of tiny and huge errors leave float64's range.
+    unit = torch.where(mean > 0, mean, 1.0)[..., None]
+    spread = (fold_errors / unit - mean[..., None] / unit).square().mean(-1)
+    standard_error = unit[..., 0] * (spread / (len(weights) - 1)).sqrt()
+    return CrossValidation(fold_errors, weights, mean, standard_error, rounding.mean(-1))
 
 
 def mean_squares(

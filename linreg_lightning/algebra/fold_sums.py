@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.cross_products import cross_products
 from linreg_lightning.algebra.folds import check_folds
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.gram_exact import ExactGram
-from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.gram_float64 import Float64Gram, choose_shift
+from linreg_lightning.algebra.precision import FLOAT64_BITS, column_precision
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_weight, row_number
 
-_CHUNK_NUMBERS = 2**22  # of rows that are sorted by fold at a time
+# Of rows that are sorted by fold at a time: a call for few rows costs much more in exact.
+_CHUNK_NUMBERS = {"float64": 2**22, "exact": 2**24}
 
 
 class FoldSums:
     """One Gram matrix for each fold, of an accuracy: `ExactGram` or `Float64Gram`.
+
+    Float64 sums of all folds have one shift. Extra memory while updating, beside that of one Gram
+    matrix: a copy of the rows of a batch, at most 32 MB (exact: 128 MB) of x in float64.
 
     >>> sums = FoldSums(ExactGram, folds=2, features=1)
     >>> x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
@@ -100,9 +107,11 @@ class FoldSums:
             raise InputError(
                 f"fold: {low} to {high} were given; give numbers from 0 to {folds - 1}"
             )
+        if batch.weight is not None:
+            batch = batch._replace(weight=batch.weight.to(torch.float64))
         fold = fold.to(torch.uint8)  # which is sorted by its digits, in a tenth of the time
         grams = _prepare(self.grams, batch)
-        size = max(1, _CHUNK_NUMBERS // max(1, batch.x.shape[1]))
+        size = max(1, _CHUNK_NUMBERS[self.accuracy] // max(1, batch.x.shape[1]))
         buffer = _rows_like(batch.x, min(size, batch.rows))
         try:
             for start in range(0, batch.rows, size):
@@ -231,7 +240,7 @@ def _prepare(grams: list[Gram], batch: Batch) -> list[Gram]:
         if isinstance(gram, ExactGram):
             gram.rows_beside = rows + batch.rows
     if isinstance(grams[0], Float64Gram):
-        return _with_shift(grams, _shift_of(grams) or Float64Gram.choose_shift(batch))
+        return _with_shift(grams, _shift_of(grams) or choose_shift(batch))
     return grams
 
 
@@ -246,9 +255,29 @@ def _add_sorted(
         torch.gather(batch.x.T, 1, order.expand(x.shape[1], -1), out=x.T)
     else:
         torch.index_select(batch.x, 0, order, out=x)
-    y, weight = batch.y[order], None if batch.weight is None else batch.weight[order]
+    batch = Batch(x, batch.y[order], None if batch.weight is None else batch.weight[order])
+    shift = _common_shift(grams)
+    products = [] if shift is None else cross_products(batch, *shift, counts)
+    precision = column_precision(torch.full((x.shape[1],), FLOAT64_BITS), x, bits)
     start = 0
-    for gram, count in zip(grams, counts, strict=True):
-        part = slice(start, start + count)
-        gram.update(Batch(x[part], y[part], None if weight is None else weight[part]), bits=bits)
-        start += count
+    for gram, count, sums in zip_longest(grams, counts, products):
+        rows, start = batch.select(slice(start, start + count)), start + count
+        is_added = (
+            isinstance(gram, Float64Gram)
+            and sums is not None
+            and gram.add_products(sums, count, rows.weight, precision)
+        )
+        if not is_added:
+            gram.update(rows, bits=bits)
+
+
+def _common_shift(grams: Sequence[Gram]) -> tuple[Tensor, Tensor] | None:
+    """Return the shift and the units that float64 sums of all folds have; None where they differ.
+
+    Units differ where the numbers in a fold are far larger or smaller than before.
+    """
+    first, *others = [gram.shift if isinstance(gram, Float64Gram) else None for gram in grams]
+    if first is None:
+        return None
+    pairs = [pair for other in others if other for pair in zip(first, other, strict=True)]
+    return first if all(torch.equal(*pair) for pair in pairs) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from linreg_lightning.errors import InputError
 
 MAX_FOLDS = 255  # their numbers are kept in a byte
+MAX_KNOWN_GROUPS = 1024
+"""Up to so many groups are dealt out to the folds in turn, and more by their hashes alone."""
 _LOW_BITS = 2**63 - 1
 
 
@@ -24,6 +26,9 @@ class FoldRule:
         folds: how many folds there are, from 2 to 255.
         seed: of the hash that decides.
         blocks: whether each fold is a block of consecutive rows, as for rows in the order of time.
+        groups: the sorted hashes of the groups that are known: the fold of one of these is its
+            place here mod folds, and that of any other group is its hash mod folds. None: no group
+            has been seen yet.
 
     Raises:
         InputError: folds is not from 2 to 255.
@@ -35,6 +40,7 @@ class FoldRule:
     folds: int
     seed: int = 0
     blocks: bool = False
+    groups: tuple[int, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_folds(self.folds)
@@ -45,9 +51,24 @@ class FoldRule:
             return folds_of_blocks(start, stop, self.folds, rows)
         return folds_of_rows(start, stop, self.folds, self.seed)
 
-    def of_groups(self, values: Tensor, labels: list[Any] | None = None) -> Tensor:
-        """Return the fold of each row by its group; see `folds_of_groups`."""
-        return folds_of_groups(values, self.folds, self.seed, labels)
+    def with_groups(self, numbers: Tensor) -> FoldRule:
+        """Return the rule that knows the groups with these numbers, unless they are many."""
+        hashes = self._hash(numbers.unique()).sort().values
+        known = hashes.tolist() if len(hashes) <= MAX_KNOWN_GROUPS else []
+        return replace(self, groups=tuple(known))
+
+    def of_groups(self, numbers: Tensor) -> Tensor:
+        """Return the fold of each row, (rows,) uint8, by the number of its group, int64."""
+        fold = hashes = self._hash(numbers)
+        if self.groups:
+            known = torch.tensor(self.groups, device=numbers.device)
+            place = torch.searchsorted(known, hashes)
+            is_known = known[place.clamp(max=len(known) - 1)] == hashes
+            fold = torch.where(is_known, place, hashes)
+        return (fold % self.folds).to(torch.uint8)
+
+    def _hash(self, numbers: Tensor) -> Tensor:
+        return splitmix64(numbers ^ _key(self.seed)) & _LOW_BITS
 
 
 def folds_of_rows(start: int, stop: int, folds: int, seed: int = 0) -> Tensor:
@@ -72,31 +93,49 @@ def folds_of_rows(start: int, stop: int, folds: int, seed: int = 0) -> Tensor:
 
 
 def folds_of_groups(
-    values: Tensor, folds: int, seed: int = 0, labels: list[Any] | None = None
+    values: Tensor,
+    folds: int,
+    seed: int = 0,
+    labels: list[Any] | None = None,
+    weight: Tensor | None = None,
+    argument: str = "folds",
 ) -> Tensor:
-    """Return the fold of each row, (rows,) uint8, by its group: hash(group, seed) mod folds.
+    """Return the fold of each row, (rows,) uint8, by its group.
 
-    `values`, (rows,) int64 or float64, are the groups themselves or, where there are `labels`,
-    index these: what `validation.group_values` returns. The fold depends on the value or the text
-    of the label alone, not on the other groups. The number 3.0 is the same group as 3 and as the
-    text "3", so that a file of any format gives the same folds; true is the same as 1. Folds may
-    be empty where there are few groups.
+    Up to 1,024 groups are dealt out in turn, in the order of hash(group, seed): the numbers of
+    groups in two folds differ by at most 1. Of more groups, each goes to the fold
+    hash(group, seed) mod folds. `group_numbers` says what `values` and `labels` are; rows of weight
+    0 do not count, and `argument` names the number of folds in messages.
 
     Raises:
-        InputError: folds is not from 2 to 255.
+        InputError: folds is not from 2 to 255, or above the number of groups.
 
-    >>> folds_of_groups(torch.tensor([1, 0, 1]), folds=5, labels=["oslo", "rome"])
-    tensor([0, 4, 0], dtype=torch.uint8)
+    >>> folds_of_groups(torch.tensor([1, 0, 1]), folds=2, labels=["oslo", "rome"])
+    tensor([1, 0, 1], dtype=torch.uint8)
     """
-    check_folds(folds)
+    numbers = group_numbers(values, labels)
+    counted = numbers if weight is None else numbers[(weight != 0).to(numbers.device)]
+    check_groups(len(counted.unique()), folds, argument)
+    return FoldRule(folds, seed).with_groups(counted).of_groups(numbers)
+
+
+def group_numbers(values: Tensor, labels: list[Any] | None = None) -> Tensor:
+    """Return a number that stands for the group of each row, (rows,) int64.
+
+    `values`, (rows,) int64 or float64, are the groups themselves or, where there are `labels`,
+    index these: what `validation.group_values` returns. The number depends on the value or the text
+    of the label alone. 3.0 is the same group as 3 and as the text "3", so that a file of any format
+    gives the same folds; true is the same as 1.
+
+    >>> group_numbers(torch.tensor([1, 0, 1]), labels=["3.0", "true"])
+    tensor([1, 3, 1])
+    """
     if labels is not None:
-        number = torch.tensor([*map(_label_number, labels)], dtype=torch.int64)[values]
-    elif values.is_floating_point():
-        whole = values.to(torch.int64)
-        number = torch.where(whole == values, whole, values.double().view(torch.int64))
-    else:
-        number = values.to(torch.int64)
-    return ((splitmix64(number ^ _key(seed)) & _LOW_BITS) % folds).to(torch.uint8)
+        return torch.tensor([*map(_label_number, labels)], dtype=torch.int64)[values]
+    whole = values.to(torch.int64)
+    if not values.is_floating_point():
+        return whole
+    return torch.where(whole == values, whole, values.double().view(torch.int64))
 
 
 def _label_number(label: Any) -> int:
@@ -143,6 +182,14 @@ def check_folds(folds: int, rows: int | None = None) -> None:
         raise InputError(
             f"folds: {folds} was given for {rows} rows; type at most the number of rows"
         )
+
+
+def check_groups(groups: int, folds: int, argument: str = "folds", where: str = "") -> None:
+    """Refuse, with an InputError, fewer groups than folds; `where` says where they are."""
+    if 0 < groups < folds:  # without any, there is no row that counts
+        number = f"{groups} groups" if groups != 1 else "1 group"
+        remedy = f"type at most {groups}" if groups > 1 else "give rows of at least 2 groups"
+        raise InputError(f"{argument}: {folds} was given for {number}{where}; {remedy}")
 
 
 def splitmix64(number: Tensor) -> Tensor:

@@ -128,13 +128,9 @@ class Gram(ABC):
         def row_name(row: int) -> str:
             return row_number(first_row + row)
 
-        counts = self._counts
-        if batch.weight is None:
-            counts = torch.add(counts, _ONE_ROW, alpha=batch.rows)
-        else:
-            weight = batch.weight.to(torch.float64)
-            counts = _normalize(counts + _counts_of(weight, row_name))
-            batch = batch._replace(weight=weight)
+        if batch.weight is not None:
+            batch = batch._replace(weight=batch.weight.to(torch.float64))
+        counts = self._counts_with(batch.rows, batch.weight, row_name)
         precision = column_precision(self._precision, batch.x, bits)
         self._add(batch, partial(check_finite, batch, names, row_name))
         self._counts, self._precision = counts, precision
@@ -208,6 +204,11 @@ class Gram(ABC):
         """Return the same statistics on another device."""
         state = {name: tensor.to(device) for name, tensor in self.state_dict().items()}
         return type(self).from_state_dict(state)
+
+    def _counts_with(self, rows: int, weight: Tensor | None, row_name: RowName) -> Tensor:
+        if weight is None:
+            return torch.add(self._counts, _ONE_ROW, alpha=rows)
+        return _normalize(self._counts + _counts_of(weight, row_name))
 
     def _check_compatible(self, other: Gram, verb: str) -> None:
         mine = (self.accuracy, self.features, self.targets)

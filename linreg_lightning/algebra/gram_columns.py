@@ -45,7 +45,8 @@ def with_columns(
             result[name] = values.new_zeros(shape)
             result[name][..., new[:, None], new] = values[..., old[:, None], old]
         elif name in _VECTORS or name == "precision":
-            new, old = torch.tensor(columns if name in _VECTORS else kept).reshape(-1, 2).T
+            pairs = columns if name in _VECTORS else kept
+            new, old = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
             result[name] = result[name].clone()
             result[name][new] = values[old]
         elif name != "shape":

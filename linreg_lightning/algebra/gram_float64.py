@@ -11,84 +11,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cross_products import cross_products
+from linreg_lightning.algebra.cross_products import CrossProducts, cross_products
 from linreg_lightning.algebra.double_double import (
     DoubleDouble,
     exponent_of,
     ldexp,
     row_blocks,
-    two_sum,
 )
 from linreg_lightning.algebra.gram import Gram, NormalEquations
+from linreg_lightning.algebra.shifted_sums import ZERO_EXPONENT, ShiftedSums
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import row_number
 
 _SAMPLE_ROWS = 1024
 _SAFE_EXPONENT = 300  # squares of numbers in 2^-300 .. 2^300 can be summed as they are
-_ZERO_EXPONENT = -2000  # of a column that holds nothing but zeros
 _ROUNDINGS_IN_BOUND = 8  # `solve` counts 4 roundoff = 8 2^-53 as the error of a sum
-
-
-class _ShiftedSums(NamedTuple):
-    """The sum of w z z' for z = (1, 2^-exponent (x - shift), ..), w in units of 2^exponent[0]."""
-
-    sums: Tensor  # (columns, columns), on the device of the rows; the others are on the CPU
-    shift: Tensor  # (columns,), of [1, x, y], 0 for the first
-    exponent: Tensor  # (columns,) int64, of the units of [w, x, y]
-    # The largest diagonal of the sums so far: their rounding error stays when they cancel.
-    peak: Tensor
-    low: Tensor  # what the additions to `sums` rounded off, (columns, columns), on its device
-    # How often a term of a sum was rounded within a batch, at most; () int64.
-    roundings: Tensor
-
-    def total(self, rows: Any = slice(None)) -> DoubleDouble:
-        """Return the sums in some rows of the matrix with their low words; by default all."""
-        return DoubleDouble(*two_sum(self.sums[rows], self.low[rows]))
-
-    def add(self, products: Tensor, low: Tensor | None = None) -> _ShiftedSums:
-        """Return the sums plus `products + low`; `products`, but not the sums, may be rounded."""
-        sums = self.sums + products
-        # As `fast_two_sum`, with fewer copies.
-        rounded_off = (self.sums - sums).add_(products).add_(self.low)
-        return self._replace(sums=sums, low=rounded_off if low is None else rounded_off.add_(low))
-
-    def in_units(self, exponent: Tensor) -> _ShiftedSums:
-        """Return the same sums in other units."""
-        peak = torch.maximum(self.peak, self.sums.diagonal().cpu())
-        change = self.exponent - exponent
-        if not bool(change.any()):
-            return self._replace(peak=peak)
-        sums, low = _rescale(self.sums, change), _rescale(self.low, change)
-        peak = _rescale(peak.diag(), change).diag()
-        return self._replace(sums=sums, low=low, exponent=exponent, peak=peak)
-
-    def with_shift(self, shift: Tensor) -> _ShiftedSums:
-        """Return the same sums with another shift; the peak is a bound on their terms."""
-        change = ldexp(DoubleDouble(*two_sum(self.shift, -shift)), -self.exponent)
-        length = self.peak.sqrt()
-        peak = (length + change.high.abs() * length[0]).square()
-        device, first = self.sums.device, self.total(0)
-        by = DoubleDouble(change.high.to(device), change.low.to(device))
-        sums, low = torch.empty_like(self.sums), torch.empty_like(self.low)
-        for rows in row_blocks(len(first), len(first)):
-            row = first[rows, None], by[rows, None]
-            block = self.total(rows) + row[0] * by + row[1] * first + row[1] * by * first[0]
-            sums[rows], low[rows] = block.high, block.low
-        return self._replace(sums=sums, low=low, shift=shift, peak=peak)
-
-    def magnitude(self) -> Tensor:
-        """Return about log2 of each of [w, x - shift, y - shift]; (columns,)."""
-        diagonal = self.sums.diagonal().cpu()
-        size = exponent_of(diagonal)
-        # The first entry is the sum of weights, the others are sums of w z^2.
-        magnitude = self.exponent + (size - size[0]) // 2
-        magnitude[0] = self.exponent[0] + size[0]
-        return torch.where(diagonal == 0, _ZERO_EXPONENT, magnitude)
 
 
 class Float64Gram(Gram):
@@ -106,20 +49,20 @@ class Float64Gram(Gram):
     """
 
     accuracy: ClassVar[str] = "float64"
-    _fields: ClassVar[tuple[str, ...]] = _ShiftedSums._fields
+    _fields: ClassVar[tuple[str, ...]] = ShiftedSums._fields
     _optional_fields: ClassVar[frozenset[str]] = Gram._optional_fields | {
         "peak",
         "low",
         "roundings",
     }
-    _sums: _ShiftedSums
+    _sums: ShiftedSums
     _first_shift: tuple[Tensor, Tensor] | None = None
 
-    def _zeros(self, columns: int) -> _ShiftedSums:
+    def _zeros(self, columns: int) -> ShiftedSums:
         zero = torch.zeros(columns, dtype=torch.float64)
         sums = torch.zeros(columns, columns, dtype=torch.float64, device=self.device)
         low, roundings = torch.zeros_like(sums), torch.tensor(0)
-        return _ShiftedSums(sums, zero, zero.long(), peak=zero, low=low, roundings=roundings)
+        return ShiftedSums(sums, zero, zero.long(), peak=zero, low=low, roundings=roundings)
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
@@ -155,16 +98,31 @@ class Float64Gram(Gram):
         result._sums = shifted.in_units(units)
         return result
 
-    @staticmethod
-    def choose_shift(batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean and the exponent of the unit of each of [1, x, y], from a few rows."""
-        shift, exponent = _sample_mean_and_unit(batch)
-        return shift.cpu(), exponent.cpu()
-
     @property
     def shift(self) -> tuple[Tensor, Tensor]:
         """What was subtracted from each of [1, x, y], and the exponent of the unit of each."""
         return self._sums.shift, self._sums.exponent
+
+    def add_products(
+        self, products: CrossProducts, rows: int, weight: Tensor | None, precision: Tensor
+    ) -> bool:
+        """Add sums of rows with this shift and in these units; add nothing where those do not fit.
+
+        Args:
+            products: the sums.
+            rows: the number of rows.
+            weight: of the rows, (rows,) float64, or None.
+            precision: the bits of each column of x in these rows, (features,).
+
+        Returns:
+            Whether the sums were added; if not, `update` with the rows chooses other units.
+        """
+        if not _fit_units(products):
+            return False
+        counts = self._counts_with(rows, weight, row_number)
+        self._sums, self._counts = self._sums.add(products), counts
+        self._precision = torch.minimum(self._precision, precision)
+        return True
 
     def with_shift(self, shift: tuple[Tensor, Tensor]) -> Self:
         """Return the same sums with another shift; those of one are merged in far less time.
@@ -173,7 +131,8 @@ class Float64Gram(Gram):
         """
         result = copy.copy(self)
         if not self.rows:
-            result._first_shift = shift
+            zeros, result._first_shift = self._zeros(len(shift[0])), shift
+            result._sums = zeros._replace(shift=shift[0], exponent=shift[1])
         elif not torch.equal(self._sums.shift, shift[0]):
             result._sums = self._sums.with_shift(shift[0])
         return result
@@ -212,22 +171,18 @@ class Float64Gram(Gram):
         sums = self._sums
         if self.rows == 0:
             # Rows that were added and subtracted again may have left their rounding error.
-            shift, exponent = self._first_shift or self.choose_shift(batch)
-            self._sums = self._zeros(len(shift))
-            sums = self._sums._replace(shift=shift, exponent=exponent)
-            if not bool(shift.isfinite().all()):
+            sums = self.with_shift(self._first_shift or choose_shift(batch))._sums
+            if not bool(sums.shift.isfinite().all()):
                 check_finite()
-        products = cross_products(batch, sums.shift, sums.exponent)
-        # Sums of squares far inside float64's range show that the units fit.
-        smallest, largest = torch.stack(products.sums.diagonal().aminmax()).tolist()
-        if not (smallest > 2.0**-900 and largest < 2.0**900):
+        (products,) = cross_products(batch, sums.shift, sums.exponent)
+        if not _fit_units(products):
             check_finite()
             magnitude = torch.maximum(_batch_magnitude(batch, sums.shift), sums.magnitude())
-            sums = sums.in_units(_choose_units(magnitude, sums.exponent))
-            products = cross_products(batch, sums.shift, sums.exponent)
-        if products.roundings > int(sums.roundings):
-            sums = sums._replace(roundings=torch.tensor(products.roundings))
-        self._sums = sums.add(products.sums, products.low)
+            units = _choose_units(magnitude, sums.exponent)
+            if not torch.equal(units, sums.exponent):
+                sums = sums.in_units(units)
+                (products,) = cross_products(batch, sums.shift, sums.exponent)
+        self._sums = sums.add(products)
 
     def _merge(self, other: Self, sign: int) -> None:
         if other.rows == 0:
@@ -256,7 +211,7 @@ class Float64Gram(Gram):
         )
 
 
-def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:
+def choose_shift(batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the mean and the exponent of the unit of each of [1, x, y], from a few rows."""
     x, y, weight = batch
     rows: Tensor | slice = slice(None, None, max(1, batch.rows // _SAMPLE_ROWS))
@@ -266,12 +221,18 @@ def _sample_mean_and_unit(batch: Batch) -> tuple[Tensor, Tensor]:
     z = torch.cat((x[rows].double(), y[rows].double()), 1)
     zero = z.new_zeros(1 + z.shape[1])
     if not z.shape[0]:
-        return zero, zero.to(torch.int64)
+        return zero.cpu(), zero.long().cpu()
     largest = exponent_of(z.abs().amax(0))
     unit = torch.where((largest.abs() <= _SAFE_EXPONENT) | (z == 0).all(0), 0, largest)
     # The mean of scaled numbers: a sum of numbers near 1e308 would overflow.
     mean = ldexp(ldexp(z, -unit).mean(0), unit)
-    return torch.cat((zero[:1], mean)), torch.cat((unit.new_zeros(1), unit))
+    return torch.cat((zero[:1], mean)).cpu(), torch.cat((unit.new_zeros(1), unit)).cpu()
+
+
+def _fit_units(products: CrossProducts) -> bool:
+    """Whether sums of squares far inside the range of float64 show that the units fit."""
+    smallest, largest = torch.stack(products.sums.diagonal().aminmax()).tolist()
+    return bool(smallest > 2.0**-900 and largest < 2.0**900)
 
 
 def _batch_magnitude(batch: Batch, shift: Tensor) -> Tensor:
@@ -285,20 +246,12 @@ def _batch_magnitude(batch: Batch, shift: Tensor) -> Tensor:
             "x, y: numbers near 1e308 of both signs were given in one column; divide it by 1000"
         )
     largest = torch.cat((w.amax()[None], z.abs().amax(0)))
-    return torch.where(largest == 0, _ZERO_EXPONENT, exponent_of(largest)).cpu()
+    return torch.where(largest == 0, ZERO_EXPONENT, exponent_of(largest)).cpu()
 
 
 def _choose_units(magnitude: Tensor, for_zeros: Tensor) -> Tensor:
     """Return exponents of units: 0 unless squares of numbers of this magnitude would not fit."""
-    large_or_small = torch.where(magnitude == _ZERO_EXPONENT, for_zeros, magnitude)
+    large_or_small = torch.where(magnitude == ZERO_EXPONENT, for_zeros, magnitude)
     unit = torch.where(magnitude.abs() <= _SAFE_EXPONENT, 0, large_or_small)
     unit[0] &= ~1  # The square root of the unit of the weights must be a power of two.
     return unit
-
-
-def _rescale(sums: Tensor, change: Tensor) -> Tensor:
-    """Return the same sums in units smaller by 2^change, (columns,)."""
-    change = change.to(sums.device)
-    columns = change.clone()
-    columns[0] = 0
-    return ldexp(ldexp(ldexp(sums, columns), columns[:, None]), change[0])

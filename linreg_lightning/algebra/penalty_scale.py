@@ -134,8 +134,8 @@ def standardize_equations(
     """Return the objective in standardized coefficients, without the columns `unpenalized`.
 
     `standardize` is that of the table above. A column with a penalty whose values are all the same,
-    to rounding errors, is left out: its coefficient is 0. So is a column without a penalty that is
-    a combination of earlier ones.
+    to rounding errors, is left out: its coefficient is 0. So is a column that is a combination of
+    columns without a penalty, of earlier ones if it has none itself.
 
     Raises:
         InputError: a variance leaves float64's range.
@@ -149,14 +149,14 @@ def standardize_equations(
             [0.2582, 1.0000]], dtype=torch.float64)
     """
     scaled, d = scale_equations(equations, 0.0), equations.features
-    penalized, fixed = _divide_columns(scaled, d, unpenalized)
+    columns, fixed = _divide_columns(scaled, d, unpenalized)
+    rest, solution, kept, penalized = _project(equations, scaled, fixed, columns)
     count, targets = len(penalized), torch.arange(d, len(scaled.cross))
     if standardize:
         scale = (diagonal(scaled.cross)[penalized] / equations.weight).sqrt()
     else:
         ones = ldexp(torch.ones(count, dtype=torch.float64), -scaled.exponent[penalized])
         scale = as_precise_as(scaled.cross, DoubleDouble.of(ones))
-    rest, solution, kept = _project(equations, scaled, fixed, torch.cat((penalized, targets)))
     cross = rest[:count, :count] / scale[:, None] / scale / equations.weight
     xy = rest[:count, count:] / scale[:, None] / equations.weight
     if not bool(to_float64(cross).isfinite().all() & to_float64(xy).isfinite().all()):
@@ -202,12 +202,17 @@ def _project(
     equations: NormalEquations[Number],
     scaled: ScaledEquations[Number],
     fixed: Tensor,
-    others: Tensor,
-) -> tuple[Number, Number, Tensor]:
-    """Return the cross-products of others less their fits by fixed columns, the fits, the fixed."""
+    penalized: Tensor,
+) -> tuple[Number, Number, Tensor, Tensor]:
+    """Minimise out the fixed columns.
+
+    Return the cross-products of penalised columns and targets less their fits by fixed columns,
+    these fits, and the fixed and the penalised columns without combinations of fixed ones.
+    """
     cross = scaled.cross
+    others = torch.cat((penalized, torch.arange(equations.features, len(cross))))
     if not len(fixed):
-        return cross[others][:, others], cross[fixed][:, others], fixed
+        return cross[others][:, others], cross[fixed][:, others], fixed, penalized
     order = torch.cat((fixed, others))
     max_rank = min(len(fixed), max(0, equations.rows - equations.intercept))
     factorization = factor_independent(
@@ -216,7 +221,14 @@ def _project(
     )  # fmt: skip
     kept, solution = fixed[factorization.kept], factorization.solution
     whitened = matrix_product(factorization.inverse_factor.mT, cross[kept][:, others])
-    return cross[others][:, others] - matrix_product(whitened.mT, whitened), solution, kept
+    rest = cross[others][:, others] - matrix_product(whitened.mT, whitened)
+    # As in `solve`: the rounding errors of a column, and of its fit.
+    count, error = len(penalized), scaled.tolerance.sqrt()
+    size = to_float64(solution)[:, :count].abs()
+    rounding = error[penalized] + (size * error[kept, None]).sum(0)
+    varies = to_float64(rest).diagonal()[:count] > rounding.square()
+    places = torch.cat((varies, varies.new_ones(len(others) - count))).nonzero().flatten()
+    return rest[places][:, places], solution[:, places], kept, penalized[varies]
 
 
 def repeat_columns(matrix: DoubleDouble, count: int) -> DoubleDouble:

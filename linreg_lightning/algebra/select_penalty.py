@@ -34,7 +34,7 @@ from linreg_lightning.algebra.selection_options import (
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.matching import align_index
-from linreg_lightning.validation import group_values, to_tensor
+from linreg_lightning.validation import check_argument, group_values, to_tensor
 
 
 def select_penalty(
@@ -83,6 +83,7 @@ def select_penalty(
     tensor([1.9827, 0.0000], dtype=torch.float64)
     """
     check_arguments(accuracy, 0.0, confidence)
+    y, weight = align_index(x, y, weight)
     rows = _to_rows(x, y, weight)
     places = column_places(unpenalized, rows.features)
     chosen = SelectionOptions(penalty=penalty, unpenalized=places, **options)
@@ -105,8 +106,7 @@ class SelectionRows(NamedTuple):
 
 
 def _to_rows(x: Any, y: Any, weight: Any) -> SelectionRows:
-    aligned, weight = align_index(x, y, weight)
-    features, targets = to_tensor("x", x), to_tensor("y", aligned)
+    features, targets = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(features.device)
     matrix = (targets.unsqueeze(1) if targets.ndim == 1 else targets).to(features.device)
     batch = Batch(features, matrix, weight).validate()
@@ -119,7 +119,7 @@ def _folds(
 ) -> tuple[int, Tensor]:
     """Return the number of folds, and the fold of each row."""
     count = rows.batch.rows
-    given = not isinstance(folds, Integral)
+    given = hasattr(folds, "__len__") and not isinstance(folds, str)
     if sum((given, blocks, groups is not None)) > 1:
         raise InputError(
             "folds, groups, blocks: two of them say in which fold a row is; type one of the fold "
@@ -133,15 +133,15 @@ def _folds(
         kinds, fold = values.unique(return_inverse=True)
         check_folds(len(kinds))
         return len(kinds), fold
+    whole = isinstance(folds, Integral) and not isinstance(folds, bool)
+    check_argument("folds", folds, whole, "a whole number from 2 to 255, or the fold of each row")
     check_folds(folds, count)
     if blocks:
         return folds, folds_of_blocks(0, count, folds, count)
     if groups is None:
         return folds, folds_of_rows(0, count, folds, seed)
     values, labels = group_values("groups", groups, count, *labelled)
-    if (number := len(values.unique())) < folds:
-        raise InputError(f"folds: {folds} was given for {number} groups; type at most {number}")
-    return folds, folds_of_groups(values, folds, seed, labels)
+    return folds, folds_of_groups(values, folds, seed, labels, rows.batch.weight)
 
 
 def select_rows(

@@ -16,7 +16,7 @@ from linreg_lightning.algebra.cross_validation import (
     take,
 )
 from linreg_lightning.algebra.double_double import ldexp
-from linreg_lightning.algebra.fold_sums import FoldSums
+from linreg_lightning.algebra.fold_sums import FoldSums, merged
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.inference import check_confidence
@@ -30,14 +30,15 @@ from linreg_lightning.algebra.selection_options import SelectionOptions, check_c
 from linreg_lightning.algebra.selection_paths import (
     Fits,
     choose_alphas,
+    correct_digits,
     degrees_of_freedom,
     fit_paths,
     penalty_scales,
-    sparse_digits,
     standardized,
 )
 from linreg_lightning.algebra.selection_result import Path, Selection as Selection
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import all_weights_zero
 
 Progress = Callable[[int, int], None]  # selections done, selections in all
 
@@ -63,9 +64,10 @@ def select(
         InputError: a fold has no row with a weight above 0; an argument is outside its range.
     """
     _check(sums, options, confidence)
-    total_sums = sums.total()
+    other_folds = sums.training()
+    total_sums = merged(sums.grams[0], other_folds[0])
     equations = total_sums.normal_equations(intercept)
-    training = [gram.normal_equations(intercept) for gram in sums.training()]
+    training = [gram.normal_equations(intercept) for gram in other_folds]
     folds = [gram.normal_equations() for gram in sums.grams]
     problem, *fold_problems = [standardized(e, options) for e in (equations, *training)]
     l1_ratios = torch.tensor(options.l1_ratios, dtype=torch.float64)
@@ -76,8 +78,6 @@ def select(
     values = path.residual, path.degrees_of_freedom, noise_variance(equations)
     criteria = selection_criteria(problem, *values)
     choices = choose(errors, criteria, options.choice)
-    if progress:
-        progress(1, 1 + options.nested * len(folds))
     selection = Selection(
         options=options,
         l1_ratios=l1_ratios,
@@ -90,7 +90,7 @@ def select(
         index=choices.chosen,
         fold_rows=sums.rows,
         fold_coefficients=torch.stack([f.coefficients for f in fold_fits]),
-        digits=_digits(problem, fits, l1_ratios, alphas, choices.chosen),
+        digits=_digits(problem, fits, path, l1_ratios, alphas, choices.chosen),
         left_out=_left_out(problem),
         target_variance=ldexp(problem.variation, 2 * problem.target_exponent),
         **_nested_errors(sums, folds, training, options, intercept, progress),
@@ -111,11 +111,13 @@ def _check(sums: FoldSums, options: SelectionOptions, confidence: float) -> None
         raise InputError(
             f"nested: True was given with {len(sums.grams)} folds; type folds 3 or more"
         )
+    if not any(sums.rows):
+        raise all_weights_zero()
     for number, rows in enumerate(sums.rows, 1):
         if not rows:
             raise InputError(
                 f"folds: none of the rows with a weight above 0 is in fold {number} of "
-                f"{len(sums.rows)}; type fewer folds or another seed (few groups leave folds empty)"
+                f"{len(sums.rows)}; type fewer folds, or another fold_seed"
             )
 
 
@@ -128,6 +130,8 @@ def _nested_errors(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Return the errors of each fold by what a selection among the others chooses, if asked."""
+    if progress:
+        progress(1, 1 + options.nested * len(folds))
     if not options.nested:
         return {}
     plain, coefficients = replace(options, nested=False, refit=False), []
@@ -158,15 +162,16 @@ def _describe(
 def _digits(
     problem: StandardizedEquations[Any],
     fits: Fits,
+    path: Path,
     l1_ratios: Tensor,
     alphas: Tensor,
     index: Tensor,
 ) -> Tensor:
-    known = take(fits.digits, index)
-    if not bool(known.isnan().any()):
-        return known
-    alpha, l1_ratio = take(alphas, index), l1_ratios[index[:, 0]]
-    return sparse_digits(problem, take(fits.coefficients, index), alpha, l1_ratio)
+    """Return the correct digits of the coefficients at the choice, (targets,)."""
+    values = take(fits.coefficients, index), take(alphas, index), l1_ratios[index[:, 0]]
+    digits = correct_digits(problem, *values, take(path.residual, index))
+    # Both are lower bounds: that of ridge paths is far lower in float64, but higher in 106 bits.
+    return torch.fmax(take(fits.digits, index), digits)
 
 
 def _left_out(problem: StandardizedEquations[Any]) -> tuple[int, ...]:

@@ -121,18 +121,18 @@ def sparse_degrees_of_freedom(
     return equations.fixed_terms + result
 
 
-def _trace(cross: Tensor, penalty: Tensor) -> Tensor | int:
+def _trace(cross: Tensor, penalty: Tensor) -> float:
     """Return the trace of (A + penalty)^-1 A, the rank of A without a penalty."""
     if penalty > 0:
         factor, failed = torch.linalg.cholesky_ex(cross + penalty.expand(len(cross)).diag())
         if not failed:
-            # Of the penalty times the inverse, whose trace is the sum of the squares of R^-T.
+            # Of the penalty times the inverse, whose trace is the sum of the squares of L^-1.
             identity = torch.eye(len(cross), dtype=cross.dtype)
             inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-            return len(cross) - penalty * inverse.square().sum()
+            return len(cross) - float(penalty * inverse.square().sum())
     eigenvalues = torch.linalg.eigvalsh(cross)
     share = (eigenvalues / (eigenvalues + penalty)).clamp(0.0, 1.0)
-    return share.sum() if penalty > 0 else _rank(eigenvalues)
+    return float(share.sum()) if penalty > 0 else _rank(eigenvalues)
 
 
 def _rank(eigenvalues: Tensor) -> int:

@@ -32,6 +32,7 @@ def selection_json(
                 "chosen": _fit(selection, selection.index[t], t, features),
                 "min": _fit(selection, selection.index_min[t], t, features),
                 "one_standard_error": _fit(selection, selection.index_1se[t], t, features),
+                **_nested(selection, t),
                 "paths": [
                     _path(selection, r, t, features if whole else None)
                     for r in range(len(selection.l1_ratios))
@@ -59,6 +60,12 @@ def _fit(selection: Any, index: Tensor, target: int, features: Sequence[str]) ->
         "nonzero": int((coefficients != 0).sum()),
         "coefficients": dict(zip(features, coefficients.tolist(), strict=True)),
     }
+
+
+def _nested(selection: Any, target: int) -> dict[str, float]:
+    """Return the errors of a nested selection; none without one."""
+    values = {name: getattr(selection, name) for name in ("nested_error", "nested_standard_error")}
+    return {name: float(each[target]) for name, each in values.items() if each is not None}
 
 
 def _path(

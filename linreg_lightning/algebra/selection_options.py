@@ -29,7 +29,8 @@ class SelectionOptions:
             + alpha sum_j (l1_ratio |s_j b_j| + (1 - l1_ratio) / 2 (s_j b_j)^2)
 
     (`penalty_scale` says which arguments of other software are the same). The error of an alpha is
-    the mean over all rows, by weight, of the squared error of a fit without the fold of the row.
+    the mean over the folds of the mean squared error of their rows, by weight, in a fit without
+    them. Each fold counts once, as in scikit-learn; glmnet counts a fold by its rows.
 
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (1) or `elasticnet`.

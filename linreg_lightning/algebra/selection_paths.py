@@ -64,8 +64,10 @@ def fit_paths(
 ) -> list[Fits]:
     """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
 
-    The l1_ratios are all above 0, or the only one is 0.
+    The l1_ratios are all above 0, or the only one is 0. Where the alphas of a target are all 0, no
+    column with a penalty has a covariance with it: coefficients are 0 for any alpha.
     """
+    alphas = torch.where(alphas > 0, alphas, 1.0)
     if not bool(l1_ratios.any()):
         ridge = [ridge_path(problem, alphas[0]) for problem in problems]
         values = [
@@ -100,35 +102,43 @@ def degrees_of_freedom(
     return torch.stack(results)
 
 
-def sparse_digits(
-    problem: StandardizedEquations[Any], coefficients: Tensor, alpha: Tensor, l1_ratio: Tensor
+def correct_digits(
+    problem: StandardizedEquations[Any],
+    coefficients: Tensor,
+    alpha: Tensor,
+    l1_ratio: Tensor,
+    residual: Tensor,
 ) -> Tensor:
-    """Return the correct digits of lasso and elastic-net coefficients, as `RidgePath.digits`.
+    """Return the correct digits of coefficients, as `RidgePath.digits`, (targets,).
 
     While no coefficient becomes 0 or changes its sign, errors E of A and h move g, of the columns
-    that are not 0, by up to |M| |E| (1, |g|) with M = (A + alpha (1 - l1_ratio))^-1. The solver
-    computes in float64 also where the sums are exact.
+    that are not 0, by up to |M| |E| (1, |g|) with M = (A + alpha (1 - l1_ratio))^-1. Paths of the
+    lasso and the elastic net are computed in float64 also where the sums are exact.
 
     Args:
         problem: of the rows of the fit.
         coefficients: b of each target, (features, targets).
         alpha: of each target, (targets,).
         l1_ratio: likewise.
+        residual: SSR / W in the user's units, likewise.
     """
     cross, fits = to_float64(problem.cross), problem.standardized(coefficients)
+    residual = ldexp(residual, -2 * problem.target_exponent)
     roundoff, results = max(problem.roundoff, _SOLVER_ROUNDOFF), []
-    for t, square in enumerate(to_float64(problem.square).clamp(min=0.0).tolist()):
+    for t in range(len(alpha)):
         active = fits[:, t].nonzero().flatten()
         g, norm = fits[active, t], problem.norm[active]
-        penalty = (alpha[t] * (1 - l1_ratio[t])).expand(len(active))
-        matrix = cross[active][:, active] + penalty.diag()
+        penalty = alpha[t] * (1 - l1_ratio[t])
+        matrix = cross[active][:, active] + penalty.expand(len(active)).diag()
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if int(failed):
             results.append(0.0)
             continue
         inverse = torch.cholesky_inverse(factor)
         error = roundoff * (norm @ g.abs() + problem.target_norm[t]) * (inverse.abs() @ norm)
-        scale = torch.maximum(g.abs(), (inverse.diagonal() * square / problem.rows).sqrt())
-        largest = max([10**-MAX_DIGITS, *(error / scale).tolist()])
-        results.append(max(0.0, -math.log10(largest)))
+        # The diagonal of M A M.
+        variance = inverse.diagonal() - penalty * inverse.square().sum(1)
+        standard_error = (variance.clamp(min=0.0) * residual[t] / problem.rows).sqrt()
+        share = error / torch.maximum(g.abs(), standard_error)
+        results.append(max(0.0, -math.log10(max([10**-MAX_DIGITS, *share.tolist()]))))
     return torch.tensor(results, dtype=torch.float64)

@@ -73,7 +73,7 @@ class Selection(SelectionTable):
     fold_coefficients: (
         Tensor  # of the fits without the rows of a fold, (K, R, A, features, targets)
     )
-    mean_error: Tensor  # over folds, weighted by their weights, (R, A, targets)
+    mean_error: Tensor  # over folds, each counted once, (R, A, targets)
     standard_error: Tensor  # of the mean error, (R, A, targets)
     # About how far rounding of float64 sums may have moved the mean error, (R, A, targets).
     error_rounding: Tensor

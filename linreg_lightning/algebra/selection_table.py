@@ -72,23 +72,20 @@ class SelectionTable(CoefficientTable):
         targets: Sequence[str],
         base_levels: Mapping[str, str] | None = None,
         statistics: Mapping[str, Any] | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
     ) -> Report:
         """Return the report of the choice; arguments as in `coefficient_report`.
 
-        Of more than 20 columns only those are shown whose coefficients are not 0. `statistics` take
-        the place of `Selection.statistics`.
+        Of more than 20 columns only those are shown whose coefficients are not 0. `statistics`
+        and `rows` take the place of `Selection.statistics` and of the rows of the table.
         """
         selection = self._selection()
         statistics = selection.statistics if statistics is None else statistics
-        rows = as_rows(self.table(features, targets))
+        rows = as_rows(self.table(features, targets)) if rows is None else rows
         shown = rows
         if len(features) > _MAX_ROWS_WITH_ZEROS:
             shown = [row for row in rows if row["estimate"] != 0 or row["term"] == "intercept"]
-        # In a summary the intercept, and a column that never enters, have blanks instead of NaN.
-        shown = [
-            {k: None if k in _MAY_BE_BLANK and math.isnan(v) else v for k, v in row.items()}
-            for row in shown
-        ]
+        shown = [_with_blanks(row) for row in shown]
         notes = _choice_phrases(selection, targets, hidden=len(shown) < len(rows))
         if selection.refit is not None:
             reason = "too optimistic, because the same rows have chosen the columns"
@@ -153,6 +150,23 @@ def _choice_phrases(selection: Any, targets: Sequence[str], hidden: bool) -> lis
     return paragraphs
 
 
+def _with_blanks(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with None where nothing is missing: what the intercept has not, and zeros.
+
+    They are the shares of folds of the intercept, the alpha at which a column enters that never
+    does, and the standard errors of columns that the penalty has left out of the refit.
+    """
+    is_left_out = row.get("penalized") == 0
+    return {
+        name: None if (name in _MAY_BE_BLANK or is_left_out) and _is_nan(value) else value
+        for name, value in row.items()
+    }
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def selection_statistics(selection: Any) -> dict[str, Any]:
     """Return the measures of a choice by name, as `Selection.statistics` lists them."""
     index, path = selection.index, selection.path
@@ -170,7 +184,7 @@ def selection_statistics(selection: Any) -> dict[str, Any]:
         "cv_r2": 1 - cv_error / variance,
         "nested_error": selection.nested_error,
         "nested_standard_error": selection.nested_standard_error,
-        "r2": 1 - residual / variance,
+        "r2": (1 - residual / variance).clamp(min=0.0),  # but for rounding it is at least 0
         "rmse": residual.sqrt(),
     }
     named = {name: values.tolist() for name, values in per_target.items() if values is not None}

@@ -29,9 +29,10 @@ class PenaltyPath(Callback):
 
     There is a path for each l1_ratio, whose lists have a number for each alpha; `number` is a place
     in these lists, from 0. `mean_error` is the mean squared error of held-out rows, over the folds,
-    and coefficients are those of all rows, in the user's units, with the penalty. Numbers read back
-    to the same float64; NaN and infinity are null. Where the paths would have more than a million
-    coefficients, they have none, and `"note"` says so; the choices have theirs.
+    and coefficients are those of all rows, in the user's units, with the penalty. A nested choice
+    adds `nested_error` and `nested_standard_error` to each target. Numbers read back to the same
+    float64; NaN and infinity are null. Where the paths would have more than a million coefficients,
+    they have none, and `"note"` says so; the choices have theirs.
 
     TensorBoard gets `path/mean_error`, `path/low` and `path/high`, one standard error below and
     above it, and `path/alpha`, of the l1_ratio chosen; the step is the number of the alpha. With

@@ -139,7 +139,8 @@ def _beside(words: str, text: str, column: int) -> list[str]:
 def _classes(command: Command) -> list[str]:
     models = [*map(_short, (command.model, *command.models)), "or your own (package.MyModel)"]
     data = [_short(command.data), *([_short(command.table)] if command.table else [])]
-    return [f"Models: {', '.join(models)}.", f"Data: {', '.join(data)}, or your own."]
+    lines = textwrap.wrap(f"Models: {', '.join(models)}.", 100, subsequent_indent="  ")
+    return [*lines, f"Data: {', '.join(data)}, or your own."]
 
 
 def _trust(command: Command) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.checkpoint_file import CheckedLoading
 from linreg_lightning.data.loader import BatchLoader, Loader
-from linreg_lightning.data.row_folds import fold_rule, with_folds
+from linreg_lightning.data.row_folds import forget_groups, learn_groups, with_folds
 from linreg_lightning.data.split_checks import check_kinds, check_splits
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.errors import InputError
@@ -95,6 +95,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Load the rows, name the model's columns, if any; skip validation without rows for it."""
+        forget_groups(self.trainer)
         self.load(stage)
         check_kinds(self.splits, get_args(Split))
         if not isinstance(self, NamedColumns):  # tables are checked by the names of their columns
@@ -146,7 +147,7 @@ class SupervisedDataModule(LightningDataModule, ABC):
                 count = "1 row" if rows.rows == 1 else "0 rows"
                 name = type(self).__name__
                 raise InputError(f"{name}: {count} to train on; a fit needs at least 2")
-            rows = with_folds(rows, fold_rule(self.trainer))
+            rows = with_folds(rows, learn_groups(self.trainer, rows))
         rows = self.in_model_precision(rows)
         rank, world_size = self.rank_and_world_size
         if split == "predict" and world_size > 1:

@@ -9,16 +9,26 @@ import numpy as np
 import pyarrow as pa
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from linreg_lightning.algebra.folds import FoldRule
-from linreg_lightning.batch import Batch, FoldBatch
-from linreg_lightning.design_matrix.batch_builder import BatchBuilder
+from linreg_lightning.algebra.folds import (
+    MAX_KNOWN_GROUPS,
+    FoldRule,
+    check_groups,
+    group_numbers,
+)
+from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
+from linreg_lightning.data.split_reader import SplitReader
+from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing
+from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import to_categories
-from linreg_lightning.design_matrix.row_subset import RowBlock
+from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import Floats
 from linreg_lightning.protocols import AssignsFolds
 from linreg_lightning.tables.dataset import TableDataset
+
+_BLOCK_ROWS = 2**16
 
 
 def fold_rule(trainer: Any, has_groups: bool = False) -> FoldRule | None:
@@ -45,13 +55,44 @@ def fold_rule(trainer: Any, has_groups: bool = False) -> FoldRule | None:
     return rule
 
 
+def forget_groups(trainer: Any) -> None:
+    """Let the model know no group before a fit, until its checkpoint or the rows tell them."""
+    rule = fold_rule(trainer)
+    if rule is not None:
+        trainer.lightning_module.fold_rule = replace(rule, groups=None)
+
+
+def learn_groups(trainer: Any, rows: Batch | FoldBatch | SplitReader) -> FoldRule | None:
+    """Let the model know the groups of all rows to train on, if any, and return its rule.
+
+    It keeps those of a checkpoint, so that all rows of a group stay in one fold.
+
+    Raises:
+        InputError: fewer groups than folds.
+    """
+    rule = fold_rule(trainer)
+    if rule is None or rule.groups is not None:
+        return rule
+    if isinstance(rows, SplitReader) and rows.builder.roles.group is not None:
+        numbers = _read_groups(rows.subset, rows.builder.roles, rows.builder.missing)
+    elif isinstance(rows, GroupBatch):
+        numbers = rows.fold if rows.weight is None else rows.fold[rows.weight != 0]
+    else:
+        return rule
+    check_groups(len(numbers.unique()), rule.folds, where=" in the rows to train on")
+    trainer.lightning_module.fold_rule = rule = rule.with_groups(numbers)
+    return rule
+
+
 def with_folds(rows: Batch | FoldBatch, rule: FoldRule | None) -> Batch | FoldBatch:
-    """Return all rows to train on, with a fold for each by its number if there is a rule.
+    """Return all rows to train on, with a fold for each by its group or number if there is a rule.
 
     Rows with folds of their own keep these; without a rule, they come without folds.
     """
     if rule is None:
         return rows.batch if isinstance(rows, FoldBatch) else rows
+    if isinstance(rows, GroupBatch):
+        return FoldBatch(*rows.batch, rule.of_groups(rows.fold))
     if isinstance(rows, FoldBatch):
         return rows
     return FoldBatch(*rows, rule.of_rows(0, rows.rows, rows.rows).to(rows.x.device))
@@ -67,10 +108,10 @@ def add_folds(builder: BatchBuilder, dataset: TableDataset, rule: FoldRule | Non
 
 @dataclass(frozen=True)
 class TableFolds:
-    """Finds the folds of a table's rows, by their number in the table or by a column of groups.
+    """Finds the folds, or the groups, of a table's rows.
 
     Args:
-        rule: how rows, or groups, go to folds.
+        rule: how rows go to folds by their number in the table.
         rows: of the table; needed for blocks of rows only.
         group: the column whose values are whole groups; None: by the number of the row.
     """
@@ -79,28 +120,54 @@ class TableFolds:
     rows: int
     group: str | None
 
-    def __call__(self, block: RowBlock) -> Floats:
-        """Return the fold of each row of a block, NaN where its group is missing."""
+    def __call__(self, block: RowBlock) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return the fold of each row of a block or, with groups, a number for its group.
+
+        Also which rows have no group.
+        """
         if self.group is not None:
-            return self._of_groups(block.table.column(self.group))
+            return _column_groups(block.table.column(self.group))
         start = block.chunk.start
         stop = start + block.chunk.table.num_rows
-        fold: Floats = self.rule.of_rows(start, stop, self.rows).double().numpy()
-        return fold if block.positions is None else fold[block.positions]
+        fold = self.rule.of_rows(start, stop, self.rows).numpy()
+        fold = fold if block.positions is None else fold[block.positions]
+        return fold, np.zeros(len(fold), bool)
 
-    def _of_groups(self, column: pa.Array) -> Floats:
-        fold: Floats
-        dtype = column.type
-        if pa.types.is_floating(dtype) or (pa.types.is_integer(dtype) and dtype != pa.uint64()):
-            # As numbers, which is much faster where each row has a group of its own.
-            missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-            values = column.fill_null(0).to_numpy(zero_copy_only=False)
-            fold = self.rule.of_groups(torch.from_numpy(values.copy())).double().numpy()
-            fold[missing] = np.nan
-            return fold
-        categories = to_categories(column)
-        levels = categories.dictionary.to_pylist()
-        of_level = self.rule.of_groups(torch.arange(len(levels)), levels).double().numpy()
-        index = categories.indices.fill_null(len(levels)).to_numpy(zero_copy_only=False)
-        fold = np.append(of_level, np.nan)[index]
-        return fold
+
+def _read_groups(subset: RowSubset, roles: ColumnRoles, missing: Missing) -> Tensor:
+    """Return a number for each group of the rows to train on, or for one more than can be known."""
+    name = roles.group
+    assert name is not None
+    if missing != "drop":  # complete rows are known only from all columns
+        features, categories = (
+            [each for each in names if each == name] for names in (roles.features, roles.categories)
+        )
+        targets = roles.targets if missing == "mean" else []
+        roles = roles._replace(features=features, categories=categories, targets=targets)
+    found: set[int] = set()
+    for block in subset.read(roles.types(subset.dataset), _BLOCK_ROWS):
+        block = block.select(roles.weight, complete=missing != "error")
+        number, is_missing = _column_groups(block.table.column(name))
+        found.update(np.unique(number[~is_missing]).tolist())
+        if len(found) > MAX_KNOWN_GROUPS:
+            break
+    return torch.tensor([*found], dtype=torch.int64)
+
+
+def _column_groups(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return a number for the group of each row, and which rows have none."""
+    number: NDArray[np.int64]
+    dtype = column.type
+    if pa.types.is_floating(dtype) or (pa.types.is_integer(dtype) and dtype != pa.uint64()):
+        # As numbers, which is much faster where each row has a group of its own.
+        missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        values = column.fill_null(0).to_numpy(zero_copy_only=False)
+        number = group_numbers(torch.from_numpy(values.copy())).numpy()
+        return number, missing
+    categories = to_categories(column)
+    levels = categories.dictionary.to_pylist()
+    of_level = group_numbers(torch.arange(len(levels)), levels).numpy()
+    missing = categories.is_null().to_numpy(zero_copy_only=False)
+    index = categories.indices.fill_null(len(levels)).to_numpy(zero_copy_only=False)
+    number = np.append(of_level, 0)[index]
+    return number, missing

@@ -12,7 +12,7 @@ from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
-from linreg_lightning.data.row_folds import add_folds, fold_rule
+from linreg_lightning.data.row_folds import add_folds, fold_rule, learn_groups, with_folds
 from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
@@ -107,8 +107,8 @@ class TabularData(RegressionDataModule):
             both.
         date_format: how a CSV file writes dates that are not as in 2024-12-31, in the codes of
             strptime, such as `%d/%m/%Y`; or a list of these.
-        group: the column whose groups of rows, such as patients, each stay in one fold of a model
-            of cross-validation; no feature by default.
+        group: the column whose groups of rows, such as patients, each stay in one fold of a
+            cross-validation; no feature by default.
         classes: whether the target is a category, of text, booleans or whole numbers. y then has
             the number of each row's class in `class_names`, int64 (rows,). These are the sorted
             classes of the rows to train on; a row of any other class is refused.
@@ -257,8 +257,10 @@ class TabularData(RegressionDataModule):
         rows, batches = reader.count_rows_and_batches(batch_size)
         numbers_in_row = len(self.feature_names) + len(self.target_names) + 1
         buffer = max(1, _SHUFFLE_BUFFER_NUMBERS // numbers_in_row)
-        min_rows = 2 if split == "train" else 1  # one row determines no slope
-        blocks = self._convert(partial(reader.blocks, min_rows=min_rows))
+        min_rows, rule = 1, None
+        if split == "train":  # one row determines no slope
+            min_rows, rule = 2, learn_groups(self.trainer, self._reader(split))
+        blocks = self._convert(lambda: (with_folds(b, rule) for b in reader.blocks(min_rows)))
         name = f"{reader.subset.dataset.name}, {reader.subset.dataset.size} bytes"
         return StreamLoader(blocks, batch_size, shuffle_seed, buffer, rows, batches, limit, name)
 

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from linreg_lightning.batch import Batch, FoldBatch, significant_bits
+from linreg_lightning.algebra.folds import group_numbers
+from linreg_lightning.batch import Batch, GroupBatch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.data.row_folds import fold_rule
 from linreg_lightning.errors import InputError
@@ -39,8 +40,8 @@ class TensorData(RegressionDataModule):
         seed: of the random split; torch's own seed decides the order of the rows.
         feature_names: names for the columns of x, instead of their own.
         target_names: names for the columns of y, instead of their own.
-        group: of each row, (rows,), numbers or text, such as patients; each group stays in one fold
-            of a model of cross-validation.
+        group: the group of each row, (rows,), such as its patient; numbers or text. Each group
+            stays in one fold of a cross-validation.
 
     Raises:
         InputError: shapes or labels of rows that do not belong together; a negative weight; names
@@ -98,8 +99,9 @@ class TensorData(RegressionDataModule):
         self.splits |= {"train": train, "val": val, "test": test}
         rule = fold_rule(self.trainer, self._groups is not None)
         if self._groups is not None and rule is not None:
-            fold = rule.of_groups(*self._groups).to(rows.x.device)
-            self.splits["train"] = FoldBatch(*train, random_split(Batch(fold, fold), *split)[0].x)
+            number = group_numbers(*self._groups).to(rows.x.device)
+            groups = random_split(Batch(number, number), *split)[0].x
+            self.splits["train"] = GroupBatch(*train, groups)
         # A row of weight 0 has no prediction where its values are missing.
         self.splits["predict"] = self._given
 

@@ -6,14 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from linreg_lightning.batch import Batch, FoldBatch
+from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import (
     Design,
@@ -42,8 +42,9 @@ class BatchBuilder:
     the target is a category, y has the number of each row's class, int64 (rows,). With a
     column of groups, the last column of y has the number of each row's group in `groups`. Unless
     `unseen` is `zero`, an unknown level is refused; `unseen_hint` or, for a date, `date_hint` then
-    says what to do about it. `folds` returns the fold of each row of a block, NaN where the group
-    that decides is missing; the result is then a `FoldBatch`.
+    says what to do about it. `folds` returns the fold of each row of a block and, if these are
+    those of groups, a number for its group instead; and whether the group is missing. The result is
+    then a `FoldBatch` or a `GroupBatch`.
     """
 
     design: Design
@@ -53,7 +54,7 @@ class BatchBuilder:
     groups: dict[str, int] = field(default_factory=dict)  # numbered as they are read
     unseen_hint: str = _ZERO_HINT
     date_hint: str = _ZERO_HINT
-    folds: Callable[[RowBlock], Floats] | None = None
+    folds: Callable[[RowBlock], tuple[NDArray[Any], NDArray[np.bool_]]] | None = None
 
     @property
     def drops_rows(self) -> bool:
@@ -70,8 +71,8 @@ class BatchBuilder:
         table, roles = block.table, self.roles
         try:
             x, unknown = self.design.matrix(table)
-            fold = None if self.folds is None else self.folds(block)
-            y, unknown_classes = self._values(table, fold)
+            fold, lacks_group = (None, None) if self.folds is None else self.folds(block)
+            y, unknown_classes = self._values(table, lacks_group)
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None
@@ -112,11 +113,12 @@ class BatchBuilder:
             batch = batch._replace(weight=weight)
         if fold is None:
             return batch, counts
-        # A row of weight 0 may have no group; it does not count in any fold.
-        fold = np.nan_to_num(fold[rows], nan=0.0).astype(np.uint8)
-        return FoldBatch(*batch, torch.from_numpy(fold)), counts
+        kind = FoldBatch if roles.group is None else GroupBatch
+        return kind(*batch, torch.from_numpy(fold[rows])), counts
 
-    def _values(self, table: pa.RecordBatch, fold: Floats | None) -> tuple[Floats, RowNumbers]:
+    def _values(
+        self, table: pa.RecordBatch, lacks_group: NDArray[np.bool_] | None
+    ) -> tuple[Floats, RowNumbers]:
         """Return the columns beside x, NaN for a missing value, and the rows of unknown classes."""
         roles, unknown = self.roles, np.empty(0, np.intp)
         y = np.empty((len(roles.values), table.num_rows))
@@ -124,8 +126,9 @@ class BatchBuilder:
             column = table.column(name)
             if roles.has_classes and k == 0:
                 y[k], unknown = self.design.class_numbers(column)
-            elif name == roles.group:
-                y[k] = fold  # NaN for a missing group, which is refused as any missing value
+            elif name == roles.group and lacks_group is not None:
+                # A missing group is refused as any missing value.
+                y[k] = np.where(lacks_group, np.nan, 0.0)
             else:
                 is_group = name == roles.by
                 y[k] = self._group_numbers(column) if is_group else parse_numbers(column, name)

@@ -154,6 +154,12 @@ class OnePassModule(CenteredModule):
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         self._checkpoint_epochs = progress["processed"]
         self._sums.load_state_dict(checkpoint["statistics"])
+        is_fit = self._trainer is None or self._trainer.state.fn == TrainerFn.FITTING
+        if self._sums.fitted_gram is None and self._sums.current is not None and not is_fit:
+            raise InputError(
+                "ckpt_path: the checkpoint is from the middle of the first pass, and has no "
+                "coefficients; finish its fit first, or give another checkpoint"
+            )
         if extended:
             earlier = [name for name in earlier if name != "intercept"]
             place = {name: k for k, name in enumerate(earlier)}

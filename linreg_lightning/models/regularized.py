@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, final
 
 import torch
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from linreg_lightning.algebra.diagnostics import Diagnostic
@@ -21,7 +16,7 @@ from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.algebra.gram_state import GramState
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.prediction import predict_mean
-from linreg_lightning.algebra.selection import Progress, Selection, select
+from linreg_lightning.algebra.selection import Selection, select
 from linreg_lightning.algebra.selection_options import (
     Choice,
     PenaltyKind,
@@ -34,15 +29,14 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.models.batches import as_batch
 from linreg_lightning.models.one_pass import OnePassModule
 from linreg_lightning.models.regression import Coefficient
+from linreg_lightning.models.selection_progress import selection_progress
 from linreg_lightning.text_table import Report
 from linreg_lightning.validation import check_argument
-
-SECONDS_BEFORE_BAR = 1.0
 
 
 @final
 class RegularizedLeastSquares(OnePassModule):
-    """Least squares with the penalty that predicts rows best that had no part in the fit.
+    """Least squares with the penalty that best predicts rows outside the fit.
 
     With W the sum of the weights and s_j the standard deviation of column j, it minimises
 
@@ -51,9 +45,10 @@ class RegularizedLeastSquares(OnePassModule):
 
     for each alpha, for all rows and without each fold, and takes the alpha that `choice` says. One
     pass adds up a small matrix for each fold, whatever the number of rows; everything else follows
-    from these. A row's fold comes from a hash of its number, or of its group where the data have
-    `group`, so that it is the same for any batch size or number of processes. A fit with
-    `ckpt_path` adds its rows to the folds of the checkpoint, and chooses again over all rows.
+    from these. A row's fold comes from a hash of its number or, where the data have `group`, from
+    its group: up to 1,024 groups are dealt out to the folds in turn, more of them by a hash. It is
+    the same for any batch size or number of processes. A fit with `ckpt_path` adds its rows to the
+    folds of the checkpoint, where groups stay in theirs, and chooses again over all rows.
 
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (l1_ratio 1) or `elasticnet`.
@@ -61,14 +56,16 @@ class RegularizedLeastSquares(OnePassModule):
             the least error is taken; None means 0.5.
         alphas: how many, from the smallest alpha that leaves out all columns down to 0.0001 of it
             (0.01 with more columns than rows); or the values, above 0 and decreasing.
-        folds: how many parts the rows have, from 2 to 255.
-        blocks: whether each fold is a block of consecutive rows, as for rows in the order of time.
+        folds: how many parts the rows are divided into, from 2 to 255.
+        blocks: whether each fold is a block of consecutive rows, as for rows in the order of time;
+            added rows are divided into blocks by themselves.
         fold_seed: another seed puts the rows into other folds.
         choice: `min`, the alpha with the least mean error of the folds; `one_standard_error`, the
             largest alpha whose error is within one standard error of that; or the alpha with the
             least `aic`, `bic`, `cp` (Mallows) or `gcv` (generalised cross-validation).
         standardize: whether the penalty is on b_j times the standard deviation; if not, on b_j.
-        unpenalized: columns without a penalty, by name; a column of categories means all of its.
+        unpenalized: columns without a penalty, by name; the name of a column of categories stands
+            for all its levels.
         nested: whether to choose without each fold too, which tells the error of the choice.
         refit: whether to fit the columns chosen without a penalty. The p of these fits are too
             small, because the same rows have chosen the columns.
@@ -157,17 +154,19 @@ class RegularizedLeastSquares(OnePassModule):
     def setup(self, stage: str) -> None:
         """As in `OnePassModule`; refuse names of columns that the data lack."""
         super().setup(stage)
+        self.r2_uncentered = not self._has_constant
         if stage == "fit":
             check_columns(self._named_options(), len(self._variable_names))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["next_row"] = self._next_row
+        checkpoint |= {"next_row": self._next_row, "fold_groups": self.fold_rule.groups}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As in `OnePassModule`, with the number of the next row of an interrupted pass."""
+        """As in `OnePassModule`, with what decides the folds of the next rows."""
         super().on_load_checkpoint(checkpoint)
         self._next_row = checkpoint["next_row"]
+        self.fold_rule = replace(self.fold_rule, groups=checkpoint["fold_groups"])
 
     def _make_sums(self) -> GramState[Any]:
         return GramState(self.accuracy, self.fold_rule.folds)
@@ -196,10 +195,12 @@ class RegularizedLeastSquares(OnePassModule):
         return self.fold_rule.of_rows(start, start + rows, 0).to(batch[0].device)
 
     def _solve(self, total: FoldSums) -> bool:
-        with _progress(self._trainer) as progress:
+        options = self._named_options()
+        selections = 1 + options.nested * self.fold_rule.folds
+        with selection_progress(self._trainer, selections) as progress:
             selection = select(
                 total,
-                self._named_options(),
+                options,
                 intercept=self._has_constant,
                 confidence=self.confidence,
                 progress=progress,
@@ -231,14 +232,10 @@ class RegularizedLeastSquares(OnePassModule):
         self.fit_statistics["loss"] = sum(each["loss"] for each in measures) / len(measures)
 
     def _solves_again(self, checkpoint: dict[str, Any]) -> bool:
-        """Whether a Trainer needs more than the weights of the checkpoint, or there is none."""
-        if self._trainer is None or self._trainer.state.fn not in (
-            TrainerFn.FITTING,
-            TrainerFn.PREDICTING,
-        ):
-            return True
+        """Whether the arguments have changed, or no Trainer is there, which needs only weights."""
         written = checkpoint.get("hyper_parameters", {})
-        return any(self.hparams[name] != written.get(name) for name in self.revisable)
+        changed = any(self.hparams[name] != written.get(name) for name in self.revisable)
+        return changed or self._trainer is None
 
     def _forget(self) -> None:
         self.selection = None
@@ -248,8 +245,15 @@ class RegularizedLeastSquares(OnePassModule):
 
     def _report(self) -> Report:
         selection = self._selected("summary")
-        names = self._variable_names, self.target_names
-        return selection.report(self._title(), *names, self._base_levels(), self.fit_statistics)
+        rows = [{"term": row.pop("name"), **row} for row in self.coefficients()]
+        return selection.report(
+            self._title(),
+            self._variable_names,
+            self.target_names,
+            self._base_levels(),
+            self.fit_statistics,
+            rows,
+        )
 
     def _selected(self, what: str) -> Selection:
         """Return the selection, made now if a checkpoint has brought only its sums."""
@@ -268,21 +272,6 @@ class RegularizedLeastSquares(OnePassModule):
         for name in self.unpenalized:
             columns += [each for each in names if name in (each, source.get(each))] or [name]
         return replace(self.options, unpenalized=column_places(columns, names))
-
-
-@contextmanager
-def _progress(trainer: Any) -> Iterator[Progress]:
-    """Show a bar where the Trainer shows one, if the selection takes more than a second."""
-    bars = None if trainer is None else trainer.progress_bar_callback
-    is_shown = bars is not None and bars.is_enabled and trainer.is_global_zero
-    options: Any = {"delay": SECONDS_BEFORE_BAR, "leave": False, "file": sys.stderr}
-    with Tqdm(desc="Choosing the penalty", disable=not is_shown, **options) as bar:
-
-        def progress(done: int, count: int) -> None:
-            bar.total = count
-            bar.update(done - bar.n)
-
-        yield progress
 
 
 def _plain(numbers: Any) -> Any:

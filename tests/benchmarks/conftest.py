@@ -28,6 +28,9 @@ PACKAGES = (
     "scikit-learn",
     "skorch",
     "keras",
+    "celer",
+    "glum",
+    "skglm",
 )
 ROWS: list[str] = []
 
