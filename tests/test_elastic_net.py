@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from sklearn.linear_model import enet_path
+from sklearn.linear_model import ElasticNet, enet_path
 from torch import Tensor
 
 from linreg_lightning.algebra import elastic_net
 from linreg_lightning.algebra.elastic_net import duality_gaps, elastic_net_paths
+from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.penalty_scale import standardize_equations
+from linreg_lightning.algebra.sparse_paths import sparse_paths
+from linreg_lightning.batch import Batch
 
 
 def correlated_rows(rows: int, features: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -210,3 +214,32 @@ def test_blocks_of_problems_give_what_one_problem_gives():
         alone, alone_gaps = elastic_net_paths(list(cross), xy, square, *penalties)
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(gaps, alone_gaps, rtol=0, atol=1e-12)
+
+
+def test_paths_of_sums_have_the_units_of_scikit_learn_and_spare_constant_columns():
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(60, 4, dtype=torch.float64, generator=generator) * 2.0**-9 + 3
+    x[20:, 2] = 1  # constant in the second set of rows
+    y = torch.randn(60, 2, dtype=torch.float64, generator=generator)
+    y = (y + x[:, :1] * 2.0**9) * torch.tensor([1.0, 2.0**40], dtype=torch.float64)
+    parts, problems = (slice(0, 40), slice(20, 60)), []
+    for rows in parts:
+        gram = Float64Gram(4, 2)
+        gram.update(Batch(x[rows], y[rows]))
+        problems.append(standardize_equations(gram.normal_equations(), standardize=False))
+    l1_ratios = torch.tensor([1.0, 0.4], dtype=torch.float64)
+    shares = torch.tensor([0.9, 0.1, 0.01], dtype=torch.float64)[:, None]
+    size = (x - x.mean(0)).abs().mean() * y.std(0)
+    alphas = torch.stack([shares * size, shares * 1e-6 * size / size[0]])
+    paths = sparse_paths(problems, l1_ratios, alphas)
+    for rows, problem, path in zip(parts, problems, paths, strict=True):
+        assert float(path.gap.max()) < 1e-14
+        for r, a, t in itertools.product(range(2), range(3), range(2)):
+            b = problem.coefficients(path.standardized[r, a])[0][0]
+            peer = ElasticNet(alpha=float(alphas[r, a, t]), l1_ratio=float(l1_ratios[r]), tol=1e-15)
+            expected = torch.tensor(peer.fit(x[rows].numpy(), y[rows, t].numpy()).coef_)
+            largest = float(expected.abs().max())
+            torch.testing.assert_close(b[:, t], expected, rtol=0, atol=1e-9 * largest)
+            assert torch.equal(b[:, t] != 0, expected != 0)
+    assert paths[0].standardized.any()
+    assert paths[1].standardized.shape[2] == 3

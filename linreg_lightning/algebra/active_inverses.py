@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 _EPS = torch.finfo(torch.float64).eps
+_DELICATE = 2.0**-26  # of a pivot, lost by rounding
 
 
 class ActiveInverses:
@@ -22,6 +23,8 @@ class ActiveInverses:
         self.cross, self.gram = cross, gram  # (grams, features, features), (problems,)
         self.norm = cross.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()[gram]
         self.l2 = cross.new_zeros(count, 1)
+        # Problems with columns that are nearly dependent, whose updates lose too many digits.
+        self.delicate = torch.zeros(count, dtype=torch.bool)
         self.column = torch.zeros(count, 0, dtype=torch.long)  # (problems, places)
         self.taken = torch.zeros(count, 0, dtype=torch.bool)
         self.used = self.taken  # places of columns in `factor` or `update`
@@ -63,7 +66,7 @@ class ActiveInverses:
             matrix.masked_fill_(~taken[:, :, None], 0.0).masked_fill_(~taken[:, None, :], 0.0)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         diagonal += torch.where(taken, l2[who], 1.0)
-        smallest = 4 * _EPS * (16 + column.shape[1]) * diagonal
+        smallest = _EPS * (4 + column.shape[1] / 4) * diagonal
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if everyone:
             self.factor, self.factored, self.used, self.l2 = factor, taken, taken, l2
@@ -134,7 +137,9 @@ class ActiveInverses:
         size = _product(whitened.abs(), self.norm.gather(1, self.column))
         size += _product(inverse.abs(), self.norm.gather(1, new))
         rounding = _EPS * (16 + self.taken.sum(1, keepdim=True) + count)
-        valid = (valid & (rounding * size**2 < 1)).long().cumprod(1).bool()
+        lost = rounding * size**2
+        self.delicate = self.delicate | (valid & ~(lost < _DELICATE)).any(1) | (failed > 0)
+        valid = (valid & (lost < 1)).long().cumprod(1).bool()
         places = self.used.long().topk(count, largest=False).indices
         whitened = whitened * valid[:, :, None]
         whitened.scatter_add_(

@@ -10,7 +10,6 @@ from linreg_lightning.algebra.active_inverses import ActiveInverses
 
 _EPS = torch.finfo(torch.float64).eps
 _BLOCK_NUMBERS = 2**18  # of the cross-products of problems that are solved together
-_FREE_STEPS = 10  # for one penalty, before rounding is suspected to lead in circles
 _MAX_CORRECTIONS = 4  # of one solution, until only rounding errors of its slopes are left
 
 
@@ -124,17 +123,20 @@ class _ActiveSets:
             at_rest, failed = self._move()
             excess, settled = self._excess(at_rest)
             self.steps += 1
-            if int(self.steps.max()) > _FREE_STEPS:
-                self._exclude_what_returns(settled)
+            self._exclude_what_returns(settled)
             may_enter = torch.where(at_rest, settled, ~failed)[:, None] & self.may_enter
             excess = torch.where(may_enter & ~self.active, excess, -1.0)
             done = settled & (excess.amax(1) <= 0) | (self.steps > most_steps)
             if bool(done.any()):
                 expected = self._next_penalty(done, paths)
                 excess = torch.where(done[:, None], expected, excess)
-            self._enter(excess)
+            if bool(self.inverses.delicate.any()):
+                self._refresh(self.inverses.delicate.nonzero()[:, 0])
+            self._enter(excess, settled & ~done)
             if self.inverses.is_long():
                 self._refresh(torch.arange(count))
+            elif bool(self.inverses.delicate.any()):
+                self._refresh(self.inverses.delicate.nonzero()[:, 0])
         return paths.view(*self.shape[:2], penalties, -1)
 
     def _move(self) -> tuple[Tensor, Tensor]:
@@ -238,8 +240,11 @@ class _ActiveSets:
         self.corrections.masked_fill_(leaving.any(1), 0)
         self.inverses.leave(leaving)
 
-    def _enter(self, excess: Tensor, exchange: bool = True) -> None:
-        """Let columns enter whose excess is above 0, those first that lower the objective most."""
+    def _enter(self, excess: Tensor, exchange: Tensor) -> None:
+        """Let columns enter whose excess is above 0, those first that lower the objective most.
+
+        In the problems `exchange` a column that depends on active ones replaces one of them.
+        """
         count = int((excess > 0).sum(1).max())
         if not count:
             return
@@ -250,12 +255,11 @@ class _ActiveSets:
         self.entered |= entering
         self.sign = torch.where(entering, -self.slope.sign() * (self.penalty1 > 0), self.sign)
         self.corrections.masked_fill_(entering.any(1), 0)
-        dependent = (score[:, 0] > 0) & ~valid[:, 0]
+        dependent = (score[:, 0] > 0) & ~valid[:, 0] & exchange
         for problem in dependent.nonzero()[:, 0].tolist():
             column = int(new[problem, 0])
             self.may_enter[problem, column] = False
-            if exchange:
-                self._exchange(problem, column, combination[problem])
+            self._exchange(problem, column, combination[problem])
 
     def _exchange(self, problem: int, column: int, combination: Tensor) -> None:
         """Let the column replace an active one, along combinations that leave x b as it is."""
@@ -273,7 +277,7 @@ class _ActiveSets:
         self._leave(leaving)
         excess = torch.full_like(self.b, -1.0)
         excess[problem, column] = 1.0
-        self._enter(excess, exchange=False)
+        self._enter(excess, torch.zeros(len(excess), dtype=torch.bool))
         if not bool(self.active[problem, column]):
             b[column] = 0.0
         self._go_to(self.b)
