@@ -142,15 +142,11 @@ def reference(
             held_out = [part(v, k, True) for v in (x, y, weight)]
             fits = training.path(alphas, l1_ratio)
             errors.append([training.mean_square(*held_out, g) for g in fits])
-        weights = [mpmath.fsum(part(weight, k, True)) for k in range(FOLDS)]
-        total = mpmath.fsum(weights)
-        mean = [mpmath.fdot(weights, e) / total for e in zip(*errors, strict=True)]
-        spread = [
-            mpmath.fdot(weights, [(v - m) ** 2 for v in e]) / total
+        mean = [mpmath.fsum(e) / FOLDS for e in zip(*errors, strict=True)]
+        deviation = [
+            mpmath.sqrt(mpmath.fsum((v - m) ** 2 for v in e) / (FOLDS * (FOLDS - 1)))
             for e, m in zip(zip(*errors, strict=True), mean, strict=True)
         ]
-        deviation = [mpmath.sqrt(v / (FOLDS - 1)) for v in spread]
-        largest = max(map(abs, problem.xy)) / mpmath.mpf(l1_ratio or 1)
         arrays = [np.array(v, dtype=object) for v in (path, errors, mean, deviation)]
         g, fold_errors, mean_error, standard_error = (v.astype(float) for v in arrays)
         scale = np.array(problem.scale, dtype=float)
