@@ -147,6 +147,7 @@ def reference(
             mpmath.sqrt(mpmath.fsum((v - m) ** 2 for v in e) / (FOLDS * (FOLDS - 1)))
             for e, m in zip(zip(*errors, strict=True), mean, strict=True)
         ]
+        largest = max(map(abs, problem.xy)) / mpmath.mpf(l1_ratio or 1)
         arrays = [np.array(v, dtype=object) for v in (path, errors, mean, deviation)]
         g, fold_errors, mean_error, standard_error = (v.astype(float) for v in arrays)
         scale = np.array(problem.scale, dtype=float)
