@@ -17,12 +17,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cross_products import CrossProducts, cross_products
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    exponent_of,
-    ldexp,
-    row_blocks,
-)
+from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp, row_blocks
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.shifted_sums import ZERO_EXPONENT, ShiftedSums
 from linreg_lightning.batch import Batch

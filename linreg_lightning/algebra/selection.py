@@ -9,12 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cross_validation import (
-    choose,
-    cross_validate,
-    mean_squares,
-    take,
-)
+from linreg_lightning.algebra.cross_validation import choose, cross_validate, mean_squares, take
 from linreg_lightning.algebra.double_double import ldexp
 from linreg_lightning.algebra.fold_sums import FoldSums, merged
 from linreg_lightning.algebra.gram import Gram, NormalEquations
@@ -22,10 +17,7 @@ from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.algebra.least_squares import Fit
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations
-from linreg_lightning.algebra.selection_criteria import (
-    noise_variance,
-    selection_criteria,
-)
+from linreg_lightning.algebra.selection_criteria import noise_variance, selection_criteria
 from linreg_lightning.algebra.selection_options import SelectionOptions, check_columns
 from linreg_lightning.algebra.selection_paths import (
     Fits,

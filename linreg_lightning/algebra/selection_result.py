@@ -9,15 +9,11 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cross_validation import (
-    take,
-)
+from linreg_lightning.algebra.cross_validation import take
 from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic
 from linreg_lightning.algebra.least_squares import Fit, drop_target_dimension
 from linreg_lightning.algebra.ridge_path import MAX_DIGITS
-from linreg_lightning.algebra.selection_criteria import (
-    SelectionCriteria,
-)
+from linreg_lightning.algebra.selection_criteria import SelectionCriteria
 from linreg_lightning.algebra.selection_diagnostics import list_selection_diagnostics
 from linreg_lightning.algebra.selection_options import SelectionOptions
 from linreg_lightning.algebra.selection_table import SelectionTable, selection_statistics

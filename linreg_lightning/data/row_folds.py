@@ -12,12 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 
-from linreg_lightning.algebra.folds import (
-    MAX_KNOWN_GROUPS,
-    FoldRule,
-    check_groups,
-    group_numbers,
-)
+from linreg_lightning.algebra.folds import MAX_KNOWN_GROUPS, FoldRule, check_groups, group_numbers
 from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing

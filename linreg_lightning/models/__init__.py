@@ -26,9 +26,7 @@ from linreg_lightning.models.least_squares import LeastSquares as LeastSquares
 from linreg_lightning.models.linear import LinearRegression as LinearRegression
 from linreg_lightning.models.manual import ManualLinearRegression as ManualLinearRegression
 from linreg_lightning.models.regression import RegressionModule as RegressionModule
-from linreg_lightning.models.regularized import (
-    RegularizedLeastSquares as RegularizedLeastSquares,
-)
+from linreg_lightning.models.regularized import RegularizedLeastSquares as RegularizedLeastSquares
 from linreg_lightning.models.standardized import StandardizedModule as StandardizedModule
 from linreg_lightning.models.supervised import SupervisedModule as SupervisedModule
 from linreg_lightning.models.table import TableModule as TableModule
