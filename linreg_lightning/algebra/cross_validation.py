@@ -10,7 +10,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.held_out_errors import HeldOutErrors, held_out_errors
+from linreg_lightning.algebra.held_out_errors import held_out_errors
 from linreg_lightning.algebra.selection_criteria import SelectionCriteria
 from linreg_lightning.errors import InputError
 
@@ -47,7 +47,7 @@ def cross_validate(
         coefficients: the fits to these, for each fold.
     """
     parts = zip(folds, training, coefficients, strict=True)
-    errors = [mean_squares(fold, others, fits) for fold, others, fits in parts]
+    errors = [held_out_errors(fold, others, fits) for fold, others, fits in parts]
     fold_errors, rounding = (torch.stack(list(v), dim=-1) for v in zip(*errors, strict=True))
     weights = torch.stack([ldexp(to_float64(f.weight), f.weight_exponent) for f in folds])
     mean = fold_errors.mean(-1)
@@ -56,21 +56,6 @@ def cross_validate(
     spread = (fold_errors / unit - mean[..., None] / unit).square().mean(-1)
     standard_error = unit[..., 0] * (spread / (len(weights) - 1)).sqrt()
     return CrossValidation(fold_errors, weights, mean, standard_error, rounding.mean(-1))
-
-
-def mean_squares(
-    rows: NormalEquations[Any], training: NormalEquations[Any], coefficients: Tensor
-) -> HeldOutErrors:
-    """Return the mean squared errors of fits in some rows, (..., targets).
-
-    Args:
-        rows: those rows, with an intercept in any case.
-        training: the rows of the fits, which set the intercepts.
-        coefficients: (..., features, targets).
-    """
-    vectors = coefficients.reshape(-1, *coefficients.shape[-2:])
-    errors = held_out_errors(rows, training, vectors)
-    return HeldOutErrors(*(v.reshape(*coefficients.shape[:-2], -1) for v in errors))
 
 
 def choose(errors: CrossValidation, criteria: SelectionCriteria, choice: str) -> Choices:

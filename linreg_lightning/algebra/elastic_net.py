@@ -56,7 +56,9 @@ def elastic_net_paths(
     [[[0.0, 0.0]]]
     """
     coefficients, gaps = l1.new_zeros(*l1.shape, xy.shape[-1]), torch.zeros_like(l1)
-    size = max(1, _BLOCK_NUMBERS // max(1, xy.shape[-1] ** 2))  # problems in a block
+    if not xy.shape[-1]:
+        return coefficients, gaps
+    size = max(1, _BLOCK_NUMBERS // xy.shape[-1] ** 2)  # problems in a block
     grams = max(1, size // max(1, xy.shape[1]))
     for gram in range(0, xy.shape[0], grams):
         matrices = cross[gram : gram + grams]

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cross_validation import choose, cross_validate, mean_squares, take
+from linreg_lightning.algebra.cross_validation import choose, cross_validate, take
 from linreg_lightning.algebra.double_double import ldexp
 from linreg_lightning.algebra.fold_sums import FoldSums, merged
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_columns import with_columns
+from linreg_lightning.algebra.held_out_errors import held_out_errors
 from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.algebra.least_squares import Fit
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations
@@ -146,7 +147,7 @@ def _describe(
 ) -> Path:
     """Return the fits of all rows with their residuals and degrees of freedom."""
     rows = equations if equations.intercept else sums.normal_equations()
-    residual = mean_squares(rows, equations, fits.coefficients).mean_square
+    residual = held_out_errors(rows, equations, fits.coefficients).mean_square
     freedom = degrees_of_freedom(problem, fits, l1_ratios, alphas)
     return Path(fits.coefficients, fits.intercept, residual, freedom, fits.gap)
 
