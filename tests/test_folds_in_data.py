@@ -21,6 +21,7 @@ from linreg_lightning import (
 from linreg_lightning.algebra.folds import FoldRule, group_numbers
 from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.data.split_reader import SplitReader
+from linreg_lightning.design_matrix.row_subset import splitmix64
 from linreg_lightning.models.batches import as_batch
 
 RULE = FoldRule(folds=5, seed=3)
@@ -65,16 +66,10 @@ def rows_of(data: SupervisedDataModule, rule: FoldRule | None = RULE) -> FoldBat
 
 
 def turned(rows: int, folds: int, seed: int) -> list[int]:
-    """Return the folds by the definition in `folds_of_rows`, in Python's whole numbers."""
-    size = 2**64
-
-    def mix(z: int) -> int:
-        z = (z + 0x9E3779B97F4A7C15) % size
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % size
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % size
-        return z ^ (z >> 31)
-
-    return [(row + mix(row // folds ^ mix(seed)) % 2**63) % folds for row in range(rows)]
+    """Return the folds by the definition in `folds_of_rows`, with the hash that splits tables."""
+    row = np.arange(rows, dtype=np.uint64)
+    turn = splitmix64(row // folds ^ splitmix64(np.array([seed], np.uint64))) % 2**63
+    return [int(fold) for fold in (row + turn) % folds]
 
 
 def test_a_fold_batch_keeps_its_rows_and_folds_together() -> None:
