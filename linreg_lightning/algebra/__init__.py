@@ -14,13 +14,15 @@ many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit 
 `collinearity`: new rows that break one. `diagnostics`: what a user should know of a fit.
 `fit_table`: fits as named tables.
 `penalty_scale`: objectives with a penalty in standardized coefficients, the units of alpha.
-`ridge_path`: ridge fits for many penalties. `selection_criteria`: AIC, BIC, Cp and others.
+`ridge_path`: ridge fits for many penalties; `elastic_net`: lasso and elastic net (by
+`active_inverses`). `selection_criteria`: AIC, BIC, Cp and others.
 `grouped`: a fit for each group of rows, by `batched_fit`.
 `folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold;
 `held_out_errors`: of held-out rows, from their sums.
 `select_penalty`: from rows to a `Selection` (`selection_result`). `selection`: from sums of folds
 to the choice, by `selection_paths` (fits of all folds) and `cross_validation` (their errors);
-`selection_options`: its arguments; `selection_table` and `selection_diagnostics`: its report.
+`selection_options`: its arguments; `selection_table`, `selection_json` and
+`selection_diagnostics`: its reports.
 """
 
 from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations

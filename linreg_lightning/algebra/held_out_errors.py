@@ -1,11 +1,11 @@
 """Mean squared errors of held-out rows, from their sums.
 
-With e = mean_y - m_y - (mean_x - m_x) b, where the means are those of the fold and m those of the
-training rows, the mean squared error of the rows of a fold is
+Let S be the centred cross-products of a fold, `mean` the means of its rows, and m the means of the
+training rows. The fit predicts m_y + (x - m_x) b, and the mean squared error of the fold's rows is
 
-    (S_yy - 2 b' S_xy + b' S_xx b) / sum(w) + e^2,    S the centred cross-products of the fold,
+    (S_yy - 2 b' S_xy + b' S_xx b) / sum(w) + e^2,    e = mean_y - m_y - (mean_x - m_x) b.
 
-for y = m_y + (x - m_x) b: the intercept is never rounded, and an offset of a column costs no digit.
+The intercept is never rounded, and an offset of a column costs no digit.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.algebra.solve import ScaledEquations, out_of_range, scale_equations
 
-SMALLEST_L1_RATIO = 0.001  # that sets the largest alpha, as in glmnet
+_SMALLEST_L1_RATIO = 0.001  # that sets the largest alpha, as in glmnet
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,8 @@ class StandardizedEquations(Generic[Number]):
     cross: Number  # A, (penalized, penalized)
     xy: Number  # h, (penalized, targets)
     square: Number  # m, the mean square that is left with g = 0; (targets,)
-    variation: Tensor  # the mean square about the mean, of y itself without one; (targets,) float64
+    # The mean square of y about its mean, or about 0 without an intercept; (targets,) float64.
+    variation: Tensor
     # An entry i, j of A or h may have an error of `roundoff` norm_i norm_j; that of columns without
     # a penalty is not counted.
     roundoff: float
@@ -244,7 +245,7 @@ def largest_alpha(equations: StandardizedEquations[Number], l1_ratio: float = 1.
     """
     count, targets = len(equations.penalized), len(equations.target_exponent)
     xy = to_float64(equations.xy).abs() if count else torch.zeros(1, targets).double()
-    largest = xy.amax(0) / max(l1_ratio, SMALLEST_L1_RATIO)
+    largest = xy.amax(0) / max(l1_ratio, _SMALLEST_L1_RATIO)
     if l1_ratio == 0:
         deviation = to_float64(equations.square).clamp(min=0.0).sqrt()
         return torch.where(deviation > 0, largest / deviation, 0.0)

@@ -99,7 +99,7 @@ class SelectionRows(NamedTuple):
     """Rows as tensors, and what else is known of them."""
 
     batch: Batch
-    bits: list[int] | None  # as `Gram.update`
+    bits: list[int] | None  # as in `Gram.update`
     features: list[str] | None
     targets: list[str] | None
     one_dimensional: bool  # whether y was (rows,)
@@ -152,7 +152,10 @@ def select_rows(
     accuracy: Accuracy = "auto",
     confidence: float = 0.95,
 ) -> Selection:
-    """Choose a penalty for rows whose folds are known; without the warnings of `select_penalty`."""
+    """Choose a penalty as `select_penalty`, without its warnings of the choice.
+
+    `fold` is the number of folds, and the fold of each row, (rows,).
+    """
     batch, (folds, fold_of_row) = rows.batch, fold
     columns, targets = batch.x.shape[1], batch.y.shape[1]
     check_columns(options, columns)

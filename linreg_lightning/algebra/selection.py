@@ -122,7 +122,7 @@ def _nested_errors(
     intercept: bool,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Return the errors of each fold by what a selection among the others chooses, if asked."""
+    """Return the errors of each fold for what a selection among the others chooses, if `nested`."""
     if progress:
         progress(1, 1 + options.nested * len(folds))
     if not options.nested:
@@ -175,11 +175,12 @@ def _left_out(problem: StandardizedEquations[Any]) -> tuple[int, ...]:
 def _scales(
     problem: StandardizedEquations[Any], equations: NormalEquations[Any], coefficients: Tensor
 ) -> dict[str, Any]:
-    """Return the scales and the means of x in float64, and what the fits predict at the means."""
+    """Return the scales and the means of x in float64, and what the fits predict at these means."""
     d = equations.features
     mean = ldexp(equations.mean, equations.exponent)
-    rest = mean.low[:d, None] * coefficients  # of the prediction between the means and those here
-    level = mean.high[d:] + (mean.low[d:] - rest.sum(0))
+    # The fits predict the mean of y at the exact means, from which float64 takes the low words.
+    change = mean.low[d:] - (mean.low[:d, None] * coefficients).sum(0)
+    level = mean.high[d:] + change
     return {"scale": penalty_scales(problem), "center": mean.high[:d], "level": level}
 
 
@@ -188,9 +189,6 @@ def _refit(selection: Selection, sums: Gram) -> Selection:
     fits = []
     for target in range(len(selection.index)):
         gram = with_columns(sums, selection.nonzero_columns(target), targets=[target])
-        fits.append(
-            Fit.from_gram(
-                gram, intercept=selection.intercept_fitted, confidence=selection.confidence
-            )
-        )
+        intercept, confidence = selection.intercept_fitted, selection.confidence
+        fits.append(Fit.from_gram(gram, intercept=intercept, confidence=confidence))
     return replace(selection, refit=fits).with_names(None, None)

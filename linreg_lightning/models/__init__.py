@@ -6,7 +6,7 @@
         `-- RegressionModule        adds a linear equation and its table of coefficients
             |-- OnePassModule       adds up sums over the rows, and solves these
             |   |-- LeastSquares    fits groups of rows too; warns of broken collinearities
-            |   `-- RegularizedLeastSquares
+            |   `-- RegularizedLeastSquares     chooses a penalty by cross-validation
             `-- DescentModule       warns of a fit that has not converged
                 |-- ManualLinearRegression
                 `-- LinearRegression    is a StandardizedModule too
