@@ -14,13 +14,13 @@ from torch import Tensor
 from linreg_lightning.algebra.folds import MAX_FOLDS, folds_of_groups, folds_of_rows
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.select_penalty import SelectionRows, select_rows
-from linreg_lightning.algebra.selection import Selection
 from linreg_lightning.algebra.selection_options import (
     Choice,
     PenaltyKind,
     SelectionOptions,
     column_places,
 )
+from linreg_lightning.algebra.selection_result import Selection
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.estimator_base import LinearEstimator, check_cv

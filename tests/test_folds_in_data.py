@@ -65,7 +65,7 @@ def rows_of(data: SupervisedDataModule, rule: FoldRule | None = RULE) -> FoldBat
     return FoldBatch.concatenate(model.batches)
 
 
-def turned(rows: int, folds: int, seed: int) -> list[int]:
+def folds_by_definition(rows: int, folds: int, seed: int) -> list[int]:
     """Return the folds by the definition in `folds_of_rows`, with the hash that splits tables."""
     row = np.arange(rows, dtype=np.uint64)
     turn = splitmix64(row // folds ^ splitmix64(np.array([seed], np.uint64))) % 2**63
@@ -107,7 +107,7 @@ def test_rows_in_memory_have_folds_by_their_number(batch_size: int | None) -> No
     rows = FoldBatch.concatenate(model.batches)
     assert torch.equal(rows.x, data.splits["train"].x)
     assert rows.fold.dtype is torch.uint8
-    assert rows.fold.tolist() == turned(23, RULE.folds, RULE.seed)
+    assert rows.fold.tolist() == folds_by_definition(23, RULE.folds, RULE.seed)
     assert type(model.others[0]) is Batch
     assert type(data.splits["train"]) is Batch
 
@@ -118,7 +118,7 @@ def test_folds_follow_rows_that_are_shuffled() -> None:
     x = torch.arange(40.0)[:, None]
     rows = FoldBatch.concatenate(fit(TensorData(x, x, batch_size=6), model).batches)
     assert rows.x[:, 0].tolist() != x[:, 0].tolist()
-    expected = turned(40, RULE.folds, RULE.seed)
+    expected = folds_by_definition(40, RULE.folds, RULE.seed)
     assert rows.fold.tolist() == [expected[int(row)] for row in rows.x[:, 0]]
 
 
@@ -195,7 +195,7 @@ READ: dict[str, Any] = {"target": "y", "features": ["row"], "missing": "drop"}
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"stream": True, "batch_size": 9}])
 def test_rows_of_a_table_have_folds_by_their_number(files: list[Any], options: Any) -> None:
-    expected = turned(60, RULE.folds, RULE.seed)
+    expected = folds_by_definition(60, RULE.folds, RULE.seed)
     for path in files:
         folds = by_row(rows_of(TabularData(path, **READ, **options)))
         assert folds == {row: expected[row] for row in range(60) if row != 4}

@@ -35,5 +35,5 @@ from linreg_lightning.algebra.grouped import (
 from linreg_lightning.algebra.least_squares import Fit as Fit, least_squares as least_squares
 from linreg_lightning.algebra.prediction import Prediction as Prediction
 from linreg_lightning.algebra.select_penalty import select_penalty as select_penalty
-from linreg_lightning.algebra.selection import Selection as Selection
+from linreg_lightning.algebra.selection_result import Selection as Selection
 from linreg_lightning.algebra.solve import Solution as Solution, solve as solve

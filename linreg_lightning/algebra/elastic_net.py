@@ -151,10 +151,9 @@ class _ActiveSets:
         target = self.b - self.inverses.solve(self.slope + self.penalty1 * self.sign)
         wrong = self.sign * target < 0
         at_rest = ~wrong.any(1)
-        shortened = torch.zeros_like(at_rest)
         if bool(at_rest.all()):
             self._go_to(target)
-            return at_rest, shortened
+            return at_rest, ~at_rest
         start, value = self.b, self.value
         self._go_to(target.masked_fill(wrong, 0.0))
         shortened = ~at_rest & (self.value >= value)
@@ -187,7 +186,7 @@ class _ActiveSets:
         if bool(inexact.any()):
             settled = at_rest & ~(inexact & (self.corrections < _MAX_CORRECTIONS))
             self.corrections = torch.where(inexact & ~settled, self.corrections + 1, 0)
-            # Where the first corrections do not suffice, updates have worn the inverse out.
+            # Where the first corrections do not suffice, updates have cost the inverse its digits.
             self._refresh((self.corrections == _MAX_CORRECTIONS // 2).nonzero()[:, 0])
         return self.slope.abs() - self.penalty1 - rounding, settled
 

@@ -24,13 +24,14 @@ from linreg_lightning.algebra.least_squares import (
     gram_kinds,
     table_names,
 )
-from linreg_lightning.algebra.selection import Selection, select
+from linreg_lightning.algebra.selection import select
 from linreg_lightning.algebra.selection_options import (
     PenaltyKind,
     SelectionOptions,
     check_columns,
     column_places,
 )
+from linreg_lightning.algebra.selection_result import Selection
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.matching import align_index

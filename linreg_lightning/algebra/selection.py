@@ -29,7 +29,7 @@ from linreg_lightning.algebra.selection_paths import (
     penalty_scales,
     standardized,
 )
-from linreg_lightning.algebra.selection_result import Path, Selection as Selection
+from linreg_lightning.algebra.selection_result import Path, Selection
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import all_weights_zero
 

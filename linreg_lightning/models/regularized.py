@@ -16,7 +16,7 @@ from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.algebra.gram_state import GramState
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.prediction import predict_mean
-from linreg_lightning.algebra.selection import Selection, select
+from linreg_lightning.algebra.selection import select
 from linreg_lightning.algebra.selection_options import (
     Choice,
     PenaltyKind,
@@ -24,6 +24,7 @@ from linreg_lightning.algebra.selection_options import (
     check_columns,
     column_places,
 )
+from linreg_lightning.algebra.selection_result import Selection
 from linreg_lightning.batch import FoldBatch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.batches import as_batch
