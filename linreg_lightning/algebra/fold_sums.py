@@ -28,9 +28,9 @@ _CHUNK_NUMBERS = {"float64": 2**22, "exact": 2**24}
 class FoldSums:
     """One Gram matrix for each fold, of an accuracy: `ExactGram` or `Float64Gram`.
 
-    Float64 sums of all folds have one shift. Extra memory while updating, beside that of one Gram
-    matrix: a copy of the rows of a batch, at most 32 MB (exact: 128 MB) of x in float64 or, of many
-    columns, half as much as the sums of all folds.
+    Float64 sums of all folds have one shift. Beside the memory of a Gram matrix, an update needs a
+    sorted copy of rows: of x in float64 at most 32 MB (exact: 128 MB) or, with many columns, half
+    as much as the sums of all folds.
 
     >>> sums = FoldSums(ExactGram, folds=2, features=1)
     >>> x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])

@@ -56,7 +56,7 @@ _SMALLEST_L1_RATIO = 0.001  # that sets the largest alpha, as in glmnet
 
 @dataclass(frozen=True, eq=False)
 class StandardizedEquations(Generic[Number]):
-    """The objective as a function of g_j = s_j b_j, with all other coefficients minimised out.
+    """The objective as a function of g_j = s_j b_j; other coefficients have their best values.
 
     It is g'A g / 2 - g'h + m / 2 + alpha sum_j (l |g_j| + (1 - l)/2 g_j^2) over the columns with a
     penalty, for each target with its own g, h and m. Targets are in units of c_y =
@@ -205,10 +205,10 @@ def _project(
     fixed: Tensor,
     penalized: Tensor,
 ) -> tuple[Number, Number, Tensor, Tensor]:
-    """Minimise out the fixed columns.
+    """Project penalised columns and targets onto what the fixed columns leave of them.
 
-    Return the cross-products of penalised columns and targets less their fits by fixed columns,
-    these fits, and the fixed and the penalised columns without combinations of fixed ones.
+    Return the cross-products of these residuals, the coefficients of the fixed columns, and the
+    fixed and the penalised columns that are no combinations of other fixed ones.
     """
     cross = scaled.cross
     others = torch.cat((penalized, torch.arange(equations.features, len(cross))))

@@ -49,8 +49,8 @@ class Selection(SelectionTable):
     - `rows`: the number of rows of weight above 0
     - `alpha`, `l1_ratio`: those chosen; `nonzero`: the coefficients that are not 0
     - `df`: the effective degrees of freedom, the intercept included
-    - `cv_error`: the mean squared error of held-out rows; `cv_standard_error`: its standard error;
-      `cv_r2`: 1 - cv_error / (SST / W)
+    - `cv_error`: the mean over the folds of the mean squared error of their rows, held out;
+      `cv_standard_error`: its standard error; `cv_r2`: 1 - cv_error / (SST / W)
     - `nested_error`, `nested_standard_error`: the same of a selection among the other folds, so
       that the rows held out had no part in the choice; only where `nested` was given
     - `r2`: 1 - SSR / SST of the rows of the fit; `rmse`: sqrt(SSR / W); `loss`: SSR / W, averaged
