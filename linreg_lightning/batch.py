@@ -174,9 +174,9 @@ class FoldBatch(NamedTuple):
 
 
 class GroupBatch(FoldBatch):
-    """Rows to train on, where `fold` is, instead, a number for the group of each row, int64.
+    """Rows to train on whose `fold` holds a number for the group of each row instead, int64.
 
-    So data modules keep them, until it is known which groups are in which fold.
+    Data modules keep rows in this form until they know which fold each group is in.
     """
 
 

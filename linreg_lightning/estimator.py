@@ -12,11 +12,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra import ExactGram, Fit, Float64Gram, Gram
 from linreg_lightning.algebra.cost import cost_note
-from linreg_lightning.algebra.least_squares import (
-    Accuracy,
-    check_arguments,
-    drop_target_dimension,
-)
+from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, drop_target_dimension
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.estimator_base import LinearEstimator

@@ -65,7 +65,7 @@ class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     def _batch(self, x: Any, y: Any, weight: Any, reset: bool) -> tuple[Batch, bool]:
         """Return the rows, and whether y is (rows,).
 
-        Sums of the rows have to be made within `_missing_values_refused`.
+        With weights, missing values stay in; add the rows within `_missing_values_refused`.
         """
         refuse_reordered_rows(x, y, weight)
         given = {"X": x, "y": y}
@@ -101,7 +101,7 @@ class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
 
     @contextmanager
     def _missing_values_refused(self, batch: Batch) -> Iterator[None]:
-        """Raise the error of all estimators of scikit-learn for NaN and infinity in X."""
+        """Raise scikit-learn's own error for NaN and infinity in X."""
         try:
             yield
         except InputError:

@@ -14,13 +14,13 @@ from torch import Tensor
 from linreg_lightning.algebra.folds import MAX_FOLDS, folds_of_groups, folds_of_rows
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.select_penalty import SelectionRows, select_rows
-from linreg_lightning.algebra.selection import Selection
 from linreg_lightning.algebra.selection_options import (
     Choice,
     PenaltyKind,
     SelectionOptions,
     column_places,
 )
+from linreg_lightning.algebra.selection_result import Selection
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.estimator_base import LinearEstimator, check_cv
@@ -36,10 +36,10 @@ class RegularizedRegressor(LinearEstimator):
             + alpha sum_j (l1_ratio |s_j b_j| + (1 - l1_ratio) / 2 (s_j b_j)^2)
 
     as `LassoCV` and `ElasticNetCV` of scikit-learn do after a `StandardScaler`, or without one for
-    `standardize=False`; `Ridge` calls sum(w) alpha its `alpha`. The sums of each fold give the fits
-    of all others, so that ten folds and a hundred alphas take hardly longer than one fit. X and y
-    are as in `LinearRegressor`. `GridSearchCV` is not needed; `cross_val_score` gives the error of
-    the whole way, the choice included.
+    `standardize=False`; `Ridge` takes sum(w) alpha as its `alpha`. The sums of each fold give the
+    fits of all others, so that ten folds and a hundred alphas take hardly longer than one fit. X
+    and y are as in `LinearRegressor`. `GridSearchCV` is not needed; `cross_val_score` gives the
+    error of the whole procedure, the choice included.
 
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (1) or `elasticnet`.
@@ -65,8 +65,8 @@ class RegularizedRegressor(LinearEstimator):
         l1_ratio_: the share of the penalty on magnitudes, likewise.
         coef_: b, (features,), or (targets, features).
         intercept_: b_0, a number, or (targets,); 0 without an intercept.
-        alphas_: those compared, (alphas,), or (l1_ratios, alphas) if several l1_ratios were given;
-            for y of (rows, targets) with the targets before. So is the next one.
+        alphas_: those compared, (alphas,), or (l1_ratios, alphas) if several l1_ratios were given.
+            If y was (rows, targets), this and `mse_path_` have a first dimension of targets.
         mse_path_: the mean squared error of each fold, (alphas, folds), or
             (l1_ratios, alphas, folds).
         coef_path_: b for each alpha and the l1_ratio chosen, (features, alphas), or
@@ -196,7 +196,7 @@ class RegularizedRegressor(LinearEstimator):
 
 
 def fold_numbers(cv: Any, x: Any, y: Any, groups: Any, rows: int) -> Tensor:
-    """Return the fold of each row, (rows,), by a splitter, its splits, or numbers.
+    """Return the fold of each row, (rows,), from a splitter, its splits, or numbers.
 
     Raises:
         InputError: a row is in no test set, or in several; a training set is not the rows outside

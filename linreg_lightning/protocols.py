@@ -129,11 +129,11 @@ class SinglePass(Protocol):
 
 @runtime_checkable
 class AssignsFolds(Protocol):
-    """A model whose training batches shall be `FoldBatch`, which say which fold each row is in.
+    """A model that asks for training batches with the fold of each row, `FoldBatch`.
 
-    `fold_rule` is an `algebra.folds.FoldRule`; None: batches without folds. It is set when the
-    model is made, because the data ask for it before they call the model. When the data find out
-    the groups of rows, they set it to a rule with these `groups`, which a checkpoint has to keep.
+    `fold_rule` is an `algebra.folds.FoldRule`; None: batches without folds. The model sets it when
+    it is made, because the data read it before they call the model. Once the data know the groups
+    of the rows, they replace it by a rule with these `groups`, which checkpoints have to keep.
     """
 
     fold_rule: Any
@@ -177,7 +177,7 @@ class IntervalModel(Protocol):
 
 @runtime_checkable
 class HasSelection(Protocol):
-    """A model that chooses a penalty; its `selection` is an `algebra.Selection`, None before."""
+    """A model that chooses a penalty; `selection` is an `algebra.Selection`, None before a fit."""
 
     selection: Any | None
 

@@ -14,7 +14,7 @@ from linreg_lightning.algebra import elastic_net
 from linreg_lightning.algebra.elastic_net import duality_gaps, elastic_net_paths
 from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.penalty_scale import standardize_equations
-from linreg_lightning.algebra.sparse_paths import sparse_paths
+from linreg_lightning.algebra.selection_paths import fit_paths
 from linreg_lightning.batch import Batch
 
 
@@ -231,15 +231,15 @@ def test_paths_of_sums_have_the_units_of_scikit_learn_and_spare_constant_columns
     shares = torch.tensor([0.9, 0.1, 0.01], dtype=torch.float64)[:, None]
     size = (x - x.mean(0)).abs().mean() * y.std(0)
     alphas = torch.stack([shares * size, shares * 1e-6 * size / size[0]])
-    paths = sparse_paths(problems, l1_ratios, alphas)
-    for rows, problem, path in zip(parts, problems, paths, strict=True):
+    paths = fit_paths(problems, l1_ratios, alphas)
+    for rows, path in zip(parts, paths, strict=True):
         assert float(path.gap.max()) < 1e-14
         for r, a, t in itertools.product(range(2), range(3), range(2)):
-            b = problem.coefficients(path.standardized[r, a])[0][0]
+            b = path.coefficients[r, a]
             peer = ElasticNet(alpha=float(alphas[r, a, t]), l1_ratio=float(l1_ratios[r]), tol=1e-15)
             expected = torch.tensor(peer.fit(x[rows].numpy(), y[rows, t].numpy()).coef_)
             largest = float(expected.abs().max())
             torch.testing.assert_close(b[:, t], expected, rtol=0, atol=1e-9 * largest)
             assert torch.equal(b[:, t] != 0, expected != 0)
-    assert paths[0].standardized.any()
-    assert paths[1].standardized.shape[2] == 3
+    assert paths[0].coefficients[:, :, 2].any()
+    assert not paths[1].coefficients[:, :, 2].any()

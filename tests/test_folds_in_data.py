@@ -21,6 +21,7 @@ from linreg_lightning import (
 from linreg_lightning.algebra.folds import FoldRule, group_numbers
 from linreg_lightning.batch import Batch, FoldBatch
 from linreg_lightning.data.split_reader import SplitReader
+from linreg_lightning.design_matrix.row_subset import splitmix64
 from linreg_lightning.models.batches import as_batch
 
 RULE = FoldRule(folds=5, seed=3)
@@ -64,17 +65,11 @@ def rows_of(data: SupervisedDataModule, rule: FoldRule | None = RULE) -> FoldBat
     return FoldBatch.concatenate(model.batches)
 
 
-def turned(rows: int, folds: int, seed: int) -> list[int]:
-    """Return the folds by the definition in `folds_of_rows`, in Python's whole numbers."""
-    size = 2**64
-
-    def mix(z: int) -> int:
-        z = (z + 0x9E3779B97F4A7C15) % size
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % size
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % size
-        return z ^ (z >> 31)
-
-    return [(row + mix(row // folds ^ mix(seed)) % 2**63) % folds for row in range(rows)]
+def folds_by_definition(rows: int, folds: int, seed: int) -> list[int]:
+    """Return the folds by the definition in `folds_of_rows`, with the hash that splits tables."""
+    row = np.arange(rows, dtype=np.uint64)
+    turn = splitmix64(row // folds ^ splitmix64(np.array([seed], np.uint64))) % 2**63
+    return [int(fold) for fold in (row + turn) % folds]
 
 
 def test_a_fold_batch_keeps_its_rows_and_folds_together() -> None:
@@ -112,7 +107,7 @@ def test_rows_in_memory_have_folds_by_their_number(batch_size: int | None) -> No
     rows = FoldBatch.concatenate(model.batches)
     assert torch.equal(rows.x, data.splits["train"].x)
     assert rows.fold.dtype is torch.uint8
-    assert rows.fold.tolist() == turned(23, RULE.folds, RULE.seed)
+    assert rows.fold.tolist() == folds_by_definition(23, RULE.folds, RULE.seed)
     assert type(model.others[0]) is Batch
     assert type(data.splits["train"]) is Batch
 
@@ -123,7 +118,7 @@ def test_folds_follow_rows_that_are_shuffled() -> None:
     x = torch.arange(40.0)[:, None]
     rows = FoldBatch.concatenate(fit(TensorData(x, x, batch_size=6), model).batches)
     assert rows.x[:, 0].tolist() != x[:, 0].tolist()
-    expected = turned(40, RULE.folds, RULE.seed)
+    expected = folds_by_definition(40, RULE.folds, RULE.seed)
     assert rows.fold.tolist() == [expected[int(row)] for row in rows.x[:, 0]]
 
 
@@ -200,7 +195,7 @@ READ: dict[str, Any] = {"target": "y", "features": ["row"], "missing": "drop"}
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 7}, {"stream": True, "batch_size": 9}])
 def test_rows_of_a_table_have_folds_by_their_number(files: list[Any], options: Any) -> None:
-    expected = turned(60, RULE.folds, RULE.seed)
+    expected = folds_by_definition(60, RULE.folds, RULE.seed)
     for path in files:
         folds = by_row(rows_of(TabularData(path, **READ, **options)))
         assert folds == {row: expected[row] for row in range(60) if row != 4}

@@ -19,6 +19,7 @@ from linreg_lightning import (
     select_penalty,
 )
 from linreg_lightning.data.split_reader import SplitReader
+from linreg_lightning.design_matrix.row_subset import splitmix64
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 SITES = {31: 4, 7: 6, 12: 9, 5: 11, 90: 15}
@@ -26,16 +27,9 @@ SITES = {31: 4, 7: 6, 12: 9, 5: 11, 90: 15}
 
 
 def hashed(site: int) -> int:
-    """Return the hash of a number by its definition, in Python's whole numbers."""
-    size = 2**64
-
-    def mix(z: int) -> int:
-        z = (z + 0x9E3779B97F4A7C15) % size
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % size
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % size
-        return z ^ (z >> 31)
-
-    return mix(site ^ mix(0)) % 2**63
+    """Return the hash of a number by its definition, with the hash that splits tables."""
+    number, seed = np.array([[site], [0]], dtype=np.uint64)
+    return int(splitmix64(number ^ splitmix64(seed))[0]) % 2**63
 
 
 def sizes(sites: dict[int, int], folds: int = 5, known: Any = None) -> list[int]:

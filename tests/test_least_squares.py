@@ -16,11 +16,7 @@ import torch
 from conftest import CONFIGS, estimates
 from hypothesis import HealthCheck, given, settings, strategies as st
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import (
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from nist import NIST
 from third_party.small import Recorder
 from torch.utils.data import DataLoader, TensorDataset

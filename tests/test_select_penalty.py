@@ -144,7 +144,7 @@ def test_constant_columns_are_named_in_a_warning() -> None:
     assert selection.left_out == (3,)
 
 
-def test_a_choice_at_the_end_of_the_path_is_said() -> None:
+def test_a_choice_at_the_end_of_the_path_has_a_warning() -> None:
     with pytest.warns(
         UserWarning, match="The choice is the smallest alpha, .* give smaller alphas"
     ):
@@ -158,7 +158,7 @@ def test_a_choice_at_the_end_of_the_path_is_said() -> None:
     ]
 
 
-def test_few_digits_in_float64_are_said_and_auto_adds_exactly(monkeypatch) -> None:
+def test_few_digits_in_float64_have_a_warning_and_auto_adds_exactly(monkeypatch) -> None:
     x, y = hard_rows("near duplicates")
     options = {"penalty": "ridge", "alphas": [1e-9], "folds": 3}
     with pytest.warns(UserWarning, match="digits of the coefficients .* with accuracy exact"):
@@ -252,10 +252,10 @@ def test_statistics_are_those_of_the_predictions() -> None:
 
 def test_columns_without_a_penalty_are_never_0() -> None:
     selection = quiet(X, Y, unpenalized=[0, 2], **FEW)
-    own = ll.least_squares(X[:, [0, 2]], Y)
+    plain = ll.least_squares(X[:, [0, 2]], Y)
     first = selection.path.coefficients[0, 0, :, 0]
     assert first[1] == 0
-    np.testing.assert_allclose(first[[0, 2]], own.coefficients, rtol=1e-12)
+    np.testing.assert_allclose(first[[0, 2]], plain.coefficients, rtol=1e-12)
 
 
 def test_progress_counts_the_selections() -> None:

@@ -247,7 +247,7 @@ def test_order_and_batches_change_no_bit_of_exact_selections(seed, penalty, cuts
 
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10**6), penalty=st.sampled_from(PENALTIES), power=st.integers(-30, 30))
-def test_units_change_only_units(seed, penalty, power) -> None:
+def test_other_units_change_only_the_units_of_the_result(seed, penalty, power) -> None:
     x, y, _, fold = draw(rows=40, features=4, seed=seed)
     unit = 2.0 ** np.array([power, 0, -power, 3])
     first = quiet(x, y, folds=fold, penalty=penalty, alphas=8)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from linreg_lightning.algebra.select_penalty import select_penalty
-from linreg_lightning.algebra.selection import Selection
+from linreg_lightning.algebra.selection_result import Selection
 
 F64 = torch.float64
 BITS = 200

@@ -14,13 +14,15 @@ many fits at a time). `prediction`: those of new rows. `double_double`: 106-bit 
 `collinearity`: new rows that break one. `diagnostics`: what a user should know of a fit.
 `fit_table`: fits as named tables.
 `penalty_scale`: objectives with a penalty in standardized coefficients, the units of alpha.
-`ridge_path`: ridge fits for many penalties. `selection_criteria`: AIC, BIC, Cp and others.
+`ridge_path`: ridge fits for many penalties; `elastic_net`: lasso and elastic net (by
+`active_inverses`). `selection_criteria`: AIC, BIC, Cp and others.
 `grouped`: a fit for each group of rows, by `batched_fit`.
 `folds`: which fold of a cross-validation a row is in; `fold_sums`: a Gram matrix for each fold;
 `held_out_errors`: of held-out rows, from their sums.
 `select_penalty`: from rows to a `Selection` (`selection_result`). `selection`: from sums of folds
 to the choice, by `selection_paths` (fits of all folds) and `cross_validation` (their errors);
-`selection_options`: its arguments; `selection_table` and `selection_diagnostics`: its report.
+`selection_options`: its arguments; `selection_table`, `selection_json` and
+`selection_diagnostics`: its reports.
 """
 
 from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations
@@ -33,5 +35,5 @@ from linreg_lightning.algebra.grouped import (
 from linreg_lightning.algebra.least_squares import Fit as Fit, least_squares as least_squares
 from linreg_lightning.algebra.prediction import Prediction as Prediction
 from linreg_lightning.algebra.select_penalty import select_penalty as select_penalty
-from linreg_lightning.algebra.selection import Selection as Selection
+from linreg_lightning.algebra.selection_result import Selection as Selection
 from linreg_lightning.algebra.solve import Solution as Solution, solve as solve

@@ -4,18 +4,19 @@ import torch
 from torch import Tensor
 
 _EPS = torch.finfo(torch.float64).eps
-_DELICATE = 2.0**-26  # of a pivot, lost by rounding
+_DELICATE = 2.0**-26  # the share of a pivot that may be lost before updates lose too many digits
 
 
 class ActiveInverses:
     """For each problem, the inverse of A + l2 restricted to the columns that have entered.
 
-    A column has a place in `column`. With a Cholesky factor C of the columns at the time of
-    `refresh`, the inverse is (C C')^-1 + U' S U at the places taken and 0 at the others: each
-    column that has entered since then adds a row to U and a 1 to the diagonal matrix S, each that
-    has left a row and a -1. This is block elimination. With B the inverse before, columns n that
-    enter add (B A_an, -1)' M^-1 (B A_an, -1), M = A_nn + l2 - A_na B A_an, and columns d that leave
-    subtract B_.d B_dd^-1 B_d., after which their rows are 0.
+    `column` says which column has which place. With a Cholesky factor C of the columns at the time
+    of `refresh`, the inverse is (C C')^-1 + U' S U at the places taken and 0 at the others: since
+    then, each column that has entered has added a row to U and a 1 to the diagonal matrix S, and
+    each column that has left a row and a -1. This is block elimination. With B the inverse before
+    and a the columns in it, columns n that enter add (B A_an, -1)' M^-1 (B A_an, -1) with
+    M = A_nn + l2 - A_na B A_an, and columns d that leave subtract B_.d B_dd^-1 B_d., which makes
+    their rows 0.
     """
 
     def __init__(self, cross: Tensor, gram: Tensor):
@@ -28,7 +29,7 @@ class ActiveInverses:
         self.column = torch.zeros(count, 0, dtype=torch.long)  # (problems, places)
         self.taken = torch.zeros(count, 0, dtype=torch.bool)
         self.used = self.taken  # places of columns in `factor` or `update`
-        self.factored = self.taken  # places of columns in `factor`, which is 1 at others
+        self.factored = self.taken  # places of columns in `factor`, which has 1s at the others
         self.factor = cross.new_zeros(count, 0, 0)
         self.update = cross.new_zeros(count, 0, 0)  # U, (problems, updates, places)
         self.update_sign = cross.new_zeros(0)  # S
@@ -40,58 +41,58 @@ class ActiveInverses:
         return torch.zeros_like(right).scatter_add_(1, self.column, solution)
 
     def _multiply(self, right: Tensor) -> Tensor:
-        """Return the inverse times `right`, (problems, places, vectors), 0 where none is taken."""
-        known = right if self.factored is self.taken else right * self.factored[:, :, None]
-        half = torch.linalg.solve_triangular(self.factor, known, upper=False)
+        """Return the inverse times `right`, (problems, places, vectors); 0 at free places."""
+        factored = right * self.factored[:, :, None]
+        half = torch.linalg.solve_triangular(self.factor, factored, upper=False)
         product: Tensor = torch.linalg.solve_triangular(self.factor.mT, half, upper=True)
         if len(self.update_sign):
             product += self.update.mT @ (self.update_sign[:, None] * (self.update @ right))
             product *= self.taken[:, :, None]
         return product
 
-    def _entries(self, who: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def _entries(self, problems: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Return entries of A of some problems, (problems, rows, columns)."""
-        chosen = self.cross[self.gram[who, None], rows]
+        chosen = self.cross[self.gram[problems, None], rows]
         return chosen.gather(2, columns[:, None, :].expand(-1, rows.shape[1], -1))
 
-    def refresh(self, who: Tensor, l2: Tensor) -> Tensor:
-        """Factor the columns of some problems anew; return which of these depend on each other."""
-        everyone = len(who) == len(self.gram)
-        if everyone:  # use no more places than needed
+    def refresh(self, problems: Tensor, l2: Tensor) -> Tensor:
+        """Factor the columns of some problems anew; return the problems with dependent columns."""
+        is_all = len(problems) == len(self.gram)
+        if is_all:  # use no more places than needed
             places = self.taken.long().topk(int(self.taken.sum(1).max())).indices
             self.column, self.taken = self.column.gather(1, places), self.taken.gather(1, places)
-        column, taken = self.column[who], self.taken[who]
-        matrix = self._entries(who, column, column)
+        column, taken = self.column[problems], self.taken[problems]
+        matrix = self._entries(problems, column, column)
         if not bool(taken.all()):
             matrix.masked_fill_(~taken[:, :, None], 0.0).masked_fill_(~taken[:, None, :], 0.0)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
-        diagonal += torch.where(taken, l2[who], 1.0)
+        diagonal += torch.where(taken, l2[problems], 1.0)
         smallest = _EPS * (4 + column.shape[1] / 4) * diagonal
         factor, failed = torch.linalg.cholesky_ex(matrix)
-        if everyone:
+        if is_all:
             self.factor, self.factored, self.used, self.l2 = factor, taken, taken, l2
             self.update, self.update_sign = factor[:, :0], self.update_sign[:0]
         else:
-            self.factor[who] = factor
-            self.factored = self.factored.index_copy(0, who, taken)
-            self.used = self.used.index_copy(0, who, taken)
-            self.l2 = self.l2.index_copy(0, who, l2[who])
-            self.update[who] = 0.0
+            self.factor[problems] = factor
+            self.factored = self.factored.index_copy(0, problems, taken)
+            self.used = self.used.index_copy(0, problems, taken)
+            self.l2 = self.l2.index_copy(0, problems, l2[problems])
+            self.update[problems] = 0.0
         pivots = factor.diagonal(dim1=1, dim2=2).square()
-        dependent: Tensor = who[(failed > 0) | (pivots <= smallest).any(1)]
+        dependent: Tensor = problems[(failed > 0) | (pivots <= smallest).any(1)]
         return dependent
 
     def is_long(self) -> bool:
         """Return whether a new factor takes less time than the updates."""
         return len(self.update_sign) > 16 + self.column.shape[1] // 8
 
-    def clear(self, who: Tensor) -> None:
+    def clear(self, problems: Tensor) -> None:
         """Let all columns of some problems leave."""
-        self.taken = self.taken.index_fill(0, who, False)
-        self.factored = self.factored.index_fill(0, who, False)
-        self.used = self.used.index_fill(0, who, False)
-        self.factor[who] = torch.eye(self.factor.shape[1], dtype=self.factor.dtype)
-        self.update[who] = 0.0
+        self.taken = self.taken.index_fill(0, problems, False)
+        self.factored = self.factored.index_fill(0, problems, False)
+        self.used = self.used.index_fill(0, problems, False)
+        self.factor[problems] = torch.eye(self.factor.shape[1], dtype=self.factor.dtype)
+        self.update[problems] = 0.0
 
     def leave(self, leaving: Tensor) -> None:
         """Let columns leave, (problems, features)."""
@@ -104,7 +105,7 @@ class ActiveInverses:
         unit.scatter_(1, places[:, None, :], valid.to(unit)[:, None, :])
         rows = self._multiply(unit).mT
         corner = rows.gather(2, places[:, None, :].expand(-1, count, -1))
-        factor, _ = torch.linalg.cholesky_ex(with_identity(corner, valid.bool()))
+        factor, _ = torch.linalg.cholesky_ex(_with_identity(corner, valid.bool()))
         self._append(torch.linalg.solve_triangular(factor, rows, upper=False), -1.0)
         self.taken = self.taken & ~freed
 
@@ -114,24 +115,29 @@ class ActiveInverses:
         self.update_sign = torch.cat((self.update_sign, signs))
 
     def enter(self, new: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Let columns enter, (problems, columns), up to the first that depends on those before it.
+        """Let columns enter in order, up to the first that depends on the columns before it.
 
-        Those that are not `valid` stay where they are. Return which have entered, and the
-        combination of the columns active before that is nearest to the first, (problems, features).
+        With F F' = A + l2 of all columns and D their lengths, a change of A_ij by D_i D_j e changes
+        the square of pivot j by up to a share e |F^-1 D|_j^2 of it, where |.|_j is the sum of
+        absolute values in row j. A column is dependent if the rounding error e may leave nothing.
 
-        With F F' = A + l2 of all and D the lengths of the columns, a change of D_i D_j e in A moves
-        the square of pivot j by up to e |F^-1 D|_j^2 of it, where |.|_j is the sum of absolute
-        values in row j. A column depends if e of rounding may leave nothing.
+        Args:
+            new: the columns of each problem, (problems, columns).
+            valid: which of them shall enter, (problems, columns).
+
+        Returns:
+            Which have entered, (problems, columns), and the combination of the columns active
+            before that is nearest to the first new column, (problems, features).
         """
-        count, everyone = new.shape[1], torch.arange(len(new))
+        count, problems = new.shape[1], torch.arange(len(new))
         self._make_room(valid.sum(1))
-        side = self._entries(everyone, new, self.column) * self.taken[:, None, :]
+        side = self._entries(problems, new, self.column) * self.taken[:, None, :]
         above = self._multiply(side.mT).mT
-        block = self._entries(everyone, new, new)
+        block = self._entries(problems, new, new)
         block.diagonal(dim1=1, dim2=2).add_(self.l2)
-        factor, failed = torch.linalg.cholesky_ex(with_identity(block - above @ side.mT, valid))
+        factor, failed = torch.linalg.cholesky_ex(_with_identity(block - above @ side.mT, valid))
         valid = valid & (torch.arange(count) < torch.where(failed > 0, failed - 1, count)[:, None])
-        factor = with_identity(factor.tril(), valid)
+        factor = _with_identity(factor.tril(), valid)
         inverse = torch.linalg.solve_triangular(factor, torch.eye(count).to(factor), upper=False)
         whitened = inverse @ above
         size = _product(whitened.abs(), self.norm.gather(1, self.column))
@@ -141,33 +147,28 @@ class ActiveInverses:
         self.delicate = self.delicate | (valid & ~(lost < _DELICATE)).any(1) | (failed > 0)
         valid = (valid & (lost < 1)).long().cumprod(1).bool()
         places = self.used.long().topk(count, largest=False).indices
-        whitened = whitened * valid[:, :, None]
-        whitened.scatter_add_(
-            2, places[:, None, :].expand(-1, count, -1), inverse * -valid.to(inverse)[:, :, None]
-        )
-        first = torch.zeros_like(self.norm).scatter_add_(1, self.column, above[:, 0])
-        self._append(whitened, 1.0)
-        self.column = self.column.scatter(
-            1, places, new.where(valid, self.column.gather(1, places))
-        )
+        rows = whitened * valid[:, :, None]
+        new_entries = inverse * -valid.to(inverse)[:, :, None]
+        rows.scatter_add_(2, places[:, None, :].expand(-1, count, -1), new_entries)
+        combination = torch.zeros_like(self.norm).scatter_add_(1, self.column, above[:, 0])
+        self._append(rows, 1.0)
+        columns = new.where(valid, self.column.gather(1, places))
+        self.column = self.column.scatter(1, places, columns)
         self.taken = self.taken.scatter(1, places, valid | self.taken.gather(1, places))
         self.used = self.used | self.taken
-        return valid, first
+        return valid, combination
 
     def _make_room(self, count: Tensor) -> None:
-        """Add places until so many are free in each problem."""
+        """Add places until `count`, (problems,), are free."""
         places, pad = self.column.shape[1], torch.nn.functional.pad
         missing = int((self.used.sum(1) + count).max()) - places
         if missing <= 0:
             return
-        missing = max(missing, 4 + places // 8)
-        self.used = pad(self.used, (0, missing))
-        self.column, self.taken = pad(self.column, (0, missing)), pad(self.taken, (0, missing))
-        self.factored, self.update = (
-            pad(self.factored, (0, missing)),
-            pad(self.update, (0, missing)),
-        )
-        self.factor = pad(self.factor, (0, missing, 0, missing))
+        right = 0, max(missing, 4 + places // 8)
+        self.column, self.update = pad(self.column, right), pad(self.update, right)
+        self.taken, self.used = pad(self.taken, right), pad(self.used, right)
+        self.factored = pad(self.factored, right)
+        self.factor = pad(self.factor, right + right)
         self.factor.diagonal(dim1=1, dim2=2)[:, places:] = 1.0
 
 
@@ -176,7 +177,7 @@ def _product(matrix: Tensor, vector: Tensor) -> Tensor:
     return product
 
 
-def with_identity(matrix: Tensor, valid: Tensor) -> Tensor:
+def _with_identity(matrix: Tensor, valid: Tensor) -> Tensor:
     """Replace rows and columns that are not valid by those of the identity."""
     inside = valid[:, :, None] & valid[:, None, :]
     return torch.where(inside, matrix, torch.eye(valid.shape[1], dtype=matrix.dtype))

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.held_out_errors import HeldOutErrors, held_out_errors
+from linreg_lightning.algebra.held_out_errors import held_out_errors
 from linreg_lightning.algebra.selection_criteria import SelectionCriteria
 from linreg_lightning.errors import InputError
 
@@ -19,7 +18,6 @@ class CrossValidation(NamedTuple):
     """Mean squared errors of the rows of each fold by fits of all others; K folds."""
 
     fold_errors: Tensor  # (..., targets, K)
-    fold_weights: Tensor  # the sum of the weights of each fold, (K,)
     mean_error: Tensor  # over folds, each counted once, as scikit-learn does; (..., targets)
     standard_error: Tensor  # sqrt(sum_k (e_k - mean)^2 / (K (K - 1))), (..., targets)
     # About how far rounding of float64 sums may have moved the mean error; (..., targets).
@@ -47,41 +45,25 @@ def cross_validate(
         coefficients: the fits to these, for each fold.
     """
     parts = zip(folds, training, coefficients, strict=True)
-    errors = [mean_squares(fold, others, fits) for fold, others, fits in parts]
+    errors = [held_out_errors(fold, others, fits) for fold, others, fits in parts]
     fold_errors, rounding = (torch.stack(list(v), dim=-1) for v in zip(*errors, strict=True))
-    weights = torch.stack([ldexp(to_float64(f.weight), f.weight_exponent) for f in folds])
     mean = fold_errors.mean(-1)
     # Relative to the mean, since the squares of tiny and huge errors leave float64's range.
     unit = torch.where(mean > 0, mean, 1.0)[..., None]
     spread = (fold_errors / unit - mean[..., None] / unit).square().mean(-1)
-    standard_error = unit[..., 0] * (spread / (len(weights) - 1)).sqrt()
-    return CrossValidation(fold_errors, weights, mean, standard_error, rounding.mean(-1))
-
-
-def mean_squares(
-    rows: NormalEquations[Any], training: NormalEquations[Any], coefficients: Tensor
-) -> HeldOutErrors:
-    """Return the mean squared errors of fits in some rows, (..., targets).
-
-    Args:
-        rows: those rows, with an intercept in any case.
-        training: the rows of the fits, which set the intercepts.
-        coefficients: (..., features, targets).
-    """
-    vectors = coefficients.reshape(-1, *coefficients.shape[-2:])
-    errors = held_out_errors(rows, training, vectors)
-    return HeldOutErrors(*(v.reshape(*coefficients.shape[:-2], -1) for v in errors))
+    standard_error = unit[..., 0] * (spread / (len(folds) - 1)).sqrt()
+    return CrossValidation(fold_errors, mean, standard_error, rounding.mean(-1))
 
 
 def choose(errors: CrossValidation, criteria: SelectionCriteria, choice: str) -> Choices:
     """Return the choices for errors and criteria of (R, A, targets).
 
-    The least error is over all l1_ratios and alphas; of one standard error, the largest alpha of
-    the same l1_ratio whose mean error is at most the least one plus its standard error. Of equal
-    fits, the one with the largest alpha is taken.
+    `min` takes the least mean error of all l1_ratios and alphas; `one_standard_error`, of the same
+    l1_ratio, the largest alpha whose mean error is at most the least one plus its standard error.
+    Of equal fits, the one with the largest alpha is taken.
 
     Raises:
-        InputError: the criterion is not known of any fit.
+        InputError: no fit of a target has a value of the criterion.
     """
     least = smallest(errors.mean_error)
     within = least.clone()

@@ -9,8 +9,8 @@ from torch import Tensor
 from linreg_lightning.algebra.active_inverses import ActiveInverses
 
 _EPS = torch.finfo(torch.float64).eps
-_BLOCK_NUMBERS = 2**18  # of the cross-products of problems that are solved together
-_MAX_CORRECTIONS = 4  # of one solution, until only rounding errors of its slopes are left
+_BLOCK_NUMBERS = 2**18  # in the cross-products of the problems that are solved together
+_MAX_CORRECTIONS = 4  # steps that make the slopes of one solution exact to rounding errors
 
 
 def elastic_net_paths(
@@ -28,8 +28,8 @@ def elastic_net_paths(
     whose slope exceeds l1 enters. The objective falls until no column can enter; the last step
     solves the normal equations of the columns left, so that no tolerance stops it early, and the
     others are exactly 0. Lee, Battle, Raina and Ng, Efficient sparse coding algorithms (2006), add
-    one column at a time in this way; here all that can enter do. Each problem takes its own steps,
-    and one operation on tensors does those of many problems.
+    one column at a time in this way; here all columns enter that can. Each problem takes its own
+    steps, and one operation on tensors takes those of many problems.
 
     Of columns that depend linearly on each other the minimiser is not unique; the columns that
     enter first represent the others.
@@ -56,7 +56,9 @@ def elastic_net_paths(
     [[[0.0, 0.0]]]
     """
     coefficients, gaps = l1.new_zeros(*l1.shape, xy.shape[-1]), torch.zeros_like(l1)
-    size = max(1, _BLOCK_NUMBERS // max(1, xy.shape[-1] ** 2))  # problems in a block
+    if not xy.shape[-1]:
+        return coefficients, gaps
+    size = max(1, _BLOCK_NUMBERS // xy.shape[-1] ** 2)  # problems in a block
     grams = max(1, size // max(1, xy.shape[1]))
     for gram in range(0, xy.shape[0], grams):
         matrices = cross[gram : gram + grams]
@@ -72,11 +74,12 @@ def elastic_net_paths(
 def duality_gaps(
     cross: Tensor, xy: Tensor, square: Tensor, l1: Tensor, l2: Tensor, b: Tensor
 ) -> Tensor:
-    """Return by how much, at most, the objective at b is above its minimum.
+    """Return upper bounds on how far the objective at b is above its minimum.
 
-    Shapes are those of `elastic_net_paths`, with all A in one tensor. With the penalty l2 as rows
-    of x, whose y is 0, and r = y - x b, any s with |s x_j'r| <= l1 makes s r a point of the dual
-    problem, of the value s y'r - s^2 r'r / 2; s is the largest up to 1.
+    Shapes are those of `elastic_net_paths`, with all A in one tensor. The penalty l2 is the same as
+    further rows of x whose y is 0. With these and r = y - x b, s r is a point of the dual problem
+    for each s with |s x_j'r| <= l1 for all j, and has the value s y'r - s^2 r'r / 2 there. Here s
+    is the largest such number up to 1.
     """
     slope = (b.flatten(1, 2) @ cross).view_as(b) + l2[..., None] * b - xy[:, :, None]
     excess = torch.where(l1 > 0, slope.abs().amax(-1) / l1, 1.0)
@@ -107,10 +110,11 @@ class _ActiveSets:
         self.entered = torch.zeros_like(self.active)  # since the last minimum for given signs
         self.sign = torch.zeros_like(self.xy)  # of the active columns, else 0
         self.value = torch.zeros(count, dtype=torch.float64)  # the objective, less that of b = 0
+        # The least value at a minimum for given signs, of the present penalty.
         self.lowest = torch.full((count,), math.inf, dtype=torch.float64)
         self.corrections = torch.zeros(count, dtype=torch.long)
         self.steps = torch.zeros(count, dtype=torch.long)  # taken for the present penalty
-        self.number = torch.zeros(count, dtype=torch.long)  # of the present penalty
+        self.penalty_number = torch.zeros(count, dtype=torch.long)
         self.penalty1, self.penalty2 = self.l1[:, :1], self.l2[:, :1]
         self.last_slope, self.last_penalty = self.slope, self.penalty1  # at the last minimum
 
@@ -118,52 +122,50 @@ class _ActiveSets:
         """Return the minimisers, (grams, problems, penalties, features)."""
         count, penalties = self.l1.shape
         paths = self.xy.new_zeros(count, penalties, self.xy.shape[1])
-        most_steps = 100 + 10 * self.xy.shape[1]  # a handful, unless rounding leads in circles
-        while bool((self.number < penalties).any()):
-            at_rest, failed = self._move()
+        max_steps = 100 + 10 * self.xy.shape[1]  # reached only if rounding leads in circles
+        while bool((self.penalty_number < penalties).any()):
+            at_rest, shortened = self._move()
             excess, settled = self._excess(at_rest)
             self.steps += 1
-            self._exclude_what_returns(settled)
-            may_enter = torch.where(at_rest, settled, ~failed)[:, None] & self.may_enter
+            self._exclude_stuck_columns(settled)
+            may_enter = torch.where(at_rest, settled, ~shortened)[:, None] & self.may_enter
             excess = torch.where(may_enter & ~self.active, excess, -1.0)
-            done = settled & (excess.amax(1) <= 0) | (self.steps > most_steps)
+            done = settled & (excess.amax(1) <= 0) | (self.steps > max_steps)
             if bool(done.any()):
                 expected = self._next_penalty(done, paths)
                 excess = torch.where(done[:, None], expected, excess)
-            if bool(self.inverses.delicate.any()):
-                self._refresh(self.inverses.delicate.nonzero()[:, 0])
+            self._refresh(self.inverses.delicate.nonzero()[:, 0])
             self._enter(excess, settled & ~done)
             if self.inverses.is_long():
                 self._refresh(torch.arange(count))
-            elif bool(self.inverses.delicate.any()):
+            else:
                 self._refresh(self.inverses.delicate.nonzero()[:, 0])
         return paths.view(*self.shape[:2], penalties, -1)
 
     def _move(self) -> tuple[Tensor, Tensor]:
         """Go to the minima for the given signs, or towards them.
 
-        Return in which problems a minimum is reached, and in which the path ends before it at the
-        first coefficient of 0.
+        Return in which problems the minimum is reached, and in which the step is shortened: it ends
+        where the first coefficient becomes 0.
         """
         target = self.b - self.inverses.solve(self.slope + self.penalty1 * self.sign)
         wrong = self.sign * target < 0
         at_rest = ~wrong.any(1)
-        failed = torch.zeros_like(at_rest)
         if bool(at_rest.all()):
             self._go_to(target)
-            return at_rest, failed
+            return at_rest, ~at_rest
         start, value = self.b, self.value
         self._go_to(target.masked_fill(wrong, 0.0))
-        failed = ~at_rest & (self.value >= value)
-        if bool(failed.any()):
+        shortened = ~at_rest & (self.value >= value)
+        if bool(shortened.any()):
             share = (start / (start - target)).where(wrong, math.inf)
             smallest = share.amin(1, keepdim=True)
             first = wrong & (share == smallest)
             point = (start + smallest * (target - start)).masked_fill(first, 0.0)
-            wrong = torch.where(failed[:, None], first, wrong)
-            self._go_to(torch.where(failed[:, None], point, self.b))
+            wrong = torch.where(shortened[:, None], first, wrong)
+            self._go_to(torch.where(shortened[:, None], point, self.b))
         self._leave(wrong)
-        return at_rest, failed
+        return at_rest, shortened
 
     def _go_to(self, b: Tensor) -> None:
         product = (self.cross @ b.view(self.shape).mT).mT.reshape(b.shape)
@@ -175,7 +177,7 @@ class _ActiveSets:
         return smooth / 2 + self.penalty1[:, 0] * self.b.abs().sum(1)
 
     def _excess(self, at_rest: Tensor) -> tuple[Tensor, Tensor]:
-        """Return by how much slopes exceed the penalty, and which minima are exact to rounding."""
+        """Return by how much slopes exceed the penalty, and which minima need no correction."""
         size = (self.b.abs() * self.norm).sum(1, keepdim=True) + self.length
         rounding = 8 * _EPS * size * self.norm
         gradient = self.slope + self.penalty1 * self.sign
@@ -184,24 +186,26 @@ class _ActiveSets:
         if bool(inexact.any()):
             settled = at_rest & ~(inexact & (self.corrections < _MAX_CORRECTIONS))
             self.corrections = torch.where(inexact & ~settled, self.corrections + 1, 0)
-            again = (self.corrections == _MAX_CORRECTIONS // 2).nonzero()[:, 0]
-            if len(again):
-                self._refresh(again)
+            # Where the first corrections do not suffice, updates have cost the inverse its digits.
+            self._refresh((self.corrections == _MAX_CORRECTIONS // 2).nonzero()[:, 0])
         return self.slope.abs() - self.penalty1 - rounding, settled
 
-    def _exclude_what_returns(self, settled: Tensor) -> None:
-        """Exclude columns by whose entering the objective, which should fall, does not fall."""
+    def _exclude_stuck_columns(self, settled: Tensor) -> None:
+        """Exclude the columns that have entered where the objective has not fallen since then."""
         stuck = settled & (self.value >= self.lowest)
         self.may_enter &= ~(stuck[:, None] & self.entered)
         self.lowest = torch.where(settled, torch.minimum(self.value, self.lowest), self.lowest)
         self.entered &= ~settled[:, None]
 
     def _next_penalty(self, done: Tensor, paths: Tensor) -> Tensor:
-        """Go on to the next penalty; return by how much slopes will exceed it, if all goes on."""
-        who = (done & (self.number < paths.shape[1])).nonzero()[:, 0]
-        paths[who, self.number[who]] = self.b[who]
-        self.number = self.number + done.long()
-        number = self.number.clamp(max=paths.shape[1] - 1)[:, None]
+        """Go on to the next penalty where `done`; return by how much slopes may exceed it.
+
+        The estimate: slopes change with the penalty as they did between the last two penalties.
+        """
+        problems = (done & (self.penalty_number < paths.shape[1])).nonzero()[:, 0]
+        paths[problems, self.penalty_number[problems]] = self.b[problems]
+        self.penalty_number = self.penalty_number + done.long()
+        number = self.penalty_number.clamp(max=paths.shape[1] - 1)[:, None]
         old1, old2 = self.penalty1, self.penalty2
         self.penalty1, self.penalty2 = self.l1.gather(1, number), self.l2.gather(1, number)
         done = done[:, None]
@@ -223,9 +227,11 @@ class _ActiveSets:
         self.value = self._objective()
         return expected
 
-    def _refresh(self, who: Tensor) -> None:
+    def _refresh(self, problems: Tensor) -> None:
         """Factor the active columns of some problems anew; start anew if they are dependent."""
-        dependent = self.inverses.refresh(who, self.penalty2)
+        if not len(problems):
+            return
+        dependent = self.inverses.refresh(problems, self.penalty2)
         if len(dependent):
             self.inverses.clear(dependent)
             self.b[dependent] = self.sign[dependent] = 0.0
@@ -241,9 +247,9 @@ class _ActiveSets:
         self.inverses.leave(leaving)
 
     def _enter(self, excess: Tensor, exchange: Tensor) -> None:
-        """Let columns enter whose excess is above 0, those first that lower the objective most.
+        """Let columns enter whose excess is above 0, first those that lower the objective most.
 
-        In the problems `exchange` a column that depends on active ones replaces one of them.
+        In the problems of `exchange`, a column that depends on active ones replaces one of them.
         """
         count = int((excess > 0).sum(1).max())
         if not count:

@@ -21,16 +21,16 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_finite, check_weight, row_number
 
-# Of rows that are sorted by fold at a time: a call for few rows costs much more in exact.
+# In the rows that are sorted by fold at a time; more in exact, where calls for few rows are slow.
 _CHUNK_NUMBERS = {"float64": 2**22, "exact": 2**24}
 
 
 class FoldSums:
     """One Gram matrix for each fold, of an accuracy: `ExactGram` or `Float64Gram`.
 
-    Float64 sums of all folds have one shift. Extra memory while updating, beside that of one Gram
-    matrix: a copy of the rows of a batch, at most 32 MB (exact: 128 MB) of x in float64 or, of many
-    columns, half as much as the sums of all folds.
+    Float64 sums of all folds have one shift. Beside the memory of a Gram matrix, an update needs a
+    sorted copy of rows: of x in float64 at most 32 MB (exact: 128 MB) or, with many columns, half
+    as much as the sums of all folds.
 
     >>> sums = FoldSums(ExactGram, folds=2, features=1)
     >>> x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
@@ -62,7 +62,7 @@ class FoldSums:
 
     @property
     def accuracy(self) -> str:
-        """That of the sums, `exact` or `float64`."""
+        """The arithmetic of the sums, `exact` or `float64`."""
         return self.grams[0].accuracy
 
     @property
@@ -110,9 +110,9 @@ class FoldSums:
             )
         if batch.weight is not None:
             batch = batch._replace(weight=batch.weight.to(torch.float64))
-        fold = fold.to(torch.uint8)  # which is sorted by its digits, in a tenth of the time
+        fold = fold.to(torch.uint8)  # torch sorts bytes by their digits, in a tenth of the time
         grams = _prepare(self.grams, batch)
-        # Of many columns, enough rows of each fold that adding its products takes little time.
+        # With many columns, each fold gets enough rows that adding its products takes little time.
         columns = max(1, batch.x.shape[1])
         size = max(1, _CHUNK_NUMBERS[self.accuracy] // columns, folds * columns // 2)
         buffer = _rows_like(batch.x, min(size, batch.rows))
@@ -121,7 +121,7 @@ class FoldSums:
                 rows = slice(start, start + size)
                 _add_sorted(grams, batch.select(rows), fold[rows], buffer, bits)
         except InputError:
-            # The message shall name the row by its number in the batch.
+            # To name the row by its number in the batch, not in the sorted rows.
             if batch.weight is not None:
                 check_weight(batch.weight, lambda row: row_number(first_row + row))
             check_finite(batch, names, lambda row: row_number(first_row + row))
@@ -158,7 +158,7 @@ class FoldSums:
         return self._with([gram.to(device) for gram in self.grams])
 
     def to_float64(self) -> Self:
-        """Round sums of any accuracy to float64, all with one shift; return float64 sums as is."""
+        """Return the sums rounded to float64, all with one shift; float64 sums as they are."""
         if self.accuracy == "float64":
             return self
         grams = [Float64Gram.from_gram(gram) for gram in self.grams]
@@ -189,7 +189,7 @@ class FoldSums:
         """Return, for each fold, the Gram matrix of the rows of all others.
 
         Sums are only added, never subtracted, so that no rounding error of a held-out fold stays.
-        The sums of the folds before a fold and after it take about 3 merges a fold in all.
+        Running sums of the folds before and after each fold need only 3 merges for each.
         """
         after: list[Gram | None] = [None]
         for gram in reversed(self.grams[1:]):

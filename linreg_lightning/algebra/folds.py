@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from linreg_lightning.errors import InputError
 
 MAX_FOLDS = 255  # their numbers are kept in a byte
 MAX_KNOWN_GROUPS = 1024
-"""Up to so many groups are dealt out to the folds in turn, and more by their hashes alone."""
+"""Up to this many groups are dealt out to the folds in turn, more of them by their hashes."""
 _LOW_BITS = 2**63 - 1
 
 
@@ -24,11 +25,11 @@ class FoldRule:
 
     Args:
         folds: how many folds there are, from 2 to 255.
-        seed: of the hash that decides.
+        seed: of the hash that decides the fold.
         blocks: whether each fold is a block of consecutive rows, as for rows in the order of time.
-        groups: the sorted hashes of the groups that are known: the fold of one of these is its
-            place here mod folds, and that of any other group is its hash mod folds. None: no group
-            has been seen yet.
+        groups: the sorted hashes of the known groups. The fold of a known group is its place here
+            mod folds, and that of any other group is its hash mod folds. None: no group has been
+            seen yet.
 
     Raises:
         InputError: folds is not from 2 to 255.
@@ -120,7 +121,7 @@ def folds_of_groups(
 
 
 def group_numbers(values: Tensor, labels: list[Any] | None = None) -> Tensor:
-    """Return a number that stands for the group of each row, (rows,) int64.
+    """Return a number for the group of each row, (rows,) int64.
 
     `values`, (rows,) int64 or float64, are the groups themselves or, where there are `labels`,
     index these: what `validation.group_values` returns. The number depends on the value or the text
@@ -175,8 +176,9 @@ def folds_of_blocks(start: int, stop: int, folds: int, rows: int) -> Tensor:
 
 
 def check_folds(folds: int, rows: int | None = None) -> None:
-    """Refuse, with an InputError, a number of folds outside 2 .. 255 or above that of rows."""
-    if not 2 <= folds <= MAX_FOLDS:
+    """Refuse, with an InputError, folds but a whole number from 2 to 255, at most that of rows."""
+    whole = isinstance(folds, Integral) and not isinstance(folds, bool)
+    if not (whole and 2 <= folds <= MAX_FOLDS):
         raise InputError(f"folds: {folds} was given; type a whole number from 2 to {MAX_FOLDS}")
     if rows is not None and folds > rows:
         raise InputError(
@@ -186,7 +188,7 @@ def check_folds(folds: int, rows: int | None = None) -> None:
 
 def check_groups(groups: int, folds: int, argument: str = "folds", where: str = "") -> None:
     """Refuse, with an InputError, fewer groups than folds; `where` says where they are."""
-    if 0 < groups < folds:  # without any, there is no row that counts
+    if 0 < groups < folds:  # 0 groups: no row counts, which others refuse
         number = f"{groups} groups" if groups != 1 else "1 group"
         remedy = f"type at most {groups}" if groups > 1 else "give rows of at least 2 groups"
         raise InputError(f"{argument}: {folds} was given for {number}{where}; {remedy}")

@@ -23,12 +23,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra import multiprecision
 from linreg_lightning.algebra.compiled_sums import CompiledSums, can_compile
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    ldexp,
-    row_blocks,
-    two_prod,
-)
+from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, row_blocks, two_prod
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.multiprecision import DIGIT_BITS, HEADROOM_DIGITS, ExactSums
 from linreg_lightning.batch import Batch

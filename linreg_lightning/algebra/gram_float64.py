@@ -17,12 +17,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cross_products import CrossProducts, cross_products
-from linreg_lightning.algebra.double_double import (
-    DoubleDouble,
-    exponent_of,
-    ldexp,
-    row_blocks,
-)
+from linreg_lightning.algebra.double_double import DoubleDouble, exponent_of, ldexp, row_blocks
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.shifted_sums import ZERO_EXPONENT, ShiftedSums
 from linreg_lightning.batch import Batch
@@ -56,7 +51,7 @@ class Float64Gram(Gram):
         "roundings",
     }
     _sums: ShiftedSums
-    _first_shift: tuple[Tensor, Tensor] | None = None
+    _first_shift: tuple[Tensor, Tensor] | None = None  # for the first rows, if it is given
 
     def _zeros(self, columns: int) -> ShiftedSums:
         zero = torch.zeros(columns, dtype=torch.float64)
@@ -106,7 +101,7 @@ class Float64Gram(Gram):
     def add_products(
         self, products: CrossProducts, rows: int, weight: Tensor | None, precision: Tensor
     ) -> bool:
-        """Add sums of rows with this shift and in these units; add nothing where those do not fit.
+        """Add sums of rows with the shift and in the units of this object, if the units fit.
 
         Args:
             products: the sums.
@@ -117,7 +112,7 @@ class Float64Gram(Gram):
         Returns:
             Whether the sums were added; if not, `update` with the rows chooses other units.
         """
-        if not _fit_units(products):
+        if not _units_fit(products):
             return False
         counts = self._counts_with(rows, weight, row_number)
         self._sums, self._counts = self._sums.add(products), counts
@@ -125,9 +120,9 @@ class Float64Gram(Gram):
         return True
 
     def with_shift(self, shift: tuple[Tensor, Tensor]) -> Self:
-        """Return the same sums with another shift; those of one are merged in far less time.
+        """Return the same sums with another shift; sums with one shift are merged much faster.
 
-        The units, the second of `shift`, are taken only where there are no rows yet.
+        Its second part, the units, is taken only where there are no rows yet.
         """
         result = copy.copy(self)
         if not self.rows:
@@ -175,7 +170,7 @@ class Float64Gram(Gram):
             if not bool(sums.shift.isfinite().all()):
                 check_finite()
         (products,) = cross_products(batch, sums.shift, sums.exponent)
-        if not _fit_units(products):
+        if not _units_fit(products):
             check_finite()
             magnitude = torch.maximum(_batch_magnitude(batch, sums.shift), sums.magnitude())
             units = _choose_units(magnitude, sums.exponent)
@@ -229,8 +224,8 @@ def choose_shift(batch: Batch) -> tuple[Tensor, Tensor]:
     return torch.cat((zero[:1], mean)).cpu(), torch.cat((unit.new_zeros(1), unit)).cpu()
 
 
-def _fit_units(products: CrossProducts) -> bool:
-    """Whether sums of squares far inside the range of float64 show that the units fit."""
+def _units_fit(products: CrossProducts) -> bool:
+    """Whether the units fit: all sums of squares are far inside the range of float64."""
     smallest, largest = torch.stack(products.sums.diagonal().aminmax()).tolist()
     return bool(smallest > 2.0**-900 and largest < 2.0**900)
 

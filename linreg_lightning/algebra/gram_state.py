@@ -148,7 +148,7 @@ class GramState(Generic[Sums]):
             self.current = _with_columns(self.current, places)
 
     def _rounds(self, numbers: float) -> bool:
-        """Whether a pass over so many numbers, so far or in all, is in float64."""
+        """Whether a pass over this many numbers, so far or in all, is in float64."""
         if self.accuracy == "auto":
             return not self.second_pass and numbers > EXACT_LIMIT
         return self.accuracy == "float64"

@@ -1,11 +1,11 @@
 """Mean squared errors of held-out rows, from their sums.
 
-With e = mean_y - m_y - (mean_x - m_x) b, where the means are those of the fold and m those of the
-training rows, the mean squared error of the rows of a fold is
+Let S be the centred cross-products of a fold, `mean` the means of its rows, and m the means of the
+training rows. The fit predicts m_y + (x - m_x) b, and the mean squared error of the fold's rows is
 
-    (S_yy - 2 b' S_xy + b' S_xx b) / sum(w) + e^2,    S the centred cross-products of the fold,
+    (S_yy - 2 b' S_xy + b' S_xx b) / sum(w) + e^2,    e = mean_y - m_y - (mean_x - m_x) b.
 
-for y = m_y + (x - m_x) b: the intercept is never rounded, and an offset of a column costs no digit.
+The intercept is never rounded, and an offset of a column costs no digit.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ _TOLERANCE = 2.0**-32  # of a relative error in float64; above it, 106 bits are 
 
 
 class HeldOutErrors(NamedTuple):
-    """Mean squared errors of coefficient vectors in the rows of one fold."""
+    """Mean squared errors of fits in some rows."""
 
-    mean_square: Tensor  # sum of w (y - b_0 - x b)^2 / sum(w), at least 0; (vectors, targets)
+    mean_square: Tensor  # sum of w (y - b_0 - x b)^2 / sum(w), at least 0; (..., targets)
     # About how far rounding, above all that of the sums in float64, may have moved them.
-    error: Tensor  # (vectors, targets)
+    error: Tensor  # (..., targets)
 
 
 def held_out_errors(
     held_out: NormalEquations[Any], training: NormalEquations[Any], coefficients: Tensor
 ) -> HeldOutErrors:
-    """Return the mean squared errors of predictions in the rows of a fold.
+    """Return the mean squared errors of fits in rows that were held out, or in any other rows.
 
-    The prediction is m_y + (x - m_x) b with the means m of the training rows, x b where the
-    training equations have no intercept. An error is computed in float64 where that loses no more
-    than about 2^-32 of it, and else in 106 bits (rounding errors of sums of n terms grow as the
-    root of n: N. J. Higham, T. Mary, SIAM J. Sci. Comput. 41 (2019)).
+    The prediction is m_y + (x - m_x) b with the means m of the training rows; without an intercept
+    it is x b. An error is computed in float64 where that loses no more than about 2^-32 of it, and
+    else in 106 bits (rounding errors of sums of n terms grow as the root of n: N. J. Higham,
+    T. Mary, SIAM J. Sci. Comput. 41 (2019)).
 
     Args:
-        held_out: of the rows of the fold, with an intercept in any case.
-        training: of the rows of the fit, with an intercept or without one.
-        coefficients: b in the units of the columns, (vectors, features, targets) float64.
+        held_out: of the rows to predict, with an intercept in any case.
+        training: of the rows of the fits, with an intercept or without one.
+        coefficients: b in the units of the columns, (..., features, targets) float64.
 
     >>> from linreg_lightning.algebra.fold_sums import Batch, ExactGram, FoldSums
     >>> sums = FoldSums(ExactGram, folds=2, features=1)
@@ -59,7 +59,7 @@ def held_out_errors(
     >>> held_out_errors(fold, others, torch.tensor([[[2.0]], [[1.0]]])).mean_square.flatten()
     tensor([0.0000, 4.2500], dtype=torch.float64)
     """
-    d = held_out.features
+    d, vectors = held_out.features, coefficients[None].flatten(0, -3)
     # The larger unit, since a column may be 0, or nearly, in the fold and not in other rows.
     exponent = torch.maximum(_unit(held_out), _unit(training))
     change = held_out.exponent - exponent
@@ -74,7 +74,7 @@ def held_out_errors(
     results = []
     for target in range(len(exponent) - d):
         y = d + target
-        slope = ldexp(coefficients[:, :, target].T, exponent[:d, None] - exponent[y])
+        slope = ldexp(vectors[:, :, target].T, exponent[:d, None] - exponent[y])
         square, computed = _residual_squares(cross, y, slope)
         mean = (means[y] - (means[:d, None] * slope).sum(0)).high.abs()
         length = norm[y] + norm[:d] @ slope.abs()
@@ -82,8 +82,8 @@ def held_out_errors(
         error = (summed * length + computed) / weight + 2 * mean * summed / weight.sqrt()
         both = torch.stack((square / weight + mean.square(), error))
         results.append(ldexp(both, 2 * exponent[y]))
-    mean_square, error = torch.stack(results, dim=-1)
-    return HeldOutErrors(mean_square, error)
+    shape = *coefficients.shape[:-2], len(results)
+    return HeldOutErrors(*(values.view(shape) for values in torch.stack(results, dim=-1)))
 
 
 def _unit(equations: NormalEquations[Any]) -> Tensor:

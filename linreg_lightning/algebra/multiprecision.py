@@ -132,7 +132,7 @@ def divide(numerators: Tensor, denominator: Tensor) -> DoubleDouble:
 
 
 def _leading(digits: Tensor) -> tuple[DoubleDouble, Tensor]:
-    """Return numbers in normal form as the product of a number and a power of two; its exponent."""
+    """Return numbers in normal form, each as a number and the exponent of a power of two."""
     first = (digits != 0).byte().argmax(0)
     places = first + torch.arange(6).view(-1, *[1] * first.ndim)
     inside = places < len(digits)

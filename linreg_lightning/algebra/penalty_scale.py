@@ -51,12 +51,12 @@ from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.algebra.solve import ScaledEquations, out_of_range, scale_equations
 
-SMALLEST_L1_RATIO = 0.001  # that sets the largest alpha, as in glmnet
+_SMALLEST_L1_RATIO = 0.001  # that sets the largest alpha, as in glmnet
 
 
 @dataclass(frozen=True, eq=False)
 class StandardizedEquations(Generic[Number]):
-    """The objective as a function of g_j = s_j b_j, with all other coefficients minimised out.
+    """The objective as a function of g_j = s_j b_j; other coefficients have their best values.
 
     It is g'A g / 2 - g'h + m / 2 + alpha sum_j (l |g_j| + (1 - l)/2 g_j^2) over the columns with a
     penalty, for each target with its own g, h and m. Targets are in units of c_y =
@@ -66,7 +66,8 @@ class StandardizedEquations(Generic[Number]):
     cross: Number  # A, (penalized, penalized)
     xy: Number  # h, (penalized, targets)
     square: Number  # m, the mean square that is left with g = 0; (targets,)
-    variation: Tensor  # the mean square about the mean, of y itself without one; (targets,) float64
+    # The mean square of y about its mean, or about 0 without an intercept; (targets,) float64.
+    variation: Tensor
     # An entry i, j of A or h may have an error of `roundoff` norm_i norm_j; that of columns without
     # a penalty is not counted.
     roundoff: float
@@ -204,10 +205,10 @@ def _project(
     fixed: Tensor,
     penalized: Tensor,
 ) -> tuple[Number, Number, Tensor, Tensor]:
-    """Minimise out the fixed columns.
+    """Project penalised columns and targets onto what the fixed columns leave of them.
 
-    Return the cross-products of penalised columns and targets less their fits by fixed columns,
-    these fits, and the fixed and the penalised columns without combinations of fixed ones.
+    Return the cross-products of these residuals, the coefficients of the fixed columns, and the
+    fixed and the penalised columns that are no combinations of other fixed ones.
     """
     cross = scaled.cross
     others = torch.cat((penalized, torch.arange(equations.features, len(cross))))
@@ -244,7 +245,7 @@ def largest_alpha(equations: StandardizedEquations[Number], l1_ratio: float = 1.
     """
     count, targets = len(equations.penalized), len(equations.target_exponent)
     xy = to_float64(equations.xy).abs() if count else torch.zeros(1, targets).double()
-    largest = xy.amax(0) / max(l1_ratio, SMALLEST_L1_RATIO)
+    largest = xy.amax(0) / max(l1_ratio, _SMALLEST_L1_RATIO)
     if l1_ratio == 0:
         deviation = to_float64(equations.square).clamp(min=0.0).sqrt()
         return torch.where(deviation > 0, largest / deviation, 0.0)

@@ -25,11 +25,11 @@ from linreg_lightning.algebra.double_double import DoubleDouble, Number, ldexp
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations, repeat_columns
 
-# A correction of this share of a coefficient, or of the largest, is that of its rounding.
+# A correction below these shares of its coefficient and of the sum of all is only rounding.
 _ROUNDING, _NEGLIGIBLE = 2.0**-51, 2.0**-70
 _MAX_REFINEMENTS = 6
 MAX_DIGITS = 15.9
-_CONVERGES = 2.0**-6  # a correction above this share of the one before it makes nothing better
+_CONVERGES = 2.0**-6  # a correction whose energy is above this share of the last does not help
 _SMALL = 2.0**-26  # eigenvalues below this share of the largest have lost half of their digits
 
 
@@ -39,14 +39,13 @@ class RidgePath(NamedTuple):
     alphas: Tensor  # (alphas, targets)
     coefficients: Tensor  # b, (alphas, features, targets); 0 of constant columns
     intercept: Tensor  # b_0, (alphas, targets)
-    # The effective degrees of freedom: the trace of the matrix that turns y into its fit, which
-    # counts the intercept and columns without a penalty as 1 each; (alphas, targets)
+    # The effective degrees of freedom: the trace of the matrix that turns y into its fit, where the
+    # intercept and columns without a penalty count as 1 each; (alphas, targets)
     degrees_of_freedom: Tensor
     residual: Tensor  # (1 / W) sum w r^2 over the rows of the fit, W = sum w; (alphas, targets)
     # An estimate, rather too low, of the correct digits of the penalised coefficients: of each
-    # coefficient or, if that is larger, of its standard error with the penalty;
-    # at most 15.9. Few remain of sums in float64 where the columns are nearly collinear and alpha
-    # is small; (alphas, targets)
+    # coefficient or, if that is larger, of its standard error with the penalty; at most 15.9. Sums
+    # in float64 leave few where columns are nearly collinear and alpha is small; (alphas, targets)
     digits: Tensor
 
 
@@ -125,15 +124,15 @@ def _correct_digits(
 def _decompose(cross: DoubleDouble) -> tuple[DoubleDouble, Tensor, Tensor]:
     """Return A, its eigenvalues and its eigenvectors.
 
-    Where sums in float64 make an eigenvalue negative, A grows by as much along its diagonal.
+    Where the rounding of sums makes an eigenvalue negative, its size is added to A's diagonal.
     """
     eigenvalues, vectors = torch.linalg.eigh(cross.high)
     small = int((eigenvalues < _SMALL * eigenvalues[-1:]).sum())  # they come first
     if small:
         basis = vectors[:, :small]
         image = matrix_product(cross, DoubleDouble.of(basis))
-        own = matrix_product(DoubleDouble.of(basis.T), image).high
-        eigenvalues[:small], rotation = torch.linalg.eigh((own + own.T) / 2)
+        restricted = matrix_product(DoubleDouble.of(basis.T), image).high
+        eigenvalues[:small], rotation = torch.linalg.eigh((restricted + restricted.T) / 2)
         vectors[:, :small] = basis @ rotation
     shift = max([0.0, *(-eigenvalues[:1]).tolist()])
     places = torch.arange(len(cross))
@@ -158,12 +157,12 @@ def _solve(
         fit = fits[:, active]
         rest = right[:, active] - matrix_product(cross, fit) - fit * alpha[active]
         change = solve(rest.high, alpha[active])
-        left = (rest.high * change).sum(0)
-        better = left <= _CONVERGES * energy[active]
+        new_energy = (rest.high * change).sum(0)
+        better = new_energy <= _CONVERGES * energy[active]
         fit, change, active = fit[:, better] + change[:, better], change[:, better], active[better]
-        # The next correction shrinks as this one did; cautiously, as half as many digits.
-        ratio = (left[better] / energy[active].clamp(min=1e-300)).clamp(min=0.0) ** 0.25
-        fits[:, active], energy[active] = fit, left[better]
+        # The next correction shrinks as this one did; to be safe, by half as many digits.
+        ratio = (new_energy[better] / energy[active].clamp(min=1e-300)).clamp(min=0.0) ** 0.25
+        fits[:, active], energy[active] = fit, new_energy[better]
         limit = _ROUNDING * fit.high.abs() + _NEGLIGIBLE * fit.high.abs().sum(0)
         precise = ratio * change.abs() <= limit
         active = active[~precise.all(0)]

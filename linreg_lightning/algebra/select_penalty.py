@@ -24,13 +24,14 @@ from linreg_lightning.algebra.least_squares import (
     gram_kinds,
     table_names,
 )
-from linreg_lightning.algebra.selection import Selection, select
+from linreg_lightning.algebra.selection import select
 from linreg_lightning.algebra.selection_options import (
     PenaltyKind,
     SelectionOptions,
     check_columns,
     column_places,
 )
+from linreg_lightning.algebra.selection_result import Selection
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.matching import align_index
@@ -99,7 +100,7 @@ class SelectionRows(NamedTuple):
     """Rows as tensors, and what else is known of them."""
 
     batch: Batch
-    bits: list[int] | None  # as `Gram.update`
+    bits: list[int] | None  # as in `Gram.update`
     features: list[str] | None
     targets: list[str] | None
     one_dimensional: bool  # whether y was (rows,)
@@ -152,7 +153,10 @@ def select_rows(
     accuracy: Accuracy = "auto",
     confidence: float = 0.95,
 ) -> Selection:
-    """Choose a penalty for rows whose folds are known; without the warnings of `select_penalty`."""
+    """Choose a penalty as `select_penalty`, without its warnings of the choice.
+
+    `fold` is the number of folds, and the fold of each row, (rows,).
+    """
     batch, (folds, fold_of_row) = rows.batch, fold
     columns, targets = batch.x.shape[1], batch.y.shape[1]
     check_columns(options, columns)

@@ -9,23 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cross_validation import (
-    choose,
-    cross_validate,
-    mean_squares,
-    take,
-)
+from linreg_lightning.algebra.cross_validation import choose, cross_validate, take
 from linreg_lightning.algebra.double_double import ldexp
 from linreg_lightning.algebra.fold_sums import FoldSums, merged
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_columns import with_columns
+from linreg_lightning.algebra.held_out_errors import held_out_errors
 from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.algebra.least_squares import Fit
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations
-from linreg_lightning.algebra.selection_criteria import (
-    noise_variance,
-    selection_criteria,
-)
+from linreg_lightning.algebra.selection_criteria import noise_variance, selection_criteria
 from linreg_lightning.algebra.selection_options import SelectionOptions, check_columns
 from linreg_lightning.algebra.selection_paths import (
     Fits,
@@ -36,7 +29,7 @@ from linreg_lightning.algebra.selection_paths import (
     penalty_scales,
     standardized,
 )
-from linreg_lightning.algebra.selection_result import Path, Selection as Selection
+from linreg_lightning.algebra.selection_result import Path, Selection
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import all_weights_zero
 
@@ -129,7 +122,7 @@ def _nested_errors(
     intercept: bool,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Return the errors of each fold by what a selection among the others chooses, if asked."""
+    """Return the errors of each fold for what a selection among the others chooses, if `nested`."""
     if progress:
         progress(1, 1 + options.nested * len(folds))
     if not options.nested:
@@ -154,7 +147,7 @@ def _describe(
 ) -> Path:
     """Return the fits of all rows with their residuals and degrees of freedom."""
     rows = equations if equations.intercept else sums.normal_equations()
-    residual = mean_squares(rows, equations, fits.coefficients).mean_square
+    residual = held_out_errors(rows, equations, fits.coefficients).mean_square
     freedom = degrees_of_freedom(problem, fits, l1_ratios, alphas)
     return Path(fits.coefficients, fits.intercept, residual, freedom, fits.gap)
 
@@ -182,11 +175,12 @@ def _left_out(problem: StandardizedEquations[Any]) -> tuple[int, ...]:
 def _scales(
     problem: StandardizedEquations[Any], equations: NormalEquations[Any], coefficients: Tensor
 ) -> dict[str, Any]:
-    """Return the scales and the means of x in float64, and what the fits predict at the means."""
+    """Return the scales and the means of x in float64, and what the fits predict at these means."""
     d = equations.features
     mean = ldexp(equations.mean, equations.exponent)
-    rest = mean.low[:d, None] * coefficients  # of the prediction between the means and those here
-    level = mean.high[d:] + (mean.low[d:] - rest.sum(0))
+    # The fits predict the mean of y at the exact means, from which float64 takes the low words.
+    change = mean.low[d:] - (mean.low[:d, None] * coefficients).sum(0)
+    level = mean.high[d:] + change
     return {"scale": penalty_scales(problem), "center": mean.high[:d], "level": level}
 
 
@@ -195,9 +189,6 @@ def _refit(selection: Selection, sums: Gram) -> Selection:
     fits = []
     for target in range(len(selection.index)):
         gram = with_columns(sums, selection.nonzero_columns(target), targets=[target])
-        fits.append(
-            Fit.from_gram(
-                gram, intercept=selection.intercept_fitted, confidence=selection.confidence
-            )
-        )
+        intercept, confidence = selection.intercept_fitted, selection.confidence
+        fits.append(Fit.from_gram(gram, intercept=intercept, confidence=confidence))
     return replace(selection, refit=fits).with_names(None, None)

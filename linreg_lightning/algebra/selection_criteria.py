@@ -10,8 +10,8 @@ the intercept included:
     GCV   = (SSR / W) / (1 - df / n)^2
 
 The degrees of freedom of y -> S y are the trace of S. `ridge_path` gives those of ridge. The
-leave-one-out error of ridge, the mean of (r_i / (1 - S_ii))^2, needs S_ii of each row, so a second
-pass over the rows: it is not here. GCV replaces each S_ii by the mean df / n.
+leave-one-out error of ridge, the mean of (r_i / (1 - S_ii))^2, needs S_ii of each row, and so a
+second pass over the rows. GCV, which replaces each S_ii by the mean df / n, stands for it here.
 
 Sources: H. Akaike, IEEE Trans. Autom. Control 19 (1974); G. Schwarz, Ann. Stat. 6 (1978);
 C. L. Mallows, Some comments on Cp, Technometrics 15 (1973); G. H. Golub, M. Heath, G. Wahba,
@@ -36,7 +36,7 @@ from linreg_lightning.algebra.solve import solve
 
 
 class SelectionCriteria(NamedTuple):
-    """The criteria of each fit, (alphas, targets) float64; the smallest is the best."""
+    """The criteria of each fit, (..., targets) float64; the smallest is the best."""
 
     aic: Tensor  # -inf where all residuals are 0
     bic: Tensor  # likewise
@@ -54,8 +54,8 @@ def selection_criteria(
 
     Args:
         equations: of the rows of the fit.
-        residual: SSR / W, (alphas, targets).
-        degrees_of_freedom: df, (alphas, targets).
+        residual: SSR / W, (..., targets).
+        degrees_of_freedom: df, (..., targets).
         noise_variance: s^2 of least squares, (targets,), as `noise_variance` gives it.
 
     >>> from linreg_lightning.algebra import ExactGram

@@ -8,7 +8,7 @@ from typing import Any
 from linreg_lightning.algebra.cross_validation import take
 from linreg_lightning.algebra.diagnostics import Diagnostic
 
-_FALLS = 1e-3  # a decrease of the error, relative to it, that is worth another alpha
+_FALLS = 1e-3  # a relative decrease of the error that is worth another alpha
 _LARGEST_GAP = 1e-6
 
 
@@ -59,7 +59,7 @@ def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> l
 
 
 def _end_of_path(selection: Any, target: int) -> str | None:
-    """Return which alpha the choice is if it is the last or the first, and errors fall there."""
+    """Return which end of the path the choice is at if errors fall towards it, else None."""
     r, a = selection.index[target].tolist()
     error = selection.mean_error[r, :, target]
     beside = {0: 1, len(error) - 1: len(error) - 2}.get(a, a)

@@ -63,7 +63,7 @@ def _fit(selection: Any, index: Tensor, target: int, features: Sequence[str]) ->
 
 
 def _nested(selection: Any, target: int) -> dict[str, float]:
-    """Return the errors of a nested selection; none without one."""
+    """Return the errors of a nested selection, if there is one."""
     values = {name: getattr(selection, name) for name in ("nested_error", "nested_standard_error")}
     return {name: float(each[target]) for name, each in values.items() if each is not None}
 
@@ -71,7 +71,7 @@ def _nested(selection: Any, target: int) -> dict[str, float]:
 def _path(
     selection: Any, ratio: int, target: int, features: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Return the path of one l1_ratio, without coefficients where there are no names of them."""
+    """Return the path of one l1_ratio, without coefficients where `features` is None."""
     path, criteria = selection.path, selection.criteria
     coefficients = path.coefficients[ratio, :, :, target]
     lists = {

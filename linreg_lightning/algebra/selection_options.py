@@ -15,7 +15,7 @@ from linreg_lightning.validation import check_argument
 
 PenaltyKind = Literal["ridge", "lasso", "elasticnet"]
 Choice = Literal["min", "one_standard_error", "aic", "bic", "cp", "gcv"]
-DEFAULT_L1_RATIO = 0.5  # of the elastic net, as in scikit-learn
+_DEFAULT_L1_RATIO = 0.5  # of the elastic net, as in scikit-learn
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class SelectionOptions:
             + alpha sum_j (l1_ratio |s_j b_j| + (1 - l1_ratio) / 2 (s_j b_j)^2)
 
     (`penalty_scale` says which arguments of other software are the same). The error of an alpha is
-    the mean over the folds of the mean squared error of their rows, by weight, in a fit without
-    them. Each fold counts once, as in scikit-learn; glmnet counts a fold by its rows.
+    the mean over the folds of the weighted mean squared error of a fold's rows, predicted by the
+    fit to the other folds. Each fold counts once, as in scikit-learn; glmnet weights them by rows.
 
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (1) or `elasticnet`.
@@ -40,11 +40,12 @@ class SelectionOptions:
             for each target and l1_ratio; ridge takes the largest alpha of l1_ratio 0.001.
         choice: `min` takes the least error; `one_standard_error` the largest alpha whose error is
             within one standard error of it; `aic`, `bic`, `cp` (Mallows) and `gcv` the least value
-            of this criterion of all rows. Of several l1_ratios it is that of the least value.
+            of this criterion of all rows. Of several l1_ratios, the one with the least error or
+            criterion is taken.
         standardize: whether a penalty is on s_j b_j, not b_j.
         unpenalized: the places of columns of x that have no penalty.
-        nested: whether to estimate the error of the choice too: for each fold, a selection among
-            the others. This takes as many times as long as there are folds.
+        nested: whether to estimate the error of the choice too, by a selection among the other
+            folds for each fold. With K folds, this takes about K times as long.
         refit: whether to fit the columns that are chosen by least squares, without a penalty.
 
     Raises:
@@ -100,12 +101,12 @@ decreasing order, or how many
         """The shares of the penalty that are on magnitudes: 0 of ridge, 1 of the lasso."""
         if self.penalty != "elasticnet":
             return [0.0 if self.penalty == "ridge" else 1.0]
-        given: Any = DEFAULT_L1_RATIO if self.l1_ratio is None else self.l1_ratio
+        given: Any = _DEFAULT_L1_RATIO if self.l1_ratio is None else self.l1_ratio
         return list(given) if isinstance(given, Iterable) else [given]
 
 
 def check_columns(options: SelectionOptions, features: int) -> None:
-    """Refuse, with an InputError, columns without a penalty that x lacks, or that are all."""
+    """Refuse, with an InputError, `unpenalized` columns that x lacks, or that are all of x."""
     check_argument("x", "no column", features > 0, "at least one column")
     given = [j for j in options.unpenalized if not 0 <= j < features]
     expected = f"columns of x from 0 to {features - 1}"
@@ -129,8 +130,8 @@ def column_places(columns: Sequence[int | str], names: list[str] | None) -> tupl
     places = []
     for column in [columns] if isinstance(columns, str | Integral) else columns:
         if isinstance(column, str) and column not in (names or []):
-            has_names = name_hint(column, names) if names else "give places, since x has no names"
-            raise InputError(f"unpenalized: {column!r} is no column of x; {has_names}")
+            remedy = name_hint(column, names) if names else "give places, since x has no names"
+            raise InputError(f"unpenalized: {column!r} is no column of x; {remedy}")
         places.append(names.index(column) if names and isinstance(column, str) else int(column))
     return tuple(places)
 

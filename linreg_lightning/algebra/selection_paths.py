@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.double_double import ldexp, to_float64
+from linreg_lightning.algebra.elastic_net import elastic_net_paths
 from linreg_lightning.algebra.penalty_scale import (
     StandardizedEquations,
     alpha_grid,
@@ -19,7 +20,6 @@ from linreg_lightning.algebra.penalty_scale import (
 from linreg_lightning.algebra.ridge_path import MAX_DIGITS, ridge_path
 from linreg_lightning.algebra.selection_criteria import sparse_degrees_of_freedom
 from linreg_lightning.algebra.selection_options import SelectionOptions
-from linreg_lightning.algebra.sparse_paths import sparse_paths
 
 _SOLVER_ROUNDOFF = 2.0**-51  # of paths of the lasso and the elastic net
 
@@ -64,25 +64,56 @@ def fit_paths(
 ) -> list[Fits]:
     """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
 
-    The l1_ratios are all above 0, or the only one is 0. Where the alphas of a target are all 0, no
-    column with a penalty has a covariance with it: coefficients are 0 for any alpha.
+    The l1_ratios are all above 0, or the only one is 0. A column may have a penalty in some sets of
+    rows and be constant in others. Where the alphas of a target are all 0, no column with a penalty
+    has a covariance with it: coefficients are 0 for any alpha.
     """
     alphas = torch.where(alphas > 0, alphas, 1.0)
-    if not bool(l1_ratios.any()):
-        ridge = [ridge_path(problem, alphas[0]) for problem in problems]
-        values = [
-            (r.coefficients, r.intercept, torch.zeros_like(r.digits), r.digits) for r in ridge
-        ]
-        return [Fits(*(v[None] for v in parts)) for parts in values]
+    if bool(l1_ratios.any()):
+        return _fit_sparse_paths(problems, l1_ratios, alphas)
     results = []
-    for problem, path in zip(problems, sparse_paths(problems, l1_ratios, alphas), strict=True):
-        g, gap = path.standardized, path.gap  # (R, A, penalized, targets)
-        ratios, count, size, targets = g.shape
-        flat = g.permute(2, 0, 1, 3).reshape(size, ratios * count * targets)
-        b, intercept = problem.coefficients(flat)
-        b = b.view(ratios, count, *b.shape[1:])
-        digits = torch.full_like(gap, torch.nan)
-        results.append(Fits(b, intercept.view(ratios, count, targets), gap, digits))
+    for problem in problems:
+        path = ridge_path(problem, alphas[0])
+        values = path.coefficients, path.intercept, torch.zeros_like(path.digits), path.digits
+        results.append(Fits(*(value[None] for value in values)))
+    return results
+
+
+def _fit_sparse_paths(
+    problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
+) -> list[Fits]:
+    """As `fit_paths`, for the lasso and the elastic net: all sets of rows are solved together."""
+    ratios, count, targets = alphas.shape
+    columns = torch.cat([problem.penalized for problem in problems]).unique()
+    places = [torch.searchsorted(columns, problem.penalized) for problem in problems]
+    cross, xy = [], torch.zeros(len(problems), targets, len(columns), dtype=torch.float64)
+    for k, (problem, place) in enumerate(zip(problems, places, strict=True)):
+        matrix = to_float64(problem.cross)
+        if len(place) < len(columns):  # a column of zeros has coefficients of 0
+            matrix = matrix.new_zeros(len(columns), len(columns))
+            matrix[place[:, None], place] = to_float64(problem.cross)
+        cross.append(matrix)
+        xy[k][:, place] = to_float64(problem.xy).mT
+    square = torch.stack([to_float64(problem.square) for problem in problems])
+    exponent = torch.stack([problem.target_exponent for problem in problems])
+    ratio, penalty = l1_ratios[:, None, None], alphas.mT  # (R, targets, A)
+    l1 = ldexp(ratio * penalty, -exponent[:, None, :, None])
+    l2 = ((1 - ratio) * penalty).expand_as(l1)
+    repeated = xy.repeat(1, ratios, 1), square.repeat(1, ratios)
+    fits, gaps = elastic_net_paths(cross, *repeated, l1.flatten(1, 2), l2.flatten(1, 2))
+    fits, gaps = fits.view(*l1.shape, len(columns)), gaps.view_as(l1)
+    results = []
+    for problem, place, g, gap in zip(problems, places, fits, gaps, strict=True):
+        b, intercept = problem.coefficients(g[..., place].permute(3, 0, 2, 1).flatten(1))
+        start = (to_float64(problem.square) / 2).clamp(min=1e-300)  # the objective at g = 0
+        results.append(
+            Fits(
+                b.view(ratios, count, *b.shape[1:]),
+                intercept.view(ratios, count, targets),
+                gap=gap.mT / start,
+                digits=torch.full_like(alphas, torch.nan),
+            )
+        )
     return results
 
 

@@ -9,15 +9,11 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cross_validation import (
-    take,
-)
+from linreg_lightning.algebra.cross_validation import take
 from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic
 from linreg_lightning.algebra.least_squares import Fit, drop_target_dimension
 from linreg_lightning.algebra.ridge_path import MAX_DIGITS
-from linreg_lightning.algebra.selection_criteria import (
-    SelectionCriteria,
-)
+from linreg_lightning.algebra.selection_criteria import SelectionCriteria
 from linreg_lightning.algebra.selection_diagnostics import list_selection_diagnostics
 from linreg_lightning.algebra.selection_options import SelectionOptions
 from linreg_lightning.algebra.selection_table import SelectionTable, selection_statistics
@@ -53,13 +49,13 @@ class Selection(SelectionTable):
     - `rows`: the number of rows of weight above 0
     - `alpha`, `l1_ratio`: those chosen; `nonzero`: the coefficients that are not 0
     - `df`: the effective degrees of freedom, the intercept included
-    - `cv_error`: the mean squared error of held-out rows; `cv_standard_error`: its standard error;
-      `cv_r2`: 1 - cv_error / (SST / W)
+    - `cv_error`: the mean over the folds of the mean squared error of their rows, held out;
+      `cv_standard_error`: its standard error; `cv_r2`: 1 - cv_error / (SST / W)
     - `nested_error`, `nested_standard_error`: the same of a selection among the other folds, so
       that the rows held out had no part in the choice; only where `nested` was given
     - `r2`: 1 - SSR / SST of the rows of the fit; `rmse`: sqrt(SSR / W); `loss`: SSR / W, averaged
       over the targets
-    - `r2_uncentered`: True, and only there, without an intercept
+    - `r2_uncentered`: True without an intercept; absent with one
     """
 
     options: SelectionOptions
@@ -68,11 +64,9 @@ class Selection(SelectionTable):
     path: Path
     criteria: SelectionCriteria  # aic, bic, cp, gcv, each (R, A, targets)
     fold_errors: Tensor  # mean squared error of the rows held out, (R, A, targets, K)
-    fold_weights: Tensor  # sum of the weights of each fold, (K,)
     fold_rows: list[int]  # of weight above 0
-    fold_coefficients: (
-        Tensor  # of the fits without the rows of a fold, (K, R, A, features, targets)
-    )
+    # Of the fits without the rows of a fold, (K, R, A, features, targets).
+    fold_coefficients: Tensor
     mean_error: Tensor  # over folds, each counted once, (R, A, targets)
     standard_error: Tensor  # of the mean error, (R, A, targets)
     # About how far rounding of float64 sums may have moved the mean error, (R, A, targets).
@@ -94,8 +88,8 @@ class Selection(SelectionTable):
     confidence: float  # how often the intervals of `refit` cover the truth
     center: Tensor  # about the means of the columns of x, (features,)
     level: Tensor  # what the fit at the choice predicts there, (targets,)
-    # What the penalty multiplies coefficients with, s_j; 0 of columns left out and of those without
-    # a penalty; (features,).
+    # s_j, by which the penalty multiplies a coefficient; 0 for columns left out and for those
+    # without a penalty; (features,).
     scale: Tensor
     nested_error: Tensor | None = None  # (targets,), as in `statistics`
     nested_standard_error: Tensor | None = None
@@ -108,28 +102,28 @@ class Selection(SelectionTable):
     @property
     def alpha(self) -> Tensor:
         """The penalty chosen, (targets,)."""
-        return self._of_target(take(self.alphas, self.index))
+        return self._in_shape_of_y(take(self.alphas, self.index))
 
     @property
     def l1_ratio(self) -> Tensor:
         """The share of the penalty on magnitudes that was chosen, (targets,)."""
-        return self._of_target(self.l1_ratios[self.index[:, 0]])
+        return self._in_shape_of_y(self.l1_ratios[self.index[:, 0]])
 
     @property
     def coefficients(self) -> Tensor:
         """The slopes b of the choice, (features, targets)."""
-        return self._of_target(take(self.path.coefficients, self.index))
+        return self._in_shape_of_y(take(self.path.coefficients, self.index))
 
     @property
     def intercept(self) -> Tensor:
         """The intercept b_0 of the choice, (targets,)."""
-        return self._of_target(take(self.path.intercept, self.index))
+        return self._in_shape_of_y(take(self.path.intercept, self.index))
 
     @cached_property
     def entry_alpha(self) -> Tensor:
         """The largest alpha at which a coefficient is not 0, (features, targets).
 
-        Of the path of the l1_ratio that was chosen; NaN where the coefficient is 0 all along it.
+        It is that of the path of the l1_ratio chosen; NaN where the coefficient is 0 on all of it.
         """
         targets = []
         for t, r in enumerate(self.index[:, 0].tolist()):
@@ -173,7 +167,7 @@ class Selection(SelectionTable):
             shape = f"(rows, {len(self.center)})"
             raise InputError(f"x: a shape of {tuple(rows.shape)} was given; {shape} is needed")
         coefficients = self.coefficients.reshape(len(self.center), -1)
-        return self._of_target(self.level + (rows - self.center) @ coefficients)
+        return self._in_shape_of_y(self.level + (rows - self.center) @ coefficients)
 
     def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
         """Return what a user should know: columns left out, few correct digits, the path's end.
@@ -190,8 +184,8 @@ class Selection(SelectionTable):
         all_features, all_targets = named.column_names()
         fits = []
         for t, fit in enumerate(self.refits):
-            own = [all_features[j] for j in self.nonzero_columns(t)]
-            fits.append(replace(fit, feature_names=own, target_names=all_targets[t : t + 1]))
+            chosen = [all_features[j] for j in self.nonzero_columns(t)]
+            fits.append(replace(fit, feature_names=chosen, target_names=all_targets[t : t + 1]))
         return replace(named, refit=fits[0] if isinstance(self.refit, Fit) else fits)
 
     def without_target_dimension(self) -> Self:
@@ -209,5 +203,5 @@ class Selection(SelectionTable):
         chosen = take(self.path.coefficients, self.index)[:, target]
         return [int(j) for j in chosen.nonzero()]
 
-    def _of_target(self, values: Tensor) -> Tensor:
+    def _in_shape_of_y(self, values: Tensor) -> Tensor:
         return values[..., 0] if self._one_dimensional else values

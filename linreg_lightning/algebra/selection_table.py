@@ -56,7 +56,7 @@ class SelectionTable(CoefficientTable):
 
         These are `estimate`; after a refit of the columns chosen, that of the refit with
         `std_error`, `t`, `p`, `ci_low`, `ci_high`, and `penalized`, the estimate with the penalty;
-        and, but for ridge, `in_folds`, the share of the folds in which a coefficient is not 0, and
+        except for ridge, `in_folds`, the share of the folds in which a coefficient is not 0, and
         `enters_at`, the largest alpha at which it is not 0. Numbers that are not known are NaN.
 
         `features` and `targets` are the names of the columns of x, without an intercept, and of y.
@@ -151,10 +151,10 @@ def _choice_phrases(selection: Any, targets: Sequence[str], hidden: bool) -> lis
 
 
 def _with_blanks(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with None where nothing is missing: what the intercept has not, and zeros.
+    """Return a row in which None, shown as a blank, replaces each NaN that does not apply.
 
-    They are the shares of folds of the intercept, the alpha at which a column enters that never
-    does, and the standard errors of columns that the penalty has left out of the refit.
+    The intercept is in no path, a column of zeros enters it at no alpha, and a column that the
+    penalty has left out has no standard error in the refit.
     """
     is_left_out = row.get("penalized") == 0
     return {
@@ -172,7 +172,7 @@ def selection_statistics(selection: Any) -> dict[str, Any]:
     index, path = selection.index, selection.path
     coefficients, residual = take(path.coefficients, index), take(path.residual, index)
     cv_error = take(selection.mean_error, index)
-    # A target of one value has no r2, in float64 neither.
+    # A constant target has no r2; rounding may make its variance negative.
     variance = torch.where(selection.target_variance > 0, selection.target_variance, math.nan)
     per_target = {
         "alpha": take(selection.alphas, index),
@@ -184,7 +184,7 @@ def selection_statistics(selection: Any) -> dict[str, Any]:
         "cv_r2": 1 - cv_error / variance,
         "nested_error": selection.nested_error,
         "nested_standard_error": selection.nested_standard_error,
-        "r2": (1 - residual / variance).clamp(min=0.0),  # but for rounding it is at least 0
+        "r2": (1 - residual / variance).clamp(min=0.0),  # below 0 only by rounding
         "rmse": residual.sqrt(),
     }
     named = {name: values.tolist() for name, values in per_target.items() if values is not None}
@@ -199,9 +199,8 @@ def selection_statistics(selection: Any) -> dict[str, Any]:
 def _terms_of(selection: Any) -> dict[str, Tensor]:
     """Return the numbers of each term by name, (terms, targets) each."""
     intercept = take(selection.path.intercept, selection.index)
-    estimate = _with_intercept(
-        selection, take(selection.path.coefficients, selection.index), intercept
-    )
+    coefficients = take(selection.path.coefficients, selection.index)
+    estimate = _with_intercept(selection, coefficients, intercept)
     numbers = {"estimate": estimate}
     if selection.refits:
         refitted: dict[str, Tensor] = {}
@@ -213,9 +212,9 @@ def _terms_of(selection: Any) -> dict[str, Tensor]:
                 refitted.setdefault(name, empty)[places, t] = values.flatten()
         numbers = {**refitted, "penalized": estimate}
     if selection.options.penalty != "ridge":
-        always = torch.full_like(intercept, math.nan)
-        numbers["in_folds"] = _with_intercept(selection, selection.fold_share, always)
-        numbers["enters_at"] = _with_intercept(selection, selection.entry_alpha, always)
+        none = torch.full_like(intercept, math.nan)
+        numbers["in_folds"] = _with_intercept(selection, selection.fold_share, none)
+        numbers["enters_at"] = _with_intercept(selection, selection.entry_alpha, none)
     return numbers
 
 

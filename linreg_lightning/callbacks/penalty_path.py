@@ -28,11 +28,12 @@ class PenaltyPath(Callback):
                       "aic", "bic", "cp", "gcv", "intercept", "coefficients": {name: [...]}}]}]}
 
     There is a path for each l1_ratio, whose lists have a number for each alpha; `number` is a place
-    in these lists, from 0. `mean_error` is the mean squared error of held-out rows, over the folds,
-    and coefficients are those of all rows, in the user's units, with the penalty. A nested choice
-    adds `nested_error` and `nested_standard_error` to each target. Numbers read back to the same
-    float64; NaN and infinity are null. Where the paths would have more than a million coefficients,
-    they have none, and `"note"` says so; the choices have theirs.
+    in these lists, from 0. `fold_errors` are the mean squared errors of the rows of each fold, held
+    out, and `mean_error` is their mean over the folds. Coefficients are those of all rows, in the
+    user's units, with the penalty. A nested choice adds `nested_error` and `nested_standard_error`
+    to each target. Numbers read back to the same float64; NaN and infinity are null. Paths of more
+    than a million coefficients in all come without them, and `"note"` says so; the choices keep
+    theirs.
 
     TensorBoard gets `path/mean_error`, `path/low` and `path/high`, one standard error below and
     above it, and `path/alpha`, of the l1_ratio chosen; the step is the number of the alpha. With

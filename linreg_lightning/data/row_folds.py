@@ -12,12 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 
-from linreg_lightning.algebra.folds import (
-    MAX_KNOWN_GROUPS,
-    FoldRule,
-    check_groups,
-    group_numbers,
-)
+from linreg_lightning.algebra.folds import MAX_KNOWN_GROUPS, FoldRule, check_groups, group_numbers
 from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing
@@ -32,7 +27,7 @@ _BLOCK_ROWS = 2**16
 
 
 def fold_rule(trainer: Any, has_groups: bool = False) -> FoldRule | None:
-    """Return the rule of the model that the Trainer fits; None: it asks for no folds.
+    """Return the rule of the model that the Trainer fits; None if it fits none that asks for folds.
 
     Raises:
         InputError: groups were given, and the model makes no folds, or makes them of consecutive
@@ -56,16 +51,16 @@ def fold_rule(trainer: Any, has_groups: bool = False) -> FoldRule | None:
 
 
 def forget_groups(trainer: Any) -> None:
-    """Let the model know no group before a fit, until its checkpoint or the rows tell them."""
+    """Remove the groups of an earlier fit from the model's rule, until this fit has its own."""
     rule = fold_rule(trainer)
     if rule is not None:
         trainer.lightning_module.fold_rule = replace(rule, groups=None)
 
 
 def learn_groups(trainer: Any, rows: Batch | FoldBatch | SplitReader) -> FoldRule | None:
-    """Let the model know the groups of all rows to train on, if any, and return its rule.
+    """Put the groups of all rows to train on, if any, into the model's rule, and return the rule.
 
-    It keeps those of a checkpoint, so that all rows of a group stay in one fold.
+    Groups of a checkpoint stay there instead, so that all their rows stay in one fold.
 
     Raises:
         InputError: fewer groups than folds.
@@ -85,9 +80,9 @@ def learn_groups(trainer: Any, rows: Batch | FoldBatch | SplitReader) -> FoldRul
 
 
 def with_folds(rows: Batch | FoldBatch, rule: FoldRule | None) -> Batch | FoldBatch:
-    """Return all rows to train on, with a fold for each by its group or number if there is a rule.
+    """Return rows with the fold of each, by its group or its number; without a rule, without folds.
 
-    Rows with folds of their own keep these; without a rule, they come without folds.
+    Rows that have folds keep them.
     """
     if rule is None:
         return rows.batch if isinstance(rows, FoldBatch) else rows
@@ -99,7 +94,7 @@ def with_folds(rows: Batch | FoldBatch, rule: FoldRule | None) -> Batch | FoldBa
 
 
 def add_folds(builder: BatchBuilder, dataset: TableDataset, rule: FoldRule | None) -> BatchBuilder:
-    """Return a builder of the rows to train on whose batches have folds if there is a rule."""
+    """Return the builder of rows to train on; if there is a rule, its batches have folds."""
     if rule is None:
         return replace(builder, roles=builder.roles._replace(group=None))
     rows = dataset.count_rows() if rule.blocks else 0
@@ -112,8 +107,8 @@ class TableFolds:
 
     Args:
         rule: how rows go to folds by their number in the table.
-        rows: of the table; needed for blocks of rows only.
-        group: the column whose values are whole groups; None: by the number of the row.
+        rows: how many rows the table has; only a rule of blocks needs it.
+        group: the column of groups; None: rows go to folds by their number.
     """
 
     rule: FoldRule
@@ -121,10 +116,7 @@ class TableFolds:
     group: str | None
 
     def __call__(self, block: RowBlock) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the fold of each row of a block or, with groups, a number for its group.
-
-        Also which rows have no group.
-        """
+        """Return each row's fold or, with groups, its group's number; and which have no group."""
         if self.group is not None:
             return _column_groups(block.table.column(self.group))
         start = block.chunk.start
@@ -135,7 +127,7 @@ class TableFolds:
 
 
 def _read_groups(subset: RowSubset, roles: ColumnRoles, missing: Missing) -> Tensor:
-    """Return a number for each group of the rows to train on, or for one more than can be known."""
+    """Return a number for each group of the rows to train on, or for the first 1,025 or more."""
     name = roles.group
     assert name is not None
     if missing != "drop":  # complete rows are known only from all columns
@@ -144,14 +136,14 @@ def _read_groups(subset: RowSubset, roles: ColumnRoles, missing: Missing) -> Ten
         )
         targets = roles.targets if missing == "mean" else []
         roles = roles._replace(features=features, categories=categories, targets=targets)
-    found: set[int] = set()
+    groups: set[int] = set()
     for block in subset.read(roles.types(subset.dataset), _BLOCK_ROWS):
         block = block.select(roles.weight, complete=missing != "error")
         number, is_missing = _column_groups(block.table.column(name))
-        found.update(np.unique(number[~is_missing]).tolist())
-        if len(found) > MAX_KNOWN_GROUPS:
+        groups.update(np.unique(number[~is_missing]).tolist())
+        if len(groups) > MAX_KNOWN_GROUPS:
             break
-    return torch.tensor([*found], dtype=torch.int64)
+    return torch.tensor([*groups], dtype=torch.int64)
 
 
 def _column_groups(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -15,11 +15,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import (
-    Design,
-    RowNumbers,
-    to_categories,
-)
+from linreg_lightning.design_matrix.design import Design, RowNumbers, to_categories
 from linreg_lightning.design_matrix.row_counts import RowCounts, UnseenLevels
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
@@ -42,9 +38,9 @@ class BatchBuilder:
     the target is a category, y has the number of each row's class, int64 (rows,). With a
     column of groups, the last column of y has the number of each row's group in `groups`. Unless
     `unseen` is `zero`, an unknown level is refused; `unseen_hint` or, for a date, `date_hint` then
-    says what to do about it. `folds` returns the fold of each row of a block and, if these are
-    those of groups, a number for its group instead; and whether the group is missing. The result is
-    then a `FoldBatch` or a `GroupBatch`.
+    says what to do about it. `folds` returns the fold of each row of a block or, where `roles` have
+    a `group`, a number for the row's group; and which rows lack a group. Batches are then
+    `FoldBatch` or `GroupBatch`.
     """
 
     design: Design

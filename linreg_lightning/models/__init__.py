@@ -6,7 +6,7 @@
         `-- RegressionModule        adds a linear equation and its table of coefficients
             |-- OnePassModule       adds up sums over the rows, and solves these
             |   |-- LeastSquares    fits groups of rows too; warns of broken collinearities
-            |   `-- RegularizedLeastSquares
+            |   `-- RegularizedLeastSquares     chooses a penalty by cross-validation
             `-- DescentModule       warns of a fit that has not converged
                 |-- ManualLinearRegression
                 `-- LinearRegression    is a StandardizedModule too
@@ -26,9 +26,7 @@ from linreg_lightning.models.least_squares import LeastSquares as LeastSquares
 from linreg_lightning.models.linear import LinearRegression as LinearRegression
 from linreg_lightning.models.manual import ManualLinearRegression as ManualLinearRegression
 from linreg_lightning.models.regression import RegressionModule as RegressionModule
-from linreg_lightning.models.regularized import (
-    RegularizedLeastSquares as RegularizedLeastSquares,
-)
+from linreg_lightning.models.regularized import RegularizedLeastSquares as RegularizedLeastSquares
 from linreg_lightning.models.standardized import StandardizedModule as StandardizedModule
 from linreg_lightning.models.supervised import SupervisedModule as SupervisedModule
 from linreg_lightning.models.table import TableModule as TableModule

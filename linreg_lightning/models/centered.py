@@ -46,27 +46,16 @@ class CenteredModule(RegressionModule):
         change = (self.weight - self.fitted_weight) @ self.center + (self.bias - self.fitted_bias)
         return (x.double() - self.center) @ self.weight.T + (self.center_prediction + change)
 
-    def set_coefficients(
-        self, weight: Tensor, bias: Tensor, center: Tensor, center_prediction: Tensor
-    ) -> None:
-        """Take over what was fitted; a center of zeros stands for none."""
-        with torch.no_grad():
-            for own, value in (
-                (self.weight, weight),
-                (self.bias, bias),
-                (self.center, center),
-                (self.center_prediction, center_prediction),
-                (self.fitted_weight, weight),
-                (self.fitted_bias, bias),
-            ):
-                own.copy_(value)
-
     def set_fit(
         self, weight: Tensor, intercept: Tensor, center: Tensor, center_prediction: Tensor
     ) -> None:
-        """As `set_coefficients`, of a fit to x without its column of ones, if x has one.
+        """Take over a fit to x without its column of ones, if x has one.
 
-        `weight` is (targets, variables), and `intercept`, (targets,), is 0 without a constant.
+        Args:
+            weight: b, (targets, variables).
+            intercept: a, (targets,); 0 without a constant.
+            center: c, (variables,); zeros stand for no center.
+            center_prediction: y_c, (targets,).
         """
         ones = self.columns.intercept
         if ones is not None:
@@ -74,7 +63,16 @@ class CenteredModule(RegressionModule):
             one = center.any().double()[None]
             center = torch.cat([center[:ones], one, center[ones:]])
         bias = intercept * self.has_intercept
-        self.set_coefficients(weight, bias, center, center_prediction)
+        with torch.no_grad():
+            for tensor, values in (
+                (self.weight, weight),
+                (self.bias, bias),
+                (self.center, center),
+                (self.center_prediction, center_prediction),
+                (self.fitted_weight, weight),
+                (self.fitted_bias, bias),
+            ):
+                tensor.copy_(values)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("center", "center_prediction", "fitted_weight", "fitted_bias"):

@@ -9,7 +9,6 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.algebra import GroupedFit
-from linreg_lightning.algebra.least_squares import Accuracy
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.one_pass import OnePassModule, stopped
@@ -24,14 +23,8 @@ class GroupedModule(OnePassModule):
     predicts nothing.
     """
 
-    def __init__(
-        self,
-        accuracy: Accuracy,
-        intercept: bool | None,
-        in_features: int | None,
-        out_features: int | None,
-    ) -> None:
-        super().__init__(accuracy, intercept, in_features, out_features)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.grouped_fit: GroupedFit | None = None
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._batches: list[Batch] = []

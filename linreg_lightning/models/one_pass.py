@@ -69,7 +69,7 @@ class OnePassModule(CenteredModule):
     def _solve(self, total: Any) -> bool:
         """Set coefficients and `fit_statistics` from the sums of all rows.
 
-        Returns whether the sums give enough digits; if not, they may be added again, exactly.
+        Return whether the sums give enough digits; if not, `auto` adds the rows again, exactly.
         """
 
     @abstractmethod

@@ -16,7 +16,7 @@ from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.algebra.gram_state import GramState
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.prediction import predict_mean
-from linreg_lightning.algebra.selection import Selection, select
+from linreg_lightning.algebra.selection import select
 from linreg_lightning.algebra.selection_options import (
     Choice,
     PenaltyKind,
@@ -24,6 +24,7 @@ from linreg_lightning.algebra.selection_options import (
     check_columns,
     column_places,
 )
+from linreg_lightning.algebra.selection_result import Selection
 from linreg_lightning.batch import FoldBatch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.batches import as_batch
@@ -31,7 +32,6 @@ from linreg_lightning.models.one_pass import OnePassModule
 from linreg_lightning.models.regression import Coefficient
 from linreg_lightning.models.selection_progress import selection_progress
 from linreg_lightning.text_table import Report
-from linreg_lightning.validation import check_argument
 
 
 @final
@@ -48,7 +48,7 @@ class RegularizedLeastSquares(OnePassModule):
     from these. A row's fold comes from a hash of its number or, where the data have `group`, from
     its group: up to 1,024 groups are dealt out to the folds in turn, more of them by a hash. It is
     the same for any batch size or number of processes. A fit with `ckpt_path` adds its rows to the
-    folds of the checkpoint, where groups stay in theirs, and chooses again over all rows.
+    folds of the checkpoint, in which groups keep their folds, and chooses again over all rows.
 
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (l1_ratio 1) or `elasticnet`.
@@ -118,8 +118,6 @@ class RegularizedLeastSquares(OnePassModule):
         self.options = SelectionOptions(
             penalty, l1_ratio, alphas, choice, standardize, nested=nested, refit=refit
         )
-        whole = isinstance(folds, Integral) and not isinstance(folds, bool)
-        check_argument("folds", folds, whole, "a whole number from 2 to 255")
         self.fold_rule = FoldRule(folds, fold_seed, blocks)
         super().__init__(accuracy, intercept, in_features, out_features)
         l1_ratio, alphas = _plain(l1_ratio), _plain(alphas)  # a checkpoint has no arrays
@@ -127,10 +125,10 @@ class RegularizedLeastSquares(OnePassModule):
         self.save_hyperparameters()
         self.unpenalized, self.confidence = list(unpenalized or ()), confidence
         self.selection: Selection | None = None
-        self._next_row = 0  # the number of the next row of a loader that does not tell folds
+        self._next_row = 0  # the number of the next row, for a loader that gives no folds
 
     def coefficients(self) -> list[Coefficient]:
-        """The table: estimate, and except for ridge `in_folds` and `enters_at`.
+        """The table: `estimate` and, except for ridge, `in_folds` and `enters_at`.
 
         `in_folds` is the share of the folds in which a coefficient is not 0 at the choice, and
         `enters_at` the largest alpha at which it is not 0. After a refit, `estimate` is that of
@@ -216,7 +214,7 @@ class RegularizedLeastSquares(OnePassModule):
         return selection.precise
 
     def _take_refit(self, selection: Selection) -> None:
-        """Predict and measure by the fits without a penalty of the columns chosen."""
+        """Take coefficients and measures of fit from the refits of the columns chosen."""
         weight = torch.zeros_like(selection.coefficients.T)
         level = selection.level.clone()
         for target, fit in enumerate(selection.refits):
@@ -232,7 +230,7 @@ class RegularizedLeastSquares(OnePassModule):
         self.fit_statistics["loss"] = sum(each["loss"] for each in measures) / len(measures)
 
     def _solves_again(self, checkpoint: dict[str, Any]) -> bool:
-        """Whether the arguments have changed, or no Trainer is there, which needs only weights."""
+        """Whether arguments have changed, or there is no Trainer, which would need weights only."""
         written = checkpoint.get("hyper_parameters", {})
         changed = any(self.hparams[name] != written.get(name) for name in self.revisable)
         return changed or self._trainer is None
@@ -275,9 +273,9 @@ class RegularizedLeastSquares(OnePassModule):
 
 
 def _plain(numbers: Any) -> Any:
-    """Return a number, or numbers of any kind as a list, as plain ones; None stays."""
-    if isinstance(numbers, Integral):
-        return int(numbers)
-    if numbers is None or isinstance(numbers, Real):
-        return None if numbers is None else float(numbers)
+    """Return a number, or numbers in any container, as Python's own; None stays None."""
+    if numbers is None:
+        return None
+    if isinstance(numbers, Real):
+        return int(numbers) if isinstance(numbers, Integral) else float(numbers)
     return [float(number) for number in numbers]

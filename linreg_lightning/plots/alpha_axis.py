@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from linreg_lightning.plots.scale import (
-    Array,
-    format_distinctly,
-    format_number,
-    power_of_ten,
-)
+from linreg_lightning.plots.scale import Array, format_distinctly, format_number, power_of_ten
 from linreg_lightning.plots.style import BLACK, VERMILION
 
 # Choices differ by dashes and marks as well as by colour.

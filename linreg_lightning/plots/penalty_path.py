@@ -21,8 +21,8 @@ from linreg_lightning.plots.style import BLUE, GREEN, GREY
 _MAX_NAMES = 12
 _SMALLEST_NAMED = 0.02  # of the largest coefficient; smaller ones cannot be told from zero
 _MAX_LINES = 500  # of columns without a name; more would cover each other
-_NAME_HEIGHT = 0.052  # of the height of the axes
-# Of Okabe and Ito's palette those that no line of a choice has.
+_NAME_HEIGHT = 0.052  # as a share of the height of the axes
+# The colours of Okabe and Ito's palette that no line of a choice has.
 _COLOURS = (BLUE, "#E69F00", GREEN, "#CC79A7", "#56B4E9")
 Places = NDArray[np.int64]
 
@@ -59,8 +59,8 @@ def penalty_path(
         caption: the text below the plot.
     """
     choices = choices or {}
-    at = coefficients[next(iter(choices.values()), -1)]
-    named, others, total = _lines_to_draw(coefficients, at)
+    chosen = coefficients[next(iter(choices.values()), -1)]
+    named, others, total = _lines_to_draw(coefficients, chosen)
     if len(named) + len(others) < total:
         count = len(named) + len(others)
         caption = f"Lines of the {count} largest of {total} coefficients. {caption}"
@@ -90,11 +90,11 @@ def penalty_path(
     return figure
 
 
-def _lines_to_draw(coefficients: Array, at: Array) -> tuple[Places, Places, int]:
+def _lines_to_draw(coefficients: Array, chosen: Array) -> tuple[Places, Places, int]:
     """Return the columns to draw with names and without, and how many are not 0 throughout."""
     reach = np.abs(coefficients).max(axis=0)
     total = int((reach > 0).sum())
-    order = np.lexsort((-np.abs(coefficients[-1]), -np.abs(at)))
+    order = np.lexsort((-np.abs(coefficients[-1]), -np.abs(chosen)))
     visible = (reach > 0) & (reach >= _SMALLEST_NAMED * reach.max(initial=0.0))
     named = order[visible[order]][:_MAX_NAMES]
     rest = np.setdiff1d(np.argsort(-reach, kind="stable")[:total], named, assume_unique=True)
