@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.folds import MAX_FOLDS, folds_of_groups, folds_of_rows
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
-from linreg_lightning.algebra.select_penalty import SelectionRows, select_rows
+from linreg_lightning.algebra.select_penalty import SelectionRows, select_rows, warn_of
 from linreg_lightning.algebra.selection_options import (
     Choice,
     PenaltyKind,
@@ -148,9 +147,7 @@ class RegularizedRegressor(LinearEstimator):
         rows = SelectionRows(batch, column_bits(X), names, None, one_target)
         with self._missing_values_refused(batch):
             selection = select_rows(rows, fold, options, bool(self.fit_intercept), self.accuracy)
-        for diagnostic in selection.diagnostics():
-            if diagnostic.is_warning:
-                warnings.warn(diagnostic.message, stacklevel=2)
+        warn_of(selection)
         return self._store(selection, one_target)
 
     def _folds(self, x: Any, y: Any, groups: Any, batch: Batch) -> tuple[int, Tensor]:

@@ -156,6 +156,14 @@ def test_names_of_lines_that_end_at_one_place_do_not_overlap() -> None:
     assert len(axes.texts) == 12
 
 
+def test_steep_lines_to_names_end_at_their_names() -> None:
+    axes = drawn(path(largest=[200.0, *[20.0] * 11, -9.0]))
+    for text in axes.texts:
+        start = text.arrow_patch.get_transform().transform_path(text.arrow_patch.get_path())
+        name = Text.get_window_extent(text)
+        assert name.y0 < start.vertices[0, 1] < name.y1, text.get_text()
+
+
 def test_of_5000_columns_the_longest_lines_are_drawn() -> None:
     largest = np.geomspace(50, 0.05, 5000) * np.where(np.arange(5000) % 2, 1, -1)
     axes = drawn(path(largest=largest))

@@ -28,7 +28,8 @@ FEW = {"alphas": 4, "folds": 3}
     [
         ({"penalty": "l1"}, "penalty: l1 was given; type ridge, lasso or elasticnet"),
         ({"choice": "best"}, "choice: best was given; type min, one_standard_error, aic, bic, cp"),
-        ({"alphas": 0}, "alphas: 0 was given; type numbers above 0 in decreasing order, or how"),
+        ({"alphas": 0}, "alphas: 0 was given; type numbers above 0 in decreasing order, such"),
+        ({"alphas": 1}, "order, such as [1.0, 0.1], or how many, at least 2"),
         ({"alphas": True}, "alphas: True was given; type numbers"),
         ({"alphas": 2.5}, "alphas: 2.5 was given; type numbers"),
         ({"alphas": []}, "alphas: [] was given; type numbers"),
@@ -145,12 +146,10 @@ def test_constant_columns_are_named_in_a_warning() -> None:
 
 
 def test_a_choice_at_the_end_of_the_path_has_a_warning() -> None:
-    with pytest.warns(
-        UserWarning, match="The choice is the smallest alpha, .* give smaller alphas"
-    ):
+    with pytest.warns(UserWarning, match=r"the smallest alpha, .* smaller alphas, such as \[0"):
         select_penalty(X, X[:, 0], folds=3, alphas=5)
     noise = np.random.default_rng(0).normal(size=30)
-    with pytest.warns(UserWarning, match="The choice is the largest alpha, .* give larger alphas"):
+    with pytest.warns(UserWarning, match=r"the largest alpha, .* alphas, such as \[100,30,10"):
         select_penalty(X, noise, folds=3, alphas=[0.1, 0.01], penalty="ridge")
     nothing = quiet(X, noise, folds=3, choice="one_standard_error")
     assert [d.message for d in nothing.diagnostics()] == [

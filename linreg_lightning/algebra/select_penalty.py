@@ -26,6 +26,7 @@ from linreg_lightning.algebra.least_squares import (
 )
 from linreg_lightning.algebra.selection import select
 from linreg_lightning.algebra.selection_options import (
+    Choice,
     PenaltyKind,
     SelectionOptions,
     check_columns,
@@ -38,21 +39,26 @@ from linreg_lightning.matching import align_index
 from linreg_lightning.validation import check_argument, group_values, to_tensor
 
 
-def select_penalty(
+def select_penalty(  # noqa: D417 - `SelectionOptions` describes the other arguments
     x: Any,
     y: Any,
     weight: Any = None,
     *,
     penalty: PenaltyKind = "lasso",
+    l1_ratio: float | Sequence[float] | None = None,
+    alphas: int | Sequence[float] = 100,
+    choice: Choice = "min",
     folds: int | Any = 10,
     groups: Any = None,
     blocks: bool = False,
     fold_seed: int = 0,
+    standardize: bool = True,
     unpenalized: Sequence[int | str] = (),
+    nested: bool = False,
+    refit: bool = False,
     intercept: bool = True,
     accuracy: Accuracy = "auto",
     confidence: float = 0.95,
-    **options: Any,
 ) -> Selection:
     """Choose the penalty of ridge, the lasso or the elastic net by cross-validation, in one pass.
 
@@ -60,7 +66,8 @@ def select_penalty(
         x: as in `least_squares`.
         y: (rows, targets), each target selected by itself, or (rows,).
         weight: as in `least_squares`.
-        penalty: `ridge`, `lasso` or `elasticnet`; `SelectionOptions` has the objective.
+        penalty: `ridge`, `lasso` or `elasticnet`; the objective is that of `SelectionOptions`,
+            and so are l1_ratio, alphas, choice, standardize, nested and refit.
         folds: how many, from 2 to 255, or the fold of each row, (rows,), as numbers or names.
         groups: (rows,), the group of each row; all rows of a group are in one fold.
         blocks: whether the folds are blocks of consecutive rows, as of time.
@@ -71,7 +78,6 @@ def select_penalty(
             to a million numbers in the rows and in the sums of the folds, and a second pass in
             `exact` only if that takes seconds, not minutes.
         confidence: how often the intervals of a refit cover the truth.
-        **options: further arguments of `SelectionOptions`: l1_ratio, alphas, choice ...
 
     Returns:
         The choice. A warning says what may be wrong with it.
@@ -87,13 +93,18 @@ def select_penalty(
     y, weight = align_index(x, y, weight)
     rows = _to_rows(x, y, weight)
     places = column_places(unpenalized, rows.features)
-    chosen = SelectionOptions(penalty=penalty, unpenalized=places, **options)
+    chosen = SelectionOptions(penalty, l1_ratio, alphas, choice, standardize, places, nested, refit)
     fold = _folds(folds, groups, blocks, fold_seed, rows, (x, y, weight))
     selection = select_rows(rows, fold, chosen, intercept, accuracy, confidence)
+    warn_of(selection)
+    return selection
+
+
+def warn_of(selection: Selection) -> None:
+    """Warn the caller of the caller of what may be wrong with a choice."""
     for diagnostic in selection.diagnostics():
         if diagnostic.is_warning:
-            warnings.warn(diagnostic.message, stacklevel=2)
-    return selection
+            warnings.warn(diagnostic.message, stacklevel=3)
 
 
 class SelectionRows(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> l
         if not set(selection.nonzero_columns(t)) - set(selection.options.unpenalized):
             notes.append(f"The choice{of_target} leaves out all columns that have a penalty.")
         elif end := _end_of_path(selection, t):
-            problems.append(f"The choice{of_target} is {end} alphas.")
+            problems.append(f"The choice{of_target} is {end}.")
     if not selection.precise:
         digits, error_digits = int(selection.digits.min()), int(selection.error_digits.min())
         remedy = "leave columns out, or give larger alphas."
@@ -65,5 +66,18 @@ def _end_of_path(selection: Any, target: int) -> str | None:
     beside = {0: 1, len(error) - 1: len(error) - 2}.get(a, a)
     if len(error) > 1 and float(error[beside] - error[a]) > _FALLS * float(error[a]):
         end = ("largest", "larger") if a == 0 else ("smallest", "smaller")
-        return f"the {end[0]} alpha, and errors fall towards it: give {end[1]}"
+        more = _further_alphas(float(selection.alphas[r, a, target]), larger=a == 0)
+        remedy = f"give {end[1]} alphas, such as {more}"
+        return f"the {end[0]} alpha, and errors fall towards it: {remedy}"
     return None
+
+
+def _further_alphas(alpha: float, *, larger: bool) -> str:
+    """Return a list of alphas, as one would type it, from one end of a path on to 1/1000 or 1000.
+
+    >>> _further_alphas(0.0961, larger=False)
+    '[0.1,0.03,0.01,0.003,0.001,0.0003,0.0001]'
+    """
+    first = round(2 * math.log10(alpha)) + 6 * larger
+    alphas = [float(f"{10 ** (k / 2):.1g}") for k in range(first, first - 7, -1)]
+    return f"[{','.join(f'{value:g}' for value in alphas)}]"

@@ -35,9 +35,10 @@ class SelectionOptions:
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (1) or `elasticnet`.
         l1_ratio: of the elastic net, above 0 and up to 1, one or several; 0.5 by default.
-        alphas: numbers above 0 that decrease, or how many: then from the smallest alpha that makes
-            all coefficients 0 down to 1e-4 of it, to 1e-2 if there are no more rows than columns,
-            for each target and l1_ratio; ridge takes the largest alpha of l1_ratio 0.001.
+        alphas: numbers above 0 that decrease, or how many, at least 2: then from the
+            smallest alpha that makes all coefficients 0 down to 1e-4 of it, to 1e-2 if there are
+            no more rows than columns, for each target and l1_ratio; ridge takes the largest
+            alpha of l1_ratio 0.001.
         choice: `min` takes the least error; `one_standard_error` the largest alpha whose error is
             within one standard error of it; `aic`, `bic`, `cp` (Mallows) and `gcv` the least value
             of this criterion of all rows. Of several l1_ratios, the one with the least error or
@@ -55,7 +56,7 @@ class SelectionOptions:
     Traceback (most recent call last):
     ...
     linreg_lightning.errors.InputError: alphas: [0.1, 1.0] was given; type numbers above 0 in \
-decreasing order, or how many
+decreasing order, such as [1.0, 0.1], or how many, at least 2
     """
 
     penalty: PenaltyKind = "lasso"
@@ -75,7 +76,7 @@ decreasing order, or how many
         self._check_l1_ratio()
         check_argument(
             "alphas", self.alphas, _are_alphas(self.alphas),
-            "numbers above 0 in decreasing order, or how many",
+            "numbers above 0 in decreasing order, such as [1.0, 0.1], or how many, at least 2",
         )  # fmt: skip
         if self.refit and self.penalty == "ridge":
             raise InputError(
@@ -138,7 +139,7 @@ def column_places(columns: Sequence[int | str], names: list[str] | None) -> tupl
 
 def _are_alphas(alphas: Any) -> bool:
     if isinstance(alphas, Integral):
-        return not isinstance(alphas, bool) and int(alphas) >= 1
+        return not isinstance(alphas, bool) and int(alphas) >= 2
     try:
         values = [float(alpha) for alpha in alphas]
     except (TypeError, ValueError):

@@ -54,8 +54,8 @@ class RegularizedLeastSquares(OnePassModule):
         penalty: `ridge` (l1_ratio 0), `lasso` (l1_ratio 1) or `elasticnet`.
         l1_ratio: of the elastic net, above 0 and up to 1, or a list of these, of which the one with
             the least error is taken; None means 0.5.
-        alphas: how many, from the smallest alpha that leaves out all columns down to 0.0001 of it
-            (0.01 with more columns than rows); or the values, above 0 and decreasing.
+        alphas: how many, at least 2, from the smallest alpha that leaves out all columns down to
+            0.0001 of it (0.01 with more columns than rows); or the values, above 0 and decreasing.
         folds: how many parts the rows are divided into, from 2 to 255.
         blocks: whether each fold is a block of consecutive rows, as for rows in the order of time;
             added rows are divided into blocks by themselves.

@@ -109,12 +109,13 @@ def _write_names(axes: Axes, names: Sequence[str], x: float, ends: Array) -> Non
     for k, (text, end, height) in enumerate(zip(texts, ends, heights, strict=True)):
         colour = _COLOURS[k % len(_COLOURS)]
         leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "relpos": (0.0, 0.5)}
+        leader |= {"shrinkA": 2, "shrinkB": 1, "patchA": None}  # else padding cuts steep ones short
         axes.annotate(
             text,
             (x, end),
             (1.035, height),
             textcoords=axes.get_yaxis_transform(),
-            arrowprops=leader | {"shrinkA": 1, "shrinkB": 1},
+            arrowprops=leader,
             annotation_clip=False,
             fontsize=8,
             va="center",
