@@ -28,6 +28,13 @@ class ColumnPrecision(Protocol):
 
 
 @runtime_checkable
+class StartsAnew(Protocol):
+    """A loader that knows whether it starts a pass over other rows than the interrupted one."""
+
+    starts_anew: bool
+
+
+@runtime_checkable
 class KeptArguments(Protocol):
     """Data whose arguments a checkpoint keeps; the one named `design` computes x from a table."""
 

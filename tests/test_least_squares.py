@@ -832,3 +832,27 @@ def test_a_checkpoint_of_the_first_pass_has_no_coefficients_to_predict_by(
     first = min(Path("steps").glob("*.ckpt"))
     with pytest.raises(InputError, match="from the middle of the first pass, and has no coeff"):
         trainer().predict(kind(), data, ckpt_path=first)
+
+
+@pytest.mark.parametrize("kind", [LeastSquares, RegularizedLeastSquares])
+def test_a_pass_that_starts_anew_adds_no_row_twice(kind: Any, trainer: MakeTrainer) -> None:
+    x, y = problem(55)
+
+    def loader(rows: int = 55) -> Any:
+        return DataLoader(TensorDataset(x[:rows], y[:rows]), 20)
+
+    def fit(data: Any, path: Any = None, **options: Any) -> Any:
+        model = kind(in_features=x.shape[1])
+        trainer(max_epochs=1, **options).fit(model, data, ckpt_path=path)
+        return model
+
+    for name, data in (("loader", loader()), ("data", TensorData(x, y, batch_size=20))):
+        saver = ModelCheckpoint(name, every_n_train_steps=1, save_top_k=-1)
+        fit(data, enable_checkpointing=True, callbacks=[saver])
+        first, *_, last = sorted(Path(name).glob("*.ckpt"))
+        other = loader() if name == "loader" else TensorData(x[:54], y[:54], batch_size=20)
+        with pytest.raises(InputError, match=r"middle of a pass.*fit anew without ckpt_path"):
+            fit(other, first)
+        assert fit(loader() if name == "loader" else data, last).fit_statistics["rows"] == 110
+    with pytest.raises(InputError, match=r"its loader, without state_dict, cannot go on"):
+        fit(TensorData(x, y, batch_size=20), min(Path("loader").glob("*.ckpt")))

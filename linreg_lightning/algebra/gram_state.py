@@ -71,6 +71,11 @@ class GramState(Generic[Sums]):
         empty = self._no_rows(sums.accuracy, sums.features, sums.targets, device)
         self.current = cast(Sums, sums.to(device)) if first_process else empty
 
+    @property
+    def rows_to_resume(self) -> int:
+        """The number of rows of weight above 0 that the current pass has added already."""
+        return 0 if self.current is None else _row_count(self.current)
+
     def check_accuracy(self) -> None:
         """Refuse, with an InputError, to make exact what a checkpoint has added in float64."""
         earlier = [sums for sums in (self.fitted_gram, self.current) if sums is not None]

@@ -33,6 +33,7 @@ class Loader(ABC):
             limit = min(limit if isinstance(limit, int) else int(limit * length), length)
         self._batches_to_take = limit if isinstance(limit, int) else math.inf
         self._pass, self._handed_out, self._resumed = -1, 0, False
+        self.starts_anew = False  # though the state was within a pass, of other rows
 
     @abstractmethod
     def read_pass(self, number: int, first: int) -> Iterator[Any]:
@@ -50,7 +51,9 @@ class Loader(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next iteration continue from a state, if it is within a pass of these rows."""
         self._pass, self._handed_out = state["pass"], state["batches"]
-        self._resumed = self._handed_out > 0 and state["rows"] == self._rows_id
+        is_same = state["rows"] == self._rows_id
+        self._resumed = self._handed_out > 0 and is_same
+        self.starts_anew = self._handed_out > 0 and not is_same
 
     def __len__(self) -> int:
         if self._length is None:

@@ -20,11 +20,11 @@ from linreg_lightning.algebra.least_squares import Accuracy
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
+from linreg_lightning.models import sampled_rows
 from linreg_lightning.models.added_columns import adds_levels
 from linreg_lightning.models.centered import CenteredModule
 from linreg_lightning.models.columns import ModelColumns
 from linreg_lightning.models.regression import ClosureOptimizer
-from linreg_lightning.models.sampled_rows import check_rows_are_shared, drop_repeated_row
 from linreg_lightning.protocols import feature_bits_of
 
 
@@ -122,7 +122,7 @@ class OnePassModule(CenteredModule):
         """Add the rows of one batch; solve after the last one."""
         fold = self._folds(batch)
         batch = self.validate_batch(batch)
-        batch = drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
+        batch = sampled_rows.drop_repeated_row(batch, batch_idx, self.trainer.train_dataloader)
         fold = None if fold is None else fold[: batch.rows]
         self._add_rows(batch._replace(x=self._without_ones(batch.x)), fold)
 
@@ -160,6 +160,8 @@ class OnePassModule(CenteredModule):
                 "ckpt_path: the checkpoint is from the middle of the first pass, and has no "
                 "coefficients; finish its fit first, or give another checkpoint"
             )
+        if self._sums.rows_to_resume and is_fit:
+            sampled_rows.check_place_is_kept(checkpoint)
         if extended:
             earlier = [name for name in earlier if name != "intercept"]
             place = {name: k for k, name in enumerate(earlier)}
@@ -203,6 +205,8 @@ class OnePassModule(CenteredModule):
         if self._sums.current is None:
             self._begin_pass()
         else:
+            if self._sums.rows_to_resume:
+                sampled_rows.check_pass_goes_on(self.trainer.train_dataloader)
             self._sums.resume_pass(self.device, self.trainer.is_global_zero, self._pass_shape)
 
     def _folds(self, batch: Any) -> Tensor | None:
@@ -229,7 +233,7 @@ class OnePassModule(CenteredModule):
     def _end_pass(self) -> None:
         total = self._sums.total(self.trainer.world_size)
         if self._sums.same_rows:
-            check_rows_are_shared(self.trainer.train_dataloader)
+            sampled_rows.check_rows_are_shared(self.trainer.train_dataloader)
         is_precise = self._solve(total)
         trainer = self.trainer
         first_fit = self._sums.fitted_gram is None and self.accuracy == "auto"

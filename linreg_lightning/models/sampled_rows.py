@@ -1,4 +1,4 @@
-"""Rows that several processes were given more than once by a loader from outside the package."""
+"""Rows that a loader gives more than once: to several processes, or to a fit that resumes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
+from linreg_lightning.protocols import StartsAnew
 
 
 def drop_repeated_row(batch: Batch, batch_idx: int, loader: Any) -> Batch:
@@ -44,6 +45,26 @@ def check_rows_are_shared(loader: Any) -> None:
             "devices: the DataLoader has given all processes the same rows, which would count "
             "several times; give the Trainer devices=1, or each process rows of its own, by a "
             "DistributedSampler or an IterableDataset that asks torch.distributed.get_rank()"
+        )
+
+
+def check_place_is_kept(checkpoint: dict[str, Any]) -> None:
+    """Refuse a checkpoint within a pass whose loader starts anew, with an InputError."""
+    # Lightning keeps the places of loaders that have `state_dict` and `load_state_dict`.
+    if not checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader"):
+        raise InputError(
+            "ckpt_path: the checkpoint is from the middle of a pass, and its loader, without "
+            "state_dict, cannot go on from there; fit anew without ckpt_path, and to resume "
+            "later passes, give the rows by a data module of this package"
+        )
+
+
+def check_pass_goes_on(loader: Any) -> None:
+    """Refuse rows other than those of the checkpoint's pass, with an InputError."""
+    if isinstance(loader, StartsAnew) and loader.starts_anew:
+        raise InputError(
+            "ckpt_path: the checkpoint is from the middle of a pass over other rows; go on with "
+            "the same rows, or fit anew without ckpt_path"
         )
 
 
