@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cross_validation import (
+    check_range,
     choose,
     cross_validate,
     mean_squares,
@@ -74,6 +75,7 @@ def select(
     alphas = choose_alphas(problem, options)
     fits, *fold_fits = fit_paths([problem, *fold_problems], l1_ratios, alphas)
     errors = cross_validate(folds, training, [f.coefficients for f in fold_fits])
+    check_range(problem, errors)
     path = _describe(problem, fits, l1_ratios, alphas, equations, total_sums)
     values = path.residual, path.degrees_of_freedom, noise_variance(equations)
     criteria = selection_criteria(problem, *values)

@@ -12,6 +12,8 @@ from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.elastic_net import elastic_net_paths
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations
 
+_MAX_PENALTY = 2.0**1000  # far above that which makes all coefficients 0
+
 
 class SparsePath(NamedTuple):
     """The fits of one set of rows for R l1_ratios and A alphas."""
@@ -49,6 +51,7 @@ def sparse_paths(
     exponent = torch.stack([problem.target_exponent for problem in problems])
     penalty = alphas.permute(0, 2, 1)  # (R, targets, A)
     l1 = ldexp(l1_ratios[:, None, None] * penalty, -exponent[:, None, :, None])
+    l1 = l1.clamp(max=_MAX_PENALTY)  # infinity times a coefficient of 0 is NaN
     l2 = ((1 - l1_ratios[:, None, None]) * penalty).expand_as(l1)
     fits, gaps = elastic_net_paths(
         cross,

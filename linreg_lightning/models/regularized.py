@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, final
 
 import torch
@@ -22,6 +22,7 @@ from linreg_lightning.algebra.selection_options import (
     PenaltyKind,
     SelectionOptions,
     check_columns,
+    column_list,
     column_places,
 )
 from linreg_lightning.batch import FoldBatch
@@ -120,12 +121,16 @@ class RegularizedLeastSquares(OnePassModule):
         )
         whole = isinstance(folds, Integral) and not isinstance(folds, bool)
         check_argument("folds", folds, whole, "a whole number from 2 to 255")
-        self.fold_rule = FoldRule(folds, fold_seed, blocks)
+        self.fold_rule = FoldRule(int(folds), fold_seed, blocks)
         super().__init__(accuracy, intercept, in_features, out_features)
-        l1_ratio, alphas = _plain(l1_ratio), _plain(alphas)  # a checkpoint has no arrays
-        unpenalized = [unpenalized] if isinstance(unpenalized, str) else unpenalized
+        # A checkpoint has no arrays, nor numbers of NumPy.
+        plain: Any = self.options
+        l1_ratio, alphas = plain.l1_ratio, plain.alphas
+        folds, fold_seed = int(folds), int(fold_seed)
+        names: Any = column_list(unpenalized)
+        self.unpenalized, self.confidence = names, confidence
+        unpenalized = names or None
         self.save_hyperparameters()
-        self.unpenalized, self.confidence = list(unpenalized or ()), confidence
         self.selection: Selection | None = None
         self._next_row = 0  # the number of the next row of a loader that does not tell folds
 
@@ -272,12 +277,3 @@ class RegularizedLeastSquares(OnePassModule):
         for name in self.unpenalized:
             columns += [each for each in names if name in (each, source.get(each))] or [name]
         return replace(self.options, unpenalized=column_places(columns, names))
-
-
-def _plain(numbers: Any) -> Any:
-    """Return a number, or numbers of any kind as a list, as plain ones; None stays."""
-    if isinstance(numbers, Integral):
-        return int(numbers)
-    if numbers is None or isinstance(numbers, Real):
-        return None if numbers is None else float(numbers)
-    return [float(number) for number in numbers]
