@@ -132,6 +132,7 @@ class RegularizedLeastSquares(OnePassModule):
         unpenalized = names or None
         self.save_hyperparameters()
         self.selection: Selection | None = None
+        self._without_groups = False  # whether a checkpoint has brought rows, none with a group
         self._next_row = 0  # the number of the next row of a loader that does not tell folds
 
     def coefficients(self) -> list[Coefficient]:
@@ -171,10 +172,22 @@ class RegularizedLeastSquares(OnePassModule):
         """As in `OnePassModule`, with what decides the folds of the next rows."""
         super().on_load_checkpoint(checkpoint)
         self._next_row = checkpoint["next_row"]
+        partial = self._sums.current
+        has_rows = self._sums.fitted_gram is not None or bool(partial and partial.row_count)
+        self._without_groups = has_rows and checkpoint["fold_groups"] is None
         self.fold_rule = replace(self.fold_rule, groups=checkpoint["fold_groups"])
 
     def _make_sums(self) -> GramState[Any]:
         return GramState(self.accuracy, self.fold_rule.folds)
+
+    def _start_sums(self) -> None:
+        """As in `OnePassModule`; refuse groups whose earlier rows may be in any fold."""
+        if self._without_groups and self.fold_rule.groups is not None:
+            raise InputError(
+                "group: it was given, and the rows of the checkpoint are in folds without regard "
+                "to groups; leave it out, or fit all rows anew without ckpt_path"
+            )
+        super()._start_sums()
 
     def _begin_pass(self, second: bool = False) -> None:
         super()._begin_pass(second)
@@ -243,7 +256,7 @@ class RegularizedLeastSquares(OnePassModule):
         return changed or self._trainer is None
 
     def _forget(self) -> None:
-        self.selection = None
+        self.selection, self._without_groups = None, False
 
     def _diagnostics(self) -> list[Diagnostic]:
         return self._selected("diagnostics").diagnostics()
