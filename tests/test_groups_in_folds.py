@@ -145,6 +145,39 @@ def test_sites_keep_their_folds_when_rows_are_added(kind: str, tmp_path: Path) -
     assert fit(other(rows_of(one)), second) == (added + sizes(one, known=SITES)).tolist()
 
 
+@pytest.mark.parametrize("kind", ["memory", "stream", "tensors"])
+def test_rows_with_and_without_sites_are_not_added(kind: str, tmp_path: Path) -> None:
+    """Those of a site might be in several folds."""
+
+    def data(has_sites: bool) -> Any:
+        frame = rows_of(SITES)
+        if kind == "tensors":
+            group = frame["site"] if has_sites else None
+            return TensorData(frame[["a", "b"]], frame["y"], group=group)
+        column = "site" if has_sites else None
+        return TabularData(frame, "y", ["a", "b"], group=column, stream=kind == "stream")
+
+    path = str(tmp_path / "first.ckpt")
+    for has_sites, message in (
+        (False, "group: it was given, and"),
+        (True, "group: none was given"),
+    ):
+        fit(data(has_sites), save=path)
+        with pytest.raises(InputError, match=message):
+            fit(data(not has_sites), path)
+        assert sum(fit(data(has_sites), path)) == 2 * sum(SITES.values())
+
+
+@pytest.mark.parametrize("split", ["val_fraction", "test_fraction"])
+def test_rows_held_out_one_by_one_are_told(split: str) -> None:
+    frame, fractions = rows_of(SITES), {split: 0.2}
+    given: Any = {"group": frame["site"], **fractions}
+    streamed = TabularData(frame, "y", ["a"], group="site", stream=True, **fractions)
+    for data in (TensorData(frame[["a", "b"]], frame["y"], **given), streamed):
+        with pytest.warns(UserWarning, match="group: val_fraction and test_fraction hold out sing"):
+            fit(data)
+
+
 def test_a_model_forgets_the_sites_of_an_earlier_fit() -> None:
     model = RegularizedLeastSquares(folds=5, alphas=3)
     for sites in (SITES, {k: k for k in range(3, 9)}):

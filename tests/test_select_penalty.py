@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,19 @@ FEW = {"alphas": 4, "folds": 3}
             {"groups": [0, 1] * 15, "blocks": True},
             "folds, groups, blocks: two of them say in which",
         ),
+        ({"alphas": "321"}, "alphas: 321 was given; type numbers"),
+        ({"alphas": 10**9}, "alphas: 1000000000 was given; type numbers"),
+        ({"alphas": [10**400, 1]}, "00, 1] was given; type numbers"),
+        ({"alphas": np.array(["1"])}, "alphas: ['1'] was given; type numbers"),
+        ({"alphas": (a for a in (1.0, 0.1))}, "was given; type numbers above 0 in"),
+        ({"penalty": "elasticnet", "l1_ratio": torch.tensor(0.0)}, "l1_ratio: 0.0 was given"),
+        ({"penalty": "elasticnet", "l1_ratio": (a for a in (1.0,))}, "was given; type numbers"),
+        ({"unpenalized": [1.5]}, "unpenalized: 1.5 was given; type names of columns, or their"),
+        ({"unpenalized": np.array([True, False, False])}, "unpenalized: True was given; type"),
+        ({"standardize": "no"}, "standardize: no was given; type true or false"),
+        ({"intercept": "no"}, "intercept: no was given; type true or false"),
+        ({"fold_seed": 1.5}, "fold_seed: 1.5 was given; type a whole number"),
+        ({"confidence": None}, "confidence: None was given; type a number from 0.000001 to"),
         ({"accuracy": "double"}, "accuracy: 'double' was given; type auto, exact or float64"),
         ({"confidence": 1.0}, "confidence: 1.0 was given; type a number from 0.000001 to below 1"),
     ],
@@ -117,6 +131,31 @@ def test_a_choice_without_columns_has_a_refit(intercept) -> None:
     assert selection.to_frame("pandas").estimate.iloc[int(intercept) :].tolist() == [0, 0, 0]
     assert "0 of 3 coefficients are not 0" in selection.summary()
     assert selection.statistics["r2"] == 0
+
+
+def test_arguments_of_any_library_are_the_same() -> None:
+    options = {"penalty": "elasticnet", "accuracy": "float64"}
+    plain = quiet(X, Y, **options, alphas=[1.0, 0.5], l1_ratio=0.5, unpenalized=[1], folds=4)
+    for kind in (np.array, torch.tensor, tuple):
+        values = {"alphas": kind([1.0, 0.5]), "unpenalized": kind([1]), "l1_ratio": kind([0.5])}
+        other = quiet(X, Y, **options, **values, folds=np.uint8(4), fold_seed=np.int32(0))
+        assert torch.equal(other.coefficients, plain.coefficients)
+        assert other.options.alphas == [1.0, 0.5]
+    assert quiet(X, Y, unpenalized=None, **FEW).options.unpenalized == ()
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "lasso", "elasticnet"])
+def test_targets_whose_squares_leave_float64_are_refused(penalty) -> None:
+    for scale, size in ((1e200, "large"), (1e-200, "small")):
+        message = f"column 2 of y: its squared errors are too {size} for float64; give it in other"
+        with pytest.raises(InputError, match=message):
+            quiet(X, np.column_stack((Y, Y * scale)), penalty=penalty, **FEW)
+
+
+def test_a_target_of_zeros_gives_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert select_penalty(X, Y * 0, folds=3).statistics["cv_error"] == 0
 
 
 def test_errors_far_from_1_have_standard_errors() -> None:

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.double_double import ldexp
 from linreg_lightning.algebra.gram import NormalEquations
 from linreg_lightning.algebra.held_out_errors import held_out_errors
+from linreg_lightning.algebra.penalty_scale import StandardizedEquations
 from linreg_lightning.algebra.selection_criteria import SelectionCriteria
 from linreg_lightning.errors import InputError
+
+_SMALLEST_VARIANCE = 2.0**-1010  # of a target
 
 
 class CrossValidation(NamedTuple):
@@ -53,6 +57,18 @@ def cross_validate(
     spread = (fold_errors / unit - mean[..., None] / unit).square().mean(-1)
     standard_error = unit[..., 0] * (spread / (len(folds) - 1)).sqrt()
     return CrossValidation(fold_errors, mean, standard_error, rounding.mean(-1))
+
+
+def check_range(problem: StandardizedEquations[Any], errors: CrossValidation) -> None:
+    """Refuse, with an InputError, targets whose squares leave float64's range."""
+    variance = ldexp(problem.variation, 2 * problem.target_exponent)
+    tiny = (problem.variation > 0) & (variance < _SMALLEST_VARIANCE)
+    huge = ~errors.fold_errors.isfinite().all(-1).all(0).all(0)
+    for target in (tiny | huge).nonzero().flatten().tolist():
+        raise InputError(
+            f"column {target + 1} of y: its squared errors are too "
+            f"{'small' if tiny[target] else 'large'} for float64; give it in other units"
+        )
 
 
 def choose(errors: CrossValidation, criteria: SelectionCriteria, choice: str) -> Choices:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.errors import InputError
+from linreg_lightning.validation import check_argument
 
 MAX_FOLDS = 255  # their numbers are kept in a byte
 MAX_KNOWN_GROUPS = 1024
@@ -32,7 +33,7 @@ class FoldRule:
             seen yet.
 
     Raises:
-        InputError: folds is not from 2 to 255.
+        InputError: folds is not from 2 to 255, or seed no whole number.
 
     >>> FoldRule(folds=3, blocks=True).of_rows(0, 7, rows=7)
     tensor([0, 0, 0, 1, 1, 2, 2], dtype=torch.uint8)
@@ -45,6 +46,7 @@ class FoldRule:
 
     def __post_init__(self) -> None:
         check_folds(self.folds)
+        _key(self.seed)
 
     def of_rows(self, start: int, stop: int, rows: int) -> Tensor:
         """Return the fold of each row from number `start` to before `stop`, of `rows` in all."""
@@ -217,4 +219,6 @@ def _signed(number: int) -> int:
 
 
 def _key(seed: int) -> int:
-    return int(splitmix64(torch.tensor(_signed(seed % 2**64))))
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    check_argument("fold_seed", seed, whole, "a whole number")
+    return int(splitmix64(torch.tensor(_signed(int(seed) % 2**64))))

@@ -12,6 +12,7 @@ they are rounded (C. Loader, Fast and accurate computation of binomial probabili
 """
 
 import math
+from numbers import Real
 from statistics import NormalDist
 from typing import Any
 
@@ -117,7 +118,8 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
 def check_confidence(confidence: float) -> None:
     """Refuse, with an InputError, a confidence whose quantile is not right to eleven digits."""
     expected = "a number from 0.000001 to below 1, as 0.95"
-    check_argument("confidence", confidence, 1e-6 <= confidence < 1.0, expected)
+    valid = isinstance(confidence, Real) and 1e-6 <= confidence < 1.0
+    check_argument("confidence", confidence, valid, expected)
 
 
 def residual_variance(solution: Solution[Number]) -> Number:

@@ -90,12 +90,13 @@ def select_penalty(  # noqa: D417 - `SelectionOptions` describes the other argum
     tensor([1.9827, 0.0000], dtype=torch.float64)
     """
     check_arguments(accuracy, 0.0, confidence)
+    check_argument("intercept", intercept, intercept in (True, False), "true or false")
     y, weight = align_index(x, y, weight)
     rows = _to_rows(x, y, weight)
     places = column_places(unpenalized, rows.features)
     chosen = SelectionOptions(penalty, l1_ratio, alphas, choice, standardize, places, nested, refit)
     fold = _folds(folds, groups, blocks, fold_seed, rows, (x, y, weight))
-    selection = select_rows(rows, fold, chosen, intercept, accuracy, confidence)
+    selection = select_rows(rows, fold, chosen, bool(intercept), accuracy, confidence)
     warn_of(selection)
     return selection
 
@@ -147,6 +148,7 @@ def _folds(
         return len(kinds), fold
     whole = isinstance(folds, Integral) and not isinstance(folds, bool)
     check_argument("folds", folds, whole, "a whole number from 2 to 255, or the fold of each row")
+    folds = int(folds)
     check_folds(folds, count)
     if blocks:
         return folds, folds_of_blocks(0, count, folds, count)

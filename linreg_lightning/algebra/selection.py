@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.cross_validation import choose, cross_validate, take
+from linreg_lightning.algebra.cross_validation import check_range, choose, cross_validate, take
 from linreg_lightning.algebra.double_double import ldexp
 from linreg_lightning.algebra.fold_sums import FoldSums, merged
 from linreg_lightning.algebra.gram import Gram, NormalEquations
@@ -67,6 +67,7 @@ def select(
     alphas = choose_alphas(problem, options)
     fits, *fold_fits = fit_paths([problem, *fold_problems], l1_ratios, alphas)
     errors = cross_validate(folds, training, [f.coefficients for f in fold_fits])
+    check_range(problem, errors)
     path = _describe(problem, fits, l1_ratios, alphas, equations, total_sums)
     values = path.residual, path.degrees_of_freedom, noise_variance(equations)
     criteria = selection_criteria(problem, *values)

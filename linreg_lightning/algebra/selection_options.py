@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +16,7 @@ from linreg_lightning.validation import check_argument
 PenaltyKind = Literal["ridge", "lasso", "elasticnet"]
 Choice = Literal["min", "one_standard_error", "aic", "bic", "cp", "gcv"]
 _DEFAULT_L1_RATIO = 0.5  # of the elastic net, as in scikit-learn
+_MAX_ALPHAS = 10_000  # of a path whose length is given
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ decreasing order, such as [1.0, 0.1], or how many, at least 2
             *first, last = get_args(kind)
             given = getattr(self, name)
             check_argument(name, given, given in (*first, last), f"{', '.join(first)} or {last}")
+        for name in ("standardize", "nested", "refit"):
+            given = getattr(self, name)
+            check_argument(name, given, given in (True, False), "true or false")
+        for name in ("l1_ratio", "alphas"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         self._check_l1_ratio()
         check_argument(
             "alphas", self.alphas, _are_alphas(self.alphas),
@@ -103,7 +109,7 @@ decreasing order, such as [1.0, 0.1], or how many, at least 2
         if self.penalty != "elasticnet":
             return [0.0 if self.penalty == "ridge" else 1.0]
         given: Any = _DEFAULT_L1_RATIO if self.l1_ratio is None else self.l1_ratio
-        return list(given) if isinstance(given, Iterable) else [given]
+        return list(given) if isinstance(given, Sequence) else [given]
 
 
 def check_columns(options: SelectionOptions, features: int) -> None:
@@ -119,17 +125,32 @@ def check_columns(options: SelectionOptions, features: int) -> None:
         )
 
 
-def column_places(columns: Sequence[int | str], names: list[str] | None) -> tuple[int, ...]:
+def column_list(columns: Any) -> list[int | str]:
+    """Return columns as a list, where one may stand for itself and None for none.
+
+    Raises:
+        InputError: anything but names and places.
+    """
+    columns = columns.tolist() if hasattr(columns, "tolist") else columns
+    is_one = not isinstance(columns, Iterable) or isinstance(columns, str)
+    result = [] if columns is None else [columns] if is_one else list(columns)
+    for column in result:
+        valid = isinstance(column, str | Integral) and not isinstance(column, bool)
+        check_argument("unpenalized", column, valid, "names of columns, or their places from 0")
+    return [column if isinstance(column, str) else int(column) for column in result]
+
+
+def column_places(columns: Any, names: list[str] | None) -> tuple[int, ...]:
     """Return the places of columns that are given by place or by name.
 
     Raises:
-        InputError: x has no names, or lacks one.
+        InputError: x has no names, or lacks one; anything but names and places.
 
     >>> column_places(["age", 0], names=["sqft", "age"])
     (1, 0)
     """
     places = []
-    for column in [columns] if isinstance(columns, str | Integral) else columns:
+    for column in column_list(columns):
         if isinstance(column, str) and column not in (names or []):
             remedy = name_hint(column, names) if names else "give places, since x has no names"
             raise InputError(f"unpenalized: {column!r} is no column of x; {remedy}")
@@ -139,13 +160,21 @@ def column_places(columns: Sequence[int | str], names: list[str] | None) -> tupl
 
 def _are_alphas(alphas: Any) -> bool:
     if isinstance(alphas, Integral):
-        return not isinstance(alphas, bool) and int(alphas) >= 2
-    try:
-        values = [float(alpha) for alpha in alphas]
-    except (TypeError, ValueError):
+        return not isinstance(alphas, bool) and 2 <= int(alphas) <= _MAX_ALPHAS
+    if not isinstance(alphas, Sequence) or not all(map(_is_real, alphas)):
         return False
-    decreasing = all(a > b for a, b in pairwise(values))
-    return bool(values) and decreasing and values[-1] > 0 and values[0] < math.inf
+    decreasing = all(a > b for a, b in pairwise(alphas))
+    return bool(alphas) and decreasing and alphas[-1] > 0 and alphas[0] <= sys.float_info.max
+
+
+def _plain(numbers: Any) -> Any:
+    """Return a number, or numbers of any kind as a list, as plain ones; others as they are."""
+    numbers = numbers.tolist() if getattr(numbers, "ndim", 0) else numbers
+    if isinstance(numbers, Sequence) and not isinstance(numbers, str):
+        return [_plain(number) for number in numbers]
+    if isinstance(numbers, Integral):
+        return numbers if isinstance(numbers, bool) else int(numbers)
+    return float(numbers) if _is_real(numbers) else numbers
 
 
 def _is_real(value: Any) -> bool:

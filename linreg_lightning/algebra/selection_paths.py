@@ -22,6 +22,7 @@ from linreg_lightning.algebra.selection_criteria import sparse_degrees_of_freedo
 from linreg_lightning.algebra.selection_options import SelectionOptions
 
 _SOLVER_ROUNDOFF = 2.0**-51  # of paths of the lasso and the elastic net
+_MAX_PENALTY = 2.0**1000  # far above that which makes all coefficients 0
 
 
 class Fits(NamedTuple):
@@ -98,6 +99,7 @@ def _fit_sparse_paths(
     exponent = torch.stack([problem.target_exponent for problem in problems])
     ratio, penalty = l1_ratios[:, None, None], alphas.mT  # (R, targets, A)
     l1 = ldexp(ratio * penalty, -exponent[:, None, :, None])
+    l1 = l1.clamp(max=_MAX_PENALTY)  # infinity times a coefficient of 0 is NaN
     l2 = ((1 - ratio) * penalty).expand_as(l1)
     repeated = xy.repeat(1, ratios, 1), square.repeat(1, ratios)
     fits, gaps = elastic_net_paths(cross, *repeated, l1.flatten(1, 2), l2.flatten(1, 2))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -60,15 +61,25 @@ def forget_groups(trainer: Any) -> None:
 def learn_groups(trainer: Any, rows: Batch | FoldBatch | SplitReader) -> FoldRule | None:
     """Put the groups of all rows to train on, if any, into the model's rule, and return the rule.
 
-    Groups of a checkpoint stay there instead, so that all their rows stay in one fold.
+    Groups of a checkpoint stay there instead, so that all their rows stay in one fold. Where single
+    rows are held out, a warning says that their groups may be among those to train on.
 
     Raises:
-        InputError: fewer groups than folds.
+        InputError: fewer groups than folds; rows without groups beside those of a checkpoint.
     """
     rule = fold_rule(trainer)
-    if rule is None or rule.groups is not None:
+    if rule is None:
         return rule
-    if isinstance(rows, SplitReader) and rows.builder.roles.group is not None:
+    from_file = isinstance(rows, SplitReader) and rows.builder.roles.group is not None
+    if rule.groups is not None:
+        if not (from_file or isinstance(rows, GroupBatch)):
+            raise InputError(
+                "group: none was given, and the folds of the checkpoint are of whole groups; give "
+                "the group of these rows too, or fit all rows anew without ckpt_path"
+            )
+        return rule
+    if from_file:
+        assert isinstance(rows, SplitReader)
         numbers = _read_groups(rows.subset, rows.builder.roles, rows.builder.missing)
     elif isinstance(rows, GroupBatch):
         numbers = rows.fold if rows.weight is None else rows.fold[rows.weight != 0]
@@ -76,6 +87,12 @@ def learn_groups(trainer: Any, rows: Batch | FoldBatch | SplitReader) -> FoldRul
         return rule
     check_groups(len(numbers.unique()), rule.folds, where=" in the rows to train on")
     trainer.lightning_module.fold_rule = rule = rule.with_groups(numbers)
+    if any(trainer.datamodule.hparams.get(f"{split}_fraction") for split in ("val", "test")):
+        rank_zero_warn(
+            "group: val_fraction and test_fraction hold out single rows, not whole groups, so "
+            "their errors may be too small for rows of new groups; hold out none, since the folds "
+            "tell the error for new groups"
+        )
     return rule
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Any, ClassVar, final
 
 import torch
@@ -22,6 +21,7 @@ from linreg_lightning.algebra.selection_options import (
     PenaltyKind,
     SelectionOptions,
     check_columns,
+    column_list,
     column_places,
 )
 from linreg_lightning.algebra.selection_result import Selection
@@ -120,11 +120,16 @@ class RegularizedLeastSquares(OnePassModule):
         )
         self.fold_rule = FoldRule(folds, fold_seed, blocks)
         super().__init__(accuracy, intercept, in_features, out_features)
-        l1_ratio, alphas = _plain(l1_ratio), _plain(alphas)  # a checkpoint has no arrays
-        unpenalized = [unpenalized] if isinstance(unpenalized, str) else unpenalized
+        # A checkpoint has no arrays, nor numbers of NumPy.
+        plain: Any = self.options
+        l1_ratio, alphas = plain.l1_ratio, plain.alphas
+        folds, fold_seed = int(folds), int(fold_seed)
+        names: Any = column_list(unpenalized)
+        self.unpenalized, self.confidence = names, confidence
+        unpenalized = names or None
         self.save_hyperparameters()
-        self.unpenalized, self.confidence = list(unpenalized or ()), confidence
         self.selection: Selection | None = None
+        self._without_groups = False  # whether a checkpoint has brought rows, none with a group
         self._next_row = 0  # the number of the next row, for a loader that gives no folds
 
     def coefficients(self) -> list[Coefficient]:
@@ -164,10 +169,22 @@ class RegularizedLeastSquares(OnePassModule):
         """As in `OnePassModule`, with what decides the folds of the next rows."""
         super().on_load_checkpoint(checkpoint)
         self._next_row = checkpoint["next_row"]
+        partial = self._sums.current
+        has_rows = self._sums.fitted_gram is not None or bool(partial and partial.row_count)
+        self._without_groups = has_rows and checkpoint["fold_groups"] is None
         self.fold_rule = replace(self.fold_rule, groups=checkpoint["fold_groups"])
 
     def _make_sums(self) -> GramState[Any]:
         return GramState(self.accuracy, self.fold_rule.folds)
+
+    def _start_sums(self) -> None:
+        """As in `OnePassModule`; refuse groups whose earlier rows may be in any fold."""
+        if self._without_groups and self.fold_rule.groups is not None:
+            raise InputError(
+                "group: it was given, and the rows of the checkpoint are in folds without regard "
+                "to groups; leave it out, or fit all rows anew without ckpt_path"
+            )
+        super()._start_sums()
 
     def _begin_pass(self, second: bool = False) -> None:
         super()._begin_pass(second)
@@ -236,7 +253,7 @@ class RegularizedLeastSquares(OnePassModule):
         return changed or self._trainer is None
 
     def _forget(self) -> None:
-        self.selection = None
+        self.selection, self._without_groups = None, False
 
     def _diagnostics(self) -> list[Diagnostic]:
         return self._selected("diagnostics").diagnostics()
@@ -270,12 +287,3 @@ class RegularizedLeastSquares(OnePassModule):
         for name in self.unpenalized:
             columns += [each for each in names if name in (each, source.get(each))] or [name]
         return replace(self.options, unpenalized=column_places(columns, names))
-
-
-def _plain(numbers: Any) -> Any:
-    """Return a number, or numbers in any container, as Python's own; None stays None."""
-    if numbers is None:
-        return None
-    if isinstance(numbers, Real):
-        return int(numbers) if isinstance(numbers, Integral) else float(numbers)
-    return [float(number) for number in numbers]
