@@ -256,8 +256,9 @@ def alpha_grid(
 ) -> Tensor:
     """Return alphas from the largest down, evenly in the logarithm; (count, targets).
 
-    The smallest is 1e-4 of the largest, or 1e-2 where there are no more rows than features. Where
-    the largest is 0, as of a constant target, so is the whole grid.
+    The smallest is 1e-4 of the largest, or 1e-2 where there are no more rows than features; of
+    ridge, whose largest is that of `SMALLEST_L1_RATIO`, 1e-7 or 1e-5, so that its grid reaches down
+    as far as that of the lasso. Where the largest is 0, as of a constant target, so is the grid.
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> from linreg_lightning.batch import Batch
@@ -268,5 +269,7 @@ def alpha_grid(
            dtype=torch.float64)
     """
     ratio = 1e-4 if equations.rows > equations.features else 1e-2
+    if l1_ratio == 0:
+        ratio *= SMALLEST_L1_RATIO
     steps = ratio ** (torch.arange(count, dtype=torch.float64) / max(count - 1, 1))
     return steps[:, None] * largest_alpha(equations, l1_ratio)
