@@ -258,10 +258,14 @@ def test_columns_without_a_penalty_are_never_0() -> None:
     np.testing.assert_allclose(first[[0, 2]], own.coefficients, rtol=1e-12)
 
 
-def test_progress_counts_the_selections() -> None:
-    sums, seen = FoldSums(ExactGram, 3, 3), []
+@pytest.mark.parametrize(("penalty", "steps"), [("lasso", 10), ("ridge", 4)])
+def test_progress_rises_within_selections_and_ends_with_them(penalty: str, steps: int) -> None:
+    sums = FoldSums(ExactGram, 3, 3)
     sums.update(Batch(*map(torch.as_tensor, (X, Y[:, None]))), torch.as_tensor(FOLD % 3))
     for nested in (False, True):
-        options = SelectionOptions(alphas=3, nested=nested)
-        select(sums, options, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 1), (1, 4), (2, 4), (3, 4), (4, 4)]
+        seen: list[float] = []
+        select(sums, SelectionOptions(penalty, alphas=20, nested=nested), progress=seen.append)
+        assert seen == sorted(seen)
+        assert len(set(seen)) >= steps * (1 + 3 * nested)
+        assert 0 < seen[0] < 0.5 / (1 + 3 * nested)
+        assert seen[-1] == 1.0

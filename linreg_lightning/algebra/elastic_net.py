@@ -1,7 +1,7 @@
 """Paths of the lasso and the elastic net from cross-products, by an exact active-set method."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,12 @@ _MAX_CORRECTIONS = 4  # of one solution, until only rounding errors of its slope
 
 
 def elastic_net_paths(
-    cross: Sequence[Tensor], xy: Tensor, square: Tensor, l1: Tensor, l2: Tensor
+    cross: Sequence[Tensor],
+    xy: Tensor,
+    square: Tensor,
+    l1: Tensor,
+    l2: Tensor,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Minimise the elastic net for several penalties in each of several problems.
 
@@ -41,6 +46,7 @@ def elastic_net_paths(
         l1: (grams, problems, penalties), above 0, or 0 where `xy` is 0; each solution starts the
             next, so penalties that decrease are fastest.
         l2: (grams, problems, penalties), at least 0.
+        progress: called with the share of the penalties, of all problems, that are done.
 
     Returns:
         The coefficients, (grams, problems, penalties, features), and the duality gaps, (grams,
@@ -52,21 +58,33 @@ def elastic_net_paths(
     >>> coefficients[0, 0]
     tensor([[0.5000, 0.0000],
             [0.8750, 0.1250]], dtype=torch.float64)
-    >>> gaps.tolist()
-    [[[0.0, 0.0]]]
     """
     coefficients, gaps = l1.new_zeros(*l1.shape, xy.shape[-1]), torch.zeros_like(l1)
-    size = max(1, _BLOCK_NUMBERS // max(1, xy.shape[-1] ** 2))  # problems in a block
-    grams = max(1, size // max(1, xy.shape[1]))
-    for gram in range(0, xy.shape[0], grams):
-        matrices = cross[gram : gram + grams]
-        block_cross = matrices[0][None] if len(matrices) == 1 else torch.stack(list(matrices))
-        for problem in range(0, xy.shape[1], size):
-            block = slice(gram, gram + grams), slice(problem, problem + size)
-            terms = block_cross, xy[block], square[block], l1[block], l2[block]
-            coefficients[block] = b = _ActiveSets(*terms).paths()
-            gaps[block] = duality_gaps(*terms, b)
+    before = 0  # penalties of the blocks that are done
+
+    def report(done: int) -> None:
+        if progress:
+            progress((before + done) / l1.numel())
+
+    for block, block_cross in _blocks(cross, *xy.shape):
+        terms = block_cross, xy[block], square[block], l1[block], l2[block]
+        coefficients[block] = b = _ActiveSets(*terms).paths(report)
+        gaps[block] = duality_gaps(*terms, b)
+        before += gaps[block].numel()
     return coefficients, gaps
+
+
+def _blocks(
+    cross: Sequence[Tensor], grams: int, problems: int, features: int
+) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+    """Return which Grams and which of their problems are solved together, and these Grams."""
+    size = max(1, _BLOCK_NUMBERS // max(1, features**2))  # problems in a block
+    step = max(1, size // max(1, problems))
+    for gram in range(0, grams, step):
+        matrices = cross[gram : gram + step]
+        block = matrices[0][None] if len(matrices) == 1 else torch.stack(list(matrices))
+        for problem in range(0, problems, size):
+            yield (slice(gram, gram + step), slice(problem, problem + size)), block
 
 
 def duality_gaps(
@@ -114,8 +132,8 @@ class _ActiveSets:
         self.penalty1, self.penalty2 = self.l1[:, :1], self.l2[:, :1]
         self.last_slope, self.last_penalty = self.slope, self.penalty1  # at the last minimum
 
-    def paths(self) -> Tensor:
-        """Return the minimisers, (grams, problems, penalties, features)."""
+    def paths(self, report: Callable[[int], None]) -> Tensor:
+        """Return the minimisers, (grams, problems, penalties, features); report those done."""
         count, penalties = self.l1.shape
         paths = self.xy.new_zeros(count, penalties, self.xy.shape[1])
         most_steps = 100 + 10 * self.xy.shape[1]  # a handful, unless rounding leads in circles
@@ -130,6 +148,7 @@ class _ActiveSets:
             if bool(done.any()):
                 expected = self._next_penalty(done, paths)
                 excess = torch.where(done[:, None], expected, excess)
+                report(int(self.number.clamp(max=penalties).sum()))
             if bool(self.inverses.delicate.any()):
                 self._refresh(self.inverses.delicate.nonzero()[:, 0])
             self._enter(excess, settled & ~done)

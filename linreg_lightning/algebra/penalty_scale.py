@@ -120,9 +120,13 @@ class StandardizedEquations(Generic[Number]):
         return slopes, intercept
 
     def standardized(self, coefficients: Tensor) -> Tensor:
-        """Return g of b, (features, targets) float64 in the user's units; (penalized, targets)."""
-        unit = self.exponent[self.penalized, None] - self.target_exponent
-        return ldexp(coefficients[self.penalized], unit) * to_float64(self.scale)[:, None]
+        """Return g of b, (features, ..., targets) float64 in the user's units.
+
+        The shape is (penalized, ..., targets).
+        """
+        shape = -1, *[1] * (coefficients.ndim - 1)
+        unit = self.exponent[self.penalized].view(shape) - self.target_exponent
+        return ldexp(coefficients[self.penalized], unit) * to_float64(self.scale).view(shape)
 
 
 def standardize_equations(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ class Fits(NamedTuple):
     # How far the objective may be above its minimum, relative to that of g = 0; (R, A, targets).
     gap: Tensor
     digits: Tensor  # as `RidgePath.digits`, NaN of other penalties; (R, A, targets)
+    moved: Tensor  # how far, at most about, rounding moves predictions of other rows, likewise
 
 
 def standardized(equations: Any, options: SelectionOptions) -> StandardizedEquations[Any]:
@@ -60,30 +61,66 @@ def choose_alphas(total: StandardizedEquations[Any], options: SelectionOptions) 
 
 
 def fit_paths(
-    problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
+    problems: Sequence[StandardizedEquations[Any]],
+    l1_ratios: Tensor,
+    alphas: Tensor,
+    progress: Callable[[float], None] | None = None,
 ) -> list[Fits]:
     """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
 
     The l1_ratios are all above 0, or the only one is 0. Where the alphas of a target are all 0, no
-    column with a penalty has a covariance with it: coefficients are 0 for any alpha.
+    column with a penalty has a covariance with it: coefficients are 0 for any alpha. `progress` is
+    called with the share of the fits that are done.
     """
     alphas = torch.where(alphas > 0, alphas, 1.0)
     if not bool(l1_ratios.any()):
-        ridge = [ridge_path(problem, alphas[0]) for problem in problems]
-        values = [
-            (r.coefficients, r.intercept, torch.zeros_like(r.digits), r.digits) for r in ridge
-        ]
-        return [Fits(*(v[None] for v in parts)) for parts in values]
+        return _ridge_fits(problems, alphas[0], progress)
     results = []
-    for problem, path in zip(problems, sparse_paths(problems, l1_ratios, alphas), strict=True):
+    paths = sparse_paths(problems, l1_ratios, alphas, progress)
+    for problem, path in zip(problems, paths, strict=True):
         g, gap = path.standardized, path.gap  # (R, A, penalized, targets)
         ratios, count, size, targets = g.shape
         flat = g.permute(2, 0, 1, 3).reshape(size, ratios * count * targets)
         b, intercept = problem.coefficients(flat)
         b = b.view(ratios, count, *b.shape[1:])
         digits = torch.full_like(gap, torch.nan)
-        results.append(Fits(b, intercept.view(ratios, count, targets), gap, digits))
+        moved = _moved_predictions(problem, b, l1_ratios, alphas)
+        results.append(Fits(b, intercept.view(ratios, count, targets), gap, digits, moved))
     return results
+
+
+def _ridge_fits(
+    problems: Sequence[StandardizedEquations[Any]],
+    alphas: Tensor,
+    progress: Callable[[float], None] | None,
+) -> list[Fits]:
+    results, no_ratio = [], torch.zeros(1, dtype=torch.float64)
+    for done, problem in enumerate(problems, 1):
+        path = ridge_path(problem, alphas)
+        values = path.coefficients, path.intercept, torch.zeros_like(path.digits), path.digits
+        moved = _moved_predictions(problem, path.coefficients[None], no_ratio, alphas[None])
+        results.append(Fits(*(v[None] for v in (*values, moved[0]))))
+        if progress:
+            progress(done / len(problems))
+    return results
+
+
+def _moved_predictions(
+    problem: StandardizedEquations[Any], b: Tensor, l1_ratios: Tensor, alphas: Tensor
+) -> Tensor:
+    """Return `Fits.moved` of the coefficients b.
+
+    Only of fits with more columns than rows, else 0. There A has no inverse, and errors E of A and
+    h move g by up to |E| (1, |g|) / l2, l2 = alpha (1 - l1_ratio), in directions that are not in
+    the rows of the fit: the objective hardly changes, but predictions of other rows do.
+    """
+    g = problem.standardized(b.movedim(2, 0)).abs()
+    roundoff = torch.where(l1_ratios > 0, _SOLVER_ROUNDOFF, 0.0).clamp(min=problem.roundoff)
+    size = torch.tensordot(problem.norm, g, 1) + problem.target_norm
+    l2 = alphas * (1 - l1_ratios)[:, None, None]
+    singular = (g != 0).sum(0) > problem.rows - problem.fixed_terms
+    moved = roundoff[:, None, None] * problem.norm.square().sum().sqrt() * size / l2
+    return ldexp(torch.where(singular & (l2 > 0), moved, 0.0), problem.target_exponent)
 
 
 def degrees_of_freedom(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,10 @@ class SparsePath(NamedTuple):
 
 
 def sparse_paths(
-    problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
+    problems: Sequence[StandardizedEquations[Any]],
+    l1_ratios: Tensor,
+    alphas: Tensor,
+    progress: Callable[[float], None] | None = None,
 ) -> list[SparsePath]:
     """Minimise the objective of `penalty_scale` for each set of rows, l1_ratio, alpha and target.
 
@@ -30,6 +33,7 @@ def sparse_paths(
         problems: with the same targets; a column may have a penalty in some of them only.
         l1_ratios: above 0, (R,).
         alphas: (R, A, targets), in the user's units, the same for all problems.
+        progress: called with the share of the fits that are done.
     """
     ratios, count, targets = alphas.shape
     columns = torch.cat([problem.penalized for problem in problems]).unique()
@@ -56,6 +60,7 @@ def sparse_paths(
         square.repeat(1, ratios),
         l1.flatten(1, 2),
         l2.flatten(1, 2),
+        progress,
     )
     gaps = (
         gaps.view(len(problems), ratios, targets, count)

@@ -197,8 +197,7 @@ class RegularizedLeastSquares(OnePassModule):
 
     def _solve(self, total: FoldSums) -> bool:
         options = self._named_options()
-        selections = 1 + options.nested * self.fold_rule.folds
-        with selection_progress(self._trainer, selections) as progress:
+        with selection_progress(self._trainer) as progress:
             selection = select(
                 total,
                 options,
