@@ -43,8 +43,9 @@ class RegularizedRegressor(LinearEstimator):
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (1) or `elasticnet`.
         l1_ratio: of the elastic net, above 0 and up to 1, one or several; None is 0.5.
-        alphas: numbers above 0 that decrease, or how many; they begin with the smallest that makes
-            all coefficients 0.
+        alphas: numbers above 0 that decrease, or how many: then from the smallest that makes all
+            coefficients 0 down to 1e-4 of it, to 1e-2 if there are no more rows than columns;
+            ridge starts from that of l1_ratio 0.001 and goes down to 1e-7 or 1e-5 of it.
         cv: the number of folds, from 2 to 255, to which rows go by a hash of their place, or of
             their group if `fit` has `groups`; a splitter of scikit-learn, such as `KFold`, or what
             its `split` returns, if each row is in one test set and all others are its training

@@ -356,6 +356,9 @@ def test_the_grid_falls_by_a_constant_ratio() -> None:
     # That of ridge does not depend on the unit of the target, as those of the penalty.
     ridge = alpha_grid(equations_of(x, 1e5 * y), 0.0)
     assert torch.allclose(ridge, alpha_grid(equations_of(x, y), 0.0), rtol=1e-12)
+    assert float(ridge[-1] / ridge[0]) == pytest.approx(1e-7)
+    wide = alpha_grid(equations_of(x[:4], y[:4]), 0.0)
+    assert float(wide[-1] / wide[0]) == pytest.approx(1e-5)
     correlation = np.corrcoef(x.T, y.T)[-1, :-1]
     assert float(ridge[0]) == pytest.approx(1000 * np.abs(correlation).max())
     assert (alpha_grid(equations_of(x, torch.ones_like(y))) == 0).all()

@@ -13,7 +13,7 @@ from test_selection import draw, hard_rows, quiet
 
 import linreg_lightning as ll
 from linreg_lightning import InputError, select_penalty
-from linreg_lightning.algebra import ExactGram
+from linreg_lightning.algebra import ExactGram, elastic_net
 from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import folds_of_blocks, folds_of_groups, folds_of_rows
 from linreg_lightning.algebra.selection import select
@@ -296,10 +296,17 @@ def test_columns_without_a_penalty_are_never_0() -> None:
     np.testing.assert_allclose(first[[0, 2]], plain.coefficients, rtol=1e-12)
 
 
-def test_progress_counts_the_selections() -> None:
-    sums, seen = FoldSums(ExactGram, 3, 3), []
+@pytest.mark.parametrize("penalty", ["lasso", "ridge"])
+def test_progress_rises_with_each_set_of_rows(
+    penalty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elastic_net, "_BLOCK_NUMBERS", 1)  # as with many columns
+    sums = FoldSums(ExactGram, 3, 3)
     sums.update(Batch(*map(torch.as_tensor, (X, Y[:, None]))), torch.as_tensor(FOLD % 3))
     for nested in (False, True):
-        options = SelectionOptions(alphas=3, nested=nested)
-        select(sums, options, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 1), (1, 4), (2, 4), (3, 4), (4, 4)]
+        seen: list[float] = []
+        select(sums, SelectionOptions(penalty, alphas=20, nested=nested), progress=seen.append)
+        assert seen == sorted(seen)
+        assert len(set(seen)) >= 4 * (1 + 3 * nested)
+        assert 0 < seen[0] < 0.5 / (1 + 3 * nested)
+        assert seen[-1] == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -24,22 +25,24 @@ class CrossValidation(NamedTuple):
     fold_errors: Tensor  # (..., targets, K)
     mean_error: Tensor  # over folds, each counted once, as scikit-learn does; (..., targets)
     standard_error: Tensor  # sqrt(sum_k (e_k - mean)^2 / (K (K - 1))), (..., targets)
-    # About how far rounding of float64 sums may have moved the mean error; (..., targets).
+    # About how far rounding may have moved the mean error; (..., targets).
     error_rounding: Tensor
 
 
-class Choices(NamedTuple):
+@dataclass(frozen=True)
+class Choices:
     """The indices (l1_ratio, alpha) of each target, (targets, 2) int64, by three rules."""
 
     index_min: Tensor  # of the least mean error
     index_1se: Tensor  # of the largest alpha within one standard error of it
-    chosen: Tensor  # by the rule that the user gave
+    index: Tensor  # by the rule that the user gave
 
 
 def cross_validate(
     folds: Sequence[NormalEquations[Any]],
     training: Sequence[NormalEquations[Any]],
     coefficients: Sequence[Tensor],
+    moved: Sequence[Tensor] | None = None,
 ) -> CrossValidation:
     """Return the errors of each fold, for coefficients (..., features, targets) of its training.
 
@@ -47,10 +50,14 @@ def cross_validate(
         folds: of the rows of each fold, with an intercept in any case.
         training: of the rows of the other folds.
         coefficients: the fits to these, for each fold.
+        moved: how far rounding may have moved the predictions of each fold, (..., targets).
     """
     parts = zip(folds, training, coefficients, strict=True)
     errors = [held_out_errors(fold, others, fits) for fold, others, fits in parts]
     fold_errors, rounding = (torch.stack(list(v), dim=-1) for v in zip(*errors, strict=True))
+    if moved is not None:
+        shift = torch.stack(list(moved), dim=-1)
+        rounding = rounding + (2 * fold_errors.sqrt() + shift) * shift
     mean = fold_errors.mean(-1)
     # Relative to the mean, since the squares of tiny and huge errors leave float64's range.
     unit = torch.where(mean > 0, mean, 1.0)[..., None]

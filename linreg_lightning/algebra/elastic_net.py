@@ -1,7 +1,7 @@
 """Paths of the lasso and the elastic net from cross-products, by an exact active-set method."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,12 @@ _MAX_CORRECTIONS = 4  # steps that make the slopes of one solution exact to roun
 
 
 def elastic_net_paths(
-    cross: Sequence[Tensor], xy: Tensor, square: Tensor, l1: Tensor, l2: Tensor
+    cross: Sequence[Tensor],
+    xy: Tensor,
+    square: Tensor,
+    l1: Tensor,
+    l2: Tensor,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Minimise the elastic net for several penalties in each of several problems.
 
@@ -41,6 +46,7 @@ def elastic_net_paths(
         l1: (grams, problems, penalties), above 0, or 0 where `xy` is 0; each solution starts the
             next, so penalties that decrease are fastest.
         l2: (grams, problems, penalties), at least 0.
+        progress: called with the share of the penalties, of all problems, that are done.
 
     Returns:
         The coefficients, (grams, problems, penalties, features), and the duality gaps, (grams,
@@ -52,23 +58,32 @@ def elastic_net_paths(
     >>> coefficients[0, 0]
     tensor([[0.5000, 0.0000],
             [0.8750, 0.1250]], dtype=torch.float64)
-    >>> gaps.tolist()
-    [[[0.0, 0.0]]]
     """
     coefficients, gaps = l1.new_zeros(*l1.shape, xy.shape[-1]), torch.zeros_like(l1)
     if not xy.shape[-1]:
         return coefficients, gaps
-    size = max(1, _BLOCK_NUMBERS // xy.shape[-1] ** 2)  # problems in a block
-    grams = max(1, size // max(1, xy.shape[1]))
-    for gram in range(0, xy.shape[0], grams):
-        matrices = cross[gram : gram + grams]
-        block_cross = matrices[0][None] if len(matrices) == 1 else torch.stack(list(matrices))
-        for problem in range(0, xy.shape[1], size):
-            block = slice(gram, gram + grams), slice(problem, problem + size)
-            terms = block_cross, xy[block], square[block], l1[block], l2[block]
-            coefficients[block] = b = _ActiveSets(*terms).paths()
-            gaps[block] = duality_gaps(*terms, b)
+    done = 0
+    for block, matrices in _blocks(cross, *xy.shape):
+        terms = matrices, xy[block], square[block], l1[block], l2[block]
+        coefficients[block] = b = _ActiveSets(*terms).paths()
+        gaps[block] = duality_gaps(*terms, b)
+        done += gaps[block].numel()
+        if progress:
+            progress(done / gaps.numel())
     return coefficients, gaps
+
+
+def _blocks(
+    cross: Sequence[Tensor], grams: int, problems: int, features: int
+) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+    """Return which Grams and which of their problems are solved together, and these Grams."""
+    size = max(1, _BLOCK_NUMBERS // features**2)  # problems in a block
+    step = max(1, size // max(1, problems))
+    for gram in range(0, grams, step):
+        part = cross[gram : gram + step]
+        matrices = part[0][None] if len(part) == 1 else torch.stack(list(part))
+        for problem in range(0, problems, size):
+            yield (slice(gram, gram + step), slice(problem, problem + size)), matrices
 
 
 def duality_gaps(
@@ -136,10 +151,8 @@ class _ActiveSets:
                 excess = torch.where(done[:, None], expected, excess)
             self._refresh(self.inverses.delicate.nonzero()[:, 0])
             self._enter(excess, settled & ~done)
-            if self.inverses.is_long():
-                self._refresh(torch.arange(count))
-            else:
-                self._refresh(self.inverses.delicate.nonzero()[:, 0])
+            delicate = self.inverses.delicate.nonzero()[:, 0]
+            self._refresh(torch.arange(count) if self.inverses.is_long() else delicate)
         return paths.view(*self.shape[:2], penalties, -1)
 
     def _move(self) -> tuple[Tensor, Tensor]:
@@ -209,9 +222,8 @@ class _ActiveSets:
         old1, old2 = self.penalty1, self.penalty2
         self.penalty1, self.penalty2 = self.l1.gather(1, number), self.l2.gather(1, number)
         done = done[:, None]
-        change = self.slope - self.last_slope
         share = (self.penalty1 - old1) / (old1 - self.last_penalty)
-        expected = self.slope + change * share
+        expected = self.slope + (self.slope - self.last_slope) * share
         expected = (expected * self.slope.sign() - self.penalty1).masked_fill(self.active, -1.0)
         expected = expected.where(share.isfinite() & (share > 0), -1.0)
         self.last_slope = torch.where(done, self.slope, self.last_slope)
@@ -220,10 +232,8 @@ class _ActiveSets:
         self.entered &= ~done
         self.lowest = self.lowest.masked_fill(done[:, 0], math.inf)
         self.steps = self.steps.masked_fill(done[:, 0], 0)
-        changed = (self.penalty2 != old2)[:, 0].nonzero()[:, 0]
-        if len(changed):
-            self.slope += (self.penalty2 - old2) * self.b
-            self._refresh(changed)
+        self.slope = self.slope + (self.penalty2 - old2) * self.b
+        self._refresh((self.penalty2 != old2)[:, 0].nonzero()[:, 0])
         self.value = self._objective()
         return expected
 

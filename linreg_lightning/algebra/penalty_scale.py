@@ -121,9 +121,13 @@ class StandardizedEquations(Generic[Number]):
         return slopes, intercept
 
     def standardized(self, coefficients: Tensor) -> Tensor:
-        """Return g of b, (features, targets) float64 in the user's units; (penalized, targets)."""
-        unit = self.exponent[self.penalized, None] - self.target_exponent
-        return ldexp(coefficients[self.penalized], unit) * to_float64(self.scale)[:, None]
+        """Return g of b, (features, ..., targets) float64 in the user's units.
+
+        The shape is (penalized, ..., targets).
+        """
+        shape = -1, *[1] * (coefficients.ndim - 1)
+        unit = self.exponent[self.penalized].view(shape) - self.target_exponent
+        return ldexp(coefficients[self.penalized], unit) * to_float64(self.scale).view(shape)
 
 
 def standardize_equations(
@@ -257,8 +261,9 @@ def alpha_grid(
 ) -> Tensor:
     """Return alphas from the largest down, evenly in the logarithm; (count, targets).
 
-    The smallest is 1e-4 of the largest, or 1e-2 where there are no more rows than features. Where
-    the largest is 0, as of a constant target, so is the whole grid.
+    The smallest is 1e-4 of the largest, or 1e-2 where there are no more rows than features; of
+    ridge, whose largest is that of `SMALLEST_L1_RATIO`, 1e-7 or 1e-5, so that its grid reaches down
+    as far as that of the lasso. Where the largest is 0, as of a constant target, so is the grid.
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> from linreg_lightning.batch import Batch
@@ -269,5 +274,7 @@ def alpha_grid(
            dtype=torch.float64)
     """
     ratio = 1e-4 if equations.rows > equations.features else 1e-2
+    if l1_ratio == 0:
+        ratio *= _SMALLEST_L1_RATIO
     steps = ratio ** (torch.arange(count, dtype=torch.float64) / max(count - 1, 1))
     return steps[:, None] * largest_alpha(equations, l1_ratio)

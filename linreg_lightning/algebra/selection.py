@@ -18,7 +18,11 @@ from linreg_lightning.algebra.held_out_errors import held_out_errors
 from linreg_lightning.algebra.inference import check_confidence
 from linreg_lightning.algebra.least_squares import Fit
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations
-from linreg_lightning.algebra.selection_criteria import noise_variance, selection_criteria
+from linreg_lightning.algebra.selection_criteria import (
+    SelectionCriteria,
+    noise_variance,
+    selection_criteria,
+)
 from linreg_lightning.algebra.selection_options import SelectionOptions, check_columns
 from linreg_lightning.algebra.selection_paths import (
     Fits,
@@ -33,7 +37,8 @@ from linreg_lightning.algebra.selection_result import Path, Selection
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import all_weights_zero
 
-Progress = Callable[[int, int], None]  # selections done, selections in all
+Progress = Callable[[float], None]  # with the share of the work that is done, from 0 to 1
+_BEFORE_PATHS, _AFTER_PATHS = 0.2, 0.9  # shares of the work of a selection, about
 
 
 def select(
@@ -51,7 +56,7 @@ def select(
         options: what to compare, and how to choose.
         intercept: whether to fit the constant b_0.
         confidence: how often the intervals of a refit cover the truth.
-        progress: called with how many selections are done, and how many there are.
+        progress: called again and again with the share of the work that is done, from 0 to 1.
 
     Raises:
         InputError: a fold has no row with a weight above 0; an argument is outside its range.
@@ -65,12 +70,13 @@ def select(
     problem, *fold_problems = [standardized(e, options) for e in (equations, *training)]
     l1_ratios = torch.tensor(options.l1_ratios, dtype=torch.float64)
     alphas = choose_alphas(problem, options)
-    fits, *fold_fits = fit_paths([problem, *fold_problems], l1_ratios, alphas)
-    errors = cross_validate(folds, training, [f.coefficients for f in fold_fits])
+    count = 1 + options.nested * len(folds)
+    of_paths = _part(progress, _BEFORE_PATHS / count, _AFTER_PATHS / count)
+    fits, *fold_fits = fit_paths([problem, *fold_problems], l1_ratios, alphas, of_paths)
+    fold_coefficients, _, fold_gaps, _, moved = zip(*fold_fits, strict=True)
+    errors = cross_validate(folds, training, fold_coefficients, moved)
     check_range(problem, errors)
-    path = _describe(problem, fits, l1_ratios, alphas, equations, total_sums)
-    values = path.residual, path.degrees_of_freedom, noise_variance(equations)
-    criteria = selection_criteria(problem, *values)
+    path, criteria = _describe(problem, fits, l1_ratios, alphas, equations, total_sums)
     choices = choose(errors, criteria, options.choice)
     selection = Selection(
         options=options,
@@ -79,12 +85,11 @@ def select(
         path=path,
         criteria=criteria,
         **errors._asdict(),
-        index_min=choices.index_min,
-        index_1se=choices.index_1se,
-        index=choices.chosen,
+        **vars(choices),
         fold_rows=sums.rows,
-        fold_coefficients=torch.stack([f.coefficients for f in fold_fits]),
-        digits=_digits(problem, fits, path, l1_ratios, alphas, choices.chosen),
+        fold_coefficients=torch.stack(fold_coefficients),
+        fold_gap=torch.stack(fold_gaps),
+        digits=_digits(problem, fits, path, l1_ratios, alphas, choices.index),
         left_out=_left_out(problem),
         target_variance=ldexp(problem.variation, 2 * problem.target_exponent),
         **_nested_errors(sums, folds, training, options, intercept, progress),
@@ -93,9 +98,16 @@ def select(
         rows=equations.rows,
         intercept_fitted=intercept,
         confidence=confidence,
-        **_scales(problem, equations, take(fits.coefficients, choices.chosen)),
+        **_scales(problem, equations, take(fits.coefficients, choices.index)),
     )
     return _refit(selection, total_sums) if options.refit else selection
+
+
+def _part(progress: Progress | None, start: float, stop: float) -> Progress | None:
+    """Return what reports the progress of a part of the work, which begins and ends there."""
+    if progress is None:
+        return None
+    return lambda share: progress(start + share * (stop - start))
 
 
 def _check(sums: FoldSums, options: SelectionOptions, confidence: float) -> None:
@@ -124,16 +136,16 @@ def _nested_errors(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Return the errors of each fold for what a selection among the others chooses, if `nested`."""
-    if progress:
-        progress(1, 1 + options.nested * len(folds))
     if not options.nested:
+        if progress:
+            progress(1.0)
         return {}
     plain, coefficients = replace(options, nested=False, refit=False), []
+    count = 1 + len(folds)
     for fold in range(len(folds)):
-        inner = select(sums.without(fold), plain, intercept=intercept)
+        part = _part(progress, (1 + fold) / count, (2 + fold) / count)
+        inner = select(sums.without(fold), plain, intercept=intercept, progress=part)
         coefficients.append(inner.coefficients)
-        if progress:
-            progress(2 + fold, 1 + len(folds))
     errors = cross_validate(folds, training, coefficients)
     return {"nested_error": errors.mean_error, "nested_standard_error": errors.standard_error}
 
@@ -145,12 +157,13 @@ def _describe(
     alphas: Tensor,
     equations: NormalEquations[Any],
     sums: Gram,
-) -> Path:
-    """Return the fits of all rows with their residuals and degrees of freedom."""
+) -> tuple[Path, SelectionCriteria]:
+    """Return the fits of all rows with their residuals and degrees of freedom, and criteria."""
     rows = equations if equations.intercept else sums.normal_equations()
     residual = held_out_errors(rows, equations, fits.coefficients).mean_square
     freedom = degrees_of_freedom(problem, fits, l1_ratios, alphas)
-    return Path(fits.coefficients, fits.intercept, residual, freedom, fits.gap)
+    criteria = selection_criteria(problem, residual, freedom, noise_variance(equations))
+    return Path(fits.coefficients, fits.intercept, residual, freedom, fits.gap), criteria
 
 
 def _digits(

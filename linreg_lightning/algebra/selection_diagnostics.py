@@ -6,11 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from linreg_lightning.algebra.cross_validation import take
-from linreg_lightning.algebra.diagnostics import Diagnostic
+from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic
 
 _FALLS = 1e-3  # a relative decrease of the error that is worth another alpha
-_LARGEST_GAP = 1e-6
 
 
 def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> list[Diagnostic]:
@@ -19,6 +17,9 @@ def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> l
     names = names or features
     notes: list[str] = []
     problems: list[str] = []
+    remedy = "leave columns out, or give larger alphas."
+    if selection.accuracy == "float64":
+        remedy = "fit all rows with accuracy exact."
     if selection.left_out:
         left_out = ", ".join(names[j] for j in selection.left_out)
         problems.append(
@@ -31,19 +32,16 @@ def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> l
             notes.append(f"The choice{of_target} leaves out all columns that have a penalty.")
         elif end := _end_of_path(selection, t):
             problems.append(f"The choice{of_target} is {end}.")
+        if from_alpha := _end_of_safe_path(selection, t):
+            problems.append(
+                f"Fits{of_target} with an alpha of {from_alpha:.3g} or less, or their errors of "
+                f"held-out rows, may have fewer than {ENOUGH_DIGITS} correct digits: {remedy}"
+            )
     if not selection.precise:
         digits, error_digits = int(selection.digits.min()), int(selection.error_digits.min())
-        remedy = "leave columns out, or give larger alphas."
-        if selection.accuracy == "float64":
-            remedy = "fit all rows with accuracy exact."
         problems.append(
             f"Only {digits} digits of the coefficients and {error_digits} of the errors of "
             f"held-out rows are safe: {remedy}"
-        )
-    if not bool((take(selection.path.gap, selection.index) <= _LARGEST_GAP).all()):
-        problems.append(
-            "The search for the coefficients stopped before the least value of the objective: "
-            "leave columns out that are nearly combinations of others, or give larger alphas."
         )
     if selection.accuracy == "exact" and not selection.exact:
         problems.append(
@@ -57,6 +55,12 @@ def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> l
         )
     diagnostics = [Diagnostic(note, is_warning=False) for note in notes]
     return diagnostics + [Diagnostic(problem, is_warning=True) for problem in problems]
+
+
+def _end_of_safe_path(selection: Any, target: int) -> float | None:
+    """Return the largest alpha whose fit, or its error, may be wrong; None if all are right."""
+    alphas = selection.alphas[~selection.reliable[..., target], target]
+    return float(alphas.max()) if len(alphas) else None
 
 
 def _end_of_path(selection: Any, target: int) -> str | None:

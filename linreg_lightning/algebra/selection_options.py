@@ -36,10 +36,10 @@ class SelectionOptions:
     Args:
         penalty: `ridge` (l1_ratio 0), `lasso` (1) or `elasticnet`.
         l1_ratio: of the elastic net, above 0 and up to 1, one or several; 0.5 by default.
-        alphas: numbers above 0 that decrease, or how many, at least 2: then from the
-            smallest alpha that makes all coefficients 0 down to 1e-4 of it, to 1e-2 if there are
-            no more rows than columns, for each target and l1_ratio; ridge takes the largest
-            alpha of l1_ratio 0.001.
+        alphas: numbers above 0 that decrease, or how many, at least 2: then from the smallest
+            alpha that makes all coefficients 0 down to 1e-4 of it, to 1e-2 if there are no more
+            rows than columns, for each target and l1_ratio. Ridge starts from that of l1_ratio
+            0.001, for targets of variance 1, and goes down to 1e-7 or 1e-5 of it.
         choice: `min` takes the least error; `one_standard_error` the largest alpha whose error is
             within one standard error of it; `aic`, `bic`, `cp` (Mallows) and `gcv` the least value
             of this criterion of all rows. Of several l1_ratios, the one with the least error or

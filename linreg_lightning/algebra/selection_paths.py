@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ class Fits(NamedTuple):
     # How far the objective may be above its minimum, relative to that of g = 0; (R, A, targets).
     gap: Tensor
     digits: Tensor  # as `RidgePath.digits`, NaN of other penalties; (R, A, targets)
+    moved: Tensor  # how far, at most about, rounding moves predictions of other rows, likewise
 
 
 def standardized(equations: Any, options: SelectionOptions) -> StandardizedEquations[Any]:
@@ -61,27 +62,29 @@ def choose_alphas(total: StandardizedEquations[Any], options: SelectionOptions) 
 
 
 def fit_paths(
-    problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
+    problems: Sequence[StandardizedEquations[Any]],
+    l1_ratios: Tensor,
+    alphas: Tensor,
+    progress: Callable[[float], None] | None = None,
 ) -> list[Fits]:
     """Return the fits to each set of rows, all with the same alphas, (R, A, targets).
 
     The l1_ratios are all above 0, or the only one is 0. A column may have a penalty in some sets of
     rows and be constant in others. Where the alphas of a target are all 0, no column with a penalty
-    has a covariance with it: coefficients are 0 for any alpha.
+    has a covariance with it: coefficients are 0 for any alpha. `progress` is called with the share
+    of the fits that are done.
     """
     alphas = torch.where(alphas > 0, alphas, 1.0)
     if bool(l1_ratios.any()):
-        return _fit_sparse_paths(problems, l1_ratios, alphas)
-    results = []
-    for problem in problems:
-        path = ridge_path(problem, alphas[0])
-        values = path.coefficients, path.intercept, torch.zeros_like(path.digits), path.digits
-        results.append(Fits(*(value[None] for value in values)))
-    return results
+        return _fit_sparse_paths(problems, l1_ratios, alphas, progress)
+    return _fit_ridge_paths(problems, alphas[0], progress)
 
 
 def _fit_sparse_paths(
-    problems: Sequence[StandardizedEquations[Any]], l1_ratios: Tensor, alphas: Tensor
+    problems: Sequence[StandardizedEquations[Any]],
+    l1_ratios: Tensor,
+    alphas: Tensor,
+    progress: Callable[[float], None] | None,
 ) -> list[Fits]:
     """As `fit_paths`, for the lasso and the elastic net: all sets of rows are solved together."""
     ratios, count, targets = alphas.shape
@@ -102,21 +105,57 @@ def _fit_sparse_paths(
     l1 = l1.clamp(max=_MAX_PENALTY)  # infinity times a coefficient of 0 is NaN
     l2 = ((1 - ratio) * penalty).expand_as(l1)
     repeated = xy.repeat(1, ratios, 1), square.repeat(1, ratios)
-    fits, gaps = elastic_net_paths(cross, *repeated, l1.flatten(1, 2), l2.flatten(1, 2))
+    fits, gaps = elastic_net_paths(cross, *repeated, l1.flatten(1, 2), l2.flatten(1, 2), progress)
     fits, gaps = fits.view(*l1.shape, len(columns)), gaps.view_as(l1)
     results = []
     for problem, place, g, gap in zip(problems, places, fits, gaps, strict=True):
         b, intercept = problem.coefficients(g[..., place].permute(3, 0, 2, 1).flatten(1))
         start = (to_float64(problem.square) / 2).clamp(min=1e-300)  # the objective at g = 0
+        b = b.view(ratios, count, *b.shape[1:])
         results.append(
             Fits(
-                b.view(ratios, count, *b.shape[1:]),
+                b,
                 intercept.view(ratios, count, targets),
                 gap=gap.mT / start,
                 digits=torch.full_like(alphas, torch.nan),
+                moved=_moved_predictions(problem, b, l1_ratios, alphas),
             )
         )
     return results
+
+
+def _fit_ridge_paths(
+    problems: Sequence[StandardizedEquations[Any]],
+    alphas: Tensor,
+    progress: Callable[[float], None] | None,
+) -> list[Fits]:
+    results, no_ratio = [], torch.zeros(1, dtype=torch.float64)
+    for done, problem in enumerate(problems, 1):
+        path = ridge_path(problem, alphas)
+        values = path.coefficients, path.intercept, torch.zeros_like(path.digits), path.digits
+        moved = _moved_predictions(problem, path.coefficients[None], no_ratio, alphas[None])
+        results.append(Fits(*(v[None] for v in (*values, moved[0]))))
+        if progress:
+            progress(done / len(problems))
+    return results
+
+
+def _moved_predictions(
+    problem: StandardizedEquations[Any], b: Tensor, l1_ratios: Tensor, alphas: Tensor
+) -> Tensor:
+    """Return `Fits.moved` of the coefficients b.
+
+    Only of fits with more columns than rows, else 0. There A has no inverse, and errors E of A and
+    h move g by up to |E| (1, |g|) / l2, l2 = alpha (1 - l1_ratio), in directions that are not in
+    the rows of the fit: the objective hardly changes, but predictions of other rows do.
+    """
+    g = problem.standardized(b.movedim(2, 0)).abs()
+    roundoff = torch.where(l1_ratios > 0, _SOLVER_ROUNDOFF, 0.0).clamp(min=problem.roundoff)
+    size = torch.tensordot(problem.norm, g, 1) + problem.target_norm
+    l2 = alphas * (1 - l1_ratios)[:, None, None]
+    singular = (g != 0).sum(0) > problem.rows - problem.fixed_terms
+    moved = roundoff[:, None, None] * problem.norm.square().sum().sqrt() * size / l2
+    return ldexp(torch.where(singular & (l2 > 0), moved, 0.0), problem.target_exponent)
 
 
 def degrees_of_freedom(

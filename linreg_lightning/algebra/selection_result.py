@@ -21,6 +21,8 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.matching import columns_by_name
 from linreg_lightning.validation import to_tensor
 
+_LARGEST_GAP = 1e-9  # rounding errors leave 1e-12 even of columns that are nearly dependent
+
 
 class Path(NamedTuple):
     """The fits of all rows for all l1_ratios (R) and alphas (A), in the user's units."""
@@ -67,9 +69,10 @@ class Selection(SelectionTable):
     fold_rows: list[int]  # of weight above 0
     # Of the fits without the rows of a fold, (K, R, A, features, targets).
     fold_coefficients: Tensor
+    fold_gap: Tensor  # as `path.gap`, likewise; (K, R, A, targets)
     mean_error: Tensor  # over folds, each counted once, (R, A, targets)
     standard_error: Tensor  # of the mean error, (R, A, targets)
-    # About how far rounding of float64 sums may have moved the mean error, (R, A, targets).
+    # About how far rounding may have moved the mean error, (R, A, targets).
     error_rounding: Tensor
     # Indices (l1_ratio, alpha) of each target: of the least mean error, of the largest alpha within
     # one standard error of it, and of `choice`; (targets, 2) int64.
@@ -148,6 +151,17 @@ class Selection(SelectionTable):
     def precise(self) -> bool:
         """Whether eight digits of the coefficients and of the mean errors are safe."""
         return float(torch.minimum(self.digits, self.error_digits).min()) >= ENOUGH_DIGITS
+
+    @cached_property
+    def reliable(self) -> Tensor:
+        """Whether a fit and its mean error are about right, (R, A, targets) bool.
+
+        The objectives of all rows and of the rows without each fold are at most 1e-9 above their
+        minima, and rounding leaves eight digits of the mean error.
+        """
+        gap = torch.maximum(self.path.gap, self.fold_gap.amax(0))
+        limit = 10.0**-ENOUGH_DIGITS * self.mean_error
+        return (gap <= _LARGEST_GAP) & (self.error_rounding <= limit)
 
     @cached_property
     def statistics(self) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class RegularizedLeastSquares(OnePassModule):
         l1_ratio: of the elastic net, above 0 and up to 1, or a list of these, of which the one with
             the least error is taken; None means 0.5.
         alphas: how many, at least 2, from the smallest alpha that leaves out all columns down to
-            0.0001 of it (0.01 with more columns than rows); or the values, above 0 and decreasing.
+            0.0001 of it (0.01 unless there are more rows than columns), of ridge from that of
+            l1_ratio 0.001 down to 1e-7 of it (1e-5); or the values, above 0 and decreasing.
         folds: how many parts the rows are divided into, from 2 to 255.
         blocks: whether each fold is a block of consecutive rows, as for rows in the order of time;
             added rows are divided into blocks by themselves.
@@ -211,8 +212,7 @@ class RegularizedLeastSquares(OnePassModule):
 
     def _solve(self, total: FoldSums) -> bool:
         options = self._named_options()
-        selections = 1 + options.nested * self.fold_rule.folds
-        with selection_progress(self._trainer, selections) as progress:
+        with selection_progress(self._trainer) as progress:
             selection = select(
                 total,
                 options,

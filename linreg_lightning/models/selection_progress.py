@@ -16,18 +16,19 @@ SECONDS_BEFORE_BAR = 1.0
 
 
 @contextmanager
-def selection_progress(trainer: Any, selections: int) -> Iterator[Progress]:
-    """Show a bar where the Trainer shows one, if the selections take more than a second."""
+def selection_progress(trainer: Any) -> Iterator[Progress]:
+    """Show a bar where the Trainer shows one, if the selection takes more than a second."""
     shown: list[Tqdm] = []
-    options: Any = {"total": selections, "leave": False, "file": sys.stderr}
-    # From a timer, because a selection from many columns calls nothing before its end.
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
+    options: Any = {"total": 100, "bar_format": shape, "leave": False, "file": sys.stderr}
+    # From a timer, because a selection from many columns calls nothing in its first seconds.
     timer = Timer(
         SECONDS_BEFORE_BAR, lambda: shown.append(Tqdm(desc="Choosing the penalty", **options))
     )
 
-    def progress(done: int, count: int) -> None:
+    def progress(share: float) -> None:
         for bar in shown:
-            bar.update(done - bar.n)
+            bar.update(int(100 * share) - bar.n)
 
     bars = None if trainer is None else trainer.progress_bar_callback
     if bars is not None and bars.is_enabled and trainer.is_global_zero:
