@@ -310,3 +310,9 @@ def test_progress_rises_with_each_set_of_rows(
         assert len(set(seen)) >= 4 * (1 + 3 * nested)
         assert 0 < seen[0] < 0.5 / (1 + 3 * nested)
         assert seen[-1] == 1.0
+
+
+def test_errors_that_fall_slowly_at_the_end_of_the_path_have_a_warning() -> None:
+    # Of a target in large units, the default path of the elastic net ends far too early.
+    with pytest.warns(UserWarning, match="the smallest alpha, and errors fall towards it"):
+        select_penalty(X, Y * 1e6, folds=3, penalty="elasticnet")

@@ -67,8 +67,12 @@ def _end_of_path(selection: Any, target: int) -> str | None:
     """Return which end of the path the choice is at if errors fall towards it, else None."""
     r, a = selection.index[target].tolist()
     error = selection.mean_error[r, :, target]
-    beside = {0: 1, len(error) - 1: len(error) - 2}.get(a, a)
-    if len(error) > 1 and float(error[beside] - error[a]) > _FALLS * float(error[a]):
+    last, alphas = len(error) - 1, selection.alphas[r, :, target]
+    if not last or 0 < a < last:
+        return None
+    # Errors that fall slowly, as of a target in large units, fall over a power of ten of alphas.
+    beside = 1 if a == 0 else min(last - 1, int((alphas > 10 * alphas[last]).sum()))
+    if float(error[beside] - error[a]) > _FALLS * float(error[a]):
         end = ("largest", "larger") if a == 0 else ("smallest", "smaller")
         more = _further_alphas(float(selection.alphas[r, a, target]), larger=a == 0)
         remedy = f"give {end[1]} alphas, such as {more}"
