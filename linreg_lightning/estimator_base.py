@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Number
@@ -29,7 +30,7 @@ except ImportError:
     ) from None
 
 
-class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """A base class of estimators whose fits predict from tensors."""
 
     def predict(self, X: Any) -> Any:  # noqa: N803
@@ -55,8 +56,9 @@ class LinearEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         refuse_reordered_rows(X, y, sample_weight)
         return float(super().score(X, y, sample_weight))
 
+    @abstractmethod
     def _predict(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return predictions for x, (rows, features), in the shape of y."""
 
     def _check_bool(self, name: str) -> None:
         value = getattr(self, name)

@@ -80,7 +80,7 @@ def test_a_fold_batch_keeps_its_rows_and_folds_together() -> None:
     assert joined.fold.tolist() == [0, 0, 1]
     assert joined.weight is None
     weighted = rows._replace(weight=torch.arange(4))
-    assert FoldBatch.concatenate([weighted, weighted]).weight.tolist() == [0, 1, 2, 3] * 2  # type: ignore[union-attr]
+    assert FoldBatch.concatenate([weighted, weighted]).weight.tolist() == [0, 1, 2, 3] * 2
     assert type(as_batch(rows)) is Batch
     with pytest.raises(InputError, match=r"fold: a shape of \(2,\) was given"):
         as_batch(rows._replace(fold=rows.fold[:2]))
@@ -152,7 +152,7 @@ def test_a_data_module_may_have_folds_of_its_own() -> None:
     assert rows.fold.tolist() == [0] * 5 + [1] * 5
     assert type(fit(Images(), Recorder(None)).batches[0]) is Batch
     wrong = Images()
-    wrong.load = lambda stage: wrong.splits.update(train=rows._replace(fold=rows.fold[:3]))  # type: ignore[method-assign]
+    wrong.load = lambda stage: wrong.splits.update(train=rows._replace(fold=rows.fold[:3]))
     with pytest.raises(InputError, match=r"splits\['train'\].fold: a shape of \(3,\) was given"):
         fit(wrong)
 

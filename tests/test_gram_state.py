@@ -184,7 +184,7 @@ def test_processes_and_passes_give_the_sums_of_all_rows(
     more, more_fold = sample(20)
     later.begin_pass(2, 1, torch.device("cpu"), second=False)
     add(later, more, more_fold)
-    both = Batch(*(torch.cat(pair) for pair in zip(batch, more, strict=True)))  # type: ignore[arg-type]
+    both = Batch(*(torch.cat(pair) for pair in zip(batch, more, strict=True)))
     assert_sums(later.total(1), both, torch.cat((fold, more_fold)), expected)
 
 

@@ -324,9 +324,9 @@ def test_a_checkpoint_alone_predicts(trainer: MakeTrainer, monkeypatch: pytest.M
         patch.setattr(regularized, "select", None)
         new = quick()
         data = TabularData(frame, target="y", test_fraction=1.0)
-        (predicted,) = trainer().predict(new, data, ckpt_path="fit.ckpt")  # type: ignore[misc]
+        (predicted,) = trainer().predict(new, data, ckpt_path="fit.ckpt")
         (measured,) = trainer().test(new, data, ckpt_path="fit.ckpt", verbose=False)
-    assert torch.allclose(predicted, model.predict(x), rtol=1e-14)  # type: ignore[arg-type]
+    assert torch.allclose(predicted, model.predict(x), rtol=1e-14)
     assert measured["test_rmse"] == pytest.approx(model.fit_statistics["rmse"], rel=1e-12)
     np.testing.assert_equal(new.coefficients(), model.coefficients())
 
@@ -340,8 +340,8 @@ def test_a_checkpoint_loaded_with_another_choice_predicts_by_it(trainer: MakeTra
     again = RegularizedLeastSquares.load_from_checkpoint("fit.ckpt", choice="one_standard_error")
     assert_same_bits(again, expected)
     new = quick(choice="one_standard_error")
-    (predicted,) = trainer().predict(new, TensorData(x, y), ckpt_path="fit.ckpt")  # type: ignore[misc]
-    assert torch.equal(predicted, again.predict(x))  # type: ignore[arg-type]
+    (predicted,) = trainer().predict(new, TensorData(x, y), ckpt_path="fit.ckpt")
+    assert torch.equal(predicted, again.predict(x))
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def count_calls(*names: str) -> list[str]:
             calls.append(name)
             return function(*args, **options)
 
-        call.counted = function  # type: ignore[attr-defined]
+        call.counted = function
         return call
 
     for name in names:
@@ -207,7 +207,7 @@ def broadcasts_buffers(model: LightningModule) -> bool:
         found.append(model.trainer.strategy.model.broadcast_buffers)
         return wrapped(*args)
 
-    model.training_step = training_step  # type: ignore[method-assign]
+    model.training_step = training_step
     make_trainer(2).fit(model, TensorData(*descent_rows()[:2]))
     return bool(found[0])
 
