@@ -180,6 +180,14 @@ class GroupBatch(FoldBatch):
     """
 
 
+class KeyBatch(FoldBatch):
+    """Rows to train on whose `fold` holds what says which clusters and levels each row is in.
+
+    It is (rows, keys) int64: a number for the row's value in each column of clusters, then in each
+    column of levels to absorb (`HasKeys` in protocols.py).
+    """
+
+
 class KeptBatch(NamedTuple):
     """A `Batch` to predict, and a pyarrow record batch of the columns its predictions keep."""
 

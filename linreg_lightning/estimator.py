@@ -12,7 +12,8 @@ from torch import Tensor
 
 from linreg_lightning.algebra import ExactGram, Fit, Float64Gram, Gram
 from linreg_lightning.algebra.cost import cost_note
-from linreg_lightning.algebra.least_squares import Accuracy, check_arguments, drop_target_dimension
+from linreg_lightning.algebra.fit import drop_target_dimension
+from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.estimator_base import LinearEstimator
@@ -164,9 +165,9 @@ class LinearRegressor(LinearEstimator):
     def _store(self, gram: Gram, fit: Fit, one_target: bool) -> Self:
         names = getattr(self, "feature_names_in_", None)
         fit = replace(fit, feature_names=None if names is None else list(names))
-        for diagnostic in fit.diagnostics():
-            if diagnostic.is_warning:
-                warnings.warn(diagnostic.message, stacklevel=3)
+        for note in fit.notes():
+            if note.is_warning:
+                warnings.warn(note.message, stacklevel=3)
         fit = drop_target_dimension(fit) if one_target else fit
         self._gram, self.fit_ = gram, fit
         self.rank_ = fit.rank - bool(self.fit_intercept)

@@ -120,6 +120,17 @@ class GroupTable(Protocol):
 
 
 @runtime_checkable
+class HasKeys(Protocol):
+    """Data whose rows to train on carry the clusters and levels that they are in, as `KeyBatch`.
+
+    The lists name the columns of the keys, clusters first; without any, batches are `Batch`.
+    """
+
+    cluster_names: list[str]
+    absorbed_names: list[str]
+
+
+@runtime_checkable
 class ColumnModel(NamedColumns, Protocol):
     """A model that takes its columns, and their names, from the data."""
 

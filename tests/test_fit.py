@@ -226,8 +226,8 @@ def test_collinear_columns_are_left_out_and_named() -> None:
     for name in ("estimate", "standard_error", "t", "p", "low", "high"):
         assert bool(getattr(fit, name)[5].isnan().all())
     torch.testing.assert_close(fit.predict(both), expected.predict(x))
-    (diagnostic,) = fit.diagnostics(["a", "b", "c", "d", "e"])
-    assert diagnostic == ("Left out, as linear combinations of earlier columns: e", True)
+    (note,) = fit.notes(["a", "b", "c", "d", "e"])
+    assert note == ("Left out, as linear combinations of earlier columns: e", True)
 
 
 def test_a_perfect_fit_gives_no_warning() -> None:
@@ -235,9 +235,9 @@ def test_a_perfect_fit_gives_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit = least_squares(x, x[:, 0])
-    (diagnostic,) = fit.diagnostics()
-    assert "essentially perfect fit" in diagnostic.message
-    assert not diagnostic.is_warning
+    (note,) = fit.notes()
+    assert "essentially perfect fit" in note.message
+    assert not note.is_warning
     assert bool((fit.standard_error == 0).all())
 
 

@@ -421,7 +421,7 @@ def test_least_squares_names_columns_that_are_left_out() -> None:
     frame = homes()[["sqft"]].assign(double=lambda d: 2 * d.sqft)
     with pytest.warns(UserWarning, match="earlier columns: double"):
         result = least_squares(frame, homes().price)
-    assert "double" in result.diagnostics()[0].message
+    assert "double" in result.notes()[0].message
     numbered = least_squares(homes()[["sqft", "age"]].to_numpy(), homes().price.to_numpy())
     assert (numbered.feature_names, numbered.target_names) == (None, None)
     by_position = numbered.predict(homes()[["sqft", "age"]])

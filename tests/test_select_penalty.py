@@ -191,7 +191,7 @@ def test_a_choice_at_the_end_of_the_path_has_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"the largest alpha, .* alphas, such as \[100,30,10"):
         select_penalty(X, noise, folds=3, alphas=[0.1, 0.01], penalty="ridge")
     nothing = quiet(X, noise, folds=3, choice="one_standard_error")
-    assert [d.message for d in nothing.diagnostics()] == [
+    assert [d.message for d in nothing.notes()] == [
         "The choice leaves out all columns that have a penalty."
     ]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.multiprecision import matrix_product
-from linreg_lightning.algebra.solve import Solution
+from linreg_lightning.algebra.solution import Solution
 
 _EXACT_ROUNDOFF = 2.0**-44  # 53 bits, less what sums of several columns lose
 _FLOAT64_ROUNDOFF = 2.0**-22  # `solve` takes a column for a combination up to about 2^-25

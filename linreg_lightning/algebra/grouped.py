@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.batched_fit import fit_groups, group_moments, padded_size
+from linreg_lightning.algebra.fit import Fit
 from linreg_lightning.algebra.fit_table import GroupedFitTable
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.inference import check_confidence
-from linreg_lightning.algebra.least_squares import EXACT_LIMIT, Fit
+from linreg_lightning.algebra.least_squares import EXACT_LIMIT
 from linreg_lightning.batch import Batch, column_bits, significant_bits
 from linreg_lightning.errors import InputError
 from linreg_lightning.matching import align_index
@@ -77,7 +78,7 @@ class GroupedFit(GroupedFitTable):
         named = groups.tolist() if names is None else [names[k] for k in groups.tolist()]
         return _fit_groups(sorted_rows, named, precision, intercept, confidence)
 
-    def diagnostics(self) -> list[str]:
+    def notes(self) -> list[str]:
         """Return what a user should know: in which groups columns are missing, or digits."""
         terms = self.estimate.shape[1]
         notes = {
@@ -165,7 +166,7 @@ def grouped_least_squares(
     if y.ndim == 1:
         flat = {name: getattr(result, name)[..., 0] for name in (*_TABLES, "r2")}
         result = replace(result, **flat)
-    for message in result.diagnostics():
+    for message in result.notes():
         warnings.warn(message, stacklevel=2)
     return result
 

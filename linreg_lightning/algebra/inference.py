@@ -21,7 +21,9 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, concatenate, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.solve import Solution, solve
+from linreg_lightning.algebra.robust_errors import RobustErrors
+from linreg_lightning.algebra.solution import Solution
+from linreg_lightning.algebra.solve import solve
 from linreg_lightning.validation import check_argument
 
 _MAX_TERMS = 512
@@ -45,25 +47,29 @@ def find_constant(
     return solution._replace(has_constant=True, variation=ldexp(augmented.total, change))
 
 
-def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> dict[str, Any]:
+def coefficient_table(
+    solution: Solution[Number], confidence: float = 0.95, errors: RobustErrors | None = None
+) -> dict[str, Any]:
     """Return the table of coefficients by name, as `Fit` has it; (terms, targets) each.
 
     The variance of coefficient j is s^2 ((X'WX)^-1)_jj, that of the intercept
-    s^2 (1 / sum(w) + m' (X'WX)^-1 m) with m the means of the columns.
+    s^2 (1 / sum(w) + m' (X'WX)^-1 m) with m the means of the columns; or that of robust errors.
     """
     check_confidence(confidence)
     equations, features = solution.equations, solution.equations.features
-    df = equations.rows - solution.rank
-    inverse = concatenate(solution.intercept_inverse[None], solution.inverse_diagonal)
-    error = (inverse[:, None] * residual_variance(solution)).sqrt()
-    zero = torch.zeros(1, dtype=torch.int64)  # the index of the intercept, whose unit is 2^0
-    units = torch.cat((zero, solution.exponent[solution.kept]))[:, None]
+    if errors is None:
+        df: float = solution.df_residual
+        inverse = concatenate(solution.intercept_inverse[None], solution.inverse_diagonal)
+        error = to_float64((inverse[:, None] * residual_variance(solution)).sqrt())
+        error = error if equations.intercept else error[1:]
+    else:
+        df = errors.df
+        error = errors.covariance.diagonal(dim1=1, dim2=2).sqrt().T
+    terms, units = _terms(solution)
     estimate = torch.cat((solution.intercept[None], solution.coefficients))
+    estimate = estimate if equations.intercept else estimate[1:]
     standard_error = torch.full_like(estimate, math.nan)
-    fitted_terms = torch.cat((zero, solution.kept + 1))
-    standard_error[fitted_terms] = ldexp(to_float64(error), solution.exponent[features:] - units)
-    if not equations.intercept:
-        standard_error, estimate = standard_error[1:], estimate[1:]
+    standard_error[terms] = ldexp(error, solution.exponent[features:] - units[:, None])
     t = estimate / standard_error
     margin = t_quantile(confidence, df) * standard_error
     return {
@@ -76,11 +82,43 @@ def coefficient_table(solution: Solution[Number], confidence: float = 0.95) -> d
     }
 
 
+def coefficient_covariance(solution: Solution[Number], errors: RobustErrors | None) -> Tensor:
+    """Return the covariances of the estimates, (targets, terms, terms), in the user's units."""
+    equations, features = solution.equations, solution.equations.features
+    terms, units = _terms(solution)
+    if errors is None:
+        inverse = solution.inverse
+        if equations.intercept:
+            unit = equations.exponent[solution.kept] - solution.exponent[solution.kept]
+            mean = ldexp(to_float64(equations.mean)[solution.kept], unit)
+            beside = -(inverse @ mean)[:, None]
+            corner = to_float64(solution.intercept_inverse).reshape(1, 1)
+            above = torch.cat((corner, beside.T), 1)
+            inverse = torch.cat((above, torch.cat((beside, inverse), 1)))
+        scaled = to_float64(residual_variance(solution))[:, None, None] * inverse
+    else:
+        scaled = errors.covariance
+    size = equations.features + equations.intercept
+    covariance = torch.full((len(scaled), size, size), math.nan, dtype=torch.float64)
+    unit = 2 * solution.exponent[features:, None, None] - units - units[:, None]
+    covariance[:, terms[:, None], terms] = ldexp(scaled, unit)
+    return covariance
+
+
+def _terms(solution: Solution[Number]) -> tuple[Tensor, Tensor]:
+    """Return the places of the terms fitted, the intercept first, and the exponents of units."""
+    units = solution.exponent[solution.kept]
+    if not solution.equations.intercept:
+        return solution.kept, units
+    zero = torch.zeros(1, dtype=torch.int64)  # the place of the intercept, whose unit is 2^0
+    return torch.cat((zero, solution.kept + 1)), torch.cat((zero, units))
+
+
 def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     """Return the measures of fit by name, as `Fit.statistics` lists them."""
     equations, features = solution.equations, solution.equations.features
     n, k = equations.rows, solution.rank
-    df_model, df_residual = k - solution.has_constant, n - k
+    df_model, df_residual = k - solution.has_constant, solution.df_residual
     exponent, half_weight = solution.exponent[features:], equations.weight_exponent // 2
     variance = residual_variance(solution)
     explained = solution.variation - solution.residual
@@ -129,7 +167,7 @@ def residual_variance(solution: Solution[Number]) -> Number:
 
 def _residual_df(solution: Solution[Number]) -> float:
     """Return n - k; NaN where it is 0, and with a penalty."""
-    df = solution.equations.rows - solution.rank
+    df = solution.df_residual
     return df if df > 0 and solution.ridge == 0 else math.nan
 
 

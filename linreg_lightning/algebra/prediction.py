@@ -15,7 +15,7 @@ from torch import Tensor
 from linreg_lightning.algebra.double_double import DoubleDouble, Number, ldexp, to_float64
 from linreg_lightning.algebra.inference import check_confidence, residual_variance, t_quantile
 from linreg_lightning.algebra.multiprecision import matrix_product
-from linreg_lightning.algebra.solve import Solution
+from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.errors import InputError
 
 _WELL_CONDITIONED = 1e3  # condition numbers up to which float64 predicts with 12 digits
@@ -87,7 +87,7 @@ def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) 
     mean_error = ldexp(residual_sd * leverage.sqrt(), exponent)
     noise = ldexp(residual_sd, exponent + equations.weight_exponent // 2)
     row_error = torch.hypot(mean_error, noise)
-    quantile = t_quantile(confidence, equations.rows - solution.rank)
+    quantile = t_quantile(confidence, solution.df_residual)
     mean_margin, row_margin = quantile * mean_error, quantile * row_error
     mean_interval = mean_error, mean - mean_margin, mean + mean_margin
     return Prediction(mean, *mean_interval, row_error, mean - row_margin, mean + row_margin)

@@ -103,9 +103,9 @@ def select_penalty(  # noqa: D417 - `SelectionOptions` describes the other argum
 
 def warn_of(selection: Selection) -> None:
     """Warn the caller of the caller of what may be wrong with a choice."""
-    for diagnostic in selection.diagnostics():
-        if diagnostic.is_warning:
-            warnings.warn(diagnostic.message, stacklevel=3)
+    for note in selection.notes():
+        if note.is_warning:
+            warnings.warn(note.message, stacklevel=3)
 
 
 class SelectionRows(NamedTuple):

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from linreg_lightning.algebra.cross_validation import check_range, choose, cross_validate, take
 from linreg_lightning.algebra.double_double import ldexp
+from linreg_lightning.algebra.fit import Fit
 from linreg_lightning.algebra.fold_sums import FoldSums, merged
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.gram_columns import with_columns
 from linreg_lightning.algebra.held_out_errors import held_out_errors
 from linreg_lightning.algebra.inference import check_confidence
-from linreg_lightning.algebra.least_squares import Fit
 from linreg_lightning.algebra.penalty_scale import StandardizedEquations
 from linreg_lightning.algebra.selection_criteria import (
     SelectionCriteria,

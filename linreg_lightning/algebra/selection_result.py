@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.cross_validation import take
-from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic
-from linreg_lightning.algebra.least_squares import Fit, drop_target_dimension
+from linreg_lightning.algebra.fit import Fit, drop_target_dimension
+from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note
 from linreg_lightning.algebra.ridge_path import MAX_DIGITS
 from linreg_lightning.algebra.selection_criteria import SelectionCriteria
-from linreg_lightning.algebra.selection_diagnostics import list_selection_diagnostics
+from linreg_lightning.algebra.selection_notes import list_selection_notes
 from linreg_lightning.algebra.selection_options import SelectionOptions
 from linreg_lightning.algebra.selection_table import SelectionTable, selection_statistics
 from linreg_lightning.errors import InputError
@@ -183,12 +183,12 @@ class Selection(SelectionTable):
         coefficients = self.coefficients.reshape(len(self.center), -1)
         return self._in_shape_of_y(self.level + (rows - self.center) @ coefficients)
 
-    def diagnostics(self, names: list[str] | None = None) -> list[Diagnostic]:
+    def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know: columns left out, few correct digits, the path's end.
 
         `names` are those of the columns of x; None stands for those of the frame, or x1, x2 ...
         """
-        return list_selection_diagnostics(self, names or self.feature_names)
+        return list_selection_notes(self, names or self.feature_names)
 
     def with_names(self, features: list[str] | None, targets: list[str] | None) -> Self:
         """Return the same selection, its refit too, with other names of the columns of x and y."""

@@ -119,7 +119,7 @@ class GroupedModule(OnePassModule):
         options: Any = {"intercept": self._has_constant, "confidence": self.confidence}
         self.grouped_fit = GroupedFit.from_rows(rows, group, names, bits=bits, **options)
         self._batches = []
-        for message in self.grouped_fit.diagnostics():
+        for message in self.grouped_fit.notes():
             rank_zero_warn(message)
         groups = len(self.grouped_fit.groups)
         self.fit_statistics = {"rows": int(self.grouped_fit.rows.sum()), "groups": groups}

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any, ClassVar, final
 
 from linreg_lightning.algebra import Fit, Gram, Prediction
-from linreg_lightning.algebra.diagnostics import Diagnostic
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
+from linreg_lightning.algebra.notes import Note
 from linreg_lightning.algebra.prediction import predict_mean, prediction, prediction_center
 from linreg_lightning.models.collinearity import CollinearityModule
 from linreg_lightning.models.regression import Coefficient
@@ -107,8 +107,8 @@ class LeastSquares(CollinearityModule):
     def _forget(self) -> None:
         self._fit = None
 
-    def _diagnostics(self) -> list[Diagnostic]:
-        return self._fitted_or_refuse("diagnostics").diagnostics(self._variable_names)
+    def _notes(self) -> list[Note]:
+        return self._fitted_or_refuse("notes").notes(self._variable_names)
 
     def _fitted_or_refuse(self, what: str) -> Fit:
         self._refuse_unfitted(what)

@@ -14,9 +14,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from linreg_lightning.algebra.diagnostics import Diagnostic
 from linreg_lightning.algebra.gram_state import GramState, PassShape
 from linreg_lightning.algebra.least_squares import Accuracy
+from linreg_lightning.algebra.notes import Note
 from linreg_lightning.batch import Batch
 from linreg_lightning.design_matrix.frame_reader import FrameReader
 from linreg_lightning.errors import InputError
@@ -36,7 +36,7 @@ class OnePassModule(CenteredModule):
     of the checkpoint, also where `TabularData(unseen="add")` brings columns for new levels. With
     `accuracy` auto, sums in float64 that give too few digits get a second pass, in exact.
 
-    A subclass defines `_solve`, `_forget` and `_diagnostics`.
+    A subclass defines `_solve`, `_forget` and `_notes`.
 
     Args:
         accuracy: `exact`, `float64` or `auto`.
@@ -77,7 +77,7 @@ class OnePassModule(CenteredModule):
         """Forget the fit before a new one begins."""
 
     @abstractmethod
-    def _diagnostics(self) -> list[Diagnostic]:
+    def _notes(self) -> list[Note]:
         """Return what a user should know of the fit."""
 
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
@@ -246,7 +246,7 @@ class OnePassModule(CenteredModule):
             raise_max_epochs(trainer, trainer.current_epoch + 2)
             return
         self._sums.end_pass(total)
-        for message, is_warning in self._diagnostics():
+        for message, is_warning in self._notes():
             (rank_zero_warn if is_warning else rank_zero_info)(message)
         self.log("train_loss", self.fit_statistics["loss"])
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.diagnostics import Diagnostic
 from linreg_lightning.algebra.fit_table import as_rows
 from linreg_lightning.algebra.fold_sums import FoldSums
 from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.algebra.gram_state import GramState
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
+from linreg_lightning.algebra.notes import Note
 from linreg_lightning.algebra.prediction import predict_mean
 from linreg_lightning.algebra.selection import select
 from linreg_lightning.algebra.selection_options import (
@@ -255,8 +255,8 @@ class RegularizedLeastSquares(OnePassModule):
     def _forget(self) -> None:
         self.selection, self._without_groups = None, False
 
-    def _diagnostics(self) -> list[Diagnostic]:
-        return self._selected("diagnostics").diagnostics()
+    def _notes(self) -> list[Note]:
+        return self._selected("notes").notes()
 
     def _report(self) -> Report:
         selection = self._selected("summary")

@@ -204,7 +204,7 @@ def root(value: Fraction) -> Fraction:
 def examine(case: Case) -> str:
     """Return `silently wrong: ...`, or what else became of a case."""
     fit = fit_case(case)
-    warned = any(diagnostic.is_warning for diagnostic in fit.diagnostics())
+    warned = any(note.is_warning for note in fit.notes())
     kept = fit.solution.kept.tolist()
     truth = solve_in_rationals(case, kept)
     if truth is None:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from linreg_lightning.algebra.diagnostics import ENOUGH_DIGITS, Diagnostic
+from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note
 
 _FALLS = 1e-3  # a relative decrease of the error that is worth another alpha
 
 
-def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> list[Diagnostic]:
-    """Return the diagnostics of a `Selection`; `names` are those of the columns of x."""
+def list_selection_notes(selection: Any, names: Sequence[str] | None) -> list[Note]:
+    """Return the notes on a `Selection`; `names` are those of the columns of x."""
     features, targets = selection.column_names()
     names = names or features
     notes: list[str] = []
@@ -53,8 +53,8 @@ def list_selection_diagnostics(selection: Any, names: Sequence[str] | None) -> l
             "The refit takes its columns as given in advance: its standard errors and p are too "
             "small, because the same rows have chosen the columns."
         )
-    diagnostics = [Diagnostic(note, is_warning=False) for note in notes]
-    return diagnostics + [Diagnostic(problem, is_warning=True) for problem in problems]
+    found = [Note(note, is_warning=False) for note in notes]
+    return found + [Note(problem, is_warning=True) for problem in problems]
 
 
 def _end_of_safe_path(selection: Any, target: int) -> float | None:

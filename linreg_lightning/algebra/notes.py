@@ -6,15 +6,15 @@ ENOUGH_DIGITS = 8  # guaranteed correct in float64, for `auto` to do without exa
 _REMEDY = "fit all rows with accuracy exact."
 
 
-class Diagnostic(NamedTuple):
+class Note(NamedTuple):
     """One sentence about a fit; a warning says that numbers may be wrong or missing."""
 
     message: str
     is_warning: bool
 
 
-def list_diagnostics(fit: Any, names: list[str] | None) -> list[Diagnostic]:
-    """Return the diagnostics of a `Fit`; `names` are those of the columns of x."""
+def list_notes(fit: Any, names: list[str] | None) -> list[Note]:
+    """Return the notes on a `Fit`; `names` are those of the columns of x."""
     equations = fit.solution.equations
     names = names or [f"x{j}" for j in range(1, equations.features + 1)]
     sums_exactly = fit.accuracy == "exact"
@@ -53,5 +53,5 @@ def list_diagnostics(fit: Any, names: list[str] | None) -> list[Diagnostic]:
             "The magnitudes within a column differ by more than exact sums can hold: the bits "
             "of the result may depend on the order of the rows."
         )
-    diagnostics = [Diagnostic(note, is_warning=False) for note in notes]
-    return diagnostics + [Diagnostic(problem, is_warning=True) for problem in problems]
+    found = [Note(note, is_warning=False) for note in notes]
+    return found + [Note(problem, is_warning=True) for problem in problems]
