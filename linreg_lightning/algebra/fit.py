@@ -19,6 +19,7 @@ from linreg_lightning.algebra.prediction import Prediction, predict_mean, predic
 from linreg_lightning.algebra.robust_errors import RobustErrors
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
+from linreg_lightning.errors import InputError
 from linreg_lightning.matching import columns_by_name
 from linreg_lightning.validation import to_tensor
 
@@ -182,8 +183,9 @@ class Fit(fit_table.FitTable):
 
     @cached_property
     def left_out(self) -> LeftOutColumns | None:
-        """The columns left out as combinations of others; None if there are none."""
-        return LeftOutColumns.from_solution(self.solution) if self.collinear else None
+        """The columns left out as combinations of others; None if none, or effects are absorbed."""
+        is_combined = self.collinear and self.absorbed is None
+        return LeftOutColumns.from_solution(self.solution) if is_combined else None
 
     def broken_rows(self, x: Tensor) -> BrokenRows:
         """Count the rows of x, (rows, features), that break a collinearity of those of the fit."""
@@ -201,9 +203,10 @@ class Fit(fit_table.FitTable):
         many rows a column left out is not the combination that it was in the rows of the fit.
 
         Raises:
-            InputError: x has another number of columns, or lacks one of the fit.
+            InputError: x has another number of columns, or lacks one of the fit; effects of levels
+                were absorbed.
         """
-        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+        rows = self._rows_to_predict(x)
         mean = predict_mean(self.solution, rows)
         self.broken_rows(rows).warn()
         return mean[:, 0] if self._one_dimensional else mean
@@ -217,12 +220,20 @@ class Fit(fit_table.FitTable):
         as in `predict`.
 
         Raises:
-            InputError: x has another number of columns, or lacks one of the fit.
+            InputError: as `predict`.
         """
-        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+        rows = self._rows_to_predict(x)
         result = prediction(self.solution, rows, self.confidence)
         self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+
+    def _rows_to_predict(self, x: Any) -> Tensor:
+        if self.absorbed is not None:
+            raise InputError(
+                "predict: rows were given to a fit that has absorbed effects and keeps none of "
+                "them; to predict, give x a column of 0 and 1 for each level instead of absorb"
+            )
+        return to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
 
     def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

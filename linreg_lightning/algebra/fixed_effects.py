@@ -10,7 +10,6 @@ Frisch, F. V. Waugh, Partial time regressions as compared with individual trends
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -31,6 +30,7 @@ _BLOCK_ROWS = 2**14  # at a time, for which the working memory is small
 # What the effects of two columns may leave of a column that they explain, relative to its standard
 # deviation: the error of `solve_two_ways` where few rows connect the levels.
 _LEFT_BY_TWO_WAYS = 1e-9
+ENOUGH_CONVERGED = 1e-11
 _ROUNDING = 2.0**-51  # of the entries of a column, relative to their root mean square
 _MAX_TABLE = 2**16  # keys may be spread over so many numbers, or four for each, to be looked up
 
@@ -47,6 +47,7 @@ class AbsorbedEffects:
     steps: int  # of conjugate gradients, for two columns
     error: float  # what is left of the residuals of the equations of two columns, relative
     total: Gram  # the statistics of the rows as they were given
+    names: tuple[str, ...] = ()  # of the columns of levels
 
     @property
     def count(self) -> int:
@@ -55,6 +56,38 @@ class AbsorbedEffects:
         Those of two columns are their levels less one for each component.
         """
         return sum(self.levels) - self.components
+
+    def nested_count(self, clusters: Sequence[int]) -> int:
+        """Return how many of the effects fixest leaves out of the degrees of freedom.
+
+        It counts one effect for all columns, and one less than the levels of each column of levels
+        that are not within clusters of one of the columns `clusters`, whatever the components.
+        """
+        ways = zip(self.levels, self.nested, strict=True)
+        counted = [levels - 1 for levels, nested in ways if not set(nested) & set(clusters)]
+        return self.count - 1 - sum(counted)
+
+    def phrases(self) -> list[str]:
+        """Return what the report of a fit says of the effects."""
+        names = self.names or tuple(f"absorb {k}" for k in range(1, 1 + len(self.levels)))
+        ways = zip(names, self.levels, strict=True)
+        phrases = [f"absorbed: {' and '.join(f'{name} ({n} levels)' for name, n in ways)}"]
+        if self.components > 1:
+            phrases.append(f"{self.components} sets of levels that no row connects")
+        if self.steps:
+            phrases.append(f"{self.steps} steps, error {self.error:.0e}")
+        if self.singletons:
+            phrases.append(f"{self.singletons} rows alone in a level")
+        return phrases
+
+    def warning(self) -> str | None:
+        """Return a warning where the effects of two columns are not near the solution."""
+        if self.error <= ENOUGH_CONVERGED:
+            return None
+        return (
+            f"The absorbed effects have not converged after {self.steps} steps (error "
+            f"{self.error:.0e}), because few rows connect the levels: leave one column of them out."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers, without `total`."""
@@ -234,26 +267,3 @@ def with_total_variation(solution: Solution[Any], absorbed: AbsorbedEffects) -> 
     scaled = ldexp(diagonal, change)
     variation_like: Any = scaled.high if isinstance(solution.residual, Tensor) else scaled
     return solution._replace(has_constant=True, variation=variation_like)
-
-
-def describe(absorbed: AbsorbedEffects, names: Sequence[str]) -> list[str]:
-    """Return sentences on the effects, for the report of a fit."""
-    named = zip(names, absorbed.levels, strict=True)
-    sentences = ["absorbed: " + ", ".join(f"{name} ({levels} levels)" for name, levels in named)]
-    if absorbed.components > 1:
-        sentences.append(f"{absorbed.components} sets of levels that no row connects")
-    if absorbed.steps:
-        sentences.append(f"{absorbed.steps} steps, error {absorbed.error:.0e}")
-    if absorbed.singletons:
-        sentences.append(f"{absorbed.singletons} rows alone in a level")
-    return sentences
-
-
-def check_converged(absorbed: AbsorbedEffects) -> str | None:
-    """Return a warning where the effects of two columns are not near the solution."""
-    if absorbed.error <= 1e-11 and math.isfinite(absorbed.error):
-        return None
-    return (
-        f"The absorbed effects have not converged after {absorbed.steps} steps (error "
-        f"{absorbed.error:.0e}): few rows connect the levels; leave one of the columns out."
-    )
