@@ -8,6 +8,11 @@ from torch import Tensor
 
 from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.collinearity import BrokenRows, LeftOutColumns
+from linreg_lightning.algebra.fixed_effects import (
+    AbsorbedEffects,
+    absorbed_equations,
+    with_total_variation,
+)
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
@@ -44,6 +49,11 @@ class Fit(fit_table.FitTable):
     - `f`: ((SST - SSR) / (k - i)) / s^2; `f_p`: P(F > f)
     - `log_likelihood` of normal errors: (sum(log w) - n log(2 pi SSR / n) - n) / 2
     - `aic`: 2 k - 2 log_likelihood; `bic`: k log(n) - 2 log_likelihood
+
+    Where effects of levels are `absorbed`, statistics has their number, q, which counts as if each
+    were a coefficient: n - k - q are the residual degrees of freedom, k + q replaces k in AIC and
+    BIC, and `rank` stays k. `r2_within` is 1 - SSR / SST of the rows that the effects leave; SST of
+    `r2` is that of the rows as they were given, and F is that of the coefficients, by SST within.
     """
 
     coefficients: Tensor  # b, (features, targets)
@@ -62,13 +72,22 @@ class Fit(fit_table.FitTable):
     feature_names: list[str] | None = None  # of the columns of a data frame x; else None
     target_names: list[str] | None = None  # the same for y
     errors: RobustErrors | None = None  # robust standard errors; None: the classical ones
+    absorbed: AbsorbedEffects | None = None  # effects of levels taken out of the rows
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
     def from_gram(
-        cls, gram: Gram, *, intercept: bool = True, ridge: float = 0.0, confidence: float = 0.95
+        cls,
+        gram: Gram,
+        *,
+        intercept: bool = True,
+        ridge: float = 0.0,
+        confidence: float = 0.95,
+        absorbed: AbsorbedEffects | None = None,
     ) -> Self:
         """Fit from an accumulated Gram matrix; options as in `least_squares`.
+
+        `absorbed` are the effects that were taken out of the rows; then there is no intercept.
 
         Raises:
             InputError: no row was counted; an argument is outside its range; a coefficient leaves
@@ -85,8 +104,12 @@ class Fit(fit_table.FitTable):
         tensor([1., 3.], dtype=torch.float64)
         """
         inference.check_confidence(confidence)
-        solution = solve(gram.normal_equations(intercept), ridge)
-        if not intercept:
+        if absorbed is not None:
+            solution = solve(absorbed_equations(gram, absorbed), ridge)
+            solution = with_total_variation(solution, absorbed)
+        else:
+            solution = solve(gram.normal_equations(intercept), ridge)
+        if absorbed is None and not intercept:
             solution = inference.find_constant(solution, gram.normal_equations())
         return cls(
             coefficients=solution.coefficients,
@@ -99,6 +122,7 @@ class Fit(fit_table.FitTable):
             exact=gram.exact,
             confidence=confidence,
             solution=solution,
+            absorbed=absorbed,
         )
 
     # The table and the statistics take longer than the fit, so they wait until they are asked for.
