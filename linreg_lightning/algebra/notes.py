@@ -47,9 +47,7 @@ def list_notes(fit: Any, names: list[str] | None) -> list[Note]:
         )
     if fit.collinear:
         left_out = ", ".join(names[j] for j in fit.collinear)
-        others = (
-            "earlier columns" if fit.absorbed is None else "absorbed effects and earlier columns"
-        )
+        effects = "" if fit.absorbed is None else "absorbed effects and "
         problems.append(f"Left out, as linear combinations of {effects}earlier columns: {left_out}")
     if fit.absorbed is not None and (problem := fit.absorbed.warning()):
         problems.append(problem)
