@@ -18,7 +18,7 @@ from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import to_categories
+from linreg_lightning.design_matrix.level_names import to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import AssignsFolds

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import Design, RowNumbers, to_categories
+from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.level_names import RowNumbers, to_categories
 from linreg_lightning.design_matrix.row_counts import RowCounts, UnseenLevels
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
