@@ -131,6 +131,14 @@ class HasKeys(Protocol):
 
 
 @runtime_checkable
+class TakesKeys(Protocol):
+    """A model that says which clusters and levels to absorb it uses; a fit calls it."""
+
+    def check_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
+        """Refuse, with an InputError, columns of `HasKeys` that do not go with its arguments."""
+
+
+@runtime_checkable
 class ColumnModel(NamedColumns, Protocol):
     """A model that takes its columns, and their names, from the data."""
 
@@ -176,6 +184,14 @@ class LinearModel(Protocol):
     """A model that says whether it adds a constant; None means yes, unless x has one already."""
 
     fit_intercept: bool | None
+
+
+@runtime_checkable
+class TakesIntercept(Protocol):
+    """A model that a formula can tell whether to add a constant."""
+
+    def set_intercept(self, intercept: bool) -> None:
+        """Add a constant, or none, unless the user has decided it."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, get_args
 
 from linreg_lightning.data.row_groups import check_by
+from linreg_lightning.data.row_keys import check_names
 from linreg_lightning.design_matrix.batch_builder import Missing, Unseen
 from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.errors import InputError
@@ -17,7 +18,9 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.validation import check_argument, check_fractions
 
 FILES = ("path", "val_path", "test_path")
-_NAMES = (*FILES, "target", "features", "weight", "exclude", "categorical", "by", "group")
+HELD_OUT = ("val_path", "val_fraction", "test_path", "test_fraction")
+_KEYS = ("group", "cluster", "absorb")
+_NAMES = (*FILES, "target", "features", "weight", "exclude", "categorical", "by", *_KEYS)
 """The arguments that name files or columns."""
 
 
@@ -25,8 +28,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raise InputError for arguments that no table fits, or that contradict each other."""
     check_fractions(arguments["val_fraction"], arguments["test_fraction"])
     targets = as_list(arguments["target"])
-    if not targets:
-        raise InputError("target: no column was given; type the name of one")
+    if arguments["formula"] is not None:
+        _check_formula(arguments)
+    elif not targets:
+        raise InputError("target: no column was given; type the name of one, or a formula")
     # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000.
     for argument in _NAMES:
         for name in as_list(arguments[argument]):
@@ -54,16 +59,38 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     if by is not None:
         features = [*as_list(arguments["features"]), *as_list(arguments["categorical"])]
         roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}
-        splits = ("val_path", "val_fraction", "test_path", "test_fraction")
-        check_by(by, roles, any(arguments[name] for name in splits))
+        check_by(by, roles, any(arguments[name] for name in HELD_OUT))
+    others: dict[str, list[Any]] = {"target": targets, "weight": [weight], "by": [by]}
     if group is not None:
-        for argument, names in {"target": targets, "weight": [weight], "by": [by]}.items():
+        for argument, names in others.items():
             if group in names:
                 raise InputError(f"group: {group!r} was given as {argument} too; name another")
+    keys = {name: as_list(arguments[name]) for name in ("cluster", "absorb")}
+    check_names(keys, others, any(arguments[name] for name in HELD_OUT))
     for name, choices in (("missing", Missing), ("unseen", Unseen), ("dates", Dates)):
         *first, last = get_args(choices)
         is_one = arguments[name] in get_args(choices)
         check_argument(name, repr(arguments[name]), is_one, f"{', '.join(first)} or {last}")
+
+
+def _check_formula(arguments: Mapping[str, Any]) -> None:
+    """Refuse a formula beside arguments that say what it says, or that it has no use for."""
+    formula = arguments["formula"]
+    if not isinstance(formula, str) or not formula.strip():
+        raise InputError(f"formula: {formula!r} is no text; type one such as 'y ~ x1 + x2'")
+    for name in ("target", "features", "exclude", "categorical", "classes"):
+        if arguments[name]:
+            text = f"{name}: {arguments[name]!r} was given, and a formula too"
+            raise InputError(f"{text}; leave {name} out, and name columns in the formula")
+    if arguments["dates"] != "refuse":
+        text = f"dates: {arguments['dates']!r} was given, and a formula has no terms of dates"
+        raise InputError(f"{text}; leave dates out, and turn dates into numbers first")
+    if arguments["unseen"] == "add":
+        text = "unseen: add was given, and the terms of a formula keep their levels"
+        raise InputError(f"{text}; type error or zero, or fit all rows anew")
+    if arguments["missing"] == "mean":
+        text = "missing: mean was given, and the terms of a formula have no means"
+        raise InputError(f"{text}; type drop or error")
 
 
 def outermost_arguments(instance: Any) -> tuple[dict[str, Any], FrameType]:

@@ -35,7 +35,7 @@ _REMEDY = "leave it out of the formula"
 
 
 def formula_roles(
-    formula: Formula, dataset: TableDataset, weight: str | None, by: str | None, group: str | None
+    formula: Formula, dataset: TableDataset, weight: str | None, by: str | None
 ) -> ColumnRoles:
     """Return the roles that a formula gives to the columns of a table.
 
@@ -72,7 +72,7 @@ def formula_roles(
             kind = "is on both sides of ~" if name in features else "is the weight too"
             raise InputError(f"formula: {name!r} {kind}; use another column")
     texts = [name for name in features if name not in numbers]
-    return ColumnRoles(list(features), texts, targets, weight, by, group=group)
+    return ColumnRoles(list(features), texts, targets, weight, by)
 
 
 def _categories(formula: Formula, dataset: TableDataset) -> dict[str, Category]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -102,6 +103,7 @@ class FormulaMatrix:
         self.terms = state["terms"]
         self.names: list[str] = [name for term in self.terms for name in term["names"]]
         self.targets = [Expression(text) for text in state["targets"]]
+        self.target_columns = [target.columns[0] for target in self.targets]
         self.factors = {
             name: Factor(
                 Expression(each["expression"]), each["states"], each["levels"], each["coding"]
@@ -158,17 +160,26 @@ class FormulaMatrix:
         result: Floats = np.asarray(expression.evaluate({expression.columns[0]: values}, {}))
         return result
 
-    def valueless(self, table: Any, row: int) -> str:
-        """Say which factor has no finite value in a row that lacks nothing."""
+    def valueless(self, table: Any, row: int, targets: Floats) -> str:
+        """Say which factor or target has no finite value in a row that lacks nothing."""
         one = table.slice(row, 1)
+        for target, value in zip(self.targets, targets.tolist(), strict=False):
+            if not np.isfinite(value):
+                column = target.columns[0]
+                return f"{target.text} has no value where {column} = {one.column(column)[0]}"
         numbers = {name: parse_numbers(one.column(name), name) for name in self._numbers}
         for name, factor in self.factors.items():
             values = factor.read(numbers, one)
+            if factor.levels is not None:
+                continue
             flat = values.values if isinstance(values, Columns) else values
             if not np.isfinite(flat).all():
                 given = {c: one.column(c)[0].as_py() for c in factor.expression.columns}
                 shown = ", ".join(f"{c} = {v!r}" for c, v in given.items())
-                return f"{name} has no value where {shown}"
+                beyond = "; its values end there in the rows to train on"
+                beyond += ", unless extrapolation is 'extend' or 'clip'"
+                is_spline = re.match(r"(bs|cr|cs|cc)\(", name)
+                return f"{name} has no value where {shown}{beyond * bool(is_spline)}"
         return "a product of terms is not finite"
 
 
