@@ -29,8 +29,8 @@ def refuse_or_drop(
     """Say which rows lack a value of a column, and count them.
 
     Raises:
-        InputError: it `refuses` missing values, and a row lacks one; a row has all values, but a term
-            or the target is not a finite number, such as log(x) where x is 0.
+        InputError: it `refuses` missing values, and a row lacks one; a row has all values, but a
+            term or the target is not a finite number, such as log(x) where x is 0.
     """
     rows = block.table.num_rows
     invalid = ~(np.isfinite(x).all(axis=0) & np.isfinite(y).all(axis=0))
