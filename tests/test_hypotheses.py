@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
-from scipy import stats
 from statsmodels import api
-from statsmodels.datasets import longley
 
-from linreg_lightning import Fit, InputError, least_squares
-from linreg_lightning.algebra.chi_squared import chi_squared_tail
+from linreg_lightning import Fit, least_squares
 from linreg_lightning.algebra.robust_errors import ErrorOptions, RobustErrors
 
 

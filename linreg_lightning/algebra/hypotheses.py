@@ -17,7 +17,7 @@ from linreg_lightning.algebra.hypothesis_text import Hypothesis, parse_hypothese
 from linreg_lightning.algebra.inference import f_tail, residual_variance, t_quantile, t_two_sided
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.algebra.solution import Solution
-from linreg_lightning.coefficient_table import CoefficientTable, coefficient_report
+from linreg_lightning.coefficient_table import CoefficientTable, coefficient_report, fit_title
 from linreg_lightning.errors import InputError
 from linreg_lightning.text_table import Report
 
@@ -104,7 +104,7 @@ def hypothesis_test(fit: Any, text: str) -> HypothesisTest:
         df_residual=df_residual,
         errors=fit.errors.options.kind if fit.errors else "classical",
         confidence=fit.confidence,
-        title=f"Hypotheses about {fit._title()}",
+        title=fit_title("Hypotheses", targets, features),
         target_names=targets,
         **numbers,
     )
