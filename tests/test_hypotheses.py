@@ -20,9 +20,9 @@ from linreg_lightning.algebra.robust_errors import ErrorOptions, RobustErrors
 
 
 def robust(fit: Fit, covariances: list[np.ndarray], **numbers: float) -> Fit:
-    """Return a fit of all columns with an intercept, with covariances in the user's units."""
+    """Return a fit with an intercept, with covariances in the user's units."""
     exponent, features = fit.solution.exponent, fit.solution.equations.features
-    unit = torch.cat((torch.zeros(1), exponent[:features].double()))
+    unit = torch.cat((torch.zeros(1), exponent[fit.solution.kept].double()))
     unit = unit + unit[:, None] - 2 * exponent[features:, None, None]
     covariance = torch.tensor(np.array(covariances)) * 2.0**unit
     return replace(fit, errors=RobustErrors(ErrorOptions("HC3"), covariance, **numbers))
