@@ -187,6 +187,16 @@ class KeyBatch(FoldBatch):
     column of levels to absorb (`HasKeys` in protocols.py).
     """
 
+    def validate_rows(self) -> KeyBatch:
+        """Return the batch itself, or raise an InputError unless its parts have the same rows."""
+        self.batch.validate_rows()
+        if self.fold.ndim != 2 or len(self.fold) != len(self.x):
+            raise InputError(
+                f"fold: a shape of {tuple(self.fold.shape)} was given beside x of "
+                f"{tuple(self.x.shape)}; ({len(self.x)}, keys) is needed"
+            )
+        return self
+
 
 class KeptBatch(NamedTuple):
     """A `Batch` to predict, and a pyarrow record batch of the columns its predictions keep."""

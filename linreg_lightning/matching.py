@@ -9,7 +9,7 @@ import narwhals.stable.v2 as nw
 import pyarrow as pa
 
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import column_names, is_frame, to_arrow, to_narwhals
+from linreg_lightning.frames import collect, column_names, is_frame, to_arrow, to_narwhals
 
 _LISTED_NAMES = 20
 
@@ -122,3 +122,23 @@ def _pandas_index(values: Any) -> Any:
     if isinstance(wrapped, nw.DataFrame | nw.Series) and wrapped.implementation.is_pandas_like():
         return nw.to_native(wrapped).index
     return None
+
+
+def named_columns(values: Any) -> list[tuple[str, Any]]:
+    """Return the columns of a frame, a list or an array, or a single one, each with its name or "".
+
+    >>> named_columns([[1, 2], ["a", "b"]])
+    [('', [1, 2]), ('', ['a', 'b'])]
+    """
+    if is_frame(values):
+        frame = collect(values)
+        return [(name, frame[name]) for name in column_names(frame)]
+    if isinstance(values, list | tuple) and values and _is_column(values[0]):
+        return [("", column) for column in values]
+    if getattr(values, "ndim", 1) == 2:
+        return [("", values[:, j]) for j in range(values.shape[1])]
+    return [("", values)]
+
+
+def _is_column(value: Any) -> bool:
+    return not isinstance(value, str) and hasattr(value, "__len__")

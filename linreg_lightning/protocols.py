@@ -131,6 +131,14 @@ class HasKeys(Protocol):
 
 
 @runtime_checkable
+class TakesKeys(Protocol):
+    """A model that says which clusters and levels to absorb it uses; a fit calls it."""
+
+    def check_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
+        """Refuse, with an InputError, columns of `HasKeys` that do not go with its arguments."""
+
+
+@runtime_checkable
 class ColumnModel(NamedColumns, Protocol):
     """A model that takes its columns, and their names, from the data."""
 

@@ -60,6 +60,7 @@ class FitTable(CoefficientTable):
             fit.statistics,
             confidence=fit.confidence,
             ridge=fit.solution.ridge,
+            notes=[] if fit.absorbed is None else [fit.absorbed.phrases()],
         )
 
     def _frame_columns(self) -> dict[str, list[Any]]:

@@ -117,13 +117,15 @@ def _terms(solution: Solution[Number]) -> tuple[Tensor, Tensor]:
 def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     """Return the measures of fit by name, as `Fit.statistics` lists them."""
     equations, features = solution.equations, solution.equations.features
-    n, k = equations.rows, solution.rank
-    df_model, df_residual = k - solution.has_constant, solution.df_residual
+    n, k, absorbed = equations.rows, solution.rank, solution.absorbed
+    # F is that of the coefficients alone, without those of absorbed effects.
+    df_model, df_residual = k - (solution.has_constant and not absorbed), solution.df_residual
+    to_explain = solution.total if absorbed else solution.variation
     exponent, half_weight = solution.exponent[features:], equations.weight_exponent // 2
     variance = residual_variance(solution)
-    explained = solution.variation - solution.residual
     unexplained = to_float64(solution.residual / solution.variation)
-    f = to_float64(explained / (df_model or math.nan)) / to_float64(variance)
+    explained = (to_explain - solution.residual) / (df_model or math.nan)
+    f = to_float64(explained) / to_float64(variance)
     log_residual = to_float64(solution.residual).log()
     log_residual = log_residual + math.log(2) * (2 * exponent + equations.weight_exponent).double()
     deviance = n * (log_residual + math.log(2 * math.pi / n) + 1)
@@ -134,23 +136,29 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     per_target = {
         "residual_sd": ldexp(to_float64(variance.sqrt()), exponent + half_weight),
         "rmse": loss.sqrt(),
-        "r2": to_float64(explained / solution.variation),
+        "r2": _share_explained(solution, solution.variation),
+        **({"r2_within": _share_explained(solution, solution.total)} if absorbed else {}),
         "r2_adjusted": 1 - unexplained * ((n - solution.has_constant) / _residual_df(solution)),
         "f": f,
         "f_p": f_tail(f, df_model, df_residual),
         "log_likelihood": log_likelihood,
-        "aic": 2 * k - 2 * log_likelihood,
-        "bic": k * math.log(n) - 2 * log_likelihood,
+        "aic": 2 * (k + absorbed) - 2 * log_likelihood,
+        "bic": (k + absorbed) * math.log(n) - 2 * log_likelihood,
     }
     return {
         "rows": n,
         "rank": k,
+        **({"absorbed": absorbed} if absorbed else {}),
         "df_residual": df_residual,
         "condition": solution.condition,
         "loss": loss.mean().item(),
         **{name: v.item() if len(v) == 1 else v.tolist() for name, v in per_target.items()},
         **({} if solution.has_constant else {"r2_uncentered": True}),
     }
+
+
+def _share_explained(solution: Solution[Number], variation: Number) -> Tensor:
+    return to_float64((variation - solution.residual) / variation)
 
 
 def check_confidence(confidence: float) -> None:

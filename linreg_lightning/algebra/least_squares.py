@@ -4,12 +4,17 @@ import warnings
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
+from torch import Tensor
+
 from linreg_lightning.algebra import inference
 from linreg_lightning.algebra.cost import cost_note
 from linreg_lightning.algebra.fit import Fit, drop_target_dimension
+from linreg_lightning.algebra.fixed_effects import AbsorbedEffects, Absorption
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
+from linreg_lightning.algebra.keys import key_numbers
+from linreg_lightning.algebra.level_sums import LevelSums
 from linreg_lightning.algebra.solve import check_ridge
 from linreg_lightning.batch import Batch, column_bits
 from linreg_lightning.errors import InputError
@@ -29,6 +34,7 @@ def least_squares(
     ridge: float = 0.0,
     accuracy: Accuracy = "auto",
     confidence: float = 0.95,
+    absorb: Any = None,
 ) -> Fit:
     """Minimise sum(w (y - b_0 - x b)^2) + ridge |b|^2.
 
@@ -46,6 +52,9 @@ def least_squares(
             takes `exact` for up to a million numbers, and beyond that `float64`, then `exact` if
             `float64` guarantees fewer than eight digits.
         confidence: how often the intervals cover the truth, between 0.000001 and 1.
+        absorb: one or two columns of levels, such as the names of users: (rows,) or a list of two.
+            Each level has an effect of its own, in place of b_0, as from a column of 0 and 1 for
+            each level; the effects are not returned, and count in the degrees of freedom.
 
     Returns:
         The fit. A warning names collinear columns, or says how few digits are correct.
@@ -63,6 +72,7 @@ def least_squares(
     check_arguments(accuracy, ridge, confidence)
     bits, given_x, given_y = column_bits(x), x, y
     y, weight = align_index(x, y, weight)
+    levels = None if absorb is None else _levels(absorb, ridge, x, y, weight)
     x, y = to_tensor("x", x), to_tensor("y", y)
     weight = None if weight is None else to_tensor("weight", weight).to(x.device)
     batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
@@ -71,7 +81,12 @@ def least_squares(
             warnings.warn(note, stacklevel=2)
         gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
         gram.update(batch, bits=bits)
-        fit = Fit.from_gram(gram, intercept=intercept, ridge=ridge, confidence=confidence)
+        absorbed = None
+        if levels is not None:
+            gram, absorbed = _absorb(gram, batch, *levels)
+        fit = Fit.from_gram(
+            gram, intercept=intercept, ridge=ridge, confidence=confidence, absorbed=absorbed
+        )
         if fit.precise:
             break
     fit = _with_names(fit, given_x, given_y)
@@ -79,6 +94,25 @@ def least_squares(
         if is_warning:
             warnings.warn(message, stacklevel=2)
     return drop_target_dimension(fit) if y.ndim == 1 else fit
+
+
+def _levels(absorb: Any, ridge: float, x: Any, *others: Any) -> tuple[Tensor, tuple[str, ...]]:
+    """Return a number for the levels of each row, (rows, ways), and the names of the columns."""
+    if ridge > 0:
+        raise InputError(f"ridge: {ridge} was given with absorb; leave one of them out")
+    return key_numbers("absorb", absorb, len(x), x, *others)
+
+
+def _absorb(
+    total: Gram, batch: Batch, levels: Tensor, names: tuple[str, ...]
+) -> tuple[Gram, AbsorbedEffects]:
+    """Return the statistics of the rows less the effects of their levels, and what these are."""
+    sums = LevelSums(total, levels.shape[1])
+    sums.update(batch, levels)
+    absorption = Absorption(sums)
+    gram = type(total)(total.features, total.targets, total.device)
+    gram.update(absorption.demean(batch, levels))
+    return gram, replace(absorption.effects, names=names)
 
 
 def _with_names(fit: Fit, x: Any, y: Any) -> Fit:

@@ -6,19 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
-from linreg_lightning.algebra.folds import MAX_KNOWN_GROUPS, FoldRule, check_groups, group_numbers
-from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
+from linreg_lightning.algebra.folds import MAX_KNOWN_GROUPS, FoldRule, check_groups
+from linreg_lightning.batch import Batch, FoldBatch, GroupBatch, KeyBatch
+from linreg_lightning.data.row_keys import TableKeys, column_numbers
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import AssignsFolds
@@ -99,8 +98,10 @@ def learn_groups(trainer: Any, rows: Batch | FoldBatch | SplitReader) -> FoldRul
 def with_folds(rows: Batch | FoldBatch, rule: FoldRule | None) -> Batch | FoldBatch:
     """Return rows with the fold of each, by its group or its number; without a rule, without folds.
 
-    Rows that have folds keep them.
+    Rows that have folds keep them, and so do those with keys.
     """
+    if isinstance(rows, KeyBatch):
+        return rows
     if rule is None:
         return rows.batch if isinstance(rows, FoldBatch) else rows
     if isinstance(rows, GroupBatch):
@@ -111,9 +112,11 @@ def with_folds(rows: Batch | FoldBatch, rule: FoldRule | None) -> Batch | FoldBa
 
 
 def add_folds(builder: BatchBuilder, dataset: TableDataset, rule: FoldRule | None) -> BatchBuilder:
-    """Return the builder of rows to train on; if there is a rule, its batches have folds."""
+    """Return the builder of rows to train on, whose batches have folds by the rule, or keys."""
     if rule is None:
-        return replace(builder, roles=builder.roles._replace(group=None))
+        roles = builder.roles._replace(group=None)
+        keys = (*roles.clusters, *roles.absorbed)
+        return replace(builder, roles=roles, folds=TableKeys(keys) if keys else None)
     rows = dataset.count_rows() if rule.blocks else 0
     return replace(builder, folds=TableFolds(rule, rows, builder.roles.group))
 
@@ -132,15 +135,16 @@ class TableFolds:
     rows: int
     group: str | None
 
-    def __call__(self, block: RowBlock) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def __call__(self, block: RowBlock) -> tuple[NDArray[Any], dict[str, NDArray[np.bool_]]]:
         """Return each row's fold or, with groups, its group's number; and which have no group."""
         if self.group is not None:
-            return _column_groups(block.table.column(self.group))
+            number, missing = column_numbers(block.table.column(self.group))
+            return number, {self.group: missing}
         start = block.chunk.start
         stop = start + block.chunk.table.num_rows
         fold = self.rule.of_rows(start, stop, self.rows).numpy()
         fold = fold if block.positions is None else fold[block.positions]
-        return fold, np.zeros(len(fold), bool)
+        return fold, {}
 
 
 def _read_groups(subset: RowSubset, roles: ColumnRoles, missing: Missing) -> Tensor:
@@ -156,27 +160,8 @@ def _read_groups(subset: RowSubset, roles: ColumnRoles, missing: Missing) -> Ten
     groups: set[int] = set()
     for block in subset.read(roles.types(subset.dataset), _BLOCK_ROWS):
         block = block.select(roles.weight, complete=missing != "error")
-        number, is_missing = _column_groups(block.table.column(name))
+        number, is_missing = column_numbers(block.table.column(name))
         groups.update(np.unique(number[~is_missing]).tolist())
         if len(groups) > MAX_KNOWN_GROUPS:
             break
     return torch.tensor([*groups], dtype=torch.int64)
-
-
-def _column_groups(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return a number for the group of each row, and which rows have none."""
-    number: NDArray[np.int64]
-    dtype = column.type
-    if pa.types.is_floating(dtype) or (pa.types.is_integer(dtype) and dtype != pa.uint64()):
-        # As numbers, which is much faster where each row has a group of its own.
-        missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-        values = column.fill_null(0).to_numpy(zero_copy_only=False)
-        number = group_numbers(torch.from_numpy(values.copy())).numpy()
-        return number, missing
-    categories = to_categories(column)
-    levels = categories.dictionary.to_pylist()
-    of_level = group_numbers(torch.arange(len(levels)), levels).numpy()
-    missing = categories.is_null().to_numpy(zero_copy_only=False)
-    index = categories.indices.fill_null(len(levels)).to_numpy(zero_copy_only=False)
-    number = np.append(of_level, 0)[index]
-    return number, missing

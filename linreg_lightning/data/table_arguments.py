@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, get_args
 
 from linreg_lightning.data.row_groups import check_by
+from linreg_lightning.data.row_keys import check_names
 from linreg_lightning.design_matrix.batch_builder import Missing, Unseen
 from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.errors import InputError
@@ -17,7 +18,9 @@ from linreg_lightning.tables.csv_format import CsvFormat
 from linreg_lightning.validation import check_argument, check_fractions
 
 FILES = ("path", "val_path", "test_path")
-_NAMES = (*FILES, "target", "features", "weight", "exclude", "categorical", "by", "group")
+HELD_OUT = ("val_path", "val_fraction", "test_path", "test_fraction")
+_KEYS = ("group", "cluster", "absorb")
+_NAMES = (*FILES, "target", "features", "weight", "exclude", "categorical", "by", *_KEYS)
 """The arguments that name files or columns."""
 
 
@@ -54,12 +57,14 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     if by is not None:
         features = [*as_list(arguments["features"]), *as_list(arguments["categorical"])]
         roles: dict[str, list[Any]] = {"target": targets, "features": features, "weight": [weight]}
-        splits = ("val_path", "val_fraction", "test_path", "test_fraction")
-        check_by(by, roles, any(arguments[name] for name in splits))
+        check_by(by, roles, any(arguments[name] for name in HELD_OUT))
+    others: dict[str, list[Any]] = {"target": targets, "weight": [weight], "by": [by]}
     if group is not None:
-        for argument, names in {"target": targets, "weight": [weight], "by": [by]}.items():
+        for argument, names in others.items():
             if group in names:
                 raise InputError(f"group: {group!r} was given as {argument} too; name another")
+    keys = {name: as_list(arguments[name]) for name in ("cluster", "absorb")}
+    check_names(keys, others, any(arguments[name] for name in HELD_OUT))
     for name, choices in (("missing", Missing), ("unseen", Unseen), ("dates", Dates)):
         *first, last = get_args(choices)
         is_one = arguments[name] in get_args(choices)

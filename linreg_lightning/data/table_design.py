@@ -30,7 +30,11 @@ class TableDesign:
         self._sources, self._arguments = sources, arguments
         self._targets = as_list(arguments["target"])
         self._others = arguments["weight"], arguments["by"]
-        self._group = arguments["group"]
+        self._keys: dict[str, Any] = {
+            "group": arguments["group"],
+            "clusters": tuple(as_list(arguments["cluster"])),
+            "absorbed": tuple(as_list(arguments["absorb"])),
+        }
         self._has_classes = bool(arguments["classes"])
         self.has_earlier_rows = arguments["design"] is not None
         """Whether a checkpoint has brought the design, which was fitted to its rows."""
@@ -76,15 +80,15 @@ class TableDesign:
             features = None if given["features"] is None else as_list(given["features"])
             names = features, exclude, categorical, self._targets
             options = *self._others, given["dates"], self._has_classes
-            roles = ColumnRoles.assign(self._sources.table(), *names, *options, group=self._group)
+            roles = ColumnRoles.assign(self._sources.table(), *names, *options, **self._keys)
         else:
             if self._arguments["missing"] == "mean":
                 self.design.check_means()
             features, levels = self.design.features, list(self.design.levels)
             others = *self._others, self.design.date_types(), self._has_classes
-            roles = ColumnRoles(features, levels, self._targets, *others, group=self._group)
+            roles = ColumnRoles(features, levels, self._targets, *others, **self._keys)
         if split != "train":
-            roles = roles._replace(group=None)
+            roles = roles.without_keys()
         if split == "predict":
             return roles._replace(targets=[], weight=None, by=None, has_classes=False)
         return roles

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,8 +11,9 @@ from linreg_lightning.algebra.folds import FoldRule
 from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
-from linreg_lightning.data.row_folds import add_folds, fold_rule, learn_groups, with_folds
+from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
 from linreg_lightning.data.row_groups import check_task, take_groups
+from linreg_lightning.data.row_keys import check_model
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import (
@@ -24,8 +24,8 @@ from linreg_lightning.data.table_arguments import (
     plain_source,
 )
 from linreg_lightning.data.table_design import TableDesign
+from linreg_lightning.data.table_readers import TableReaders
 from linreg_lightning.data.table_sources import TableSources
-from linreg_lightning.design_matrix.batch_builder import BatchBuilder
 from linreg_lightning.design_matrix.dates import Dates
 from linreg_lightning.design_matrix.design import Design
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     Source = Any  # also a data frame of any library
 else:
     Source = str | list[str]  # jsonargparse reads this type; the command takes no frames
-_ADD_HINT = ", or set unseen to add to give each new level a coefficient"
-_ANEW_HINT = ", leave such rows out, or fit all rows anew"
-_PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
 _SPLITS: dict[str, list[Split]] = {"fit": ["train", "val"], "validate": ["val"]}
 _SPLITS |= {"test": ["test"], "predict": ["predict"]}
 
@@ -109,6 +106,11 @@ class TabularData(RegressionDataModule):
             strptime, such as `%d/%m/%Y`; or a list of these.
         group: the column whose groups of rows, such as patients, each stay in one fold of a
             cross-validation; no feature by default.
+        cluster: the column, or two, whose clusters of rows, such as states, have errors that may be
+            correlated, for `LeastSquares(errors="cluster")`; no feature by default.
+        absorb: the column, or two, each of whose levels, such as users, has an effect of its own in
+            a `LeastSquares` fit: the same coefficients as with an indicator for each level, without
+            the memory of these.
         classes: whether the target is a category, of text, booleans or whole numbers. y then has
             the number of each row's class in `class_names`, int64 (rows,). These are the sorted
             classes of the rows to train on; a row of any other class is refused.
@@ -156,6 +158,8 @@ class TabularData(RegressionDataModule):
         currency: bool = False,
         classes: bool = False,
         group: str | None = None,
+        cluster: str | list[str] | None = None,
+        absorb: str | list[str] | None = None,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__(batch_size, shuffle, seed)
@@ -166,7 +170,8 @@ class TabularData(RegressionDataModule):
         self._sources = TableSources(sources, arguments)
         self._design = TableDesign(self._sources, arguments)
         self.target_names = as_list(target)
-        self._missing, self._unseen, self._by, self._stream = missing, unseen, by, stream
+        self.cluster_names, self.absorbed_names = as_list(cluster), as_list(absorb)
+        self._unseen, self._by, self._stream = unseen, by, stream
         self._group = group
         reading = {"missing": missing, "unseen": unseen, "na_values": na_values}
         # Arguments that a subclass has fixed are not in hparams; the design keeps them.
@@ -174,8 +179,7 @@ class TabularData(RegressionDataModule):
         self._fold_rule: FoldRule | None = None  # of the rows to train on that are held
         self._row_groups: tuple[list[str], Tensor] | None = None
         self._kept: list[str] = []
-        self._readers: dict[Split, SplitReader] = {}
-        self._shares: dict[Split, SplitReader] = {}  # of this process, where there are several
+        self._readers = TableReaders(self._sources, self._design, missing, unseen)
         self._name_columns()
 
     def feature_bits(self) -> list[int]:
@@ -188,11 +192,12 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, self._model)
+        check_model(self.trainer, self.cluster_names, self.absorbed_names)
         rule = fold_rule(self.trainer, self._group is not None)
         if stage == "fit" and rule != self._fold_rule:
             self._fold_rule = rule
-            for held in (self.splits, self._readers, self._shares):
-                held.pop("train", None)  # whose rows have other folds, or none
+            self.splits.pop("train", None)  # whose rows have other folds, or none
+            self._readers.forget("train")
         splits = [split for split in _SPLITS[stage] if self._sources.has(split)]
         for split in splits:
             self._design.roles(split).check(self._sources.subset(split).dataset)
@@ -249,7 +254,7 @@ class TabularData(RegressionDataModule):
         """Return this process's batches of a split, from memory or from files."""
         if split in self.splits:
             return super().loader(split, shuffle_seed, limit)
-        reader = self._share(split)
+        reader = self._readers.share(self._reader(split), split, *self.rank_and_world_size)
         batch_size = self.batch_size or reader.block_rows
         if split == "predict":
             size = min(batch_size, reader.block_rows)
@@ -267,8 +272,7 @@ class TabularData(RegressionDataModule):
     def teardown(self, stage: str) -> None:
         """Say what was missing or unseen in rows that several processes have streamed."""
         super().teardown(stage)
-        for reader in self._shares.values():
-            reader.report()
+        self._readers.report()
 
     def keep(self, columns: Sequence[str]) -> None:
         """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
@@ -278,23 +282,5 @@ class TabularData(RegressionDataModule):
     def _convert(self, blocks: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
         return lambda: map(self.in_model_precision, blocks())
 
-    def _share(self, split: Split) -> SplitReader:
-        rank, processes = self.rank_and_world_size
-        share = self._shares.get(split)
-        if share is None or (share.rank, share.world_size) != (rank, processes):
-            share = self._shares[split] = self._reader(split).share(rank, processes)
-        return share
-
     def _reader(self, split: Split) -> SplitReader:
-        if split not in self._readers:
-            design, roles = self.fit_design(), self._design.roles(split)
-            subset = self._sources.subset(split)
-            builder = BatchBuilder(design, roles, self._missing, self._unseen)
-            if split == "train" and self._design.has_earlier_rows:
-                hint = _ADD_HINT if self._design.may_extend(self._model) else _ANEW_HINT
-                builder = replace(builder, unseen_hint=hint, date_hint=_ANEW_HINT)
-            if split == "train":
-                builder = add_folds(builder, subset.dataset, self._fold_rule)
-            purpose = _PURPOSES.get(split, "to predict")
-            self._readers[split] = SplitReader(subset, builder, purpose)
-        return self._readers[split]
+        return self._readers.reader(split, self.fit_design(), self._model, self._fold_rule)

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.folds import group_numbers
-from linreg_lightning.batch import Batch, GroupBatch, significant_bits
+from linreg_lightning.algebra.keys import key_numbers
+from linreg_lightning.batch import Batch, GroupBatch, KeyBatch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.data.row_folds import fold_rule
+from linreg_lightning.data.row_keys import check_model, check_names
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import collect, is_frame
 from linreg_lightning.protocols import ChecksValues
@@ -42,6 +44,12 @@ class TensorData(RegressionDataModule):
         target_names: names for the columns of y, instead of their own.
         group: the group of each row, (rows,), such as its patient; numbers or text. Each group
             stays in one fold of a cross-validation.
+        cluster: the cluster of each row, (rows,), such as its state; numbers or text; or a list or
+            frame of two such columns. Errors of rows of a cluster may be correlated: for
+            `LeastSquares(errors="cluster")`.
+        absorb: the level of each row, such as its user, or two columns of levels, as `cluster`.
+            Each level has an effect of its own in a `LeastSquares` fit: the same coefficients as
+            with an indicator for each level, without the memory of these.
 
     Raises:
         InputError: shapes or labels of rows that do not belong together; a negative weight; names
@@ -69,6 +77,8 @@ class TensorData(RegressionDataModule):
         feature_names: list[str] | None = None,
         target_names: list[str] | None = None,
         group: Any = None,
+        cluster: Any = None,
+        absorb: Any = None,
     ) -> None:
         super().__init__(batch_size, shuffle, seed)
         check_fractions(val_fraction, test_fraction)
@@ -78,12 +88,16 @@ class TensorData(RegressionDataModule):
         features, targets = self._given.x, self._given.y
         count = self._given.rows
         self._groups = None if group is None else group_values("group", group, count, x)
+        self._keys, self.cluster_names, self.absorbed_names = self._number_keys(cluster, absorb, x)
+        check_names(
+            {"cluster": [], "absorb": self.absorbed_names}, {"by": []}, any(self._fractions)
+        )
         self._feature_bits = [significant_bits(dtype) for dtype in _column_types(x, features)]
         self.feature_names = _names("feature_names", feature_names, x, "x", features.shape[1])
         self.target_names = _names("target_names", target_names, y, "y", targets.shape[1])
         checks_now = weight is not None or "intercept" in self.feature_names
         self._checked = self._check() if checks_now else None
-        self.save_hyperparameters(ignore=["x", "y", "weight", "group"])
+        self.save_hyperparameters(ignore=["x", "y", "weight", "group", "cluster", "absorb"])
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the type of each column of x, as it was given."""
@@ -91,6 +105,7 @@ class TensorData(RegressionDataModule):
 
     def load(self, stage: str) -> None:
         """Check and split the rows."""
+        check_model(self.trainer, self.cluster_names, self.absorbed_names)
         if self._checked is None and not self._model_checks_rows(stage):
             self._checked = self._check()
         rows = self._given if self._checked is None else self._checked
@@ -102,8 +117,25 @@ class TensorData(RegressionDataModule):
             number = group_numbers(*self._groups).to(rows.x.device)
             groups = random_split(Batch(number, number), *split)[0].x
             self.splits["train"] = GroupBatch(*train, groups)
+        if stage == "fit" and self._keys is not None:
+            keys = self._keys.to(rows.x.device)
+            parts = random_split(Batch(keys, keys), *split)[0].x
+            self.splits["train"] = KeyBatch(*train, parts)
         # A row of weight 0 has no prediction where its values are missing.
         self.splits["predict"] = self._given
+
+    def _number_keys(
+        self, cluster: Any, absorb: Any, x: Any
+    ) -> tuple[Tensor | None, list[str], list[str]]:
+        """Return the keys of the rows, (rows, keys), and the names of clusters and of effects."""
+        keys, names = [], dict[str, list[str]]()
+        for argument, values in (("cluster", cluster), ("absorb", absorb)):
+            names[argument] = []
+            if values is not None:
+                numbers, own_names = key_numbers(argument, values, self._given.rows, x)
+                keys.append(numbers)
+                names[argument] = list(own_names)
+        return torch.cat(keys, 1) if keys else None, names["cluster"], names["absorb"]
 
     def _check(self) -> Batch:
         return check_rows(self._given, self.feature_names, self.target_names)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from linreg_lightning.batch import Batch, FoldBatch, GroupBatch
+from linreg_lightning.batch import Batch, FoldBatch, GroupBatch, KeyBatch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design, RowNumbers, to_categories
 from linreg_lightning.design_matrix.row_counts import RowCounts, UnseenLevels
@@ -39,8 +39,8 @@ class BatchBuilder:
     column of groups, the last column of y has the number of each row's group in `groups`. Unless
     `unseen` is `zero`, an unknown level is refused; `unseen_hint` or, for a date, `date_hint` then
     says what to do about it. `folds` returns the fold of each row of a block or, where `roles` have
-    a `group`, a number for the row's group; and which rows lack a group. Batches are then
-    `FoldBatch` or `GroupBatch`.
+    a `group`, clusters or levels to absorb, numbers for these; and by column, which rows lack
+    these. Batches are then `FoldBatch`, `GroupBatch` or `KeyBatch`.
     """
 
     design: Design
@@ -50,7 +50,7 @@ class BatchBuilder:
     groups: dict[str, int] = field(default_factory=dict)  # numbered as they are read
     unseen_hint: str = _ZERO_HINT
     date_hint: str = _ZERO_HINT
-    folds: Callable[[RowBlock], tuple[NDArray[Any], NDArray[np.bool_]]] | None = None
+    folds: Callable[[RowBlock], tuple[NDArray[Any], dict[str, NDArray[np.bool_]]]] | None = None
 
     @property
     def drops_rows(self) -> bool:
@@ -67,8 +67,8 @@ class BatchBuilder:
         table, roles = block.table, self.roles
         try:
             x, unknown = self.design.matrix(table)
-            fold, lacks_group = (None, None) if self.folds is None else self.folds(block)
-            y, unknown_classes = self._values(table, lacks_group)
+            fold, lacks_key = (None, {}) if self.folds is None else self.folds(block)
+            y, unknown_classes = self._values(table, lacks_key)
         except pa.ArrowInvalid as error:
             reason = f"a column holds text among numbers ({error})"
             raise InputError(f"path: {reason}; mend it") from None
@@ -109,11 +109,11 @@ class BatchBuilder:
             batch = batch._replace(weight=weight)
         if fold is None:
             return batch, counts
-        kind = FoldBatch if roles.group is None else GroupBatch
+        kind = KeyBatch if fold.ndim == 2 else FoldBatch if roles.group is None else GroupBatch
         return kind(*batch, torch.from_numpy(fold[rows])), counts
 
     def _values(
-        self, table: pa.RecordBatch, lacks_group: NDArray[np.bool_] | None
+        self, table: pa.RecordBatch, lacks_key: dict[str, NDArray[np.bool_]]
     ) -> tuple[Floats, RowNumbers]:
         """Return the columns beside x, NaN for a missing value, and the rows of unknown classes."""
         roles, unknown = self.roles, np.empty(0, np.intp)
@@ -122,9 +122,9 @@ class BatchBuilder:
             column = table.column(name)
             if roles.has_classes and k == 0:
                 y[k], unknown = self.design.class_numbers(column)
-            elif name == roles.group and lacks_group is not None:
+            elif name in lacks_key:
                 # A missing group is refused as any missing value.
-                y[k] = np.where(lacks_group, np.nan, 0.0)
+                y[k] = np.where(lacks_key[name], np.nan, 0.0)
             else:
                 is_group = name == roles.by
                 y[k] = self._group_numbers(column) if is_group else parse_numbers(column, name)
@@ -148,7 +148,7 @@ class BatchBuilder:
         names = [*self.design.sources, *self.roles.values]
         rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
         if self.missing == "error":
-            self._refuse_no_class_or_group(block, y)
+            self._refuse_no_class_or_key(block, y)
         hint = _MISSING_HINT + (_TEXT_HINT if self.design.levels else "")
         check_finite(rows, names, block.row_name, hint, self.missing != "error")
         # The same in all columns of a category.
@@ -168,12 +168,12 @@ class BatchBuilder:
         count = int(incomplete.sum())
         return incomplete, RowCounts(len(incomplete), count, missing, filled)
 
-    def _refuse_no_class_or_group(self, block: RowBlock, y: Floats) -> None:
-        """Refuse rows without a class or a group: no number can be filled in for it."""
+    def _refuse_no_class_or_key(self, block: RowBlock, y: Floats) -> None:
+        """Refuse rows without a class or a key: no number can be filled in for it."""
         roles = self.roles
         classes = [("target", roles.targets[0], "class")] if roles.has_classes else []
-        groups = [] if roles.group is None else [("group", roles.group, "group")]
-        for argument, name, kind in [*classes, *groups]:
+        keys = [(argument, name, argument) for argument, name in roles.keys]
+        for argument, name, kind in [*classes, *keys]:
             numbers = y[roles.values.index(name)]
             for row in np.flatnonzero(np.isnan(numbers))[:1].tolist():
                 raise InputError(

@@ -28,7 +28,9 @@ class ColumnRoles(NamedTuple):
     `by` is the column of groups, each of which gets a fit of its own. `dates` are the features that
     are dates or times of day, with the type to read each as where the table is text. `has_classes`
     says that the target, one column, is a category. `group` is the column whose groups of rows each
-    lie in one fold of a cross-validation; it may be a feature too.
+    lie in one fold of a cross-validation, and `clusters` those whose errors are correlated within
+    clusters; these may be features too. Effects of the levels of the columns `absorbed` are no
+    columns of x.
     """
 
     features: list[str]
@@ -39,16 +41,30 @@ class ColumnRoles(NamedTuple):
     dates: Mapping[str, Any] = MappingProxyType({})
     has_classes: bool = False
     group: str | None = None
+    clusters: tuple[str, ...] = ()
+    absorbed: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """The columns that say which rows belong together, each with its argument's name."""
+        groups = [] if self.group is None else [("group", self.group)]
+        clusters = [("cluster", name) for name in self.clusters]
+        absorbed = [("absorb", name) for name in self.absorbed if name not in self.clusters]
+        return [*groups, *clusters, *absorbed]
 
     @property
     def values(self) -> list[str]:
-        """The columns beside x: targets, then the groups (by, group), then the weight."""
-        others = self.by, self.group, self.weight
-        return [*self.targets, *(name for name in others if name is not None)]
+        """The columns beside x: targets, then groups (by) and `keys`, then the weight."""
+        by, weight = ([] if name is None else [name] for name in (self.by, self.weight))
+        return [*self.targets, *by, *(name for _, name in self.keys), *weight]
+
+    def without_keys(self) -> ColumnRoles:
+        """Return the roles of rows that no model is fitted to."""
+        return self._replace(group=None, clusters=(), absorbed=())
 
     def reading(self, features: list[str], targets: list[str]) -> ColumnRoles:
         """Return the roles for a pass that reads these columns and the weight alone."""
-        return self._replace(features=features, targets=targets, by=None, group=None)
+        return self.without_keys()._replace(features=features, targets=targets, by=None)
 
     @classmethod
     def assign(
@@ -63,13 +79,17 @@ class ColumnRoles(NamedTuple):
         dates: Dates = "refuse",
         has_classes: bool = False,
         group: str | None = None,
+        clusters: Sequence[str] = (),
+        absorbed: Sequence[str] = (),
     ) -> ColumnRoles:
         """Assign the roles that the arguments of `TabularData` ask for.
 
         Raises:
             InputError: a column does not exist, has two roles, or has a type that fits none.
         """
-        roles = cls([], [], list(targets), weight, by, has_classes=has_classes, group=group)
+        keys: dict[str, Any] = {"clusters": tuple(clusters), "absorbed": tuple(absorbed)}
+        roles = cls([], [], list(targets), weight, by, has_classes=has_classes, group=group, **keys)
+        may_be_features = {group, *clusters} - {*absorbed}
         # Columns without a name are left out also if nothing says so.
         dataset.check_columns("exclude", [name for name in exclude if name])
         dataset.check_columns("categorical", categorical)
@@ -82,8 +102,8 @@ class ColumnRoles(NamedTuple):
         else:
             dataset.check_columns("features", features)
         for name in features:
-            if name in roles.values and name != group:
-                reason = "is a target, the weight or the column of groups already"
+            if name in roles.values and name not in may_be_features:
+                reason = "is a target, the weight, the column of groups or absorbed already"
                 raise InputError(f"features: {name!r} {reason}; leave it out")
             if name in exclude:
                 raise InputError(f"exclude: {name!r} is one of the features; leave it out there")
@@ -108,9 +128,9 @@ class ColumnRoles(NamedTuple):
         weight = [] if self.weight is None else [self.weight]
         roles = {"features": self.features, "target": self.targets, "weight": weight}
         dataset.check_columns("by", [] if self.by is None else [self.by])
-        if self.group is not None:
-            dataset.check_columns("group", [self.group])
-            _check_kind(dataset, "group", self.group, is_category=True)
+        for argument, name in self.keys:
+            dataset.check_columns(argument, [name])
+            _check_kind(dataset, argument, name, is_category=True)
         for name, fitted in self.dates.items():
             dtype = dataset.schema.field(name).type if name in dataset.schema.names else pa.null()
             if dtype_kind(dtype) == "times" or not dataset.is_text:
@@ -147,7 +167,7 @@ class ColumnRoles(NamedTuple):
             if name in types:
                 types[name] = self._date_type(dataset.schema.field(name).type, name, name in kept)
         texts = [*self.categories, *([] if self.by is None else [self.by])]
-        texts += [self.group] if self.group is not None and self.group not in self.features else []
+        texts += [name for _, name in self.keys if name not in self.features]
         texts += self.targets if self.has_classes else []
         return types | dict.fromkeys(texts, levels)
 

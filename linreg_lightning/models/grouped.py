@@ -11,7 +11,8 @@ from torch import Tensor
 from linreg_lightning.algebra import GroupedFit
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
-from linreg_lightning.models.one_pass import OnePassModule, stopped
+from linreg_lightning.models.one_pass import OnePassModule
+from linreg_lightning.models.one_pass_checks import stopped
 from linreg_lightning.protocols import RowGroups, feature_bits_of
 from linreg_lightning.text_table import Report
 

@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
@@ -24,6 +22,7 @@ from linreg_lightning.models import sampled_rows
 from linreg_lightning.models.added_columns import adds_levels
 from linreg_lightning.models.centered import CenteredModule
 from linreg_lightning.models.columns import ModelColumns
+from linreg_lightning.models.one_pass_checks import check_trainer, raise_max_epochs, stopped
 from linreg_lightning.models.regression import ClosureOptimizer
 from linreg_lightning.protocols import feature_bits_of
 
@@ -261,40 +260,3 @@ class OnePassModule(CenteredModule):
     @property
     def _variable_names(self) -> list[str]:
         return [name for name in self.feature_names if name != "intercept"]
-
-
-def stopped() -> InputError:
-    """Return the error for a run that ended before the last row."""
-    return InputError(
-        "max_steps, max_time, callbacks: the run was stopped before it had seen all rows; leave "
-        "out what stopped it"
-    )
-
-
-def check_trainer(trainer: Trainer, model: str) -> None:
-    """Refuse settings that exclude a fit in one pass; `model` is the name of its class."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # its connector sets them
-        if isinstance(callback, ModelPruning | StochasticWeightAveraging | WeightAveraging):
-            raise InputError(
-                f"callbacks: {type(callback).__name__} was given, which changes weights from step "
-                f"to step; {model} has none before its answer: leave it out"
-            )
-    interval = trainer.val_check_interval
-    refused = {
-        "min_epochs": (trainer.min_epochs or 0) > 1,
-        "min_steps": trainer.min_steps is not None,
-        "val_check_interval": interval != 1.0 or isinstance(interval, int),
-    }
-    for name, given in refused.items():
-        if given:
-            raise InputError(
-                f"{name}: {getattr(trainer, name)} was given; {model} has its answer at "
-                f"the end of one pass, and stops: leave {name} out"
-            )
-
-
-def raise_max_epochs(trainer: Trainer, epochs: int) -> None:
-    """Raise the Trainer's limit of epochs to `epochs`; a higher limit, or none, stays."""
-    max_epochs = trainer.fit_loop.max_epochs
-    if max_epochs is not None and max_epochs != -1:
-        trainer.fit_loop.max_epochs = max(max_epochs, epochs)
