@@ -14,6 +14,7 @@ from linreg_lightning.algebra.fixed_effects import (
     with_total_variation,
 )
 from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.hypotheses import HypothesisTest, hypothesis_test
 from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.robust_errors import RobustErrors
@@ -226,6 +227,26 @@ class Fit(fit_table.FitTable):
         result = prediction(self.solution, rows, self.confidence)
         self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+
+    def test(self, hypotheses: str) -> HypothesisTest:
+        """Test linear hypotheses about the coefficients, jointly and one by one.
+
+        They are sums of terms, as the table names them, with factors, and `=` between them; commas
+        separate them. The equations are those of `HypothesisTest`; robust `errors` give a Wald test
+        with their covariance. It is `f_test` of statsmodels and `linearHypothesis` of R's car.
+
+        Raises:
+            InputError: a term is unknown or was left out; a hypothesis follows from others or
+                contradicts them; the fit has no standard errors.
+
+        >>> import torch
+        >>> from linreg_lightning import least_squares
+        >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 2.0]])
+        >>> test = least_squares(x, torch.tensor([2.0, 3.0, 5.0, 9.0])).test("x1 = 2*x2, x2 = 1")
+        >>> test.hypotheses, round(test.f.item(), 3)
+        (['x1 - 2*x2 = 0', 'x2 = 1'], 0.04)
+        """
+        return hypothesis_test(self, hypotheses)
 
     def _rows_to_predict(self, x: Any) -> Tensor:
         if self.absorbed is not None:

@@ -86,6 +86,10 @@ class LeastSquares(CollinearityModule):
             self._warn_of_broken(rows)
         return prediction(fit.solution, self._without_ones(rows).cpu(), fit.confidence)
 
+    def fit_result(self) -> Fit:
+        """The `Fit`, with the names of features and targets. Before a fit: an InputError."""
+        return replace(self._fitted_or_refuse("fit_result"), target_names=self.target_names)
+
     @property
     def fitted(self) -> bool:
         """Whether there are coefficients."""
