@@ -187,6 +187,14 @@ class LinearModel(Protocol):
 
 
 @runtime_checkable
+class TakesIntercept(Protocol):
+    """A model that a formula can tell whether to add a constant."""
+
+    def set_intercept(self, intercept: bool) -> None:
+        """Add a constant, or none, unless the user has decided it."""
+
+
+@runtime_checkable
 class Fitted(Protocol):
     """A model that says whether it has been fitted, so that there are estimates to show."""
 

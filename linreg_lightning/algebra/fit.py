@@ -228,6 +228,14 @@ class Fit(fit_table.FitTable):
         self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
+    def _rows_to_predict(self, x: Any) -> Tensor:
+        if self.absorbed is not None:
+            raise InputError(
+                "predict: rows were given to a fit that has absorbed effects and keeps none of "
+                "them; to predict, give x a column of 0 and 1 for each level instead of absorb"
+            )
+        return to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+
     def test(self, hypotheses: str) -> HypothesisTest:
         """Test linear hypotheses about the coefficients, jointly and one by one.
 
@@ -247,14 +255,6 @@ class Fit(fit_table.FitTable):
         (['x1 - 2*x2 = 0', 'x2 = 1'], 0.04)
         """
         return hypothesis_test(self, hypotheses)
-
-    def _rows_to_predict(self, x: Any) -> Tensor:
-        if self.absorbed is not None:
-            raise InputError(
-                "predict: rows were given to a fit that has absorbed effects and keeps none of "
-                "them; to predict, give x a column of 0 and 1 for each level instead of absorb"
-            )
-        return to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
 
     def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

@@ -24,7 +24,7 @@ from linreg_lightning.errors import InputError
 READING_ARGUMENTS = frozenset({"batch_size", "shuffle", "stream", "unseen"})
 # Arguments of data that a fit has turned into the design in the checkpoint.
 COLUMN_ARGUMENTS = frozenset(
-    {"features", "exclude", "categorical", "max_levels", "design", "dates"}
+    {"features", "exclude", "categorical", "max_levels", "design", "dates", "formula"}
 )
 # Arguments of the Trainer that a resumed run keeps.
 TRAINER_ARGUMENTS = (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.algebra.folds import group_numbers
 from linreg_lightning.algebra.keys import MAX_WAYS
-from linreg_lightning.design_matrix.design import to_categories
+from linreg_lightning.design_matrix.level_names import to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import TakesKeys
