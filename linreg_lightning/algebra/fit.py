@@ -174,7 +174,7 @@ class Fit(fit_table.FitTable):
     @cached_property
     def statistics(self) -> dict[str, Any]:
         """The measures of fit by name, as the class lists them."""
-        return inference.fit_statistics(self.solution)
+        return inference.fit_statistics(self.solution, self.errors)
 
     @property
     def precise(self) -> bool:

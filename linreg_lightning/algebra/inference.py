@@ -27,6 +27,7 @@ from linreg_lightning.algebra.solve import solve
 from linreg_lightning.validation import check_argument
 
 _MAX_TERMS = 512
+_SINGULAR = 1e-13  # eigenvalues of correlations below which a matrix is singular to rounding
 _TERM_BLOCK = 64  # terms at a time: the number of operations takes the time, not their size
 
 
@@ -114,7 +115,9 @@ def _terms(solution: Solution[Number]) -> tuple[Tensor, Tensor]:
     return torch.cat((zero, solution.kept + 1)), torch.cat((zero, units))
 
 
-def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
+def fit_statistics(
+    solution: Solution[Number], errors: RobustErrors | None = None
+) -> dict[str, Any]:
     """Return the measures of fit by name, as `Fit.statistics` lists them."""
     equations, features = solution.equations, solution.equations.features
     n, k, absorbed = equations.rows, solution.rank, solution.absorbed
@@ -126,6 +129,9 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     unexplained = to_float64(solution.residual / solution.variation)
     explained = (to_explain - solution.residual) / (df_model or math.nan)
     f = to_float64(explained) / to_float64(variance)
+    df_f: float = df_residual
+    if errors is not None:
+        f, df_f = _wald_f(solution, errors), errors.df_f
     log_residual = to_float64(solution.residual).log()
     log_residual = log_residual + math.log(2) * (2 * exponent + equations.weight_exponent).double()
     deviance = n * (log_residual + math.log(2 * math.pi / n) + 1)
@@ -140,7 +146,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
         **({"r2_within": _share_explained(solution, solution.total)} if absorbed else {}),
         "r2_adjusted": 1 - unexplained * ((n - solution.has_constant) / _residual_df(solution)),
         "f": f,
-        "f_p": f_tail(f, df_model, df_residual),
+        "f_p": f_tail(f, df_model, df_f),
         "log_likelihood": log_likelihood,
         "aic": 2 * (k + absorbed) - 2 * log_likelihood,
         "bic": (k + absorbed) * math.log(n) - 2 * log_likelihood,
@@ -154,11 +160,37 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
         "loss": loss.mean().item(),
         **{name: v.item() if len(v) == 1 else v.tolist() for name, v in per_target.items()},
         **({} if solution.has_constant else {"r2_uncentered": True}),
+        **({} if errors is None else errors.description()),
     }
 
 
 def _share_explained(solution: Solution[Number], variation: Number) -> Tensor:
     return to_float64((variation - solution.residual) / variation)
+
+
+def _wald_f(solution: Solution[Any], errors: RobustErrors) -> Tensor:
+    """Return b' C^-1 b / q, (targets,), for the q slopes b with the covariance C.
+
+    NaN without slopes, where C is singular, as with no more clusters than slopes, and where columns
+    hold a constant that is no intercept.
+    """
+    equations = solution.equations
+    slope = to_float64(solution.scaled_coefficients).T
+    holds_constant = solution.has_constant and not (equations.intercept or solution.absorbed)
+    if not slope.shape[1] or holds_constant:
+        return torch.full((len(slope),), math.nan, dtype=torch.float64)
+    covariance = errors.covariance[:, equations.intercept :, equations.intercept :]
+    # Columns of length 1 have nearly the same variances.
+    scale = covariance.diagonal(dim1=1, dim2=2).sqrt()
+    correlation = covariance / scale[:, :, None] / scale[:, None]
+    ratio = slope / scale
+    result = torch.full_like(scale[:, 0], math.nan)
+    for k, (matrix, t) in enumerate(zip(correlation, ratio, strict=True)):
+        if bool(matrix.isfinite().all() & t.isfinite().all()):
+            values, vectors = torch.linalg.eigh(matrix)
+            if values[0] > _SINGULAR * values[-1]:
+                result[k] = ((vectors.T @ t).square() / values).sum() / len(t)
+    return result
 
 
 def check_confidence(confidence: float) -> None:

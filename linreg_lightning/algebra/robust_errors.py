@@ -1,11 +1,13 @@
 """Standard errors that hold where the variances of rows differ, or rows depend on each other."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from torch import Tensor
 
+from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
@@ -56,3 +58,107 @@ class RobustErrors:
     df: float = math.inf  # of t; infinity: t has a normal distribution
     df_f: float = math.inf  # of the denominator of F
     clusters: tuple[int, ...] = ()  # how many there are, of each column of clusters
+
+    def description(self) -> dict[str, Any]:
+        """Return the kind and the number of clusters by their names in `Fit.statistics`."""
+        options, counts = self.options, self.clusters
+        return {
+            "errors": options.kind,
+            **({} if options.lags is None else {"lags": options.lags}),
+            **({"clusters": counts[0] if len(counts) == 1 else list(counts)} if counts else {}),
+            "small_sample": options.small_sample,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the errors as a tensor, numbers and strings."""
+        options = self.options
+        return {
+            "kind": options.kind,
+            "lags": options.lags,
+            "small_sample": options.small_sample,
+            "covariance": self.covariance,
+            "df": self.df,
+            "df_f": self.df_f,
+            "clusters": list(self.clusters),
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Return the errors of a `state_dict`."""
+        options = ErrorOptions(state["kind"], state["lags"], state["small_sample"])
+        clusters = tuple(state["clusters"])
+        return cls(options, state["covariance"], state["df"], state["df_f"], clusters)
+
+
+def check_solution(solution: Solution[Any], options: ErrorOptions, keys: int) -> None:
+    """Refuse, with an InputError, errors that a fit cannot have."""
+    kind = options.kind
+    if kind == "classical":
+        raise InputError("errors: classical was given; they need no second pass over the rows")
+    if solution.ridge > 0:
+        text = f"{kind} was given with a penalty of {solution.ridge}"
+        raise InputError(f"errors: {text}, which biases the estimates; type ridge 0")
+    if solution.df_residual <= 0:
+        text = f"{kind} was given, but no residual degree of freedom is left"
+        raise InputError(f"errors: {text}; give more rows than coefficients")
+    if solution.rank == 0:
+        raise InputError(f"errors: {kind} was given to a fit without coefficients; add a column")
+    if kind == "cluster" and keys not in (1, 2):
+        given = "no column" if keys == 0 else f"{keys} columns"
+        raise InputError(
+            f"cluster: {given} of clusters was given; give one or two for errors cluster"
+        )
+    if kind != "cluster" and keys:
+        raise InputError(f"cluster: clusters were given for errors {kind}; type errors cluster")
+
+
+def one_cluster(clusters: Sequence[int]) -> InputError:
+    """Return the error for a column of one cluster."""
+    which = f"column {list(clusters).index(1) + 1} has" if len(clusters) > 1 else "all rows are in"
+    return InputError(
+        f"cluster: {which} one cluster only; give a column with many, or type errors HC3"
+    )
+
+
+def degrees_of_freedom(
+    solution: Solution[Any], options: ErrorOptions, clusters: Sequence[int]
+) -> tuple[float, float]:
+    """Return the degrees of freedom of t and of the denominator of F.
+
+    `statsmodels`: t is normal, F has n - k, with clusters G - 1. `sandwich`: n - k, as in lmtest.
+    `fixest`: n - k, with clusters G - 1, for HAC n - 1. G is the smaller number of clusters of two
+    columns.
+    """
+    by_rows = float(solution.df_residual)
+    by_clusters = float(min(clusters) - 1) if clusters else by_rows
+    if options.small_sample == "fixest" and options.kind == "HAC":
+        by_clusters = float(solution.equations.rows - 1)
+    if options.small_sample == "statsmodels":
+        return math.inf, by_clusters
+    if options.small_sample == "sandwich":
+        return by_rows, by_rows
+    return by_clusters, by_clusters
+
+
+def small_sample_factor(
+    solution: Solution[Any],
+    options: ErrorOptions,
+    clusters: Sequence[int] = (),
+    place: int = 0,
+    *,
+    nested: int = 0,
+) -> float:
+    """Return what the meat is multiplied by; for clusters that of one of them, or of their pairs.
+
+    HC1: n / (n - k). Clusters: G / (G - 1) (n - 1) / (n - k), where G is the number of clusters, of
+    each column and of the pairs; for `fixest` G is the smallest number of all, and effects that
+    are nested in clusters do not count in k. `fixest` corrects HC2, HC3 and HAC as HC1.
+    """
+    n, df = solution.equations.rows, solution.df_residual
+    is_fixest = options.small_sample == "fixest"
+    if options.kind == "cluster":
+        count = min(clusters) if is_fixest else clusters[place]
+        return count / (count - 1) * (n - 1) / (df + nested * is_fixest)
+    if options.kind == "HC1" or (is_fixest and options.kind in ("HC2", "HC3", "HAC")):
+        return n / df
+    return 1.0
