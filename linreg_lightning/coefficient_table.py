@@ -155,7 +155,8 @@ def _missing_numbers(
     reasons = []
     fitted = [row for row in rows if not math.isnan(row["estimate"])]
     if len(fitted) < len(rows):
-        reasons.append("left out, as a linear combination of earlier columns")
+        effects = "absorbed effects and " if "absorbed" in statistics else ""
+        reasons.append(f"left out, as a linear combination of {effects}earlier columns")
     with_error = [row for row in fitted if not _is_missing(row, "std_error")]
     if len(with_error) < len(fitted):
         penalty = "unknown with a ridge penalty, which biases the estimates"

@@ -125,7 +125,7 @@ def _pandas_index(values: Any) -> Any:
 
 
 def named_columns(values: Any) -> list[tuple[str, Any]]:
-    """Return the columns of a frame, a list or an array, or a single one; "" for those without names.
+    """Return the columns of a frame, a list or an array, or a single one, each with its name or "".
 
     >>> named_columns([[1, 2], ["a", "b"]])
     [('', [1, 2]), ('', ['a', 'b'])]

@@ -131,11 +131,19 @@ class HasKeys(Protocol):
 
 
 @runtime_checkable
-class TakesKeys(Protocol):
-    """A model that says which clusters and levels to absorb it uses; a fit calls it."""
+class DescribesErrors(Protocol):
+    """A model that says which standard errors its table has."""
 
-    def check_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
-        """Refuse, with an InputError, columns of `HasKeys` that do not go with its arguments."""
+    def error_description(self) -> dict[str, Any]:
+        """Return `errors`, `clusters`, `lags` and `small_sample`; empty for classical errors."""
+
+
+@runtime_checkable
+class TakesKeys(Protocol):
+    """A model that uses the clusters and the levels to absorb of the rows that it is fitted to."""
+
+    def set_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
+        """Take the columns of `HasKeys`; an InputError refuses those that it does not use."""
 
 
 @runtime_checkable

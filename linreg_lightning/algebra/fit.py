@@ -8,18 +8,26 @@ from torch import Tensor
 
 from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.collinearity import BrokenRows, LeftOutColumns
+from linreg_lightning.algebra.fixed_effects import (
+    AbsorbedEffects,
+    absorbed_equations,
+    with_total_variation,
+)
 from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.hypotheses import HypothesisTest, hypothesis_test
 from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
+from linreg_lightning.algebra.robust import FitRows, RobustFit
 from linreg_lightning.algebra.robust_errors import RobustErrors
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
+from linreg_lightning.errors import InputError
 from linreg_lightning.matching import columns_by_name
 from linreg_lightning.validation import to_tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(fit_table.FitTable):
+class Fit(fit_table.FitTable, RobustFit):
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
@@ -44,6 +52,11 @@ class Fit(fit_table.FitTable):
     - `f`: ((SST - SSR) / (k - i)) / s^2; `f_p`: P(F > f)
     - `log_likelihood` of normal errors: (sum(log w) - n log(2 pi SSR / n) - n) / 2
     - `aic`: 2 k - 2 log_likelihood; `bic`: k log(n) - 2 log_likelihood
+
+    Where effects of levels are `absorbed`, statistics has their number, q, which counts as if each
+    were a coefficient: n - k - q are the residual degrees of freedom, k + q replaces k in AIC and
+    BIC, and `rank` stays k. `r2_within` is 1 - SSR / SST of the rows that the effects leave; SST of
+    `r2` is that of the rows as they were given, and F is that of the coefficients, by SST within.
     """
 
     coefficients: Tensor  # b, (features, targets)
@@ -62,13 +75,23 @@ class Fit(fit_table.FitTable):
     feature_names: list[str] | None = None  # of the columns of a data frame x; else None
     target_names: list[str] | None = None  # the same for y
     errors: RobustErrors | None = None  # robust standard errors; None: the classical ones
+    absorbed: AbsorbedEffects | None = None  # effects of levels taken out of the rows
+    rows: FitRows | None = field(default=None, repr=False)  # after `least_squares`
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
     def from_gram(
-        cls, gram: Gram, *, intercept: bool = True, ridge: float = 0.0, confidence: float = 0.95
+        cls,
+        gram: Gram,
+        *,
+        intercept: bool = True,
+        ridge: float = 0.0,
+        confidence: float = 0.95,
+        absorbed: AbsorbedEffects | None = None,
     ) -> Self:
         """Fit from an accumulated Gram matrix; options as in `least_squares`.
+
+        `absorbed` are the effects that were taken out of the rows; then there is no intercept.
 
         Raises:
             InputError: no row was counted; an argument is outside its range; a coefficient leaves
@@ -85,8 +108,12 @@ class Fit(fit_table.FitTable):
         tensor([1., 3.], dtype=torch.float64)
         """
         inference.check_confidence(confidence)
-        solution = solve(gram.normal_equations(intercept), ridge)
-        if not intercept:
+        if absorbed is not None:
+            solution = solve(absorbed_equations(gram, absorbed), ridge)
+            solution = with_total_variation(solution, absorbed)
+        else:
+            solution = solve(gram.normal_equations(intercept), ridge)
+        if absorbed is None and not intercept:
             solution = inference.find_constant(solution, gram.normal_equations())
         return cls(
             coefficients=solution.coefficients,
@@ -99,6 +126,7 @@ class Fit(fit_table.FitTable):
             exact=gram.exact,
             confidence=confidence,
             solution=solution,
+            absorbed=absorbed,
         )
 
     # The table and the statistics take longer than the fit, so they wait until they are asked for.
@@ -149,7 +177,7 @@ class Fit(fit_table.FitTable):
     @cached_property
     def statistics(self) -> dict[str, Any]:
         """The measures of fit by name, as the class lists them."""
-        return inference.fit_statistics(self.solution)
+        return inference.fit_statistics(self.solution, self.errors)
 
     @property
     def precise(self) -> bool:
@@ -158,8 +186,9 @@ class Fit(fit_table.FitTable):
 
     @cached_property
     def left_out(self) -> LeftOutColumns | None:
-        """The columns left out as combinations of others; None if there are none."""
-        return LeftOutColumns.from_solution(self.solution) if self.collinear else None
+        """The columns left out as combinations of others; None if none, or effects are absorbed."""
+        is_combined = self.collinear and self.absorbed is None
+        return LeftOutColumns.from_solution(self.solution) if is_combined else None
 
     def broken_rows(self, x: Tensor) -> BrokenRows:
         """Count the rows of x, (rows, features), that break a collinearity of those of the fit."""
@@ -177,9 +206,10 @@ class Fit(fit_table.FitTable):
         many rows a column left out is not the combination that it was in the rows of the fit.
 
         Raises:
-            InputError: x has another number of columns, or lacks one of the fit.
+            InputError: x has another number of columns, or lacks one of the fit; effects of levels
+                were absorbed.
         """
-        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+        rows = self._rows_to_predict(x)
         mean = predict_mean(self.solution, rows)
         self.broken_rows(rows).warn()
         return mean[:, 0] if self._one_dimensional else mean
@@ -193,12 +223,40 @@ class Fit(fit_table.FitTable):
         as in `predict`.
 
         Raises:
-            InputError: x has another number of columns, or lacks one of the fit.
+            InputError: as `predict`.
         """
-        rows = to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
-        result = prediction(self.solution, rows, self.confidence)
+        rows = self._rows_to_predict(x)
+        result = prediction(self.solution, rows, self.confidence, self.errors)
         self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
+
+    def _rows_to_predict(self, x: Any) -> Tensor:
+        if self.absorbed is not None:
+            raise InputError(
+                "predict: rows were given to a fit that has absorbed effects and keeps none of "
+                "them; to predict, give x a column of 0 and 1 for each level instead of absorb"
+            )
+        return to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+
+    def test(self, hypotheses: str) -> HypothesisTest:
+        """Test linear hypotheses about the coefficients, jointly and one by one.
+
+        They are sums of terms, as the table names them, with factors, and `=` between them; commas
+        separate them. The equations are those of `HypothesisTest`; robust `errors` give a Wald test
+        with their covariance. It is `f_test` of statsmodels and `linearHypothesis` of R's car.
+
+        Raises:
+            InputError: a term is unknown or was left out; a hypothesis follows from others or
+                contradicts them; the fit has no standard errors.
+
+        >>> import torch
+        >>> from linreg_lightning import least_squares
+        >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 2.0]])
+        >>> test = least_squares(x, torch.tensor([2.0, 3.0, 5.0, 9.0])).test("x1 = 2*x2, x2 = 1")
+        >>> test.hypotheses, round(test.f.item(), 3)
+        (['x1 - 2*x2 = 0', 'x2 = 1'], 0.04)
+        """
+        return hypothesis_test(self, hypotheses)
 
     def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

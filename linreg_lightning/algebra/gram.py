@@ -51,6 +51,12 @@ class NormalEquations(NamedTuple, Generic[Number]):
     # (d,) float64.
     input_roundoff: Tensor
     lost: float  # a bound on numbers missing in `cross`, too small to be held beside others
+    absorbed: int = 0  # how many effects of levels were taken out of the rows before
+
+    @property
+    def max_rank(self) -> int:
+        """How many columns can be independent of each other, of the mean and of the effects."""
+        return max(0, self.rows - self.intercept - self.absorbed)
 
 
 class Gram(ABC):

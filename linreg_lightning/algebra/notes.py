@@ -47,7 +47,10 @@ def list_notes(fit: Any, names: list[str] | None) -> list[Note]:
         )
     if fit.collinear:
         left_out = ", ".join(names[j] for j in fit.collinear)
-        problems.append(f"Left out, as linear combinations of earlier columns: {left_out}")
+        effects = "" if fit.absorbed is None else "absorbed effects and "
+        problems.append(f"Left out, as linear combinations of {effects}earlier columns: {left_out}")
+    if fit.absorbed is not None and (problem := fit.absorbed.warning()):
+        problems.append(problem)
     if sums_exactly and not fit.exact:
         problems.append(
             "The magnitudes within a column differ by more than exact sums can hold: the bits "

@@ -45,9 +45,14 @@ class Solution(NamedTuple, Generic[Number]):
     kept: Tensor  # the columns not left out, (kept,) int64
     exponent: Tensor  # (features + targets,) int64
     equations: NormalEquations[Number]
-    # How many effects of levels were absorbed: columns and targets are what these leave. They count
-    # in the degrees of freedom, not in `rank`.
-    absorbed: int = 0
+
+    @property
+    def absorbed(self) -> int:
+        """How many effects of levels were absorbed: columns and targets are what these leave.
+
+        They count in the degrees of freedom, not in `rank`.
+        """
+        return self.equations.absorbed
 
     @property
     def residuals_seen(self) -> bool:

@@ -151,7 +151,7 @@ def _solve_scaled(
     equations: NormalEquations[Number], scaled: ScaledEquations[Number], ridge: float
 ) -> Solution[Number]:
     d, exponent = equations.features, scaled.exponent
-    max_rank = d if ridge > 0 else min(d, max(0, equations.rows - equations.intercept))
+    max_rank = d if ridge > 0 else min(d, equations.max_rank)
     factorization = factor_independent(
         scaled.cross, scaled.mean, equations.weight, scaled.tolerance[:d], max_rank
     )

@@ -13,7 +13,7 @@ from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
 from linreg_lightning.data.row_groups import check_task, take_groups
-from linreg_lightning.data.row_keys import check_model
+from linreg_lightning.data.row_keys import set_model_keys
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import (
@@ -203,7 +203,7 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, self._model)
-        check_model(self.trainer, self.cluster_names, self.absorbed_names)
+        set_model_keys(self.trainer, self.cluster_names, self.absorbed_names)
         rule = fold_rule(self.trainer, self._group is not None)
         if stage == "fit" and rule != self._fold_rule:
             self._fold_rule = rule
