@@ -16,6 +16,7 @@ from linreg_lightning.algebra.fixed_effects import (
 from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
+from linreg_lightning.algebra.robust import FitRows, RobustFit
 from linreg_lightning.algebra.robust_errors import RobustErrors
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
@@ -25,7 +26,7 @@ from linreg_lightning.validation import to_tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(fit_table.FitTable):
+class Fit(fit_table.FitTable, RobustFit):
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
@@ -74,6 +75,7 @@ class Fit(fit_table.FitTable):
     target_names: list[str] | None = None  # the same for y
     errors: RobustErrors | None = None  # robust standard errors; None: the classical ones
     absorbed: AbsorbedEffects | None = None  # effects of levels taken out of the rows
+    rows: FitRows | None = field(default=None, repr=False)  # after `least_squares`
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
@@ -174,7 +176,7 @@ class Fit(fit_table.FitTable):
     @cached_property
     def statistics(self) -> dict[str, Any]:
         """The measures of fit by name, as the class lists them."""
-        return inference.fit_statistics(self.solution)
+        return inference.fit_statistics(self.solution, self.errors)
 
     @property
     def precise(self) -> bool:
@@ -223,7 +225,7 @@ class Fit(fit_table.FitTable):
             InputError: as `predict`.
         """
         rows = self._rows_to_predict(x)
-        result = prediction(self.solution, rows, self.confidence)
+        result = prediction(self.solution, rows, self.confidence, self.errors)
         self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
