@@ -41,9 +41,9 @@ def problem(seed):
     return x, y, weight, bool(constant)
 
 
-@pytest.mark.parametrize("first", range(0, 200, 50))
+@pytest.mark.parametrize("first", [0, 12, 24, 36])
 def test_random_problems_agree_with_statsmodels(first):
-    for seed in range(first, first + 50):
+    for seed in range(first, first + 12):
         x, y, weight, constant = problem(seed)
         found = diagnose(x, y, weight, size=7, intercept=constant)
         (target,), sample = found.targets, found.sample
