@@ -17,9 +17,8 @@ from linreg_lightning.algebra.keys import key_numbers
 from linreg_lightning.algebra.level_sums import LevelSums
 from linreg_lightning.algebra.robust import FitRows
 from linreg_lightning.algebra.solve import check_ridge
-from linreg_lightning.batch import Batch, column_bits
+from linreg_lightning.batch import column_bits
 from linreg_lightning.errors import InputError
-from linreg_lightning.matching import align_index
 from linreg_lightning.validation import own_names, to_tensor
 
 Accuracy = Literal["auto", "exact", "float64"]
@@ -71,34 +70,28 @@ def least_squares(
     (0.64, tensor([2.5000], dtype=torch.float64))
     """
     check_arguments(accuracy, ridge, confidence)
-    bits, given_x, given_y = column_bits(x), x, y
-    y, weight = align_index(x, y, weight)
-    levels, absorbed_names = _levels(absorb, ridge, x, y, weight)
-    x, y = to_tensor("x", x), to_tensor("y", y)
-    weight = None if weight is None else to_tensor("weight", weight).to(x.device)
-    batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
-    rows = FitRows(batch, given_x, levels)
-    for kind in gram_kinds(accuracy, batch.x.numel() + batch.y.numel()):
-        if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
+    rows = FitRows.of(x, y, weight)
+    levels, absorbed_names = _levels(absorb, ridge, rows)
+    rows = rows._replace(levels=levels)
+    for kind in gram_kinds(accuracy, rows.batch.x.numel() + rows.batch.y.numel()):
+        if note := cost_note(kind.accuracy, rows.batch.x.shape[1], rows.batch.rows):
             warnings.warn(note, stacklevel=2)
-        gram, absorbed, rows = _sum_rows(kind, rows, bits, absorbed_names)
+        gram, absorbed, rows = _sum_rows(kind, rows, column_bits(x), absorbed_names)
         fit = Fit.from_gram(
             gram, intercept=intercept, ridge=ridge, confidence=confidence, absorbed=absorbed
         )
         if fit.precise:
             break
-    return _finished(replace(fit, rows=rows), given_x, given_y, y.ndim)
+    return _finished(replace(fit, rows=rows), x, y)
 
 
-def _levels(
-    absorb: Any, ridge: float, x: Any, *others: Any
-) -> tuple[Tensor | None, tuple[str, ...]]:
+def _levels(absorb: Any, ridge: float, rows: FitRows) -> tuple[Tensor | None, tuple[str, ...]]:
     """Return a number for the levels of each row, (rows, ways), and the names of the columns."""
     if absorb is None:
         return None, ()
     if ridge > 0:
         raise InputError(f"ridge: {ridge} was given with absorb; leave one of them out")
-    return key_numbers("absorb", absorb, len(x), x, *others)
+    return key_numbers("absorb", absorb, rows.batch.rows, *rows.given)
 
 
 def _sum_rows(
@@ -119,14 +112,14 @@ def _sum_rows(
     return left, effects, rows._replace(absorption=absorption)
 
 
-def _finished(fit: Fit, x: Any, y: Any, dimensions: int) -> Fit:
+def _finished(fit: Fit, x: Any, y: Any) -> Fit:
     """Return the fit with the names of columns, in the shapes for this y, and warn of its notes."""
     features, targets = table_names(x, len(fit.coefficients)), table_names(y, len(fit.intercept))
     fit = replace(fit, feature_names=features, target_names=targets)
     for message, is_warning in fit.notes():
         if is_warning:
             warnings.warn(message, stacklevel=3)
-    return drop_target_dimension(fit) if dimensions == 1 else fit
+    return drop_target_dimension(fit) if to_tensor("y", y).ndim == 1 else fit
 
 
 def table_names(values: Any, columns: int) -> list[str] | None:

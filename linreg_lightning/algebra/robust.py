@@ -31,19 +31,19 @@ class FitRows(NamedTuple):
     """The rows of a fit: those that the user holds, not a copy where they are tensors."""
 
     batch: Batch
-    given_x: Any  # whose index clusters are matched with
+    given: tuple[Any, ...]  # x, y and the weights, with whose index clusters are matched
     levels: Tensor | None = None  # of absorbed effects, (rows, ways) int64
     absorption: Absorption | None = None
 
     @classmethod
-    def of(cls, names: Sequence[str] | None, x: Any, y: Any, weight: Any = None) -> FitRows:
-        """Return rows as `least_squares` takes them, with the columns of these names."""
+    def of(cls, x: Any, y: Any, weight: Any = None) -> FitRows:
+        """Return rows as `least_squares` takes them."""
         y, weight = align_index(x, y, weight)
-        given_x, x = x, to_tensor("x", columns_by_name(x, list(names) if names else None))
-        y = to_tensor("y", y)
-        weight = None if weight is None else to_tensor("weight", weight)
-        batch = Batch(x, y.unsqueeze(1) if y.ndim == 1 else y, weight)
-        return cls(batch.validate(), given_x)
+        given = x, y, weight
+        x, y = to_tensor("x", x), to_tensor("y", y)
+        weight = None if weight is None else to_tensor("weight", weight).to(x.device)
+        y = (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device)
+        return cls(Batch(x, y, weight).validate(), given)
 
 
 class RobustFit:
@@ -99,15 +99,23 @@ class RobustFit:
         if errors == "classical":
             return cast(Self, replace(fit, errors=None))
         options = ErrorOptions(errors, lags, small_sample)
-        held = fit.rows if rows is None else FitRows.of(fit.feature_names, *rows)
-        if held is None:
-            raise InputError(
-                f"errors: {errors} needs the rows, which this fit does not hold; type "
-                f'fit.robust("{errors}", rows=(x, y)), or LeastSquares(errors="{errors}")'
-            )
+        held = _rows_of(fit, errors, rows)
         exact = fit.accuracy == "exact"
         result = _robust_errors(fit.solution, held, options, cluster=cluster, exact=exact)
         return cast(Self, replace(fit, errors=result))
+
+
+def _rows_of(fit: Any, errors: str, rows: Sequence[Any] | None) -> FitRows:
+    """Return the rows given, or those that the fit holds."""
+    if rows is not None:
+        return FitRows.of(columns_by_name(rows[0], fit.feature_names), *rows[1:])
+    if fit.rows is None:
+        raise InputError(
+            f"errors: {errors} needs the rows, which this fit does not hold; type "
+            f'fit.robust("{errors}", rows=(x, y)), or LeastSquares(errors="{errors}")'
+        )
+    held: FitRows = fit.rows
+    return held
 
 
 def _robust_errors(
@@ -127,7 +135,7 @@ def _robust_errors(
         raise InputError(f"rows: {text} {expected[0]} and {expected[1]}; give the same rows")
     keys, names = None, tuple[str, ...]()
     if cluster is not None:
-        keys, names = key_numbers("cluster", cluster, batch.rows, rows.given_x)
+        keys, names = key_numbers("cluster", cluster, batch.rows, *rows.given)
     ways = 0 if keys is None else keys.shape[1]
     nested = 0
     is_fixest = options.small_sample == "fixest"
