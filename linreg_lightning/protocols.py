@@ -196,10 +196,9 @@ class LinearModel(Protocol):
 
 @runtime_checkable
 class TakesIntercept(Protocol):
-    """A model that a formula can tell whether to add a constant."""
+    """A model that a formula tells whether to add a constant, unless the user has decided it."""
 
-    def set_intercept(self, intercept: bool) -> None:
-        """Add a constant, or none, unless the user has decided it."""
+    def set_intercept(self, intercept: bool) -> None: ...
 
 
 @runtime_checkable
