@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from linreg_lightning.algebra.folds import FoldRule
-from linreg_lightning.batch import significant_bits
+from linreg_lightning.batch import NumberedRows, significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
 from linreg_lightning.data.row_groups import check_task, take_groups
 from linreg_lightning.data.row_keys import check_model
-from linreg_lightning.data.split_reader import NumberedRows, SplitReader
+from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import (
     FILES,
