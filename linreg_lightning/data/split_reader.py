@@ -5,43 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch import Tensor
 
-from linreg_lightning.batch import Batch, FoldBatch, KeptBatch
+from linreg_lightning.batch import Batch, FoldBatch, KeptBatch, NumberedRows
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Folds
 from linreg_lightning.design_matrix.row_counts import RowCounts, too_few_complete
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
-from linreg_lightning.tables.dataset import Chunk
 from linreg_lightning.validation import all_weights_zero
 
 _MAX_NUMBERS, _MAX_ROWS = 2**21, 2**16
 Value = TypeVar("Value")
-
-
-class NumberedRows(NamedTuple):
-    """Rows of a batch, each with its number in the table, and the columns kept of them.
-
-    `numbers` are int64 (rows,), counted from 1 over all files; `kept` is a pyarrow record batch.
-    `places` and `chunk` say where each row lies in its file.
-    """
-
-    batch: Batch
-    numbers: Tensor
-    kept: Any
-    places: NDArray[np.int64]
-    chunk: Chunk
-
-    def name(self, row: int) -> str:
-        """Name a row of the batch, counted from 0, as in 'row 11 of b.csv'."""
-        return self.chunk.where(int(self.places[row]))
 
 
 @dataclass
@@ -126,7 +106,7 @@ class SplitReader:
             columns = block.table.select(list(kept)).take(pa.array(rows))
             numbers = torch.from_numpy(places + block.chunk.start + 1)
             if batch.rows:
-                yield NumberedRows(batch.batch, numbers, columns, places, block.chunk)
+                yield NumberedRows(batch.batch, numbers, columns)
 
     def read_all(self, max_bytes: int | float) -> Batch | FoldBatch | None:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""

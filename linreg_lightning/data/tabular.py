@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from linreg_lightning.algebra.folds import FoldRule
-from linreg_lightning.batch import significant_bits
+from linreg_lightning.batch import NumberedRows, significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
