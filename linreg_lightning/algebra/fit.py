@@ -1,5 +1,6 @@
 """`Fit`: the result of least squares."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -8,16 +9,19 @@ from torch import Tensor
 
 from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.collinearity import BrokenRows, LeftOutColumns
+from linreg_lightning.algebra.diagnostics import Diagnostics
 from linreg_lightning.algebra.fixed_effects import (
     AbsorbedEffects,
     absorbed_equations,
     with_total_variation,
 )
 from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.hypotheses import HypothesisTest, hypothesis_test
 from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.robust import FitRows, RobustFit
 from linreg_lightning.algebra.robust_errors import RobustErrors
+from linreg_lightning.algebra.row_diagnostics import diagnose
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.errors import InputError
@@ -236,6 +240,45 @@ class Fit(fit_table.FitTable, RobustFit):
                 "them; to predict, give x a column of 0 and 1 for each level instead of absorb"
             )
         return to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+
+    def test(self, hypotheses: str) -> HypothesisTest:
+        """Test linear hypotheses about the coefficients, jointly and one by one.
+
+        They are sums of terms, as the table names them, with factors, and `=` between them; commas
+        separate them. The equations are those of `HypothesisTest`; robust `errors` give a Wald test
+        with their covariance. It is `f_test` of statsmodels and `linearHypothesis` of R's car.
+
+        Raises:
+            InputError: a term is unknown or was left out; a hypothesis follows from others or
+                contradicts them; the fit has no standard errors.
+
+        >>> import torch
+        >>> from linreg_lightning import least_squares
+        >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 2.0]])
+        >>> test = least_squares(x, torch.tensor([2.0, 3.0, 5.0, 9.0])).test("x1 = 2*x2, x2 = 1")
+        >>> test.hypotheses, round(test.f.item(), 3)
+        (['x1 - 2*x2 = 0', 'x2 = 1'], 0.04)
+        """
+        return hypothesis_test(self, hypotheses)
+
+    def diagnostics(self, *, rows: Sequence[Any] | None = None, top: int = 10) -> Diagnostics:
+        """Return what the columns, residuals and rows of the fit tell of it, by one more pass.
+
+        Args:
+            rows: (x, y) or (x, y, weight) of the fit, where it does not hold them: after
+                `from_gram`, or from a checkpoint.
+            top: how many influential rows to list for each target.
+
+        Raises:
+            InputError: no rows, or others than those of the fit; a ridge penalty; absorbed effects;
+                no residual degree of freedom.
+
+        >>> from linreg_lightning import least_squares
+        >>> fit = least_squares([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 5.0])
+        >>> fit.diagnostics().sentences()
+        ["The estimates rest on row 4 (Cook's distance 1.04): look at it, and fit once without it."]
+        """
+        return diagnose(self, rows, top)
 
     def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from linreg_lightning.algebra.folds import FoldRule
-from linreg_lightning.batch import significant_bits
+from linreg_lightning.batch import NumberedRows, significant_bits
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
 from linreg_lightning.data.row_groups import check_task, take_groups
-from linreg_lightning.data.row_keys import check_model
-from linreg_lightning.data.split_reader import SplitReader
+from linreg_lightning.data.row_keys import set_model_keys
+from linreg_lightning.data.split_reader import NumberedRows, SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import (
     FILES,
@@ -203,7 +203,7 @@ class TabularData(RegressionDataModule):
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, self._model)
-        check_model(self.trainer, self.cluster_names, self.absorbed_names)
+        set_model_keys(self.trainer, self.cluster_names, self.absorbed_names)
         rule = fold_rule(self.trainer, self._group is not None)
         if stage == "fit" and rule != self._fold_rule:
             self._fold_rule = rule
@@ -289,6 +289,15 @@ class TabularData(RegressionDataModule):
         """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
         self._sources.table().check_columns("keep", columns)
         self._kept = list(columns)
+
+    def numbered_rows(self, kept: Sequence[str] = ()) -> Iterator[NumberedRows]:
+        """Yield the rows to train on in the order of the files, with their numbers from 1.
+
+        Raises:
+            InputError: as the class; the table lacks a column of `kept`.
+        """
+        self._sources.table().check_columns("keep", kept)
+        return self._reader("train").numbered_blocks(kept)
 
     def _convert(self, blocks: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
         return lambda: map(self.in_model_precision, blocks())
