@@ -28,6 +28,5 @@ for dtype, (a, b) in columns.items():
         large = model_matrix("a:b", frame)["a:b"].tolist()
     print(dtype, small, "int64", large)
     assert large == truth
-    assert small != truth and small[0] == (truth[0] + 2**15) % 2**16 - 2**15 if dtype == "int16" else True
     assert small[0] != truth[0], "this has changed"
 PYTHON

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# linearmodels 7.1, pandas 3.0.0, Python 3.11.
+# linearmodels 7.1, pandas 3.1.1, statsmodels 0.15.0, Python 3.11.
 #
 # 200 rows with an effect of 30 groups and two regressors, by the two classes of linearmodels that absorb such effects:
 # `AbsorbingLS(...).fit()` and `PanelOLS(..., entity_effects=True).fit()`, both with errors "unadjusted".
@@ -11,7 +11,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/env"
-"$work/env/bin/pip" install --quiet linearmodels==7.1 'pandas<4' statsmodels==0.15.0
+"$work/env/bin/pip" install --quiet linearmodels==7.1 pandas==3.1.1 statsmodels==0.15.0
 cd "$work"
 "$work/env/bin/python" - <<'PYTHON'
 import numpy as np

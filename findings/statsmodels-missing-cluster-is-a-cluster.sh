@@ -2,10 +2,10 @@
 # statsmodels 0.15.0, pandas 3.1.1, numpy 2.4.6, Python 3.11.
 #
 # 40 rows in 8 groups of 5; the group of one row in each of the first 5 groups is missing (NaN). `ols(formula, frame)` with
-# cov_type "cluster" takes the column of groups, as the manual shows.
+# cov_type "cluster" takes the column of groups.
 # One would guess: a missing group is refused, as pyfixest does, or its row is left out, as a missing value of y or x is.
 # Seen: the five rows, which have nothing in common but the gap, become a ninth group. There is no warning, nobs is 40, and the
-# standard errors differ by a fifth from those of the 35 rows whose group is known.
+# standard errors are 5 % smaller than those of the 35 rows whose group is known.
 # Why it matters: gaps in identifiers are common where tables are merged; rows of different, unknown groups are then taken as
 # correlated, or many as one huge group, and the errors that the report calls robust to clusters are those of no model.
 set -euo pipefail
@@ -40,5 +40,5 @@ gaps = errors(frame, frame["group"])
 ninth = errors(frame, frame["group"].fillna(99))
 without = errors(known, known["group"])
 assert np.allclose(gaps, ninth), "this has changed"
-assert abs(gaps / without - 1).max() > 0.05
+assert (gaps / without).max() < 0.96
 PYTHON
