@@ -68,7 +68,9 @@ def diagnose(args: list[str]) -> str:
     if given.format == "json":
         return json_text(content)
     files = f"diagnostics  {folder / 'diagnostics.json'}\nfigures      {folder / '*.png'}"
-    return "\n\n".join(text for text in (_with_flags(found.summary()), _key_table(keys), files) if text)
+    return "\n\n".join(
+        text for text in (_with_flags(found.summary()), _key_table(keys), files) if text
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
