@@ -66,7 +66,8 @@ def diagnose(args: list[str]) -> str:
     if given.format == "json":
         return json_text(content)
     files = f"diagnostics  {folder / 'diagnostics.json'}\nfigures      {folder / '*.png'}"
-    return "\n\n".join(text for text in (found.summary(), _key_table(keys), files) if text)
+    report = found.summary().replace("consider errors HC3", "consider --model.errors HC3")
+    return "\n\n".join(text for text in (report, _key_table(keys), files) if text)
 
 
 def _parser() -> argparse.ArgumentParser:
