@@ -1,7 +1,7 @@
 """What data modules, models and callbacks may ask of each other.
 
-Data modules and models never import each other, and both may come from outside this package, so
-`isinstance(data, NamedColumns)` asks whether a class has the attributes and methods of a protocol.
+Data modules and models never import each other, and both may come from outside this package:
+`isinstance(data, NamedColumns)` asks whether a class has what a protocol names.
 """
 
 import inspect
@@ -131,11 +131,19 @@ class HasKeys(Protocol):
 
 
 @runtime_checkable
-class TakesKeys(Protocol):
-    """A model that says which clusters and levels to absorb it uses; a fit calls it."""
+class DescribesErrors(Protocol):
+    """A model that says which standard errors its table has."""
 
-    def check_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
-        """Refuse, with an InputError, columns of `HasKeys` that do not go with its arguments."""
+    def error_description(self) -> dict[str, Any]:
+        """Return `errors`, `clusters`, `lags` and `small_sample`; empty for classical errors."""
+
+
+@runtime_checkable
+class TakesKeys(Protocol):
+    """A model that uses the clusters and the levels to absorb of the rows that it is fitted to."""
+
+    def set_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
+        """Take the columns of `HasKeys`; an InputError refuses those that it does not use."""
 
 
 @runtime_checkable
@@ -245,11 +253,8 @@ def selection_of(model: object) -> Any | None:
 def coefficient_rows(model: object) -> list[dict[str, Any]]:
     """Return the rows of the model's `coefficients()`; none without such a table or before a fit.
 
-    >>> class Model:
-    ...     def coefficients(self):
-    ...         return [{"target": "y", "name": "x1", "estimate": 2.0}]
-    >>> coefficient_rows(Model()), coefficient_rows(object())
-    ([{'target': 'y', 'name': 'x1', 'estimate': 2.0}], [])
+    >>> coefficient_rows(object())
+    []
     """
     method = getattr(model, "coefficients", None)
     if not inspect.ismethod(method) or inspect.signature(method).parameters:
@@ -257,10 +262,9 @@ def coefficient_rows(model: object) -> list[dict[str, Any]]:
     if isinstance(model, Fitted) and not model.fitted:
         return []
     rows, keys = method(), {"target", "name", "estimate"}
-    is_table = isinstance(rows, list) and all(
-        isinstance(r, dict) and r.keys() >= keys for r in rows
-    )
-    return rows if is_table else []
+    if not isinstance(rows, list):
+        return []
+    return rows if all(isinstance(r, dict) and r.keys() >= keys for r in rows) else []
 
 
 def prediction_columns_of(model: object, prediction: Any) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from statsmodels.stats.outliers_influence import OLSInfluence, variance_inflatio
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 
 import linreg_lightning as ll
+from linreg_lightning.algebra import ExactGram
 from linreg_lightning.algebra.row_diagnostics import RowDiagnostics
 from linreg_lightning.batch import Batch
 
@@ -30,6 +31,12 @@ def assert_close(actual, expected, tolerance=1e-9):
     expected = np.asarray(expected, float)
     smallest = 1e-3 * np.abs(expected).max() * tolerance
     np.testing.assert_allclose(np.asarray(actual, float), expected, tolerance, smallest)
+
+
+def gram_of(x, y):
+    gram = ExactGram(features=1)
+    gram.update(Batch(torch.tensor(x), torch.tensor(y)[:, None]))
+    return gram
 
 
 def problem(seed):
@@ -203,6 +210,12 @@ def test_what_has_no_residuals_is_refused_in_one_line():
         RowDiagnostics(ll.least_squares(x, y, ridge=1.0))
     with pytest.raises(ll.InputError, match="leaves no residual to judge"):
         RowDiagnostics(ll.least_squares(x[:2], y[:2]))
+    fit = ll.Fit.from_gram(gram_of(x, y))
+    with pytest.raises(ll.InputError, match="rows: diagnostics need the rows, which this fit"):
+        fit.diagnostics()
+    with pytest.raises(ll.InputError, match="rows: 2 were given, and the fit is of 3"):
+        fit.diagnostics(rows=(x[:2], y[:2]))
+    assert fit.diagnostics(rows=(x, y)).vif == pytest.approx({"x1": 1.0})
     rows = RowDiagnostics(ll.least_squares(x, y))
     with pytest.raises(ll.InputError, match="rows: 0 were given, and the fit is of 3"):
         rows.finish()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,18 +13,8 @@ from scipy import stats
 from statsmodels import api
 from statsmodels.datasets import longley
 
-from linreg_lightning import Fit, InputError, least_squares
+from linreg_lightning import InputError, least_squares
 from linreg_lightning.algebra.chi_squared import chi_squared_tail
-from linreg_lightning.algebra.robust_errors import ErrorOptions, RobustErrors
-
-
-def robust(fit: Fit, covariances: list[np.ndarray], **numbers: float) -> Fit:
-    """Return a fit of all columns with an intercept, with covariances in the user's units."""
-    exponent, features = fit.solution.exponent, fit.solution.equations.features
-    unit = torch.cat((torch.zeros(1), exponent[:features].double()))
-    unit = unit + unit[:, None] - 2 * exponent[features:, None, None]
-    covariance = torch.tensor(np.array(covariances)) * 2.0**unit
-    return replace(fit, errors=RobustErrors(ErrorOptions("HC3"), covariance, **numbers))
 
 
 def random_hypotheses(
@@ -59,11 +48,10 @@ def test_two_hundred_problems_agree_with_statsmodels() -> None:
         design = api.add_constant(x) if intercept else x
         weights = 1.0 if weight is None else weight
         models = [api.WLS(y[:, k], design, weights) for k in range(targets)]
-        results = [model.fit(cov_type=kind, use_t=True) for model in models]
+        results = [model.fit(cov_type=kind) for model in models]
         fit = least_squares(frame, y, weight, intercept=intercept)
         if kind == "HC3":
-            covariances = [each.cov_params() / np.outer(unit, unit) for each in results]
-            fit = robust(fit, covariances, df=n - p - 1, df_f=n - p - 1)
+            fit = fit.robust("HC3")
         test = fit.test(text)
         for k, result in enumerate(results):
             joint = result.f_test((numbers[:, :-1], numbers[:, -1]))
@@ -203,10 +191,9 @@ def test_fits_without_standard_errors_have_no_tests() -> None:
 def test_more_hypotheses_than_the_covariance_has_dimensions_are_refused() -> None:
     random = np.random.default_rng(7)
     x, y = random.normal(size=(30, 3)), random.normal(size=30)
-    root = random.normal(size=(4, 2))
-    fit = robust(least_squares(x, y), [root @ root.T], df=1.0, df_f=1.0, clusters=(2,))
+    fit = least_squares(x, y).robust("cluster", cluster=np.arange(30) % 3)
     fit.test("x1 = 0, x2 = 0")
-    with pytest.raises(InputError, match="singular; there are 2 clusters; test fewer"):
+    with pytest.raises(InputError, match="singular; there are 3 clusters; test fewer"):
         fit.test("x1 = 0, x2 = 0, x3 = 0")
 
 

@@ -1,5 +1,6 @@
 """`Fit`: the result of least squares."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.collinearity import BrokenRows, LeftOutColumns
+from linreg_lightning.algebra.diagnostics import Diagnostics
 from linreg_lightning.algebra.fixed_effects import (
     AbsorbedEffects,
     absorbed_equations,
@@ -17,7 +19,9 @@ from linreg_lightning.algebra.gram import Gram
 from linreg_lightning.algebra.hypotheses import HypothesisTest, hypothesis_test
 from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
+from linreg_lightning.algebra.robust import FitRows, RobustFit
 from linreg_lightning.algebra.robust_errors import RobustErrors
+from linreg_lightning.algebra.row_diagnostics import diagnose
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.errors import InputError
@@ -26,7 +30,7 @@ from linreg_lightning.validation import to_tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(fit_table.FitTable):
+class Fit(fit_table.FitTable, RobustFit):
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
@@ -75,6 +79,7 @@ class Fit(fit_table.FitTable):
     target_names: list[str] | None = None  # the same for y
     errors: RobustErrors | None = None  # robust standard errors; None: the classical ones
     absorbed: AbsorbedEffects | None = None  # effects of levels taken out of the rows
+    rows: FitRows | None = field(default=None, repr=False)  # after `least_squares`
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
@@ -175,7 +180,7 @@ class Fit(fit_table.FitTable):
     @cached_property
     def statistics(self) -> dict[str, Any]:
         """The measures of fit by name, as the class lists them."""
-        return inference.fit_statistics(self.solution)
+        return inference.fit_statistics(self.solution, self.errors)
 
     @property
     def precise(self) -> bool:
@@ -224,7 +229,7 @@ class Fit(fit_table.FitTable):
             InputError: as `predict`.
         """
         rows = self._rows_to_predict(x)
-        result = prediction(self.solution, rows, self.confidence)
+        result = prediction(self.solution, rows, self.confidence, self.errors)
         self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
@@ -255,6 +260,25 @@ class Fit(fit_table.FitTable):
         (['x1 - 2*x2 = 0', 'x2 = 1'], 0.04)
         """
         return hypothesis_test(self, hypotheses)
+
+    def diagnostics(self, *, rows: Sequence[Any] | None = None, top: int = 10) -> Diagnostics:
+        """Return what the columns, residuals and rows of the fit tell of it, by one more pass.
+
+        Args:
+            rows: (x, y) or (x, y, weight) of the fit, where it does not hold them: after
+                `from_gram`, or from a checkpoint.
+            top: how many influential rows to list for each target.
+
+        Raises:
+            InputError: no rows, or others than those of the fit; a ridge penalty; absorbed effects;
+                no residual degree of freedom.
+
+        >>> from linreg_lightning import least_squares
+        >>> fit = least_squares([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 5.0])
+        >>> fit.diagnostics().sentences()
+        ["The estimates rest on row 4 (Cook's distance 1.04): look at it, and fit once without it."]
+        """
+        return diagnose(self, rows, top)
 
     def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

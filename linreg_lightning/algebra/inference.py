@@ -21,7 +21,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, concatenate, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.robust_errors import RobustErrors
+from linreg_lightning.algebra.robust_errors import RobustErrors, wald_f
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.validation import check_argument
@@ -114,7 +114,9 @@ def _terms(solution: Solution[Number]) -> tuple[Tensor, Tensor]:
     return torch.cat((zero, solution.kept + 1)), torch.cat((zero, units))
 
 
-def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
+def fit_statistics(
+    solution: Solution[Number], errors: RobustErrors | None = None
+) -> dict[str, Any]:
     """Return the measures of fit by name, as `Fit.statistics` lists them."""
     equations, features = solution.equations, solution.equations.features
     n, k, absorbed = equations.rows, solution.rank, solution.absorbed
@@ -126,6 +128,9 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
     unexplained = to_float64(solution.residual / solution.variation)
     explained = (to_explain - solution.residual) / (df_model or math.nan)
     f = to_float64(explained) / to_float64(variance)
+    df_f: float = df_residual
+    if errors is not None:
+        f, df_f = wald_f(solution, errors), errors.df_f
     log_residual = to_float64(solution.residual).log()
     log_residual = log_residual + math.log(2) * (2 * exponent + equations.weight_exponent).double()
     deviance = n * (log_residual + math.log(2 * math.pi / n) + 1)
@@ -140,7 +145,7 @@ def fit_statistics(solution: Solution[Number]) -> dict[str, Any]:
         **({"r2_within": _share_explained(solution, solution.total)} if absorbed else {}),
         "r2_adjusted": 1 - unexplained * ((n - solution.has_constant) / _residual_df(solution)),
         "f": f,
-        "f_p": f_tail(f, df_model, df_residual),
+        "f_p": f_tail(f, df_model, df_f),
         "log_likelihood": log_likelihood,
         "aic": 2 * (k + absorbed) - 2 * log_likelihood,
         "bic": (k + absorbed) * math.log(n) - 2 * log_likelihood,
@@ -205,7 +210,16 @@ def f_tail(f: Tensor, df_model: float, df_residual: float) -> Tensor:
 
 
 def t_two_sided(t: Tensor, df: float) -> Tensor:
-    """Return P(|T| > |t|) for Student's t; NaN where t is NaN or `df` is not above 0."""
+    """Return P(|T| > |t|) for Student's t; NaN where t is NaN or `df` is not above 0.
+
+    With infinitely many degrees of freedom T is normal.
+
+    >>> t_two_sided(torch.tensor([0.0, 1.959963984540054]).double(), math.inf)
+    tensor([1.0000, 0.0500], dtype=torch.float64)
+    """
+    if df == math.inf:
+        p: Tensor = torch.special.erfc(t.abs() / math.sqrt(2))
+        return p
     size = t.abs().clamp(max=1e150)
     # For larger t only the leading power is left: P(t) = P(s) (s / t)^df.
     return f_tail(size * size, 1.0, df) * (size / t.abs()).nan_to_num(1.0) ** max(df, 0.0)
@@ -221,6 +235,8 @@ def t_quantile(confidence: float, df: float) -> float:
         return math.nan
     log_p = math.log1p(-confidence)
     z = -NormalDist().inv_cdf((1 - confidence) / 2)
+    if df == math.inf:
+        return z
     # The first terms for many degrees of freedom (Abramowitz and Stegun, 26.7.5).
     terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
     u = math.log(z + terms[0] / df + terms[1] / df**2)

@@ -17,7 +17,8 @@ Biometrika 37 (1950).
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,15 +26,14 @@ from torch import Tensor
 from linreg_lightning.algebra.chi_squared import chi_squared_tail
 from linreg_lightning.algebra.diagnostics import (
     Diagnostics,
-    InfluentialRow,
-    RowSample,
     TargetDiagnostics,
     TestResult,
 )
 from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.inference import f_tail, residual_variance, t_two_sided
-from linreg_lightning.algebra.prediction import predict_mean
+from linreg_lightning.algebra.kept_rows import KeptRows, MeasuredRows
+from linreg_lightning.algebra.robust import rows_of
 from linreg_lightning.algebra.row_scores import RowWhitener
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.batch import Batch
@@ -41,27 +41,6 @@ from linreg_lightning.errors import InputError
 
 _CERTAIN_LEVERAGE = 1 - 1e-10  # a row of larger leverage has no residual of its own
 _BLOCK_ROWS = 2**15
-
-
-class _Rows(NamedTuple):
-    """Rows with their diagnostics, (rows,) or (rows, targets)."""
-
-    number: Tensor
-    key: Tensor  # a hash of the number, which draws the sample
-    x: Tensor
-    y: Tensor
-    weight: Tensor
-    leverage: Tensor
-    internal: Tensor
-    external: Tensor
-    cook: Tensor
-
-    def select(self, rows: Tensor) -> _Rows:
-        return _Rows(*(part[rows] for part in self))
-
-    @classmethod
-    def join(cls, parts: list[_Rows]) -> _Rows:
-        return cls(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 class RowDiagnostics:
@@ -80,7 +59,6 @@ class RowDiagnostics:
         solution = fit.solution
         _check(solution)
         self._fit, self._solution = fit, solution
-        self._top, self._sample_rows = top, sample_rows
         self._whitener = RowWhitener(solution, fit.accuracy == "exact")
         self._df = solution.df_residual
         self._s = to_float64(residual_variance(solution)).sqrt()
@@ -97,8 +75,7 @@ class RowDiagnostics:
         self._direction = torch.zeros(4, targets, dtype=torch.float64)
         self._changes = torch.zeros(targets, dtype=torch.float64)  # of (e_t - e_t-1)^2
         self._last: Tensor | None = None
-        self._influential: list[_Rows | None] = [None] * targets
-        self._sample: _Rows | None = None
+        self._kept = KeptRows(targets, top, sample_rows)
         self._largest_external = torch.zeros(targets, dtype=torch.float64)
         self._rows = 0
 
@@ -139,7 +116,7 @@ class RowDiagnostics:
             features,
             targets,
             [self._target(t, name) for t, name in enumerate(targets)],
-            self._row_sample(),
+            self._kept.sample(self._rows, solution, self._weighted),
         )
 
     def _add(self, batch: Batch, numbers: Tensor) -> None:
@@ -175,18 +152,7 @@ class RowDiagnostics:
             largest = external.abs().nan_to_num(0.0, math.inf).amax(0)
             self._largest_external = torch.maximum(self._largest_external, largest)
         columns = batch.x, batch.y, weight / unit, leverage, internal, external, cook
-        self._keep(_Rows(numbers, _hash(numbers), *columns))
-
-    def _keep(self, rows: _Rows) -> None:
-        for t, kept in enumerate(self._influential):
-            joined = rows if kept is None else _Rows.join([kept, rows])
-            cook = joined.cook[:, t].nan_to_num(-1.0)
-            order = torch.argsort(cook, descending=True, stable=True)[: self._top]
-            self._influential[t] = joined.select(order)
-        joined = rows if self._sample is None else _Rows.join([self._sample, rows])
-        if len(joined.key) > self._sample_rows:
-            joined = joined.select(joined.key.argsort()[: self._sample_rows].sort().values)
-        self._sample = joined
+        self._kept.add(MeasuredRows(numbers, *columns))
 
     def _target(self, t: int, name: str) -> TargetDiagnostics:
         n, solution = self._rows, self._solution
@@ -200,8 +166,6 @@ class RowDiagnostics:
             kurtosis = fourth_moment / variance**2 - 3
         jarque_bera = n / 6 * (skewness**2 + kurtosis**2 / 4)
         durbin_watson = float(self._changes[t]) / (n * second) if second > 0 else math.nan
-        rows = self._influential[t]
-        assert rows is not None
         return TargetDiagnostics(
             target=name,
             tests={
@@ -214,19 +178,7 @@ class RowDiagnostics:
             skewness=skewness,
             kurtosis=kurtosis,
             autocorrelation=1 - durbin_watson / 2,
-            influential=[
-                InfluentialRow(
-                    row=int(rows.number[k]),
-                    cook=rows.cook[k, t].item(),
-                    leverage=rows.leverage[k].item(),
-                    residual=rows.external[k, t].item(),
-                    dffits=(
-                        rows.external[k, t] * (rows.leverage[k] / (1 - rows.leverage[k])).sqrt()
-                    ).item(),
-                )
-                for k in range(len(rows.number))
-                if math.isfinite(rows.cook[k, t].item())
-            ],
+            influential=self._kept.influential(t),
             outlier_p=self._outlier_p(t),
             weighted=self._weighted,
             rows=n,
@@ -268,28 +220,14 @@ class RowDiagnostics:
         p = t_two_sided(self._largest_external[t], self._df - 1).item()
         return min(1.0, self._rows * p)
 
-    def _row_sample(self) -> RowSample:
-        sample = self._sample
-        assert sample is not None
-        complete = len(sample.number) == self._rows
-        parts = [sample, *(rows for rows in self._influential if rows is not None)]
-        joined = _Rows.join(parts)
-        order = joined.number.argsort(stable=True)
-        numbers = joined.number[order]
-        is_first = torch.ones(len(numbers), dtype=torch.bool)
-        is_first[1:] = numbers[1:] != numbers[:-1]
-        rows = joined.select(order[is_first])
-        return RowSample(
-            number=rows.number,
-            x=rows.x,
-            y=rows.y.double(),
-            predicted=predict_mean(self._solution, rows.x),
-            weight=rows.weight if self._weighted else None,
-            leverage=rows.leverage,
-            internal=rows.internal,
-            external=rows.external,
-            complete=complete,
-        )
+
+def diagnose(fit: Any, rows: Sequence[Any] | None = None, top: int = 10) -> Diagnostics:
+    """Return the diagnostics of a `Fit`, as `Fit.diagnostics` says."""
+    remedy = "type fit.diagnostics(rows=(x, y)), or linreg diagnose for a run of the command"
+    held = rows_of(fit, "rows: diagnostics need", remedy, rows)
+    found = RowDiagnostics(fit, top=top)
+    found.update(held.batch)
+    return found.finish()
 
 
 def _check(solution: Any) -> None:
@@ -313,11 +251,3 @@ def _check(solution: Any) -> None:
 def _chi_squared_test(statistic: float, df: int) -> TestResult:
     p = chi_squared_tail(torch.tensor(statistic, dtype=torch.float64), df).item()
     return TestResult(statistic, (df,), p)
-
-
-def _hash(numbers: Tensor) -> Tensor:
-    """Return a hash of each number, int64, whose order looks random (splitmix64)."""
-    mixed = numbers * -7046029254386353131
-    mixed = (mixed ^ ((mixed >> 30) & (2**34 - 1))) * -4658895280553007687
-    mixed = (mixed ^ ((mixed >> 27) & (2**37 - 1))) * -7723592293110705685
-    return mixed ^ ((mixed >> 31) & (2**33 - 1))

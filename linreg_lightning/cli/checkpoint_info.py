@@ -86,6 +86,7 @@ class CheckpointInfo(NamedTuple):
             progress = content["loops"]["fit_loop"]
             statistics = content.get("statistics", {})
             partial = statistics.get("partial") is not None
+            partial = partial or "pass" in content.get("later_passes", {})
             data = _class_and_arguments(content.get("datamodule_hyper_parameters", {}))
             earlier_data = map(_class_and_arguments, content.get("earlier_data", []))
             done = data is not None and statistics.get("done") is not None and not partial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,6 +58,7 @@ def diagnose(args: list[str]) -> str:
     logger = RunLogger(given.root)
     folder = Path(logger.log_dir)
     content = found.to_json()
+    content["sentences"] = [_with_flags(sentence) for sentence in content["sentences"]]
     if keys:
         content["keys"] = {str(number): values for number, values in keys.items()}
     with atomic_path(folder / "diagnostics.json") as unfinished:
@@ -66,8 +68,9 @@ def diagnose(args: list[str]) -> str:
     if given.format == "json":
         return json_text(content)
     files = f"diagnostics  {folder / 'diagnostics.json'}\nfigures      {folder / '*.png'}"
-    report = found.summary().replace("consider errors HC3", "consider --model.errors HC3")
-    return "\n\n".join(text for text in (report, _key_table(keys), files) if text)
+    return "\n\n".join(
+        text for text in (_with_flags(found.summary()), _key_table(keys), files) if text
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,6 +208,12 @@ def _read_keys(
         if len(keys) == len(wanted):
             break
     return keys
+
+
+def _with_flags(text: str) -> str:
+    """Return a text with the options of the command in place of the model's arguments."""
+    text = re.sub(r"\berrors (HC3|HAC|cluster)", r"--model.errors \1", text)
+    return text.replace("HAC with lags", "HAC with --model.lags")
 
 
 def _key_table(keys: dict[int, dict[str, str]]) -> str:

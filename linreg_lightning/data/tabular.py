@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from linreg_lightning.algebra.folds import FoldRule
-from linreg_lightning.batch import NumberedRows, significant_bits
+from linreg_lightning.batch import NumberedRows
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
 from linreg_lightning.data.row_groups import check_task, take_groups
-from linreg_lightning.data.row_keys import check_model
+from linreg_lightning.data.row_keys import set_model_keys
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import (
@@ -190,20 +190,13 @@ class TabularData(RegressionDataModule):
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the types in the files, one number for each column of x."""
-        schema, design = self._sources.table().schema, self._design.design
-        pairs = [] if design is None else zip(design.names, design.sources, strict=True)
-        return [
-            53
-            if self.hparams.get("formula") and name != source  # a function of the column
-            else significant_bits(schema.field(source).type)
-            for name, source in pairs
-        ]
+        return self._design.feature_bits()
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, self._model)
-        check_model(self.trainer, self.cluster_names, self.absorbed_names)
+        set_model_keys(self.trainer, self.cluster_names, self.absorbed_names)
         rule = fold_rule(self.trainer, self._group is not None)
         if stage == "fit" and rule != self._fold_rule:
             self._fold_rule = rule
