@@ -79,7 +79,9 @@ class TableDesign:
     def fit(self, model: Any) -> Design:
         """Return the checkpoint's design, or fit one to the rows to train on, once, for a model."""
         if self.design is None and self._formula is not None:
-            if isinstance(model, TakesIntercept):
+            # Effects that are absorbed hold the constant, so that levels are coded as with one.
+            absorbs = self._formula.constant and bool(as_list(self._arguments["absorb"]))
+            if isinstance(model, TakesIntercept) and not absorbs:
                 model.set_intercept(self._formula.constant)
             has_choice = isinstance(model, LinearModel) and model.fit_intercept is not None
             constant = model.fit_intercept if has_choice else self._formula.constant

@@ -181,7 +181,10 @@ class BatchBuilder:
         """Refuse rows without a class or a key: no number can be filled in for it."""
         roles = self.roles
         classes = [("target", roles.targets[0], "class")] if roles.has_classes else []
-        keys = [(argument, name, argument) for argument, name in roles.keys]
+        keys = [
+            (argument, name, "level to absorb" if argument == "absorb" else argument)
+            for argument, name in roles.keys
+        ]
         for argument, name, kind in [*classes, *keys]:
             numbers = y[roles.values.index(name)]
             for row in np.flatnonzero(np.isnan(numbers))[:1].tolist():
