@@ -54,7 +54,7 @@ FIT += " --data.missing drop"
 def test_rows_are_diagnosed_as_by_statsmodels(command: Command, stream: str) -> None:
     x, y, weight, numbers = write_rows("rows.csv", 60)
     command(FIT, "--data.path rows.csv --data.stream", stream)
-    answer = diagnose("--rows", "4", "--keep", "id", "--columns", "b")
+    answer = diagnose("--rows", "4", "--keep", "[id]", "--columns", "b")
     influence = influence_of(x, y, weight)
     order = np.argsort(-influence.cooks_distance[0])[:4]
     (target,) = answer["targets"]
