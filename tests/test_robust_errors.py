@@ -251,6 +251,7 @@ def test_no_more_clusters_than_slopes_leave_no_f() -> None:
         ({"errors": "HAC"}, "lags: none was given"),
         ({"errors": "HC0", "lags": 3}, "lags: 3 was given; it is for errors HAC only"),
         ({"errors": "HAC", "lags": -1}, "lags: -1 was given"),
+        ({"errors": "cluster", "cluster": "state"}, "cluster: the name 'state' was given"),
         ({"errors": "cluster"}, "cluster: no column of clusters was given"),
         ({"errors": "HC0", "cluster": [1] * 6}, "cluster: clusters were given for errors HC0"),
         ({"errors": "cluster", "cluster": [1] * 6}, "one cluster only"),

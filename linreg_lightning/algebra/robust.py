@@ -136,6 +136,9 @@ def _robust_errors(
         text = f"{given[0]} features and {given[1]} targets were given after a fit of"
         raise InputError(f"rows: {text} {expected[0]} and {expected[1]}; give the same rows")
     keys, names = None, tuple[str, ...]()
+    if isinstance(cluster, str):
+        text = "give the column itself, one value a row, such as frame[...]"
+        raise InputError(f"cluster: the name {cluster!r} was given; {text}")
     if cluster is not None:
         keys, names = key_numbers("cluster", cluster, batch.rows, *rows.given)
     ways = 0 if keys is None else keys.shape[1]
