@@ -127,7 +127,8 @@ class RowDiagnostics:
 
     def _add(self, batch: Batch, numbers: Tensor) -> None:
         parts = list(self._whitener.blocks(batch, with_leverage=True))
-        whitened = torch.cat([part.whitened for part in parts])
+        kept = len(self._solution.kept)  # the whitener pads its rows with other columns
+        whitened = torch.cat([part.whitened[:, :kept] for part in parts])
         residual = torch.cat([part.residual for part in parts])
         leverage = torch.cat([part.leverage for part in parts if part.leverage is not None])
         unit = 2.0 ** -float(self._solution.equations.weight_exponent)
