@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # `X as X` tells type checkers that X is public
         Fit as Fit,
         GroupedFit as GroupedFit,
         Selection as Selection,
+        compare as compare,
         grouped_least_squares as grouped_least_squares,
         least_squares as least_squares,
         select_penalty as select_penalty,
@@ -59,7 +60,7 @@ __version__ = "0.1.0"
 # Names are imported when they are used: the tutorial needs no Lightning, `linreg --help` no torch.
 _NAMES = {
     "lightning.pytorch": "Trainer",
-    "linreg_lightning.algebra": "Fit GroupedFit Selection grouped_least_squares"
+    "linreg_lightning.algebra": "Fit GroupedFit Selection compare grouped_least_squares"
     " least_squares select_penalty",
     "linreg_lightning.batch": "Batch FoldBatch",
     "linreg_lightning.checkpoint_io": "AtomicCheckpointIO",

@@ -131,11 +131,19 @@ class HasKeys(Protocol):
 
 
 @runtime_checkable
-class TakesKeys(Protocol):
-    """A model that says which clusters and levels to absorb it uses; a fit calls it."""
+class DescribesErrors(Protocol):
+    """A model that says which standard errors its table has."""
 
-    def check_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
-        """Refuse, with an InputError, columns of `HasKeys` that do not go with its arguments."""
+    def error_description(self) -> dict[str, Any]:
+        """Return `errors`, `clusters`, `lags` and `small_sample`; empty for classical errors."""
+
+
+@runtime_checkable
+class TakesKeys(Protocol):
+    """A model that uses the clusters and the levels to absorb of the rows that it is fitted to."""
+
+    def set_keys(self, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
+        """Take the columns of `HasKeys`; an InputError refuses those that it does not use."""
 
 
 @runtime_checkable
@@ -184,6 +192,14 @@ class LinearModel(Protocol):
     """A model that says whether it adds a constant; None means yes, unless x has one already."""
 
     fit_intercept: bool | None
+
+
+@runtime_checkable
+class TakesIntercept(Protocol):
+    """A model that a formula can tell whether to add a constant."""
+
+    def set_intercept(self, intercept: bool) -> None:
+        """Add a constant, or none, unless the user has decided it."""
 
 
 @runtime_checkable
@@ -237,11 +253,8 @@ def selection_of(model: object) -> Any | None:
 def coefficient_rows(model: object) -> list[dict[str, Any]]:
     """Return the rows of the model's `coefficients()`; none without such a table or before a fit.
 
-    >>> class Model:
-    ...     def coefficients(self):
-    ...         return [{"target": "y", "name": "x1", "estimate": 2.0}]
-    >>> coefficient_rows(Model()), coefficient_rows(object())
-    ([{'target': 'y', 'name': 'x1', 'estimate': 2.0}], [])
+    >>> coefficient_rows(object())
+    []
     """
     method = getattr(model, "coefficients", None)
     if not inspect.ismethod(method) or inspect.signature(method).parameters:

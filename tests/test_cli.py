@@ -397,11 +397,11 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
 @pytest.mark.parametrize(
     ("line", "facts"),
     [
-        ("fitt", "fitt: there is no such command; type fit, validate, test, predict, summary or"),
+        ("fitt", "fitt: there is no such command; type fit, validate, test, predict, summary"),
         ("-c tutorial fitt", "fitt: there is no such command; type fit, validate, test, predict"),
         (
             "fit foo",
-            "foo: a command takes options only & --data.path foo & predict, summary or new",
+            "foo: a command takes options only & --data.path foo & predict, summary",
         ),
         ("fit --max_epochs 3", "--max_epochs: there is no such option; type --trainer.max_epochs"),
         ("fit --lr 3", "--lr: there is no such option; type --model.lr"),

@@ -43,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "logger": {"atomic_file"},
     "project": {"errors", "atomic_file"},
     "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables", "text_table"}
-    | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io"},
+    | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io", "algebra"}
+    | {"coefficient_table"},
     "__main__": {"cli"},
 }
 NUMBA_TAKES_ARRAYS = "exact_kernel.py"

@@ -292,7 +292,7 @@ def test_the_help_of_a_command_has_whole_sentences_and_a_short_usage(
     assert (usage, blank) == (f"usage: linreg {name} [options]", "")
     description = " ".join(text[: text.index("")])
     assert description.endswith("explains them.")
-    assert "fit, validate, test, predict, summary or new" in description
+    assert "fit, validate, test, predict, summary" in description
     assert any(line.startswith("  --data.help") for line in text)
 
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from linreg_lightning import Batch, InputError, LeastSquares, LinearRegression, TabularData
 from linreg_lightning.data.stream_loader import StreamLoader
-from linreg_lightning.design_matrix.fit_design import ExactSum
+from linreg_lightning.design_matrix.exact_sum import ExactSum
 from linreg_lightning.design_matrix.row_subset import TEST, VAL, HashSplit, RowSubset
 from linreg_lightning.tables.csv import CsvFile
 from linreg_lightning.tables.csv_format import CsvFormat

@@ -129,6 +129,12 @@ def test_a_penalty_is_chosen_with_the_same_bits(two: Two) -> None:
     assert found == json.loads(json.dumps(processes.selections(1)))
 
 
+def test_robust_errors_and_absorbed_effects_have_the_same_bits(two: Two) -> None:
+    found = two.answers["robust"]
+    assert [answer["passes"] for answer in found.values()] == [2, 2, 4]
+    assert found == json.loads(json.dumps(processes.robust_fits(1)))
+
+
 def test_classes_are_fitted_as_by_a_plain_torch_loop(two: Two) -> None:
     check_two_processes(two.answers["tasks"])
 

@@ -13,6 +13,8 @@ Python), and how many of their digits are correct (`solution`). `inference`: tes
 (`student_t`: of many fits at a time); `robust_errors`: standard errors of other kinds.
 `prediction`: those of new rows. `double_double`: 106-bit arithmetic.
 `collinearity`: new rows that break one. `notes`: what a user should know of a fit.
+`hypotheses`: tests of linear ones, which `hypothesis_text` reads (`chi_squared`: its tail).
+`comparison`: two fits side by side; `nested`: whether one is part of the other, and their tests.
 `fit_table`: fits as named tables.
 `penalty_scale`: objectives with a penalty in standardized coefficients, the units of alpha.
 `ridge_path`: ridge fits for many penalties; `elastic_net`: lasso and elastic net (by
@@ -26,6 +28,7 @@ to the choice, by `selection_paths` (fits of all folds) and `cross_validation` (
 `selection_notes`: its reports.
 """
 
+from linreg_lightning.algebra.comparison import compare as compare
 from linreg_lightning.algebra.fit import Fit as Fit
 from linreg_lightning.algebra.gram import Gram as Gram, NormalEquations as NormalEquations
 from linreg_lightning.algebra.gram_exact import ExactGram as ExactGram

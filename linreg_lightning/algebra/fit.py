@@ -14,8 +14,10 @@ from linreg_lightning.algebra.fixed_effects import (
     with_total_variation,
 )
 from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.hypotheses import HypothesisTest, hypothesis_test
 from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
+from linreg_lightning.algebra.robust import FitRows, RobustFit
 from linreg_lightning.algebra.robust_errors import RobustErrors
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
@@ -25,7 +27,7 @@ from linreg_lightning.validation import to_tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(fit_table.FitTable):
+class Fit(fit_table.FitTable, RobustFit):
     """A linear model y = b_0 + x b with its statistics, all float64 on the CPU.
 
     Terms are the intercept, if there is one, and then the columns of x. A column that is a linear
@@ -74,6 +76,7 @@ class Fit(fit_table.FitTable):
     target_names: list[str] | None = None  # the same for y
     errors: RobustErrors | None = None  # robust standard errors; None: the classical ones
     absorbed: AbsorbedEffects | None = None  # effects of levels taken out of the rows
+    rows: FitRows | None = field(default=None, repr=False)  # after `least_squares`
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
@@ -223,7 +226,7 @@ class Fit(fit_table.FitTable):
             InputError: as `predict`.
         """
         rows = self._rows_to_predict(x)
-        result = prediction(self.solution, rows, self.confidence)
+        result = prediction(self.solution, rows, self.confidence, self.errors)
         self.broken_rows(rows).warn()
         return Prediction(*(v[:, 0] for v in result)) if self._one_dimensional else result
 
@@ -234,6 +237,26 @@ class Fit(fit_table.FitTable):
                 "them; to predict, give x a column of 0 and 1 for each level instead of absorb"
             )
         return to_tensor("x", columns_by_name(x, self.feature_names)).cpu()
+
+    def test(self, hypotheses: str) -> HypothesisTest:
+        """Test linear hypotheses about the coefficients, jointly and one by one.
+
+        They are sums of terms, as the table names them, with factors, and `=` between them; commas
+        separate them. The equations are those of `HypothesisTest`; robust `errors` give a Wald test
+        with their covariance. It is `f_test` of statsmodels and `linearHypothesis` of R's car.
+
+        Raises:
+            InputError: a term is unknown or was left out; a hypothesis follows from others or
+                contradicts them; the fit has no standard errors.
+
+        >>> import torch
+        >>> from linreg_lightning import least_squares
+        >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 0.0], [3.0, 2.0]])
+        >>> test = least_squares(x, torch.tensor([2.0, 3.0, 5.0, 9.0])).test("x1 = 2*x2, x2 = 1")
+        >>> test.hypotheses, round(test.f.item(), 3)
+        (['x1 - 2*x2 = 0', 'x2 = 1'], 0.04)
+        """
+        return hypothesis_test(self, hypotheses)
 
     def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

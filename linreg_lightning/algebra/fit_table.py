@@ -60,7 +60,7 @@ class FitTable(CoefficientTable):
             fit.statistics,
             confidence=fit.confidence,
             ridge=fit.solution.ridge,
-            notes=[] if fit.absorbed is None else [fit.absorbed.phrases()],
+            notes=[part.phrases() for part in (fit.absorbed, fit.errors) if part is not None],
         )
 
     def _frame_columns(self) -> dict[str, list[Any]]:

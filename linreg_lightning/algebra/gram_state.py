@@ -1,5 +1,7 @@
 """The sums of an exact fit over passes, processes and checkpoints."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast, final, overload
 
@@ -26,6 +28,14 @@ class PassShape(NamedTuple):
     batches: int | float
     processes: int
 
+    def check(self, shape: PassShape) -> None:
+        """Refuse, with an InputError, to go on with a pass in another shape."""
+        if shape != self:
+            raise InputError(
+                f"ckpt_path: the checkpoint is from the middle of a pass of {self.batches} batches "
+                f"on {self.processes} processes; go on with the same rows, batch_size and devices"
+            )
+
 
 @final
 class GramState(Generic[Sums]):
@@ -36,10 +46,10 @@ class GramState(Generic[Sums]):
     """
 
     @overload
-    def __init__(self: "GramState[Gram]", accuracy: str, folds: None = None) -> None: ...
+    def __init__(self: GramState[Gram], accuracy: str, folds: None = None) -> None: ...
 
     @overload
-    def __init__(self: "GramState[FoldSums]", accuracy: str, folds: int) -> None: ...
+    def __init__(self: GramState[FoldSums], accuracy: str, folds: int) -> None: ...
 
     def __init__(self, accuracy: str, folds: int | None = None) -> None:
         self.accuracy, self.folds = accuracy, folds
@@ -61,12 +71,7 @@ class GramState(Generic[Sums]):
         """Go on with a checkpoint's pass; the first process takes over the sums of all."""
         assert self.current is not None
         assert self._shape is not None
-        if shape != self._shape:
-            raise InputError(
-                f"ckpt_path: the checkpoint is from the middle of a pass of {self._shape.batches} "
-                f"batches on {self._shape.processes} processes; go on with the same rows, "
-                "batch_size and devices"
-            )
+        self._shape.check(shape)
         sums, self.rows_seen = self.current, 0
         empty = self._no_rows(sums.accuracy, sums.features, sums.targets, device)
         self.current = cast(Sums, sums.to(device)) if first_process else empty
@@ -126,8 +131,8 @@ class GramState(Generic[Sums]):
         current = None if self.current is None else self._current_of_all(shape.processes)
         return {
             "format": FORMAT,
-            "done": None if self.fitted_gram is None else _to_state(self.fitted_gram),
-            "partial": None if current is None else _to_state(current),
+            "done": None if self.fitted_gram is None else gram_state(self.fitted_gram),
+            "partial": None if current is None else gram_state(current),
             "second": self.second_pass,
             "cut": shape._asdict(),
         }
@@ -166,18 +171,18 @@ class GramState(Generic[Sums]):
 
     def _current_of_all(self, processes: int) -> Sums:
         assert self.current is not None
-        mine = _to_state(self.current.to("cpu"))
+        mine = gram_state(self.current.to("cpu"))
         states: list[Any] = [mine] * processes
         if processes > 1:
             torch.distributed.all_gather_object(states, mine)
-        sums = [cast(Sums, _read_state(state)) for state in states]
+        sums = [cast(Sums, gram_from_state(state)) for state in states]
         self.same_rows = processes > 1 and all(_same_sums(sums[0], other) for other in sums[1:])
         return _merge_all(sums)
 
     def _from_state(self, state: Mapping[str, Any] | None) -> Sums | None:
         if state is None:
             return None
-        sums = _read_state(state)
+        sums = gram_from_state(state)
         written = len(sums.grams) if isinstance(sums, FoldSums) else None
         if written != self.folds:
             remedy = "" if written is None else f"type {written}, or "
@@ -230,11 +235,13 @@ def _merge_all(parts: list[Sums]) -> Sums:
     return cast(Sums, total)
 
 
-def _to_state(sums: Gram | FoldSums) -> dict[str, Any]:
+def gram_state(sums: Gram | FoldSums) -> dict[str, Any]:
+    """Return sums as plain values, with their accuracy."""
     return {"accuracy": sums.accuracy, **sums.state_dict()}
 
 
-def _read_state(state: Mapping[str, Any]) -> Gram | FoldSums:
+def gram_from_state(state: Mapping[str, Any]) -> Gram | FoldSums:
+    """Return the sums of a `gram_state`."""
     if "folds" in state:
         return FoldSums.from_state_dict(state)
     kind = Float64Gram if state["accuracy"] == "float64" else ExactGram

@@ -21,13 +21,12 @@ from torch import Tensor
 
 from linreg_lightning.algebra.double_double import Number, concatenate, ldexp, to_float64
 from linreg_lightning.algebra.gram import NormalEquations
-from linreg_lightning.algebra.robust_errors import RobustErrors
+from linreg_lightning.algebra.robust_errors import RobustErrors, wald_f
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.validation import check_argument
 
 _MAX_TERMS = 512
-_SINGULAR = 1e-13  # eigenvalues of correlations below which a matrix is singular to rounding
 _TERM_BLOCK = 64  # terms at a time: the number of operations takes the time, not their size
 
 
@@ -131,7 +130,7 @@ def fit_statistics(
     f = to_float64(explained) / to_float64(variance)
     df_f: float = df_residual
     if errors is not None:
-        f, df_f = _wald_f(solution, errors), errors.df_f
+        f, df_f = wald_f(solution, errors), errors.df_f
     log_residual = to_float64(solution.residual).log()
     log_residual = log_residual + math.log(2) * (2 * exponent + equations.weight_exponent).double()
     deviance = n * (log_residual + math.log(2 * math.pi / n) + 1)
@@ -160,37 +159,11 @@ def fit_statistics(
         "loss": loss.mean().item(),
         **{name: v.item() if len(v) == 1 else v.tolist() for name, v in per_target.items()},
         **({} if solution.has_constant else {"r2_uncentered": True}),
-        **({} if errors is None else errors.description()),
     }
 
 
 def _share_explained(solution: Solution[Number], variation: Number) -> Tensor:
     return to_float64((variation - solution.residual) / variation)
-
-
-def _wald_f(solution: Solution[Any], errors: RobustErrors) -> Tensor:
-    """Return b' C^-1 b / q, (targets,), for the q slopes b with the covariance C.
-
-    NaN without slopes, where C is singular, as with no more clusters than slopes, and where columns
-    hold a constant that is no intercept.
-    """
-    equations = solution.equations
-    slope = to_float64(solution.scaled_coefficients).T
-    holds_constant = solution.has_constant and not (equations.intercept or solution.absorbed)
-    if not slope.shape[1] or holds_constant:
-        return torch.full((len(slope),), math.nan, dtype=torch.float64)
-    covariance = errors.covariance[:, equations.intercept :, equations.intercept :]
-    # Columns of length 1 have nearly the same variances.
-    scale = covariance.diagonal(dim1=1, dim2=2).sqrt()
-    correlation = covariance / scale[:, :, None] / scale[:, None]
-    ratio = slope / scale
-    result = torch.full_like(scale[:, 0], math.nan)
-    for k, (matrix, t) in enumerate(zip(correlation, ratio, strict=True)):
-        if bool(matrix.isfinite().all() & t.isfinite().all()):
-            values, vectors = torch.linalg.eigh(matrix)
-            if values[0] > _SINGULAR * values[-1]:
-                result[k] = ((vectors.T @ t).square() / values).sum() / len(t)
-    return result
 
 
 def check_confidence(confidence: float) -> None:
@@ -237,7 +210,16 @@ def f_tail(f: Tensor, df_model: float, df_residual: float) -> Tensor:
 
 
 def t_two_sided(t: Tensor, df: float) -> Tensor:
-    """Return P(|T| > |t|) for Student's t; NaN where t is NaN or `df` is not above 0."""
+    """Return P(|T| > |t|) for Student's t; NaN where t is NaN or `df` is not above 0.
+
+    With infinitely many degrees of freedom T is normal.
+
+    >>> t_two_sided(torch.tensor([0.0, 1.959963984540054]).double(), math.inf)
+    tensor([1.0000, 0.0500], dtype=torch.float64)
+    """
+    if df == math.inf:
+        p: Tensor = torch.special.erfc(t.abs() / math.sqrt(2))
+        return p
     size = t.abs().clamp(max=1e150)
     # For larger t only the leading power is left: P(t) = P(s) (s / t)^df.
     return f_tail(size * size, 1.0, df) * (size / t.abs()).nan_to_num(1.0) ** max(df, 0.0)
@@ -253,6 +235,8 @@ def t_quantile(confidence: float, df: float) -> float:
         return math.nan
     log_p = math.log1p(-confidence)
     z = -NormalDist().inv_cdf((1 - confidence) / 2)
+    if df == math.inf:
+        return z
     # The first terms for many degrees of freedom (Abramowitz and Stegun, 26.7.5).
     terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
     u = math.log(z + terms[0] / df + terms[1] / df**2)

@@ -15,10 +15,10 @@ from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.keys import key_numbers
 from linreg_lightning.algebra.level_sums import LevelSums
+from linreg_lightning.algebra.robust import FitRows
 from linreg_lightning.algebra.solve import check_ridge
-from linreg_lightning.batch import Batch, column_bits
+from linreg_lightning.batch import column_bits
 from linreg_lightning.errors import InputError
-from linreg_lightning.matching import align_index
 from linreg_lightning.validation import own_names, to_tensor
 
 Accuracy = Literal["auto", "exact", "float64"]
@@ -70,54 +70,56 @@ def least_squares(
     (0.64, tensor([2.5000], dtype=torch.float64))
     """
     check_arguments(accuracy, ridge, confidence)
-    bits, given_x, given_y = column_bits(x), x, y
-    y, weight = align_index(x, y, weight)
-    levels = None if absorb is None else _levels(absorb, ridge, x, y, weight)
-    x, y = to_tensor("x", x), to_tensor("y", y)
-    weight = None if weight is None else to_tensor("weight", weight).to(x.device)
-    batch = Batch(x, (y.unsqueeze(1) if y.ndim == 1 else y).to(x.device), weight).validate()
-    for kind in gram_kinds(accuracy, batch.x.numel() + batch.y.numel()):
-        if note := cost_note(kind.accuracy, batch.x.shape[1], batch.rows):
+    rows = FitRows.of(x, y, weight)
+    levels, absorbed_names = _levels(absorb, ridge, rows)
+    rows = rows._replace(levels=levels)
+    for kind in gram_kinds(accuracy, rows.batch.x.numel() + rows.batch.y.numel()):
+        if note := cost_note(kind.accuracy, rows.batch.x.shape[1], rows.batch.rows):
             warnings.warn(note, stacklevel=2)
-        gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
-        gram.update(batch, bits=bits)
-        absorbed = None
-        if levels is not None:
-            gram, absorbed = _absorb(gram, batch, *levels)
+        gram, absorbed, rows = _sum_rows(kind, rows, column_bits(x), absorbed_names)
         fit = Fit.from_gram(
             gram, intercept=intercept, ridge=ridge, confidence=confidence, absorbed=absorbed
         )
         if fit.precise:
             break
-    fit = _with_names(fit, given_x, given_y)
-    for message, is_warning in fit.notes():
-        if is_warning:
-            warnings.warn(message, stacklevel=2)
-    return drop_target_dimension(fit) if y.ndim == 1 else fit
+    return _finished(replace(fit, rows=rows), x, y)
 
 
-def _levels(absorb: Any, ridge: float, x: Any, *others: Any) -> tuple[Tensor, tuple[str, ...]]:
+def _levels(absorb: Any, ridge: float, rows: FitRows) -> tuple[Tensor | None, tuple[str, ...]]:
     """Return a number for the levels of each row, (rows, ways), and the names of the columns."""
+    if absorb is None:
+        return None, ()
     if ridge > 0:
         raise InputError(f"ridge: {ridge} was given with absorb; leave one of them out")
-    return key_numbers("absorb", absorb, len(x), x, *others)
+    return key_numbers("absorb", absorb, rows.batch.rows, *rows.given)
 
 
-def _absorb(
-    total: Gram, batch: Batch, levels: Tensor, names: tuple[str, ...]
-) -> tuple[Gram, AbsorbedEffects]:
+def _sum_rows(
+    kind: type[Gram], rows: FitRows, bits: list[int] | None, absorbed_names: tuple[str, ...]
+) -> tuple[Gram, AbsorbedEffects | None, FitRows]:
     """Return the statistics of the rows less the effects of their levels, and what these are."""
-    sums = LevelSums(total, levels.shape[1])
+    batch, levels = rows.batch, rows.levels
+    gram = kind(batch.x.shape[1], batch.y.shape[1], batch.x.device)
+    gram.update(batch, bits=bits)
+    if levels is None:
+        return gram, None, rows
+    sums = LevelSums(gram, levels.shape[1])
     sums.update(batch, levels)
     absorption = Absorption(sums)
-    gram = type(total)(total.features, total.targets, total.device)
-    gram.update(absorption.demean(batch, levels))
-    return gram, replace(absorption.effects, names=names)
+    left = kind(gram.features, gram.targets, gram.device)
+    left.update(absorption.demean(batch, levels))
+    effects = replace(absorption.effects, names=absorbed_names)
+    return left, effects, rows._replace(absorption=absorption)
 
 
-def _with_names(fit: Fit, x: Any, y: Any) -> Fit:
+def _finished(fit: Fit, x: Any, y: Any) -> Fit:
+    """Return the fit with the names of columns, in the shapes for this y, and warn of its notes."""
     features, targets = table_names(x, len(fit.coefficients)), table_names(y, len(fit.intercept))
-    return replace(fit, feature_names=features, target_names=targets)
+    fit = replace(fit, feature_names=features, target_names=targets)
+    for message, is_warning in fit.notes():
+        if is_warning:
+            warnings.warn(message, stacklevel=3)
+    return drop_target_dimension(fit) if to_tensor("y", y).ndim == 1 else fit
 
 
 def table_names(values: Any, columns: int) -> list[str] | None:

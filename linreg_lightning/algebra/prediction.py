@@ -15,6 +15,7 @@ from torch import Tensor
 from linreg_lightning.algebra.double_double import DoubleDouble, Number, ldexp, to_float64
 from linreg_lightning.algebra.inference import check_confidence, residual_variance, t_quantile
 from linreg_lightning.algebra.multiprecision import matrix_product
+from linreg_lightning.algebra.robust_errors import RobustErrors
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.errors import InputError
 
@@ -73,21 +74,28 @@ def prediction_center(solution: Solution[Number]) -> Tensor:
     return center * loses_digits
 
 
-def prediction(solution: Solution[Number], x: Tensor, confidence: float = 0.95) -> Prediction:
+def prediction(
+    solution: Solution[Number],
+    x: Tensor,
+    confidence: float = 0.95,
+    errors: RobustErrors | None = None,
+) -> Prediction:
     """Return predictions with standard errors and intervals, as `Fit.prediction` says."""
     check_confidence(confidence)
     equations = solution.equations
-    means, leverages = [], []
+    residual_sd = to_float64(residual_variance(solution).sqrt())
+    exponent = solution.exponent[equations.features :]
+    means, mean_errors = [], []
     for centred in _centred_blocks(solution, x):
         means.append(_mean(solution, centred))
-        leverages.append(_leverage(solution, centred))
-    mean, leverage = torch.cat(means), torch.cat(leverages)[:, None]
-    exponent = solution.exponent[equations.features :]
-    residual_sd = to_float64(residual_variance(solution).sqrt())
-    mean_error = ldexp(residual_sd * leverage.sqrt(), exponent)
+        if errors is None:
+            mean_errors.append(residual_sd * _leverage(solution, centred)[:, None].sqrt())
+        else:
+            mean_errors.append(_robust_error(solution, centred, errors))
+    mean, mean_error = torch.cat(means), ldexp(torch.cat(mean_errors), exponent)
     noise = ldexp(residual_sd, exponent + equations.weight_exponent // 2)
     row_error = torch.hypot(mean_error, noise)
-    quantile = t_quantile(confidence, solution.df_residual)
+    quantile = t_quantile(confidence, solution.df_residual if errors is None else errors.df)
     mean_margin, row_margin = quantile * mean_error, quantile * row_error
     mean_interval = mean_error, mean - mean_margin, mean + mean_margin
     return Prediction(mean, *mean_interval, row_error, mean - row_margin, mean + row_margin)
@@ -135,3 +143,21 @@ def _leverage(solution: Solution[Number], centred: DoubleDouble) -> Tensor:
         precise = matrix_product(centred, inverse_factor).high.square().sum(1)
         leverage = torch.where(precise.isfinite(), precise, leverage)
     return leverage + equations.intercept / to_float64(equations.weight)
+
+
+def _robust_error(
+    solution: Solution[Number], centred: DoubleDouble, errors: RobustErrors
+) -> Tensor:
+    """Return the standard errors of the means, (rows, targets), in units of c_y."""
+    z, covariance = centred.high, errors.covariance
+    if solution.equations.intercept:
+        # The covariance of the mean at the means of the columns, not of the intercept at x = 0.
+        kept = solution.kept
+        unit = solution.equations.exponent[kept] - solution.exponent[kept]
+        mean = ldexp(to_float64(solution.equations.mean)[kept], unit)
+        change = torch.eye(1 + len(kept), dtype=torch.float64)
+        change[0, 1:] = mean
+        covariance = change @ covariance @ change.T
+        z = torch.nn.functional.pad(z, (1, 0), value=1.0)
+    variance = torch.einsum("ri,tij,rj->rt", z, covariance, z)
+    return variance.sqrt()

@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.double_double import to_float64
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import check_argument
 
 ErrorKind = Literal["classical", "HC0", "HC1", "HC2", "HC3", "cluster", "HAC"]
+_SINGULAR = 1e-13  # eigenvalues of correlations below which a matrix is singular to rounding
 SmallSample = Literal["statsmodels", "sandwich", "fixest"]
 
 
@@ -58,9 +61,27 @@ class RobustErrors:
     df: float = math.inf  # of t; infinity: t has a normal distribution
     df_f: float = math.inf  # of the denominator of F
     clusters: tuple[int, ...] = ()  # how many there are, of each column of clusters
+    cluster_names: tuple[str, ...] = ()  # of these columns
+
+    def phrases(self) -> list[str]:
+        """Return what the report of a fit says of the errors.
+
+        >>> covariance = torch.eye(2).double()[None]
+        >>> errors = RobustErrors(ErrorOptions("cluster"), covariance, 50, 50, (51,), ("state",))
+        >>> errors.phrases()
+        ['standard errors: clustered by state (51 clusters), as statsmodels']
+        """
+        kind, whose = self.options.kind, f"as {self.options.small_sample}"
+        if kind == "HAC":
+            return [f"standard errors: HAC, {self.options.lags} lags, {whose}"]
+        if kind != "cluster":
+            return [f"standard errors: {kind}, {whose}"]
+        names = self.cluster_names or [f"cluster {k + 1}" for k in range(len(self.clusters))]
+        ways = [f"{name} ({n} clusters)" for name, n in zip(names, self.clusters, strict=True)]
+        return [f"standard errors: clustered by {' and '.join(ways)}, {whose}"]
 
     def description(self) -> dict[str, Any]:
-        """Return the kind and the number of clusters by their names in `Fit.statistics`."""
+        """Return the kind and the number of clusters by name, for `coefficients.json`."""
         options, counts = self.options, self.clusters
         return {
             "errors": options.kind,
@@ -80,14 +101,15 @@ class RobustErrors:
             "df": self.df,
             "df_f": self.df_f,
             "clusters": list(self.clusters),
+            "cluster_names": list(self.cluster_names),
         }
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """Return the errors of a `state_dict`."""
         options = ErrorOptions(state["kind"], state["lags"], state["small_sample"])
-        clusters = tuple(state["clusters"])
-        return cls(options, state["covariance"], state["df"], state["df_f"], clusters)
+        clusters, names = tuple(state["clusters"]), tuple(state["cluster_names"])
+        return cls(options, state["covariance"], state["df"], state["df_f"], clusters, names)
 
 
 def check_solution(solution: Solution[Any], options: ErrorOptions, keys: int) -> None:
@@ -162,3 +184,28 @@ def small_sample_factor(
     if options.kind == "HC1" or (is_fixest and options.kind in ("HC2", "HC3", "HAC")):
         return n / df
     return 1.0
+
+
+def wald_f(solution: Solution[Any], errors: RobustErrors) -> Tensor:
+    """Return b' C^-1 b / q, (targets,), for the q slopes b with the covariance C.
+
+    NaN without slopes, where C is singular, as with no more clusters than slopes, and where columns
+    hold a constant that is no intercept.
+    """
+    equations = solution.equations
+    slope = to_float64(solution.scaled_coefficients).T
+    implicit_constant = solution.has_constant and not equations.intercept and not solution.absorbed
+    result = torch.full((len(slope),), math.nan, dtype=torch.float64)
+    if not slope.shape[1] or implicit_constant:
+        return result
+    covariance = errors.covariance[:, equations.intercept :, equations.intercept :]
+    # Columns of any units have the same variances.
+    scale = covariance.diagonal(dim1=1, dim2=2).sqrt()
+    correlation = covariance / scale[:, :, None] / scale[:, None]
+    ratio = slope / scale
+    for k, (matrix, t) in enumerate(zip(correlation, ratio, strict=True)):
+        if bool(matrix.isfinite().all() & t.isfinite().all()):
+            values, vectors = torch.linalg.eigh(matrix)
+            if values[0] > _SINGULAR * values[-1]:
+                result[k] = ((vectors.T @ t).square() / values).sum() / len(t)
+    return result

@@ -272,7 +272,7 @@ class ScoreSums:
         unit = equations.exponent[kept] - solution.exponent[kept]
         mean = ldexp(equations.mean[kept], unit)
         beside = (-mean[:, None] * inverse_factor).sum(0).high
-        first = torch.cat((torch.tensor([self._constant]), beside))
+        first = torch.cat((beside.new_full((1,), self._constant), beside))
         rest = torch.nn.functional.pad(inverse_factor.high, (1, 0))
         return torch.cat((first[None], rest))
 

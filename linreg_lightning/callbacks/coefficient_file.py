@@ -7,7 +7,12 @@ from typing import Any, ClassVar, final
 from lightning.pytorch import Callback, LightningModule
 
 from linreg_lightning.atomic_file import atomic_path
-from linreg_lightning.protocols import GroupTable, coefficient_rows, fit_statistics_of
+from linreg_lightning.protocols import (
+    DescribesErrors,
+    GroupTable,
+    coefficient_rows,
+    fit_statistics_of,
+)
 from linreg_lightning.tables.prediction_file import write_csv
 
 
@@ -18,8 +23,9 @@ class CoefficientFile(Callback):
     The file holds `{"model", "rows", "targets", "coefficients": [{"target", "name", "estimate",
     ...}], "fit": {"r2", "rmse", ...}}`; `fit` has `"r2_uncentered": true` where the model has no
     constant, so that r2 compares to y itself. Its numbers read back to the same float64; NaN and
-    infinity are null. A model without `coefficients()` or `fit_statistics` gets no file. A fit of
-    groups gets `groups.csv` instead, with a row for each group and term; there NaN is empty.
+    infinity are null. Robust standard errors add their kind, `errors`, the number of `clusters`,
+    `lags` and `small_sample`. A model without `coefficients()` or `fit_statistics` gets no file. A
+    fit of groups gets `groups.csv` instead, with a row for each group and term; there NaN is empty.
     """
 
     file_label: ClassVar[str] = "coefficients"
@@ -46,6 +52,7 @@ class CoefficientFile(Callback):
 def report(model: Any) -> dict[str, Any]:
     """Return the content of coefficients.json for a fitted RegressionModule."""
     fit = dict(model.fit_statistics)
+    fit |= model.error_description() if isinstance(model, DescribesErrors) else {}
     content = {
         "model": type(model).__name__,
         "rows": fit.pop("rows", None),

@@ -24,7 +24,7 @@ from linreg_lightning.errors import InputError
 READING_ARGUMENTS = frozenset({"batch_size", "shuffle", "stream", "unseen"})
 # Arguments of data that a fit has turned into the design in the checkpoint.
 COLUMN_ARGUMENTS = frozenset(
-    {"features", "exclude", "categorical", "max_levels", "design", "dates"}
+    {"features", "exclude", "categorical", "max_levels", "design", "dates", "formula"}
 )
 # Arguments of the Trainer that a resumed run keeps.
 TRAINER_ARGUMENTS = (
@@ -86,6 +86,7 @@ class CheckpointInfo(NamedTuple):
             progress = content["loops"]["fit_loop"]
             statistics = content.get("statistics", {})
             partial = statistics.get("partial") is not None
+            partial = partial or "pass" in content.get("later_passes", {})
             data = _class_and_arguments(content.get("datamodule_hyper_parameters", {}))
             earlier_data = map(_class_and_arguments, content.get("earlier_data", []))
             done = data is not None and statistics.get("done") is not None and not partial

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from linreg_lightning.algebra.folds import group_numbers
 from linreg_lightning.algebra.keys import MAX_WAYS
-from linreg_lightning.design_matrix.design import to_categories
+from linreg_lightning.design_matrix.level_names import to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.protocols import TakesKeys
@@ -52,13 +52,13 @@ def check_names(
                     raise InputError(text)
 
 
-def check_model(trainer: Any, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
-    """Refuse clusters or levels to absorb that the model which the Trainer fits does not use."""
+def set_model_keys(trainer: Any, clusters: Sequence[str], absorbed: Sequence[str]) -> None:
+    """Tell the model that the Trainer fits the columns of keys; refuse those it does not use."""
     if trainer is None or trainer.state.fn != TrainerFn.FITTING:
         return
     model = trainer.lightning_module
     if isinstance(model, TakesKeys):
-        model.check_keys(clusters, absorbed)
+        model.set_keys(clusters, absorbed)
         return
     for argument, names in (("cluster", clusters), ("absorb", absorbed)):
         if names:

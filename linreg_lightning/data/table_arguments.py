@@ -28,8 +28,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raise InputError for arguments that no table fits, or that contradict each other."""
     check_fractions(arguments["val_fraction"], arguments["test_fraction"])
     targets = as_list(arguments["target"])
-    if not targets:
-        raise InputError("target: no column was given; type the name of one")
+    if arguments["formula"] is not None:
+        _check_formula(arguments)
+    elif not targets:
+        raise InputError("target: no column was given; type the name of one, or a formula")
     # The command keeps hyper-parameters as YAML, which reads the name 1e3 as the number 1000.
     for argument in _NAMES:
         for name in as_list(arguments[argument]):
@@ -69,6 +71,26 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         *first, last = get_args(choices)
         is_one = arguments[name] in get_args(choices)
         check_argument(name, repr(arguments[name]), is_one, f"{', '.join(first)} or {last}")
+
+
+def _check_formula(arguments: Mapping[str, Any]) -> None:
+    """Refuse a formula beside arguments that say what it says, or that it has no use for."""
+    formula = arguments["formula"]
+    if not isinstance(formula, str) or not formula.strip():
+        raise InputError(f"formula: {formula!r} is no text; type one such as 'y ~ x1 + x2'")
+    for name in ("target", "features", "exclude", "categorical", "classes"):
+        if arguments[name]:
+            text = f"{name}: {arguments[name]!r} was given, and a formula too"
+            raise InputError(f"{text}; leave {name} out, and name columns in the formula")
+    if arguments["dates"] != "refuse":
+        text = f"dates: {arguments['dates']!r} was given, and a formula has no terms of dates"
+        raise InputError(f"{text}; leave dates out, and turn dates into numbers first")
+    if arguments["unseen"] == "add":
+        text = "unseen: add was given, and the terms of a formula keep their levels"
+        raise InputError(f"{text}; type error or zero, or fit all rows anew")
+    if arguments["missing"] == "mean":
+        text = "missing: mean was given, and the terms of a formula have no means"
+        raise InputError(f"{text}; type drop or error")
 
 
 def outermost_arguments(instance: Any) -> tuple[dict[str, Any], FrameType]:

@@ -1,5 +1,6 @@
 """What the columns of a table are: learned from its rows to train on, or from a checkpoint."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -10,8 +11,10 @@ from linreg_lightning.design_matrix.added_levels import add_levels
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.fit_design import fit_design
+from linreg_lightning.design_matrix.formula_fit import fit_formula, formula_roles
+from linreg_lightning.design_matrix.formula_terms import Formula
 from linreg_lightning.errors import InputError
-from linreg_lightning.protocols import ExtendsColumns, LinearModel
+from linreg_lightning.protocols import ExtendsColumns, LinearModel, TakesIntercept
 
 
 @final
@@ -28,7 +31,6 @@ class TableDesign:
 
     def __init__(self, sources: TableSources, arguments: Mapping[str, Any]) -> None:
         self._sources, self._arguments = sources, arguments
-        self._targets = as_list(arguments["target"])
         self._others = arguments["weight"], arguments["by"]
         self._keys: dict[str, Any] = {
             "group": arguments["group"],
@@ -39,14 +41,52 @@ class TableDesign:
         self.has_earlier_rows = arguments["design"] is not None
         """Whether a checkpoint has brought the design, which was fitted to its rows."""
         self.design = Design.from_state(arguments["design"]) if self.has_earlier_rows else None
+        self._formula = self._read_formula(arguments["formula"])
         if self.design is not None and bool(self.design.classes) != self._has_classes:
             kind = "classes" if self.design.classes else "numbers"
             value = str(self._has_classes).lower()
             reason = f"{value} was given, but the target of the checkpoint holds {kind}"
             raise InputError(f"classes: {reason}; leave classes out")
 
+    def _read_formula(self, text: str | None) -> Formula | None:
+        """Return the formula; None without one, or if a checkpoint has brought what it says."""
+        if text is None or self.design is not None:
+            return None
+        # Only a dot, which stands for the other columns, needs the table now.
+        has_dot = re.search(r"(?<![\w.)`])\.(?![\w.])", text)
+        columns = self._sources.table().schema.names if has_dot else []
+        key_names = [*self._others, *self._keys["absorbed"], *self._keys["clusters"]]
+        target, _, _ = text.partition("~")
+        columns = [name for name in columns if name not in key_names]
+        columns = [name for name in columns if not re.search(rf"\b{re.escape(name)}\b", target)]
+        return Formula.parse(text, columns)
+
+    @property
+    def target_names(self) -> list[str]:
+        """The columns of y; those of a formula may be functions of columns of the table."""
+        if self._formula is not None:
+            return self._formula.targets
+        if self.design is not None and self.design.formula:
+            return list(self.design.formula["target_names"])
+        return as_list(self._arguments["target"])
+
+    def _target_columns(self) -> list[str]:
+        if self.design is not None and self.design.formula_matrix is not None:
+            return self.design.formula_matrix.target_columns
+        return as_list(self._arguments["target"])
+
     def fit(self, model: Any) -> Design:
         """Return the checkpoint's design, or fit one to the rows to train on, once, for a model."""
+        if self.design is None and self._formula is not None:
+            if isinstance(model, TakesIntercept):
+                model.set_intercept(self._formula.constant)
+            has_choice = isinstance(model, LinearModel) and model.fit_intercept is not None
+            constant = model.fit_intercept if has_choice else self._formula.constant
+            _, missing, max_levels = self._options()
+            options = missing, max_levels, constant
+            roles = self.roles("train")
+            self.design = fit_formula(self._formula, self._sources.subset("train"), roles, *options)
+            self._sources.refuse_unused_options()
         if self.design is None:
             constant = not isinstance(model, LinearModel) or model.fit_intercept is not False
             roles = self.roles("train")
@@ -74,11 +114,14 @@ class TableDesign:
 
     def roles(self, split: Split) -> ColumnRoles:
         """Return what each column of a split is for."""
-        if self.design is None:
+        if self._formula is not None and self.design is None:
+            roles = formula_roles(self._formula, self._sources.table(), *self._others)
+            roles = roles._replace(**self._keys)
+        elif self.design is None:
             given = self._arguments
             exclude, categorical = as_list(given["exclude"]), as_list(given["categorical"])
             features = None if given["features"] is None else as_list(given["features"])
-            names = features, exclude, categorical, self._targets
+            names = features, exclude, categorical, self._target_columns()
             options = *self._others, given["dates"], self._has_classes
             roles = ColumnRoles.assign(self._sources.table(), *names, *options, **self._keys)
         else:
@@ -86,7 +129,7 @@ class TableDesign:
                 self.design.check_means()
             features, levels = self.design.features, list(self.design.levels)
             others = *self._others, self.design.date_types(), self._has_classes
-            roles = ColumnRoles(features, levels, self._targets, *others, **self._keys)
+            roles = ColumnRoles(features, levels, self._target_columns(), *others, **self._keys)
         if split != "train":
             roles = roles.without_keys()
         if split == "predict":

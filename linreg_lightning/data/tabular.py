@@ -13,7 +13,7 @@ from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
 from linreg_lightning.data.row_groups import check_task, take_groups
-from linreg_lightning.data.row_keys import check_model
+from linreg_lightning.data.row_keys import set_model_keys
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.data.stream_loader import StreamLoader
 from linreg_lightning.data.table_arguments import (
@@ -115,6 +115,11 @@ class TabularData(RegressionDataModule):
             the number of each row's class in `class_names`, int64 (rows,). These are the sorted
             classes of the rows to train on; a row of any other class is refused.
 
+        formula: y as a sum of terms, such as `log(price) ~ area + C(city) * age + poly(age, 2)`, in
+            place of target and features; needs the extra `formula`. Terms are those of formulaic;
+            levels, centres, polynomials and knots are learned from the rows to train on. `- 1`
+            leaves the constant out, and predictions are of y as it stands before `~`.
+
     Raises:
         InputError: a file that is missing, damaged or written anew during a fit; a column that it
             does not have or that cannot be used; a value that is missing, not finite or unknown,
@@ -126,7 +131,7 @@ class TabularData(RegressionDataModule):
     def __init__(
         self,
         path: Source,
-        target: str | list[str],
+        target: str | list[str] | None = None,
         features: str | list[str] | None = None,
         weight: str | None = None,
         val_fraction: float = 0.0,
@@ -160,6 +165,7 @@ class TabularData(RegressionDataModule):
         group: str | None = None,
         cluster: str | list[str] | None = None,
         absorb: str | list[str] | None = None,
+        formula: str | None = None,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__(batch_size, shuffle, seed)
@@ -169,7 +175,7 @@ class TabularData(RegressionDataModule):
         check_arguments(arguments)
         self._sources = TableSources(sources, arguments)
         self._design = TableDesign(self._sources, arguments)
-        self.target_names = as_list(target)
+        self.target_names = self._design.target_names
         self.cluster_names, self.absorbed_names = as_list(cluster), as_list(absorb)
         self._unseen, self._by, self._stream = unseen, by, stream
         self._group = group
@@ -185,14 +191,19 @@ class TabularData(RegressionDataModule):
     def feature_bits(self) -> list[int]:
         """The significant bits of the types in the files, one number for each column of x."""
         schema, design = self._sources.table().schema, self._design.design
-        sources = [] if design is None else design.sources
-        return [significant_bits(schema.field(source).type) for source in sources]
+        pairs = [] if design is None else zip(design.names, design.sources, strict=True)
+        return [
+            53
+            if self.hparams.get("formula") and name != source  # a function of the column
+            else significant_bits(schema.field(source).type)
+            for name, source in pairs
+        ]
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
         if self._by is not None:
             check_task(stage, self._model)
-        check_model(self.trainer, self.cluster_names, self.absorbed_names)
+        set_model_keys(self.trainer, self.cluster_names, self.absorbed_names)
         rule = fold_rule(self.trainer, self._group is not None)
         if stage == "fit" and rule != self._fold_rule:
             self._fold_rule = rule

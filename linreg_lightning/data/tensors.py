@@ -10,7 +10,7 @@ from linreg_lightning.algebra.keys import key_numbers
 from linreg_lightning.batch import Batch, GroupBatch, KeyBatch, significant_bits
 from linreg_lightning.data.base import RegressionDataModule
 from linreg_lightning.data.row_folds import fold_rule
-from linreg_lightning.data.row_keys import check_model, check_names
+from linreg_lightning.data.row_keys import check_names, set_model_keys
 from linreg_lightning.errors import InputError
 from linreg_lightning.frames import collect, is_frame
 from linreg_lightning.protocols import ChecksValues
@@ -105,7 +105,7 @@ class TensorData(RegressionDataModule):
 
     def load(self, stage: str) -> None:
         """Check and split the rows."""
-        check_model(self.trainer, self.cluster_names, self.absorbed_names)
+        set_model_keys(self.trainer, self.cluster_names, self.absorbed_names)
         if self._checked is None and not self._model_checks_rows(stage):
             self._checked = self._check()
         rows = self._given if self._checked is None else self._checked

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import Design, to_categories
+from linreg_lightning.design_matrix.design import Design
 from linreg_lightning.design_matrix.level_counts import sort_levels
+from linreg_lightning.design_matrix.level_names import to_categories
 from linreg_lightning.design_matrix.row_subset import RowSubset
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.disguised_numbers import is_number

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from linreg_lightning.batch import Batch, FoldBatch, GroupBatch, KeyBatch
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
-from linreg_lightning.design_matrix.design import Design, RowNumbers, to_categories
+from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.formula_rows import refuse_or_drop
+from linreg_lightning.design_matrix.level_names import RowNumbers, to_categories
 from linreg_lightning.design_matrix.row_counts import RowCounts, UnseenLevels
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
@@ -120,7 +122,9 @@ class BatchBuilder:
         y = np.empty((len(roles.values), table.num_rows))
         for k, name in enumerate(roles.values):
             column = table.column(name)
-            if roles.has_classes and k == 0:
+            if self.design.formula_matrix is not None and k < len(roles.targets):
+                y[k] = self.design.formula_matrix.target(k, parse_numbers(column, name))
+            elif roles.has_classes and k == 0:
                 y[k], unknown = self.design.class_numbers(column)
             elif name in lacks_key:
                 # A missing group is refused as any missing value.
@@ -145,6 +149,9 @@ class BatchBuilder:
         self, block: RowBlock, x: Floats, y: Floats
     ) -> tuple[NDArray[np.bool_], RowCounts]:
         """Fill in or refuse what is missing; say which rows still lack a value, and count them."""
+        if self.design.formula_matrix is not None:
+            refuses = self.missing == "error"
+            return refuse_or_drop(block, self.design.formula_matrix, self.roles, x, y, refuses)
         names = [*self.design.sources, *self.roles.values]
         rows = Batch(torch.from_numpy(x).T, torch.from_numpy(y).T)
         if self.missing == "error":

@@ -6,38 +6,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self, final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.dates import DateTerm, PartsTerm, date_term, fitted_type
-from linreg_lightning.design_matrix.level_names import plain_level, plain_levels
+from linreg_lightning.design_matrix.formula_matrix import CategorySource, FormulaMatrix
+from linreg_lightning.design_matrix.level_names import (
+    MISSING,
+    UNKNOWN,
+    RowNumbers,
+    level_numbers,
+)
 from linreg_lightning.errors import InputError
-from linreg_lightning.frames import Floats, parse_numbers, to_numpy
-
-RowNumbers = NDArray[np.intp]
-_MISSING, _UNKNOWN = -1, -2
-
-
-def to_categories(column: Any) -> Any:
-    """Return a pyarrow array as a dictionary array of strings, whose dictionary has the levels.
-
-    `plain_levels` has named them, so that two entries may be the same level.
-    """
-    if not pa.types.is_dictionary(column.type):
-        column = _to_strings(column).dictionary_encode()
-    levels = plain_levels(_to_strings(column.dictionary))
-    if levels.null_count:  # then a valid index may stand for a missing value
-        return levels.take(column.indices).dictionary_encode()
-    return pa.DictionaryArray.from_arrays(column.indices, levels)
-
-
-def _to_strings(column: Any) -> Any:
-    if pa.types.is_floating(column.type):
-        # NaN is a missing value here too.
-        missing = pa.scalar(None, column.type)
-        column = pc.if_else(pc.is_nan(column), missing, column)
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+from linreg_lightning.frames import Floats, parse_numbers
 
 
 class NumberTerm:
@@ -68,30 +47,16 @@ class CategoryTerm:
 
     def transform(self, values: Any, out: Floats) -> RowNumbers:
         """Write indicators, NaN where a value is missing; return rows with an unknown level."""
-        level_of_row = _level_numbers(values, self.levels)
+        level_of_row = level_numbers(values, self.levels)
         has_indicator = np.flatnonzero(level_of_row >= self.first)
         out.fill(0.0)
         out[level_of_row[has_indicator] - self.first, has_indicator] = 1.0
-        out[:, level_of_row == _MISSING] = np.nan
-        return np.flatnonzero(level_of_row == _UNKNOWN)
+        out[:, level_of_row == MISSING] = np.nan
+        return np.flatnonzero(level_of_row == UNKNOWN)
 
     def column_means(self, means: list[float]) -> list[float]:
         """Return the mean of each column of x; the first level may have none."""
         return means[self.first :]
-
-
-def _level_numbers(values: Any, levels: Sequence[str]) -> RowNumbers:
-    """Return the number of each row's level, (rows,), or _MISSING or _UNKNOWN."""
-    # Checkpoints of earlier versions have other names.
-    numbers = {level: k for k, level in enumerate(map(plain_level, levels))} | {None: _MISSING}
-    values = to_categories(values)
-    numbers_in_dictionary = [
-        numbers.get(level, _UNKNOWN) for level in values.dictionary.to_pylist()
-    ]
-    # The last entry is for rows without a level; int8 may not hold its index.
-    indices = to_numpy(values.indices.cast(pa.int64()), len(numbers_in_dictionary))
-    level_of_row: RowNumbers = np.array([*numbers_in_dictionary, _MISSING])[indices]
-    return level_of_row
 
 
 @final
@@ -133,6 +98,8 @@ class Design:
         constant: whether the model has a constant beside x.
         dates: for each column of dates, what `DateStatistics` has learned of it.
         classes: the levels of the target, if it is a category: y is the number of a row's level.
+        formula: what was learned of the terms of a formula; they are the columns of x, and
+            `features` are the columns of the table that they need.
         options: the arguments of `FrameReader` that a subclass of `TabularData` has fixed.
 
     Raises:
@@ -146,8 +113,16 @@ class Design:
     dates: dict[str, dict[str, Any]] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict, compare=False)
+    formula: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.formula_matrix: FormulaMatrix | None = None
+        self.terms: list[NumberTerm | CategoryTerm | DateTerm | CategorySource]
+        if self.formula:
+            self.formula_matrix = FormulaMatrix(self.formula)
+            self.terms = [*self.formula_matrix.categories]
+            self.names, self.sources = self.formula_matrix.names, self.formula_matrix.sources
+            return
         self.terms = [self._term(feature) for feature in self.features]
         self.names = [name for term in self.terms for name in term.names]
         """The columns of x."""
@@ -196,9 +171,12 @@ class Design:
             x transposed, (columns of x, rows), NaN for a missing value and 0 in all columns of an
             unknown level; and, by column of the table, the rows with an unknown level.
         """
+        if self.formula_matrix is not None:
+            return self.formula_matrix.matrix(table)
         x = np.empty((len(self.names), table.num_rows))
         unknown, start = {}, 0
         for term in self.terms:
+            assert not isinstance(term, CategorySource)
             stop = start + len(term.names)
             rows = term.transform(table.column(term.column), x[start:stop])
             if len(rows):
@@ -212,8 +190,8 @@ class Design:
         >>> Design([], classes=["cat", "dog"]).class_numbers(pa.array(["dog", None, "cow", "cat"]))
         (array([ 1., nan,  0.,  0.]), array([2]))
         """
-        numbers = _level_numbers(column, self.classes)
-        missing, unknown = numbers == _MISSING, numbers == _UNKNOWN
+        numbers = level_numbers(column, self.classes)
+        missing, unknown = numbers == MISSING, numbers == UNKNOWN
         values: Floats = np.where(missing, np.nan, np.where(unknown, 0, numbers))
         return values, np.flatnonzero(unknown)
 
@@ -227,7 +205,10 @@ class Design:
     def fill(self, x: Floats) -> None:
         """Put the means where x, (columns of x, rows), is NaN; raise InputError without means."""
         self.check_means()
-        means = [m for term in self.terms for m in term.column_means(self.means[term.column])]
+        means: list[float] = []
+        for term in self.terms:
+            assert not isinstance(term, CategorySource)  # formulas have no means
+            means += term.column_means(self.means[term.column])
         for column, mean in zip(x, means, strict=True):
             column[np.isnan(column)] = mean
 

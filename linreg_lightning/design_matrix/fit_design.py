@@ -3,18 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Collection
-from fractions import Fraction
-from typing import final
 
 import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.dates import Dates, DateStatistics
-from linreg_lightning.design_matrix.design import Design, to_categories
+from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.exact_sum import ExactSum
 from linreg_lightning.design_matrix.level_counts import LevelCounts, no_value
+from linreg_lightning.design_matrix.level_names import to_categories
 from linreg_lightning.design_matrix.row_counts import too_few_complete
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
@@ -25,7 +24,6 @@ from linreg_lightning.tables.number_text import NumberParser, TextError
 from linreg_lightning.tables.table_file import dtype_kind
 
 _BLOCK_ROWS = 2**16
-_HALF = 2**27
 _WHOLE = re.compile("[+-]?[0-9]+")
 _TARGET_REMEDY = "name another column as target"
 
@@ -90,45 +88,6 @@ def fit_design(
     sorted_levels = {name: counts.sorted() for name, counts in levels.items()}
     states = {name: dated.state() for name, dated in statistics.items()}
     return Design(roles.features, sorted_levels, means, constant, states, class_names)
-
-
-@final
-class ExactSum:
-    """A sum of float64 numbers without rounding, whose mean has the same bits in any order.
-
-    Each number is a whole mantissa times a power of 2; mantissas are added up power by power.
-
-    >>> total = ExactSum()
-    >>> for part in ([1e16, 1.0], [-1e16]):
-    ...     total.add(np.array(part))
-    >>> total.mean
-    0.3333333333333333
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = Fraction(0)
-
-    def add(self, values: NDArray[np.float64]) -> None:
-        """Add finite numbers, at most 2^25 at a time."""
-        if not len(values):
-            return
-        self.count += len(values)
-        fraction, exponent = np.frexp(values)
-        mantissa = (fraction * 2.0**53).astype(np.int64)
-        smallest = int(exponent.min())
-        power = exponent - smallest
-        # Sums of half mantissas stay below 2^53, where float64 is exact.
-        high = np.bincount(power, mantissa // _HALF)
-        low = np.bincount(power, mantissa % _HALF)
-        for i in np.flatnonzero((high != 0) | (low != 0)).tolist():
-            total = int(high[i]) * _HALF + int(low[i])
-            self._sum += total * Fraction(2) ** (smallest + i - 53)
-
-    @property
-    def mean(self) -> float:
-        """The mean, rounded once."""
-        return float(self._sum / self.count)
 
 
 def _means(

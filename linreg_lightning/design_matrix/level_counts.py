@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from linreg_lightning.design_matrix.design import to_categories
+from linreg_lightning.design_matrix.level_names import to_categories
 from linreg_lightning.design_matrix.row_subset import RowBlock
 from linreg_lightning.errors import InputError
 from linreg_lightning.tables.csv_errors import not_a_number, with_other_remedies

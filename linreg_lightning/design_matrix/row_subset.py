@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from linreg_lightning.design_matrix.design import RowNumbers, to_categories
+from linreg_lightning.design_matrix.level_names import RowNumbers, to_categories
 from linreg_lightning.frames import parse_numbers
 from linreg_lightning.tables.dataset import Chunk, TableDataset
 from linreg_lightning.tables.table_file import dtype_kind

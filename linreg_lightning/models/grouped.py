@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from linreg_lightning.algebra import GroupedFit
+from linreg_lightning.algebra.robust_errors import ErrorOptions
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.models.one_pass import OnePassModule
@@ -23,6 +24,8 @@ class GroupedModule(OnePassModule):
     The model then has a `group_table` and a `summary`, but no coefficients of its own, so that it
     predicts nothing.
     """
+
+    error_options: ErrorOptions
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -98,7 +101,8 @@ class GroupedModule(OnePassModule):
             text = f"{self.trainer.world_size} processes were started, and one fits all groups"
             raise InputError(f"by: {text}; give the Trainer devices=1")
         given = ("ridge", self.ridge, 0.0), ("accuracy", self.accuracy, "auto")
-        for name, value, usual in given:
+        errors = "errors", self.error_options.kind, "classical"
+        for name, value, usual in (*given, errors):
             if value != usual:
                 text = f"{name}: {value} was given, and groups are fitted with {usual} only"
                 raise InputError(f"{text}; leave it out")

@@ -7,12 +7,19 @@ from linreg_lightning.algebra import Fit, Gram, Prediction
 from linreg_lightning.algebra.least_squares import Accuracy, check_arguments
 from linreg_lightning.algebra.notes import Note
 from linreg_lightning.algebra.prediction import predict_mean, prediction, prediction_center
-from linreg_lightning.models.collinearity import CollinearityModule
+from linreg_lightning.algebra.robust_errors import (
+    ErrorKind,
+    ErrorOptions,
+    RobustErrors,
+    SmallSample,
+)
+from linreg_lightning.errors import InputError
+from linreg_lightning.models.later_passes import LaterPassesModule
 from linreg_lightning.models.regression import Coefficient
 
 
 @final
-class LeastSquares(CollinearityModule):
+class LeastSquares(LaterPassesModule):
     """Minimises sum(w (y - weight x - intercept)^2) + ridge |weight|^2, exactly.
 
     One pass adds up a small matrix, whatever the number of rows; its end solves for the `Fit` of
@@ -37,13 +44,24 @@ class LeastSquares(CollinearityModule):
         confidence: how often the intervals cover the truth, between 0.000001 and 1.
         in_features: the number of columns of x; None takes it from the data.
         out_features: the number of columns of y; None takes it from the data.
+        errors: which standard errors: `classical`, or those that hold where the variances of rows
+            differ (HC0, HC1, HC2, HC3), where rows of a `cluster` depend on each other (the data
+            name its column by `cluster`), or where rows depend on the ones before (HAC, of Newey
+            and West, in the order of the rows). All but the classical ones take a second pass over
+            the rows, with the same bits in `exact` as the coefficients; rows cannot be added to a
+            checkpoint with them.
+        lags: of HAC, how many rows back a row depends on others.
+        small_sample: whose corrections and degrees of freedom the errors take: `statsmodels`,
+            `sandwich` or `fixest` (of R).
 
     Raises:
         InputError: a hyper-parameter outside its range; when fitting, a precision below float32.
     """
 
     # A fit that goes on from a checkpoint may change these arguments.
-    revisable: ClassVar[frozenset[str]] = frozenset({"accuracy", "ridge", "confidence"})
+    revisable: ClassVar[frozenset[str]] = frozenset(
+        {"accuracy", "ridge", "confidence", "errors", "lags", "small_sample"}
+    )
 
     def __init__(
         self,
@@ -53,8 +71,15 @@ class LeastSquares(CollinearityModule):
         confidence: float = 0.95,
         in_features: int | None = None,
         out_features: int | None = None,
+        errors: ErrorKind = "classical",
+        lags: int | None = None,
+        small_sample: SmallSample = "statsmodels",
     ) -> None:
         check_arguments(accuracy, ridge, confidence)
+        self.error_options = ErrorOptions(errors, lags, small_sample)
+        if errors != "classical" and ridge > 0:
+            reason = f"{errors} was given with a ridge of {ridge}, whose estimates are biased"
+            raise InputError(f"errors: {reason}; leave errors or ridge out")
         super().__init__(accuracy, intercept, in_features, out_features)
         self.save_hyperparameters()
         self.ridge, self.confidence = ridge, confidence
@@ -81,10 +106,16 @@ class LeastSquares(CollinearityModule):
 
         x is a data frame, an array or a tensor, as in `predict`. Before a fit: an InputError.
         """
+        self._refuse_absorbed("prediction")
         fit, rows = self._fitted_or_refuse("prediction"), self.read_rows(x)
         if not (self._trainer is not None and self._trainer.predicting):  # else steps count rows
             self._warn_of_broken(rows)
-        return prediction(fit.solution, self._without_ones(rows).cpu(), fit.confidence)
+        x_without_ones = self._without_ones(rows).cpu()
+        return prediction(fit.solution, x_without_ones, fit.confidence, fit.errors)
+
+    def fit_result(self) -> Fit:
+        """The `Fit`, with the names of features and targets. Before a fit: an InputError."""
+        return replace(self._fitted_or_refuse("fit_result"), target_names=self.target_names)
 
     @property
     def fitted(self) -> bool:
@@ -95,14 +126,23 @@ class LeastSquares(CollinearityModule):
 
     def _solve(self, total: Gram) -> bool:
         options: Any = {"ridge": self.ridge, "confidence": self.confidence}
-        fit = Fit.from_gram(total, intercept=self._has_constant, **options)
-        fit = replace(fit, feature_names=self._variable_names)
+        if self._demeaned is None:
+            fit = Fit.from_gram(total, intercept=self._has_constant, **options)
+        else:
+            gram, effects = self._demeaned
+            fit = Fit.from_gram(gram, absorbed=effects, **options)
+        fit = replace(fit, feature_names=self._variable_names, errors=self._robust_errors)
         weight, center = fit.coefficients.nan_to_num(0.0).T, prediction_center(fit.solution)
         center_prediction = predict_mean(fit.solution, center[None])[0]
         self.set_fit(weight, fit.intercept, center, center_prediction)
         self._fit, self.fit_statistics = fit, fit.statistics
         self.r2_uncentered = not fit.solution.has_constant
         return fit.precise
+
+    def _set_errors(self, errors: RobustErrors) -> None:
+        assert self._fit is not None
+        self._fit = replace(self._fit, errors=errors)
+        self.fit_statistics = self._fit.statistics
 
     def _forget(self) -> None:
         self._fit = None

@@ -56,7 +56,12 @@ class ModelTable(CoefficientTable, TableModule):
             confidence=self.confidence,
             ridge=self.ridge,
             base_levels=self._base_levels(),
+            notes=self._table_notes(),
         )
+
+    def _table_notes(self) -> list[list[str]]:
+        """Return what the report says below the table, a list of phrases for each paragraph."""
+        return []
 
     def _frame_columns(self) -> dict[str, list[Any]]:
         rows = self.coefficients()

@@ -127,15 +127,16 @@ class OnePassModule(CenteredModule):
 
     def on_train_epoch_end(self) -> None:
         """Stop the Trainer after the last pass, or refuse to add rows twice after an early end."""
-        if self._sums.current is None:
+        rows = self._rows_of_pass()
+        if rows is None:
             self.trainer.should_stop = True
-        elif self._sums.rows_seen:
+        elif rows:
             raise stopped()
 
     def on_train_end(self) -> None:
         """Refuse a fit that was stopped before the last row."""
         self.trainer.fit_loop.max_epochs = self._max_epochs
-        if self._sums.current is not None:
+        if self._rows_of_pass() is not None:
             raise stopped()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -172,7 +173,7 @@ class OnePassModule(CenteredModule):
                 fitted = checkpoint["state_dict"].get("fitted_weight")
                 # Arguments may differ from those of the checkpoint.
                 revised = fitted is not None and not torch.equal(fitted, self.fitted_weight.cpu())
-            if self._sums.current is None and "datamodule_hyper_parameters" in checkpoint:
+            if self._rows_of_pass() is None and "datamodule_hyper_parameters" in checkpoint:
                 data = dict(checkpoint["datamodule_hyper_parameters"])
                 data.pop("design", None)  # describes the columns, not the rows
                 self._earlier_data.append(data)
@@ -225,14 +226,16 @@ class OnePassModule(CenteredModule):
             # Not in a later hook: validation and checkpoints come before those.
             self._end_pass()
 
+    def _rows_of_pass(self) -> int | None:
+        """Return how many rows the current pass has added; None if no pass is left to make."""
+        return None if self._sums.current is None else self._sums.rows_seen
+
     def _begin_pass(self, second: bool = False) -> None:
         features, targets = len(self._variable_names), len(self.target_names)
         self._sums.begin_pass(features, targets, self.device, second)
 
     def _end_pass(self) -> None:
-        total = self._sums.total(self.trainer.world_size)
-        if self._sums.same_rows:
-            sampled_rows.check_rows_are_shared(self.trainer.train_dataloader)
+        total = self._total()
         is_precise = self._solve(total)
         trainer = self.trainer
         first_fit = self._sums.fitted_gram is None and self.accuracy == "auto"
@@ -245,6 +248,17 @@ class OnePassModule(CenteredModule):
             raise_max_epochs(trainer, trainer.current_epoch + 2)
             return
         self._sums.end_pass(total)
+        self._report_fit()
+
+    def _total(self) -> Any:
+        """Return the sums of all processes, which must not have added the same rows."""
+        total = self._sums.total(self.trainer.world_size)
+        if self._sums.same_rows:
+            sampled_rows.check_rows_are_shared(self.trainer.train_dataloader)
+        return total
+
+    def _report_fit(self) -> None:
+        """Say what a user should know of the fit, and log its loss."""
         for message, is_warning in self._notes():
             (rank_zero_warn if is_warning else rank_zero_info)(message)
         self.log("train_loss", self.fit_statistics["loss"])

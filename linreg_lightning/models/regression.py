@@ -45,6 +45,13 @@ class RegressionModule(ModelTable):
         self.true_coefficients: dict[str, dict[str, float]] = {}
         super().__init__(in_features, out_features)
 
+    def set_intercept(self, intercept: bool) -> None:
+        """Add a constant, or none, as a formula says; what the argument has decided stays."""
+        if self.fit_intercept is None:
+            self.fit_intercept = intercept
+            if "intercept" in self.hparams:  # from which a checkpoint makes the model again
+                self.hparams["intercept"] = intercept
+
     @abstractmethod
     def weight_and_intercept(self) -> tuple[Tensor, Tensor | None]:
         """Return the coefficients, (targets, features), and the intercepts, (targets,), or None."""

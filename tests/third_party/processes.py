@@ -96,6 +96,23 @@ def selections(devices: int) -> dict[str, Any]:
     return answers
 
 
+def robust_fits(devices: int) -> dict[str, Any]:
+    """Return what fits with robust errors and absorbed effects find, each in several passes."""
+    x, y, weight = problem(3, 333, 2, True)
+    cluster, user = torch.arange(333) % 9, torch.arange(333) // 5
+    answers = {}
+    for errors, keys in (
+        ("HC3", {}),
+        ("cluster", {"cluster": [cluster, user]}),
+        ("cluster", {"cluster": cluster, "absorb": [cluster, user]}),
+    ):
+        data = TensorData(x, y, weight, batch_size=20, **keys)
+        answers[", ".join([errors, *keys])] = fit(
+            devices, LeastSquares("exact", errors=errors), data
+        )
+    return answers
+
+
 def fit(devices: int, model: LeastSquares | RegularizedLeastSquares, data: Any) -> dict[str, Any]:
     trainer = make_trainer(devices)
     trainer.fit(model, data)
@@ -259,6 +276,7 @@ if __name__ == "__main__":
     *lines, failing = sys.argv[1:]
     run(*lines)
     answers = {"descents": descents(), "tasks": tasks(), **fits(2)}
+    answers["robust"] = robust_fits(2)
     text = json.dumps(answers | {"selections": selections(2), "refusals": refusals()})
     if os.environ["LOCAL_RANK"] == "0":
         Path("answers.json").write_text(text)

@@ -1,0 +1,298 @@
+"""Expressions of a formula: checked before they are evaluated, so that none can run code.
+
+A checkpoint holds formulas as text. Names of columns, numbers, arithmetic, comparisons and a fixed
+list of functions have a meaning; anything else is refused. `eval` is never called.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from linreg_lightning.errors import InputError
+from linreg_lightning.frames import Floats
+
+State = dict[str, Any]
+_FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {
+    name: getattr(np, name)
+    for name in (
+        *("log", "log2", "log10", "log1p", "exp", "exp2", "expm1", "sqrt", "cbrt", "square"),
+        *("abs", "sign", "floor", "ceil", "sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh"),
+    )
+}
+_FUNCTIONS |= {"exp10": lambda x: np.power(10.0, x), "I": lambda x: x}
+STATEFUL = frozenset({"center", "scale", "standardize", "poly", "bs", "cr", "cs", "cc"})
+SEVERAL_COLUMNS = STATEFUL - {"center", "scale", "standardize"}
+CONTRASTS = {"Treatment", "Sum", "Poly", "Helmert", "Diff"}
+_CONTRASTS_OF_R = {"treatment", "sum", "poly", "helmert", "diff", "SAS"}
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.FloorDiv: np.floor_divide,
+    ast.Mod: np.mod,
+    ast.Pow: np.power,
+    ast.USub: np.negative,
+    ast.UAdd: np.positive,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+class Columns(NamedTuple):
+    """Several columns of one function, such as of a spline: (columns, rows), with their names."""
+
+    values: Floats
+    fields: list[Any]
+    spans_constant: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Expression:
+    """One factor of a term, such as `log(age)`; text in backticks is the name of a column.
+
+    >>> expression = Expression("I(`living area` / 10) + 1")
+    >>> expression.columns, expression.evaluate({"living area": np.array([70.0])}, {})
+    (['living area'], array([8.]))
+
+    Raises:
+        InputError: the expression has something other than names of columns, numbers, arithmetic,
+            comparisons and the functions that formulas know.
+    """
+
+    text: str
+    aliases: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def tree(self) -> ast.expr:
+        """The expression, parsed and checked."""
+
+        def alias(quoted: re.Match[str]) -> str:
+            name = f"_column_{len(self.aliases)}"
+            self.aliases[name] = quoted[1]
+            return name
+
+        try:
+            tree = ast.parse(_QUOTED.sub(alias, self.text).strip(), mode="eval").body
+        except SyntaxError:
+            raise self.refusal(self.text, "is no expression") from None
+        if not (isinstance(tree, ast.Call) and _function_name(tree) == "C"):
+            self._check(tree, is_outermost=True)
+        return tree
+
+    def refusal(self, part: str, reason: str) -> InputError:
+        """Return the error for a part of the expression that cannot be computed."""
+        known = ", ".join(sorted(_FUNCTIONS.keys() | STATEFUL, key=str.lower))
+        return InputError(
+            f"formula: {part} {reason}; use names of columns (in backticks if they have spaces), "
+            f"numbers, + - * / ** and the functions C, {known}"
+        )
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table that the expression needs."""
+        return list(dict.fromkeys(self.column(node) for node in self._names(self.tree)))
+
+    def column(self, node: ast.Name) -> str:
+        """Return the column that a name in the expression stands for."""
+        return self.aliases.get(node.id, node.id)
+
+    def _names(self, node: ast.AST) -> Iterator[ast.Name]:
+        if isinstance(node, ast.Name):
+            yield node
+        elif isinstance(node, ast.Call):
+            yield from self._names(node.args[0])  # the others are constants
+        else:
+            for child in ast.iter_child_nodes(node):
+                yield from self._names(child)
+
+    def stateful_calls(self, node: ast.AST | None = None) -> list[ast.Call]:
+        """Return the calls of functions that learn from the rows, the innermost first."""
+        node = self.tree if node is None else node
+        children = [node.args[0]] if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+        calls = [call for child in children for call in self.stateful_calls(child)]
+        is_stateful = isinstance(node, ast.Call) and _function_name(node) in STATEFUL
+        if is_stateful and not is_raw(node):
+            calls.append(node)  # type: ignore[arg-type]
+        return calls
+
+    def _check(self, node: ast.AST, is_outermost: bool = False) -> None:
+        """Refuse whatever is not on the list of what formulas know."""
+        if isinstance(node, ast.Name):
+            return
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            return
+        if isinstance(node, ast.BinOp | ast.UnaryOp) and type(node.op) in _OPERATORS:
+            operands = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
+        elif (
+            isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _OPERATORS
+        ):
+            operands = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call):
+            operands = [self._check_call(node, is_outermost)]
+        else:
+            raise self.refusal(ast.unparse(node), "cannot be computed")
+        for operand in operands:
+            self._check(operand)
+
+    def _check_call(self, node: ast.Call, is_outermost: bool) -> ast.expr:
+        """Check the name and the constants of a call; return its first argument."""
+        name, shown = _function_name(node), ast.unparse(node.func)
+        if name not in _FUNCTIONS and name not in STATEFUL:
+            raise self.refusal(f"{shown}(...)", "is no function that formulas know")
+        if not node.args or any(isinstance(arg, ast.Starred) for arg in node.args):
+            raise self.refusal(ast.unparse(node), "lacks an argument")
+        if name in SEVERAL_COLUMNS and not is_outermost:
+            text = f"formula: {ast.unparse(node)} gives several columns, which stand alone"
+            raise InputError(f"{text}; take it out of the function or the arithmetic around it")
+        if name in _FUNCTIONS and (len(node.args) > 1 or node.keywords):
+            raise self.refusal(ast.unparse(node), "has more than one argument")
+        literals(self, node)
+        return node.args[0]
+
+    def evaluate(self, columns: Mapping[str, Floats], states: Mapping[str, State]) -> Any:
+        """Compute the values of all rows, (rows,), or `Columns`; NaN where a value is missing."""
+        with np.errstate(all="ignore"):
+            return self.value(self.tree, columns, states)
+
+    def value(
+        self, node: ast.AST, columns: Mapping[str, Floats], states: Mapping[str, State]
+    ) -> Any:
+        """Compute one part of the expression."""
+        if isinstance(node, ast.Name):
+            return columns[self.column(node)]
+        if isinstance(node, ast.Constant):
+            return float(node.value)  # type: ignore[arg-type]
+        if isinstance(node, ast.UnaryOp):
+            return _OPERATORS[type(node.op)](self.value(node.operand, columns, states))
+        if isinstance(node, ast.BinOp):
+            left, right = (self.value(each, columns, states) for each in (node.left, node.right))
+            return _OPERATORS[type(node.op)](left, right)
+        if isinstance(node, ast.Compare):
+            operands = (node.left, node.comparators[0])
+            left, right = (self.value(each, columns, states) for each in operands)
+            # A comparison with NaN is false in NumPy, and here the value stays missing.
+            missing = np.isnan(left) | np.isnan(right)
+            return np.where(missing, np.nan, _OPERATORS[type(node.ops[0])](left, right))
+        assert isinstance(node, ast.Call)
+        name, x = _function_name(node), self.value(node.args[0], columns, states)
+        if name in _FUNCTIONS:
+            return _FUNCTIONS[name](x)
+        from linreg_lightning.design_matrix.formula_functions import apply
+
+        return apply(name, x, literals(self, node), states.get(ast.unparse(node), {}))
+
+
+def _function_name(node: ast.AST) -> str:
+    """Return the name of a called function without `np.`, or an empty text."""
+    function = node.func if isinstance(node, ast.Call) else None
+    if isinstance(function, ast.Name):
+        return function.id
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        return function.attr if function.value.id in ("np", "numpy") else ""
+    return ""
+
+
+def is_name(expression: Expression) -> bool:
+    """Whether an expression is the name of a column alone."""
+    return isinstance(expression.tree, ast.Name)
+
+
+def call_name(node: ast.Call) -> str:
+    """Return the name of the called function."""
+    return _function_name(node)
+
+
+def is_raw(node: ast.AST) -> bool:
+    """Whether a call is of plain powers, which learn nothing."""
+    return isinstance(node, ast.Call) and any(
+        word.arg == "raw" and getattr(word.value, "value", False) is True for word in node.keywords
+    )
+
+
+def literals(expression: Expression, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a call after the first; raise InputError for one not a constant."""
+    try:
+        values = [ast.literal_eval(each) for each in node.args[1:]]
+        return values, {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
+    except ValueError:
+        raise expression.refusal(ast.unparse(node), "has an argument that is no constant") from None
+
+
+class Category(NamedTuple):
+    """What `C(...)` says: of what, compared how, with which levels."""
+
+    of: Expression
+    contrast: str = "treatment"
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = {}
+    levels: list[str] | None = None
+    spans_constant: bool = True
+
+
+def read_category(expression: Expression) -> Category | None:
+    """Return what a factor `C(...)` says; None for a factor of numbers.
+
+    >>> read_category(Expression("C(city, Treatment('Oslo'))"))[1:3]
+    ('treatment', ('Oslo',))
+    """
+    node = expression.tree
+    if not (isinstance(node, ast.Call) and _function_name(node) == "C"):
+        return None
+    if len(node.args) not in (1, 2):
+        raise expression.refusal(expression.text, "needs a column")
+    words = {str(word.arg): word.value for word in node.keywords}
+    contrast = node.args[1] if len(node.args) > 1 else words.pop("contrasts", None)
+    inner = ast.unparse(node.args[0])
+    for alias, column in expression.aliases.items():
+        inner = re.sub(rf"\b{alias}\b", f"`{column}`", inner)
+    category = Category(Expression(inner))
+    category.of.tree  # noqa: B018 (checks it)
+    try:
+        options = {name: ast.literal_eval(value) for name, value in words.items()}
+    except ValueError:
+        raise expression.refusal(expression.text, "has an argument that is no constant") from None
+    if unknown := options.keys() - {"levels", "spans_intercept"}:
+        raise expression.refusal(expression.text, f"has an unknown argument {min(unknown)!r}")
+    levels = options.get("levels")
+    return category._replace(
+        **_read_contrast(expression, contrast),
+        levels=None if levels is None else [str(level) for level in levels],
+        spans_constant=bool(options.get("spans_intercept", True)),
+    )
+
+
+def _read_contrast(expression: Expression, node: ast.expr | None) -> dict[str, Any]:
+    if node is None:
+        return {}
+    name, call = node, isinstance(node, ast.Call)
+    if isinstance(node, ast.Call):
+        name = node.func
+    named = ""
+    if isinstance(name, ast.Name) and name.id in CONTRASTS:
+        named = name.id.lower()
+    elif isinstance(name, ast.Attribute) and getattr(name.value, "id", "") == "contr":
+        named = name.attr if name.attr in _CONTRASTS_OF_R else ""
+    try:
+        if not named:
+            return {"contrast": "custom", "arguments": (ast.literal_eval(node),)}
+        arguments = [ast.literal_eval(each) for each in node.args] if call else []  # type: ignore
+        words = {str(w.arg): ast.literal_eval(w.value) for w in node.keywords} if call else {}  # type: ignore
+    except ValueError:
+        known = ", ".join([*sorted(CONTRASTS), *(f"contr.{n}" for n in sorted(_CONTRASTS_OF_R))])
+        text = f"formula: {ast.unparse(node)} in {expression.text} is no contrast that is known"
+        raise InputError(f"{text}; use {known}, or numbers") from None
+    return {"contrast": named, "arguments": tuple(arguments), "options": words}
