@@ -216,6 +216,7 @@ class ScoreSums:
 
     def _whole_numbers(self, whitened: Tensor, scores: Tensor) -> Tensor:
         """Return the scores in units of `_unit`, (rows, targets * terms) int64."""
+        whitened = whitened[:, : len(self.solution.kept)]
         columns = [scores[:, :, None] * whitened[:, None]]
         if self.solution.equations.intercept:
             columns.insert(0, (scores * self._constant)[:, :, None])
