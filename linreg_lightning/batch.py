@@ -205,3 +205,14 @@ class KeptBatch(NamedTuple):
     y: Tensor
     weight: Tensor | None
     kept: Any
+
+
+class NumberedRows(NamedTuple):
+    """Rows to train on, each with its number in its table, and the columns kept of them.
+
+    `numbers` are int64 (rows,), counted from 1 over all files; `kept` is a pyarrow record batch.
+    """
+
+    batch: Batch
+    numbers: Tensor
+    kept: Any = None

@@ -1,7 +1,7 @@
 """What data modules, models and callbacks may ask of each other.
 
-Data modules and models never import each other, and both may come from outside this package, so
-`isinstance(data, NamedColumns)` asks whether a class has the attributes and methods of a protocol.
+Data modules and models never import each other, and both may come from outside this package:
+`isinstance(data, NamedColumns)` asks whether a class has what a protocol names.
 """
 
 import inspect
@@ -262,10 +262,9 @@ def coefficient_rows(model: object) -> list[dict[str, Any]]:
     if isinstance(model, Fitted) and not model.fitted:
         return []
     rows, keys = method(), {"target", "name", "estimate"}
-    is_table = isinstance(rows, list) and all(
-        isinstance(r, dict) and r.keys() >= keys for r in rows
-    )
-    return rows if is_table else []
+    if not isinstance(rows, list):
+        return []
+    return rows if all(isinstance(r, dict) and r.keys() >= keys for r in rows) else []
 
 
 def prediction_columns_of(model: object, prediction: Any) -> dict[str, Any] | None:

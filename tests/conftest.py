@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -21,6 +22,15 @@ from linreg_lightning import cli
 from linreg_lightning.tight_loop.step_group import StepGroup
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the millions of objects of the imported libraries.
+
+    Without it, the suite takes a sixth longer.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

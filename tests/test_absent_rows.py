@@ -93,9 +93,19 @@ def test_nan_in_a_weight_or_in_a_row_with_weight_is_refused() -> None:
         TensorData(x, y, weight)
 
 
-@pytest.mark.parametrize("model", ["LeastSquares", "LinearRegression --model.standardize true"])
+SGD = "LinearRegression --model.standardize true"
+
+
 @pytest.mark.parametrize(
-    "how", ["", "--data.stream true", "--data.missing drop", "--data.missing mean"]
+    ("model", "how"),
+    [
+        ("LeastSquares", ""),
+        ("LeastSquares", "--data.stream true"),
+        ("LeastSquares", "--data.missing drop"),
+        ("LeastSquares", "--data.missing mean"),
+        (SGD, "--data.stream true"),
+        (SGD, "--data.missing mean"),
+    ],
 )
 def test_absent_rows_of_a_table_do_not_change_the_fit(
     model: str, how: str, command: Linreg, refused: Callable[..., str]

@@ -424,12 +424,15 @@ def test_an_argument_of_two_classes_gets_no_flag() -> None:
             "--model.standardize, --model.lr: the loss is & has diverged; & lower lr (3 was given)",
         ),
         ("fit --data.batch_size 0", "--data.batch_size: & 0"),
-        ("fit --data TabularData", "--data: TabularData needs --data.path, --data.target"),
+        ("fit --data TabularData", "--data: TabularData needs --data.path"),
         (
             "fit --data SyntheticData --data.path x",
             "--data: SyntheticData has no option path, TabularData has; type --data TabularData in",
         ),
-        ("fit --data.path x", "--data: TabularData needs --data.target"),
+        (
+            "fit --data.path x",
+            "--data.target: no column was given; type the name",
+        ),
         (
             "fit --data.target y",
             "--data: SyntheticData & TabularData has; type --data.path FILE in",

@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "project": {"errors", "atomic_file"},
     "cli": {"errors", "protocols", "callbacks", "data", "models", "logger", "tables", "text_table"}
     | {"tight_loop", "checkpoint_file", "atomic_file", "checkpoint_io", "algebra"}
-    | {"coefficient_table"},
+    | {"batch", "coefficient_table", "plots"},
     "__main__": {"cli"},
 }
 NUMBA_TAKES_ARRAYS = "exact_kernel.py"

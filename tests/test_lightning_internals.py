@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from third_party.small import MakeTrainer, Small, assert_same, fitted
 
@@ -46,38 +46,46 @@ def owners() -> dict[str, type]:
                 owner = type(attrgetter(path)(self.trainer))
                 found[name] = Small if owner is FindsOwners else owner
 
-    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    fitted(
-        FindsOwners, lambda **given: Trainer(**{**given, **options, "accelerator": "cpu"}), [], []
-    )
+    fitted(FindsOwners, quiet_trainer, [], [], logger=False)
     return found
+
+
+def quiet_trainer(**options: Any) -> Trainer:
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(**{"enable_checkpointing": False, **options}, **quiet, accelerator="cpu")
+
+
+def fit(folder: Path, tight: list[Callback]) -> dict[str, Any]:
+    callbacks: list[Callback] = [ModelCheckpoint(folder, every_n_train_steps=9)]
+    options = {"max_epochs": 2, "enable_checkpointing": True}
+    return fitted(Small, quiet_trainer, tight, callbacks, **options)[0]
+
+
+@pytest.fixture(scope="module")
+def without_loop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the results of the Trainer alone."""
+    return fit(tmp_path_factory.mktemp("without_loop"), [])
 
 
 @pytest.mark.parametrize("name", [*TRAINER_NAMES, *CHECKPOINT_NAMES])
 def test_without_a_private_name_the_trainer_takes_all_steps(
     name: str,
     owners: dict[str, type],
-    trainer: MakeTrainer,
+    without_loop: dict[str, Any],
     group_sizes: list[int],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    def fit(tight: list[Any]) -> Any:
-        callbacks = [ModelCheckpoint(tmp_path, every_n_train_steps=9)]
-        options = {"max_epochs": 2, "enable_checkpointing": True}
-        return fitted(Small, trainer, tight, callbacks, **options)[0]
-
-    without = fit([])
     hide(monkeypatch, owners[name], name.rpartition(".")[2])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with_loop = fit([TightLoop(8)])
+        with_loop = fit(tmp_path, [TightLoop(8)])
     messages = [str(each.message) for each in caught if "TightLoop" in str(each.message)]
     assert len(messages) == 1
     attribute = name.rpartition(".")[2]  # another object of the same class lacks it too
     assert re.search(rf"has no ([\w.]+\.)?{attribute}, so the Trainer takes all steps", messages[0])
     assert not group_sizes
-    assert_same(with_loop, without)
+    assert_same(with_loop, without_loop)
 
 
 def test_no_warning_is_given_if_all_private_names_exist(

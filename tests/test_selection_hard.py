@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -303,3 +304,23 @@ def test_a_choice_with_few_digits_has_a_warning(name: str, accuracy: str) -> Non
     has_warning = any("digits" in str(warning.message) for warning in caught)
     assert has_warning or max(errors) < 1e-8, errors
     assert not has_warning or name in FEW_DIGITS
+
+
+@pytest.mark.parametrize("name", ["plain", *FEW_DIGITS])
+def test_a_note_says_from_which_alpha_fits_may_have_few_digits(name: str) -> None:
+    rows = hard_rows(name)
+    alphas = [1.0, 1e-2, 1e-5, 1e-8, 1e-11]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        selection = selected(rows, "lasso", "float64", alphas=alphas)
+    text = " ".join(str(warning.message) for warning in caught)
+    found = re.search(r"with an alpha of (\S+) or less, .* may have fewer than 8 correct", text)
+    from_alpha = float(found[1]) if found else 0.0
+    truth = reference(rows, alphas, 1.0)
+    errors = np.abs(selection.mean_error[0, :, 0].numpy() / truth.mean_error - 1)
+    safe = np.array(alphas) > from_alpha
+    assert safe[0]
+    assert errors[safe].max() < 1e-8
+    assert safe.all() == (name not in FEW_DIGITS)
+    assert safe.all() or errors[~safe].max() > 1e-8
+    assert selection.reliable[0, :, 0].tolist() == safe.tolist()

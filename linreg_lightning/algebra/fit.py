@@ -1,5 +1,6 @@
 """`Fit`: the result of least squares."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra import fit_table, inference
 from linreg_lightning.algebra.collinearity import BrokenRows, LeftOutColumns
+from linreg_lightning.algebra.diagnostics import Diagnostics
 from linreg_lightning.algebra.fixed_effects import (
     AbsorbedEffects,
     absorbed_equations,
@@ -19,6 +21,7 @@ from linreg_lightning.algebra.notes import ENOUGH_DIGITS, Note, list_notes
 from linreg_lightning.algebra.prediction import Prediction, predict_mean, prediction
 from linreg_lightning.algebra.robust import FitRows, RobustFit
 from linreg_lightning.algebra.robust_errors import RobustErrors
+from linreg_lightning.algebra.row_diagnostics import diagnose
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.errors import InputError
@@ -257,6 +260,25 @@ class Fit(fit_table.FitTable, RobustFit):
         (['x1 - 2*x2 = 0', 'x2 = 1'], 0.04)
         """
         return hypothesis_test(self, hypotheses)
+
+    def diagnostics(self, *, rows: Sequence[Any] | None = None, top: int = 10) -> Diagnostics:
+        """Return what the columns, residuals and rows of the fit tell of it, by one more pass.
+
+        Args:
+            rows: (x, y) or (x, y, weight) of the fit, where it does not hold them: after
+                `from_gram`, or from a checkpoint.
+            top: how many influential rows to list for each target.
+
+        Raises:
+            InputError: no rows, or others than those of the fit; a ridge penalty; absorbed effects;
+                no residual degree of freedom.
+
+        >>> from linreg_lightning import least_squares
+        >>> fit = least_squares([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 5.0])
+        >>> fit.diagnostics().sentences()
+        ["The estimates rest on row 4 (Cook's distance 1.04): look at it, and fit once without it."]
+        """
+        return diagnose(self, rows, top)
 
     def notes(self, names: list[str] | None = None) -> list[Note]:
         """Return what a user should know of the fit: collinear columns, too few correct digits ...

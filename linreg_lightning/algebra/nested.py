@@ -78,7 +78,10 @@ def _why_incomparable(small: _Side, big: _Side) -> str:
         return "the fits absorb different effects"
     first, second = small.fit.solution.equations, big.fit.solution.equations
     if first.rows != second.rows:
-        return f"{small.label} has {first.rows} rows, {big.label} has {second.rows}"
+        texts = sorted(
+            f"{side.label} has {side.fit.solution.equations.rows} rows" for side in (small, big)
+        )
+        return " and ".join(texts)
     targets = range(len(small.targets))
     places = [(first.features + k, second.features + k) for k in targets]
     weights = [_float(each.weight, each.weight_exponent) for each in (first, second)]

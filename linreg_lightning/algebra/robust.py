@@ -99,21 +99,23 @@ class RobustFit:
         if errors == "classical":
             return cast(Self, replace(fit, errors=None))
         options = ErrorOptions(errors, lags, small_sample)
-        held = _rows_of(fit, errors, rows)
+        remedy = f'type fit.robust("{errors}", rows=(x, y)), or LeastSquares(errors="{errors}")'
+        held = rows_of(fit, f"errors: {errors} needs", remedy, rows)
         exact = fit.accuracy == "exact"
         result = _robust_errors(fit.solution, held, options, cluster=cluster, exact=exact)
         return cast(Self, replace(fit, errors=result))
 
 
-def _rows_of(fit: Any, errors: str, rows: Sequence[Any] | None) -> FitRows:
-    """Return the rows given, or those that the fit holds."""
+def rows_of(fit: Any, what: str, remedy: str, rows: Sequence[Any] | None) -> FitRows:
+    """Return the rows given, or those that the fit holds.
+
+    Raises:
+        InputError: there are none; `what` needs them, and `remedy` says what to type.
+    """
     if rows is not None:
         return FitRows.of(columns_by_name(rows[0], fit.feature_names), *rows[1:])
     if fit.rows is None:
-        raise InputError(
-            f"errors: {errors} needs the rows, which this fit does not hold; type "
-            f'fit.robust("{errors}", rows=(x, y)), or LeastSquares(errors="{errors}")'
-        )
+        raise InputError(f"{what} the rows, which this fit does not hold; {remedy}")
     held: FitRows = fit.rows
     return held
 

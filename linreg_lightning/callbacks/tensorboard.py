@@ -25,7 +25,7 @@ def log_picture(trainer: Trainer, tag: str, file: Path) -> None:
     step = trainer.global_step
     for logger in trainer.loggers if trainer.is_global_zero else []:
         if isinstance(logger, TensorBoardLogger):
-            _add_png(logger.experiment, tag, file.read_bytes(), step)
+            add_png(logger.experiment, tag, file.read_bytes(), step)
         elif isinstance(logger, MLFlowLogger):
             logger.experiment.log_artifact(logger.run_id, str(file), "figures")
         elif isinstance(logger, CometLogger):
@@ -34,7 +34,7 @@ def log_picture(trainer: Trainer, tag: str, file: Path) -> None:
             log_image(key=tag, images=[str(file)], step=step)
 
 
-def _add_png(writer: Any, tag: str, content: bytes, step: int) -> None:
+def add_png(writer: Any, tag: str, content: bytes, step: int) -> None:
     """Add a PNG file as an image; SummaryWriter itself would decode and compress it again."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 

@@ -32,9 +32,10 @@ def compare(args: list[str]) -> str:
     parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help=text)
     given = parser.parse_args(args)
     paths = given.checkpoints
-    if len(paths) > 2 or (len(paths) == 1 and given.test is None):
-        text = f"{len(paths)} were given; give two" + (", or one and --test" * (len(paths) == 1))
-        raise InputError(f"checkpoints: {text}")
+    if len(paths) == 1 and given.test is None:
+        raise InputError("CKPT: one checkpoint was given; type two, or one and --test")
+    if len(paths) > 2:
+        raise InputError(f"CKPT: {len(paths)} checkpoints were given; type two")
     fits = []
     for path in paths:
         with fitted_model(path, given.root, given.trust) as model:
@@ -52,7 +53,7 @@ def compare(args: list[str]) -> str:
     texts = [] if comparison is None else [comparison.summary(given.format)]
     for label, test in zip("AB", tests, strict=False):
         if isinstance(test, str):
-            texts.append(f"{label}: {test}")
+            texts.append(f"{label}: {test.removeprefix('--test: ')}")
         else:
             title = f"{label}: {test.title}" if comparison else test.title
             texts.append(replace(test, title=title).summary(given.format))

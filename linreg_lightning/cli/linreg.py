@@ -34,12 +34,14 @@ linreg = Command(
     commands={
         "summary": "linreg_lightning.cli.summary:summary",
         "compare": "linreg_lightning.cli.compare:compare",
+        "diagnose": "linreg_lightning.cli.diagnose:diagnose",
         "new": "linreg_lightning.project.new:new",
     },
     purposes={
         "fit": "fit a model, print its coefficients; alone it runs the tutorial's problem",
         "summary": "print a fitted model's coefficients, as a table or JSON; test them (--test)",
         "compare": "compare two fits (linreg compare A.ckpt B.ckpt), test hypotheses (--test)",
+        "diagnose": "say whether the assumptions of a fit hold, in sentences and pictures",
         "new": "write a small project of your own, for numbers, classes or images (--task)",
     },
 )

@@ -1,6 +1,7 @@
 """What the data modules share: splits held in memory, batches, resuming; names of columns."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Literal, get_args
 
@@ -9,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from linreg_lightning.batch import Batch, FoldBatch
+from linreg_lightning.batch import Batch, FoldBatch, NumberedRows
 from linreg_lightning.checkpoint_file import CheckedLoading
 from linreg_lightning.data.loader import BatchLoader, Loader
 from linreg_lightning.data.row_folds import forget_groups, learn_groups, with_folds
@@ -250,6 +251,20 @@ class RegressionDataModule(SupervisedDataModule):
     def out_features(self) -> int:
         """The number of columns of y."""
         return len(self.target_names)
+
+    def numbered_rows(self, kept: Sequence[str] = ()) -> Iterator[NumberedRows]:
+        """Yield the rows to train on in their own order, numbered from 1.
+
+        Raises:
+            InputError: columns of a table to keep were named, and there is no table.
+        """
+        if kept:
+            raise InputError(f"keep: {type(self).__name__} has no columns to keep; leave it out")
+        if "train" not in self.splits:
+            self.load("fit")
+        rows = self.splits["train"]
+        batch = rows if isinstance(rows, Batch) else rows.batch
+        yield NumberedRows(batch, torch.arange(1, batch.rows + 1))
 
     def train_dataloader(self) -> Loader:
         """Return the rows to fit, at least two."""

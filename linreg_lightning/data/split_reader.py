@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+import pyarrow as pa
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
 
-from linreg_lightning.batch import Batch, FoldBatch, KeptBatch
-from linreg_lightning.design_matrix.batch_builder import BatchBuilder
+from linreg_lightning.batch import Batch, FoldBatch, KeptBatch, NumberedRows
+from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Folds
 from linreg_lightning.design_matrix.row_counts import RowCounts, too_few_complete
 from linreg_lightning.design_matrix.row_subset import RowBlock, RowSubset
 from linreg_lightning.errors import InputError
@@ -91,6 +95,19 @@ class SplitReader:
         if self.world_size == 1:
             self._warn_once(counts)
 
+    def numbered_blocks(self, kept: Sequence[str]) -> Iterator[NumberedRows]:
+        """Yield the rows in the order of the files, with their numbers and some columns of them."""
+        builder = replace(self.builder, folds=partial(_number_rows, self.builder.folds))
+        for block in self._read(self.block_rows, kept):
+            batch, _ = builder.build(block)
+            assert isinstance(batch, FoldBatch)  # made by `_number_rows`
+            rows = batch.fold.numpy()
+            places = rows if block.positions is None else block.positions[rows]
+            columns = block.table.select(list(kept)).take(pa.array(rows))
+            numbers = torch.from_numpy(places + block.chunk.start + 1)
+            if batch.rows:
+                yield NumberedRows(batch.batch, numbers, columns)
+
     def read_all(self, max_bytes: int | float) -> Batch | FoldBatch | None:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""
         if self.subset.dataset.size > max_bytes:
@@ -145,3 +162,10 @@ class SplitReader:
             for message in counts.messages(self.purpose):
                 rank_zero_warn(message)
         self._reported = True
+
+
+def _number_rows(
+    folds: Folds | None, block: RowBlock
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.bool_]]]:
+    """Return the place of each row in its block, and by column which rows lack a key."""
+    return np.arange(block.table.num_rows), {} if folds is None else folds(block)[1]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, final
 
+from linreg_lightning.batch import significant_bits
 from linreg_lightning.data.base import Split
 from linreg_lightning.data.table_arguments import as_list
 from linreg_lightning.data.table_sources import TableSources
@@ -100,6 +101,17 @@ class TableDesign:
             self._sources.refuse_unused_options()
             self._sources.warn_of_codes_and_dates(roles)
         return self.design
+
+    def feature_bits(self) -> list[int]:
+        """Return the significant bits of each column of x in the files."""
+        schema, design = self._sources.table().schema, self.design
+        pairs = [] if design is None else zip(design.names, design.sources, strict=True)
+        return [
+            53
+            if self._arguments["formula"] and name != source  # a function of the column
+            else significant_bits(schema.field(source).type)
+            for name, source in pairs
+        ]
 
     def may_extend(self, model: Any) -> bool:
         """Whether these are rows to add to a fit that takes more columns of x."""

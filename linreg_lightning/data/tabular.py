@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from linreg_lightning.algebra.folds import FoldRule
-from linreg_lightning.batch import significant_bits
+from linreg_lightning.batch import NumberedRows
 from linreg_lightning.data.base import RegressionDataModule, Split
 from linreg_lightning.data.loader import Loader
 from linreg_lightning.data.row_folds import fold_rule, learn_groups, with_folds
@@ -190,14 +190,7 @@ class TabularData(RegressionDataModule):
 
     def feature_bits(self) -> list[int]:
         """The significant bits of the types in the files, one number for each column of x."""
-        schema, design = self._sources.table().schema, self._design.design
-        pairs = [] if design is None else zip(design.names, design.sources, strict=True)
-        return [
-            53
-            if self.hparams.get("formula") and name != source  # a function of the column
-            else significant_bits(schema.field(source).type)
-            for name, source in pairs
-        ]
+        return self._design.feature_bits()
 
     def load(self, stage: str) -> None:
         """Fit the design, unless a checkpoint has brought it, and read rows into memory."""
@@ -289,6 +282,15 @@ class TabularData(RegressionDataModule):
         """Put columns of the table into each batch to predict; raise InputError if it lacks one."""
         self._sources.table().check_columns("keep", columns)
         self._kept = list(columns)
+
+    def numbered_rows(self, kept: Sequence[str] = ()) -> Iterator[NumberedRows]:
+        """Yield the rows to train on in the order of the files, with their numbers from 1.
+
+        Raises:
+            InputError: as the class; the table lacks a column of `kept`.
+        """
+        self._sources.table().check_columns("keep", kept)
+        return self._reader("train").numbered_blocks(kept)
 
     def _convert(self, blocks: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
         return lambda: map(self.in_model_precision, blocks())

@@ -30,6 +30,8 @@ _MISSING_HINT = ", or set missing to drop, which leaves such rows out, or to mea
 _TEXT_HINT = '; where NA is a category of a CSV file, write it in quotes: "NA"'
 _ZERO_HINT = ", or set unseen to zero to count it as {}"
 _EXAMPLES = 3
+Folds = Callable[[RowBlock], tuple[NDArray[Any], dict[str, NDArray[np.bool_]]]]
+"""Numbers for each row of a block, and by column, which rows lack the keys they come from."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class BatchBuilder:
     groups: dict[str, int] = field(default_factory=dict)  # numbered as they are read
     unseen_hint: str = _ZERO_HINT
     date_hint: str = _ZERO_HINT
-    folds: Callable[[RowBlock], tuple[NDArray[Any], dict[str, NDArray[np.bool_]]]] | None = None
+    folds: Folds | None = None
 
     @property
     def drops_rows(self) -> bool:

@@ -187,6 +187,7 @@ class Design:
     def class_numbers(self, column: Any) -> tuple[Floats, RowNumbers]:
         """Return the number of each row's class, NaN if it is missing, and rows of unknown classes.
 
+        >>> import pyarrow as pa
         >>> Design([], classes=["cat", "dog"]).class_numbers(pa.array(["dog", None, "cow", "cat"]))
         (array([ 1., nan,  0.,  0.]), array([2]))
         """

@@ -188,6 +188,8 @@ class Expression:
             missing = np.isnan(left) | np.isnan(right)
             return np.where(missing, np.nan, _OPERATORS[type(node.ops[0])](left, right))
         assert isinstance(node, ast.Call)
+        if _function_name(node) not in _FUNCTIONS.keys() | STATEFUL:
+            raise self.refusal(ast.unparse(node), "is no function of numbers")
         name, x = _function_name(node), self.value(node.args[0], columns, states)
         if name in _FUNCTIONS:
             return _FUNCTIONS[name](x)

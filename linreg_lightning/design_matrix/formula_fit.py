@@ -108,13 +108,7 @@ def fit_formula(
         InputError: as `formula_roles`; a column has no level, too many or one for each row; a
             function has no value to learn from.
     """
-    if missing == "mean":
-        text = "missing: mean was given, and the terms of a formula have no means"
-        raise InputError(f"{text}; type drop or error")
-    if not formula.terms or formula.terms == [["1"]]:
-        text = f"formula: {formula.text!r} has no term with a column"
-        raise InputError(f"{text}; name one after ~")
-    _check_constant(formula, constant)
+    _check(formula, constant)
     dataset = subset.dataset
     roles.check(dataset)
     categories = _categories(formula, dataset)
@@ -138,22 +132,14 @@ def fit_formula(
         if name not in categories
     }
     terms = term_structure(formula, columns, categories, levels)
-    used = _uses(terms)
-    factors = {
-        name: {
-            "expression": expressions[name].text,
-            "states": states[name],
-            "levels": levels.get(name),
-            "coding": {
-                kind: coding(categories[name], levels[name], kind == "reduced")
-                for kind in sorted(used[name])
-            }
-            if name in categories
-            else {},
-        }
-        for name in expressions
-        if name in used
+    factors: dict[str, dict[str, Any]] = {
+        name: {"expression": each.text, "states": states[name], "levels": None, "coding": {}}
+        for name, each in expressions.items()
     }
+    for name, category in categories.items():
+        ranks = sorted(_ranks(terms).get(name, []))
+        codings = {rank: coding(category, levels[name], rank == "reduced") for rank in ranks}
+        factors[name] |= {"levels": levels[name], "coding": codings}
     state = {"text": formula.text, "terms": terms, "factors": factors}
     state |= {"targets": [formula.expression(target).text for target in formula.targets]}
     state |= {"target_names": formula.targets}
@@ -165,7 +151,10 @@ def fit_formula(
     return Design(roles.features, plain, constant=constant, formula=state)
 
 
-def _check_constant(formula: Formula, constant: bool) -> None:
+def _check(formula: Formula, constant: bool) -> None:
+    if not formula.factors:
+        text = f"formula: {formula.text!r} has no term with a column"
+        raise InputError(f"{text}; name one after ~")
     if formula.constant and not constant:
         text = "formula: it has a constant, and intercept is false"
         raise InputError(f"{text}; leave intercept out, or add - 1 to the formula")
@@ -174,14 +163,14 @@ def _check_constant(formula: Formula, constant: bool) -> None:
         raise InputError(f"{text}; set intercept to false, or type the formula without - 1 or + 0")
 
 
-def _uses(terms: list[dict[str, Any]]) -> dict[str, set[str]]:
+def _ranks(terms: list[dict[str, Any]]) -> dict[str, set[str]]:
     """Return for each factor whether terms need its full or its reduced rank, or both."""
-    uses: dict[str, set[str]] = {}
+    ranks: dict[str, set[str]] = {}
     for term in terms:
         for part in term["parts"]:
             for name, reduced in part["factors"]:
-                uses.setdefault(name, set()).add("reduced" if reduced else "full")
-    return uses
+                ranks.setdefault(name, set()).add("reduced" if reduced else "full")
+    return ranks
 
 
 def _columns(expression: Expression, states: Mapping[str, Any]) -> Columns | None:

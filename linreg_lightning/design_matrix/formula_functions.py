@@ -209,11 +209,11 @@ class StateLearner:
         norms2 = self.state.setdefault("norms2", [])
         alpha = self.state.setdefault("alpha", [])
         norms2.append(squares.total)
-        if norms2[-1] <= 1e-26 * abs(norms2[0]) and len(norms2) > 1 and norms2[-1] == 0.0:
-            text = f"formula: {self.key} needs more than {degree} different values"
-            raise InputError(
-                f"{text}, and the rows to train on have {len(alpha)}; lower its degree"
-            )
+        # Rounding leaves about 1e-32 of the square of a polynomial that is 0 in all rows.
+        variance = norms2[min(1, len(alpha))] / norms2[0]
+        if norms2[-1] <= 1e-24 * norms2[0] * variance ** len(alpha):
+            text = f"formula: {self.key} needs more than {degree} different values, and the rows"
+            raise InputError(f"{text} to train on have {len(alpha)}; lower its degree")
         self.is_done = len(alpha) == degree
         if not self.is_done:
             alpha.append(products.mean / squares.mean)

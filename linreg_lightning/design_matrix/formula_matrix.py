@@ -176,8 +176,7 @@ class FormulaMatrix:
             if not np.isfinite(flat).all():
                 given = {c: one.column(c)[0].as_py() for c in factor.expression.columns}
                 shown = ", ".join(f"{c} = {v!r}" for c, v in given.items())
-                beyond = "; its values end there in the rows to train on"
-                beyond += ", unless extrapolation is 'extend' or 'clip'"
+                beyond = ", beyond the rows to train on (add extrapolation='clip' or 'extend')"
                 is_spline = re.match(r"(bs|cr|cs|cc)\(", name)
                 return f"{name} has no value where {shown}{beyond * bool(is_spline)}"
         return "a product of terms is not finite"

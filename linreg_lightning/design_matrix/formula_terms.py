@@ -135,27 +135,9 @@ def term_structure(
     """
     library = import_formulaic()
     import pandas as pd
-    from formulaic.materializers.types import FactorValues
     from formulaic.parser.types import Factor, Term
 
-    values: dict[str, Any] = {}
-    for name, several in columns.items():
-        values[name] = FactorValues(np.ones(1), kind="numerical")
-        if several is not None:
-            values[name] = FactorValues(
-                {each: np.ones(1) for each in several.fields},
-                kind="numerical",
-                spans_intercept=several.spans_constant,
-                drop_field=several.fields[0],
-                format="{name}[{field}]",
-            )
-    for name, category in categories.items():
-        values[name] = library.transforms.C(
-            pd.Series(levels[name][:1], dtype=object),
-            contrast(category, levels[name]),
-            levels=levels[name],
-            spans_intercept=category.spans_constant,
-        )
+    values = _placeholders(columns, categories, levels)
     # Factors are looked up, never evaluated: their values are placeholders of one row.
     terms = [
         Term([Factor(f, eval_method="lookup" if f in values else "literal") for f in factors])
@@ -180,6 +162,37 @@ def term_structure(
         if parts and not is_constant:
             structure.append({"term": str(term), "parts": parts, "names": [str(n) for n in names]})
     return structure
+
+
+def _placeholders(
+    columns: Mapping[str, Columns | None],
+    categories: Mapping[str, Category],
+    levels: Mapping[str, list[str]],
+) -> dict[str, Any]:
+    """Return one row of values of each factor, from which formulaic sees its kind and columns."""
+    library = import_formulaic()
+    import pandas as pd
+    from formulaic.materializers.types import FactorValues
+
+    values: dict[str, Any] = {}
+    for name, several in columns.items():
+        values[name] = FactorValues(np.ones(1), kind="numerical")
+        if several is not None:
+            values[name] = FactorValues(
+                {each: np.ones(1) for each in several.fields},
+                kind="numerical",
+                spans_intercept=several.spans_constant,
+                drop_field=several.fields[0],
+                format="{name}[{field}]",
+            )
+    for name, category in categories.items():
+        values[name] = library.transforms.C(
+            pd.Series(levels[name][:1], dtype=object),
+            contrast(category, levels[name]),
+            levels=levels[name],
+            spans_intercept=category.spans_constant,
+        )
+    return values
 
 
 def contrast(category: Category, levels: Sequence[str]) -> Any:

@@ -19,15 +19,19 @@ from linreg_lightning.plots.confusion_matrix import confusion_matrix as confusio
 from linreg_lightning.plots.cross_validation import cross_validation as cross_validation
 from linreg_lightning.plots.descent import LossSurface as LossSurface, descent as descent
 from linreg_lightning.plots.image_grid import image_grid as image_grid
+from linreg_lightning.plots.leverage import leverage as leverage
 from linreg_lightning.plots.line import (
     FittedLine as FittedLine,
     SplitRows as SplitRows,
     line as line,
 )
+from linreg_lightning.plots.partial_regression import partial_regression as partial_regression
 from linreg_lightning.plots.penalty_path import penalty_path as penalty_path
 from linreg_lightning.plots.predicted import (
     SplitPredictions as SplitPredictions,
     predicted as predicted,
 )
+from linreg_lightning.plots.qq import qq as qq
 from linreg_lightning.plots.residuals import residuals as residuals
+from linreg_lightning.plots.scale_location import scale_location as scale_location
 from linreg_lightning.plots.style import png as png

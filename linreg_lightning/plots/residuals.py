@@ -54,7 +54,7 @@ def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = ""
         histogram.hist(errors[k], bins=bins, density=True, orientation="horizontal", **look)
     for axes in (scatter, histogram):
         axes.axhline(0, color=GREY, linewidth=1, zorder=1.5)
-    _plot_group_means(scatter, all_fitted, all_errors)
+    plot_group_means(scatter, all_fitted, all_errors, "mean residual")
     _plot_normal(histogram, all_errors, limit)
     scatter.set_xlabel(x_scale.label(f"predicted {style.shorten(target)}"))
     scatter.set_ylabel(y_scale.label(f"observed − predicted {style.shorten(target, 9)}"))
@@ -67,16 +67,17 @@ def residuals(splits: Sequence[SplitPredictions], target: str, caption: str = ""
     return figure
 
 
-def _plot_group_means(axes: Axes, fitted: Array, residual: Array) -> None:
-    if residual.size < 5 * _GROUPS or fitted.min() == fitted.max():
+def plot_group_means(axes: Axes, x: Array, y: Array, label: str) -> None:
+    """Draw the mean of y in ten groups of rows by x; nothing for fewer than 50 rows."""
+    if y.size < 5 * _GROUPS or x.min() == x.max():
         return
-    order = np.argsort(fitted, kind="stable")
+    order = np.argsort(x, kind="stable")
     starts = np.linspace(0, order.size, _GROUPS, endpoint=False).astype(int)
-    # A group begins with the first row of its prediction, so that equal predictions have one mean.
-    starts = np.unique(np.searchsorted(fitted[order], fitted[order][starts]))
+    # A group begins with the first row of its x, so that rows of equal x have one mean.
+    starts = np.unique(np.searchsorted(x[order], x[order][starts]))
     groups = np.split(order, starts[1:])
-    x, y = ([values[group].mean() for group in groups] for values in (fitted, residual))
-    axes.plot(x, y, color=BLACK, linewidth=1.4, marker=".", markersize=5, label="mean residual")
+    means = [[values[group].mean() for group in groups] for values in (x, y)]
+    axes.plot(*means, color=BLACK, linewidth=1.4, marker=".", markersize=5, label=label)
 
 
 def _plot_normal(axes: Axes, residual: Array, limit: float) -> None:
