@@ -71,13 +71,14 @@ class AbsorbedEffects:
         """Return what the report of a fit says of the effects."""
         names = self.names or tuple(f"absorb {k}" for k in range(1, 1 + len(self.levels)))
         ways = zip(names, self.levels, strict=True)
-        phrases = [f"absorbed: {' and '.join(f'{name} ({n} levels)' for name, n in ways)}"]
+        effects = [f"{name} ({_many(number, 'level')})" for name, number in ways]
+        phrases = [f"absorbed: {' and '.join(effects)}"]
         if self.components > 1:
             phrases.append(f"{self.components} sets of levels that no row connects")
         if self.steps:
-            phrases.append(f"{self.steps} steps, error {self.error:.0e}")
+            phrases.append(f"found in {_many(self.steps, 'step')}, error {self.error:.0e}")
         if self.singletons:
-            phrases.append(f"{self.singletons} rows alone in a level")
+            phrases.append(f"{_many(self.singletons, 'row')} alone in a level")
         return phrases
 
     def warning(self) -> str | None:
@@ -204,6 +205,10 @@ class Absorption:
         return places
 
 
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 class _KeyPlaces:
     """Finds the places of keys among sorted ones."""
 
@@ -217,7 +222,7 @@ class _KeyPlaces:
     def find(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return the place of each key, and whether it is one of those; else the place is any."""
         if self.table is None:
-            place = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+            place = torch.searchsorted(self.keys, keys.contiguous()).clamp(max=len(self.keys) - 1)
             return place, self.keys[place] == keys
         offset = keys - self.first
         inside = (offset >= 0) & (offset < len(self.table))

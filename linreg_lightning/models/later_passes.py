@@ -240,7 +240,9 @@ class LaterPassesModule(CollinearityModule):
         assert self._fit is not None
         clusters = len(self.cluster_names)
         arguments = self._fit, self.error_options, clusters, self._absorption, state
-        self._begin_later_pass(score_pass(*arguments), f"errors {self.error_options.kind}")
+        self._begin_later_pass(
+            score_pass(*arguments), f"the standard errors ({self.error_options.kind})"
+        )
 
     def _begin_later_pass(self, row_pass: RowPass, purpose: str) -> None:
         rank_zero_info(f"Another pass over the rows, for {purpose}.")
