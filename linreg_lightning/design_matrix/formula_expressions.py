@@ -29,8 +29,6 @@ _FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {
 _FUNCTIONS |= {"exp10": lambda x: np.power(10.0, x), "I": lambda x: x}
 STATEFUL = frozenset({"center", "scale", "standardize", "poly", "bs", "cr", "cs", "cc"})
 SEVERAL_COLUMNS = STATEFUL - {"center", "scale", "standardize"}
-CONTRASTS = {"Treatment", "Sum", "Poly", "Helmert", "Diff"}
-_CONTRASTS_OF_R = {"treatment", "sum", "poly", "helmert", "diff", "SAS"}
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -48,6 +46,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Eq: np.equal,
     ast.NotEq: np.not_equal,
 }
+NO_LITERAL = (ValueError, TypeError, MemoryError, RecursionError)  # of `ast.literal_eval`
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -230,71 +229,5 @@ def literals(expression: Expression, node: ast.Call) -> tuple[list[Any], dict[st
     try:
         values = [ast.literal_eval(each) for each in node.args[1:]]
         return values, {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
-    except ValueError:
+    except NO_LITERAL:
         raise expression.refusal(ast.unparse(node), "has an argument that is no constant") from None
-
-
-class Category(NamedTuple):
-    """What `C(...)` says: of what, compared how, with which levels."""
-
-    of: Expression
-    contrast: str = "treatment"
-    arguments: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = {}
-    levels: list[str] | None = None
-    spans_constant: bool = True
-
-
-def read_category(expression: Expression) -> Category | None:
-    """Return what a factor `C(...)` says; None for a factor of numbers.
-
-    >>> read_category(Expression("C(city, Treatment('Oslo'))"))[1:3]
-    ('treatment', ('Oslo',))
-    """
-    node = expression.tree
-    if not (isinstance(node, ast.Call) and _function_name(node) == "C"):
-        return None
-    if len(node.args) not in (1, 2):
-        raise expression.refusal(expression.text, "needs a column")
-    words = {str(word.arg): word.value for word in node.keywords}
-    contrast = node.args[1] if len(node.args) > 1 else words.pop("contrasts", None)
-    inner = ast.unparse(node.args[0])
-    for alias, column in expression.aliases.items():
-        inner = re.sub(rf"\b{alias}\b", f"`{column}`", inner)
-    category = Category(Expression(inner))
-    category.of.tree  # noqa: B018 (checks it)
-    try:
-        options = {name: ast.literal_eval(value) for name, value in words.items()}
-    except ValueError:
-        raise expression.refusal(expression.text, "has an argument that is no constant") from None
-    if unknown := options.keys() - {"levels", "spans_intercept"}:
-        raise expression.refusal(expression.text, f"has an unknown argument {min(unknown)!r}")
-    levels = options.get("levels")
-    return category._replace(
-        **_read_contrast(expression, contrast),
-        levels=None if levels is None else [str(level) for level in levels],
-        spans_constant=bool(options.get("spans_intercept", True)),
-    )
-
-
-def _read_contrast(expression: Expression, node: ast.expr | None) -> dict[str, Any]:
-    if node is None:
-        return {}
-    name, call = node, isinstance(node, ast.Call)
-    if isinstance(node, ast.Call):
-        name = node.func
-    named = ""
-    if isinstance(name, ast.Name) and name.id in CONTRASTS:
-        named = name.id.lower()
-    elif isinstance(name, ast.Attribute) and getattr(name.value, "id", "") == "contr":
-        named = name.attr if name.attr in _CONTRASTS_OF_R else ""
-    try:
-        if not named:
-            return {"contrast": "custom", "arguments": (ast.literal_eval(node),)}
-        arguments = [ast.literal_eval(each) for each in node.args] if call else []  # type: ignore
-        words = {str(w.arg): ast.literal_eval(w.value) for w in node.keywords} if call else {}  # type: ignore
-    except ValueError:
-        known = ", ".join([*sorted(CONTRASTS), *(f"contr.{n}" for n in sorted(_CONTRASTS_OF_R))])
-        text = f"formula: {ast.unparse(node)} in {expression.text} is no contrast that is known"
-        raise InputError(f"{text}; use {known}, or numbers") from None
-    return {"contrast": named, "arguments": tuple(arguments), "options": words}
