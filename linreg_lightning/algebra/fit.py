@@ -79,7 +79,7 @@ class Fit(fit_table.FitTable, RobustFit):
     target_names: list[str] | None = None  # the same for y
     errors: RobustErrors | None = None  # robust standard errors; None: the classical ones
     absorbed: AbsorbedEffects | None = None  # effects of levels taken out of the rows
-    rows: FitRows | None = field(default=None, repr=False)  # those of `least_squares`, never pickled
+    rows: FitRows | None = field(default=None, repr=False)  # of `least_squares`, never pickled
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
