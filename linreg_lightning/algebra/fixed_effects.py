@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, to_float64
+from linreg_lightning.algebra.double_double import DoubleDouble, as_precise_as, ldexp, to_float64
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.level_sums import LevelSums
 from linreg_lightning.algebra.solution import Solution
@@ -262,8 +262,7 @@ def with_total_variation(solution: Solution[Any], absorbed: AbsorbedEffects) -> 
     given, features = absorbed.total.normal_equations(), solution.equations.features
     change = 2 * (given.exponent[features:] - solution.exponent[features:])
     change = change + given.weight_exponent - solution.equations.weight_exponent
-    variation = DoubleDouble.of(given.cross).high, DoubleDouble.of(given.cross).low
-    diagonal = DoubleDouble(*(part.diagonal()[features:].clone() for part in variation))
-    scaled = ldexp(diagonal, change)
-    variation_like: Any = scaled.high if isinstance(solution.residual, Tensor) else scaled
-    return solution._replace(has_constant=True, variation=variation_like)
+    cross = DoubleDouble.of(given.cross)
+    total = DoubleDouble(*(part.diagonal()[features:] for part in (cross.high, cross.low)))
+    variation = as_precise_as(solution.residual, ldexp(total, change))
+    return solution._replace(has_constant=True, variation=variation)

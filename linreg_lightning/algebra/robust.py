@@ -177,7 +177,7 @@ def _robust_errors(
         sums.update(batch, rows.levels, keys)
         nested = Absorption(sums).effects.nested_count(range(ways))
     scores = ScoreSums(solution, options, keys=ways, exact=exact, nested=nested)
-    needs_leverage = absorption is not None and options.kind in ("HC2", "HC3")
+    needs_leverage = absorption is not None and options.needs_leverage
     for start in range(0, batch.rows, _ROWS_AT_A_TIME):
         part = slice(start, start + _ROWS_AT_A_TIME)
         block, leverage = batch.select(part), None
