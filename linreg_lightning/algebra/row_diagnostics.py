@@ -159,7 +159,7 @@ class RowDiagnostics:
             is_larger = largest > self._largest_external
             self._outlier = torch.where(is_larger, numbers[place], self._outlier)
             self._largest_external = torch.maximum(self._largest_external, largest)
-            self._determining += numbers[leverage >= _CERTAIN_LEVERAGE].tolist()
+            self._determining += numbers[leverage > FULL_LEVERAGE].tolist()
         columns = batch.x, batch.y, weight / unit, leverage, internal, external, cook
         self._kept.add(MeasuredRows(numbers, *columns))
 
