@@ -32,7 +32,7 @@ _BLOCK_ROWS = 2**14  # at a time, for which the working memory is small
 _LEFT_BY_TWO_WAYS = 1e-9
 ENOUGH_CONVERGED = 1e-11
 _ROUNDING = 2.0**-51  # of the entries of a column, relative to their root mean square
-_MAX_TABLE = 2**16  # keys may be spread over so many numbers, or four for each, to be looked up
+_MAX_TABLE = 2**16  # numbers, or four for each key: over these at most, keys are looked up
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,10 @@ class AbsorbedEffects:
 
 
 class Absorption:
-    """The effects of all levels on each column of x and y.
+    """The effects of all levels on each column of x and y, z - a_g - b_h being what they leave.
+
+    Args:
+        sums: those of all rows by their levels.
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> rows, gram = Batch(torch.tensor([[1.0], [3.0], [5.0]]), torch.ones(3, 1)), ExactGram(1)
