@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, to_float64
+from linreg_lightning.algebra.double_double import DoubleDouble, as_precise_as, ldexp, to_float64
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.level_sums import LevelSums
 from linreg_lightning.algebra.solution import Solution
@@ -32,7 +32,7 @@ _BLOCK_ROWS = 2**14  # at a time, for which the working memory is small
 _LEFT_BY_TWO_WAYS = 1e-9
 ENOUGH_CONVERGED = 1e-11
 _ROUNDING = 2.0**-51  # of the entries of a column, relative to their root mean square
-_MAX_TABLE = 2**16  # keys may be spread over so many numbers, or four for each, to be looked up
+_MAX_TABLE = 2**16  # numbers, or four for each key: over these at most, keys are looked up
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,10 @@ class AbsorbedEffects:
 
 
 class Absorption:
-    """The effects of all levels on each column of x and y.
+    """The effects of all levels on each column of x and y, z - a_g - b_h being what they leave.
+
+    Args:
+        sums: those of all rows by their levels.
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> rows, gram = Batch(torch.tensor([[1.0], [3.0], [5.0]]), torch.ones(3, 1)), ExactGram(1)
@@ -270,8 +273,7 @@ def with_total_variation(solution: Solution[Any], absorbed: AbsorbedEffects) -> 
     given, features = absorbed.total.normal_equations(), solution.equations.features
     change = 2 * (given.exponent[features:] - solution.exponent[features:])
     change = change + given.weight_exponent - solution.equations.weight_exponent
-    variation = DoubleDouble.of(given.cross).high, DoubleDouble.of(given.cross).low
-    diagonal = DoubleDouble(*(part.diagonal()[features:].clone() for part in variation))
-    scaled = ldexp(diagonal, change)
-    variation_like: Any = scaled.high if isinstance(solution.residual, Tensor) else scaled
-    return solution._replace(has_constant=True, variation=variation_like)
+    cross = DoubleDouble.of(given.cross)
+    total = DoubleDouble(*(part.diagonal()[features:] for part in (cross.high, cross.low)))
+    variation = as_precise_as(solution.residual, ldexp(total, change))
+    return solution._replace(has_constant=True, variation=variation)

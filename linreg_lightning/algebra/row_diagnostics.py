@@ -36,12 +36,11 @@ from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.inference import f_tail, residual_variance, t_two_sided
 from linreg_lightning.algebra.kept_rows import KeptRows, MeasuredRows
 from linreg_lightning.algebra.robust import rows_of
-from linreg_lightning.algebra.row_scores import RowWhitener
+from linreg_lightning.algebra.row_scores import FULL_LEVERAGE, RowWhitener
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
-_CERTAIN_LEVERAGE = 1 - 1e-10  # a row of larger leverage has no residual of its own
 _BLOCK_ROWS = 2**15
 
 
@@ -151,7 +150,7 @@ class RowDiagnostics:
         self._changes += torch.diff(scaled, dim=0, prepend=previous).square().sum(0)
         self._last = scaled[-1:] if batch.rows else self._last
         self._rows += batch.rows
-        share = torch.where(leverage < _CERTAIN_LEVERAGE, 1 - leverage, math.nan)[:, None]
+        share = torch.where(leverage <= FULL_LEVERAGE, 1 - leverage, math.nan)[:, None]
         internal = scaled / share.sqrt()
         external = internal * ((self._df - 1) / (self._df - internal.square()).clamp(min=0)).sqrt()
         cook = internal.square() * (leverage[:, None] / share) / self._solution.rank
@@ -160,7 +159,7 @@ class RowDiagnostics:
             is_larger = largest > self._largest_external
             self._outlier = torch.where(is_larger, numbers[place], self._outlier)
             self._largest_external = torch.maximum(self._largest_external, largest)
-            self._determining += numbers[leverage >= _CERTAIN_LEVERAGE].tolist()
+            self._determining += numbers[leverage > FULL_LEVERAGE].tolist()
         columns = batch.x, batch.y, weight / unit, leverage, internal, external, cook
         self._kept.add(MeasuredRows(numbers, *columns))
 

@@ -33,6 +33,8 @@ from linreg_lightning.batch import Batch
 
 _WELL_CONDITIONED = 1e3  # condition numbers up to which float64 whitens rows to 12 digits
 _NEARLY_PERFECT = 1e-8  # parts of the variation below which float64 loses digits of residuals
+FULL_LEVERAGE = 1 - 1e-10
+"""Above it, fewer than six digits are left of 1 - leverage: the row has no residual of its own."""
 _FAST_WIDTH, _FAST_ROWS = 12, 128
 _MAX_CHANGE = 200  # of exponents
 # Rows at a time: what is made of them stays in the cache of a processor.

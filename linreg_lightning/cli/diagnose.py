@@ -134,12 +134,13 @@ def _make_data(stored: dict[str, Any], checkpoint: CheckpointInfo) -> Regression
             "its rows; derive it from RegressionDataModule"
         )
     try:
-        return cls(**stored["init_args"])  # type: ignore[no-any-return]
+        data: RegressionDataModule = cls(**stored["init_args"])
     except TypeError as error:
         raise InputError(
             f"--ckpt_path: {checkpoint.path} does not hold the rows of its {cls.__name__} "
             f"({error}); in Python call fit.diagnostics()"
         ) from None
+    return data
 
 
 def _numbered(parts: Sequence[RegressionDataModule], kept: Sequence[str]) -> Iterator[NumberedRows]:

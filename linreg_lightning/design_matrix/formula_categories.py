@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from linreg_lightning.design_matrix.formula_expressions import NO_LITERAL, Expression, call_name
+from linreg_lightning.design_matrix.formula_expressions import NO_LITERAL, Expression, function_name
 from linreg_lightning.errors import InputError
 
 _CONTRASTS = {"Treatment", "Sum", "Poly", "Helmert", "Diff"}
@@ -34,7 +34,7 @@ def read_category(expression: Expression) -> Category | None:
     ('treatment', ('Oslo',))
     """
     node = expression.tree
-    if not (isinstance(node, ast.Call) and call_name(node) == "C"):
+    if not (isinstance(node, ast.Call) and function_name(node) == "C"):
         return None
     if len(node.args) not in (1, 2):
         raise expression.refusal(expression.text, "needs a column")

@@ -88,7 +88,7 @@ class Expression:
             tree = ast.parse(_QUOTED.sub(alias, self.text).strip(), mode="eval").body
         except SyntaxError:
             raise self.refusal(self.text, "is no expression") from None
-        if not (isinstance(tree, ast.Call) and _function_name(tree) == "C"):
+        if not (isinstance(tree, ast.Call) and function_name(tree) == "C"):
             self._check(tree, is_outermost=True)
         return tree
 
@@ -123,9 +123,8 @@ class Expression:
         node = self.tree if node is None else node
         children = [node.args[0]] if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
         calls = [call for child in children for call in self.stateful_calls(child)]
-        is_stateful = isinstance(node, ast.Call) and _function_name(node) in STATEFUL
-        if is_stateful and not is_raw(node):
-            calls.append(node)  # type: ignore[arg-type]
+        if isinstance(node, ast.Call) and function_name(node) in STATEFUL and not is_raw(node):
+            calls.append(node)
         return calls
 
     def _check(self, node: ast.AST, is_outermost: bool = False) -> None:
@@ -149,7 +148,7 @@ class Expression:
 
     def _check_call(self, node: ast.Call, is_outermost: bool) -> ast.expr:
         """Check the name and the constants of a call; return its first argument."""
-        name, shown = _function_name(node), ast.unparse(node.func)
+        name, shown = function_name(node), ast.unparse(node.func)
         if name not in _FUNCTIONS and name not in STATEFUL:
             raise self.refusal(f"{shown}(...)", "is no function that formulas know")
         if not node.args or any(isinstance(arg, ast.Starred) for arg in node.args):
@@ -173,8 +172,8 @@ class Expression:
         """Compute one part of the expression."""
         if isinstance(node, ast.Name):
             return columns[self.column(node)]
-        if isinstance(node, ast.Constant):
-            return float(node.value)  # type: ignore[arg-type]
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            return float(node.value)
         if isinstance(node, ast.UnaryOp):
             return _OPERATORS[type(node.op)](self.value(node.operand, columns, states))
         if isinstance(node, ast.BinOp):
@@ -187,9 +186,9 @@ class Expression:
             missing = np.isnan(left) | np.isnan(right)
             return np.where(missing, np.nan, _OPERATORS[type(node.ops[0])](left, right))
         assert isinstance(node, ast.Call)
-        if _function_name(node) not in _FUNCTIONS.keys() | STATEFUL:
+        if function_name(node) not in _FUNCTIONS.keys() | STATEFUL:
             raise self.refusal(ast.unparse(node), "is no function of numbers")
-        name, x = _function_name(node), self.value(node.args[0], columns, states)
+        name, x = function_name(node), self.value(node.args[0], columns, states)
         if name in _FUNCTIONS:
             return _FUNCTIONS[name](x)
         from linreg_lightning.design_matrix.formula_functions import apply
@@ -197,7 +196,7 @@ class Expression:
         return apply(name, x, literals(self, node), states.get(ast.unparse(node), {}))
 
 
-def _function_name(node: ast.AST) -> str:
+def function_name(node: ast.AST) -> str:
     """Return the name of a called function without `np.`, or an empty text."""
     function = node.func if isinstance(node, ast.Call) else None
     if isinstance(function, ast.Name):
@@ -210,11 +209,6 @@ def _function_name(node: ast.AST) -> str:
 def is_name(expression: Expression) -> bool:
     """Whether an expression is the name of a column alone."""
     return isinstance(expression.tree, ast.Name)
-
-
-def call_name(node: ast.Call) -> str:
-    """Return the name of the called function."""
-    return _function_name(node)
 
 
 def is_raw(node: ast.AST) -> bool:

@@ -14,7 +14,7 @@ from linreg_lightning.design_matrix.formula_expressions import (
     Columns,
     Expression,
     State,
-    call_name,
+    function_name,
     literals,
 )
 from linreg_lightning.errors import InputError
@@ -155,7 +155,7 @@ class StateLearner:
 
     def __init__(self, expression: Expression, node: ast.Call) -> None:
         self._expression, self._node = expression, node
-        self._name = call_name(node)
+        self._name = function_name(node)
         self.key = ast.unparse(node)
         self.options = _options(self._name, literals(expression, node))
         self.state: State = {}
