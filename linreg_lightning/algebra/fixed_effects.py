@@ -160,14 +160,13 @@ class Absorption:
         Raises:
             InputError: a level has no effect, because no row of weight above 0 was in it.
         """
-        x, y = batch.x.double().clone(), batch.y.double().clone()
-        features, device = x.shape[1], x.device
-        for place, effects in zip(
-            self._places(batch, levels, first_row), self._effects, strict=True
-        ):
-            for start in range(0, batch.rows, _BLOCK_ROWS):
-                rows = slice(start, start + _BLOCK_ROWS)
-                effect = effects[place[rows]].to(device)
+        x, y = (torch.empty_like(z, dtype=torch.float64) for z in (batch.x, batch.y))
+        features, places = x.shape[1], self._places(batch, levels, first_row)
+        for start in range(0, batch.rows, _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            x[rows], y[rows] = batch.x[rows], batch.y[rows]
+            for place, effects in zip(places, self._effects, strict=True):
+                effect = effects.index_select(0, place[rows]).to(x.device)
                 x[rows] -= effect[:, :features]
                 y[rows] -= effect[:, features:]
         return Batch(x, y, batch.weight)
@@ -220,9 +219,13 @@ class _KeyPlaces:
         if self.table is None:
             place = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
             return place, self.keys[place] == keys
-        offset = (keys - self.first).clamp(0, len(self.table) - 1)
+        offset = keys - self.first
+        inside = (offset >= 0) & (offset < len(self.table))
+        if not bool(inside.all()):
+            offset = offset.where(inside, 0)
         place = self.table[offset]
-        return place.clamp(min=0), (place >= 0) & (offset == keys - self.first)
+        known = (place >= 0) & inside
+        return place.clamp_(min=0), known
 
 
 def absorbed_equations(gram: Gram, absorbed: AbsorbedEffects) -> NormalEquations[Any]:
