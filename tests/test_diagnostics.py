@@ -3,6 +3,7 @@
 import json
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -126,9 +127,8 @@ def test_variance_proportions_of_a_column_far_from_zero():
     expected = (parts / parts.sum(1, keepdim=True)).T
     torch.testing.assert_close(found.variance_proportions, expected)
     assert found.terms == ["intercept", "x1", "x2"]
-    assert found.sentences()[0].startswith(
-        "intercept and x1 are nearly dependent (condition index "
-    )
+    assert found.condition_indices[-1] > 1000
+    assert "nearly" not in " ".join(found.sentences())  # only the intercept suffers
 
 
 def sentences(y, x, **options):
@@ -151,11 +151,43 @@ def test_sentences_name_what_was_put_into_the_rows():
     assert "neighbouring rows resemble each other (correlation 0." in sentences(mean + walk, x)
     assert "not a plain sum of the columns" in sentences(mean + 3 * mean**2 + noise, x)
     twin = torch.cat([x, x[:, :1] + 0.01 * noise[:, None]], 1)
-    assert "x1 and x3 are nearly explained by the other columns" in sentences(mean + noise, twin)
+    said = sentences(mean + noise, twin)
+    assert "x1 and x3 are nearly explained by the other columns (VIF up to " in said
+    assert "their standard errors are up to 2" in said
+    pair = torch.cat([x, x.sum(1, keepdim=True) / 2 + 0.06 * noise.flip(0)[:, None]], 1)
+    assert "x3 is nearly explained by the other columns (VIF 1" in sentences(mean + noise, pair)
     x[17], y = 30.0, mean + 0.3 * noise
     y[17] = 0.0
     assert "The estimates rest on row 18 (Cook's distance" in sentences(y, x)
-    assert "such as that of row 18" in sentences(y, x)
+    assert "The residual of row 18 is too large for normal errors" in sentences(y, x)
+
+
+def test_sentences_do_not_advise_the_errors_that_a_fit_has():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(1000, 1, generator=generator).double()
+    y = x[:, 0] * (1 + torch.randn(1000, generator=generator))
+    found = " ".join(ll.least_squares(x, y).robust("HC3").diagnostics().sentences())
+    assert "the standard errors HC3 allow for that" in found
+    assert "consider errors" not in found
+
+
+def test_the_outlier_is_named_where_others_have_more_influence():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(300, 1, generator=generator).double()
+    y = x[:, 0] + torch.randn(300, generator=generator)
+    x[7], y[7] = x.mean(), x.mean() + 6.5  # of little leverage
+    x[100:120], y[100:120] = 6.0, y[100:120] + 8
+    (target,) = diagnose(x, y, top=3).targets
+    fit = sm.OLS(y.numpy(), sm.add_constant(x.numpy())).fit()
+    external = OLSInfluence(fit).resid_studentized_external
+    assert target.outlier_row == np.abs(external).argmax() + 1
+    assert target.outlier_row not in [row.row for row in target.influential]
+
+
+def test_a_perfect_fit_has_nothing_to_test():
+    x = torch.arange(9.0)[:, None]
+    (sentence,) = diagnose(x, 2 * x[:, 0] + 1).sentences()
+    assert sentence.startswith("No test is possible: the fit leaves no residuals")
 
 
 def test_many_rows_need_an_effect_beside_a_small_p():
@@ -197,7 +229,9 @@ def test_rows_of_weight_zero_do_not_count():
 def test_tables_and_json_hold_the_numbers():
     x, y, _, _ = problem(8)
     found = diagnose(x, y)
-    assert json.loads(json.dumps(found.to_json()))["vif"] == found.vif
+    content = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert content["vif"] == found.vif
+    assert content["targets"][0]["tests"]["durbin_watson"]["p"] is None
     frame = found.to_frame("pandas")
     assert list(frame) == ["target", "row", "cook", "leverage", "residual", "dffits"]
     assert "Breusch-Pagan (equal variances)" in found.summary()
@@ -226,3 +260,28 @@ def test_a_row_of_leverage_one_has_no_studentised_residual():
     found = diagnose(x, [1.0, 2.0, 4.0, 9.0])
     assert math.isnan(found.sample.external[3, 0])
     assert [row.row for row in found.targets[0].influential] == [3, 1, 2]
+    assert found.sentences()[-1].startswith("Row 4 alone determines a coefficient (leverage 1)")
+
+
+def test_powers_of_predictions_far_from_zero_keep_their_digits_without_an_intercept():
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(40, 2, generator=generator).double() + 100
+    y = x.sum(1) + torch.randn(40, generator=generator)
+    found = diagnose(x, y, intercept=False).targets[0].tests["reset"].statistic
+    with mpmath.workdps(60):
+        design = mpmath.matrix(x.tolist())
+        target = mpmath.matrix(y.tolist())
+
+        def squares(columns):
+            b = mpmath.lu_solve(columns.T * columns, columns.T * target)
+            residual = target - columns * b
+            return sum(r**2 for r in residual), columns * b
+
+        without, fitted = squares(design)
+        wide = mpmath.matrix(40, 4)
+        for k in range(40):
+            wide[k, 0], wide[k, 1] = design[k, 0], design[k, 1]
+            wide[k, 2], wide[k, 3] = fitted[k] ** 2, fitted[k] ** 3
+        within, _ = squares(wide)
+        expected = float((without - within) / 2 / (within / 36))
+    assert_close(found, expected, 1e-8)

@@ -205,6 +205,14 @@ REFUSED = {
     "y ~ scale(x, z)": "an argument that is no constant",
     "y ~ I(x if x else z)": "cannot be",
     "y ~ I(f'{x}')": "cannot be",
+    "y ~ bs(x, df='4')": "bs has df='4', which it does not take",
+    "y ~ scale(x, True, 'x')": "scale has scale='x', which it does not take",
+    "y ~ bs(x, df={[]: 1})": "an argument that is no constant",
+    "y ~ C(poly(k, 2))": "levels that depend on all rows",
+    "y ~ C(city, [1, 2])": "is no contrast that is known",
+    "y ~ C(city, levels='Oslo')": "needs a list of levels",
+    "y ~ x + 1e4": "the term 1e4 is no column",
+    "y ~ 1e400:x": "the term 1e400:x is no column, nor a finite multiple",
 }
 
 

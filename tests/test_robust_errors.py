@@ -2,8 +2,10 @@
 
 import copy
 import math
+import pickle
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -275,11 +277,28 @@ def test_fits_without_rows_or_degrees_of_freedom_are_refused() -> None:
         least_squares(x[:3], y[:3]).robust("HC1")
     fit = least_squares(x, y)
     assert fit.rows is not None
-    without = copy.copy(fit)
-    object.__setattr__(without, "rows", None)
+    without = replace(fit, rows=None)
     with pytest.raises(InputError, match="does not hold"):
         without.robust("HC1")
     again = without.robust("HC1", rows=(x, y))
     assert torch.equal(again.covariance, fit.robust("HC1").covariance)
     with pytest.raises(InputError, match="5 rows of weight above 0"):
         without.robust("HC1", rows=(x[:5], y[:5]))
+    with pytest.raises(InputError, match="other residuals than those of the fit"):
+        without.robust("HC1", rows=(x, y.flip(0)))
+
+
+def test_given_rows_need_the_levels_that_the_fit_has_absorbed() -> None:
+    x, y = torch.randn(9, 2).double(), torch.randn(9).double()
+    fit = least_squares(x, y, absorb=[0, 0, 0, 1, 1, 1, 2, 2, 2])
+    with pytest.raises(InputError, match="without the levels that the fit has absorbed"):
+        fit.robust("HC1", rows=(x, y))
+
+
+def test_pickles_of_a_fit_hold_no_rows() -> None:
+    x, y = torch.randn(9, 2).double(), torch.randn(9).double()
+    fit = least_squares(x, y).robust("HC3")
+    again = pickle.loads(pickle.dumps(fit))
+    assert fit.rows is not None
+    assert again.rows is None
+    assert torch.equal(again.standard_error, fit.standard_error)

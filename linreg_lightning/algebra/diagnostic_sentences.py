@@ -23,28 +23,31 @@ def column_sentences(diagnostics: Any) -> list[str]:
     found = []
     inflated = [name for name, value in diagnostics.vif.items() if value > _VIF]
     if inflated:
-        largest = max(diagnostics.vif.values())
+        largest, several = max(diagnostics.vif.values()), len(inflated) > 1
         found.append(
-            f"{_names(inflated)} {_is_are(inflated)} nearly explained by the other columns (VIF up "
-            f"to {largest:.3g}): their standard errors are up to {math.sqrt(largest):.3g} times as "
-            "large as they would be without that; their sum is better known than each of them."
+            f"{_names(inflated)} {_is_are(inflated)} nearly explained by the other columns (VIF "
+            f"{'up to ' * several}{largest:.3g}): {'their' if several else 'its'} standard "
+            f"error{'s are up to' if several else ' is'} {math.sqrt(largest):.3g} times as large "
+            "as without that; predictions for rows like these do not suffer."
         )
     index = diagnostics.condition_indices[-1].item() if len(diagnostics.condition_indices) else 1.0
     if index > _CONDITION_INDEX and not inflated:
         shares = diagnostics.variance_proportions[-1].tolist()
         pairs = zip(diagnostics.terms, shares, strict=True)
         terms = [name for name, share in pairs if share > _PROPORTION]
-        if len(terms) > 1:
-            hint = "; subtract the means of columns that lie far from 0" * ("intercept" in terms)
+        # A column far from 0, such as years, makes only the intercept less certain.
+        if len(terms) > 1 and "intercept" not in terms:
             found.append(
                 f"{_names(terms)} are nearly dependent (condition index {index:.3g}), so that "
-                f"each is known less well than their combinations{hint}."
+                "each is known less well than their combinations."
             )
     return found
 
 
 def target_sentences(target: Any, df_residual: int) -> list[str]:
     """Return what a user should know of the residuals and rows of one target."""
+    if math.isnan(target.tests["jarque_bera"].statistic):
+        return ["No test is possible: the fit leaves no residuals, or the target is constant."]
     sentences = [_variance(target), _shape(target), _order(target), _relation(target, df_residual)]
     return [sentence for sentence in [*sentences, *_rows(target)] if sentence]
 
@@ -60,11 +63,12 @@ def _variance(target: Any) -> str:
         where = f"where predictions are small ({_times(1 / ratio if ratio else math.inf)} as wide)"
     else:
         where = "for some values of the columns than for others"
-    log = ", or take the logarithm of the target" if ratio > 2 else ""
-    return (
-        f"Residuals spread more {where}, p {_p(test.p)}: the standard errors may be wrong; "
-        f"consider errors HC3{log}."
-    )
+    if target.errors != "classical":
+        effect = f"the standard errors {target.errors} allow for that, prediction intervals do not"
+    else:
+        log = ", or take the logarithm of the target" if ratio > 2 else ""
+        effect = f"the standard errors may be wrong; consider errors HC3{log}"
+    return f"Residuals spread more {where}, p {_p(test.p)}: {effect}."
 
 
 def _shape(target: Any) -> str:
@@ -91,10 +95,14 @@ def _order(target: Any) -> str:
     if not (abs(correlation) > max(_AUTOCORRELATION, 2.6 / math.sqrt(target.rows))):
         return ""
     kind = "resemble each other" if correlation > 0 else "alternate"
-    return (
-        f"Residuals of neighbouring rows {kind} (correlation {correlation:.2f}): if rows are in "
-        "the order of time or of groups, consider errors HAC with lags, or errors cluster."
-    )
+    if target.errors in ("HAC", "cluster"):
+        effect = f"the standard errors {target.errors} are for such rows"
+    else:
+        effect = (
+            "if rows are in the order of time or of groups, consider errors HAC with lags, or "
+            "errors cluster"
+        )
+    return f"Residuals of neighbouring rows {kind} (correlation {correlation:.2f}): {effect}."
 
 
 def _relation(target: Any, df_residual: int) -> str:
@@ -121,12 +129,14 @@ def _rows(target: Any) -> list[str]:
             f"once without {'it' if len(rows) == 1 else 'them'}."
         )
     if target.outlier_p < _P:
-        outliers = [row for row in target.influential if math.isfinite(row.residual)]
-        largest = max(outliers, key=lambda row: abs(row.residual), default=None)
-        name = f", such as that of row {largest.row}," if largest else ""
         found.append(
-            f"The largest residual{name} is too large for normal errors (p {_p(target.outlier_p)} "
-            f"among {target.rows} rows): check the value."
+            f"The residual of row {target.outlier_row} is too large for normal errors (p "
+            f"{_p(target.outlier_p)} among {target.rows} rows): check its values."
+        )
+    if rows := [str(number) for number in target.determining_rows]:
+        found.append(
+            f"Row{'s' * (len(rows) > 1)} {_names(rows)} alone determine{'s' * (len(rows) == 1)} a "
+            "coefficient (leverage 1), so that nothing tells whether it is right."
         )
     return found
 

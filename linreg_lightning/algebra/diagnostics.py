@@ -78,6 +78,9 @@ class TargetDiagnostics:
     autocorrelation: float  # of e and that of the row before: 1 - durbin_watson / 2
     influential: list[InfluentialRow]  # the largest Cook's distance first
     outlier_p: float  # n times the p of the largest externally studentised residual, at most 1
+    outlier_row: int  # the number of the row of that residual
+    determining_rows: list[int]  # rows of leverage 1, each of which alone determines a coefficient
+    errors: str  # the kind of standard errors of the fit
     weighted: bool  # whether rows had weights
     rows: int
     rank: int
@@ -171,7 +174,11 @@ class Diagnostics(CoefficientTable):
         return across, residual + slope * across, slope
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the sample as plain values."""
+        """Return everything but the sample as plain values; None for a number that is not there."""
+        content: dict[str, Any] = _without_nan(self._content())
+        return content
+
+    def _content(self) -> dict[str, Any]:
         return {
             "rows": self.rows,
             "rank": self.rank,
@@ -190,6 +197,8 @@ class Diagnostics(CoefficientTable):
                     "kurtosis": each.kurtosis,
                     "autocorrelation": each.autocorrelation,
                     "outlier_p": each.outlier_p,
+                    "outlier_row": each.outlier_row,
+                    "determining_rows": each.determining_rows,
                     "influential": [row._asdict() for row in each.influential],
                 }
                 for each in self.targets
@@ -229,6 +238,15 @@ class Diagnostics(CoefficientTable):
             for each in self.targets
             for row in each.influential
         ]
+
+
+def _without_nan(value: Any) -> Any:
+    """Return plain values with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def variance_inflation(solution: Solution[Any]) -> Tensor:

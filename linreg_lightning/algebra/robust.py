@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self, cast
 
+import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.fixed_effects import Absorption
 from linreg_lightning.algebra.keys import key_numbers
 from linreg_lightning.algebra.level_sums import LevelSums
+from linreg_lightning.algebra.prediction import predict_mean
 from linreg_lightning.algebra.robust_errors import (
     ErrorKind,
     ErrorOptions,
@@ -24,6 +27,8 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.matching import align_index, columns_by_name
 from linreg_lightning.validation import to_tensor
 
+# By how much the sums of squared residuals of the same rows differ, of that sum and of SST.
+_SAME_SQUARES, _ROUNDING = 1e-6, 1e-10
 _ROWS_AT_A_TIME = 2**16  # of demeaned rows and their scores, beside the rows themselves
 
 
@@ -86,9 +91,9 @@ class RobustFit:
                 `from_gram`, or from a checkpoint.
 
         Raises:
-            InputError: no rows; an argument is outside its range; clusters with a missing value or
-                of one value; `HC2` or `HC3` and a row that alone determines a coefficient; a ridge
-                penalty; no residual degree of freedom.
+            InputError: no rows, or not those of the fit; an argument is outside its range; clusters
+                with a missing value or of one value; `HC2` or `HC3` and a row that alone determines
+                a coefficient; a ridge penalty; no residual degree of freedom.
 
         >>> from linreg_lightning.algebra import least_squares
         >>> fit = least_squares([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 5.0])
@@ -110,14 +115,45 @@ def rows_of(fit: Any, what: str, remedy: str, rows: Sequence[Any] | None) -> Fit
     """Return the rows given, or those that the fit holds.
 
     Raises:
-        InputError: there are none; `what` needs them, and `remedy` says what to type.
+        InputError: there are none; `what` needs them, and `remedy` says what to type. Others than
+            those of the fit were given, or rows without the levels that the fit has absorbed.
     """
     if rows is not None:
-        return FitRows.of(columns_by_name(rows[0], fit.feature_names), *rows[1:])
+        given = FitRows.of(columns_by_name(rows[0], fit.feature_names), *rows[1:])
+        _check_rows(fit.solution, given.batch)
+        return given
     if fit.rows is None:
         raise InputError(f"{what} the rows, which this fit does not hold; {remedy}")
     held: FitRows = fit.rows
     return held
+
+
+def _check_rows(solution: Solution[Any], batch: Batch) -> None:
+    """Refuse rows that are not those of a fit: other columns, or other squared residuals."""
+    if solution.absorbed:
+        raise InputError(
+            "rows: they were given without the levels that the fit has absorbed; use the fit that "
+            "least_squares(x, y, absorb=...) returned, which holds its rows, without rows"
+        )
+    features = solution.equations.features
+    expected, given = (features, len(solution.residual)), (batch.x.shape[1], batch.y.shape[1])
+    if given != expected:
+        text = f"{given[0]} features and {given[1]} targets were given after a fit of"
+        raise InputError(f"rows: {text} {expected[0]} and {expected[1]}; give the same rows")
+    weight = torch.ones(batch.rows) if batch.weight is None else batch.weight
+    counted = weight > 0
+    if int(counted.sum()) != solution.equations.rows:
+        return  # sums of these rows refuse them, and say how many there are
+    batch, weight = batch.select(counted).map(Tensor.cpu), weight[counted].double().cpu()
+    residual = batch.y.double() - predict_mean(solution, batch.x)
+    unit = -solution.exponent[features:]
+    weight = ldexp(weight, -solution.equations.weight_exponent)
+    square = weight @ ldexp(residual, unit).square()
+    limit = _SAME_SQUARES * to_float64(solution.residual) + _ROUNDING * to_float64(solution.total)
+    if bool(((square - to_float64(solution.residual)).abs() > limit).any()):
+        raise InputError(
+            "rows: they have other residuals than those of the fit; give the same x, y and weight"
+        )
 
 
 def _robust_errors(
@@ -130,11 +166,6 @@ def _robust_errors(
 ) -> RobustErrors:
     """Return the robust errors of a fit of these rows; `cluster` as in `Fit.robust`."""
     batch, absorption = rows.batch, rows.absorption
-    expected = (solution.equations.features, len(solution.scaled_intercept))
-    given = (batch.x.shape[1], batch.y.shape[1])
-    if given != expected:
-        text = f"{given[0]} features and {given[1]} targets were given after a fit of"
-        raise InputError(f"rows: {text} {expected[0]} and {expected[1]}; give the same rows")
     keys, names = None, tuple[str, ...]()
     if cluster is not None:
         keys, names = key_numbers("cluster", cluster, batch.rows, *rows.given)
@@ -146,7 +177,7 @@ def _robust_errors(
         sums.update(batch, rows.levels, keys)
         nested = Absorption(sums).effects.nested_count(range(ways))
     scores = ScoreSums(solution, options, keys=ways, exact=exact, nested=nested)
-    needs_leverage = absorption is not None and options.kind in ("HC2", "HC3")
+    needs_leverage = absorption is not None and options.needs_leverage
     for start in range(0, batch.rows, _ROWS_AT_A_TIME):
         part = slice(start, start + _ROWS_AT_A_TIME)
         block, leverage = batch.select(part), None

@@ -49,6 +49,11 @@ class ErrorOptions:
         valid = self.lags is None or (isinstance(self.lags, int) and self.lags >= 0)
         check_argument("lags", self.lags, valid, "a whole number, 0 or above")
 
+    @property
+    def needs_leverage(self) -> bool:
+        """Whether the residual of each row is divided by a power of 1 - leverage."""
+        return self.kind in ("HC2", "HC3")
+
 
 @dataclass(frozen=True, eq=False)
 class RobustErrors:

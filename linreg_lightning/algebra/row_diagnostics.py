@@ -30,16 +30,17 @@ from linreg_lightning.algebra.diagnostics import (
     TestResult,
 )
 from linreg_lightning.algebra.double_double import to_float64
+from linreg_lightning.algebra.gram import Gram
+from linreg_lightning.algebra.gram_exact import ExactGram
 from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.inference import f_tail, residual_variance, t_two_sided
 from linreg_lightning.algebra.kept_rows import KeptRows, MeasuredRows
 from linreg_lightning.algebra.robust import rows_of
-from linreg_lightning.algebra.row_scores import RowWhitener
+from linreg_lightning.algebra.row_scores import FULL_LEVERAGE, RowWhitener
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
-_CERTAIN_LEVERAGE = 1 - 1e-10  # a row of larger leverage has no residual of its own
 _BLOCK_ROWS = 2**15
 
 
@@ -69,7 +70,9 @@ class RowDiagnostics:
         explained = to_float64((solution.total - solution.residual) / solution.equations.weight)
         self._slope = slope / explained.clamp(min=0).sqrt()
         self._spread_gram = Float64Gram(kept, targets)
-        self._shape_grams = [Float64Gram(kept + 2, 1) for _ in range(targets)]
+        # Without an intercept, powers of predictions may be nearly the same column.
+        kind = ExactGram if fit.accuracy == "exact" else Float64Gram
+        self._shape_grams: list[Gram] = [kind(kept + 2, 1) for _ in range(targets)]
         self._moments = torch.zeros(4, targets, dtype=torch.float64)  # sums of (e / s)^1 .. ^4
         # Sums of f, f^2, u, u f with f the prediction, u = (e / s)^2.
         self._direction = torch.zeros(4, targets, dtype=torch.float64)
@@ -77,6 +80,8 @@ class RowDiagnostics:
         self._last: Tensor | None = None
         self._kept = KeptRows(targets, top, sample_rows)
         self._largest_external = torch.zeros(targets, dtype=torch.float64)
+        self._outlier = torch.zeros(targets, dtype=torch.int64)  # the row that it is of
+        self._determining: list[int] = []  # rows of leverage 1
         self._rows = 0
 
     def update(self, batch: Batch, numbers: Tensor | None = None) -> None:
@@ -121,7 +126,8 @@ class RowDiagnostics:
 
     def _add(self, batch: Batch, numbers: Tensor) -> None:
         parts = list(self._whitener.blocks(batch, with_leverage=True))
-        whitened = torch.cat([part.whitened for part in parts])
+        kept = len(self._solution.kept)  # the whitener pads its rows with other columns
+        whitened = torch.cat([part.whitened[:, :kept] for part in parts])
         residual = torch.cat([part.residual for part in parts])
         leverage = torch.cat([part.leverage for part in parts if part.leverage is not None])
         unit = 2.0 ** -float(self._solution.equations.weight_exponent)
@@ -144,13 +150,16 @@ class RowDiagnostics:
         self._changes += torch.diff(scaled, dim=0, prepend=previous).square().sum(0)
         self._last = scaled[-1:] if batch.rows else self._last
         self._rows += batch.rows
-        share = torch.where(leverage < _CERTAIN_LEVERAGE, 1 - leverage, math.nan)[:, None]
+        share = torch.where(leverage <= FULL_LEVERAGE, 1 - leverage, math.nan)[:, None]
         internal = scaled / share.sqrt()
         external = internal * ((self._df - 1) / (self._df - internal.square()).clamp(min=0)).sqrt()
         cook = internal.square() * (leverage[:, None] / share) / self._solution.rank
         if batch.rows:
-            largest = external.abs().nan_to_num(0.0, math.inf).amax(0)
+            largest, place = external.abs().nan_to_num(0.0, math.inf).max(0)
+            is_larger = largest > self._largest_external
+            self._outlier = torch.where(is_larger, numbers[place], self._outlier)
             self._largest_external = torch.maximum(self._largest_external, largest)
+            self._determining += numbers[leverage > FULL_LEVERAGE].tolist()
         columns = batch.x, batch.y, weight / unit, leverage, internal, external, cook
         self._kept.add(MeasuredRows(numbers, *columns))
 
@@ -180,6 +189,9 @@ class RowDiagnostics:
             autocorrelation=1 - durbin_watson / 2,
             influential=self._kept.influential(t),
             outlier_p=self._outlier_p(t),
+            outlier_row=int(self._outlier[t]),
+            determining_rows=self._determining,
+            errors=self._fit.errors.options.kind if self._fit.errors else "classical",
             weighted=self._weighted,
             rows=n,
             rank=solution.rank,

@@ -20,13 +20,12 @@ from linreg_lightning.algebra.robust_errors import (
     one_cluster,
     small_sample_factor,
 )
-from linreg_lightning.algebra.row_scores import RowWhitener
+from linreg_lightning.algebra.row_scores import FULL_LEVERAGE, RowWhitener
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import row_number
 
-_FULL_LEVERAGE = 1 - 1e-10  # where fewer than six digits are left of 1 - leverage
 # No sum of scores over any of the rows is above sqrt(SSR), by the inequality of Cauchy and Schwarz,
 # as sum(w u^2) is 1 for each column. Sums in units of 2^-_UNIT_BITS of it stay within int64.
 _UNIT_BITS = 60
@@ -80,8 +79,8 @@ class ScoreSums:
         columns = self._terms * self.targets
         self._meats = [Meat.of(self._terms, exact) for _ in range(self.targets)]
         self._clusters = [ClusterSums(columns) for _ in range(2 * keys - 1 if keys else 0)]
-        bound = exponent_of(to_float64(solution.residual).sqrt()) - _UNIT_BITS
-        self._unit = bound.repeat_interleave(self._terms)
+        unit = exponent_of(to_float64(solution.residual).sqrt()) - _UNIT_BITS
+        self._unit = unit.repeat_interleave(self._terms)
         # The scores of the last rows, to which the moving sums of the next ones reach back.
         self._tail = torch.zeros(options.lags or 0, columns, dtype=torch.int64)
 
@@ -109,7 +108,7 @@ class ScoreSums:
             leverage = None if leverage is None else leverage[present.to(leverage.device)]
         self._counts[0] += batch.rows
         start, kept_scores = 0, []
-        for part in self._whitener.blocks(batch, self.options.kind in ("HC2", "HC3")):
+        for part in self._whitener.blocks(batch, self.options.needs_leverage):
             scores, stop = part.residual, start + len(part.residual)
             if part.leverage is not None:
                 h = part.leverage if leverage is None else part.leverage + leverage[start:stop]
@@ -201,7 +200,7 @@ class ScoreSums:
 
     def _factor(self, leverage: Tensor, numbers: Tensor) -> Tensor:
         """Return 1 / (1 - h), or its root for HC2; 0 for rows of leverage 1, which it counts."""
-        full = leverage > _FULL_LEVERAGE
+        full = leverage > FULL_LEVERAGE
         if bool(full.any()):
             self._counts[1] += int(full.sum())
             self._counts[2] = min(int(self._counts[2]), int(numbers[full.cpu()].min()))

@@ -106,7 +106,7 @@ class SplitReader:
             columns = block.table.select(list(kept)).take(pa.array(rows))
             numbers = torch.from_numpy(places + block.chunk.start + 1)
             if batch.rows:
-                yield NumberedRows(batch.batch, numbers, columns)
+                yield NumberedRows(batch.batch, numbers, self.subset.dataset.count_rows, columns)
 
     def read_all(self, max_bytes: int | float) -> Batch | FoldBatch | None:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""
