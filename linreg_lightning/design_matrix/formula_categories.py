@@ -65,9 +65,8 @@ def read_category(expression: Expression) -> Category | None:
 def _read_contrast(expression: Expression, node: ast.expr | None) -> dict[str, Any]:
     if node is None:
         return {}
-    name, call = node, isinstance(node, ast.Call)
-    if isinstance(node, ast.Call):
-        name = node.func
+    call = node if isinstance(node, ast.Call) else None
+    name = node.func if isinstance(node, ast.Call) else node
     named = ""
     if isinstance(name, ast.Name) and name.id in _CONTRASTS:
         named = name.id.lower()
@@ -79,8 +78,9 @@ def _read_contrast(expression: Expression, node: ast.expr | None) -> dict[str, A
             if not isinstance(weights, dict) and np.ndim(weights) != 2:
                 raise ValueError
             return {"contrast": "custom", "arguments": (weights,)}
-        arguments = [ast.literal_eval(each) for each in node.args] if call else []  # type: ignore
-        words = {str(w.arg): ast.literal_eval(w.value) for w in node.keywords} if call else {}  # type: ignore
+        arguments = [ast.literal_eval(each) for each in call.args] if call else []
+        keywords = call.keywords if call else []
+        words = {str(word.arg): ast.literal_eval(word.value) for word in keywords}
     except NO_LITERAL:
         known = ", ".join([*sorted(_CONTRASTS), *(f"contr.{n}" for n in sorted(_CONTRASTS_OF_R))])
         text = f"formula: {ast.unparse(node)} in {expression.text} is no contrast that is known"

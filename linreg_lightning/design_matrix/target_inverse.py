@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linreg_lightning.design_matrix.formula_expressions import Expression, call_name
+from linreg_lightning.design_matrix.formula_expressions import Expression, function_name
 from linreg_lightning.errors import InputError
 
 
@@ -104,7 +104,7 @@ class TargetInverse:
             yield step
 
     def _outermost(self, expression: Expression, node: ast.AST) -> tuple[ast.AST, _Step]:
-        if isinstance(node, ast.Call) and (step := _STEPS.get(call_name(node))):
+        if isinstance(node, ast.Call) and (step := _STEPS.get(function_name(node))):
             return node.args[0], step
         if isinstance(node, ast.UnaryOp):
             sign = -1.0 if isinstance(node.op, ast.USub) else 1.0
