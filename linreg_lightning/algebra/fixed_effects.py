@@ -218,7 +218,7 @@ class _KeyPlaces:
     def find(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return the place of each key, and whether it is one of those; else the place is any."""
         if self.table is None:
-            place = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+            place = torch.searchsorted(self.keys, keys.contiguous()).clamp(max=len(self.keys) - 1)
             return place, self.keys[place] == keys
         offset = (keys - self.first).clamp(0, len(self.table) - 1)
         place = self.table[offset]

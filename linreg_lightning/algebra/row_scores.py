@@ -43,6 +43,7 @@ class RowScores(NamedTuple):
     whitened: Tensor  # u without the intercept, (rows, kept or more); other columns may follow
     residual: Tensor  # w r, (rows, targets); 0 for targets whose residuals cannot be seen
     leverage: Tensor | None  # w u'u, (rows,), if it was asked for
+    squares: Tensor  # the sum of w r^2, (targets,)
 
 
 class RowWhitener:
@@ -89,6 +90,7 @@ class RowWhitener:
             else:
                 u = whitened[:, :k]
                 leverage = u.square().sum(1) + self.intercept
+        plain = residual
         if rows.weight is not None:
             weight = ldexp(rows.weight.double(), -self._weight_unit.to(rows.x.device))
             residual = residual * weight[:, None]
@@ -100,7 +102,7 @@ class RowWhitener:
                 leverage = None if leverage is None else leverage * scale
         if not bool(self._seen.all()):
             residual = residual * self._seen.to(residual.device)
-        return RowScores(whitened, residual, leverage)
+        return RowScores(whitened, residual, leverage, (plain * residual).sum(0).cpu())
 
     def _products(self, rows: Batch) -> tuple[Tensor, Tensor]:
         """Return whitened rows and residuals, by one matrix product."""

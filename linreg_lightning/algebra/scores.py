@@ -31,6 +31,7 @@ _FULL_LEVERAGE = 1 - 1e-10  # where fewer than six digits are left of 1 - levera
 # as sum(w u^2) is 1 for each column. Sums in units of 2^-_UNIT_BITS of it stay within int64.
 _UNIT_BITS = 60
 _NO_ROW = 2**62
+_SAME_SQUARES = 1e-6  # relative, by which the squares of residuals of the same rows differ at most
 
 
 class ScoreSums:
@@ -77,6 +78,7 @@ class ScoreSums:
         self._whitener = RowWhitener(solution, exact)
         self._constant = math.sqrt(self._whitener.intercept)
         self._counts = torch.tensor([0, 0, _NO_ROW])  # rows, those of leverage 1, the first of them
+        self._squares = torch.zeros(self.targets, dtype=torch.float64)  # sums of w r^2
         columns = self._terms * self.targets
         self._meats = [Meat.of(self._terms, exact) for _ in range(self.targets)]
         self._clusters = [ClusterSums(columns) for _ in range(2 * keys - 1 if keys else 0)]
@@ -111,6 +113,7 @@ class ScoreSums:
         start, kept_scores = 0, []
         for part in self._whitener.blocks(batch, self.options.kind in ("HC2", "HC3")):
             scores, stop = part.residual, start + len(part.residual)
+            self._squares = self._squares + part.squares
             if part.leverage is not None:
                 h = part.leverage if leverage is None else part.leverage + leverage[start:stop]
                 scores = scores * self._factor(h, first_row + present[start:stop])[:, None]
@@ -142,6 +145,7 @@ class ScoreSums:
         first = torch.minimum(self._counts[2], other._counts[2])
         self._counts = self._counts + other._counts
         self._counts[2] = first
+        self._squares = self._squares + other._squares
         for meat, added_meat in zip(self._meats, other._meats, strict=True):
             meat.merge(added_meat)
         for clusters, added in zip(self._clusters, other._clusters, strict=True):
@@ -149,7 +153,7 @@ class ScoreSums:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the sums as plain tensors."""
-        state = {"counts": self._counts, "tail": self._tail}
+        state = {"counts": self._counts, "tail": self._tail, "squares": self._squares}
         for name, sums in self._parts():
             state |= {f"{name}.{field}": v for field, v in sums.state_dict().items()}
         return state
@@ -165,6 +169,7 @@ class ScoreSums:
         """Return the sums of a `state_dict`; the other arguments as they had them."""
         sums = cls(solution, options, **arguments)
         sums._counts, sums._tail = state["counts"], state["tail"]
+        sums._squares = state["squares"]
         for name, part in sums._parts():
             prefix = f"{name}."
             own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
@@ -282,6 +287,11 @@ class ScoreSums:
         if given != self.solution.equations.rows:
             text = f"{given} rows of weight above 0 were given after a fit of"
             raise InputError(f"rows: {text} {self.solution.equations.rows}; give the same rows")
+        residual, total = to_float64(self.solution.residual), to_float64(self.solution.total)
+        allowed = _SAME_SQUARES * (residual + total / 1000)
+        if bool((((self._squares - residual).abs() > allowed) & (residual > 0)).any()):
+            remedy = "give the same rows in each pass, such as with shuffle=False"
+            raise InputError(f"rows: others than those of the fit were given; {remedy}")
         if full:
             others = f" and {full - 1} more" if full > 1 else ""
             raise InputError(
