@@ -293,14 +293,3 @@ def test_a_formula_and_absorbed_effects_give_the_slopes_of_dummies() -> None:
     for options in ({"absorb": "x"}, {"absorb": "y"}):
         with pytest.raises(ll.InputError, match=r"'[xy]' is in the formula too"):
             fit(frame, "y ~ x", **options)
-
-
-def test_rows_whose_file_has_lost_a_column_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    table().to_csv(path, index=False)
-    data = ll.TabularData(str(path), formula="y ~ x + age")
-    design = data.fit_design().state()
-    table().drop(columns="age").to_csv(path, index=False)
-    again = ll.TabularData(str(path), formula="y ~ x + age", design=design)
-    with pytest.raises(ll.InputError, match="has no column 'age'"):
-        next(again.numbered_rows())
