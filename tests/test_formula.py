@@ -281,3 +281,15 @@ def test_sgd_fits_the_columns_of_a_formula() -> None:
     ll.Trainer(logger=False, enable_progress_bar=False, max_epochs=300).fit(model, data)
     slope = {row["name"]: row["estimate"] for row in model.coefficients()}["x:city[T.Rome]"]
     torch.testing.assert_close(slope, 3.0, rtol=0.1, atol=0.1)
+
+
+def test_a_formula_and_absorbed_effects_give_the_slopes_of_dummies() -> None:
+    frame = table()
+    model, _ = fit(frame, "y ~ x * fuel", absorb="city")
+    dummies, _ = fit(frame, "y ~ x * fuel + C(city)")
+    expected = {row["name"]: row["estimate"] for row in dummies.coefficients()}
+    for row in model.coefficients():
+        assert row["estimate"] == pytest.approx(expected[row["name"]], rel=1e-9)
+    for options in ({"absorb": "x"}, {"absorb": "y"}):
+        with pytest.raises(ll.InputError, match=r"'[xy]' is in the formula too"):
+            fit(frame, "y ~ x", **options)

@@ -284,7 +284,7 @@ def test_fits_without_rows_or_degrees_of_freedom_are_refused() -> None:
     assert torch.equal(again.covariance, fit.robust("HC1").covariance)
     with pytest.raises(InputError, match="5 rows of weight above 0"):
         without.robust("HC1", rows=(x[:5], y[:5]))
-    with pytest.raises(InputError, match="other residuals than those of the fit"):
+    with pytest.raises(InputError, match="rows: others than those of the fit"):
         without.robust("HC1", rows=(x, y.flip(0)))
 
 
@@ -302,3 +302,17 @@ def test_pickles_of_a_fit_hold_no_rows() -> None:
     assert fit.rows is not None
     assert again.rows is None
     assert torch.equal(again.standard_error, fit.standard_error)
+
+
+def test_rows_other_than_those_of_the_fit_are_refused() -> None:
+    x, y = torch.arange(24.0).reshape(12, 2).sin(), torch.arange(12.0).cos()
+    fit = least_squares(x, y)
+    with pytest.raises(InputError, match=r"^rows: others than those of the fit"):
+        fit.robust("HC1", rows=(x, y + 0.1 * x[:, 0] ** 2))
+    assert torch.equal(fit.robust("HC1", rows=(x, y)).covariance, fit.robust("HC1").covariance)
+
+
+def test_as_many_lags_as_rows_are_refused() -> None:
+    fit = least_squares(torch.arange(24.0).reshape(12, 2).sin(), torch.arange(12.0).cos())
+    with pytest.raises(InputError, match=r"^lags: 12 was given for 12 rows"):
+        fit.robust("HAC", lags=12)

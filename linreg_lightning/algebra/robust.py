@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self, cast
 
-import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import ldexp, to_float64
 from linreg_lightning.algebra.fixed_effects import Absorption
 from linreg_lightning.algebra.keys import key_numbers
 from linreg_lightning.algebra.level_sums import LevelSums
-from linreg_lightning.algebra.prediction import predict_mean
 from linreg_lightning.algebra.robust_errors import (
     ErrorKind,
     ErrorOptions,
@@ -27,8 +24,6 @@ from linreg_lightning.errors import InputError
 from linreg_lightning.matching import align_index, columns_by_name
 from linreg_lightning.validation import to_tensor
 
-# By how much the sums of squared residuals of the same rows differ, of that sum and of SST.
-_SAME_SQUARES, _ROUNDING = 1e-6, 1e-10
 _ROWS_AT_A_TIME = 2**16  # of demeaned rows and their scores, beside the rows themselves
 
 
@@ -129,7 +124,7 @@ def rows_of(fit: Any, what: str, remedy: str, rows: Sequence[Any] | None) -> Fit
 
 
 def _check_rows(solution: Solution[Any], batch: Batch) -> None:
-    """Refuse rows that are not those of a fit: other columns, or other squared residuals."""
+    """Refuse rows that have other columns than those of a fit, or lack its levels."""
     if solution.absorbed:
         raise InputError(
             "rows: they were given without the levels that the fit has absorbed; use the fit that "
@@ -140,20 +135,6 @@ def _check_rows(solution: Solution[Any], batch: Batch) -> None:
     if given != expected:
         text = f"{given[0]} features and {given[1]} targets were given after a fit of"
         raise InputError(f"rows: {text} {expected[0]} and {expected[1]}; give the same rows")
-    weight = torch.ones(batch.rows) if batch.weight is None else batch.weight
-    counted = weight > 0
-    if int(counted.sum()) != solution.equations.rows:
-        return  # sums of these rows refuse them, and say how many there are
-    batch, weight = batch.select(counted).map(Tensor.cpu), weight[counted].double().cpu()
-    residual = batch.y.double() - predict_mean(solution, batch.x)
-    unit = -solution.exponent[features:]
-    weight = ldexp(weight, -solution.equations.weight_exponent)
-    square = weight @ ldexp(residual, unit).square()
-    limit = _SAME_SQUARES * to_float64(solution.residual) + _ROUNDING * to_float64(solution.total)
-    if bool(((square - to_float64(solution.residual)).abs() > limit).any()):
-        raise InputError(
-            "rows: they have other residuals than those of the fit; give the same x, y and weight"
-        )
 
 
 def _robust_errors(

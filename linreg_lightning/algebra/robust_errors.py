@@ -128,6 +128,8 @@ def check_solution(solution: Solution[Any], options: ErrorOptions, keys: int) ->
     if solution.df_residual <= 0:
         text = f"{kind} was given, but no residual degree of freedom is left"
         raise InputError(f"errors: {text}; give more rows than coefficients")
+    if options.lags is not None and options.lags >= (rows := solution.equations.rows):
+        raise InputError(f"lags: {options.lags} was given for {rows} rows; give fewer than rows")
     if solution.rank == 0:
         raise InputError(f"errors: {kind} was given to a fit without coefficients; add a column")
     if kind == "cluster" and keys not in (1, 2):

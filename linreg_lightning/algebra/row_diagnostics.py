@@ -36,7 +36,7 @@ from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.inference import f_tail, residual_variance, t_two_sided
 from linreg_lightning.algebra.kept_rows import KeptRows, MeasuredRows
 from linreg_lightning.algebra.robust import rows_of
-from linreg_lightning.algebra.row_scores import FULL_LEVERAGE, RowWhitener
+from linreg_lightning.algebra.row_scores import FULL_LEVERAGE, RowWhitener, check_squares
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
@@ -82,7 +82,7 @@ class RowDiagnostics:
         self._largest_external = torch.zeros(targets, dtype=torch.float64)
         self._outlier = torch.zeros(targets, dtype=torch.int64)  # the row that it is of
         self._determining: list[int] = []  # rows of leverage 1
-        self._rows = 0
+        self._rows, self._squares = 0, torch.zeros_like(self._s)
 
     def update(self, batch: Batch, numbers: Tensor | None = None) -> None:
         """Add rows, of which those of weight 0 do not count.
@@ -107,7 +107,7 @@ class RowDiagnostics:
         """Return the diagnostics.
 
         Raises:
-            InputError: the rows are not as many as those of the fit.
+            InputError: the rows are not those of the fit.
         """
         fit, solution = self._fit, self._solution
         if self._rows != solution.equations.rows:
@@ -115,6 +115,7 @@ class RowDiagnostics:
                 f"rows: {self._rows} were given, and the fit is of {solution.equations.rows}; give "
                 "the same rows"
             )
+        check_squares(solution, self._squares)
         features, targets = fit._names()
         return Diagnostics.of(
             solution,
@@ -125,7 +126,11 @@ class RowDiagnostics:
         )
 
     def _add(self, batch: Batch, numbers: Tensor) -> None:
-        parts = list(self._whitener.blocks(batch, with_leverage=True))
+        parts = [
+            part._replace(whitened=part.whitened[:, : len(self._solution.kept)].clone())
+            for part in self._whitener.blocks(batch, with_leverage=True)
+        ]
+        self._squares += sum(part.squares for part in parts)
         kept = len(self._solution.kept)  # the whitener pads its rows with other columns
         whitened = torch.cat([part.whitened[:, :kept] for part in parts])
         residual = torch.cat([part.residual for part in parts])

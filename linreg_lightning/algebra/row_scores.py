@@ -30,11 +30,13 @@ from linreg_lightning.algebra.double_double import (
 )
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
 
 _WELL_CONDITIONED = 1e3  # condition numbers up to which float64 whitens rows to 12 digits
 _NEARLY_PERFECT = 1e-8  # parts of the variation below which float64 loses digits of residuals
 FULL_LEVERAGE = 1 - 1e-10
 """Above it, fewer than six digits are left of 1 - leverage: the row has no residual of its own."""
+_SAME_SQUARES = 1e-6  # relative, by which the squares of residuals of the same rows differ at most
 _FAST_WIDTH, _FAST_ROWS = 12, 128
 _MAX_CHANGE = 200  # of exponents
 # Rows at a time: what is made of them stays in the cache of a processor.
@@ -47,6 +49,7 @@ class RowScores(NamedTuple):
     whitened: Tensor  # u without the intercept, (rows, kept or more); other columns may follow
     residual: Tensor  # w r, (rows, targets); 0 for targets whose residuals cannot be seen
     leverage: Tensor | None  # w u'u, (rows,), if it was asked for
+    squares: Tensor  # the sum of w r^2, (targets,)
 
 
 class RowWhitener:
@@ -109,6 +112,7 @@ class RowWhitener:
             else:
                 u = whitened[:, :k]
                 leverage = torch.linalg.vecdot(u, u).add_(self.intercept)
+        plain = residual
         if rows.weight is not None:
             weight = ldexp(rows.weight.double(), -self._weight_unit.to(rows.x.device))
             residual = residual * weight[:, None]
@@ -120,7 +124,7 @@ class RowWhitener:
                 leverage = None if leverage is None else leverage * scale
         if not bool(self._seen.all()):
             residual = residual * self._seen.to(residual.device)
-        return RowScores(whitened, residual, leverage)
+        return RowScores(whitened, residual, leverage, (plain * residual).sum(0).cpu())
 
     def _products(self, rows: Batch) -> tuple[Tensor, Tensor]:
         """Return whitened rows and residuals, by one matrix product."""
@@ -178,3 +182,12 @@ def _multiply_in_order(columns: Number, matrix: Number) -> Number:
         # Not `addcmul`, which may round once where two operations round twice.
         total[i:] = total[i:] + matrix[i, i:, None] * columns[i]
     return total
+
+
+def check_squares(solution: Solution[Any], squares: Tensor) -> None:
+    """Refuse rows whose sums of w r^2, (targets,), are not those of the fit."""
+    residual, total = to_float64(solution.residual), to_float64(solution.total)
+    allowed = _SAME_SQUARES * (residual + total / 1000)
+    if bool((((squares - residual).abs() > allowed) & (residual > 0)).any()):
+        remedy = "give the same rows in each pass, such as with shuffle=False"
+        raise InputError(f"rows: others than those of the fit were given; {remedy}")

@@ -97,6 +97,7 @@ class SplitReader:
 
     def numbered_blocks(self, kept: Sequence[str]) -> Iterator[NumberedRows]:
         """Yield the rows in the order of the files, with their numbers and some columns of them."""
+        self.builder.roles.check(self.subset.dataset)  # which may have changed since the fit
         builder = replace(self.builder, folds=partial(_number_rows, self.builder.folds))
         for block in self._read(self.block_rows, kept):
             batch, _ = builder.build(block)
