@@ -60,7 +60,7 @@ def test_rows_are_diagnosed_as_by_statsmodels(command: Command, stream: str) -> 
     x, y, weight, numbers = write_rows("rows.csv", 60)
     accuracy = "float64" if stream == "true" else "exact"
     command(FIT, f"--data.path rows.csv --data.stream {stream} --model.accuracy {accuracy}")
-    answer = diagnose("--rows", "4", "--keep", "id", "--columns", "b")
+    answer = diagnose("--rows", "4", "--keep", "[id]", "--columns", "b")
     influence = influence_of(x, y, weight)
     order = np.argsort(-influence.cooks_distance[0])[:4]
     (target,) = answer["targets"]

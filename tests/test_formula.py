@@ -187,6 +187,7 @@ REFUSED = {
     "y ~ x + ages": "has no column 'ages'; did you mean 'age'",
     "y ~ citty * x": "did you mean 'city'",
     "y ~ x +": "cannot be read",
+    "y ~ x | city": "name the columns of fixed effects as absorb",
     "x + z": "names no target",
     "y ~ 1": "no term with a column",
     "y ~ log(city)": "column 'city' .* log\\(city\\) needs numbers",
@@ -269,6 +270,18 @@ def test_unseen_levels_count_as_none_if_asked() -> None:
     with pytest.warns(UserWarning, match="'Nice'"):
         found = model.predict(frame[:1].assign(city="Nice"))
     assert found.iloc[0, 0] == estimates(model)["intercept"][0]
+
+
+def test_absorbed_effects_take_the_constant_of_a_formula() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.normal(size=60), "y": random.normal(size=60)})
+    frame["city"], frame["shop"] = random.choice(["a", "b", "c"], 60), np.arange(60) % 5
+    model, _ = fit(frame, "y ~ x + C(city)", absorb="shop")
+    names = ["x", "C(city)[T.b]", "C(city)[T.c]"]
+    assert [row["name"] for row in model.coefficients()] == names
+    plain, _ = fit(frame, "y ~ x + C(city) + C(shop)")
+    expected = [row["estimate"] for row in plain.coefficients() if row["name"] in names]
+    assert [row["estimate"] for row in model.coefficients()] == pytest.approx(expected, rel=1e-9)
 
 
 def test_sgd_fits_the_columns_of_a_formula() -> None:

@@ -241,6 +241,8 @@ def test_no_more_clusters_than_slopes_leave_no_f() -> None:
     fit = least_squares(torch.randn(30, 4).double(), torch.randn(30).double())
     clustered = fit.robust("cluster", cluster=[i % 4 for i in range(30)])
     assert math.isnan(clustered.statistics["f"])
+    assert "NA: f unknown, because these errors allow no joint test" in clustered.summary()
+    assert "cluster errors" in repr(clustered)
     assert bool(clustered.standard_error.isfinite().all())
 
 

@@ -54,7 +54,8 @@ def diagnose(args: list[str]) -> str:
         raise InputError(f"--columns: the fit has no column {unknown[0]!r}; it has {known}")
     parts = [_make_data(arguments, checkpoint) for arguments in _data_arguments(checkpoint)]
     found = _read_rows(fit, parts, given.rows, path)
-    keys = _read_keys(parts, found, given.keep) if given.keep else {}
+    keep = [name for word in given.keep for name in _listed(word)]
+    keys = _read_keys(parts, found, keep) if keep else {}
     logger = RunLogger(given.root)
     folder = Path(logger.log_dir)
     content = found.to_json()
@@ -91,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trainer.default_root_dir", dest="root", default=ROOT, help=text)
     parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser
+
+
+def _listed(word: str) -> list[str]:
+    """Return the names of a list such as `[id,year]`, as `predict` reads it, or the one given."""
+    is_list = word.startswith("[") and word.endswith("]")
+    return [name.strip() for name in word[1:-1].split(",")] if is_list else [word]
 
 
 def _check_fit(fit: Fit, path: str) -> None:

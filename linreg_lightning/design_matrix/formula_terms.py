@@ -64,6 +64,9 @@ class Formula:
         except Exception as error:
             first = _MARKED.sub("", str(error)).split("\n\n")[0].split(" This can be ")[0]
             reason = " ".join(first.split()).rstrip(".")
+            if "|" in text:
+                remedy = "leave | out, and name the columns of fixed effects as absorb"
+                raise InputError(f"formula: {text!r} has a |; {remedy}") from None
             text = f"formula: {text!r} cannot be read ({reason})"
             raise InputError(f"{text}; type one such as 'y ~ x1 + C(city) * x2'") from None
         if not hasattr(parsed, "lhs") or not len(parsed.lhs):
