@@ -215,6 +215,17 @@ def test_a_sample_is_the_same_for_any_batches_and_holds_influential_rows():
     assert 0.45 < drawn < 0.55
 
 
+def test_float64_gives_the_same_for_many_blocks_of_rows():
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(20_000, 10, generator=generator).double() + 3
+    y = x.sum(1) + torch.randn(20_000, generator=generator)
+    exact, fast = (ll.least_squares(x, y, accuracy=kind) for kind in ("exact", "float64"))
+    exact, fast = exact.diagnostics(), fast.diagnostics()
+    torch.testing.assert_close(fast.sample.external, exact.sample.external)
+    for name, test in exact.targets[0].tests.items():
+        assert_close(fast.targets[0].tests[name].statistic, test.statistic, 1e-8)
+
+
 def test_rows_of_weight_zero_do_not_count():
     x, y, _, _ = problem(5)
     weight = np.ones(len(x))
@@ -247,6 +258,8 @@ def test_what_has_no_residuals_is_refused_in_one_line():
     fit = ll.Fit.from_gram(gram_of(x, y))
     with pytest.raises(ll.InputError, match="rows: diagnostics need the rows, which this fit"):
         fit.diagnostics()
+    with pytest.raises(ll.InputError, match="rows: others than those of the fit"):
+        fit.diagnostics(rows=(x, y[::-1]))
     with pytest.raises(ll.InputError, match="rows: 2 were given, and the fit is of 3"):
         fit.diagnostics(rows=(x[:2], y[:2]))
     assert fit.diagnostics(rows=(x, y)).vif == pytest.approx({"x1": 1.0})

@@ -206,6 +206,14 @@ REFUSED = {
     "y ~ scale(x, z)": "an argument that is no constant",
     "y ~ I(x if x else z)": "cannot be",
     "y ~ I(f'{x}')": "cannot be",
+    "y ~ bs(x, df='4')": "bs has df='4', which it does not take",
+    "y ~ scale(x, True, 'x')": "scale has scale='x', which it does not take",
+    "y ~ bs(x, df={[]: 1})": "an argument that is no constant",
+    "y ~ C(poly(k, 2))": "levels that depend on all rows",
+    "y ~ C(city, [1, 2])": "is no contrast that is known",
+    "y ~ C(city, levels='Oslo')": "needs a list of levels",
+    "y ~ x + 1e4": "the term 1e4 is no column",
+    "y ~ 1e400:x": "the term 1e400:x is no column, nor a finite multiple",
 }
 
 
@@ -286,3 +294,15 @@ def test_sgd_fits_the_columns_of_a_formula() -> None:
     ll.Trainer(logger=False, enable_progress_bar=False, max_epochs=300).fit(model, data)
     slope = {row["name"]: row["estimate"] for row in model.coefficients()}["x:city[T.Rome]"]
     torch.testing.assert_close(slope, 3.0, rtol=0.1, atol=0.1)
+
+
+def test_a_formula_and_absorbed_effects_give_the_slopes_of_dummies() -> None:
+    frame = table()
+    model, _ = fit(frame, "y ~ x * fuel", absorb="city")
+    dummies, _ = fit(frame, "y ~ x * fuel + C(city)")
+    expected = {row["name"]: row["estimate"] for row in dummies.coefficients()}
+    for row in model.coefficients():
+        assert row["estimate"] == pytest.approx(expected[row["name"]], rel=1e-9)
+    for options in ({"absorb": "x"}, {"absorb": "y"}):
+        with pytest.raises(ll.InputError, match=r"'[xy]' is in the formula too"):
+            fit(frame, "y ~ x", **options)

@@ -66,7 +66,7 @@ def parse_hypotheses(text: str, names: Sequence[str]) -> list[Hypothesis]:
             raise scanner.error("an operator or a comma is missing")
 
 
-def reduce(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+def reduce_hypotheses(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
     """Return hypotheses equivalent to these in which each has a term that no other has.
 
     Raises:

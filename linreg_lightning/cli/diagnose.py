@@ -141,23 +141,25 @@ def _make_data(stored: dict[str, Any], checkpoint: CheckpointInfo) -> Regression
             "its rows; derive it from RegressionDataModule"
         )
     try:
-        return cls(**stored["init_args"])  # type: ignore[no-any-return]
+        data: RegressionDataModule = cls(**stored["init_args"])
     except TypeError as error:
         raise InputError(
             f"--ckpt_path: {checkpoint.path} does not hold the rows of its {cls.__name__} "
             f"({error}); in Python call fit.diagnostics()"
         ) from None
+    return data
 
 
 def _numbered(parts: Sequence[RegressionDataModule], kept: Sequence[str]) -> Iterator[NumberedRows]:
     """Yield the rows of all data, numbered on from one to the next."""
     first = 0
-    for data in parts:
-        last = 0
+    for k, data in enumerate(parts):
+        count_table = None
         for rows in data.numbered_rows(kept):
-            last = int(rows.numbers[-1])
+            count_table = rows.count_table
             yield rows._replace(numbers=rows.numbers + first)
-        first += last
+        if count_table is not None and k + 1 < len(parts):
+            first += count_table()
 
 
 def _read_rows(fit: Fit, parts: Sequence[RegressionDataModule], top: int, path: str) -> Diagnostics:
@@ -205,13 +207,13 @@ def _read_keys(
     parts: Sequence[RegressionDataModule], found: Diagnostics, kept: Sequence[str]
 ) -> dict[int, dict[str, str]]:
     """Return the columns kept of the influential rows, by row number."""
-    wanted = {each.row for target in found.targets for each in target.influential}
+    influential = [each.row for target in found.targets for each in target.influential]
+    wanted = torch.tensor(influential, dtype=torch.int64).unique()
     keys: dict[int, dict[str, str]] = {}
     for rows in _numbered(parts, kept):
-        for place, number in enumerate(rows.numbers.tolist()):
-            if number in wanted:
-                values = {name: rows.kept.column(name)[place].as_py() for name in kept}
-                keys[number] = {name: str(value) for name, value in values.items()}
+        for place in torch.isin(rows.numbers, wanted).nonzero().flatten().tolist():
+            values = {name: rows.kept.column(name)[place].as_py() for name in kept}
+            keys[int(rows.numbers[place])] = {name: str(value) for name, value in values.items()}
         if len(keys) == len(wanted):
             break
     return keys

@@ -54,3 +54,8 @@ class OptionParser(LightningArgumentParser):
                 if isinstance(settings, dict) and (adapted := self.adapt(settings)) != settings:
                     content = dump_settings(adapted)
         return super().parse_string(content, path, *args, **kwargs)
+
+    def dump(self, *args: Any, **kwargs: Any) -> str:
+        """Return settings as text. They were checked when they were parsed, and are not again."""
+        text: str = super().dump(*args, **{"skip_validation": True, **kwargs})
+        return text
