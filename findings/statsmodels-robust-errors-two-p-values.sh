@@ -3,7 +3,8 @@
 #
 # 40 rows in 8 clusters, one regressor. The errors by cluster can be had in two ways: `fit(cov_type="cluster")`, and
 # `fit().get_robustcov_results("cluster")`. With one regressor, the F test of the model is the test of its slope.
-# One would guess: both ways give the same report, and its F test has the p-value of its slope.
+# One would guess: both ways give the same report, and its F test has the p-value of its slope. The docstring of the second says
+# that without `use_t` it takes the normal distribution for all robust errors.
 # Seen: coefficients and standard errors are the same, the p-values are 0.017 and 0.049: the first takes the normal distribution,
 # the second t with 7 degrees of freedom. In the first report, f_pvalue is 0.049 beside the 0.017 of the slope, though F = z^2: it
 # is of the F distribution with 7 degrees of freedom.

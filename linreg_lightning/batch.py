@@ -211,8 +211,10 @@ class NumberedRows(NamedTuple):
     """Rows to train on, each with its number in its table, and the columns kept of them.
 
     `numbers` are int64 (rows,), counted from 1 over all files; `kept` is a pyarrow record batch.
+    `count_table` counts all rows of the table, those that are not trained on too.
     """
 
     batch: Batch
     numbers: Tensor
+    count_table: Callable[[], int]
     kept: Any = None

@@ -169,7 +169,12 @@ def _missing_numbers(
         r2 = lists.get("r2", []) + lists.get("r2_uncentered", [])
         is_constant = any(map(math.isnan, r2))
         nothing = "a target is constant" if is_constant else "there is nothing to test"
-        reasons.append(f"0 / 0, because {nothing}")
+        has_t = not any(_is_missing(row, "t") for row in with_error)
+        slopes = {row.get("name", row.get("term")) for row in with_error} - {"intercept"}
+        if slopes and has_t and not is_constant:
+            reasons.append("f unknown, because these errors allow no joint test of all slopes")
+        else:
+            reasons.append(f"0 / 0, because {nothing}")
     return [f"NA: {'; or '.join(reasons)}"] if reasons else []
 
 

@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import statsmodels.api as sm
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from linreg_lightning import TabularData, cli
+from linreg_lightning.algebra import least_squares
+from linreg_lightning.algebra.row_diagnostics import RowDiagnostics
+from linreg_lightning.batch import Batch
+from linreg_lightning.callbacks.diagnostic_figures import diagnostic_figures
 
 Command = Callable[..., dict[str, Any]]
 
@@ -53,8 +58,9 @@ FIT += " --data.missing drop"
 @pytest.mark.parametrize("stream", ["true", "false"])
 def test_rows_are_diagnosed_as_by_statsmodels(command: Command, stream: str) -> None:
     x, y, weight, numbers = write_rows("rows.csv", 60)
-    command(FIT, "--data.path rows.csv --data.stream", stream)
-    answer = diagnose("--rows", "4", "--keep", "id", "--columns", "b")
+    accuracy = "float64" if stream == "true" else "exact"
+    command(FIT, f"--data.path rows.csv --data.stream {stream} --model.accuracy {accuracy}")
+    answer = diagnose("--rows", "4", "--keep", "[id]", "--columns", "b")
     influence = influence_of(x, y, weight)
     order = np.argsort(-influence.cooks_distance[0])[:4]
     (target,) = answer["targets"]
@@ -71,7 +77,9 @@ def test_rows_are_diagnosed_as_by_statsmodels(command: Command, stream: str) -> 
 
 
 def test_rows_added_to_a_checkpoint_are_numbered_on(command: Command) -> None:
-    first, second = write_rows("one.csv", 30), write_rows("two.csv", 30, start=30)
+    first, second = write_rows("one.csv", 30), write_rows("two.csv", 30, start=31)
+    with Path("one.csv").open("a") as file:
+        file.write("last,,1,1,1\n")  # dropped, and counted
     command(FIT, "--data.path one.csv")
     command("fit --ckpt_path last --data.path two.csv")
     answer = diagnose("--rows", "1")
@@ -92,6 +100,25 @@ def test_rows_are_numbered_over_all_files_and_keep_their_keys() -> None:
     assert numbers[weight > 0].tolist() == [*first, *second]
     keys = [key for block in blocks for key in block.kept.column("id").to_pylist()]
     assert keys == [f"key-{number - 1}" for number in numbers]
+
+
+def test_quantiles_of_a_sample_are_those_of_rows_drawn_at_random() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3000, 1, generator=generator, dtype=torch.float64)
+    y = x + torch.randn(3000, 1, generator=generator, dtype=torch.float64)
+    y[7] += 50
+    fit = least_squares(x, y)
+    rows = RowDiagnostics(fit, top=1, sample_rows=100)
+    rows.update(Batch(x, y))
+    figures = {name: figure for name, _, figure in diagnostic_figures(rows.finish())}
+    heights = {
+        name: np.abs(np.asarray(figures[name].axes[0].collections[0].get_offsets())[:, 1]).max()
+        for name in ("qq", "leverage")
+    }
+    assert heights["qq"] < 5 < 30 < heights["leverage"]
+    assert figures["qq"].get_supxlabel() == "100 of 3000 training rows, drawn at random."
+    caption = "101 of 3000 training rows: drawn at random, and the most influential ones."
+    assert figures["leverage"].get_supxlabel().replace("\n", " ").startswith(caption)
 
 
 def test_what_cannot_be_diagnosed_is_refused(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from linreg_lightning.plots import leverage, partial_regression, qq, scale_location
-from linreg_lightning.plots.qq import simultaneous_band, t_quantile
+from linreg_lightning.plots.qq import quantiles_of_t, simultaneous_band
 from tests.test_plots import WEIRD, artists, drawn, offsets
 
 
@@ -30,7 +30,7 @@ def labels_of(axes: Axes) -> dict[str, tuple[float, float]]:
 def test_quantiles_are_those_of_students_t(df: float) -> None:
     probability = np.array([1e-9, 1e-4, 0.03, 0.5, 0.51, 0.8, 0.999])
     np.testing.assert_allclose(
-        t_quantile(probability, df), stats.t.ppf(probability, df), rtol=5e-5, atol=1e-9
+        quantiles_of_t(probability, df), stats.t.ppf(probability, df), rtol=5e-5, atol=1e-9
     )
 
 
@@ -64,7 +64,7 @@ def test_sorted_residuals_are_plotted_over_quantiles() -> None:
 def test_heavy_tails_leave_the_band_and_normal_ones_do_not() -> None:
     generator = np.random.default_rng(4)
     places, low, high = simultaneous_band(400)
-    low, high = t_quantile(low, 390), t_quantile(high, 390)
+    low, high = quantiles_of_t(low, 390), quantiles_of_t(high, 390)
     for draw, leaves in (("normal", False), ("standard_cauchy", True)):
         sorted_values = np.sort(getattr(generator, draw)(size=400))[places]
         assert ((sorted_values < low) | (sorted_values > high)).any() == leaves

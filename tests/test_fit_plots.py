@@ -25,6 +25,7 @@ from linreg_lightning import (
     LinearRegression,
     RunLogger,
     SyntheticData,
+    TabularData,
     TensorData,
     TightLoop,
     cli,
@@ -211,6 +212,17 @@ def test_a_model_that_cannot_predict_is_still_fitted(trainer: MakeTrainer) -> No
     assert len([each for each in seen if "FitPlots" in str(each.message)]) == 1
     assert runner.state.finished
     assert not pictures()
+
+
+@pytest.mark.filterwarnings("error:.*(FitPlots|searchsorted)")
+@pytest.mark.usefixtures("blank_images")
+def test_a_fit_that_absorbed_effects_draws_its_coefficients_alone(trainer: MakeTrainer) -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(60, 3)), columns=["a", "b", "y"])
+    frame["shop"], frame["day"] = np.arange(60) // 6, [f"day {k % 6}" for k in range(60)]
+    data = TabularData(frame, "y", absorb=["shop", "day"])
+    trainer(max_epochs=3, callbacks=[FitPlots()]).fit(LeastSquares(), data)
+    assert pictures() == {"coefficients"}
 
 
 @pytest.mark.usefixtures("blank_images")

@@ -195,7 +195,7 @@ def test_report_says_what_was_absorbed() -> None:
     with pytest.warns(UserWarning, match="of absorbed effects and earlier columns: x2"):
         fit = least_squares(x, y, absorb=["a", "a", "b", "b", "c"])
     text = fit.summary()
-    assert "absorbed: absorb (3 levels)  1 rows alone in a level" in text
+    assert "absorbed: absorb (3 levels)  1 row alone in a level" in text
     assert "NA: left out, as a linear combination of absorbed effects and earlier" in text
     # Within a and b the slopes are 2 and -0.5, of equal weight.
     assert fit.estimate[0].item() == pytest.approx(0.75)

@@ -187,6 +187,7 @@ REFUSED = {
     "y ~ x + ages": "has no column 'ages'; did you mean 'age'",
     "y ~ citty * x": "did you mean 'city'",
     "y ~ x +": "cannot be read",
+    "y ~ x | city": "name the columns of fixed effects as absorb",
     "x + z": "names no target",
     "y ~ 1": "no term with a column",
     "y ~ log(city)": "column 'city' .* log\\(city\\) needs numbers",
@@ -205,6 +206,14 @@ REFUSED = {
     "y ~ scale(x, z)": "an argument that is no constant",
     "y ~ I(x if x else z)": "cannot be",
     "y ~ I(f'{x}')": "cannot be",
+    "y ~ bs(x, df='4')": "bs has df='4', which it does not take",
+    "y ~ scale(x, True, 'x')": "scale has scale='x', which it does not take",
+    "y ~ bs(x, df={[]: 1})": "an argument that is no constant",
+    "y ~ C(poly(k, 2))": "levels that depend on all rows",
+    "y ~ C(city, [1, 2])": "is no contrast that is known",
+    "y ~ C(city, levels='Oslo')": "needs a list of levels",
+    "y ~ x + 1e4": "the term 1e4 is no column",
+    "y ~ 1e400:x": "the term 1e400:x is no column, nor a finite multiple",
 }
 
 
@@ -263,6 +272,18 @@ def test_unseen_levels_count_as_none_if_asked() -> None:
     assert found.iloc[0, 0] == estimates(model)["intercept"][0]
 
 
+def test_absorbed_effects_take_the_constant_of_a_formula() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.normal(size=60), "y": random.normal(size=60)})
+    frame["city"], frame["shop"] = random.choice(["a", "b", "c"], 60), np.arange(60) % 5
+    model, _ = fit(frame, "y ~ x + C(city)", absorb="shop")
+    names = ["x", "C(city)[T.b]", "C(city)[T.c]"]
+    assert [row["name"] for row in model.coefficients()] == names
+    plain, _ = fit(frame, "y ~ x + C(city) + C(shop)")
+    expected = [row["estimate"] for row in plain.coefficients() if row["name"] in names]
+    assert [row["estimate"] for row in model.coefficients()] == pytest.approx(expected, rel=1e-9)
+
+
 def test_sgd_fits_the_columns_of_a_formula() -> None:
     frame = table(300)
     frame["y"] = 2 + 3 * frame["x"] * (frame["city"] == "Rome")
@@ -273,3 +294,15 @@ def test_sgd_fits_the_columns_of_a_formula() -> None:
     ll.Trainer(logger=False, enable_progress_bar=False, max_epochs=100).fit(model, data)
     slope = {row["name"]: row["estimate"] for row in model.coefficients()}["x:city[T.Rome]"]
     torch.testing.assert_close(slope, 3.0, rtol=0.1, atol=0.1)
+
+
+def test_a_formula_and_absorbed_effects_give_the_slopes_of_dummies() -> None:
+    frame = table()
+    model, _ = fit(frame, "y ~ x * fuel", absorb="city")
+    dummies, _ = fit(frame, "y ~ x * fuel + C(city)")
+    expected = {row["name"]: row["estimate"] for row in dummies.coefficients()}
+    for row in model.coefficients():
+        assert row["estimate"] == pytest.approx(expected[row["name"]], rel=1e-9)
+    for options in ({"absorb": "x"}, {"absorb": "y"}):
+        with pytest.raises(ll.InputError, match=r"'[xy]' is in the formula too"):
+            fit(frame, "y ~ x", **options)

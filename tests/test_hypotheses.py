@@ -149,6 +149,19 @@ def test_a_test_shows_its_numbers_in_text_frame_and_dict() -> None:
     assert "F test, classical errors" in text
 
 
+def test_blanks_and_quotes_of_a_term_are_free() -> None:
+    names = ["I(a ** 2)", "C(city, Treatment('St. Ives'))[T.Oslo]", "a b", "ab"]
+    random = np.random.default_rng(0)
+    x = pd.DataFrame(random.normal(size=(20, 4)), columns=names)
+    fit = least_squares(x, random.normal(size=20))
+    text = """2*I(a**2) = C( city,Treatment("St. Ives") )[T.Oslo], a b = ab"""
+    assert fit.test(text).hypotheses == [f"2*{names[0]} - {names[1]} = 0", "a b - ab = 0"]
+    with pytest.raises(InputError, match=r"no term 'I\(a \+ 2\)'; did you mean"):
+        fit.test("I(a + 2) = 0")
+    with pytest.raises(InputError, match="no term 'a'"):
+        fit.test("a  c = 0")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -2,8 +2,10 @@
 
 import copy
 import math
+import pickle
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -239,6 +241,8 @@ def test_no_more_clusters_than_slopes_leave_no_f() -> None:
     fit = least_squares(torch.randn(30, 4).double(), torch.randn(30).double())
     clustered = fit.robust("cluster", cluster=[i % 4 for i in range(30)])
     assert math.isnan(clustered.statistics["f"])
+    assert "NA: f unknown, because these errors allow no joint test" in clustered.summary()
+    assert "cluster errors" in repr(clustered)
     assert bool(clustered.standard_error.isfinite().all())
 
 
@@ -275,11 +279,42 @@ def test_fits_without_rows_or_degrees_of_freedom_are_refused() -> None:
         least_squares(x[:3], y[:3]).robust("HC1")
     fit = least_squares(x, y)
     assert fit.rows is not None
-    without = copy.copy(fit)
-    object.__setattr__(without, "rows", None)
+    without = replace(fit, rows=None)
     with pytest.raises(InputError, match="does not hold"):
         without.robust("HC1")
     again = without.robust("HC1", rows=(x, y))
     assert torch.equal(again.covariance, fit.robust("HC1").covariance)
     with pytest.raises(InputError, match="5 rows of weight above 0"):
         without.robust("HC1", rows=(x[:5], y[:5]))
+    with pytest.raises(InputError, match="rows: others than those of the fit"):
+        without.robust("HC1", rows=(x, y.flip(0)))
+
+
+def test_given_rows_need_the_levels_that_the_fit_has_absorbed() -> None:
+    x, y = torch.randn(9, 2).double(), torch.randn(9).double()
+    fit = least_squares(x, y, absorb=[0, 0, 0, 1, 1, 1, 2, 2, 2])
+    with pytest.raises(InputError, match="without the levels that the fit has absorbed"):
+        fit.robust("HC1", rows=(x, y))
+
+
+def test_pickles_of_a_fit_hold_no_rows() -> None:
+    x, y = torch.randn(9, 2).double(), torch.randn(9).double()
+    fit = least_squares(x, y).robust("HC3")
+    again = pickle.loads(pickle.dumps(fit))
+    assert fit.rows is not None
+    assert again.rows is None
+    assert torch.equal(again.standard_error, fit.standard_error)
+
+
+def test_rows_other_than_those_of_the_fit_are_refused() -> None:
+    x, y = torch.arange(24.0).reshape(12, 2).sin(), torch.arange(12.0).cos()
+    fit = least_squares(x, y)
+    with pytest.raises(InputError, match=r"^rows: others than those of the fit"):
+        fit.robust("HC1", rows=(x, y + 0.1 * x[:, 0] ** 2))
+    assert torch.equal(fit.robust("HC1", rows=(x, y)).covariance, fit.robust("HC1").covariance)
+
+
+def test_as_many_lags_as_rows_are_refused() -> None:
+    fit = least_squares(torch.arange(24.0).reshape(12, 2).sin(), torch.arange(12.0).cos())
+    with pytest.raises(InputError, match=r"^lags: 12 was given for 12 rows"):
+        fit.robust("HAC", lags=12)

@@ -10,7 +10,13 @@ passes, processes and checkpoints; `gram_columns`: with other columns; `precisio
 rows were.
 `solve`: coefficients from the factor of `cholesky` (exact ones of few columns in whole numbers of
 Python), and how many of their digits are correct (`solution`). `inference`: tests and intervals
-(`student_t`: of many fits at a time); `robust_errors`: standard errors of other kinds.
+(`student_t`: of many fits at a time).
+`robust_errors`: the kinds of standard errors, their corrections and degrees of freedom; `robust`:
+those of rows in memory, by the sums of `scores` (`row_scores`: of each row; `cluster_sums`: by
+cluster; `meat`: the products of them). `keys`: numbers for clusters and levels.
+`fixed_effects`: effects of levels, absorbed from `level_sums` (`two_way_effects`: of two columns).
+`row_diagnostics`: influence of rows, and sums for tests (`kept_rows`: rows to list and to draw);
+`diagnostics`: their result, and VIF and condition indices; `diagnostic_sentences`: what they mean.
 `prediction`: those of new rows. `double_double`: 106-bit arithmetic.
 `collinearity`: new rows that break one. `notes`: what a user should know of a fit.
 `hypotheses`: tests of linear ones, which `hypothesis_text` reads (`chi_squared`: its tail).

@@ -8,9 +8,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from linreg_lightning.algebra.folds import splitmix64
+
 _BUFFERED_ROWS = 2**18  # at least, before they are added to the clusters
-# Odd factors and shifts whose product spreads every bit of a key over all of them.
-_MIX = ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1))
 
 
 class ClusterSums:
@@ -78,11 +78,4 @@ def pair_keys(keys: Sequence[Tensor]) -> Tensor:
     Two of n pairs get the same number by chance with a probability of about n^2 / 2^65.
     """
     first, second = keys
-    return _mix(_mix(first) ^ (second * 3 + 1))
-
-
-def _mix(number: Tensor) -> Tensor:
-    """Return a permutation of the 64-bit numbers that looks random (D. Stafford's Mix13)."""
-    for shift, factor in _MIX:
-        number = (number ^ ((number >> shift) & (2 ** (64 - shift) - 1))) * factor
-    return number
+    return splitmix64(splitmix64(first) ^ second)

@@ -23,22 +23,23 @@ def column_sentences(diagnostics: Any) -> list[str]:
     found = []
     inflated = [name for name, value in diagnostics.vif.items() if value > _VIF]
     if inflated:
-        largest = max(diagnostics.vif.values())
+        largest, several = max(diagnostics.vif.values()), len(inflated) > 1
         found.append(
-            f"{_names(inflated)} {_is_are(inflated)} nearly explained by the other columns (VIF up "
-            f"to {largest:.3g}): their standard errors are up to {math.sqrt(largest):.3g} times as "
-            "large as they would be without that; their sum is better known than each of them."
+            f"{_names(inflated)} {_is_are(inflated)} nearly explained by the other columns (VIF "
+            f"{'up to ' * several}{largest:.3g}): {'their' if several else 'its'} standard "
+            f"error{'s are up to' if several else ' is'} {math.sqrt(largest):.3g} times as large "
+            "as without that; predictions for rows like these do not suffer."
         )
     index = diagnostics.condition_indices[-1].item() if len(diagnostics.condition_indices) else 1.0
     if index > _CONDITION_INDEX and not inflated:
         shares = diagnostics.variance_proportions[-1].tolist()
         pairs = zip(diagnostics.terms, shares, strict=True)
         terms = [name for name, share in pairs if share > _PROPORTION]
-        if len(terms) > 1:
-            hint = "; subtract the means of columns that lie far from 0" * ("intercept" in terms)
+        # A column far from 0, such as years, makes only the intercept less certain.
+        if len(terms) > 1 and "intercept" not in terms:
             found.append(
                 f"{_names(terms)} are nearly dependent (condition index {index:.3g}), so that "
-                f"each is known less well than their combinations{hint}."
+                "each is known less well than their combinations."
             )
     return found
 

@@ -79,7 +79,7 @@ class Fit(fit_table.FitTable, RobustFit):
     target_names: list[str] | None = None  # the same for y
     errors: RobustErrors | None = None  # robust standard errors; None: the classical ones
     absorbed: AbsorbedEffects | None = None  # effects of levels taken out of the rows
-    rows: FitRows | None = field(default=None, repr=False)  # after `least_squares`
+    rows: FitRows | None = field(default=None, repr=False)  # of `least_squares`, never pickled
     _one_dimensional: bool = field(default=False, repr=False)  # whether y was (rows,)
 
     @classmethod
@@ -131,6 +131,9 @@ class Fit(fit_table.FitTable, RobustFit):
             solution=solution,
             absorbed=absorbed,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "rows": None}
 
     # The table and the statistics take longer than the fit, so they wait until they are asked for.
     @cached_property

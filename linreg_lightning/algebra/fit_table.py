@@ -33,7 +33,9 @@ class FitTable(CoefficientTable):
     target_names: list[str] | None = None
 
     def __repr__(self) -> str:
-        return fit_repr(self._title(), self._fit().statistics)
+        fit = self._fit()
+        whole = fit_repr(self._title(), fit.statistics)
+        return whole if fit.errors is None else f"{whole[:-1]}, {fit.errors.options.kind} errors>"
 
     def _fit(self) -> Any:
         # Type checkers do not know that a subclass adds the fields of the fit.

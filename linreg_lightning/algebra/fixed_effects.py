@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, to_float64
+from linreg_lightning.algebra.double_double import DoubleDouble, as_precise_as, ldexp, to_float64
 from linreg_lightning.algebra.gram import Gram, NormalEquations
 from linreg_lightning.algebra.level_sums import LevelSums
 from linreg_lightning.algebra.solution import Solution
@@ -32,7 +32,7 @@ _BLOCK_ROWS = 2**14  # at a time, for which the working memory is small
 _LEFT_BY_TWO_WAYS = 1e-9
 ENOUGH_CONVERGED = 1e-11
 _ROUNDING = 2.0**-51  # of the entries of a column, relative to their root mean square
-_MAX_TABLE = 2**16  # keys may be spread over so many numbers, or four for each, to be looked up
+_MAX_TABLE = 2**16  # numbers, or four for each key: over these at most, keys are looked up
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +71,14 @@ class AbsorbedEffects:
         """Return what the report of a fit says of the effects."""
         names = self.names or tuple(f"absorb {k}" for k in range(1, 1 + len(self.levels)))
         ways = zip(names, self.levels, strict=True)
-        phrases = [f"absorbed: {' and '.join(f'{name} ({n} levels)' for name, n in ways)}"]
+        effects = [f"{name} ({_many(number, 'level')})" for name, number in ways]
+        phrases = [f"absorbed: {' and '.join(effects)}"]
         if self.components > 1:
             phrases.append(f"{self.components} sets of levels that no row connects")
         if self.steps:
-            phrases.append(f"{self.steps} steps, error {self.error:.0e}")
+            phrases.append(f"found in {_many(self.steps, 'step')}, error {self.error:.0e}")
         if self.singletons:
-            phrases.append(f"{self.singletons} rows alone in a level")
+            phrases.append(f"{_many(self.singletons, 'row')} alone in a level")
         return phrases
 
     def warning(self) -> str | None:
@@ -100,7 +101,10 @@ class AbsorbedEffects:
 
 
 class Absorption:
-    """The effects of all levels on each column of x and y.
+    """The effects of all levels on each column of x and y, z - a_g - b_h being what they leave.
+
+    Args:
+        sums: those of all rows by their levels.
 
     >>> from linreg_lightning.algebra import ExactGram
     >>> rows, gram = Batch(torch.tensor([[1.0], [3.0], [5.0]]), torch.ones(3, 1)), ExactGram(1)
@@ -160,14 +164,13 @@ class Absorption:
         Raises:
             InputError: a level has no effect, because no row of weight above 0 was in it.
         """
-        x, y = batch.x.double().clone(), batch.y.double().clone()
-        features, device = x.shape[1], x.device
-        for place, effects in zip(
-            self._places(batch, levels, first_row), self._effects, strict=True
-        ):
-            for start in range(0, batch.rows, _BLOCK_ROWS):
-                rows = slice(start, start + _BLOCK_ROWS)
-                effect = effects[place[rows]].to(device)
+        x, y = (torch.empty_like(z, dtype=torch.float64) for z in (batch.x, batch.y))
+        features, places = x.shape[1], self._places(batch, levels, first_row)
+        for start in range(0, batch.rows, _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            x[rows], y[rows] = batch.x[rows], batch.y[rows]
+            for place, effects in zip(places, self._effects, strict=True):
+                effect = effects.index_select(0, place[rows]).to(x.device)
                 x[rows] -= effect[:, :features]
                 y[rows] -= effect[:, features:]
         return Batch(x, y, batch.weight)
@@ -205,6 +208,10 @@ class Absorption:
         return places
 
 
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 class _KeyPlaces:
     """Finds the places of keys among sorted ones."""
 
@@ -218,11 +225,15 @@ class _KeyPlaces:
     def find(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return the place of each key, and whether it is one of those; else the place is any."""
         if self.table is None:
-            place = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+            place = torch.searchsorted(self.keys, keys.contiguous()).clamp(max=len(self.keys) - 1)
             return place, self.keys[place] == keys
-        offset = (keys - self.first).clamp(0, len(self.table) - 1)
+        offset = keys - self.first
+        inside = (offset >= 0) & (offset < len(self.table))
+        if not bool(inside.all()):
+            offset = offset.where(inside, 0)
         place = self.table[offset]
-        return place.clamp(min=0), (place >= 0) & (offset == keys - self.first)
+        known = (place >= 0) & inside
+        return place.clamp_(min=0), known
 
 
 def absorbed_equations(gram: Gram, absorbed: AbsorbedEffects) -> NormalEquations[Any]:
@@ -262,8 +273,7 @@ def with_total_variation(solution: Solution[Any], absorbed: AbsorbedEffects) -> 
     given, features = absorbed.total.normal_equations(), solution.equations.features
     change = 2 * (given.exponent[features:] - solution.exponent[features:])
     change = change + given.weight_exponent - solution.equations.weight_exponent
-    variation = DoubleDouble.of(given.cross).high, DoubleDouble.of(given.cross).low
-    diagonal = DoubleDouble(*(part.diagonal()[features:].clone() for part in variation))
-    scaled = ldexp(diagonal, change)
-    variation_like: Any = scaled.high if isinstance(solution.residual, Tensor) else scaled
-    return solution._replace(has_constant=True, variation=variation_like)
+    cross = DoubleDouble.of(given.cross)
+    total = DoubleDouble(*(part.diagonal()[features:] for part in (cross.high, cross.low)))
+    variation = as_precise_as(solution.residual, ldexp(total, change))
+    return solution._replace(has_constant=True, variation=variation)

@@ -13,7 +13,7 @@ from torch import Tensor
 from linreg_lightning.algebra.chi_squared import chi_squared_tail
 from linreg_lightning.algebra.double_double import DoubleDouble, ldexp, round_ratios, to_float64
 from linreg_lightning.algebra.fit_table import as_rows, named_columns
-from linreg_lightning.algebra.hypothesis_text import Hypothesis, parse_hypotheses, reduce
+from linreg_lightning.algebra.hypothesis_text import Hypothesis, parse_hypotheses, reduce_hypotheses
 from linreg_lightning.algebra.inference import f_tail, residual_variance, t_quantile, t_two_sided
 from linreg_lightning.algebra.multiprecision import matrix_product
 from linreg_lightning.algebra.solution import Solution
@@ -123,7 +123,7 @@ def wald_test(
             out; there are no standard errors; the covariance of the hypotheses is singular.
     """
     _check(solution, hypotheses, names)
-    reduced, count = reduce(hypotheses), len(hypotheses)
+    reduced, count = reduce_hypotheses(hypotheses), len(hypotheses)
     combination = _combination([*hypotheses, *reduced], solution)
     estimate, difference = _estimates(solution, combination, [*hypotheses, *reduced])
     error, factor = (

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 from linreg_lightning.errors import InputError
 from linreg_lightning.matching import name_hint
 
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(?=[\s,=+*-]|$)")
+_SIGN = re.compile(r"[^\w\s]")
+# A term as a user means it: brackets keep blanks and operators within a name.
+_BRACKETS = r"\((?:[^()]|\([^()]*\))*\)|\[[^\[\]]*\]"
+_WORD = re.compile(rf"(?:{_BRACKETS}|[^\s,=+*])*")
 _AFTER_NAME = " \t\r\n,=+*-"
 _EXAMPLE = "type hypotheses such as 'x1 = x2, 2*x3 = 1'"
 
@@ -30,7 +35,8 @@ def parse_hypotheses(text: str, names: Sequence[str]) -> list[Hypothesis]:
 
     Each has one `=` or more between sums of terms and numbers; a term may have a number as its
     factor. At each place the longest name that fits is taken, so that a name may hold blanks,
-    operators and commas, as `city[St. Louis]` and `a - b` do.
+    operators and commas, as `city[St. Louis]` and `a - b` do. Where none fits, blanks beside other
+    signs than letters and digits, and the kind of quotes, do not count: `I(a**2)` is `I(a ** 2)`.
 
     Raises:
         InputError: the text is no such list, names no coefficient or an unknown one, or has a
@@ -60,7 +66,7 @@ def parse_hypotheses(text: str, names: Sequence[str]) -> list[Hypothesis]:
             raise scanner.error("an operator or a comma is missing")
 
 
-def reduce(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+def reduce_hypotheses(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
     """Return hypotheses equivalent to these in which each has a term that no other has.
 
     Raises:
@@ -100,6 +106,10 @@ class _Scanner:
 
     def __init__(self, text: str, names: Sequence[str]) -> None:
         self._text, self._names, self._place = text, names, 0
+
+    @cached_property
+    def _spellings(self) -> list[tuple[re.Pattern[str], str]]:
+        return [(re.compile(_spelling(name)), name) for name in self._names if _SIGN.search(name)]
 
     @property
     def at_end(self) -> bool:
@@ -141,16 +151,16 @@ class _Scanner:
     def _product(self) -> tuple[Fraction, str | None]:
         self._skip_blanks()
         start = self._place
-        number, name = self._number(), self._name()
-        if number is not None and name is not None and len(name) >= len(number):
+        number, (name, length) = self._number(), self._name()
+        if number is not None and name is not None and length >= len(number):
             self._place = start + len(number)
-            is_factor = len(name) == len(number) and self.take("*")
+            is_factor = length == len(number) and self.take("*")
             if not is_factor:
                 text = f"{name} is a number and a column; type 1*{name} for the column"
                 raise InputError(f"hypotheses: {text}, and {float(number)!r} for the number")
             return self._value(number), self._known_name()
         if name is not None:
-            self._place += len(name)
+            self._place += length
             if not self.take("*"):
                 return Fraction(1), name
             self._skip_blanks()
@@ -166,14 +176,14 @@ class _Scanner:
 
     def _known_name(self) -> str:
         self._skip_blanks()
-        name = self._name()
+        name, length = self._name()
         if name is None:
-            word = re.split(r"[\s,=+*]", self._rest)[0]
-            if not word:
+            found = _WORD.match(self._rest)
+            if not (word := found[0] if found else ""):
                 raise self.error("a term is missing")
             hint = name_hint(word, sorted(self._names))
             raise InputError(f"hypotheses: the fit has no term {word!r}; {hint}")
-        self._place += len(name)
+        self._place += length
         return name
 
     def _value(self, number: str) -> Fraction:
@@ -186,12 +196,16 @@ class _Scanner:
         found = _NUMBER.match(self._rest)
         return found[0] if found else None
 
-    def _name(self) -> str | None:
+    def _name(self) -> tuple[str | None, int]:
+        """Return the name here, and how many characters of the text it has."""
         rest = self._rest
         for name in self._names:
             if rest.startswith(name) and rest[len(name) : len(name) + 1] in ("", *_AFTER_NAME):
-                return name
-        return None
+                return name, len(name)
+        for pattern, name in self._spellings:
+            if (found := pattern.match(rest)) and rest[found.end() :][:1] in ("", *_AFTER_NAME):
+                return name, found.end()
+        return None, 0
 
     @property
     def _rest(self) -> str:
@@ -200,6 +214,17 @@ class _Scanner:
     def _skip_blanks(self) -> None:
         rest = self._rest
         self._place += len(rest) - len(rest.lstrip())
+
+
+def _spelling(name: str) -> str:
+    """Return a pattern of a name with or without blanks beside its signs."""
+    pattern, before = "", ""
+    for token in re.findall(r"\w+|[^\w\s]", name):
+        words = bool(re.match(r"\w", before) and re.match(r"\w", token))
+        pattern += (r"\s+" if words else r"\s*") * bool(before)
+        pattern += "['\"]" if token in ("'", '"') else re.escape(token)
+        before = token
+    return pattern
 
 
 def _hypothesis(left: _Sum, right: _Sum, place: dict[str, int]) -> Hypothesis:

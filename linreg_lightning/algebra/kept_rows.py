@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from linreg_lightning.algebra.diagnostics import InfluentialRow, RowSample
+from linreg_lightning.algebra.folds import splitmix64
 from linreg_lightning.algebra.prediction import predict_mean
 
 
@@ -57,7 +58,7 @@ class KeptRows:
             self._influential[t] = joined.select(order)
         joined = rows if self._sample is None else MeasuredRows.join([self._sample, rows])
         if len(joined.number) > self._sample_rows:
-            order = _hash(joined.number).argsort()[: self._sample_rows]
+            order = splitmix64(joined.number).argsort()[: self._sample_rows]
             joined = joined.select(order.sort().values)
         self._sample = joined
 
@@ -91,11 +92,3 @@ class KeptRows:
             external=rows.external,
             complete=len(sample.number) == count,
         )
-
-
-def _hash(numbers: Tensor) -> Tensor:
-    """Return a hash of each number, int64, whose order looks random (splitmix64)."""
-    mixed = numbers * -7046029254386353131
-    mixed = (mixed ^ ((mixed >> 30) & (2**34 - 1))) * -4658895280553007687
-    mixed = (mixed ^ ((mixed >> 27) & (2**37 - 1))) * -7723592293110705685
-    return mixed ^ ((mixed >> 31) & (2**33 - 1))

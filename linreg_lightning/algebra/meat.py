@@ -67,9 +67,14 @@ class Meat(ABC):
 class _Float64Meat(Meat):
     def __init__(self, terms: int) -> None:
         self._sums = torch.zeros(terms, terms, dtype=torch.float64)
+        self._place = torch.empty(0, 0, dtype=torch.float64)  # of the products of each block
 
     def add(self, whitened: Tensor, score: Tensor, constant: float) -> None:
-        product = whitened * score[:, None]
+        shape = self._place.shape
+        if len(whitened) > shape[0] or whitened.shape[1] != shape[1]:
+            self._place = torch.empty_like(whitened)
+        self._place = self._place.to(whitened.device)
+        product = torch.mul(whitened, score[:, None], out=self._place[: len(whitened)])
         k = len(self._sums) - (constant > 0)
         sums = _square(product)[:k, :k]
         if constant > 0:
@@ -99,8 +104,8 @@ def _square(rows: Tensor) -> Tensor:
     """Return rows' rows, as a sum over blocks of rows: one product takes several times as long."""
     full = len(rows) // _PRODUCT_ROWS * _PRODUCT_ROWS
     blocks = rows[:full].view(-1, _PRODUCT_ROWS, rows.shape[1])
-    sums: Tensor = torch.bmm(blocks.mT, blocks).sum(0) + rows[full:].T @ rows[full:]
-    return sums
+    sums: Tensor = torch.bmm(blocks.mT, blocks).sum(0)
+    return sums if full == len(rows) else sums + rows[full:].T @ rows[full:]
 
 
 class _ExactMeat(Meat):

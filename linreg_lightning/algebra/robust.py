@@ -86,9 +86,9 @@ class RobustFit:
                 `from_gram`, or from a checkpoint.
 
         Raises:
-            InputError: no rows; an argument is outside its range; clusters with a missing value or
-                of one value; `HC2` or `HC3` and a row that alone determines a coefficient; a ridge
-                penalty; no residual degree of freedom.
+            InputError: no rows, or not those of the fit; an argument is outside its range; clusters
+                with a missing value or of one value; `HC2` or `HC3` and a row that alone determines
+                a coefficient; a ridge penalty; no residual degree of freedom.
 
         >>> from linreg_lightning.algebra import least_squares
         >>> fit = least_squares([[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 2.0, 5.0])
@@ -110,14 +110,31 @@ def rows_of(fit: Any, what: str, remedy: str, rows: Sequence[Any] | None) -> Fit
     """Return the rows given, or those that the fit holds.
 
     Raises:
-        InputError: there are none; `what` needs them, and `remedy` says what to type.
+        InputError: there are none; `what` needs them, and `remedy` says what to type. Others than
+            those of the fit were given, or rows without the levels that the fit has absorbed.
     """
     if rows is not None:
-        return FitRows.of(columns_by_name(rows[0], fit.feature_names), *rows[1:])
+        given = FitRows.of(columns_by_name(rows[0], fit.feature_names), *rows[1:])
+        _check_rows(fit.solution, given.batch)
+        return given
     if fit.rows is None:
         raise InputError(f"{what} the rows, which this fit does not hold; {remedy}")
     held: FitRows = fit.rows
     return held
+
+
+def _check_rows(solution: Solution[Any], batch: Batch) -> None:
+    """Refuse rows that have other columns than those of a fit, or lack its levels."""
+    if solution.absorbed:
+        raise InputError(
+            "rows: they were given without the levels that the fit has absorbed; use the fit that "
+            "least_squares(x, y, absorb=...) returned, which holds its rows, without rows"
+        )
+    features = solution.equations.features
+    expected, given = (features, len(solution.residual)), (batch.x.shape[1], batch.y.shape[1])
+    if given != expected:
+        text = f"{given[0]} features and {given[1]} targets were given after a fit of"
+        raise InputError(f"rows: {text} {expected[0]} and {expected[1]}; give the same rows")
 
 
 def _robust_errors(
@@ -130,11 +147,6 @@ def _robust_errors(
 ) -> RobustErrors:
     """Return the robust errors of a fit of these rows; `cluster` as in `Fit.robust`."""
     batch, absorption = rows.batch, rows.absorption
-    expected = (solution.equations.features, len(solution.scaled_intercept))
-    given = (batch.x.shape[1], batch.y.shape[1])
-    if given != expected:
-        text = f"{given[0]} features and {given[1]} targets were given after a fit of"
-        raise InputError(f"rows: {text} {expected[0]} and {expected[1]}; give the same rows")
     keys, names = None, tuple[str, ...]()
     if cluster is not None:
         keys, names = key_numbers("cluster", cluster, batch.rows, *rows.given)
@@ -146,7 +158,7 @@ def _robust_errors(
         sums.update(batch, rows.levels, keys)
         nested = Absorption(sums).effects.nested_count(range(ways))
     scores = ScoreSums(solution, options, keys=ways, exact=exact, nested=nested)
-    needs_leverage = absorption is not None and options.kind in ("HC2", "HC3")
+    needs_leverage = absorption is not None and options.needs_leverage
     for start in range(0, batch.rows, _ROWS_AT_A_TIME):
         part = slice(start, start + _ROWS_AT_A_TIME)
         block, leverage = batch.select(part), None

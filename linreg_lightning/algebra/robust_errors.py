@@ -49,6 +49,11 @@ class ErrorOptions:
         valid = self.lags is None or (isinstance(self.lags, int) and self.lags >= 0)
         check_argument("lags", self.lags, valid, "a whole number, 0 or above")
 
+    @property
+    def needs_leverage(self) -> bool:
+        """Whether the residual of each row is divided by a power of 1 - leverage."""
+        return self.kind in ("HC2", "HC3")
+
 
 @dataclass(frozen=True, eq=False)
 class RobustErrors:
@@ -123,6 +128,8 @@ def check_solution(solution: Solution[Any], options: ErrorOptions, keys: int) ->
     if solution.df_residual <= 0:
         text = f"{kind} was given, but no residual degree of freedom is left"
         raise InputError(f"errors: {text}; give more rows than coefficients")
+    if options.lags is not None and options.lags >= (rows := solution.equations.rows):
+        raise InputError(f"lags: {options.lags} was given for {rows} rows; give fewer than rows")
     if solution.rank == 0:
         raise InputError(f"errors: {kind} was given to a fit without coefficients; add a column")
     if kind == "cluster" and keys not in (1, 2):

@@ -36,12 +36,11 @@ from linreg_lightning.algebra.gram_float64 import Float64Gram
 from linreg_lightning.algebra.inference import f_tail, residual_variance, t_two_sided
 from linreg_lightning.algebra.kept_rows import KeptRows, MeasuredRows
 from linreg_lightning.algebra.robust import rows_of
-from linreg_lightning.algebra.row_scores import RowWhitener
+from linreg_lightning.algebra.row_scores import FULL_LEVERAGE, RowWhitener, check_squares
 from linreg_lightning.algebra.solve import solve
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 
-_CERTAIN_LEVERAGE = 1 - 1e-10  # a row of larger leverage has no residual of its own
 _BLOCK_ROWS = 2**15
 
 
@@ -83,7 +82,7 @@ class RowDiagnostics:
         self._largest_external = torch.zeros(targets, dtype=torch.float64)
         self._outlier = torch.zeros(targets, dtype=torch.int64)  # the row that it is of
         self._determining: list[int] = []  # rows of leverage 1
-        self._rows = 0
+        self._rows, self._squares = 0, torch.zeros_like(self._s)
 
     def update(self, batch: Batch, numbers: Tensor | None = None) -> None:
         """Add rows, of which those of weight 0 do not count.
@@ -108,7 +107,7 @@ class RowDiagnostics:
         """Return the diagnostics.
 
         Raises:
-            InputError: the rows are not as many as those of the fit.
+            InputError: the rows are not those of the fit.
         """
         fit, solution = self._fit, self._solution
         if self._rows != solution.equations.rows:
@@ -116,6 +115,7 @@ class RowDiagnostics:
                 f"rows: {self._rows} were given, and the fit is of {solution.equations.rows}; give "
                 "the same rows"
             )
+        check_squares(solution, self._squares)
         features, targets = fit._names()
         return Diagnostics.of(
             solution,
@@ -126,8 +126,13 @@ class RowDiagnostics:
         )
 
     def _add(self, batch: Batch, numbers: Tensor) -> None:
-        parts = list(self._whitener.blocks(batch, with_leverage=True))
-        whitened = torch.cat([part.whitened for part in parts])
+        parts = [
+            part._replace(whitened=part.whitened[:, : len(self._solution.kept)].clone())
+            for part in self._whitener.blocks(batch, with_leverage=True)
+        ]
+        self._squares += sum(part.squares for part in parts)
+        kept = len(self._solution.kept)  # the whitener pads its rows with other columns
+        whitened = torch.cat([part.whitened[:, :kept] for part in parts])
         residual = torch.cat([part.residual for part in parts])
         leverage = torch.cat([part.leverage for part in parts if part.leverage is not None])
         unit = 2.0 ** -float(self._solution.equations.weight_exponent)
@@ -150,7 +155,7 @@ class RowDiagnostics:
         self._changes += torch.diff(scaled, dim=0, prepend=previous).square().sum(0)
         self._last = scaled[-1:] if batch.rows else self._last
         self._rows += batch.rows
-        share = torch.where(leverage < _CERTAIN_LEVERAGE, 1 - leverage, math.nan)[:, None]
+        share = torch.where(leverage <= FULL_LEVERAGE, 1 - leverage, math.nan)[:, None]
         internal = scaled / share.sqrt()
         external = internal * ((self._df - 1) / (self._df - internal.square()).clamp(min=0)).sqrt()
         cook = internal.square() * (leverage[:, None] / share) / self._solution.rank
@@ -159,7 +164,7 @@ class RowDiagnostics:
             is_larger = largest > self._largest_external
             self._outlier = torch.where(is_larger, numbers[place], self._outlier)
             self._largest_external = torch.maximum(self._largest_external, largest)
-            self._determining += numbers[leverage >= _CERTAIN_LEVERAGE].tolist()
+            self._determining += numbers[leverage > FULL_LEVERAGE].tolist()
         columns = batch.x, batch.y, weight / unit, leverage, internal, external, cook
         self._kept.add(MeasuredRows(numbers, *columns))
 

@@ -30,11 +30,17 @@ from linreg_lightning.algebra.double_double import (
 )
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.batch import Batch
+from linreg_lightning.errors import InputError
 
 _WELL_CONDITIONED = 1e3  # condition numbers up to which float64 whitens rows to 12 digits
 _NEARLY_PERFECT = 1e-8  # parts of the variation below which float64 loses digits of residuals
+FULL_LEVERAGE = 1 - 1e-10
+"""Above it, fewer than six digits are left of 1 - leverage: the row has no residual of its own."""
+_SAME_SQUARES = 1e-6  # relative, by which the squares of residuals of the same rows differ at most
 _FAST_WIDTH, _FAST_ROWS = 12, 128
-_BLOCK_NUMBERS = 2**18  # of rows at a time; what is made of them stays in the cache of a processor
+_MAX_CHANGE = 200  # of exponents
+# Rows at a time: what is made of them stays in the cache of a processor.
+_BLOCK_NUMBERS = {True: 2**18, False: 2**17}  # by whether the fit is exact
 
 
 class RowScores(NamedTuple):
@@ -43,6 +49,7 @@ class RowScores(NamedTuple):
     whitened: Tensor  # u without the intercept, (rows, kept or more); other columns may follow
     residual: Tensor  # w r, (rows, targets); 0 for targets whose residuals cannot be seen
     leverage: Tensor | None  # w u'u, (rows,), if it was asked for
+    squares: Tensor  # the sum of w r^2, (targets,)
 
 
 class RowWhitener:
@@ -68,11 +75,27 @@ class RowWhitener:
         self.intercept = equations.intercept / float(to_float64(equations.weight))  # u^2 of 1
         share = to_float64(solution.residual) / to_float64(solution.total)
         nearly_perfect = bool((self._seen & (share < _NEARLY_PERFECT)).any())
+        extreme = self._change.abs().max().item() > _MAX_CHANGE if len(columns) else False
+        self._rescales = bool(self._unit.any()) or extreme
+        # Columns are scaled by the matrix, where that leaves float64's range to its entries.
+        matrix = self._matrix.high
+        if not self._rescales:
+            matrix = ldexp(matrix, self._change[: len(kept), None])
+        # For float64, with zeros below and beside it: matrix products are several times as fast for
+        # such widths. Rows and results go to the same two places, block by block.
+        width = max(_FAST_WIDTH, -(-self._matrix.high.shape[1] // _FAST_WIDTH) * _FAST_WIDTH)
+        padding = width - self._matrix.high.shape[1], width - len(kept)
+        self._wide = torch.nn.functional.pad(matrix, (0, padding[0], 0, padding[1]))
+        self._centred = self._product = self._wide.new_zeros(0, width)
         self._precise = exact and (solution.condition > _WELL_CONDITIONED or nearly_perfect)
 
     def blocks(self, batch: Batch, with_leverage: bool) -> Iterator[RowScores]:
-        """Compute the parts of scores, some rows at a time, for rows of weight above 0."""
-        size = max(256, _BLOCK_NUMBERS // (1 + len(self._columns)))
+        """Compute the parts of scores, some rows at a time, for rows of weight above 0.
+
+        The next block may overwrite the whitened rows of the last one.
+        """
+        size = max(256, _BLOCK_NUMBERS[self.exact] // (1 + len(self._columns)))
+        size = -(-size // _FAST_ROWS) * _FAST_ROWS
         for start in range(0, batch.rows, size):
             rows = batch.select(slice(start, start + size))
             yield self._scores(rows, with_leverage)
@@ -88,7 +111,8 @@ class RowWhitener:
                     leverage = leverage + column * column
             else:
                 u = whitened[:, :k]
-                leverage = u.square().sum(1) + self.intercept
+                leverage = torch.linalg.vecdot(u, u).add_(self.intercept)
+        plain = residual
         if rows.weight is not None:
             weight = ldexp(rows.weight.double(), -self._weight_unit.to(rows.x.device))
             residual = residual * weight[:, None]
@@ -100,28 +124,34 @@ class RowWhitener:
                 leverage = None if leverage is None else leverage * scale
         if not bool(self._seen.all()):
             residual = residual * self._seen.to(residual.device)
-        return RowScores(whitened, residual, leverage)
+        return RowScores(whitened, residual, leverage, (plain * residual).sum(0).cpu())
 
     def _products(self, rows: Batch) -> tuple[Tensor, Tensor]:
         """Return whitened rows and residuals, by one matrix product."""
         device, k = rows.x.device, len(self._kept)
         mean, unit = self._mean.high.to(device), self._unit.to(device)
-        x = rows.x.double()
+        x, y = rows.x, rows.y.double()
         if len(self._kept) < x.shape[1]:
             x = x[:, self._kept.to(device)]
-        y = rows.y.double()
-        if bool(self._unit.any()) or bool(self._change.any()):
-            x = ldexp(ldexp(x, -unit[:k]) - mean[:k], (self._change[:k]).to(device))
-            y = ldexp(ldexp(y, -unit[k:]) - mean[k:], (self._change[k:]).to(device))
+        if len(self._centred) < rows.rows or self._centred.device != device:
+            self._wide = self._wide.to(device)
+            self._centred = self._wide.new_zeros(rows.rows, len(self._wide))
+            self._product = torch.empty_like(self._centred)
+        z, product = self._centred[: rows.rows], self._product[: rows.rows]
+        if self._rescales:
+            change = self._change.to(device)
+            z[:, :k] = ldexp(ldexp(x.double(), -unit[:k]) - mean[:k], change[:k])
+            y = ldexp(ldexp(y, -unit[k:]) - mean[k:], change[k:])
         else:
-            x, y = x - mean[:k], y - mean[k:]
-        outputs = self._matrix.high.shape[1]
-        # Kernels of matrix products are several times as fast for such widths.
-        matrix = torch.nn.functional.pad(self._matrix.high, (0, -outputs % _FAST_WIDTH)).to(device)
-        full = len(x) // _FAST_ROWS * _FAST_ROWS
-        parts = [(x[:full].view(-1, _FAST_ROWS, k) @ matrix).flatten(0, 1), x[full:] @ matrix]
-        product = torch.cat(parts) if full < len(x) else parts[0]
-        return product, y - product[:, k:outputs]
+            torch.sub(x, mean[:k], out=z[:, :k])
+            y = ldexp(y - mean[k:], self._change[k:].to(device))
+        full = rows.rows // _FAST_ROWS * _FAST_ROWS
+        blocks = z[:full].view(-1, _FAST_ROWS, len(self._wide))
+        wide = self._wide.expand(len(blocks), -1, -1)
+        torch.bmm(blocks, wide, out=product[:full].view(blocks.shape))
+        if full < rows.rows:
+            torch.mm(z[full:], self._wide, out=product[full:])
+        return product, y - product[:, k : k + y.shape[1]]
 
     def _products_in_order(self, rows: Batch) -> tuple[Tensor, Tensor]:
         """Return the same by elementwise operations in a fixed order."""
@@ -152,3 +182,12 @@ def _multiply_in_order(columns: Number, matrix: Number) -> Number:
         # Not `addcmul`, which may round once where two operations round twice.
         total[i:] = total[i:] + matrix[i, i:, None] * columns[i]
     return total
+
+
+def check_squares(solution: Solution[Any], squares: Tensor) -> None:
+    """Refuse rows whose sums of w r^2, (targets,), are not those of the fit."""
+    residual, total = to_float64(solution.residual), to_float64(solution.total)
+    allowed = _SAME_SQUARES * (residual + total / 1000)
+    if bool((((squares - residual).abs() > allowed) & (residual > 0)).any()):
+        remedy = "give the same rows in each pass, such as with shuffle=False"
+        raise InputError(f"rows: others than those of the fit were given; {remedy}")

@@ -20,13 +20,12 @@ from linreg_lightning.algebra.robust_errors import (
     one_cluster,
     small_sample_factor,
 )
-from linreg_lightning.algebra.row_scores import RowWhitener
+from linreg_lightning.algebra.row_scores import FULL_LEVERAGE, RowWhitener, check_squares
 from linreg_lightning.algebra.solution import Solution
 from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import row_number
 
-_FULL_LEVERAGE = 1 - 1e-10  # where fewer than six digits are left of 1 - leverage
 # No sum of scores over any of the rows is above sqrt(SSR), by the inequality of Cauchy and Schwarz,
 # as sum(w u^2) is 1 for each column. Sums in units of 2^-_UNIT_BITS of it stay within int64.
 _UNIT_BITS = 60
@@ -77,11 +76,12 @@ class ScoreSums:
         self._whitener = RowWhitener(solution, exact)
         self._constant = math.sqrt(self._whitener.intercept)
         self._counts = torch.tensor([0, 0, _NO_ROW])  # rows, those of leverage 1, the first of them
+        self._squares = torch.zeros(self.targets, dtype=torch.float64)  # sums of w r^2
         columns = self._terms * self.targets
         self._meats = [Meat.of(self._terms, exact) for _ in range(self.targets)]
         self._clusters = [ClusterSums(columns) for _ in range(2 * keys - 1 if keys else 0)]
-        bound = exponent_of(to_float64(solution.residual).sqrt()) - _UNIT_BITS
-        self._unit = bound.repeat_interleave(self._terms)
+        unit = exponent_of(to_float64(solution.residual).sqrt()) - _UNIT_BITS
+        self._unit = unit.repeat_interleave(self._terms)
         # The scores of the last rows, to which the moving sums of the next ones reach back.
         self._tail = torch.zeros(options.lags or 0, columns, dtype=torch.int64)
 
@@ -109,8 +109,9 @@ class ScoreSums:
             leverage = None if leverage is None else leverage[present.to(leverage.device)]
         self._counts[0] += batch.rows
         start, kept_scores = 0, []
-        for part in self._whitener.blocks(batch, self.options.kind in ("HC2", "HC3")):
+        for part in self._whitener.blocks(batch, self.options.needs_leverage):
             scores, stop = part.residual, start + len(part.residual)
+            self._squares = self._squares + part.squares
             if part.leverage is not None:
                 h = part.leverage if leverage is None else part.leverage + leverage[start:stop]
                 scores = scores * self._factor(h, first_row + present[start:stop])[:, None]
@@ -142,6 +143,7 @@ class ScoreSums:
         first = torch.minimum(self._counts[2], other._counts[2])
         self._counts = self._counts + other._counts
         self._counts[2] = first
+        self._squares = self._squares + other._squares
         for meat, added_meat in zip(self._meats, other._meats, strict=True):
             meat.merge(added_meat)
         for clusters, added in zip(self._clusters, other._clusters, strict=True):
@@ -149,7 +151,7 @@ class ScoreSums:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the sums as plain tensors."""
-        state = {"counts": self._counts, "tail": self._tail}
+        state = {"counts": self._counts, "tail": self._tail, "squares": self._squares}
         for name, sums in self._parts():
             state |= {f"{name}.{field}": v for field, v in sums.state_dict().items()}
         return state
@@ -165,6 +167,7 @@ class ScoreSums:
         """Return the sums of a `state_dict`; the other arguments as they had them."""
         sums = cls(solution, options, **arguments)
         sums._counts, sums._tail = state["counts"], state["tail"]
+        sums._squares = state["squares"]
         for name, part in sums._parts():
             prefix = f"{name}."
             own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
@@ -201,7 +204,7 @@ class ScoreSums:
 
     def _factor(self, leverage: Tensor, numbers: Tensor) -> Tensor:
         """Return 1 / (1 - h), or its root for HC2; 0 for rows of leverage 1, which it counts."""
-        full = leverage > _FULL_LEVERAGE
+        full = leverage > FULL_LEVERAGE
         if bool(full.any()):
             self._counts[1] += int(full.sum())
             self._counts[2] = min(int(self._counts[2]), int(numbers[full.cpu()].min()))
@@ -282,6 +285,7 @@ class ScoreSums:
         if given != self.solution.equations.rows:
             text = f"{given} rows of weight above 0 were given after a fit of"
             raise InputError(f"rows: {text} {self.solution.equations.rows}; give the same rows")
+        check_squares(self.solution, self._squares)
         if full:
             others = f" and {full - 1} more" if full > 1 else ""
             raise InputError(

@@ -3,8 +3,8 @@
 To add a callback, write its class in a file of its own and list it here. `Trainer(callbacks=[...])`
 and `--trainer.callbacks` then accept it; to use it in each run of a command, add it to
 `CALLBACKS` in `cli/default_callbacks.py`. What a callback asks of models and data is in
-`protocols.py`; `regression_figures.py`, `selection_figures.py`, `row_sampler.py` and
-`tensorboard.py` hold helpers.
+`protocols.py`; `regression_figures.py`, `selection_figures.py`, `diagnostic_figures.py`,
+`row_sampler.py` and `tensorboard.py` hold helpers.
 """
 
 from linreg_lightning.callbacks.coefficient_file import CoefficientFile as CoefficientFile

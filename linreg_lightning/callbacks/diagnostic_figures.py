@@ -24,6 +24,9 @@ def diagnostic_figures(
             f"{len(sample.number)} of {found.rows} training rows: drawn at random, and the most "
             "influential ones."
         )
+    # Rows added to a random sample would lie at quantiles that are not theirs.
+    added = {row.row for each in found.targets for row in each.influential}
+    drawn = [sample.complete or number not in added for number in sample.number.tolist()]
     places = {number: place for place, number in enumerate(sample.number.tolist())}
     for k, each in enumerate(found.targets[:_MAX_TARGETS]):
         file, tag = (f"-{k + 1}", f"/{each.target}") if len(found.targets) > 1 else ("", "")
@@ -34,7 +37,12 @@ def diagnostic_figures(
         }
         internal, external = sample.internal[:, k], sample.external[:, k]
         rest = each.target, caption, labels
-        yield f"qq{file}", f"qq{tag}", qq(external, found.df_residual - 1, *rest)
+        if sample.complete:
+            figure = qq(external, found.df_residual - 1, *rest)
+        else:
+            text = f"{sum(drawn)} of {found.rows} training rows, drawn at random."
+            figure = qq(external[drawn], found.df_residual - 1, each.target, text)
+        yield f"qq{file}", f"qq{tag}", figure
         figure = scale_location(sample.predicted[:, k], internal, *rest)
         yield f"scale-location{file}", f"scale-location{tag}", figure
         figure = leverage(sample.leverage, internal, found.rank, *rest)

@@ -19,6 +19,7 @@ from linreg_lightning.hook_markers import per_step
 from linreg_lightning.protocols import (
     DrawsFigures,
     Fitted,
+    HasKeys,
     NamedClasses,
     NamedColumns,
     coefficient_rows,
@@ -45,8 +46,8 @@ class FitPlots(Callback):
     fitted line and the bands of `prediction`. A model with a `selection` has plots of its path of
     penalties and of the errors of held-out folds. Plots that do not apply are left out:
     coefficients of a model without `coefficients()`, the descent of a model that took a single
-    step, predictions where y is not float of shape (rows,) or (rows, targets), or is the number of
-    a class. Of several targets the first four have plots.
+    step, predictions of a fit that absorbed effects, or where y is not float of shape (rows,) or
+    (rows, targets), or is the number of a class. Of several targets the first four have plots.
 
     An error in drawing, in the model's own code or from a full disk, becomes a warning, because the
     fit has succeeded.
@@ -156,13 +157,18 @@ class FitPlots(Callback):
         self.path = file.with_name("*.png")
         log_picture(trainer, tag, file)
 
-    def _samples(self, trainer: Trainer, model: LightningModule) -> dict[str, RowSample]:
+    def _samples(self, trainer: Any, model: LightningModule) -> dict[str, RowSample]:
         """Return rows of each split to draw; of none if the model cannot predict them."""
+        data = trainer.datamodule
+        if isinstance(data, HasKeys) and data.absorbed_names:
+            return {}  # a fit keeps no effects to predict with
         loaders: dict[str, tuple[Any, float]] = {}
         if len(trainer.num_val_batches) == 1:
             loaders["validation"] = trainer.val_dataloaders, trainer.num_val_batches[0]
         loaders["training"] = trainer.train_dataloader, trainer.num_training_batches
         samples: dict[str, RowSample] = {}
+        if isinstance(model, HasKeys) and model.absorbed_names:
+            return samples  # it keeps no effects, which a prediction needs
         any_y = draws_figures(model)
         with isolate_rng(include_cuda=False):
             try:

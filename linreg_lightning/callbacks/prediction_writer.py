@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, Protocol, final, runtime_checkable
 
 import pyarrow as pa
 import torch
@@ -19,6 +19,14 @@ from linreg_lightning.protocols import (
     prediction_columns_of,
 )
 from linreg_lightning.tables.prediction_file import FORMATS, Format, PredictionFile
+
+
+@runtime_checkable
+class PredictsOriginalUnits(Protocol):
+    """A model that can turn predictions of transformed targets, such as log(price), back."""
+
+    def original_units(self, center: Any) -> Any:
+        """Return an object whose `columns(prediction)` are named, and whose text explains them."""
 
 
 @final
@@ -39,24 +47,35 @@ class PredictionWriter(Callback):
         intervals: whether to write standard errors and intervals; needs `model.prediction(x)`.
         keep: columns of the input to write beside the predictions.
         format: csv or parquet.
+        original_units: median or mean: that of price, after a formula such as `log(price) ~ area`,
+            whose predictions are of log(price); null leaves them so. The median is exp(prediction),
+            and ends of intervals likewise; the mean is exp(prediction + residual_sd^2 / 2), if
+            errors are normal and of equal variance. The columns are named after price.
 
     Raises:
         InputError: the format is unknown; the data do not say in which order several processes
             predict; the model has no intervals; the data keep no columns; `prediction_columns`
-            returns columns of different lengths or shapes; the disk is full.
+            returns columns of different lengths or shapes; the disk is full; the target has no
+            inverse that is known, or no mean.
     """
 
     file_label: ClassVar[str] = "predictions"
     path: Path | None = None  # the file, once it is complete
 
     def __init__(
-        self, intervals: bool = False, keep: Sequence[str] = (), format: Format = "csv"
+        self,
+        intervals: bool = False,
+        keep: Sequence[str] = (),
+        format: Format = "csv",
+        original_units: Literal["median", "mean"] | None = None,
     ) -> None:
         if format not in FORMATS:
             raise InputError(f"format: {format!r} was given; type {' or '.join(FORMATS)}")
         self.intervals = intervals
         self.keep = list(keep)
         self.format = format
+        self.center = original_units
+        self.units: Any = None  # what turns predictions into original units; its text says how
         self._file: Any = None  # a PredictionFile, while predictions are made
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
@@ -67,6 +86,9 @@ class PredictionWriter(Callback):
                 f"intervals: {type(pl_module).__name__} has none; leave it out, or fit a model "
                 "that knows its standard errors"
             )
+        if self.center is not None and not isinstance(pl_module, PredictsOriginalUnits):
+            name = type(pl_module).__name__
+            raise InputError(f"original_units: {name} predicts none; leave it out")
         if self.keep:
             data = trainer.datamodule
             if not isinstance(data, KeepsColumns):
@@ -84,6 +106,8 @@ class PredictionWriter(Callback):
                 f"devices: {trainer.world_size} were given, and {type(data).__name__} does not say "
                 "which of them has which rows; give the Trainer devices=1"
             )
+        if self.center is not None:
+            self.units = pl_module.original_units(self.center)  # type: ignore[operator]
         path = Path(trainer.log_dir or trainer.default_root_dir) / f"predictions.{self.format}"
         # The first process decides which of two runs writes the table.
         if trainer.is_global_zero:
@@ -132,6 +156,10 @@ class PredictionWriter(Callback):
     def _predicted_columns(self, model: Any, outputs: Any, batch: Any) -> dict[str, pa.Array]:
         """Return the columns of a batch's predictions by name; none for outputs of other kinds."""
         x = batch[0] if isinstance(batch, list | tuple) else batch
+        if self.units is not None:
+            prediction = model.prediction(x) if self.intervals else outputs
+            columns = self.units.columns(prediction)
+            return {name: _array(column) for name, column in columns.items()}
         if not self.intervals and (own := prediction_columns_of(model, outputs)):
             rows = len(x) if isinstance(x, Tensor) else None
             return _named_columns(own, rows)

@@ -12,7 +12,8 @@ everything with `option_parser` and `option_checks`, makes the callbacks (`defau
 the Trainer, which gets the checkpoint from `checkpoint_content`.
 
 `resumed_fit` has what a fit that resumes may change, and `measured_rows` the rows to validate or
-test on. `fit_report` prints the end of a fit; `summary` is the command that prints a checkpoint.
+test on. `fit_report` prints the end of a fit. `summary`, `compare` and `diagnose` are
+commands that report on checkpoints, whose models `fitted_model` loads.
 What is specific to linear regression, its defaults and first lines of help, is in `linreg`.
 
 Whatever a run asks of its command (name, default classes, settings), it asks `command.active()`.

@@ -14,7 +14,7 @@ _TAKES_LIST = re.compile(r"--(data\.(init_args\.)?\w+|keep)\+?")
 # Of other lists, such as the weights of SyntheticData, each word may be a number.
 _LISTS_OF_TEXT = {
     *("path", "val_path", "test_path", "target", "features", "exclude", "categorical"),
-    *("na_values", "keep"),
+    *("na_values", "keep", "cluster", "absorb"),
 }
 
 # Options without a value.

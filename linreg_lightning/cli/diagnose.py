@@ -54,7 +54,8 @@ def diagnose(args: list[str]) -> str:
         raise InputError(f"--columns: the fit has no column {unknown[0]!r}; it has {known}")
     parts = [_make_data(arguments, checkpoint) for arguments in _data_arguments(checkpoint)]
     found = _read_rows(fit, parts, given.rows, path)
-    keys = _read_keys(parts, found, given.keep) if given.keep else {}
+    keep = [name for word in given.keep for name in _listed(word)]
+    keys = _read_keys(parts, found, keep) if keep else {}
     logger = RunLogger(given.root)
     folder = Path(logger.log_dir)
     content = found.to_json()
@@ -91,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trainer.default_root_dir", dest="root", default=ROOT, help=text)
     parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     return parser
+
+
+def _listed(word: str) -> list[str]:
+    """Return the names of a list such as `[id,year]`, as `predict` reads it, or the one given."""
+    is_list = word.startswith("[") and word.endswith("]")
+    return [name.strip() for name in word[1:-1].split(",")] if is_list else [word]
 
 
 def _check_fit(fit: Fit, path: str) -> None:
@@ -134,23 +141,25 @@ def _make_data(stored: dict[str, Any], checkpoint: CheckpointInfo) -> Regression
             "its rows; derive it from RegressionDataModule"
         )
     try:
-        return cls(**stored["init_args"])  # type: ignore[no-any-return]
+        data: RegressionDataModule = cls(**stored["init_args"])
     except TypeError as error:
         raise InputError(
             f"--ckpt_path: {checkpoint.path} does not hold the rows of its {cls.__name__} "
             f"({error}); in Python call fit.diagnostics()"
         ) from None
+    return data
 
 
 def _numbered(parts: Sequence[RegressionDataModule], kept: Sequence[str]) -> Iterator[NumberedRows]:
     """Yield the rows of all data, numbered on from one to the next."""
     first = 0
-    for data in parts:
-        last = 0
+    for k, data in enumerate(parts):
+        count_table = None
         for rows in data.numbered_rows(kept):
-            last = int(rows.numbers[-1])
+            count_table = rows.count_table
             yield rows._replace(numbers=rows.numbers + first)
-        first += last
+        if count_table is not None and k + 1 < len(parts):
+            first += count_table()
 
 
 def _read_rows(fit: Fit, parts: Sequence[RegressionDataModule], top: int, path: str) -> Diagnostics:
@@ -198,13 +207,13 @@ def _read_keys(
     parts: Sequence[RegressionDataModule], found: Diagnostics, kept: Sequence[str]
 ) -> dict[int, dict[str, str]]:
     """Return the columns kept of the influential rows, by row number."""
-    wanted = {each.row for target in found.targets for each in target.influential}
+    influential = [each.row for target in found.targets for each in target.influential]
+    wanted = torch.tensor(influential, dtype=torch.int64).unique()
     keys: dict[int, dict[str, str]] = {}
     for rows in _numbered(parts, kept):
-        for place, number in enumerate(rows.numbers.tolist()):
-            if number in wanted:
-                values = {name: rows.kept.column(name)[place].as_py() for name in kept}
-                keys[number] = {name: str(value) for name, value in values.items()}
+        for place in torch.isin(rows.numbers, wanted).nonzero().flatten().tolist():
+            values = {name: rows.kept.column(name)[place].as_py() for name in kept}
+            keys[int(rows.numbers[place])] = {name: str(value) for name, value in values.items()}
         if len(keys) == len(wanted):
             break
     return keys

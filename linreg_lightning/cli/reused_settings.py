@@ -15,7 +15,7 @@ from linreg_lightning.data import TabularData
 # The options that only some of the subcommands have.
 _COMMANDS_OF_OPTION = {
     **dict.fromkeys(("figures", "optimizer", "lr_scheduler", "change"), ("fit",)),
-    **dict.fromkeys(("intervals", "keep", "format"), ("predict",)),
+    **dict.fromkeys(("intervals", "keep", "format", "original_units"), ("predict",)),
     "verbose": ("validate", "test"),
 }
 # A file that a run has saved holds all options, among them these.

@@ -186,7 +186,8 @@ class TrainerCLI(LightningCLI):
             callbacks.append(ValidationRecord())
         if self.subcommand == "predict":
             keep = [options.keep] if isinstance(options.keep, str) else options.keep or []
-            callbacks.append(PredictionWriter(options.intervals, keep, options.format))
+            how = options.intervals, keep, options.format, options.original_units
+            callbacks.append(PredictionWriter(*how))
         try:
             made = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (TypeError, ValueError) as error:
@@ -267,6 +268,9 @@ class TrainerCLI(LightningCLI):
                 "predict: nothing was written; the model must predict a tensor of (rows,) or "
                 "(rows, targets), and the data must have rows to predict"
             )
+        for each in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(each, PredictionWriter) and each.units is not None:
+                files["units"] = str(each.units)
         self._print(files)
 
     def _written_files(self) -> dict[str, str]:

@@ -264,7 +264,7 @@ class RegressionDataModule(SupervisedDataModule):
             self.load("fit")
         rows = self.splits["train"]
         batch = rows if isinstance(rows, Batch) else rows.batch
-        yield NumberedRows(batch, torch.arange(1, batch.rows + 1))
+        yield NumberedRows(batch, torch.arange(1, batch.rows + 1), lambda: batch.rows)
 
     def train_dataloader(self) -> Loader:
         """Return the rows to fit, at least two."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from linreg_lightning.algebra.folds import MAX_KNOWN_GROUPS, FoldRule, check_groups
 from linreg_lightning.batch import Batch, FoldBatch, GroupBatch, KeyBatch
-from linreg_lightning.data.row_keys import TableKeys, column_numbers
+from linreg_lightning.data.row_keys import TableKeys, column_keys
 from linreg_lightning.data.split_reader import SplitReader
 from linreg_lightning.design_matrix.batch_builder import BatchBuilder, Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
@@ -138,7 +138,7 @@ class TableFolds:
     def __call__(self, block: RowBlock) -> tuple[NDArray[Any], dict[str, NDArray[np.bool_]]]:
         """Return each row's fold or, with groups, its group's number; and which have no group."""
         if self.group is not None:
-            number, missing = column_numbers(block.table.column(self.group))
+            number, missing = column_keys(block.table.column(self.group))
             return number, {self.group: missing}
         start = block.chunk.start
         stop = start + block.chunk.table.num_rows
@@ -160,7 +160,7 @@ def _read_groups(subset: RowSubset, roles: ColumnRoles, missing: Missing) -> Ten
     groups: set[int] = set()
     for block in subset.read(roles.types(subset.dataset), _BLOCK_ROWS):
         block = block.select(roles.weight, complete=missing != "error")
-        number, is_missing = column_numbers(block.table.column(name))
+        number, is_missing = column_keys(block.table.column(name))
         groups.update(np.unique(number[~is_missing]).tolist())
         if len(groups) > MAX_KNOWN_GROUPS:
             break

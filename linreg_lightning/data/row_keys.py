@@ -81,12 +81,12 @@ class TableKeys:
 
     def __call__(self, block: RowBlock) -> tuple[NDArray[np.int64], dict[str, Missing]]:
         """Return a number for each row's value, (rows, columns), and which rows have none."""
-        found = {name: column_numbers(block.table.column(name)) for name in self.columns}
+        found = {name: column_keys(block.table.column(name)) for name in self.columns}
         numbers = np.stack([found[name][0] for name in self.columns], 1)
         return numbers, {name: missing for name, (_, missing) in found.items()}
 
 
-def column_numbers(column: pa.Array) -> tuple[NDArray[np.int64], Missing]:
+def column_keys(column: pa.Array) -> tuple[NDArray[np.int64], Missing]:
     """Return a number for the value of each row, as `group_numbers`, and which rows have none."""
     number: NDArray[np.int64]
     dtype = column.type

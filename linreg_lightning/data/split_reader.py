@@ -97,6 +97,7 @@ class SplitReader:
 
     def numbered_blocks(self, kept: Sequence[str]) -> Iterator[NumberedRows]:
         """Yield the rows in the order of the files, with their numbers and some columns of them."""
+        self.builder.roles.check(self.subset.dataset)  # which may have changed since the fit
         builder = replace(self.builder, folds=partial(_number_rows, self.builder.folds))
         for block in self._read(self.block_rows, kept):
             batch, _ = builder.build(block)
@@ -106,7 +107,7 @@ class SplitReader:
             columns = block.table.select(list(kept)).take(pa.array(rows))
             numbers = torch.from_numpy(places + block.chunk.start + 1)
             if batch.rows:
-                yield NumberedRows(batch.batch, numbers, columns)
+                yield NumberedRows(batch.batch, numbers, self.subset.dataset.count_rows, columns)
 
     def read_all(self, max_bytes: int | float) -> Batch | FoldBatch | None:
         """Return all rows; None if the files or the rows have more than `max_bytes`."""

@@ -79,7 +79,8 @@ class TableDesign:
     def fit(self, model: Any) -> Design:
         """Return the checkpoint's design, or fit one to the rows to train on, once, for a model."""
         if self.design is None and self._formula is not None:
-            if isinstance(model, TakesIntercept):
+            # Effects contain the constant; what the formula says of it decides the other terms.
+            if isinstance(model, TakesIntercept) and not self._keys["absorbed"]:
                 model.set_intercept(self._formula.constant)
             has_choice = isinstance(model, LinearModel) and model.fit_intercept is not None
             constant = model.fit_intercept if has_choice else self._formula.constant
@@ -128,6 +129,7 @@ class TableDesign:
         """Return what each column of a split is for."""
         if self._formula is not None and self.design is None:
             roles = formula_roles(self._formula, self._sources.table(), *self._others)
+            self._check_keys(roles)
             roles = roles._replace(**self._keys)
         elif self.design is None:
             given = self._arguments
@@ -147,6 +149,15 @@ class TableDesign:
         if split == "predict":
             return roles._replace(targets=[], weight=None, by=None, has_classes=False)
         return roles
+
+    def _check_keys(self, roles: ColumnRoles) -> None:
+        """Refuse columns of keys that a formula has a use for: targets, and effects as terms."""
+        taken = {"absorb": [*roles.features, *roles.targets], "cluster": roles.targets}
+        for argument, names in taken.items():
+            for name in as_list(self._arguments[argument]):
+                if name in names:
+                    text = f"{argument}: {name!r} is in the formula too"
+                    raise InputError(f"{text}; leave it out there, or name another column")
 
     def _options(self) -> tuple[list[str], Any, int]:
         arguments = self._arguments

@@ -114,11 +114,11 @@ class TabularData(RegressionDataModule):
         classes: whether the target is a category, of text, booleans or whole numbers. y then has
             the number of each row's class in `class_names`, int64 (rows,). These are the sorted
             classes of the rows to train on; a row of any other class is refused.
-
         formula: y as a sum of terms, such as `log(price) ~ area + C(city) * age + poly(age, 2)`, in
             place of target and features; needs the extra `formula`. Terms are those of formulaic;
             levels, centres, polynomials and knots are learned from the rows to train on. `- 1`
-            leaves the constant out, and predictions are of y as it stands before `~`.
+            leaves the constant out. Predictions are of log(price), unless `original_units` of
+            `predict` asks for the median or mean of price.
 
     Raises:
         InputError: a file that is missing, damaged or written anew during a fit; a column that it

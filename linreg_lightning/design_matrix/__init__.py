@@ -13,8 +13,18 @@
     row_counts     what rows lacked, to be said in one line each
     frame_reader   rows of a data frame to x, by the names of its columns
 
+    formula_terms        formulaic reads a formula: its terms, their rank, the names of columns
+    formula_expressions  the factors of terms: what they may hold, and their values
+    formula_functions    functions that learn from the rows: centring, polynomials, splines
+    formula_fit          what a formula learns from the rows to train on, written to the `Design`
+    formula_matrix       the columns of x of a formula, from that
+    formula_rows         rows that lack a value of a formula
+    exact_sum            sums without rounding, for what formulas learn
+
 To add a column transformation, such as a logarithm or a spline, write a class beside `NumberTerm`
 and `CategoryTerm` in design.py, or in a file of its own as dates.py, and choose it in `Design`;
 what it learns from the rows to train on is gathered in fit_design.py and written by `Design.state`,
-so that checkpoints keep it.
+so that checkpoints keep it. A function of formulas of one number goes into `_FUNCTIONS` in
+formula_expressions.py; one that learns needs its options, its state and its values in
+formula_functions.py.
 """

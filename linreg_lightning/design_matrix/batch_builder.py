@@ -27,6 +27,7 @@ from linreg_lightning.validation import check_finite, check_intercept, check_wei
 Missing = Literal["error", "drop", "mean"]
 Unseen = Literal["error", "zero", "add"]
 _MISSING_HINT = ", or set missing to drop, which leaves such rows out, or to mean"
+_KEY_KINDS = {"group": "group", "cluster": "cluster", "absorb": "level"}
 _TEXT_HINT = '; where NA is a category of a CSV file, write it in quotes: "NA"'
 _ZERO_HINT = ", or set unseen to zero to count it as {}"
 _EXAMPLES = 3
@@ -181,7 +182,7 @@ class BatchBuilder:
         """Refuse rows without a class or a key: no number can be filled in for it."""
         roles = self.roles
         classes = [("target", roles.targets[0], "class")] if roles.has_classes else []
-        keys = [(argument, name, argument) for argument, name in roles.keys]
+        keys = [(argument, name, _KEY_KINDS[argument]) for argument, name in roles.keys]
         for argument, name, kind in [*classes, *keys]:
             numbers = y[roles.values.index(name)]
             for row in np.flatnonzero(np.isnan(numbers))[:1].tolist():

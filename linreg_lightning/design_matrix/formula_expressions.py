@@ -29,8 +29,6 @@ _FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {
 _FUNCTIONS |= {"exp10": lambda x: np.power(10.0, x), "I": lambda x: x}
 STATEFUL = frozenset({"center", "scale", "standardize", "poly", "bs", "cr", "cs", "cc"})
 SEVERAL_COLUMNS = STATEFUL - {"center", "scale", "standardize"}
-CONTRASTS = {"Treatment", "Sum", "Poly", "Helmert", "Diff"}
-_CONTRASTS_OF_R = {"treatment", "sum", "poly", "helmert", "diff", "SAS"}
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -48,6 +46,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Eq: np.equal,
     ast.NotEq: np.not_equal,
 }
+NO_LITERAL = (ValueError, TypeError, MemoryError, RecursionError)  # of `ast.literal_eval`
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -89,7 +88,7 @@ class Expression:
             tree = ast.parse(_QUOTED.sub(alias, self.text).strip(), mode="eval").body
         except SyntaxError:
             raise self.refusal(self.text, "is no expression") from None
-        if not (isinstance(tree, ast.Call) and _function_name(tree) == "C"):
+        if not (isinstance(tree, ast.Call) and function_name(tree) == "C"):
             self._check(tree, is_outermost=True)
         return tree
 
@@ -124,9 +123,8 @@ class Expression:
         node = self.tree if node is None else node
         children = [node.args[0]] if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
         calls = [call for child in children for call in self.stateful_calls(child)]
-        is_stateful = isinstance(node, ast.Call) and _function_name(node) in STATEFUL
-        if is_stateful and not is_raw(node):
-            calls.append(node)  # type: ignore[arg-type]
+        if isinstance(node, ast.Call) and function_name(node) in STATEFUL and not is_raw(node):
+            calls.append(node)
         return calls
 
     def _check(self, node: ast.AST, is_outermost: bool = False) -> None:
@@ -150,7 +148,7 @@ class Expression:
 
     def _check_call(self, node: ast.Call, is_outermost: bool) -> ast.expr:
         """Check the name and the constants of a call; return its first argument."""
-        name, shown = _function_name(node), ast.unparse(node.func)
+        name, shown = function_name(node), ast.unparse(node.func)
         if name not in _FUNCTIONS and name not in STATEFUL:
             raise self.refusal(f"{shown}(...)", "is no function that formulas know")
         if not node.args or any(isinstance(arg, ast.Starred) for arg in node.args):
@@ -174,8 +172,8 @@ class Expression:
         """Compute one part of the expression."""
         if isinstance(node, ast.Name):
             return columns[self.column(node)]
-        if isinstance(node, ast.Constant):
-            return float(node.value)  # type: ignore[arg-type]
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            return float(node.value)
         if isinstance(node, ast.UnaryOp):
             return _OPERATORS[type(node.op)](self.value(node.operand, columns, states))
         if isinstance(node, ast.BinOp):
@@ -188,9 +186,9 @@ class Expression:
             missing = np.isnan(left) | np.isnan(right)
             return np.where(missing, np.nan, _OPERATORS[type(node.ops[0])](left, right))
         assert isinstance(node, ast.Call)
-        if _function_name(node) not in _FUNCTIONS.keys() | STATEFUL:
+        if function_name(node) not in _FUNCTIONS.keys() | STATEFUL:
             raise self.refusal(ast.unparse(node), "is no function of numbers")
-        name, x = _function_name(node), self.value(node.args[0], columns, states)
+        name, x = function_name(node), self.value(node.args[0], columns, states)
         if name in _FUNCTIONS:
             return _FUNCTIONS[name](x)
         from linreg_lightning.design_matrix.formula_functions import apply
@@ -198,7 +196,7 @@ class Expression:
         return apply(name, x, literals(self, node), states.get(ast.unparse(node), {}))
 
 
-def _function_name(node: ast.AST) -> str:
+def function_name(node: ast.AST) -> str:
     """Return the name of a called function without `np.`, or an empty text."""
     function = node.func if isinstance(node, ast.Call) else None
     if isinstance(function, ast.Name):
@@ -213,11 +211,6 @@ def is_name(expression: Expression) -> bool:
     return isinstance(expression.tree, ast.Name)
 
 
-def call_name(node: ast.Call) -> str:
-    """Return the name of the called function."""
-    return _function_name(node)
-
-
 def is_raw(node: ast.AST) -> bool:
     """Whether a call is of plain powers, which learn nothing."""
     return isinstance(node, ast.Call) and any(
@@ -230,71 +223,5 @@ def literals(expression: Expression, node: ast.Call) -> tuple[list[Any], dict[st
     try:
         values = [ast.literal_eval(each) for each in node.args[1:]]
         return values, {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
-    except ValueError:
+    except NO_LITERAL:
         raise expression.refusal(ast.unparse(node), "has an argument that is no constant") from None
-
-
-class Category(NamedTuple):
-    """What `C(...)` says: of what, compared how, with which levels."""
-
-    of: Expression
-    contrast: str = "treatment"
-    arguments: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = {}
-    levels: list[str] | None = None
-    spans_constant: bool = True
-
-
-def read_category(expression: Expression) -> Category | None:
-    """Return what a factor `C(...)` says; None for a factor of numbers.
-
-    >>> read_category(Expression("C(city, Treatment('Oslo'))"))[1:3]
-    ('treatment', ('Oslo',))
-    """
-    node = expression.tree
-    if not (isinstance(node, ast.Call) and _function_name(node) == "C"):
-        return None
-    if len(node.args) not in (1, 2):
-        raise expression.refusal(expression.text, "needs a column")
-    words = {str(word.arg): word.value for word in node.keywords}
-    contrast = node.args[1] if len(node.args) > 1 else words.pop("contrasts", None)
-    inner = ast.unparse(node.args[0])
-    for alias, column in expression.aliases.items():
-        inner = re.sub(rf"\b{alias}\b", f"`{column}`", inner)
-    category = Category(Expression(inner))
-    category.of.tree  # noqa: B018 (checks it)
-    try:
-        options = {name: ast.literal_eval(value) for name, value in words.items()}
-    except ValueError:
-        raise expression.refusal(expression.text, "has an argument that is no constant") from None
-    if unknown := options.keys() - {"levels", "spans_intercept"}:
-        raise expression.refusal(expression.text, f"has an unknown argument {min(unknown)!r}")
-    levels = options.get("levels")
-    return category._replace(
-        **_read_contrast(expression, contrast),
-        levels=None if levels is None else [str(level) for level in levels],
-        spans_constant=bool(options.get("spans_intercept", True)),
-    )
-
-
-def _read_contrast(expression: Expression, node: ast.expr | None) -> dict[str, Any]:
-    if node is None:
-        return {}
-    name, call = node, isinstance(node, ast.Call)
-    if isinstance(node, ast.Call):
-        name = node.func
-    named = ""
-    if isinstance(name, ast.Name) and name.id in CONTRASTS:
-        named = name.id.lower()
-    elif isinstance(name, ast.Attribute) and getattr(name.value, "id", "") == "contr":
-        named = name.attr if name.attr in _CONTRASTS_OF_R else ""
-    try:
-        if not named:
-            return {"contrast": "custom", "arguments": (ast.literal_eval(node),)}
-        arguments = [ast.literal_eval(each) for each in node.args] if call else []  # type: ignore
-        words = {str(w.arg): ast.literal_eval(w.value) for w in node.keywords} if call else {}  # type: ignore
-    except ValueError:
-        known = ", ".join([*sorted(CONTRASTS), *(f"contr.{n}" for n in sorted(_CONTRASTS_OF_R))])
-        text = f"formula: {ast.unparse(node)} in {expression.text} is no contrast that is known"
-        raise InputError(f"{text}; use {known}, or numbers") from None
-    return {"contrast": named, "arguments": tuple(arguments), "options": words}

@@ -12,12 +12,11 @@ import pyarrow.compute as pc
 from linreg_lightning.design_matrix.batch_builder import Missing
 from linreg_lightning.design_matrix.column_roles import ColumnRoles
 from linreg_lightning.design_matrix.design import Design
+from linreg_lightning.design_matrix.formula_categories import Category, read_category
 from linreg_lightning.design_matrix.formula_expressions import (
-    Category,
     Columns,
     Expression,
     is_name,
-    read_category,
 )
 from linreg_lightning.design_matrix.formula_functions import StateLearner
 from linreg_lightning.design_matrix.formula_matrix import category_values

@@ -14,7 +14,7 @@ from linreg_lightning.design_matrix.formula_expressions import (
     Columns,
     Expression,
     State,
-    call_name,
+    function_name,
     literals,
 )
 from linreg_lightning.errors import InputError
@@ -49,9 +49,35 @@ _SIGNATURES: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
+def _fits(option: str, value: Any) -> bool:
+    """Whether an option of a function may have a value."""
+    if value is None:
+        return option not in ("degree", "ddof")
+    if option in ("df", "degree"):
+        return type(value) is int
+    if option in ("ddof", "lower_bound", "upper_bound"):
+        return type(value) in (int, float)
+    if option in ("center", "scale"):
+        return type(value) in (bool, int, float)
+    if option in ("raw", "include_intercept"):
+        return type(value) is bool
+    if option == "knots":
+        return isinstance(value, list | tuple) and all(type(v) in (int, float) for v in value)
+    return True
+
+
 def _options(name: str, arguments: Arguments) -> dict[str, Any]:
+    """Return the options of a call by name; raise InputError for those that it does not take."""
+    options = _named_options(name, *arguments)
+    for option, value in options.items():
+        if not _fits(option, value):
+            text = f"formula: {name} has {option}={value!r}, which it does not take"
+            raise InputError(f"{text}; see the documentation of formulaic for what it takes")
+    return options
+
+
+def _named_options(name: str, values: list[Any], words: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a call by name; raise InputError for unknown ones."""
-    values, words = arguments
     try:
         if name in _SIGNATURES:
             return _SIGNATURES[name](*values, **words)
@@ -129,7 +155,7 @@ class StateLearner:
 
     def __init__(self, expression: Expression, node: ast.Call) -> None:
         self._expression, self._node = expression, node
-        self._name = call_name(node)
+        self._name = function_name(node)
         self.key = ast.unparse(node)
         self.options = _options(self._name, literals(expression, node))
         self.state: State = {}
@@ -233,7 +259,7 @@ class StateLearner:
         try:
             options |= {"lower_bound": bounds[0], "upper_bound": bounds[1]}
             spline(self._name)(np.array(bounds), **options, _state=self.state)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"formula: {self.key}: {error}; mend its arguments") from None
         self.state["knots"] = [float(knot) for knot in self.state["knots"]]
         if self._name != "bs":

@@ -9,11 +9,10 @@ from typing import Any, final
 
 import numpy as np
 
+from linreg_lightning.design_matrix.formula_categories import Category, read_category
 from linreg_lightning.design_matrix.formula_expressions import (
-    Category,
     Columns,
     Expression,
-    read_category,
 )
 from linreg_lightning.design_matrix.level_names import plain_level
 from linreg_lightning.errors import InputError
@@ -65,6 +64,9 @@ class Formula:
         except Exception as error:
             first = _MARKED.sub("", str(error)).split("\n\n")[0].split(" This can be ")[0]
             reason = " ".join(first.split()).rstrip(".")
+            if "|" in text:
+                remedy = "leave | out, and name the columns of fixed effects as absorb"
+                raise InputError(f"formula: {text!r} has a |; {remedy}") from None
             text = f"formula: {text!r} cannot be read ({reason})"
             raise InputError(f"{text}; type one such as 'y ~ x1 + C(city) * x2'") from None
         if not hasattr(parsed, "lhs") or not len(parsed.lhs):
@@ -80,6 +82,13 @@ class Formula:
                 text = f"formula: the target {shown} is no column, or function of one"
                 raise InputError(f"{text}; name a column before ~")
         terms = [[factor.expr for factor in term.factors] for term in sides[1]]
+        for factors_of_term in terms:
+            numbers = [factor for factor in factors_of_term if _is_number(factor)]
+            is_alone = len(numbers) == len(factors_of_term) and factors_of_term != ["1"]
+            if is_alone or not all(np.isfinite(float(number)) for number in numbers):
+                shown = ":".join(factors_of_term)
+                text = f"formula: the term {shown} is no column, nor a finite multiple of one"
+                raise InputError(f"{text}; leave it out")
         constant = ["1"] in terms
         return cls(text, [t[0] for t in targets], terms, constant, names)
 

@@ -5,7 +5,8 @@
         |-- StandardizedModule      adds columns on one scale and row weights of mean 1
         `-- RegressionModule        adds a linear equation and its table of coefficients
             |-- OnePassModule       adds up sums over the rows, and solves these
-            |   |-- LeastSquares    fits groups of rows too; warns of broken collinearities
+            |   |-- LeastSquares    fits groups of rows too; warns of broken collinearities; reads
+            |   |                   rows again for robust errors and absorbed effects (later_passes)
             |   `-- RegularizedLeastSquares     chooses a penalty by cross-validation
             `-- DescentModule       warns of a fit that has not converged
                 |-- ManualLinearRegression

@@ -30,8 +30,8 @@ def check_keys(
     kind = options.kind
     if kind == "cluster" and not clusters:
         raise InputError(
-            "errors: cluster was given, and the data name no column of clusters; give the data "
-            "cluster, the name of a column"
+            "errors: cluster was given, and the data name no column of clusters; give the data a "
+            "column's name as cluster, such as --data.cluster state"
         )
     if clusters and kind != "cluster":
         raise InputError(

@@ -70,12 +70,13 @@ class LaterPassesModule(CollinearityModule):
 
     def setup(self, stage: str) -> None:
         """As in `OnePassModule`; and take the columns of clusters and effects from the data."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        trainer: Any = self.trainer
+        data = trainer.datamodule
         if stage == "fit":
             has_keys = isinstance(data, HasKeys)
             clusters = data.cluster_names if has_keys else []
             self.set_keys(clusters, data.absorbed_names if has_keys else [])
-            if self.trainer.fast_dev_run and self._needs_later_passes:  # type: ignore[attr-defined]
+            if trainer.fast_dev_run and self._needs_later_passes:
                 what = "absorb" if self.absorbed_names else "errors"
                 raise InputError(
                     f"{what}: it needs several passes over the rows, and fast_dev_run takes one "
@@ -101,8 +102,7 @@ class LaterPassesModule(CollinearityModule):
         if self._robust_errors is not None:
             state["errors"] = self._robust_errors.state_dict()
         if self._row_pass is not None:
-            options = vars(self.error_options)
-            state |= {"pass": self._row_pass.purpose, "options": {**options}}
+            state |= {"pass": self._row_pass.purpose, "options": {**vars(self.error_options)}}
             state["shape"] = self._pass_shape._asdict()
             if self._row_pass.purpose == "scores" and not self.absorbed_names:
                 state["sums"] = self._row_pass.state_dict(self.trainer.world_size)
@@ -240,7 +240,9 @@ class LaterPassesModule(CollinearityModule):
         assert self._fit is not None
         clusters = len(self.cluster_names)
         arguments = self._fit, self.error_options, clusters, self._absorption, state
-        self._begin_later_pass(score_pass(*arguments), f"errors {self.error_options.kind}")
+        self._begin_later_pass(
+            score_pass(*arguments), f"the standard errors ({self.error_options.kind})"
+        )
 
     def _begin_later_pass(self, row_pass: RowPass, purpose: str) -> None:
         rank_zero_info(f"Another pass over the rows, for {purpose}.")

@@ -12,6 +12,7 @@ from linreg_lightning.frames import is_frame
 from linreg_lightning.metrics.regression import RegressionMetrics
 from linreg_lightning.models.columns import ModelColumns
 from linreg_lightning.models.model_table import ModelTable
+from linreg_lightning.models.original_units import Center, OriginalUnits
 from linreg_lightning.models.table import frame_of
 from linreg_lightning.protocols import IntervalModel, NamedColumns, TrueCoefficients
 from linreg_lightning.validation import check_argument
@@ -73,7 +74,7 @@ class RegressionModule(ModelTable):
                 rows.append({"target": target, "name": name, **known, "estimate": estimate})
         return rows
 
-    def predict(self, x: Any, intervals: bool = False) -> Any:
+    def predict(self, x: Any, intervals: bool = False, original_units: Center | None = None) -> Any:
         """Return predictions of y, in the user's units.
 
         As in `TableModule.predict`; a frame gets a column for each target.
@@ -82,9 +83,12 @@ class RegressionModule(ModelTable):
             x: the rows: a data frame, or an array or tensor, (rows, features).
             intervals: whether to add columns of standard errors and intervals to the frame, as
                 `Prediction.columns` names them; only for models that have a `prediction`.
+            original_units: after a formula such as `log(price) ~ area`, `median` or `mean` gives
+                the frame the median or mean of price, instead of predictions of log(price); what
+                they assume, and the columns, are those of `OriginalUnits`.
 
         Raises:
-            InputError: as in `TableModule.predict`; the model has no intervals.
+            InputError: as in `TableModule.predict` and `OriginalUnits`; the model has no intervals.
 
         >>> import pyarrow as pa
         >>> from linreg_lightning import LeastSquares, TensorData, Trainer
@@ -95,20 +99,38 @@ class RegressionModule(ModelTable):
         >>> answer.column_names, round(answer["y"][0].as_py(), 9)
         (['y'], 6.0)
         """
-        if not intervals:
+        if not intervals and original_units is None:
             return super().predict(x)
-        if not isinstance(self, IntervalModel):
+        if intervals and not isinstance(self, IntervalModel):
             raise InputError(
                 f"intervals: {type(self).__name__} has none; leave it out, or fit LeastSquares"
             )
         if not is_frame(x):
+            given = "intervals" if intervals else "original_units"
+            remedy = ", or call prediction(x), which returns tensors" if intervals else ""
             raise InputError(
-                f"intervals: they are columns of a data frame, and a {type(x).__name__} was given; "
-                "give a frame, or call prediction(x), which returns tensors"
+                f"{given}: they are columns of a data frame, and a {type(x).__name__} was given; "
+                f"give a frame{remedy}"
             )
         self._refuse_unfitted("predict")
         model: Any = self
-        return frame_of(x, model.prediction(self.read_rows(x)).columns(self.target_names))
+        units = None if original_units is None else self.original_units(original_units)
+        rows = self.read_rows(x)
+        prediction: Any = model.prediction(rows) if intervals else self._predict_rows(rows)
+        if units is not None:
+            return frame_of(x, units.columns(prediction))
+        return frame_of(x, prediction.columns(self.target_names))
+
+    def original_units(self, center: Center) -> OriginalUnits:
+        """Return what turns predictions of log(price) into the median, or mean, of price.
+
+        Raises:
+            InputError: as `OriginalUnits`; the model has not been fitted.
+        """
+        self._refuse_unfitted("original_units")
+        sd = self.fit_statistics.get("residual_sd")
+        deviations = [sd] if isinstance(sd, float) else sd
+        return OriginalUnits(self.frame_reader, center, deviations)
 
     def make_metrics(self) -> RegressionMetrics:
         """RMSE, MAE and R2, beside the loss: the mean square of the residuals."""

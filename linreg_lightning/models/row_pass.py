@@ -123,7 +123,7 @@ def score_pass(
         if absorption is not None:
             assert keys is not None
             levels = keys[:, clusters:]
-            if options.kind in ("HC2", "HC3"):
+            if options.needs_leverage:
                 leverage = absorption.leverage(batch, levels)
             batch = absorption.demean(batch, levels, first_row)
         of_clusters = keys[:, :clusters] if clusters and keys is not None else None

@@ -5,7 +5,8 @@ this package imports matplotlib, so callers import it only when they draw.
 
 To add a plot, write a `@styled` function here in a file of its own and list it below. A model draws
 it by a call in its `figures`; the plots of every regression are drawn in
-`callbacks/regression_figures.py`.
+`callbacks/regression_figures.py`, and those of `linreg diagnose` in
+`callbacks/diagnostic_figures.py`, with rows named by `row_labels.py`.
 
 >>> import torch
 >>> from linreg_lightning.plots import SplitPredictions, png, predicted

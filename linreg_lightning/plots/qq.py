@@ -47,7 +47,7 @@ def qq(
     order = np.argsort(values, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(order.size)
-    quantile = t_quantile((np.arange(values.size) + 0.5) / max(values.size, 1), df)
+    quantile = quantiles_of_t((np.arange(values.size) + 0.5) / max(values.size, 1), df)
     y_scale = Scale.of([values])
     x, y = quantile[rank], y_scale.apply(values)
 
@@ -57,7 +57,7 @@ def qq(
     row_labels.mark_rows(axes, x, y, labels, "influential")
     if values.size > 2:
         places, low, high = simultaneous_band(values.size)
-        low, high = (y_scale.apply(t_quantile(edge, df)) for edge in (low, high))
+        low, high = (y_scale.apply(quantiles_of_t(edge, df)) for edge in (low, high))
         look: dict[str, Any] = {"color": GREY, "alpha": 0.25, "linewidth": 0, "zorder": 1.2}
         name = f"{100 * CONFIDENCE:g}% simultaneous band"
         axes.fill_between(quantile[places], low, high, label=name, **look)
@@ -112,13 +112,13 @@ def simultaneous_band(rows: int) -> tuple[NDArray[np.int64], Array, Array]:
     return places, low, high
 
 
-def t_quantile(probability: Array, df: float) -> Array:
+def quantiles_of_t(probability: Array, df: float) -> Array:
     """Return quantiles of Student's t for a plot, right to about four digits.
 
     The density is summed by trapezoids between points that lie the farther apart, the farther from
     zero they are.
 
-    >>> t_quantile(np.array([0.5, 0.975]), 10.0).round(4)
+    >>> quantiles_of_t(np.array([0.5, 0.975]), 10.0).round(4)
     array([0.    , 2.2281])
     """
     x = np.sinh(np.linspace(0.0, 40.0, 20_001))
