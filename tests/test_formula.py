@@ -288,10 +288,10 @@ def test_sgd_fits_the_columns_of_a_formula() -> None:
     frame = table(300)
     frame["y"] = 2 + 3 * frame["x"] * (frame["city"] == "Rome")
     model, data = (
-        ll.LinearRegression(lr=0.1, standardize=True),
+        ll.LinearRegression(lr=0.1, momentum=0.9, standardize=True),
         ll.TabularData(frame, formula="y ~ x * city"),
     )
-    ll.Trainer(logger=False, enable_progress_bar=False, max_epochs=300).fit(model, data)
+    ll.Trainer(logger=False, enable_progress_bar=False, max_epochs=100).fit(model, data)
     slope = {row["name"]: row["estimate"] for row in model.coefficients()}["x:city[T.Rome]"]
     torch.testing.assert_close(slope, 3.0, rtol=0.1, atol=0.1)
 
