@@ -78,11 +78,12 @@ class _Float64Meat(Meat):
         k = len(self._sums) - (constant > 0)
         sums = _square(product)[:k, :k]
         if constant > 0:
-            beside = constant * (score @ product)[:k]
-            corner = (constant**2 * score.dot(score)).reshape(1, 1)
-            above = torch.cat((corner, beside[None]), 1)
-            sums = torch.cat((above, torch.cat((beside[:, None], sums), 1)))
-        self._sums = self._sums + sums.cpu()
+            beside = (constant * (score @ product)[:k]).cpu()
+            self._sums[0, 0] += (constant**2 * score.dot(score)).cpu()
+            self._sums[0, 1:] += beside
+            self._sums[1:, 0] += beside
+        own = int(constant > 0)
+        self._sums[own:, own:] += sums.cpu()
 
     def add_rows(self, rows: Tensor) -> None:
         self._sums = self._sums + rows.T @ rows
@@ -94,10 +95,10 @@ class _Float64Meat(Meat):
         return self._sums
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"sums": self._sums}
+        return {"sums": self._sums.clone()}  # which `add` changes in place
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._sums = state["sums"]
+        self._sums = state["sums"].clone()
 
 
 def _square(rows: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ FULL_LEVERAGE = 1 - 1e-10
 """Above it, fewer than six digits are left of 1 - leverage: the row has no residual of its own."""
 _SAME_SQUARES = 1e-6  # relative, by which the squares of residuals of the same rows differ at most
 _FAST_WIDTH, _FAST_ROWS = 12, 128
+_FAST_BLOCK = 32 * _FAST_ROWS  # rows
 _MAX_CHANGE = 200  # of exponents
 # Rows at a time: what is made of them stays in the cache of a processor.
 _BLOCK_NUMBERS = {True: 2**18, False: 2**17}  # by whether the fit is exact
@@ -64,6 +65,7 @@ class RowWhitener:
         self._unit = equations.exponent[columns]
         self._change = self._unit - solution.exponent[columns]
         self._weight_unit = equations.weight_exponent
+        self._unit_weight = float(ldexp(self._mean.high.new_ones(()), -self._weight_unit))
         inverse_factor = DoubleDouble.of(solution.inverse_factor)
         slope = DoubleDouble.of(solution.scaled_coefficients)
         # One product gives whitened rows and predictions.
@@ -72,6 +74,7 @@ class RowWhitener:
             torch.cat((inverse_factor.low, slope.low), 1),
         )
         self._seen = to_float64(solution.residual) > 0
+        self._all_seen = bool(self._seen.all())
         self.intercept = equations.intercept / float(to_float64(equations.weight))  # u^2 of 1
         share = to_float64(solution.residual) / to_float64(solution.total)
         nearly_perfect = bool((self._seen & (share < _NEARLY_PERFECT)).any())
@@ -80,6 +83,7 @@ class RowWhitener:
         # Columns are scaled by the matrix, where that leaves float64's range to its entries.
         matrix = self._matrix.high
         if not self._rescales:
+            self._target_scale = ldexp(matrix.new_ones(()), self._change[len(kept) :])
             matrix = ldexp(matrix, self._change[: len(kept), None])
         # For float64, with zeros below and beside it: matrix products are several times as fast for
         # such widths. Rows and results go to the same two places, block by block.
@@ -95,7 +99,9 @@ class RowWhitener:
         The next block may overwrite the whitened rows of the last one.
         """
         size = max(256, _BLOCK_NUMBERS[self.exact] // (1 + len(self._columns)))
-        size = -(-size // _FAST_ROWS) * _FAST_ROWS
+        # Whole blocks, so that rows of a power of two leave no short one.
+        unit = _FAST_BLOCK if size > _FAST_BLOCK else _FAST_ROWS
+        size = size // unit * unit
         for start in range(0, batch.rows, size):
             rows = batch.select(slice(start, start + size))
             yield self._scores(rows, with_leverage)
@@ -118,11 +124,11 @@ class RowWhitener:
             residual = residual * weight[:, None]
             leverage = None if leverage is None else leverage * weight
         else:
-            scale = ldexp(torch.ones((), dtype=torch.float64), -self._weight_unit)
+            scale = self._unit_weight
             if scale != 1:
                 residual = residual * scale
                 leverage = None if leverage is None else leverage * scale
-        if not bool(self._seen.all()):
+        if not self._all_seen:
             residual = residual * self._seen.to(residual.device)
         return RowScores(whitened, residual, leverage, (plain * residual).sum(0).cpu())
 
@@ -144,14 +150,14 @@ class RowWhitener:
             y = ldexp(ldexp(y, -unit[k:]) - mean[k:], change[k:])
         else:
             torch.sub(x, mean[:k], out=z[:, :k])
-            y = ldexp(y - mean[k:], self._change[k:].to(device))
+            y = (y - mean[k:]).mul_(self._target_scale.to(device))
         full = rows.rows // _FAST_ROWS * _FAST_ROWS
         blocks = z[:full].view(-1, _FAST_ROWS, len(self._wide))
         wide = self._wide.expand(len(blocks), -1, -1)
         torch.bmm(blocks, wide, out=product[:full].view(blocks.shape))
         if full < rows.rows:
             torch.mm(z[full:], self._wide, out=product[full:])
-        return product, y - product[:, k : k + y.shape[1]]
+        return product, y.sub_(product[:, k : k + y.shape[1]])
 
     def _products_in_order(self, rows: Batch) -> tuple[Tensor, Tensor]:
         """Return the same by elementwise operations in a fixed order."""

@@ -204,14 +204,15 @@ class ScoreSums:
 
     def _factor(self, leverage: Tensor, numbers: Tensor) -> Tensor:
         """Return 1 / (1 - h), or its root for HC2; 0 for rows of leverage 1, which it counts."""
-        full = leverage > FULL_LEVERAGE
-        if bool(full.any()):
+        factor = (1 - leverage).reciprocal_()
+        if self.options.kind == "HC2":
+            factor.sqrt_()
+        if bool(leverage.max() > FULL_LEVERAGE):
+            full = leverage > FULL_LEVERAGE
             self._counts[1] += int(full.sum())
             self._counts[2] = min(int(self._counts[2]), int(numbers[full.cpu()].min()))
-        factor = 1 / (1 - leverage)
-        if self.options.kind == "HC2":
-            factor = factor.sqrt()
-        return torch.where(full, 0.0, factor)
+            factor[full] = 0
+        return factor
 
     def _add_to_meat(self, whitened: Tensor, scores: Tensor) -> None:
         for t, meat in enumerate(self._meats):
