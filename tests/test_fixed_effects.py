@@ -54,9 +54,9 @@ def random_problem(seed: int) -> tuple[Any, Any, Any, Any]:
     return x, y + r.normal(size=y.shape), weight, ids
 
 
-@pytest.mark.parametrize("first", [0, 50, 100, 150])
-def test_200_problems_agree_with_dummy_variables(first: int) -> None:
-    for seed in range(first, first + 50):
+@pytest.mark.parametrize("first", [0, 15, 30, 45])
+def test_random_problems_agree_with_dummy_variables(first: int) -> None:
+    for seed in range(first, first + 15):
         x, y, weight, ids = random_problem(seed)
         fit = least_squares(x, y, weight, absorb=ids if ids.shape[1] == 2 else ids[:, 0])
         counted = np.ones(len(x), bool) if weight is None else weight > 0

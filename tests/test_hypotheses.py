@@ -32,8 +32,8 @@ def random_hypotheses(
     return ", ".join(parts), numbers
 
 
-def test_two_hundred_problems_agree_with_statsmodels() -> None:
-    for seed in range(200):
+def test_random_problems_agree_with_statsmodels() -> None:
+    for seed in range(60):
         random = np.random.default_rng(seed)
         n, p, targets = random.integers(15, 80), random.integers(1, 6), random.integers(1, 3)
         x = random.normal(size=(n, p)) + random.integers(0, 3)
