@@ -96,7 +96,7 @@ def test_rows_are_numbered_over_all_files_and_keep_their_keys() -> None:
     data = TabularData(["one.csv", "two.csv"], "y", exclude="id", weight="w", missing="drop")
     blocks = [*data.numbered_rows(["id"])]
     numbers = np.concatenate([block.numbers.numpy() for block in blocks])
-    weight = np.concatenate([block.batch.weight.numpy() for block in blocks])  # type: ignore[union-attr]
+    weight = np.concatenate([block.batch.weight.numpy() for block in blocks])
     assert numbers[weight > 0].tolist() == [*first, *second]
     keys = [key for block in blocks for key in block.kept.column("id").to_pylist()]
     assert keys == [f"key-{number - 1}" for number in numbers]

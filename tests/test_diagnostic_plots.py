@@ -20,7 +20,7 @@ def values(*numbers: float) -> torch.Tensor:
 
 
 def labels_of(axes: Axes) -> dict[str, tuple[float, float]]:
-    return {text.get_text(): text.xy for text in axes.texts}  # type: ignore[attr-defined]
+    return {text.get_text(): text.xy for text in axes.texts}
 
 
 # Q-Q

@@ -125,7 +125,7 @@ def test_predictions_have_robust_errors(kind: str, options: dict[str, Any]) -> N
 
 
 def _options(kind: str, options: dict[str, Any]) -> ErrorOptions:
-    return ErrorOptions(kind, lags=options.get("lags"))  # type: ignore[arg-type]
+    return ErrorOptions(kind, lags=options.get("lags"))
 
 
 @pytest.mark.parametrize("condition", ["good", "bad"])
@@ -192,10 +192,7 @@ def test_corrections_of_sandwich_and_fixest() -> None:
     fit, n, k = problem.fit(), len(problem.y), 1 + len(problem.unit)
     g = [len(set(c)) for c in problem.clusters.T]
     hc3 = fit.robust("HC3").standard_error
-    sandwich, fixest = (
-        fit.robust("HC3", small_sample=name)  # type: ignore[arg-type]
-        for name in ("sandwich", "fixest")
-    )
+    sandwich, fixest = (fit.robust("HC3", small_sample=name) for name in ("sandwich", "fixest"))
     assert torch.equal(sandwich.standard_error, hc3)
     np.testing.assert_allclose(sandwich.p, 2 * stats.t.sf(sandwich.t.abs(), n - k), rtol=1e-11)
     np.testing.assert_allclose(fixest.standard_error, hc3 * math.sqrt(n / (n - k)), rtol=1e-12)

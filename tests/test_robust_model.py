@@ -279,7 +279,7 @@ def test_arguments_that_contradict_each_other_are_refused(
         ({"by": "year", "cluster": "state"}, "cluster: by was given too"),
     ):
         with pytest.raises(InputError, match=message):
-            TabularData(frame, "price", **arguments)  # type: ignore[arg-type]
+            TabularData(frame, "price", **arguments)
     with pytest.raises(InputError, match="errors: HC1 was given with a ridge of 2"):
         LeastSquares(errors="HC1", ridge=2.0)
     x, y = frame[FEATURES], frame["price"]

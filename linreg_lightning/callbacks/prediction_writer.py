@@ -107,7 +107,8 @@ class PredictionWriter(Callback):
                 "which of them has which rows; give the Trainer devices=1"
             )
         if self.center is not None:
-            self.units = pl_module.original_units(self.center)  # type: ignore[operator]
+            model: Any = pl_module  # a PredictsOriginalUnits, as checked above
+            self.units = model.original_units(self.center)
         path = Path(trainer.log_dir or trainer.default_root_dir) / f"predictions.{self.format}"
         # The first process decides which of two runs writes the table.
         if trainer.is_global_zero:

@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import torch
-from tqdm import tqdm  # type: ignore[import-untyped]  # Lightning's own bar is of it
+from tqdm import tqdm
 
 from linreg_lightning.algebra.diagnostics import Diagnostics
 from linreg_lightning.algebra.fit import Fit

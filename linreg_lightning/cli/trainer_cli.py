@@ -268,14 +268,17 @@ class TrainerCLI(LightningCLI):
                 "predict: nothing was written; the model must predict a tensor of (rows,) or "
                 "(rows, targets), and the data must have rows to predict"
             )
-        for each in self.trainer.callbacks:  # type: ignore[attr-defined]
+        for each in self._callbacks():
             if isinstance(each, PredictionWriter) and each.units is not None:
                 files["units"] = str(each.units)
         self._print(files)
 
+    def _callbacks(self) -> list[Any]:
+        trainer: Any = self.trainer  # Lightning sets `callbacks` without declaring it
+        return list(trainer.callbacks)
+
     def _written_files(self) -> dict[str, str]:
-        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
-        writers = [each for each in callbacks if isinstance(each, WritesFile) and each.path]
+        writers = [each for each in self._callbacks() if isinstance(each, WritesFile) and each.path]
         return {each.file_label: str(each.path) for each in writers}
 
     def _print(self, lines: dict[str, str]) -> None:
