@@ -65,14 +65,14 @@ class RowDiagnostics:
         self._s = to_float64(residual_variance(solution)).sqrt()
         self._next_row, self._weighted = 1, False
         kept, targets = len(solution.kept), len(self._s)
-        # Rb, by which a whitened row gives its prediction less the mean, in units of its deviation.
+        # A whitened row times this is (prediction - mean) / standard deviation of predictions.
         slope = solution.factor @ to_float64(solution.scaled_coefficients)
         explained = to_float64((solution.total - solution.residual) / solution.equations.weight)
         self._slope = slope / explained.clamp(min=0).sqrt()
         self._spread_gram = Float64Gram(kept, targets)
-        # Without an intercept, powers of predictions may be nearly the same column.
+        # Without an intercept, powers of predictions may be nearly collinear: exact sums then.
         kind = ExactGram if fit.accuracy == "exact" else Float64Gram
-        self._shape_grams: list[Gram] = [kind(kept + 2, 1) for _ in range(targets)]
+        self._reset_grams: list[Gram] = [kind(kept + 2, 1) for _ in range(targets)]
         self._moments = torch.zeros(4, targets, dtype=torch.float64)  # sums of (e / s)^1 .. ^4
         # Sums of f, f^2, u, u f with f the prediction, u = (e / s)^2.
         self._direction = torch.zeros(4, targets, dtype=torch.float64)
@@ -80,7 +80,7 @@ class RowDiagnostics:
         self._last: Tensor | None = None
         self._kept = KeptRows(targets, top, sample_rows)
         self._largest_external = torch.zeros(targets, dtype=torch.float64)
-        self._outlier = torch.zeros(targets, dtype=torch.int64)  # the row that it is of
+        self._outlier = torch.zeros(targets, dtype=torch.int64)  # the number of its row
         self._determining: list[int] = []  # rows of leverage 1
         self._rows, self._squares = 0, torch.zeros_like(self._s)
 
@@ -139,11 +139,13 @@ class RowDiagnostics:
         weight = torch.ones(batch.rows) if batch.weight is None else batch.weight
         weight = weight.double() * unit
         root = weight.sqrt()[:, None]
-        scaled = residual / root / self._s  # e / s; where s is 0, no target is left to judge
+        scaled = (
+            residual / root / self._s
+        )  # e / s; NaN where s is 0, which ends as `no test is possible`
         predicted = whitened @ self._slope
         square = scaled.square()
         self._spread_gram.update(Batch(whitened, square.nan_to_num(0.0)))
-        for t, gram in enumerate(self._shape_grams):
+        for t, gram in enumerate(self._reset_grams):
             f = predicted[:, t : t + 1].nan_to_num(0.0, 0.0, 0.0)
             x = torch.cat((whitened, f.square(), f**3), 1)
             gram.update(Batch(x, (scaled[:, t : t + 1] / root).nan_to_num(0.0), weight))
@@ -155,10 +157,10 @@ class RowDiagnostics:
         self._changes += torch.diff(scaled, dim=0, prepend=previous).square().sum(0)
         self._last = scaled[-1:] if batch.rows else self._last
         self._rows += batch.rows
-        share = torch.where(leverage <= FULL_LEVERAGE, 1 - leverage, math.nan)[:, None]
-        internal = scaled / share.sqrt()
+        rest = torch.where(leverage <= FULL_LEVERAGE, 1 - leverage, math.nan)[:, None]
+        internal = scaled / rest.sqrt()
         external = internal * ((self._df - 1) / (self._df - internal.square()).clamp(min=0)).sqrt()
-        cook = internal.square() * (leverage[:, None] / share) / self._solution.rank
+        cook = internal.square() * (leverage[:, None] / rest) / self._solution.rank
         if batch.rows:
             largest, place = external.abs().nan_to_num(0.0, math.inf).max(0)
             is_larger = largest > self._largest_external
@@ -211,7 +213,7 @@ class RowDiagnostics:
     def _reset(self, t: int) -> TestResult:
         """Return the F test of the squares and cubes of predictions as further columns."""
         solution = self._solution
-        equations = self._shape_grams[t].normal_equations(solution.equations.intercept)
+        equations = self._reset_grams[t].normal_equations(solution.equations.intercept)
         auxiliary = solve(equations)
         added = auxiliary.rank - solution.rank
         df = self._df - added

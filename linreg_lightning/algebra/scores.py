@@ -26,8 +26,9 @@ from linreg_lightning.batch import Batch
 from linreg_lightning.errors import InputError
 from linreg_lightning.validation import row_number
 
-# No sum of scores over any of the rows is above sqrt(SSR), by the inequality of Cauchy and Schwarz,
-# as sum(w u^2) is 1 for each column. Sums in units of 2^-_UNIT_BITS of it stay within int64.
+# A column u of whitened rows has sum(w u^2) = 1 (see `row_scores`). By the inequality of Cauchy and
+# Schwarz, no sum of scores w r u over some of the rows is then above sqrt(SSR), so that sums in
+# units of 2^-_UNIT_BITS of that stay within int64.
 _UNIT_BITS = 60
 _NO_ROW = 2**62
 
@@ -288,8 +289,11 @@ class ScoreSums:
             raise InputError(f"rows: {text} {self.solution.equations.rows}; give the same rows")
         check_squares(self.solution, self._squares)
         if full:
-            others = f" and {full - 1} more" if full > 1 else ""
+            rows, whose = f"{row_number(first)} alone determines", "its"
+            if full > 1:
+                rows = f"{row_number(first)} and {full - 1} more rows each determine alone"
+                whose = "their"
             raise InputError(
-                f"errors: {self.options.kind} was given, but {row_number(first)}{others} alone "
-                "determines a coefficient, so that its residual is 0; type HC1, or leave it out"
+                f"errors: {self.options.kind} was given, but {rows} a coefficient, so that {whose} "
+                "residual is 0; type HC1, or leave errors out"
             )

@@ -121,7 +121,7 @@ def _spline_columns(name: str, x: Floats, options: dict[str, Any], state: State)
     finite = np.isfinite(x)
     arrays = {k: np.array(v) if isinstance(v, list) else v for k, v in state.items()}
     arrays["knots"] = state["knots"]
-    # `na` and `raise` alike: rows beyond the knots have no value.
+    # `raise` is treated as `na`: rows beyond the knots get NaN.
     known = dict(options)
     if known.get("extrapolation", "raise" if name == "bs" else "extend") == "raise":
         known["extrapolation"] = "na"
@@ -187,7 +187,9 @@ class StateLearner:
             deviations = x - center if center is not None else x
             self._sums[0].add(deviations**2 if is_second_pass else x)
         elif "knots" in self.state:
-            basis = _spline_columns(self._name, x, self._free_options(), self.state).values
+            basis = _spline_columns(
+                self._name, x, self._options_without_constraints(), self.state
+            ).values
             self._column_sums = self._column_sums or [ExactSum() for _ in basis]
             for total, column in zip(self._column_sums, basis, strict=True):
                 total.add(column)
@@ -285,7 +287,7 @@ class StateLearner:
         knots: list[float] = np.quantile(values, np.linspace(0, 1, count + 2)[1:-1]).tolist()
         return knots
 
-    def _free_options(self) -> dict[str, Any]:
+    def _options_without_constraints(self) -> dict[str, Any]:
         return {k: v for k, v in self.options.items() if k not in ("constraints", "df")}
 
     def _no_value(self) -> InputError:
